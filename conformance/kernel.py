@@ -1,0 +1,33 @@
+"""The thing under test: a callable, its framework, what it supports and the conventions it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["Declined", "Kernel"]
+
+
+class Declined(NotImplementedError):
+    """Raised by a kernel (any NotImplementedError counts) or a suite for a case that is documented as unsupported: counted, not failed."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel under test.
+
+    function: called as the suite's ``call`` says, with arrays of ``framework``.
+    keywords: names it accepts by keyword (``None`` in a signature with ``**kwargs`` is every name).
+    conventions: what ``options`` declares, e.g. {"empty_row": "nan"}.
+    lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped heads"}.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    framework: str = "numpy"
+    keywords: frozenset[str] = frozenset()
+    conventions: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    lacks: frozenset[str] = frozenset()
+    version: str = ""

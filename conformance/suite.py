@@ -1,0 +1,135 @@
+"""What a problem brings to the judge, as data: families, strategies, how a kernel is called, wrong semantics, targets.
+
+The judge (:mod:`assay.conformance.judge`) knows only these nouns.  A problem registers by having a package
+``assay.conformance.<problem>`` whose attribute ``SUITE`` is a :class:`Suite`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from hypothesis.strategies import SearchStrategy
+    from numpy.typing import NDArray
+
+    from assay.conformance.kernel import Kernel
+    from assay.spec.precision import Precision
+
+__all__ = ["LEVELS", "Call", "Case", "Family", "Layout", "Semantics", "Suite", "Target", "suite"]
+
+#: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
+LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the arrays of a call lie in memory; values are the same in every layout.
+
+    ``order`` permutes the axes of four-dimensional arrays in memory (None: C order); ``offset`` elements precede
+    the first one; ``gap`` elements lie between rows of the last axis; ``reverse`` stores the third axis backwards
+    (a negative stride: only for frameworks that have them).
+    """
+
+    name: str = "contiguous"
+    order: tuple[int, ...] | None = None
+    offset: int = 0
+    gap: int = 0
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is."""
+
+    id: str
+    hunts: str
+    source: str
+    level: str = "must"  # must | convention | quality
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input to be judged: its family, the instance, the layout in which the kernel gets it."""
+
+    name: str
+    family: Family
+    instance: Any
+    layout: Layout = field(default_factory=Layout)
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a kernel is called for an instance: positional arrays, then keywords (arrays or plain values)."""
+
+    arrays: tuple[tuple[str, NDArray[Any]], ...]
+    keywords: Mapping[str, Any]
+    outputs: tuple[str, ...]  # names of what is to be returned, in order
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """A named wrong meaning: the instance that a kernel with this bug would, in effect, be solving.
+
+    ``applies(instance)`` gives that instance, or None where the bug would change nothing; ``post`` (optional) maps
+    the correct output of it to the wrong one.
+    """
+
+    id: str
+    sentence: str
+    applies: Callable[[Any], Any | None]
+    post: Callable[[Any, NDArray[np.float64]], NDArray[np.float64]] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them."""
+
+    name: str
+    precisions: tuple[str, ...]  # the classes that it documents: `assay check` with no target runs these
+    modules: tuple[str, ...]
+    extra: str
+    load: Callable[[], Kernel]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything the judge needs to know of one problem."""
+
+    problem: str
+    families: tuple[Family, ...]
+    #: deterministic cases of a level, cheapest and most telling first: (precision, level, seed)
+    cases: Callable[[Precision, str, int], Iterable[Case]]
+    #: a Hypothesis strategy of cases, shrinking towards tiny shapes without options
+    strategy: Callable[[Precision], SearchStrategy[Case]]
+    #: capability names an instance needs beyond positional arrays, e.g. {"is_causal", "grouped heads"}
+    needs: Callable[[Any], frozenset[str]]
+    #: every capability name, with the keyword(s) in a kernel's signature that grant it (empty: granted unless declared off)
+    capabilities: Mapping[str, tuple[str, ...]]
+    #: how to call this kernel for an instance; raises Declined when a declared convention cannot express it
+    call: Callable[[Any, Kernel], Call]
+    #: the documented signature, for error messages, and the names of its positional parameters
+    signature: str
+    positional: tuple[str, ...]
+    #: smaller instances to try when shrinking a failure, most aggressive first
+    smaller: Callable[[Any], Iterator[Any]]
+    #: a number that shrinking lowers, and one line that says shape and options
+    size: Callable[[Any], float]
+    describe: Callable[[Any], str]
+    #: the reference under the kernel's declared conventions: (instance, kernel, output name, precision) → (Enclosure, tolerance)
+    reference: Callable[[Any, Kernel, Precision], Mapping[str, tuple[Any, NDArray[np.float64]]]]
+    semantics: tuple[Semantics, ...]
+    targets: Mapping[str, Target]
+    #: conventions that `options` may declare: name → allowed values, the first being the default
+    conventions: Mapping[str, tuple[str, ...]]
+
+
+def suite(problem: str) -> Suite:
+    """The suite of a problem, imported on first use."""
+    module = importlib.import_module(f"assay.conformance.{problem}")
+    loaded: Suite = module.SUITE
+    return loaded

@@ -1,0 +1,236 @@
+"""The input of attention: what is computed on, validated, saved and loaded.
+
+Shapes are (batch, heads, length, dim).  Every option of SYSTEMS section 1 is a field; the meaning of each
+is in :mod:`assay.spec.attention.definition`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.problem import InvalidInstance, Provenance
+from assay.spec.storage import load_instance, save_instance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Instance", "load"]
+
+_FLOATS = {"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One attention problem.  Arrays are kept as given (no copy); numbers are exact as stored.
+
+    query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), one dtype; h_q a multiple of h_k:
+    query head h attends to key head h // (h_q / h_k).
+
+    scale: any finite float; ``None`` means the float64 number nearest 1/√d.
+    is_causal: ``True`` is short for ``causal="top-left"``.
+    causal: ``"top-left"`` (j ≤ i) or ``"bottom-right"`` (j ≤ i + n_k − n_q, with key_lengths in place of n_k).
+    window: (left, right): position p_i − left ≤ j ≤ p_i + right, ``None`` for no limit on a side; p_i = i, or
+    i + n_k − n_q under ``causal="bottom-right"``.
+    mask: boolean, broadcastable to (b, h_q, n_q, n_k), True attends.
+    bias: floating, broadcastable likewise, added to the scaled score after the softcap; −inf masks.
+    key_lengths: (b,) integers in [0, n_k]: keys at or beyond the length are absent.
+    softcap: c > 0: scores become c·tanh(s/c), before bias.
+    sink: (h_q,) finite logits: an extra key of that score and value zero.
+    return_lse: the kernel is to return (output, log_sum_exp), the latter of shape (b, h_q, n_q).
+
+    Raises :class:`~assay.spec.problem.InvalidInstance`, naming the argument.
+    """
+
+    query: NDArray[Any]
+    key: NDArray[Any]
+    value: NDArray[Any]
+    scale: float | None = None
+    is_causal: bool = False
+    causal: str | None = None
+    window: tuple[int | None, int | None] | None = None
+    mask: NDArray[np.bool_] | None = None
+    bias: NDArray[Any] | None = None
+    key_lengths: NDArray[np.integer[Any]] | None = None
+    softcap: float | None = None
+    sink: NDArray[Any] | None = None
+    return_lse: bool = False
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        for name in ("query", "key", "value"):
+            array = getattr(self, name)
+            _require_array(name, array, 4)
+            if array.dtype != self.query.dtype:
+                raise InvalidInstance(
+                    f"{name}: dtype {array.dtype.name}, expected {self.query.dtype.name} as in query"
+                )
+        if self.query.dtype.name not in _FLOATS:
+            raise InvalidInstance(
+                f"query: dtype {self.query.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}"
+            )
+        self._check_shapes()
+        for name in ("query", "key", "value"):
+            _require_finite(name, getattr(self, name))
+        if self.scale is None:
+            object.__setattr__(self, "scale", 1.0 / math.sqrt(self.query.shape[3]))
+        _require_number("scale", self.scale)
+        object.__setattr__(self, "scale", float(self.scale))  # type: ignore[arg-type]
+        self._check_options()
+
+    def _check_shapes(self) -> None:
+        b, h_q, n_q, d = self.query.shape
+        h_k, n_k = self.key.shape[1], self.key.shape[2]
+        if self.key.shape != (b, h_k, n_k, d):
+            raise InvalidInstance(f"key: shape {self.key.shape}, expected ({b}, heads, length, {d}) to match query")
+        if self.value.shape[:3] != (b, h_k, n_k):
+            raise InvalidInstance(f"value: shape {self.value.shape}, expected ({b}, {h_k}, {n_k}, dim) to match key")
+        if min(b, h_q, n_q, d, h_k, n_k, self.value.shape[3]) < 1:
+            raise InvalidInstance(
+                f"query, key, value: shapes {self.query.shape}, {self.key.shape}, {self.value.shape}, "
+                "expected every side at least 1"
+            )
+        if h_q % h_k:
+            raise InvalidInstance(f"query: {h_q} heads, expected a multiple of the {h_k} heads of key")
+
+    def _check_options(self) -> None:
+        b, h_q, n_q, _ = self.query.shape
+        n_k = self.key.shape[2]
+        full = (b, h_q, n_q, n_k)
+        if not isinstance(self.is_causal, (bool, np.bool_)):
+            raise InvalidInstance(f"is_causal: {self.is_causal!r}, expected True or False")
+        if self.causal not in (None, "top-left", "bottom-right"):
+            raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
+        if self.is_causal and self.causal == "bottom-right":
+            raise InvalidInstance("is_causal: True means top-left, but causal is 'bottom-right'; give only one")
+        if self.is_causal or self.causal == "top-left":  # one stored form for one meaning
+            object.__setattr__(self, "is_causal", True)
+            object.__setattr__(self, "causal", "top-left")
+        if self.window is not None:
+            good = isinstance(self.window, tuple) and len(self.window) == 2
+            if not good or any(s is not None and (not isinstance(s, (int, np.integer)) or s < 0) for s in self.window):
+                raise InvalidInstance(f"window: {self.window!r}, expected (left, right), each an integer ≥ 0 or None")
+        if self.mask is not None:
+            _require_array("mask", self.mask, None)
+            if self.mask.dtype != np.bool_:
+                raise InvalidInstance(f"mask: dtype {self.mask.dtype.name}, expected bool (True attends)")
+            _require_broadcast("mask", self.mask, full)
+        if self.bias is not None:
+            _require_array("bias", self.bias, None)
+            if self.bias.dtype.name not in _FLOATS:
+                raise InvalidInstance(f"bias: dtype {self.bias.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}")
+            _require_broadcast("bias", self.bias, full)
+            wide = self.bias.astype(np.float64)
+            if np.isnan(wide).any() or (wide == np.inf).any():
+                raise InvalidInstance("bias: contains NaN or +inf, expected finite numbers or −inf")
+        if self.key_lengths is not None:
+            _require_array("key_lengths", self.key_lengths, 1)
+            if not np.issubdtype(self.key_lengths.dtype, np.integer) or self.key_lengths.shape != (b,):
+                raise InvalidInstance(
+                    f"key_lengths: {self.key_lengths.dtype.name} of shape {self.key_lengths.shape}, expected integers of shape ({b},)"
+                )
+            if self.key_lengths.min() < 0 or self.key_lengths.max() > n_k:
+                raise InvalidInstance(f"key_lengths: {self.key_lengths.tolist()}, expected values in [0, {n_k}]")
+        if self.softcap is not None:
+            _require_number("softcap", self.softcap)
+            if self.softcap <= 0:
+                raise InvalidInstance(f"softcap: {self.softcap!r}, expected a number > 0")
+            object.__setattr__(self, "softcap", float(self.softcap))
+        if self.sink is not None:
+            _require_array("sink", self.sink, 1)
+            if self.sink.shape != (h_q,) or self.sink.dtype.name not in _FLOATS:
+                raise InvalidInstance(
+                    f"sink: {self.sink.dtype.name} of shape {self.sink.shape}, expected floats of shape ({h_q},)"
+                )
+            _require_finite("sink", self.sink)
+        if not isinstance(self.return_lse, (bool, np.bool_)):
+            raise InvalidInstance(f"return_lse: {self.return_lse!r}, expected True or False")
+
+    @property
+    def group(self) -> int:
+        """Query heads to one key head."""
+        return int(self.query.shape[1] // self.key.shape[1])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """query, key, value, then the optional arrays that are given."""
+        names = ("query", "key", "value", "mask", "bias", "key_lengths", "sink")
+        return {name: array for name in names if (array := getattr(self, name)) is not None}
+
+    def attends(self, batch: int) -> NDArray[np.bool_]:
+        """(h_q or 1, n_q, n_k): which keys each query of a batch attends to, all masks together (bias −inf too)."""
+        _, _, n_q, _ = self.query.shape
+        n_k = self.key.shape[2]
+        length = n_k if self.key_lengths is None else int(self.key_lengths[batch])
+        offset = length - n_q if self.causal == "bottom-right" else 0
+        position = np.arange(n_q)[:, None] + offset
+        j = np.arange(n_k)[None, :]
+        allowed = np.broadcast_to(j < length, (n_q, n_k)).copy()
+        if self.causal is not None:
+            allowed &= j <= position
+        if self.window is not None:
+            left, right = self.window
+            if left is not None:
+                allowed &= j >= position - left
+            if right is not None:
+                allowed &= j <= position + right
+        result = allowed[None]
+        shape = (self.query.shape[0], self.query.shape[1], n_q, n_k)
+        if self.mask is not None:
+            result = result & np.broadcast_to(self.mask, shape)[batch]
+        if self.bias is not None:
+            result = result & (np.broadcast_to(self.bias, shape)[batch].astype(np.float64) != -np.inf)
+        return result
+
+    def replace(self, **changes: Any) -> Instance:
+        """A copy with some fields changed, validated again."""
+        if "causal" in changes and "is_causal" not in changes:
+            changes["is_causal"] = False
+        if "is_causal" in changes and "causal" not in changes:
+            changes["causal"] = None
+        return replace(self, **changes)
+
+    def save(self, path: str | Path) -> None:
+        """Write to an ``.npz`` file, bit exact; :func:`load` reads it back."""
+        save_instance(path, "attention", self)
+
+    @staticmethod
+    def load(path: str | Path) -> Instance:
+        """Read a file that :meth:`save` wrote.  Raises :class:`~assay.spec.problem.InvalidInstance`."""
+        return load_instance(path, "attention", Instance)
+
+
+load = Instance.load
+
+
+def _require_array(name: str, array: Any, dimensions: int | None) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InvalidInstance(f"{name}: {type(array).__name__}, expected a NumPy array")
+    if dimensions is not None and array.ndim != dimensions:
+        form = {4: "(batch, heads, length, dim)", 1: "one axis"}[dimensions]
+        raise InvalidInstance(f"{name}: shape {array.shape}, expected {form}")
+
+
+def _require_finite(name: str, array: NDArray[Any]) -> None:
+    bad = ~np.isfinite(array.astype(np.float64))
+    if bad.any():
+        first = tuple(int(k) for k in np.argwhere(bad)[0])
+        raise InvalidInstance(f"{name}: {array[first]} at {first}, expected finite numbers")
+
+
+def _require_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
+        raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
+
+
+def _require_broadcast(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    try:
+        good = np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        good = False
+    if not good:
+        raise InvalidInstance(f"{name}: shape {array.shape}, expected one that broadcasts to {shape}")

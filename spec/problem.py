@@ -1,0 +1,96 @@
+"""The nouns that every problem shares: the protocol, the registry, provenance and the error of bad input.
+
+A problem is a package ``assay.spec.<name>`` with the same five public names, ``Instance``, ``define``,
+``symbolic``, ``tolerance`` and ``LAWS``, and the tuple ``OUTPUTS`` of what it computes (the first is the
+main output).  Nothing here knows any one problem: :data:`PROBLEMS` names them, :func:`problem` imports one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from assay.spec.enclosure import Enclosure
+    from assay.spec.precision import Precision
+
+__all__ = ["PROBLEMS", "Instance", "InvalidInstance", "Law", "Problem", "Provenance", "problem"]
+
+#: The problems that are built, in the order of the papers.
+PROBLEMS: tuple[str, ...] = ("attention",)
+
+
+class InvalidInstance(ValueError):
+    """An input that is no instance of the problem; the message says which argument, what it was, what was expected."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an instance comes from, so that a report can say it and a reader can rebuild it."""
+
+    family: str = ""
+    seed: int | None = None
+    note: str = ""
+    truth: Mapping[str, Any] = field(default_factory=dict)  # JSON values only: known answers, e.g. satisfiability
+
+
+class Instance(Protocol):
+    """What the judge may ask of any problem's input."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The input arrays by name, in the order of the kernel's positional arguments, then the optional ones."""
+        ...
+
+    def save(self, path: str | Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Law:
+    """An exact property: transform an instance, and the outputs of the results are related to those of the instance.
+
+    ``transform(instance, rng)`` gives the transformed instances, or ``()`` where the law does not apply.
+    ``relate(instance, transformed, outputs)`` takes, for every transformed instance, its main output as a
+    float64 array with leading axis "which of them", and predicts the output of ``instance`` as an affine
+    combination of them: it returns ``(prediction, weights)`` where |weights| bounds, per element and per
+    transformed output, how far an error of that output moves the prediction.  (The judge thus turns
+    tolerances of the transformed instances into a tolerance of the prediction without knowing the problem.)
+    """
+
+    id: str
+    claim: str
+    statement: str
+    transform: Callable[[Any, np.random.Generator], tuple[Any, ...]]
+    relate: Callable[[Any, tuple[Any, ...], tuple[NDArray[np.float64], ...]], tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]]
+
+
+class Problem(Protocol):
+    """The module ``assay.spec.<name>``."""
+
+    NAME: str
+    OUTPUTS: tuple[str, ...]
+    LAWS: tuple[Law, ...]
+    Instance: Any
+
+    def define(self, instance: Any, relative: float = 1e-12, output: str = ...) -> Enclosure: ...
+
+    def symbolic(self, instance: Any) -> Any: ...
+
+    def tolerance(self, instance: Any, precision: str | Precision, output: str = ...) -> NDArray[np.float64]: ...
+
+
+def problem(name: str) -> Problem:
+    """The problem called ``name``.  Raises ``ValueError`` naming the known ones."""
+    if name not in PROBLEMS:
+        raise ValueError(f"unknown problem {name!r}: expected one of {', '.join(PROBLEMS)}")
+    return cast("Problem", importlib.import_module(f"assay.spec.{name}"))
