@@ -15,15 +15,16 @@ __all__ = ["PRECISIONS", "Precision", "precision"]
 
 @dataclass(frozen=True)
 class Precision:
-    """A class of machine arithmetic.  Relative errors unless said otherwise; see proofs_notes/attention.md, T-0."""
+    """A class of machine arithmetic.  Relative errors unless said otherwise; see proofs_notes/attention.md, TOL-0."""
 
     name: str
     storage: str  # dtype of the inputs (a NumPy or ml_dtypes name)
     result: str  # dtype of the output
-    input_rounding: float  # u_in: of Q and K on entry to the product (tf32)
+    input_rounding: float  # u_in: of Q and K on entry to the product (tf32; eager kernels that scale them first)
     product: float  # u_mm: products and sums of Q Kᵀ, scaling, the argument of exp
     stored_score: float  # u_s: of scores that are stored, and
     stored_times: int  # n_s: how often they are stored
+    stored_tiny: float  # τ_s: the absolute part of it, also of Q and K scaled and stored before the product
     exp: float  # ε_exp: of one weight e^x
     rescale: float  # ε_α: of one rescaling factor e^(m_old − m_new)
     tanh: float  # ε_tanh: of the softcap's tanh, relative to 1
@@ -61,6 +62,7 @@ _FLOAT32 = Precision(
     product=2.0**-24,
     stored_score=0.0,
     stored_times=0,
+    stored_tiny=0.0,
     exp=8 * 2.0**-24,  # four ulps: NumPy documents 2.52 for its float32 exp
     rescale=8 * 2.0**-24,
     tanh=8 * 2.0**-24,
@@ -100,9 +102,7 @@ _FLOAT64 = _FLOAT32.with_(
 # low bits of a float32 operand in tf32 mode: hence 2^-23 for accumulation and 2^-10 on entry.
 _TENSOR_CORE = _FLOAT32.with_("tensor core", product=2.0**-23, accumulate=2.0**-23)
 
-_TF32 = _TENSOR_CORE.with_(
-    "tf32", input_rounding=2.0**-10, value_rounding=2.0**-10, probability=2.0**-10
-)
+_TF32 = _TENSOR_CORE.with_("tf32", input_rounding=2.0**-10, value_rounding=2.0**-10, probability=2.0**-10)
 
 _BFLOAT16 = _TENSOR_CORE.with_(
     "bfloat16",
@@ -128,6 +128,7 @@ _FLOAT16 = _BFLOAT16.with_(
 
 _BFLOAT16_EAGER = _BFLOAT16.with_(
     "bfloat16-eager",
+    input_rounding=2 * 2.0**-8,  # a scale rounded to the type, and the product with Q (or √scale with Q and K)
     stored_score=2.0**-8,
     stored_times=3,
     exp=2.0**-8,
@@ -137,8 +138,10 @@ _BFLOAT16_EAGER = _BFLOAT16.with_(
 
 _FLOAT16_EAGER = _FLOAT16.with_(
     "float16-eager",
+    input_rounding=2 * 2.0**-11,
     stored_score=2.0**-11,
     stored_times=3,
+    stored_tiny=2.0**-25,
     exp=2.0**-11,
     rescale=2.0**-11,
     flush=2.0**-25,

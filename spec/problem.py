@@ -71,7 +71,10 @@ class Law:
     claim: str
     statement: str
     transform: Callable[[Any, np.random.Generator], tuple[Any, ...]]
-    relate: Callable[[Any, tuple[Any, ...], tuple[NDArray[np.float64], ...]], tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]]
+    relate: Callable[
+        [Any, tuple[Any, ...], tuple[NDArray[np.float64], ...]],
+        tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]],
+    ]
 
 
 class Problem(Protocol):

@@ -67,13 +67,9 @@ class Instance:
             array = getattr(self, name)
             _require_array(name, array, 4)
             if array.dtype != self.query.dtype:
-                raise InvalidInstance(
-                    f"{name}: dtype {array.dtype.name}, expected {self.query.dtype.name} as in query"
-                )
+                raise InvalidInstance(f"{name}: dtype {array.dtype.name}, expected {self.query.dtype.name} as in query")
         if self.query.dtype.name not in _FLOATS:
-            raise InvalidInstance(
-                f"query: dtype {self.query.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}"
-            )
+            raise InvalidInstance(f"query: dtype {self.query.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}")
         self._check_shapes()
         for name in ("query", "key", "value"):
             _require_finite(name, getattr(self, name))
@@ -123,7 +119,9 @@ class Instance:
         if self.bias is not None:
             _require_array("bias", self.bias, None)
             if self.bias.dtype.name not in _FLOATS:
-                raise InvalidInstance(f"bias: dtype {self.bias.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}")
+                raise InvalidInstance(
+                    f"bias: dtype {self.bias.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}"
+                )
             _require_broadcast("bias", self.bias, full)
             wide = self.bias.astype(np.float64)
             if np.isnan(wide).any() or (wide == np.inf).any():
@@ -223,7 +221,11 @@ def _require_finite(name: str, array: NDArray[Any]) -> None:
 
 
 def _require_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not math.isfinite(value)
+    ):
         raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
 
 

@@ -1,0 +1,14 @@
+"""Attention: softmax(σ Q Kᵀ) V with every option of practice.  Source: Alman and Song 2023; proofs_notes/attention.md."""
+
+from __future__ import annotations
+
+from assay.spec.attention.definition import define, evaluate
+from assay.spec.attention.instance import Instance, load
+from assay.spec.attention.laws import LAWS
+from assay.spec.attention.symbolic import symbolic
+from assay.spec.attention.tolerance import tolerance
+
+__all__ = ["LAWS", "NAME", "OUTPUTS", "Instance", "define", "evaluate", "load", "symbolic", "tolerance"]
+
+NAME = "attention"
+OUTPUTS: tuple[str, ...] = ("output", "log_sum_exp")

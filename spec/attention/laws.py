@@ -1,0 +1,210 @@
+"""ATT-1 as data: exact properties of attention, each a transformation of the instance and the relation of the outputs.
+
+A law applies only where the transformed instance is exact in the storage type; elsewhere ``transform`` gives ``()``.
+Source: proofs_notes/attention.md, ATT-1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.problem import Law
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.spec.attention.instance import Instance
+
+    Array = NDArray[np.float64]
+    Relation = tuple[Array, tuple[Array, ...]]
+
+__all__ = ["LAWS"]
+
+
+def _same(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+    return outputs[0], (np.ones_like(outputs[0]),)
+
+
+def _sum(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+    return sum(outputs[1:], outputs[0]), tuple(np.ones_like(o) for o in outputs)
+
+
+def _permutation(length: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    return rng.permutation(length)
+
+
+def _along(array: NDArray[Any] | None, axis: int, index: Any) -> NDArray[Any] | None:
+    """Index an optional broadcast array on an axis, unless that axis is absent or of size 1."""
+    if array is None or array.ndim < -axis or array.shape[axis] == 1:
+        return array
+    return np.take(array, index, axis=axis)
+
+
+def _positional(instance: Instance) -> bool:
+    return instance.causal is not None or instance.window is not None
+
+
+def _shift_scores(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if instance.bias is not None:
+        return ()
+    constant = rng.integers(-8, 9, size=(1, 1, instance.query.shape[2], 1)).astype(instance.query.dtype)
+    return (instance.replace(bias=constant),)
+
+
+def _shift_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if instance.softcap is not None or instance.sink is not None:  # the shift is no longer the same for all
+        return ()
+    step = rng.integers(-2, 3, size=(1, instance.key.shape[1], 1, instance.key.shape[3])).astype(np.float64)
+    wide = instance.key.astype(np.float64) + step
+    shifted = wide.astype(instance.key.dtype)
+    if (shifted.astype(np.float64) != wide).any() or (wide - step != instance.key.astype(np.float64)).any():
+        return ()
+    return (instance.replace(key=shifted),)
+
+
+def _permute_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if _positional(instance) or instance.key_lengths is not None:
+        return ()
+    order = _permutation(instance.key.shape[2], rng)
+    return (
+        instance.replace(
+            key=instance.key[:, :, order],
+            value=instance.value[:, :, order],
+            mask=_along(instance.mask, -1, order),
+            bias=_along(instance.bias, -1, order),
+        ),
+    )
+
+
+def _reverse_queries(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if _positional(instance):
+        return ()
+    order = np.arange(instance.query.shape[2])[::-1]
+    return (
+        instance.replace(
+            query=instance.query[:, :, order],
+            mask=_along(instance.mask, -2, order),
+            bias=_along(instance.bias, -2, order),
+        ),
+    )
+
+
+def _reversed(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+    return outputs[0][:, :, ::-1], (np.ones_like(outputs[0]),)
+
+
+def _split_values(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    chosen = rng.integers(0, 2, size=instance.value.shape).astype(bool)
+    zero = np.zeros_like(instance.value)
+    return (
+        instance.replace(value=np.where(chosen, instance.value, zero)),
+        instance.replace(value=np.where(chosen, zero, instance.value)),
+    )
+
+
+def _negate_both(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    return (instance.replace(query=-instance.query, key=-instance.key),)
+
+
+def _negate_values(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    return (instance.replace(value=-instance.value),)
+
+
+def _negated(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+    return -outputs[0], (np.ones_like(outputs[0]),)
+
+
+def _double_query(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    assert instance.scale is not None
+    doubled = (2.0 * instance.query.astype(np.float64)).astype(instance.query.dtype)
+    if (doubled.astype(np.float64) != 2.0 * instance.query.astype(np.float64)).any():
+        return ()
+    return (instance.replace(query=doubled, scale=instance.scale / 2.0),)
+
+
+def _alone(instance: Instance, batch: int, head: int) -> Instance:
+    group = head // instance.group
+    keep_batch: Callable[[NDArray[Any] | None], NDArray[Any] | None] = lambda a: _along(a, -4, [batch])  # noqa: E731
+    return instance.replace(
+        query=instance.query[batch : batch + 1, head : head + 1],
+        key=instance.key[batch : batch + 1, group : group + 1],
+        value=instance.value[batch : batch + 1, group : group + 1],
+        mask=_along(keep_batch(instance.mask), -3, [head]),
+        bias=_along(keep_batch(instance.bias), -3, [head]),
+        key_lengths=None if instance.key_lengths is None else instance.key_lengths[batch : batch + 1],
+        sink=None if instance.sink is None else instance.sink[head : head + 1],
+    )
+
+
+def _separate(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    b, h = instance.query.shape[:2]
+    if b * h == 1 or b * h > 8:
+        return ()
+    return tuple(_alone(instance, batch, head) for batch in range(b) for head in range(h))
+
+
+def _together(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+    b, h = instance.query.shape[:2]
+    joined = np.concatenate(outputs, axis=1).reshape(b, h, *outputs[0].shape[2:])
+    weights = []
+    for index in range(b * h):
+        weight = np.zeros_like(joined)
+        weight[index // h, index % h] = 1.0
+        weights.append(weight)
+    return joined, tuple(weights)
+
+
+def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    b, h_k, n_k, d = instance.key.shape
+    if instance.causal == "bottom-right" and instance.key_lengths is None:
+        return ()  # the alignment would move
+    if _along(instance.mask, -1, [0]) is not instance.mask or _along(instance.bias, -1, [0]) is not instance.bias:
+        return ()
+    extra = 3
+    filler = (30.0 * rng.standard_normal((b, h_k, extra, d + instance.value.shape[3]))).astype(instance.key.dtype)
+    lengths = np.full(b, n_k, dtype=np.int32) if instance.key_lengths is None else instance.key_lengths
+    return (
+        instance.replace(
+            key=np.concatenate([instance.key, filler[..., :d]], axis=2),
+            value=np.concatenate([instance.value, filler[..., d:]], axis=2),
+            key_lengths=lengths,
+        ),
+    )
+
+
+def _as_mask(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if not _positional(instance) and instance.key_lengths is None:
+        return ()
+    b, h = instance.query.shape[:2]
+    rows = [np.broadcast_to(instance.attends(batch), (h, *instance.attends(batch).shape[1:])) for batch in range(b)]
+    return (instance.replace(mask=np.stack(rows), causal=None, is_causal=False, window=None, key_lengths=None),)
+
+
+def _as_bias(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+    if instance.mask is None or instance.bias is not None:
+        return ()
+    zero, lowest = instance.query.dtype.type(0.0), instance.query.dtype.type(-np.inf)
+    if not np.isneginf(float(lowest)):  # a type without infinity
+        return ()
+    return (instance.replace(bias=np.where(instance.mask, zero, lowest), mask=None),)
+
+
+#: The laws of attention: what every kernel must satisfy exactly, up to its own tolerance on each side.
+LAWS: tuple[Law, ...] = (
+    Law("shift-scores", "ATT-1", "adding a constant to a row of scores changes nothing, where there is no sink", lambda i, r: () if i.sink is not None else _shift_scores(i, r), _same),
+    Law("shift-keys", "ATT-1", "adding one vector to every key changes nothing", _shift_keys, _same),
+    Law("permute-keys", "ATT-1", "permuting keys together with values changes nothing", _permute_keys, _same),
+    Law("reverse-queries", "ATT-1", "permuting queries permutes the outputs", _reverse_queries, _reversed),
+    Law("split-values", "ATT-1", "the output is additive in the values", _split_values, _sum),
+    Law("negate-values", "ATT-1", "negating the values negates the output", _negate_values, _negated),
+    Law("negate-both", "ATT-1", "negating queries and keys changes nothing", _negate_both, _same),
+    Law("double-query", "ATT-1", "doubling the queries and halving the scale changes nothing", _double_query, _same),
+    Law("separate", "ATT-1", "batches and heads are independent", _separate, _together),
+    Law("append-masked-keys", "ATT-1", "a masked key equals an absent key", _append_masked_keys, _same),
+    Law("as-mask", "ATT-1", "causal masks, windows and key lengths equal the boolean mask that they stand for", _as_mask, _same),
+    Law("as-bias", "ATT-1", "a boolean mask equals a bias of 0 and −inf", _as_bias, _same),
+)  # fmt: skip
