@@ -168,7 +168,7 @@ def _score_errors(
     scale = abs(instance.scale)
     product = np.abs(query) @ np.swapaxes(np.abs(key), 2, 3)  # G_ij = Σ_c |q_ic||k_jc|
     scaled = scale * product
-    relative = (1 + u.input_rounding) ** 2 * (1 + float(gamma(d + 6, u.product))) - 1
+    relative = (1 + u.input_rounding) ** 2 * (1 + float(gamma(d + 8, u.product))) - 1
     norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
     underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * norms)
     delta = relative * scaled + underflow
