@@ -168,7 +168,7 @@ PRECISIONS: dict[str, Precision] = {
 
 
 def precision(name: str | Precision) -> Precision:
-    """The class called ``name`` (a :class:`Precision` is returned as it is).  Raises ``ValueError`` naming the known ones."""
+    """The class called ``name`` (a :class:`Precision` as it is).  Raises ``ValueError`` naming the known ones."""
     if isinstance(name, Precision):
         return name
     if name not in PRECISIONS:

@@ -55,7 +55,7 @@ def save_instance(path: str | Path, problem: str, instance: Any) -> None:
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             members = {name: archive[name] for name in archive.files}
         metadata = json.loads(members.pop("metadata").tobytes().decode())
     except FileNotFoundError:

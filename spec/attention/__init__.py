@@ -1,4 +1,4 @@
-"""Attention: softmax(σ Q Kᵀ) V with every option of practice.  Source: Alman and Song 2023; proofs_notes/attention.md."""
+"""Attention, softmax(σ Q Kᵀ) V with every option of practice (Alman and Song 2023; proofs_notes/attention.md)."""
 
 from __future__ import annotations
 

@@ -129,9 +129,8 @@ class Instance:
         if self.key_lengths is not None:
             _require_array("key_lengths", self.key_lengths, 1)
             if not np.issubdtype(self.key_lengths.dtype, np.integer) or self.key_lengths.shape != (b,):
-                raise InvalidInstance(
-                    f"key_lengths: {self.key_lengths.dtype.name} of shape {self.key_lengths.shape}, expected integers of shape ({b},)"
-                )
+                given = f"{self.key_lengths.dtype.name} of shape {self.key_lengths.shape}"
+                raise InvalidInstance(f"key_lengths: {given}, expected integers of shape ({b},)")
             if self.key_lengths.min() < 0 or self.key_lengths.max() > n_k:
                 raise InvalidInstance(f"key_lengths: {self.key_lengths.tolist()}, expected values in [0, {n_k}]")
         if self.softcap is not None:

@@ -13,8 +13,6 @@ import numpy as np
 from assay.spec.problem import Law
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
@@ -33,10 +31,6 @@ def _sum(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[A
     return sum(outputs[1:], outputs[0]), tuple(np.ones_like(o) for o in outputs)
 
 
-def _permutation(length: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    return rng.permutation(length)
-
-
 def _along(array: NDArray[Any] | None, axis: int, index: Any) -> NDArray[Any] | None:
     """Index an optional broadcast array on an axis, unless that axis is absent or of size 1."""
     if array is None or array.ndim < -axis or array.shape[axis] == 1:
@@ -49,7 +43,7 @@ def _positional(instance: Instance) -> bool:
 
 
 def _shift_scores(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
-    if instance.bias is not None:
+    if instance.bias is not None or instance.sink is not None:
         return ()
     constant = rng.integers(-8, 9, size=(1, 1, instance.query.shape[2], 1)).astype(instance.query.dtype)
     return (instance.replace(bias=constant),)
@@ -69,7 +63,7 @@ def _shift_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance,
 def _permute_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
     if _positional(instance) or instance.key_lengths is not None:
         return ()
-    order = _permutation(instance.key.shape[2], rng)
+    order = rng.permutation(instance.key.shape[2])
     return (
         instance.replace(
             key=instance.key[:, :, order],
@@ -128,13 +122,12 @@ def _double_query(instance: Instance, rng: np.random.Generator) -> tuple[Instanc
 
 def _alone(instance: Instance, batch: int, head: int) -> Instance:
     group = head // instance.group
-    keep_batch: Callable[[NDArray[Any] | None], NDArray[Any] | None] = lambda a: _along(a, -4, [batch])  # noqa: E731
     return instance.replace(
         query=instance.query[batch : batch + 1, head : head + 1],
         key=instance.key[batch : batch + 1, group : group + 1],
         value=instance.value[batch : batch + 1, group : group + 1],
-        mask=_along(keep_batch(instance.mask), -3, [head]),
-        bias=_along(keep_batch(instance.bias), -3, [head]),
+        mask=_along(_along(instance.mask, -4, [batch]), -3, [head]),
+        bias=_along(_along(instance.bias, -4, [batch]), -3, [head]),
         key_lengths=None if instance.key_lengths is None else instance.key_lengths[batch : batch + 1],
         sink=None if instance.sink is None else instance.sink[head : head + 1],
     )
@@ -194,17 +187,20 @@ def _as_bias(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ..
 
 
 #: The laws of attention: what every kernel must satisfy exactly, up to its own tolerance on each side.
-LAWS: tuple[Law, ...] = (
-    Law("shift-scores", "ATT-1", "adding a constant to a row of scores changes nothing, where there is no sink", lambda i, r: () if i.sink is not None else _shift_scores(i, r), _same),
-    Law("shift-keys", "ATT-1", "adding one vector to every key changes nothing", _shift_keys, _same),
-    Law("permute-keys", "ATT-1", "permuting keys together with values changes nothing", _permute_keys, _same),
-    Law("reverse-queries", "ATT-1", "permuting queries permutes the outputs", _reverse_queries, _reversed),
-    Law("split-values", "ATT-1", "the output is additive in the values", _split_values, _sum),
-    Law("negate-values", "ATT-1", "negating the values negates the output", _negate_values, _negated),
-    Law("negate-both", "ATT-1", "negating queries and keys changes nothing", _negate_both, _same),
-    Law("double-query", "ATT-1", "doubling the queries and halving the scale changes nothing", _double_query, _same),
-    Law("separate", "ATT-1", "batches and heads are independent", _separate, _together),
-    Law("append-masked-keys", "ATT-1", "a masked key equals an absent key", _append_masked_keys, _same),
-    Law("as-mask", "ATT-1", "causal masks, windows and key lengths equal the boolean mask that they stand for", _as_mask, _same),
-    Law("as-bias", "ATT-1", "a boolean mask equals a bias of 0 and −inf", _as_bias, _same),
-)  # fmt: skip
+LAWS: tuple[Law, ...] = tuple(
+    Law(identifier, "ATT-1", statement, transform, relate)
+    for identifier, statement, transform, relate in (
+        ("shift-scores", "adding a constant to a row of scores changes nothing", _shift_scores, _same),
+        ("shift-keys", "adding one vector to every key changes nothing", _shift_keys, _same),
+        ("permute-keys", "permuting keys together with values changes nothing", _permute_keys, _same),
+        ("reverse-queries", "permuting queries permutes the outputs", _reverse_queries, _reversed),
+        ("split-values", "the output is additive in the values", _split_values, _sum),
+        ("negate-values", "negating the values negates the output", _negate_values, _negated),
+        ("negate-both", "negating queries and keys changes nothing", _negate_both, _same),
+        ("double-query", "doubling the queries and halving the scale changes nothing", _double_query, _same),
+        ("separate", "batches and heads are independent", _separate, _together),
+        ("append-masked-keys", "a masked key equals an absent key", _append_masked_keys, _same),
+        ("as-mask", "causal masks, windows and key lengths equal the boolean mask that they mean", _as_mask, _same),
+        ("as-bias", "a boolean mask equals a bias of 0 and −inf", _as_bias, _same),
+    )
+)

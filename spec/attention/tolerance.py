@@ -1,8 +1,8 @@
-"""What a correct attention kernel of a precision class may err, per element: the theorem TOL-7 of proofs_notes/attention.md.
+"""What a correct attention kernel of a precision class may err, per element (proofs_notes/attention.md, TOL-7).
 
 The names are those of the proof.  For one row: s_j scores, m their maximum, lse = m + ln D the log-sum-exp,
-p_j = e^(s_j − lse), o = Σ p_j v_j.  A kernel has scores within Δ_j (TOL-1, TOL-2), weights e^θ_j times the true ones with
-|θ_j| ≤ L_j (TOL-3), numerators and denominators within ν and λ (TOL-4), and
+p_j = e^(s_j − lse), o = Σ p_j v_j.  A kernel has scores within Δ_j (TOL-1, TOL-2), weights e^θ_j times the true ones
+with |θ_j| ≤ L_j (TOL-3), numerators and denominators within ν and λ (TOL-4), and
 
     |out − o| ≤ E1 + E2 + E3 + E4,
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["tolerance"]
+__all__ = ["reference_accuracy", "tolerance"]
 
 _SLACK = 1.0 + 1e-9  # over the rounding of this computation itself, of relative size 1e-12 at most (TOL-8)
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
@@ -52,17 +52,30 @@ def tolerance(
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
     u = precision_named(precision)
-    row = _rows(instance, u, evaluate(instance) if exact is None else exact)
+    row = _rows(instance, u, evaluate(instance, reference_accuracy(u)) if exact is None else exact)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         bound = _output_bound(row, u) if output == "output" else _log_sum_exp_bound(row, u)
         outside = np.isnan(bound) | ~(row.inside[..., None] if output == "output" else row.inside)
     return np.where(outside, np.inf, bound)
 
 
+def reference_accuracy(precision: str | Precision) -> float:
+    """How accurate a reference should be so that it costs a class less than a thousandth of its tolerance."""
+    return 2.0**-10 * precision_named(precision).product
+
+
 def gamma(k: Array | float, u: float) -> Array:
-    """γ_k(u) = ku/(1 − ku): the relative error of k roundings; +inf (no bound) for ku ≥ 1/2.  Higham 2002, Lemma 3.1."""
+    """γ_k(u) = ku/(1 − ku), the relative error of k roundings; +inf (no bound) from ku = 1/2 on (Higham 2002, 3.1)."""
     ku = np.asarray(k, dtype=np.float64) * u
     return np.where(ku < 0.5, ku / (1.0 - np.minimum(ku, 0.5)), np.inf)
+
+
+def compound(*rates: Array | float) -> Array:
+    """Π(1 + rate) − 1 without cancellation: the rates of the float64 class are themselves of the size of a rounding."""
+    total = np.zeros(())
+    for rate in rates:
+        total = total + rate + total * rate
+    return total
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
         rounding = 1.01 * (3 * u.product + u.stored_score) * argument
         rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
         shared = -math.log1p(-u.exp) - (tiles + 1) * math.log1p(-u.rescale)
-        shared = shared + _merge(u, largest_size, log_denominator)
+        shared = shared + _merge(u, largest_size, log_denominator, count)
         spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
         spread = np.where(attended, spread * _SLACK, 0.0)
 
@@ -154,9 +167,14 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
     )
 
 
-def _merge(u: Precision, maximum: Array, log_denominator: Array) -> Array:
-    """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7)."""
-    return 1.01 * u.product * (4 * (maximum + log_denominator) + 8)
+def _merge(u: Precision, maximum: Array, log_denominator: Array, count: Array) -> Array:
+    """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7); ln 1 = 0."""
+    return 1.01 * u.product * (4 * (maximum + log_denominator) + 8 * (count > 1))
+
+
+def _roundings(row: _Rows) -> Array:
+    """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
+    return np.where(row.count > 1, row.count - 1 + 2 * row.tiles + 2, 0.0)
 
 
 def _score_errors(
@@ -168,7 +186,7 @@ def _score_errors(
     scale = abs(instance.scale)
     product = np.abs(query) @ np.swapaxes(np.abs(key), 2, 3)  # G_ij = Σ_c |q_ic||k_jc|
     scaled = scale * product
-    relative = (1 + u.input_rounding) ** 2 * (1 + float(gamma(d + 8, u.product))) - 1
+    relative = compound(u.input_rounding, u.input_rounding, gamma(d + 8, u.product))
     norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
     underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * norms)
     delta = relative * scaled + underflow
@@ -185,7 +203,7 @@ def _score_errors(
         stored = stored + bias
     else:
         bias = np.zeros(())
-    delta = delta + ((1 + u.stored_score) ** times - 1) * (stored + delta) + times * u.stored_tiny
+    delta = delta + compound(*[u.stored_score] * times) * (stored + delta) + times * u.stored_tiny
     delta = np.where(attended, delta, 0.0)
 
     # TOL-6.  1.5 > log₂e; everything that a kernel may form on its way to a score stays below half the largest number
@@ -219,11 +237,11 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
     size = np.fmin(np.abs(row.output) + row.output_radius + e1, magnitude)
 
     # TOL-4: relative errors of numerator (ν) and denominator (λ)
-    k = gamma(row.count - 1 + 2 * row.tiles + 3, u.accumulate)[..., None]
-    merge = _merge(u, row.maximum + row.score_error, row.log_denominator)[..., None]
-    nu_plain = (1 + u.value_rounding) * (1 + k) * (1 + merge) ** 2 - 1
-    nu = (1 + u.probability) * (1 + nu_plain) - 1
-    lam = (1 + u.row_sum) * (1 + k) - 1
+    k = _roundings(row)
+    merge = _merge(u, row.maximum + row.score_error, row.log_denominator, row.count)[..., None]
+    nu_plain = compound(u.value_rounding, gamma(k + 4, u.accumulate)[..., None], merge, merge)
+    nu = compound(u.probability, nu_plain)
+    lam = compound(u.row_sum, gamma(k, u.accumulate)[..., None])
 
     # TOL-5: absolute errors, in units of the kernel's own weights, of which the largest is at least e^(−max Δ)
     weight = np.exp(row.score_error + np.log(1 / row.lower_mass) - row.log_denominator)[..., None]
@@ -245,7 +263,7 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
         grown = np.fmin(magnitude * (1 + u.probability) / (1 - u.probability), largest)
         e2 = np.maximum(e2, shift + quotient(nu_plain, grown, np.fmin(size + shift, grown)))
 
-    kappa = (1 + u.accumulate) ** 2 * (1 + u.output) - 1
+    kappa = compound(u.accumulate, u.accumulate, u.output)
     bound = e1 + e2 + kappa * (size + e2) + u.output_tiny + 2 * u.tiny
     empty = (row.count == 0)[..., None]
     return np.where(empty, 0.0, bound * _SLACK + row.output_radius)
@@ -253,18 +271,18 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
 
 def _log_sum_exp_bound(row: _Rows, u: Precision) -> Array:
     """TOL-9: the error of the log-sum-exp output."""
-    upper = np.log((row.probability * np.exp(row.spread)).sum(axis=3))
-    upper = np.fmin(upper, row.spread.max(axis=3, initial=0.0))
-    lower = -np.log(row.lower_mass)
-    k = gamma(row.count - 1 + 2 * row.tiles + 3, u.accumulate)
-    weight = np.exp(row.score_error + lower - row.log_denominator)
+    excess = (row.probability * np.expm1(np.minimum(row.spread, 700.0))).sum(axis=3)
+    largest = row.spread.max(axis=3, initial=0.0)
+    weights = np.fmin(excess, largest)  # ln Σ p e^L ≤ Σ p (e^L − 1), and −ln Σ p e^(−L) ≤ Σ p L
+    k = gamma(_roundings(row), u.accumulate)
+    weight = np.exp(row.score_error - np.log(row.lower_mass) - row.log_denominator)
     steps = row.count + 2 * row.tiles + 4
-    lost = (1 + u.row_sum) * (1 + k) - 1 + weight * ((u.flush + u.probability_tiny) * row.count + steps * u.tiny)
-    # the rounded probabilities may be the ones that are summed
-    lost = lost + u.probability * (1 + lost)
+    lost = compound(u.row_sum, k) + weight * ((u.flush + u.probability_tiny) * row.count + steps * u.tiny)
+    lost = compound(u.probability, lost)  # the rounded probabilities may be the ones that are summed
     sums = np.where(lost < 1, -np.log1p(-np.minimum(lost, 0.999999)), np.inf)
-    written = 4 * u.product * (row.maximum + row.score_error) + 8 * u.product * (row.log_denominator + 1)
-    bound = np.maximum(np.abs(upper), lower) + sums + written + u.log_sum_exp * row.log_sum_exp + 2 * u.tiny
+    written = 4 * u.product * (row.maximum + row.score_error + u.lag)
+    written = written + 8 * u.product * (row.log_denominator + u.lag + 1)
+    bound = weights + sums + written + u.log_sum_exp * row.log_sum_exp + 2 * u.tiny
     return np.where(row.count == 0, 0.0, bound * _SLACK * (1 + 2 * u.log_sum_exp))
 
 

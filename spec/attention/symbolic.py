@@ -1,0 +1,89 @@
+"""Attention as SymPy expressions: exact, for tiny sizes; a second opinion that shares no code with the definition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.attention.instance import Instance
+
+__all__ = ["symbolic", "symbolic_log_sum_exp"]
+
+_LARGEST = 4096  # scores; beyond it expressions take minutes
+
+
+def symbolic(instance: Instance) -> NDArray[np.object_]:
+    """Attention of ``instance`` as an object array (b, h_q, n_q, d_v) of SymPy expressions in exp and rationals.
+
+    Raises ``ValueError`` for more than 4,096 scores.
+    """
+    b, h, n_q, _ = instance.query.shape
+    out = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)
+    for batch, head, i in np.ndindex(b, h, n_q):
+        weights, total = _weights(instance, batch, head, i)
+        for c in range(out.shape[3]):
+            values = {j: sympy.Rational(float(instance.value[batch, head // instance.group, j, c])) for j in weights}
+            numerator = sum((w * values[j] for j, w in weights.items()), sympy.Integer(0))
+            out[batch, head, i, c] = numerator / total if total != 0 else sympy.Integer(0)
+    return out
+
+
+def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
+    """The log-sum-exp as an object array (b, h_q, n_q); −oo for an empty row."""
+    b, h, n_q, _ = instance.query.shape
+    out = np.empty((b, h, n_q), dtype=object)
+    for batch, head, i in np.ndindex(b, h, n_q):
+        _, total = _weights(instance, batch, head, i)
+        out[batch, head, i] = sympy.log(total) if total != 0 else -sympy.oo
+    return out
+
+
+def _weights(instance: Instance, batch: int, head: int, i: int) -> tuple[dict[int, Any], Any]:
+    """e^s of every key that row i attends to, and their sum with the sink's."""
+    b, h, n_q, d = instance.query.shape
+    n_k = instance.key.shape[2]
+    if b * h * n_q * n_k > _LARGEST:
+        raise ValueError(f"symbolic: {b * h * n_q * n_k} scores, expected at most {_LARGEST}")
+    assert instance.scale is not None
+    scale = sympy.Rational(instance.scale)
+    weights = {}
+    for j in range(n_k):
+        if not _attends(instance, batch, head, i, j):
+            continue
+        q = (sympy.Rational(float(x)) for x in instance.query[batch, head, i])
+        k = (sympy.Rational(float(x)) for x in instance.key[batch, head // instance.group, j])
+        score = scale * sum((x * y for x, y in zip(q, k, strict=True)), sympy.Integer(0))
+        if instance.softcap is not None:
+            c = sympy.Rational(instance.softcap)
+            score = c * sympy.tanh(score / c)
+        if instance.bias is not None:
+            bias = np.broadcast_to(instance.bias, (b, h, n_q, n_k))[batch, head, i, j]
+            score += sympy.Rational(float(bias))
+        weights[j] = sympy.exp(score)
+    total = sum(weights.values(), sympy.Integer(0))
+    if instance.sink is not None:
+        total += sympy.exp(sympy.Rational(float(instance.sink[head])))
+    return weights, total
+
+
+def _attends(instance: Instance, batch: int, head: int, i: int, j: int) -> bool:
+    """The masks, one key at a time, straight from their meaning."""
+    b, h, n_q, _ = instance.query.shape
+    n_k = instance.key.shape[2]
+    length = n_k if instance.key_lengths is None else int(instance.key_lengths[batch])
+    position = i + (length - n_q if instance.causal == "bottom-right" else 0)
+    seen = j < length and not (instance.causal is not None and j > position)
+    if instance.window is not None:
+        left, right = instance.window
+        seen = seen and (left is None or j >= position - left) and (right is None or j <= position + right)
+    if instance.mask is not None:
+        seen = seen and bool(np.broadcast_to(instance.mask, (b, h, n_q, n_k))[batch, head, i, j])
+    if instance.bias is not None:
+        bias = float(np.broadcast_to(instance.bias, (b, h, n_q, n_k))[batch, head, i, j])
+        seen = seen and bias != float("-inf")
+    return seen

@@ -1,0 +1,152 @@
+"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017), the last tier and the one without limits of range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flint
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Objects = NDArray[np.object_]
+
+__all__ = ["ArbBall", "from_parts"]
+
+
+def _each(function: Any, *arrays: Any) -> Objects:
+    """Apply a function to every element; an object array even for one element."""
+    broadcast = np.broadcast_arrays(*arrays)
+    out = np.empty(broadcast[0].shape, dtype=object)
+    flat = [np.asarray(array, dtype=object).reshape(-1).tolist() for array in broadcast]
+    out.reshape(-1)[:] = [function(*items) for items in zip(*flat, strict=True)]
+    return out
+
+
+def _exact(array: Array) -> Objects:
+    return _each(flint.arb, array)
+
+
+def from_parts(high: Array, low: Array, rad: Array) -> Objects:
+    """high + low ± rad, exactly."""
+    with flint.ctx.workprec(2200):  # enough to add any two float64 numbers without rounding
+        return _each(
+            lambda h, l, r: flint.arb(flint.arb(h) + flint.arb(l), r) if math.isfinite(h) else flint.arb(h),
+            high,
+            low,
+            rad,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ArbBall:
+    """An array of arbs at ``precision`` bits; the methods of :class:`~assay.spec.enclosure.float64.Float64Ball`."""
+
+    balls: Objects
+    precision: int
+
+    @staticmethod
+    def product_at(precision: int) -> Any:
+        def product(a: Array, b: Array) -> ArbBall:
+            return ArbBall(_matrix_product(_exact(a), _exact(b), precision), precision)
+
+        return product
+
+    def _new(self, function: Any, *arrays: Any) -> ArbBall:
+        with flint.ctx.workprec(self.precision):
+            return ArbBall(_each(function, self.balls, *arrays), self.precision)
+
+    def scaled(self, factor: float) -> ArbBall:
+        return self._new(lambda x: x * flint.arb(factor))
+
+    def plus(self, array: Array) -> ArbBall:
+        return self._new(lambda x, a: x + flint.arb(a), array)
+
+    def capped(self, c: float) -> ArbBall:
+        return self._new(lambda x: flint.arb(c) * (x / flint.arb(c)).tanh())
+
+    def exp(self) -> ArbBall:
+        return self._new(lambda x: x.exp())
+
+    def where(self, keep: NDArray[np.bool_], other: float) -> ArbBall:
+        return self._new(lambda x, k: x if k else flint.arb(other), keep)
+
+    def joined(self, array: Array) -> ArbBall:
+        return ArbBall(np.concatenate([self.balls, _exact(array)], axis=-1), self.precision)
+
+    def total(self) -> ArbBall:
+        with flint.ctx.workprec(self.precision):
+            out = np.empty((*self.balls.shape[:-1], 1), dtype=object)
+            for index in np.ndindex(*out.shape[:-1]):
+                out[(*index, 0)] = sum(self.balls[index].tolist(), flint.arb(0))
+            return ArbBall(out, self.precision)
+
+    def times_matrix(self, v: Array) -> tuple[ArbBall, Array]:
+        exact = _exact(v)
+        product = _matrix_product(self.balls, exact, self.precision)
+        magnitude = _matrix_product(self.balls, _exact(np.abs(v)), self.precision)
+        return ArbBall(product, self.precision), np.asarray(_each(_float, magnitude), dtype=np.float64)
+
+    def divided(self, other: ArbBall) -> ArbBall:
+        return self._new(lambda x, y: x / y, other.balls)
+
+    def log(self) -> ArbBall:
+        return self._new(lambda x: x.log())
+
+    def largest(self, among: NDArray[np.bool_]) -> ArbBall:
+        out = np.empty((*self.balls.shape[:-1], 1), dtype=object)
+        for index in np.ndindex(*out.shape[:-1]):
+            chosen = [x.mid() for x, keep in zip(self.balls[index], among[index], strict=True) if keep]
+            top = chosen[0] if chosen else flint.arb(0)
+            for x in chosen[1:]:
+                top = x if x > top else top
+            out[(*index, 0)] = top
+        return ArbBall(out, self.precision)
+
+    def plus_ball(self, other: ArbBall) -> ArbBall:
+        return self._new(lambda x, y: x + y, other.balls)
+
+    def minus_row(self, row: ArbBall) -> ArbBall:
+        return self._new(lambda x, y: x if x.mid() == flint.arb("-inf") else x - y, row.balls)
+
+    def rounded(self) -> tuple[Array, Array]:
+        mid = np.asarray(_each(_float, self.balls), dtype=np.float64)
+        with flint.ctx.workprec(self.precision + 1100):
+            rad = _each(lambda x, m: _above(x - flint.arb(m)) if math.isfinite(m) else _infinite(x), self.balls, mid)
+        return mid, np.asarray(rad, dtype=np.float64)
+
+    def error(self) -> Array:
+        return np.asarray(_each(lambda x: _above(x.rad()), self.balls), dtype=np.float64)
+
+    def full(self) -> Objects:
+        return self.balls
+
+
+def _matrix_product(a: Objects, b: Objects, precision: int) -> Objects:
+    out = np.empty((*a.shape[:-1], b.shape[-1]), dtype=object)
+    with flint.ctx.workprec(precision):
+        for index in np.ndindex(*a.shape[:-2]):
+            product = flint.arb_mat(a[index].tolist()) * flint.arb_mat(b[index].tolist())
+            for i, row in enumerate(product.tolist()):
+                out[(*index, i)] = row
+    return out
+
+
+def _float(x: Any) -> float:
+    """The float64 number nearest the midpoint (0 for one that is far below the range)."""
+    return float(x.mid())
+
+
+def _infinite(x: Any) -> float:
+    """The radius of a midpoint that is −inf: 0 for −∞ itself, else no bound."""
+    return 0.0 if x.mid() == flint.arb("-inf") and x.rad() == 0 else math.inf
+
+
+def _above(x: Any) -> float:
+    """An upper bound of |x|; exactly 0 for an exact 0."""
+    upper = x.abs_upper()
+    return 0.0 if upper == 0 else math.nextafter(float(upper), math.inf)

@@ -1,0 +1,101 @@
+"""An array of certified intervals: what every definition returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Enclosure"]
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """The true value of every element lies within ``radius`` of ``midpoint``.
+
+    Both are float64 arrays of one shape; ``midpoint`` −inf with radius 0 stands for −∞ itself (the log-sum-exp of an
+    empty row).  ``balls`` is the value in the full precision of the tier that computed it, an object array of
+    ``flint.arb``; ``None`` where float64 is all there is.
+    """
+
+    midpoint: Array
+    radius: Array
+    full: Callable[[], NDArray[Any]] | None = field(default=None, repr=False)
+
+    @property
+    def balls(self) -> NDArray[Any] | None:
+        return None if self.full is None else self.full()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.midpoint.shape
+
+    @property
+    def lower(self) -> Array:
+        """A lower bound of the value, rounded down."""
+        return np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
+
+    @property
+    def upper(self) -> Array:
+        """An upper bound of the value, rounded up."""
+        return np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
+
+    def __getitem__(self, index: Any) -> Enclosure:
+        full = self.full
+        part = None if full is None else lambda: np.asarray(full()[index], dtype=object)
+        return Enclosure(np.asarray(self.midpoint[index]), np.asarray(self.radius[index]), part)
+
+    def contains(self, array: Any) -> NDArray[np.bool_]:
+        """Per element: is this number possibly the true value?  NaN never is.
+
+        ``array`` may have any floating dtype (it is converted to float64, exactly for all but longer types) and must
+        broadcast to :attr:`shape`.  Rigorous in one direction: ``False`` is certain.
+        """
+        return np.asarray(self._least_error(array) <= 0.0)
+
+    def ratio(self, array: Any, tolerance: Any) -> Array:
+        """Per element, the error of ``array`` in units of ``tolerance``: a lower bound, so that no correct value is blamed.
+
+        0/0 is 0, a positive error over 0 is +inf; an infinite tolerance allows everything, NaN too; otherwise NaN and
+        a wrong infinity give +inf.
+        """
+        error = self._least_error(array)
+        allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), error.shape)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratio = np.nextafter(error / allowed, 0.0)
+        ratio = np.where(error == 0.0, 0.0, ratio)
+        ratio = np.where((allowed == 0.0) & (error > 0.0), np.inf, ratio)
+        return np.where(np.isposinf(allowed), 0.0, ratio)
+
+    def _least_error(self, array: Any) -> Array:
+        """max(0, |array − midpoint| − radius), rounded down; +inf for NaN and for an infinity that is not the value."""
+        value = np.asarray(array)
+        value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = np.abs(value - self.midpoint)
+            # 2^-50 pays for the roundings of the difference, this product and the subtraction
+            least = np.maximum(gap * (1 - 2.0**-50) - self.radius, 0.0)
+        least = np.where(np.isfinite(value) & np.isfinite(self.midpoint), least, np.inf)
+        return np.where(np.isinf(value) & (value == self.midpoint), 0.0, least)
+
+    def __str__(self) -> str:
+        if self.midpoint.ndim == 0:
+            return _interval(float(self.midpoint), float(self.radius), self.balls)
+        parts = [str(self[i]) for i in range(min(len(self.midpoint), 6))]
+        return "[" + ", ".join(parts) + (", …]" if len(self.midpoint) > 6 else "]")
+
+
+def _interval(midpoint: float, radius: float, ball: NDArray[Any] | None) -> str:
+    """``0.123456789 ± 3e-31``: as many digits as the radius allows."""
+    if ball is not None:
+        text: str = ball.item().str(40, radius=False)
+        return f"{text} ± {float(ball.item().rad()):.0e}"
+    return f"{midpoint:.17g} ± {radius:.0e}"

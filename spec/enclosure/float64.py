@@ -1,0 +1,170 @@
+"""Balls on float64: midpoint and radius, with a-priori bounds of every operation.
+
+Trusted: IEEE 754 basic operations and comparisons, correctly rounded; exact scaling by powers of two; matrix
+products that multiply and add each pair once, in any order, with or without FMA (every BLAS in use; no Strassen).
+Not trusted: exp, log, tanh of any library.  Claims: proofs_notes/enclosure.md, ENC-1 to ENC-4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.spec.enclosure.arb import from_parts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Float64Ball", "exp_float64"]
+
+U = 2.0**-53  # unit roundoff
+ETA = 2.0**-1074  # smallest subnormal: bounds the absolute error of an operation that underflows
+UP = 1 + 2.0**-49  # pays for the roundings of a radius that is computed in a few operations
+
+_LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits: its product with |k| < 2^11 is exact
+_LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")  # ln 2 − high, to 2^-98
+_EXP_ERROR = 8 * U  # ENC-2
+_COEFFICIENTS = [1.0 / math.factorial(i) for i in range(14)]
+_CHUNK = 1 << 14
+
+
+def gamma(k: float) -> float:
+    """γ_k: the relative error of k roundings."""
+    return k * U / (1 - k * U) * UP
+
+
+def exp_float64(x: Array) -> Array:
+    """e^x for finite x ≤ 709: relative error at most 8·2^-53, and absolute 2^-1074 where it underflows (ENC-2)."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    out = np.empty_like(flat)
+    for start in range(0, flat.size, _CHUNK):
+        y = np.maximum(flat[start : start + _CHUNK], -1100.0)
+        k = np.rint(y * (1.0 / math.log(2.0)))
+        r = (y - k * _LN2_HIGH) - k * _LN2_LOW
+        p = np.full_like(r, _COEFFICIENTS[13])
+        for c in _COEFFICIENTS[12::-1]:
+            p *= r
+            p += c
+        half = np.floor(k * 0.5)
+        # two scalings: the first never underflows, so that only the last rounds
+        out[start : start + _CHUNK] = np.ldexp(
+            np.ldexp(p, np.maximum(half, -500).astype(np.int32)), (k - np.maximum(half, -500)).astype(np.int32)
+        )
+    return out.reshape(x.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Float64Ball:
+    """An array of balls.  Every method returns balls that contain the exact result for every choice of operands in theirs."""
+
+    mid: Array
+    rad: Array
+
+    @staticmethod
+    def product(a: Array, b: Array) -> Float64Ball:
+        """a @ b for exact a (…, m, k) and b (…, k, n): ENC-1."""
+        k = a.shape[-1]
+        bound = gamma(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
+        return Float64Ball(a @ b, bound)
+
+    def scaled(self, factor: float) -> Float64Ball:
+        mid = self.mid * factor
+        return Float64Ball(mid, (self.rad * abs(factor) + U * np.abs(mid) + ETA) * UP)
+
+    def plus(self, array: Array) -> Float64Ball:
+        mid = self.mid + array
+        return Float64Ball(mid, (self.rad + U * np.abs(mid)) * UP)
+
+    def capped(self, c: float) -> Float64Ball:
+        """c·tanh(x/c): 1-Lipschitz, so the radius is kept (ENC-4)."""
+        e = exp_float64(-2.0 * np.minimum(np.abs(self.mid) / c, 400.0))
+        mid = np.copysign(c * ((1.0 - e) / (1.0 + e)), self.mid)
+        return Float64Ball(mid, (self.rad + 16 * U * c + ETA) * UP)
+
+    def exp(self) -> Float64Ball:
+        """e^x for x ≤ 709."""
+        mid = exp_float64(self.mid)
+        small = np.minimum(self.rad, 1.0)
+        grown = np.where(self.rad <= 1.0, small * (1.0 + small), np.inf)  # e^r − 1 ≤ r + r² for r ≤ 1
+        with np.errstate(invalid="ignore"):
+            rad = np.where(mid > 0, mid * (grown + _EXP_ERROR * (1.0 + grown)), 0.0) + 2 * ETA
+        return Float64Ball(mid, rad * UP)
+
+    def where(self, keep: NDArray[np.bool_], other: float) -> Float64Ball:
+        """The ball where ``keep``, the exact number ``other`` elsewhere."""
+        return Float64Ball(np.where(keep, self.mid, other), np.where(keep, self.rad, 0.0))
+
+    def joined(self, array: Array) -> Float64Ball:
+        """With the exact ``array`` appended on the last axis."""
+        return Float64Ball(
+            np.concatenate([self.mid, array], axis=-1), np.concatenate([self.rad, np.zeros_like(array)], axis=-1)
+        )
+
+    def total(self) -> Float64Ball:
+        """The sum over the last axis of non-negative balls, kept as an axis."""
+        n = self.mid.shape[-1]
+        mid = self.mid.sum(axis=-1, keepdims=True)
+        return Float64Ball(mid, (self.rad.sum(axis=-1, keepdims=True) + gamma(n) * mid) * (UP + 2 * n * U))
+
+    def times_matrix(self, v: Array) -> tuple[Float64Ball, Array]:
+        """self @ v for exact v and non-negative balls, and an approximate Σ|x_j||v_j|."""
+        n = v.shape[-2]
+        size = np.abs(v)
+        magnitude = self.mid @ size
+        rad = (self.rad @ size + gamma(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
+        return Float64Ball(self.mid @ v, rad), magnitude
+
+    def divided(self, other: Float64Ball) -> Float64Ball:
+        """Quotient by positive balls."""
+        least = other.mid - other.rad
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            mid = self.mid / other.mid
+            rad = (self.rad + np.abs(mid) * other.rad) / least * (1 + 2.0**-45) + U * np.abs(mid) + ETA
+        return Float64Ball(mid, np.where(least > 0, rad * UP, np.inf))
+
+    def log(self) -> Float64Ball:
+        """ln x of positive balls: an approximation l, corrected by the residual x e^(−l) − 1 with our own exp (ENC-3)."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            guess = np.log(self.mid)
+            back = exp_float64(np.where(np.isfinite(guess), guess, 0.0))
+            rest = (self.mid - back) / back
+            mid = guess + rest
+            spread = self.rad / (self.mid - self.rad)
+            rad = (spread + rest * rest + 12 * U + U * np.abs(mid)) * UP
+        return Float64Ball(
+            mid, np.where((self.mid > self.rad) & np.isfinite(mid) & (np.abs(rest) < 2.0**-20), rad, np.inf)
+        )
+
+    def largest(self, among: NDArray[np.bool_]) -> Float64Ball:
+        """A number near the largest of each row (exact as it stands; only a shift is asked of it)."""
+        top = np.where(among, self.mid, -np.inf).max(axis=-1, keepdims=True)
+        return Float64Ball(top, np.zeros_like(top))
+
+    def plus_ball(self, other: Float64Ball) -> Float64Ball:
+        mid = self.mid + other.mid
+        return Float64Ball(mid, (self.rad + other.rad + U * np.abs(mid)) * UP)
+
+    def minus_row(self, row: Float64Ball) -> Float64Ball:
+        """self − row, broadcast over the last axis (−inf stays −inf)."""
+        mid = self.mid - row.mid
+        rad = np.where(
+            np.isfinite(mid), (self.rad + row.rad + U * np.abs(np.where(np.isfinite(mid), mid, 0.0))) * UP, 0.0
+        )
+        return Float64Ball(mid, rad)
+
+    def rounded(self) -> tuple[Array, Array]:
+        """Midpoint and radius in float64."""
+        return self.mid, self.rad
+
+    def error(self) -> Array:
+        """The radius at the full precision of the tier."""
+        return self.rad
+
+    def full(self) -> NDArray[np.object_]:
+        """The same balls as ``flint.arb`` objects."""
+        return from_parts(self.mid, np.zeros_like(self.mid), self.rad)

@@ -1,0 +1,153 @@
+"""The input of attention: what is refused, in which words, and what a file keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from assay.spec.attention.instance import Instance
+from assay.spec.problem import InvalidInstance, Provenance
+from assay.spec.storage import problem_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def arrays(dtype: Any = np.float32) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {
+        "query": rng.standard_normal((2, 4, 3, 5)).astype(dtype),
+        "key": rng.standard_normal((2, 2, 6, 5)).astype(dtype),
+        "value": rng.standard_normal((2, 2, 6, 7)).astype(dtype),
+    }
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**arrays(), **changes}
+
+
+def nan_in(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    copy = array.copy()
+    copy[1, 0, 2, 3] = np.nan
+    return copy
+
+
+REFUSED = {
+    "query of three axes": (changed(query=np.zeros((2, 3, 5), np.float32)), "query: shape (2, 3, 5)"),
+    "a list": (changed(query=[[1.0]]), "query: list, expected a NumPy array"),
+    "mixed dtypes": (changed(key=arrays(np.float64)["key"]), "key: dtype float64, expected float32"),
+    "integers": ({k: v.astype(np.int32) for k, v in arrays().items()}, "query: dtype int32"),
+    "key dim": (changed(key=np.zeros((2, 2, 6, 4), np.float32)), "key: shape (2, 2, 6, 4)"),
+    "value length": (changed(value=np.zeros((2, 2, 5, 7), np.float32)), "value: shape (2, 2, 5, 7)"),
+    "heads": (changed(query=np.zeros((2, 3, 3, 5), np.float32)), "query: 3 heads, expected a multiple of the 2"),
+    "no keys": (
+        changed(key=np.zeros((2, 2, 0, 5), np.float32), value=np.zeros((2, 2, 0, 7), np.float32)),
+        "expected every side at least 1",
+    ),
+    "nan": (changed(key=nan_in(arrays()["key"])), "key: nan at (1, 0, 2, 3)"),
+    "infinite scale": (changed(scale=float("inf")), "scale: inf"),
+    "text scale": (changed(scale="big"), "scale: 'big'"),
+    "causal word": (changed(causal="diagonal"), "causal: 'diagonal'"),
+    "two alignments": (changed(is_causal=True, causal="bottom-right"), "give only one"),
+    "window": (changed(window=(1, -1)), "window: (1, -1)"),
+    "mask dtype": (changed(mask=np.ones((3, 6))), "mask: dtype float64, expected bool"),
+    "mask shape": (changed(mask=np.ones((4, 6), bool)), "mask: shape (4, 6)"),
+    "bias nan": (changed(bias=np.full((3, 6), np.nan, np.float32)), "bias: contains NaN"),
+    "bias too large a shape": (changed(bias=np.zeros((3, 2, 4, 3, 6), np.float32)), "bias: shape"),
+    "key_lengths beyond": (changed(key_lengths=np.array([7, 1])), "key_lengths: [7, 1]"),
+    "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: float64"),
+    "softcap": (changed(softcap=0.0), "softcap: 0.0"),
+    "sink shape": (changed(sink=np.zeros(2, np.float32)), "sink: float32 of shape (2,)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_input_is_refused_naming_the_argument(name: str) -> None:
+    fields, words = REFUSED[name]
+    with pytest.raises(InvalidInstance) as caught:
+        Instance(**fields)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_both_spellings_of_a_top_left_causal_mask_are_one() -> None:
+    one, other = Instance(**arrays(), is_causal=True), Instance(**arrays(), causal="top-left")
+    assert (one.is_causal, one.causal) == (other.is_causal, other.causal) == (True, "top-left")
+
+
+def test_the_causal_alignments_differ_by_the_difference_of_lengths() -> None:
+    top = Instance(**arrays(), is_causal=True).attends(0)[0]
+    bottom = Instance(**arrays(), causal="bottom-right").attends(0)[0]
+    assert top.tolist() == np.tri(3, 6, 0, dtype=bool).tolist()
+    assert bottom.tolist() == np.tri(3, 6, 3, dtype=bool).tolist()
+
+
+def test_a_bottom_right_mask_is_aligned_to_the_key_length() -> None:
+    instance = Instance(**arrays(), causal="bottom-right", key_lengths=np.array([4, 6]))
+    assert instance.attends(0)[0].tolist() == (np.tri(3, 6, 1, dtype=bool) & (np.arange(6) < 4)).tolist()
+
+
+def test_a_window_is_counted_from_the_position_of_the_query() -> None:
+    seen = Instance(**arrays(), window=(1, 0)).attends(0)[0]
+    assert [np.flatnonzero(row).tolist() for row in seen] == [[0], [0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
+def test_a_saved_instance_comes_back_bit_for_bit(tmp_path: Path, dtype: Any) -> None:
+    given = Instance(
+        **arrays(dtype),
+        scale=0.1,
+        causal="bottom-right",
+        window=(3, None),
+        mask=np.eye(3, 6, dtype=bool),
+        bias=np.full((1, 1, 3, 6), -0.0, dtype),
+        key_lengths=np.array([6, 2], np.int32),
+        softcap=30.5,
+        sink=np.arange(4).astype(dtype),
+        return_lse=True,
+        provenance=Provenance("family", 7, "note", {"satisfiable": True}),
+    )
+    given.save(tmp_path / "x.npz")
+    back = Instance.load(tmp_path / "x.npz")
+    assert problem_of(tmp_path / "x.npz") == "attention"
+    for name, array in given.arrays().items():
+        assert back.arrays()[name].dtype == array.dtype
+        assert back.arrays()[name].tobytes() == array.tobytes()
+    for name in ("scale", "is_causal", "causal", "window", "softcap", "return_lse", "provenance"):
+        assert getattr(back, name) == getattr(given, name)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "other problem", "later schema", "not an archive member"])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "x.npz"
+    Instance(**arrays()).save(path)
+    data = path.read_bytes()
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_bytes(b"no archive")
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "not an archive member":
+        np.savez(path, query=np.zeros(3))
+    else:
+        old, new = {
+            "other problem": (b'"attention"', b'"tensorattn"'),
+            "later schema": (b'"schema": 1', b'"schema": 9'),
+        }[damage]
+        with np.load(path) as archive:
+            members = {name: archive[name] for name in archive.files}
+        members["metadata"] = np.frombuffer(members["metadata"].tobytes().replace(old, new), np.uint8)
+        np.savez(path, **members)
+    with pytest.raises(InvalidInstance) as caught:
+        Instance.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInstance, match="no such file"):
+        Instance.load(tmp_path / "absent.npz")
