@@ -1,0 +1,1 @@
+"""What is fast: implementations, each judged against ``assay.spec`` by ``assay.conformance``."""

@@ -1,0 +1,17 @@
+"""Kernels for the CPU (NumPy and Numba), one module a problem, imported on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.impl.cpu import attention
+
+__all__ = ["attention"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"assay.impl.cpu.{name}")
+    raise AttributeError(f"module 'assay.impl.cpu' has no attribute {name!r}")
