@@ -11,7 +11,7 @@ __all__ = ["Declined", "Kernel"]
 
 
 class Declined(NotImplementedError):
-    """Raised by a kernel (any NotImplementedError counts) or a suite for a case that is documented as unsupported: counted, not failed."""
+    """A case that is documented as unsupported: counted, not failed.  Any NotImplementedError of a kernel is one."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Kernel:
     """A kernel under test.
 
     function: called as the suite's ``call`` says, with arrays of ``framework``.
-    keywords: names it accepts by keyword (``None`` in a signature with ``**kwargs`` is every name).
+    keywords: names it accepts by keyword.
     conventions: what ``options`` declares, e.g. {"empty_row": "nan"}.
     lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped heads"}.
     """

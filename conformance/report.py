@@ -15,10 +15,10 @@ class ConformanceError(AssertionError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One failure, already shrunk.
+    """One failure, already shrunk where there was time.
 
-    kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``, ``device``,
-    ``mutated``, ``out-of-bounds``, ``law``, ``protocol``.
+    kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
+    ``mutated``, ``out-of-bounds``, ``law``.
     """
 
     kind: str
@@ -41,14 +41,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one case.  status: passed | failed | skipped (lacks a capability) | declined | outside (the class's domain)."""
+    """What became of one case.
+
+    status: ``passed``, ``failed``, ``skipped`` (the kernel lacks a capability, or time ran out), ``declined`` (the kernel
+    said so), ``outside`` (beyond the domain of the class).
+    """
 
     name: str
     family: str
     level: str
     status: str
     ratio: float = 0.0  # largest error / tolerance over the outputs
-    quality: float = 0.0  # largest error / quality level, where the problem defines one
     seconds: float = 0.0
     reason: str = ""
     finding: Finding | None = None

@@ -69,6 +69,7 @@ class Call:
     keywords: Mapping[str, Any]
     outputs: tuple[str, ...]  # names of what is to be returned, in order
     shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[tuple[str, ...], ...]  # names of the dtypes that each may have
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,10 @@ class Suite:
     strategy: Callable[[Precision], SearchStrategy[Case]]
     #: capability names an instance needs beyond positional arrays, e.g. {"is_causal", "grouped heads"}
     needs: Callable[[Any], frozenset[str]]
-    #: every capability name, with the keyword(s) in a kernel's signature that grant it (empty: granted unless declared off)
+    #: every capability, with the keywords of which a kernel's signature needs one (none: granted unless declared off)
     capabilities: Mapping[str, tuple[str, ...]]
     #: how to call this kernel for an instance; raises Declined when a declared convention cannot express it
-    call: Callable[[Any, Kernel], Call]
+    call: Callable[[Any, Kernel, Precision], Call]
     #: the documented signature, for error messages, and the names of its positional parameters
     signature: str
     positional: tuple[str, ...]
@@ -120,7 +121,7 @@ class Suite:
     #: a number that shrinking lowers, and one line that says shape and options
     size: Callable[[Any], float]
     describe: Callable[[Any], str]
-    #: the reference under the kernel's declared conventions: (instance, kernel, output name, precision) → (Enclosure, tolerance)
+    #: enclosure and tolerance of every output, under the kernel's declared conventions
     reference: Callable[[Any, Kernel, Precision], Mapping[str, tuple[Any, NDArray[np.float64]]]]
     semantics: tuple[Semantics, ...]
     targets: Mapping[str, Target]

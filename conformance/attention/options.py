@@ -1,0 +1,119 @@
+"""Options of an instance, as data: names in a family's table become masks, biases, lengths and the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.attention import Instance
+from assay.spec.problem import Provenance
+from assay.spec.storage import dtype_named
+
+if TYPE_CHECKING:
+    from assay.conformance.attention.values import Shape
+    from assay.spec.precision import Precision
+
+from assay.conformance.attention.values import PATTERNS
+
+__all__ = ["OPTIONS", "build"]
+
+#: Every option that a table may name, with what it does; "=…" takes a value.
+OPTIONS: dict[str, str] = {
+    "causal": "top-left causal mask",
+    "bottom-right": "bottom-right causal mask",
+    "window": "sliding window, window=L,R with * for no limit",
+    "mask": "random boolean mask, at least one key a row",
+    "mask-empty": "boolean mask with empty rows",
+    "mask-first": "boolean mask that hides the first two thirds of the keys",
+    "mask-left": "left padding: each batch hides another number of first keys",
+    "garbage": "huge finite keys and values behind the mask and beyond the lengths",
+    "bias": "random additive bias",
+    "bias-heads": "a bias with an axis of heads, ALiBi-like slopes",
+    "bias-inf": "an additive mask of 0 and −inf, with empty rows",
+    "bias-low": "a bias around −20000 on every key",
+    "lengths": "key lengths, another for each batch",
+    "lengths-zero": "key lengths, the first 0",
+    "softcap": "softcap, softcap=C",
+    "sink": "attention sinks",
+    "lse": "the log-sum-exp as second output",
+}
+
+
+def build(
+    family: str, pattern: str, shape: Shape, options: tuple[str, ...], seed: int, precision: Precision, note: str = ""
+) -> Instance:
+    """The instance of a pattern, a shape and option names, in the storage type of the class.  Same arguments, same bytes."""
+    rng = np.random.default_rng(seed)
+    dtype = dtype_named(precision.storage)
+    q, k, v, fields = PATTERNS[pattern](rng, shape)
+    fields = dict(fields)
+    b, h, n_q, n_k = shape.batch, shape.heads, shape.queries, shape.keys
+    garbage = "garbage" in options
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "causal":
+            fields["is_causal"] = True
+        elif name == "bottom-right":
+            fields["causal"] = "bottom-right"
+        elif name == "window":
+            left, right = value.split(",")
+            fields["window"] = tuple(None if side == "*" else int(side) for side in (left, right))
+        elif name == "mask":
+            mask = rng.random((b, 1, n_q, n_k)) < 0.6
+            mask[..., np.arange(n_q), rng.integers(0, n_k, n_q)] = True
+            fields["mask"] = mask
+        elif name == "mask-empty":
+            mask = rng.random((b, h, n_q, n_k)) < 0.5
+            mask[:, :, :: max(2, n_q // 3)] = False
+            fields["mask"] = mask
+        elif name == "mask-first":
+            fields["mask"] = np.broadcast_to(np.arange(n_k) >= (2 * n_k) // 3, (1, 1, n_q, n_k)).copy()
+        elif name == "mask-left":
+            start = (np.arange(b) * max(1, n_k // 3)) % n_k
+            fields["mask"] = np.broadcast_to(np.arange(n_k) >= start[:, None, None, None], (b, 1, n_q, n_k)).copy()
+        elif name == "bias":
+            fields["bias"] = rng.standard_normal((b, 1, n_q, n_k)).astype(dtype)
+        elif name == "bias-heads":
+            slopes = -(2.0 ** (-8.0 * (1 + np.arange(h)) / h))
+            distance = np.abs(np.arange(n_q)[:, None] - np.arange(n_k)[None, :])
+            fields["bias"] = (slopes[:, None, None] * distance)[None].astype(dtype)
+        elif name == "bias-inf":
+            hidden = rng.random((1, 1, n_q, n_k)) < 0.4
+            hidden[:, :, :: max(2, n_q // 2)] = True
+            fields["bias"] = np.where(hidden, -np.inf, 0.0).astype(dtype)
+        elif name == "bias-low":
+            fields["bias"] = (-20000.0 + 4.0 * rng.standard_normal((1, 1, n_q, n_k))).astype(dtype)
+        elif name == "lengths":
+            fields["key_lengths"] = np.maximum(1, n_k - 1 - (np.arange(b) * 5) % n_k).astype(np.int32)
+        elif name == "lengths-zero":
+            lengths = np.maximum(1, n_k - np.arange(b)).astype(np.int32)
+            lengths[0] = 0
+            fields["key_lengths"] = lengths
+        elif name == "softcap":
+            fields["softcap"] = float(value)
+        elif name == "sink":
+            fields["sink"] = (1.5 * rng.standard_normal(h)).astype(dtype)
+        elif name == "lse":
+            fields["return_lse"] = True
+        elif name != "garbage":
+            raise ValueError(f"unknown option {option!r}: expected one of {', '.join(OPTIONS)}")
+    fields["provenance"] = Provenance(family=family, seed=seed, note=note)
+    instance = Instance(q.astype(dtype), k.astype(dtype), v.astype(dtype), **fields)
+    return _with_garbage(instance) if garbage else instance
+
+
+def _with_garbage(instance: Instance) -> Instance:
+    """Huge finite numbers in every key that no query of its batch and head attends to."""
+    b, _, _, _ = instance.query.shape
+    h_k = instance.key.shape[1]
+    key, value = instance.key.copy(), instance.value.copy()
+    for batch in range(b):
+        seen = instance.attends(batch).any(axis=1)  # (h_q or 1, n_k)
+        for head in range(h_k):
+            rows = seen if seen.shape[0] == 1 else seen[head * instance.group : (head + 1) * instance.group]
+            hidden = ~rows.any(axis=0)
+            key[batch, head, hidden] = 64.0
+            value[batch, head, hidden] = 30000.0 if value.dtype.itemsize > 1 else 240.0
+    changed: dict[str, Any] = {"key": key, "value": value}
+    return instance.replace(**changed)

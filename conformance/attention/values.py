@@ -1,0 +1,264 @@
+"""Patterns of numbers that make attention kernels fail: what query, key and value hold.
+
+Every pattern is a function of a generator and a shape; it returns float64 arrays that are then rounded to the storage
+type of the class.  Only integers, uniform and normal draws of PCG64 are used, so that a seed means the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PATTERNS", "Filled", "Shape"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of an instance."""
+
+    batch: int = 1
+    heads: int = 1
+    key_heads: int = 1
+    queries: int = 1
+    keys: int = 1
+    dim: int = 1
+    value_dim: int = 1
+
+    @property
+    def query(self) -> tuple[int, int, int, int]:
+        return (self.batch, self.heads, self.queries, self.dim)
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        return (self.batch, self.key_heads, self.keys, self.dim)
+
+    @property
+    def value(self) -> tuple[int, int, int, int]:
+        return (self.batch, self.key_heads, self.keys, self.value_dim)
+
+
+Filled = tuple[Array, Array, Array, dict[str, Any]]
+Pattern = Callable[[np.random.Generator, Shape], Filled]
+
+
+def _normal(rng: np.random.Generator, s: Shape) -> Filled:
+    return rng.standard_normal(s.query), rng.standard_normal(s.key), rng.standard_normal(s.value), {}
+
+
+def _large(rng: np.random.Generator, s: Shape) -> Filled:
+    q, k, v, _ = _normal(rng, s)
+    return 3 * q, 3 * k, v, {"scale": 0.7391 / math.sqrt(s.dim)}
+
+
+def _zero_scores(rng: np.random.Generator, s: Shape) -> Filled:
+    """Uniform attention: sums alone are tested."""
+    return np.zeros(s.query), rng.standard_normal(s.key), 1 + rng.random(s.value), {}
+
+
+def _scored(rng: np.random.Generator, s: Shape, scores: Array) -> Filled:
+    """Instances of given scores (keys,): one active dimension, a scale that is not a round number, values of full mantissas."""
+    scale = 0.8734672
+    q = np.zeros(s.query)
+    q[..., 0] = 1.0
+    k = 0.1 * rng.standard_normal(s.key)
+    k[..., 0] = scores / scale
+    return q, k, rng.standard_normal(s.value), {"scale": scale}
+
+
+def _shifted_down(rng: np.random.Generator, s: Shape) -> Filled:
+    """All logits very negative but finite: a running maximum that starts at a finite sentinel, or a finite mask value."""
+    return _scored(rng, s, -float(rng.choice([300.0, 3000.0, 30000.0])) + rng.standard_normal(s.keys))
+
+
+def _shifted_up(rng: np.random.Generator, s: Shape) -> Filled:
+    return _scored(rng, s, float(rng.choice([90.0, 300.0, 3000.0])) + rng.standard_normal(s.keys))
+
+
+def _shifted_constant(rng: np.random.Generator, s: Shape) -> Filled:
+    """Large logits, constant values: errors of numerator and denominator must cancel."""
+    q, k, _, options = _scored(rng, s, float(rng.choice([100.0, 1000.0])) + rng.standard_normal(s.keys))
+    return q, k, np.full(s.value, 1.2345678), options
+
+
+def _ramp_up(rng: np.random.Generator, s: Shape) -> Filled:
+    """The maximum grows with every key: each rescaling counts."""
+    return _scored(rng, s, np.linspace(0.0, 12.0, s.keys))
+
+
+def _ramp_down(rng: np.random.Generator, s: Shape) -> Filled:
+    return _scored(rng, s, np.linspace(12.0, 0.0, s.keys))
+
+
+def _steep_ramp(rng: np.random.Generator, s: Shape) -> Filled:
+    """Beyond the range of exp: a missed maximum overflows, a missed rescaling leaves the first keys in."""
+    return _scored(rng, s, np.linspace(-150.0, 150.0, s.keys))
+
+
+def _staircase(rng: np.random.Generator, s: Shape) -> Filled:
+    return _scored(rng, s, 6.0 * (np.arange(s.keys) // 16) + 0.3 * rng.standard_normal(s.keys))
+
+
+def _row_levels(rng: np.random.Generator, s: Shape) -> Filled:
+    """Rows of very different magnitude: a maximum over the whole tile instead of the row."""
+    q, k, v, _ = _normal(rng, s)
+    levels = 10.0 ** np.linspace(-3, 1.3, s.queries)
+    return q * levels[:, None], k, v, {}
+
+
+def _tiny_weights(rng: np.random.Generator, s: Shape) -> Filled:
+    """Weights of 1e-9 before values of 1e9: skipped tiles, flushed exps, half-precision values."""
+    scores = np.full(s.keys, -14.0)
+    scores[0] = 0.0
+    q, k, v, options = _scored(rng, s, scores)
+    v[..., 1:, :] *= 2.0**12
+    return q, k, v, options
+
+
+def _planted_tail(rng: np.random.Generator, s: Shape) -> Filled:
+    """One key matters, and it is the last."""
+    scores = rng.standard_normal(s.keys)
+    scores[-1] += 9.0
+    return _scored(rng, s, scores)
+
+
+def _planted(rng: np.random.Generator, s: Shape) -> Filled:
+    """Every query matches one key of its own."""
+    q, k, v, _ = _normal(rng, s)
+    match = rng.integers(0, s.keys, s.queries)
+    group = s.heads // s.key_heads
+    q = 2.0 * np.repeat(k, group, axis=1)[:, :, match] + 0.1 * q
+    return q, k, v, {}
+
+
+def _alternating(rng: np.random.Generator, s: Shape) -> Filled:
+    """Values that cancel: errors of single weights stand out."""
+    q, k, v, _ = _normal(rng, s)
+    sign = 1.0 - 2.0 * (np.arange(s.keys) % 2)
+    return 0.1 * q, k, sign[:, None] * (1.0 + 1e-3 * v), {}
+
+
+def _identity(rng: np.random.Generator, s: Shape) -> Filled:
+    """V = identity: the output is the probability matrix."""
+    q, k, _, _ = _normal(rng, s)
+    eye = np.zeros(s.value)
+    index = np.arange(min(s.keys, s.value_dim))
+    eye[..., index, index] = 1.0
+    return q, k, eye, {}
+
+
+def _constant(rng: np.random.Generator, s: Shape) -> Filled:
+    """V constant: the output is that constant, whatever the weights."""
+    q, k, _, _ = _normal(rng, s)
+    return q, k, np.full(s.value, 1.7654321), {}
+
+
+def _integers(rng: np.random.Generator, s: Shape) -> Filled:
+    """Exact scores."""
+    q, k = rng.integers(-3, 4, s.query).astype(float), rng.integers(-3, 4, s.key).astype(float)
+    return q, k, rng.standard_normal(s.value), {"scale": 0.5}
+
+
+def _huge_values(rng: np.random.Generator, s: Shape) -> Filled:
+    q, k, v, _ = _normal(rng, s)
+    return q, k, 2.0**9 * v, {}
+
+
+def _tiny_values(rng: np.random.Generator, s: Shape) -> Filled:
+    q, k, v, _ = _normal(rng, s)
+    return q, k, 2.0**-10 * v, {}
+
+
+def _odd_scale(rng: np.random.Generator, s: Shape) -> Filled:
+    """A scale of full mantissa and large logits: a scale constant rounded to a short type."""
+    q, k, v, _ = _normal(rng, s)
+    return 4 * q, 4 * k, v, {"scale": 1.0039 * 0.33331 / math.sqrt(s.dim)}
+
+
+def _zero_scale(rng: np.random.Generator, s: Shape) -> Filled:
+    q, k, v, _ = _normal(rng, s)
+    return q, k, v, {"scale": 0.0}
+
+
+def _negative_scale(rng: np.random.Generator, s: Shape) -> Filled:
+    q, k, v, _ = _normal(rng, s)
+    return q, k, v, {"scale": -0.4217}
+
+
+def _raw_large(rng: np.random.Generator, s: Shape) -> Filled:
+    """Raw products beyond 65504 and a small scale: inside every class whose scores are float32."""
+    q, k, v, _ = _normal(rng, s)
+    return 150 * (1 + 0.01 * q), 150 * (1 + 0.01 * k), v, {"scale": 1.01 / (150.0 * 150.0 * s.dim) * 40.0}
+
+
+def _small_numbers(rng: np.random.Generator, s: Shape) -> Filled:
+    """Minus zero, subnormals of half precision, exact zeros among normal numbers."""
+    q, k, v, _ = _normal(rng, s)
+    for array in (q, k, v):
+        which = rng.integers(0, 4, array.shape)
+        array[which == 1] *= 2.0**-17
+        array[which == 2] = -0.0
+    return q, k, v, {}
+
+
+def _two_levels(rng: np.random.Generator, s: Shape) -> Filled:
+    """Two kinds of keys whose exps are far from round, values ±1: a biased exp moves the output by its bias."""
+    scores = np.where(np.arange(s.keys) % 2 == 0, 0.0, -float(rng.uniform(0.2, 3.0)))
+    q, k, v, options = _scored(rng, s, scores)
+    v[:] = (1.0 - 2.0 * (np.arange(s.keys) % 2))[:, None]
+    return q, k, v, options
+
+
+def _biased_exp(rng: np.random.Generator, s: Shape) -> Filled:
+    """Many keys of one score against one of another: a bias of exp at that argument shows undiluted."""
+    depth = float(rng.choice([0.35, 0.5, 0.69, 1.0, 2.77, 5.1])) + float(rng.uniform(0, 0.3))
+    scores = np.full(s.keys, -depth)
+    scores[0] = 0.0
+    q, k, v, options = _scored(rng, s, scores)
+    v[:] = 1.0
+    v[..., 0, :] = -1.0
+    return q, k, v, options
+
+
+def _positive_sum(rng: np.random.Generator, s: Shape) -> Filled:
+    """Long rows of equal weights and values near 1: sums in a short type stagnate."""
+    return 0.02 * rng.standard_normal(s.query), rng.standard_normal(s.key), 1 + 0.1 * rng.random(s.value), {}
+
+
+#: name → pattern
+PATTERNS: dict[str, Pattern] = {
+    "normal": _normal,
+    "large": _large,
+    "zero-scores": _zero_scores,
+    "shifted-down": _shifted_down,
+    "shifted-up": _shifted_up,
+    "shifted-constant": _shifted_constant,
+    "ramp-up": _ramp_up,
+    "ramp-down": _ramp_down,
+    "steep-ramp": _steep_ramp,
+    "staircase": _staircase,
+    "row-levels": _row_levels,
+    "tiny-weights": _tiny_weights,
+    "planted-tail": _planted_tail,
+    "planted": _planted,
+    "alternating": _alternating,
+    "identity": _identity,
+    "constant": _constant,
+    "integers": _integers,
+    "huge-values": _huge_values,
+    "tiny-values": _tiny_values,
+    "odd-scale": _odd_scale,
+    "zero-scale": _zero_scale,
+    "negative-scale": _negative_scale,
+    "raw-large": _raw_large,
+    "small-numbers": _small_numbers,
+    "two-levels": _two_levels,
+    "biased-exp": _biased_exp,
+    "positive-sum": _positive_sum,
+}

@@ -1,0 +1,73 @@
+"""What a wrong kernel behaves like: its outputs against a table of named wrong semantics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from assay.conformance.suite import Suite
+    from assay.conformance.trial import Outcome, Reference
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    failures: Sequence[tuple[Any, Outcome]], reference: Callable[[Any], Reference | None], suite: Suite
+) -> list[str]:
+    """Sentences of the wrong semantics that explain every one of ``failures`` to which they apply, best first.
+
+    A semantics explains an output if that lies within the tolerance of what the wrong instance has as its answer.
+    """
+    wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
+    matches: list[tuple[int, str]] = []
+    for semantics in suite.semantics:
+        explained = refuted = 0
+        for instance, outcome in wrong:
+            other = semantics.applies(instance)
+            if other is None:
+                continue
+            answer = reference(other)
+            if answer is None:
+                continue
+            if _explains(answer, outcome, lambda value, i=instance, s=semantics: value if s.post is None else s.post(i, value)):
+                explained += 1
+            else:
+                refuted += 1
+        if explained and not refuted:
+            matches.append((-explained, semantics.sentence))
+    if matches:
+        return [sentence for _, sentence in sorted(matches)]
+    return [_unexplained(wrong)] if wrong else []
+
+
+def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any]) -> bool:
+    name = outcome.output
+    enclosure, tolerance = answer[name]
+    value = outcome.values[name]
+    if value.shape != enclosure.shape:
+        return False
+    expected = post(enclosure.midpoint)
+    with np.errstate(invalid="ignore"):
+        allowed = tolerance + enclosure.radius + 1e-15 * np.abs(expected)
+        close = np.abs(value - expected) <= allowed
+    same = (value == expected) | (np.isnan(value) & np.isnan(expected))
+    return bool(((close & np.isfinite(tolerance)) | same).all())
+
+
+def _unexplained(wrong: Sequence[tuple[Any, Outcome]]) -> str:
+    """None of the table: does it look like lost precision?"""
+    worst = max(outcome.ratio for _, outcome in wrong)
+    small = 0
+    for _, outcome in wrong:
+        if outcome.got is None or outcome.interval is None or not np.isfinite(outcome.got):
+            continue
+        size = float(np.abs(outcome.values[outcome.output][np.isfinite(outcome.values[outcome.output])]).max(initial=0.0))
+        error = abs(outcome.got - 0.5 * (outcome.interval[0] + outcome.interval[1]))
+        small += error <= size * 2.0**-6
+    if small == len(wrong) and worst < 2.0**20:
+        return f"no known wrong semantics matches; it looks like lost precision (errors up to {worst:.3g} tolerances, small beside the values)"
+    return "no known wrong semantics matches"

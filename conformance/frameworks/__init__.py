@@ -1,0 +1,49 @@
+"""Array frameworks: how a NumPy array becomes theirs, and back, exactly.
+
+A framework is imported when a kernel of it is judged, never before.  NumPy, PyTorch, JAX and CuPy have a module
+here; any other module with ``from_dlpack`` works by its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Framework", "framework"]
+
+_OWN = ("numpy", "torch", "jax", "cupy")
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What the judge needs of an array framework."""
+
+    name: str
+    version: str
+    to_native: Callable[[np.ndarray[Any, Any]], Any]
+    to_numpy: Callable[[Any], np.ndarray[Any, Any]]  # exact; bfloat16 as ml_dtypes.bfloat16
+    is_native: Callable[[Any], bool]
+    shares_memory: bool = False  # native arrays lie in the NumPy memory that they were made of
+    read_only: bool = False  # it honours NumPy's read-only flag
+    negative_strides: bool = False
+
+
+def framework(name: str) -> Framework:
+    """The framework called ``name``.  Raises ``ImportError`` when it is not installed or has no ``from_dlpack``."""
+    if name in _OWN:
+        made: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load()
+        return made
+    module = importlib.import_module(name)
+    if not hasattr(module, "from_dlpack"):
+        raise ImportError(f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack")
+    return Framework(
+        name=name,
+        version=str(getattr(module, "__version__", "")),
+        to_native=lambda array: module.from_dlpack(array.copy()),
+        to_numpy=lambda native: np.array(np.from_dlpack(native)),
+        is_native=lambda value: hasattr(value, "__dlpack__") and type(value).__module__.split(".")[0] == name,
+    )

@@ -1,0 +1,27 @@
+"""NumPy: arrays as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from assay.conformance.frameworks import Framework
+
+__all__ = ["load"]
+
+
+def load() -> Framework:
+    def plain(value: Any) -> bool:
+        return isinstance(value, np.ndarray) and type(value) is np.ndarray
+
+    return Framework(
+        name="numpy",
+        version=np.__version__,
+        to_native=lambda array: array,
+        to_numpy=lambda array: np.array(array),
+        is_native=plain,
+        shares_memory=True,
+        read_only=True,
+        negative_strides=True,
+    )

@@ -1,0 +1,47 @@
+"""PyTorch: CPU tensors over the judge's guarded memory, strides kept; bfloat16 through its bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from assay.conformance.frameworks import Framework
+
+__all__ = ["load"]
+
+
+def load() -> Framework:
+    import torch
+
+    # dtypes that NumPy's buffer protocol does not know travel as integers of their width
+    bits: dict[str, tuple[Any, Any, Any]] = {
+        "bfloat16": (torch.bfloat16, torch.int16, np.int16),
+        "float8_e4m3fn": (torch.float8_e4m3fn, torch.uint8, np.uint8),
+        "float8_e5m2": (torch.float8_e5m2, torch.uint8, np.uint8),
+    }
+    names = {entry[0]: name for name, entry in bits.items()}
+
+    def to_native(array: np.ndarray[Any, Any]) -> Any:
+        if array.dtype.name in bits:
+            dtype, _, plain = bits[array.dtype.name]
+            return torch.from_numpy(array.view(plain)).view(dtype)
+        return torch.from_numpy(array)
+
+    def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+        tensor = tensor.detach().cpu()
+        if tensor.dtype in names:
+            name = names[tensor.dtype]
+            plain: np.ndarray[Any, Any] = tensor.contiguous().view(bits[name][1]).numpy()
+            return plain.view(getattr(ml_dtypes, name)).copy()
+        return np.array(tensor.numpy())
+
+    return Framework(
+        name="torch",
+        version=str(torch.__version__),
+        to_native=to_native,
+        to_numpy=to_numpy,
+        is_native=lambda value: isinstance(value, torch.Tensor),
+        shares_memory=True,
+    )

@@ -1,0 +1,176 @@
+"""From what a user names or passes to a :class:`~assay.conformance.kernel.Kernel`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.kernel import Kernel
+from assay.conformance.suite import Suite, Target, suite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["UsageError", "load", "missing", "wrap"]
+
+
+class UsageError(ValueError):
+    """Something asked for that cannot be: one line that says what, and what was expected."""
+
+
+def load(
+    target: str, *, problem: str = "attention", framework: str | None = None, options: Mapping[str, Any] | None = None
+) -> Kernel:
+    """The kernel that ``target`` names: a built-in (``torch:sdpa``), ``module:function`` or ``file.py:function``.
+
+    Raises :class:`UsageError` in one line.
+    """
+    known = suite(problem)
+    if target in known.targets:
+        return _declared(_built_in(known.targets[target]), known, options)
+    module_name, colon, function_name = target.rpartition(":")
+    if not colon or not module_name or not function_name:
+        close = difflib.get_close_matches(target, known.targets, 3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise UsageError(f"unknown target {target!r}: expected module:function, file.py:function or one of {', '.join(known.targets)}{hint}")
+    module = _module(module_name, target, known)
+    function: Any = module
+    for part in function_name.split("."):
+        if not hasattr(function, part):
+            close = difflib.get_close_matches(part, [name for name in dir(module) if not name.startswith("_")], 3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
+        function = getattr(function, part)
+    return wrap(function, problem=problem, framework=framework, options=options, name=target)
+
+
+def wrap(
+    function: Any,
+    *,
+    problem: str = "attention",
+    framework: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Kernel:
+    """A callable as a kernel; what it supports is read from its keyword names.  Raises :class:`UsageError`."""
+    known = suite(problem)
+    if isinstance(function, Kernel):
+        return _declared(function, known, options)
+    name = name or _importable_name(function)
+    if not callable(function):
+        raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function {known.signature}")
+    return _declared(
+        Kernel(name=name, function=function, framework=framework or "numpy", keywords=_keywords(function, name, known)),
+        known,
+        options,
+    )
+
+
+def missing(target: Target) -> list[str]:
+    """Modules that a built-in target needs and that are not installed."""
+    return [module for module in target.modules if importlib.util.find_spec(module) is None]
+
+
+def _built_in(target: Target) -> Kernel:
+    absent = missing(target)
+    if absent:
+        raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: pip install 'assay[{target.extra}]'")
+    return target.load()
+
+
+def _module(module_name: str, target: str, known: Suite) -> Any:
+    if module_name.endswith(".py"):
+        path = Path(module_name)
+        if not path.is_file():
+            raise UsageError(f"{target}: no such file {module_name!r}")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"{target}: {module_name!r} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)
+        return _executed(lambda: spec.loader.exec_module(module) or module, target)  # type: ignore[union-attr]
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a user's module lies where they stand
+    try:
+        found = importlib.util.find_spec(module_name) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        close = difflib.get_close_matches(target, known.targets, 3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else f"; built-in targets: {', '.join(known.targets)}"
+        raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
+    return _executed(lambda: importlib.import_module(module_name), target)
+
+
+def _executed(run: Callable[[], Any], target: str) -> Any:
+    try:
+        return run()
+    except Exception as error:
+        raise UsageError(f"{target}: importing it raised {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _keywords(function: Any, name: str, known: Suite) -> frozenset[str]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin without one: only what everybody has
+        return frozenset({"scale"})
+    parameters = list(signature.parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    wanted = len(known.positional)
+    required = [p for p in positional[wanted:] if p.default is p.empty and p.name not in _offered(known)]
+    required += [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in _offered(known)]
+    if (len(positional) < wanted and not variadic) or required:
+        reason = f"requires {required[0].name!r}, which is not in the protocol" if required else f"takes {len(positional)} arrays, not {wanted}"
+        raise UsageError(f"{name}: wrong signature {signature}: {reason}; expected {known.signature}")
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return frozenset(_offered(known))
+    named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    if "scale" in _offered(known) and "scale" not in named:
+        raise UsageError(f"{name}: wrong signature {signature}: no keyword 'scale'; expected {known.signature}")
+    return frozenset(named & set(_offered(known)))
+
+
+def _offered(known: Suite) -> set[str]:
+    """Every keyword of the protocol."""
+    return {"scale"} | {keyword for keywords in known.capabilities.values() for keyword in keywords}
+
+
+def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -> Kernel:
+    """The kernel with ``options``: conventions by name, or a capability set to False that it does not have."""
+    if not options:
+        return kernel
+    conventions, lacks = dict(kernel.conventions), set(kernel.lacks)
+    for name, value in options.items():
+        if name in known.conventions:
+            allowed = known.conventions[name]
+            if str(value) not in allowed:
+                raise UsageError(f"option {name}={value}: expected one of {', '.join(allowed)}")
+            conventions[name] = str(value)
+        elif name in known.capabilities and str(value).lower() in ("false", "no", "0"):
+            lacks.add(name)
+        else:
+            names = [*known.conventions, *(f"{c}=no" for c in known.capabilities)]
+            raise UsageError(f"unknown option {name}={value}: expected one of {', '.join(names)}")
+    return Kernel(kernel.name, kernel.function, kernel.framework, kernel.keywords, conventions, frozenset(lacks), kernel.version)
+
+
+def _importable_name(function: Any) -> str:
+    """``module:function`` where that finds the function again, ``file.py:function`` for a script, else its plain name."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    module = getattr(function, "__module__", None)
+    if "<" in name or not module:
+        return str(name)
+    if module == "__main__":
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        return f"{file}:{name}" if file else str(name)
+    return f"{module}:{name}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

@@ -1,0 +1,229 @@
+"""One kernel on one instance: the call, guarded and timed, and what is to be said of its result."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.deadline import Hung, deadline
+from assay.conformance.guard import Guarded, guarded
+from assay.conformance.kernel import Declined
+from assay.conformance.suite import Layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.conformance.frameworks import Framework
+    from assay.conformance.kernel import Kernel
+    from assay.conformance.suite import Call, Suite
+    from assay.spec.precision import Precision
+
+    Reference = Mapping[str, tuple[Any, NDArray[np.float64]]]
+
+__all__ = ["Outcome", "lacking", "run"]
+
+_CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call came to.  ``kind`` is empty for a pass, else as in :class:`assay.conformance.report.Finding`."""
+
+    status: str  # passed | failed | declined | outside
+    ratio: float = 0.0
+    kind: str = ""
+    sentence: str = ""
+    output: str = ""
+    index: tuple[int, ...] | None = None
+    got: float | None = None
+    interval: tuple[float, float] | None = None
+    tolerance: float | None = None
+    values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+
+class _Fault(Exception):  # noqa: N818 - carries a finding, is no error of ours
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind, self.sentence = kind, sentence
+
+
+def lacking(kernel: Kernel, needs: frozenset[str], suite: Suite) -> str:
+    """Which of ``needs`` the kernel does not have, as a sentence; empty if none."""
+    absent = [
+        need
+        for need in sorted(needs)
+        if need in kernel.lacks or (suite.capabilities[need] and not set(suite.capabilities[need]) & kernel.keywords)
+    ]
+    return f"lacks {', '.join(absent)}" if absent else ""
+
+
+def run(
+    kernel: Kernel,
+    framework: Framework,
+    instance: Any,
+    precision: Precision,
+    suite: Suite,
+    reference: Reference,
+    layout: Layout | None = None,
+    *,
+    huge_canaries: bool = False,
+    seconds: float = _CALL_SECONDS,
+) -> Outcome:
+    """Call the kernel on ``instance`` and compare what it returns with ``reference`` (enclosure and tolerance per output)."""
+    layout = layout or Layout()
+    notes: list[str] = []
+    try:
+        call = suite.call(instance, kernel, precision)
+        try:
+            values = _called(kernel, framework, call, layout, huge_canaries, seconds, read_only=True, notes=notes)
+        except _Fault as fault:
+            if fault.kind != "raised" or not framework.read_only or "read-only" not in fault.sentence:
+                raise
+            # perhaps it only insists on writable arrays: let it have copies, and see whether it writes
+            values = _called(kernel, framework, call, layout, huge_canaries, seconds, read_only=False, notes=notes)
+            notes.append("needs writable inputs (it does not change them)")
+    except Declined as reason:
+        return Outcome("declined", sentence=_first_line(reason) or "declined")
+    except _Fault as fault:
+        return Outcome("failed", np.inf, fault.kind, fault.sentence)
+    return _compared(values, reference, tuple(notes))
+
+
+def _called(
+    kernel: Kernel,
+    framework: Framework,
+    call: Call,
+    layout: Layout,
+    huge: bool,
+    seconds: float,
+    *,
+    read_only: bool,
+    notes: list[str],
+) -> dict[str, NDArray[np.float64]]:
+    if layout.reverse and not framework.negative_strides:
+        layout = Layout()
+    keeps: list[Guarded] = []
+
+    def native(name: str, array: NDArray[Any], *, lay: Layout) -> Any:
+        keep = guarded(name, array, lay, huge=huge, read_only=read_only and framework.read_only)
+        keeps.append(keep)
+        return framework.to_native(keep.array)
+
+    arguments = [native(name, array, lay=layout) for name, array in call.arrays]
+    keywords = {
+        name: native(name, value, lay=Layout()) if isinstance(value, np.ndarray) else value
+        for name, value in call.keywords.items()
+    }
+    try:
+        with warnings.catch_warnings(), deadline(seconds):
+            warnings.simplefilter("ignore")
+            returned = kernel.function(*arguments, **keywords)
+            values = _outputs(returned, framework, call)
+    except (Declined, KeyboardInterrupt):
+        raise
+    except NotImplementedError as error:
+        raise Declined(_first_line(error)) from None
+    except _Fault:
+        raise
+    except Hung:
+        raise _Fault("hung", f"did not return within {seconds:g} s") from None
+    except BaseException as error:
+        raise _Fault("raised", f"raised {type(error).__name__}: {_first_line(error)}{_where(error)}") from None
+    finally:
+        damages = [(keep.name, damage) for keep in keeps if (damage := keep.damage()) is not None]
+    for name, damage in damages:
+        what = "changed its input" if damage == "mutated" else "wrote outside its input"
+        raise _Fault(damage, f"{what} {name!r}")
+    for keep in keeps:
+        if framework.shares_memory and any(np.shares_memory(keep.buffer, raw) for raw in _raw(returned)):
+            notes.append(f"returned a view of its input {keep.name!r}")
+    return values
+
+
+def _raw(returned: Any) -> list[NDArray[Any]]:
+    parts = returned if isinstance(returned, (tuple, list)) else [returned]
+    return [part for part in parts if isinstance(part, np.ndarray)]
+
+
+def _outputs(returned: Any, framework: Framework, call: Call) -> dict[str, NDArray[np.float64]]:
+    """The returned arrays by name, as float64; a :class:`_Fault` says what else was returned."""
+    wanted = len(call.outputs)
+    parts = (returned,) if wanted == 1 and framework.is_native(returned) else returned
+    if not isinstance(parts, tuple) or len(parts) != wanted:
+        got = f"a {type(returned).__name__}"
+        if isinstance(returned, (tuple, list)):
+            got += f" of {len(returned)}"
+        expected = f"one {framework.name} array" if wanted == 1 else f"a tuple ({', '.join(call.outputs)})"
+        raise _Fault("type", f"returned {got}, expected {expected}")
+    values = {}
+    for name, part, shape, dtypes in zip(call.outputs, parts, call.shapes, call.dtypes, strict=True):
+        if not framework.is_native(part):
+            raise _Fault("type", f"returned {name} as {type(part).__module__}.{type(part).__name__}, expected a {framework.name} array")
+        array = framework.to_numpy(part)
+        if array.shape != shape:
+            hint = _shape_hint(array.shape, shape)
+            raise _Fault("shape", f"returned {name} of shape {array.shape}, expected {shape}{hint}")
+        if array.dtype.name not in dtypes:
+            raise _Fault("dtype", f"returned {name} as {array.dtype.name}, expected {' or '.join(dtypes)}")
+        values[name] = array.astype(np.float64)
+    return values
+
+
+def _shape_hint(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if sorted(got) == sorted(wanted) and len(wanted) == 4:
+        if got == tuple(wanted[axis] for axis in (0, 2, 1, 3)):
+            return ": heads and length look exchanged"
+        return ": its axes look transposed"
+    return ""
+
+
+def _compared(values: Mapping[str, NDArray[np.float64]], reference: Reference, notes: tuple[str, ...]) -> Outcome:
+    worst = Outcome("passed", values=values, notes=notes)
+    judged = False
+    for name, value in values.items():
+        enclosure, tolerance = reference[name]
+        judged = judged or bool(np.isfinite(tolerance).any())
+        ratio = enclosure.ratio(value, tolerance)
+        index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+        largest = float(ratio[index])
+        if largest <= worst.ratio:
+            continue
+        at = enclosure[index]
+        got, allowed = float(value[index]), float(tolerance[index])
+        interval = (float(at.lower), float(at.upper))
+        status, kind, sentence = "passed", "", ""
+        if largest > 1.0:
+            status = "failed"
+            kind = "error" if np.isfinite(got) else "non-finite"
+            place = f"{name}[{', '.join(map(str, index))}]"
+            error = f"off by {largest:.3g} tolerances" if np.isfinite(largest) else "no error is allowed there"
+            sentence = f"{place} is {got:.9g}, the exact value {float(at.midpoint):.12g} (tolerance {allowed:.2g}): {error}"
+        worst = Outcome(status, largest, kind, sentence, name, index, got, interval, allowed, values, notes)
+    if not judged and worst.status == "passed":
+        exact = all((np.asarray(tolerance) == 0).all() for _, tolerance in reference.values())
+        return worst if exact else Outcome("outside", values=values, notes=notes)
+    return worst
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frame that is not ours."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if "conformance" not in path.parts and frame.filename[:1] != "<":
+            return f" ({path.name}:{frame.lineno})"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
