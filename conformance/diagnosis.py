@@ -6,21 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.precision import PRECISIONS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from assay.conformance.suite import Suite
     from assay.conformance.trial import Outcome, Reference
+    from assay.spec.precision import Precision
 
 __all__ = ["diagnose"]
 
 
 def diagnose(
-    failures: Sequence[tuple[Any, Outcome]], reference: Callable[[Any], Reference | None], suite: Suite
+    failures: Sequence[tuple[Any, Outcome]],
+    reference: Callable[..., Reference | None],
+    suite: Suite,
+    precision: Precision,
 ) -> list[str]:
     """Sentences of the wrong semantics that explain every one of ``failures`` to which they apply, best first.
 
-    A semantics explains an output if that lies within the tolerance of what the wrong instance has as its answer.
+    ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics explains an
+    output if that lies within the tolerance of what the wrong instance has as its answer.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
     matches: list[tuple[int, str]] = []
@@ -30,7 +37,7 @@ def diagnose(
             other = semantics.applies(instance)
             if other is None:
                 continue
-            answer = reference(other)
+            answer = reference(other, precision)
             if answer is None:
                 continue
             if _explains(answer, outcome, lambda value, i=instance, s=semantics: value if s.post is None else s.post(i, value)):
@@ -41,7 +48,27 @@ def diagnose(
             matches.append((-explained, semantics.sentence))
     if matches:
         return [sentence for _, sentence in sorted(matches)]
-    return [_unexplained(wrong)] if wrong else []
+    if not wrong:
+        return []
+    return _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
+
+
+def _other_classes(
+    wrong: Sequence[tuple[Any, Outcome]], reference: Callable[..., Reference | None], precision: Precision
+) -> list[str]:
+    """Other classes on the same types whose tolerance covers every failure: the kernel rounds where they do."""
+    found = []
+    for other in PRECISIONS.values():
+        if other.name == precision.name or (other.storage, other.result) != (precision.storage, precision.result):
+            continue
+        if all((answer := reference(i, other)) is not None and _within(answer, outcome) for i, outcome in wrong):
+            found.append(f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance")
+    return found
+
+
+def _within(answer: Reference, outcome: Outcome) -> bool:
+    enclosure, tolerance = answer[outcome.output]
+    return bool((enclosure.ratio(outcome.values[outcome.output], tolerance) <= 1.0).all())
 
 
 def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any]) -> bool:

@@ -24,12 +24,13 @@ from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.shrink import shrunk
 from assay.conformance.suite import LEVELS, Case, Suite, suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
-from assay.conformance.trial import Outcome, Reference, lacking, run
+from assay.conformance.trial import Outcome, capabilities, lacking, run
 from assay.spec.precision import Precision, precision as precision_named
 from assay.spec.problem import PROBLEMS, problem as problem_named
 
 if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
+    from assay.conformance.trial import Reference
     from assay.spec.problem import Law
 
 __all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "Judge", "check"]
@@ -150,7 +151,7 @@ class Judge:
                 few = sum(result.status == "failed" for result in results) < _SHRUNK_FINDINGS or outcome.kind not in kinds
                 time_left = budget - (time.monotonic() - started)
                 finding = self._shrunk_finding(case, outcome, shrink=few and time_left > 1, first=not kinds)
-                if few and finding.instance is not None:
+                if few:
                     again = self.outcome(Case(case.name, case.family, finding.instance, case.layout))
                     if again.failed:
                         failures.insert(0, (finding.instance, again))
@@ -179,7 +180,7 @@ class Judge:
 
         diagnosis: list[str] = []
         if failures:
-            diagnosis = diagnose(_diverse(failures), self.known_reference, self.suite)
+            diagnosis = self.diagnosis(_diverse(failures))
         told = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in notes.items())
         return self.assembled(level, seed, tuple(results), diagnosis, told, time.monotonic() - started)
 
@@ -201,11 +202,16 @@ class Judge:
             environment=_environment(self.framework),
         )
 
-    def known_reference(self, instance: Any) -> Reference | None:
+    def known_reference(self, instance: Any, precision: Precision | None = None) -> Reference | None:
+        """The reference, in another class if one is given; None where there is none."""
         try:
-            return self.reference(instance)
+            return self.suite.reference(instance, self.kernel, precision or self.precision)
         except (ValueError, ArithmeticError):
             return None
+
+    def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
+        """What the kernel behaves like: sentences, best first."""
+        return diagnose(failures, self.known_reference, self.suite, self.precision)
 
     # --- the three sources beside families ------------------------------------------------------------------------
 
@@ -262,7 +268,7 @@ class Judge:
             verbosity=hypothesis.Verbosity.quiet,
             report_multiple_bugs=False,
         )
-        wrapped = hypothesis.seed(seed)(settings(hypothesis.given(self.suite.strategy(self.precision))(trial)))
+        wrapped = hypothesis.seed(seed)(settings(hypothesis.given(self.suite.strategy(self.precision, capabilities(self.kernel, self.suite)))(trial)))
         try:
             wrapped()
         except (Seen, hypothesis.errors.Flaky, BaseExceptionGroup):
@@ -322,10 +328,8 @@ class Judge:
     # --- findings -------------------------------------------------------------------------------------------------
 
     def _shrunk_finding(self, case: Case, outcome: Outcome, *, shrink: bool, first: bool) -> Finding:
-        if not shrink:
-            return self.finding(case, outcome, "")
         instance = case.instance
-        if outcome.kind not in ("law", "hung"):
+        if shrink and outcome.kind not in ("law", "hung"):
 
             def attempt(candidate: Any) -> Outcome | None:
                 reference = self.known_reference(candidate)
@@ -350,6 +354,7 @@ class Judge:
             interval=outcome.interval,
             tolerance=outcome.tolerance,
             ratio=outcome.ratio,
+            size=self.suite.size(case.instance),
             instance=case.instance,
             instance_path=path,
             reproducer=self._reproducer(path) if path else "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.diagnosis import diagnose
 from assay.conformance.judge import Judge
 from assay.conformance.report import CaseResult, Report
 from assay.conformance.suite import Case, Family
@@ -42,6 +41,6 @@ def replay(
     diagnosis: list[str] = []
     if outcome.failed:
         finding = judge.finding(case, outcome, str(path))
-        diagnosis = diagnose([(instance, outcome)], judge.known_reference, judge.suite)
+        diagnosis = judge.diagnosis([(instance, outcome)])
     result = CaseResult("replay", "replay", "must", outcome.status, outcome.ratio, seconds, outcome.sentence, finding)
     return judge.assembled("replay", 0, (result,), diagnosis, outcome.notes, seconds)

@@ -15,7 +15,7 @@ class ConformanceError(AssertionError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One failure, already shrunk where there was time.
+    """One failure, shrunk where there was time.
 
     kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
     ``mutated``, ``out-of-bounds``, ``law``.
@@ -32,6 +32,7 @@ class Finding:
     interval: tuple[float, float] | None = None  # the certified reference
     tolerance: float | None = None
     ratio: float = float("inf")  # error / tolerance
+    size: float = float("inf")  # of the instance, as the suite measures it
     instance: Any = field(default=None, repr=False, compare=False)
     instance_path: str = ""
     reproducer: str = ""  # one shell line
@@ -76,9 +77,9 @@ class Report:
 
     @property
     def failures(self) -> list[Finding]:
-        """Findings at level ``must``, one a root cause where that can be told, worst first."""
+        """Findings at level ``must``, the smallest instance first."""
         found = [case.finding for case in self.cases if case.finding is not None and case.level == "must"]
-        return sorted(found, key=lambda finding: -finding.ratio)
+        return sorted(found, key=lambda finding: finding.size)
 
     @property
     def ran(self) -> int:

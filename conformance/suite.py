@@ -7,7 +7,7 @@ The judge (:mod:`assay.conformance.judge`) knows only these nouns.  A problem re
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,8 @@ class Suite:
     families: tuple[Family, ...]
     #: deterministic cases of a level, cheapest and most telling first: (precision, level, seed)
     cases: Callable[[Precision, str, int], Iterable[Case]]
-    #: a Hypothesis strategy of cases, shrinking towards tiny shapes without options
-    strategy: Callable[[Precision], SearchStrategy[Case]]
+    #: a Hypothesis strategy of cases within a set of capabilities, shrinking towards tiny shapes without options
+    strategy: Callable[[Precision, Set[str]], SearchStrategy[Case]]
     #: capability names an instance needs beyond positional arrays, e.g. {"is_causal", "grouped heads"}
     needs: Callable[[Any], frozenset[str]]
     #: every capability, with the keywords of which a kernel's signature needs one (none: granted unless declared off)

@@ -16,7 +16,7 @@ from assay.conformance.suite import Suite, Target, suite
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["UsageError", "load", "missing", "wrap"]
+__all__ = ["UsageError", "keywords_of", "load", "missing", "wrap"]
 
 
 class UsageError(ValueError):
@@ -69,6 +69,11 @@ def wrap(
         known,
         options,
     )
+
+
+def keywords_of(function: Any, problem: str) -> frozenset[str]:
+    """The keywords of the protocol that a function names."""
+    return _keywords(function, _importable_name(function), suite(problem))
 
 
 def missing(target: Target) -> list[str]:

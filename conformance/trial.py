@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Reference = Mapping[str, tuple[Any, NDArray[np.float64]]]
 
-__all__ = ["Outcome", "lacking", "run"]
+__all__ = ["Outcome", "capabilities", "lacking", "run"]
 
 _CALL_SECONDS = 60.0
 
@@ -60,12 +60,17 @@ class _Fault(Exception):  # noqa: N818 - carries a finding, is no error of ours
 
 def lacking(kernel: Kernel, needs: frozenset[str], suite: Suite) -> str:
     """Which of ``needs`` the kernel does not have, as a sentence; empty if none."""
-    absent = [
-        need
-        for need in sorted(needs)
-        if need in kernel.lacks or (suite.capabilities[need] and not set(suite.capabilities[need]) & kernel.keywords)
-    ]
+    absent = sorted(needs - capabilities(kernel, suite))
     return f"lacks {', '.join(absent)}" if absent else ""
+
+
+def capabilities(kernel: Kernel, suite: Suite) -> frozenset[str]:
+    """What the kernel can be asked for: by its keywords, less what it declares to lack."""
+    return frozenset(
+        name
+        for name, keywords in suite.capabilities.items()
+        if name not in kernel.lacks and (not keywords or set(keywords) & kernel.keywords)
+    )
 
 
 def run(

@@ -55,19 +55,19 @@ def _rows(level: str, patterns: str, sizes: str, *options: str, layout: str = "c
 
 _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     (
-        Family("one-key", "wrong n = 1, an epsilon in the denominator, a value rounded on its way", "TOLERANCE; triton-lang/kernels#6"),
+        Family("one-key", "wrong n = 1, an epsilon in the denominator, a value rounded on its way", "assay's bank; triton-lang/kernels#6"),
         _rows("smoke", "zero-scores normal", "1 1x1:2x1:1/1 1x2:3x1:17/5")
         + _rows("standard", "large shifted-down shifted-up", "1x1:2x1:8/3")
         + _rows("thorough", "small-numbers negative-scale", "1x3:5x1:40/64"),
     ),
     (
-        Family("two-keys", "a crude exp, products in a shorter type, rounded probabilities", "TOLERANCE"),
+        Family("two-keys", "a crude exp, products in a shorter type, rounded probabilities", "assay's bank"),
         _rows("smoke", "biased-exp two-levels", "1x1:3x2:1/2 1x2:2x2:4/3")
         + _rows("standard", "biased-exp biased-exp biased-exp two-levels normal large", "1x2:4x2:3/5")
         + _rows("thorough", "biased-exp two-levels", "1x4:9x2:5/2 1x4:9x3:5/2"),
     ),
     (
-        Family("exp-bias", "an exp of low degree, a table or bit trick for it", "TOLERANCE"),
+        Family("exp-bias", "an exp of low degree, a table or bit trick for it", "assay's bank"),
         _rows("smoke", "biased-exp", "1x2:2x17:2/3 1x1:2x33:2/1")
         + _rows("standard", "biased-exp two-levels", "1x3:3x65:2/2 1x1:4x31:3/2")
         + _rows("thorough", "biased-exp two-levels", "1x6:3x129:2/2 1x6:3x200:2/2"),
@@ -81,7 +81,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("thorough", "normal alternating", "5 7 9 11 13 19 23 47 97 191 255 257"),
     ),
     (
-        Family("causal", "a causal mask off by one or misaligned, a skipped tile", "TOLERANCE; huggingface/transformers#39408"),
+        Family("causal", "a causal mask off by one or misaligned, a skipped tile", "assay's bank; huggingface/transformers#39408"),
         _rows("smoke", "normal", "1 2 3 7 17 33", "causal")
         + _rows("smoke", "planted large", "1x2:19x19:8/8", "causal")
         + _rows("standard", "normal", "1x2:65x65:16/16 1x1:15 1x1:16 1x1:64 1x1:129", "causal")
@@ -143,20 +143,20 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("thorough", "shifted-down shifted-up shifted-constant", "1x4:3x130:3/3"),
     ),
     (
-        Family("ramps", "the maximum not updated, a rescaling missed for numerator or denominator", "TOLERANCE"),
+        Family("ramps", "the maximum not updated, a rescaling missed for numerator or denominator", "assay's bank"),
         _rows("smoke", "ramp-up ramp-down steep-ramp staircase", "1x1:2x40:3/4")
         + _rows("smoke", "ramp-up", "1x1:2x129:3/4")
         + _rows("standard", "ramp-up ramp-down steep-ramp staircase", "1x1:3x130:3/4 1x2:3x65:3/4")
         + _rows("thorough", "ramp-up steep-ramp staircase", "1x2:2x300:3/4 1x2:2x513:3/4"),
     ),
     (
-        Family("row-levels", "one maximum for a tile of rows, or none", "TOLERANCE"),
+        Family("row-levels", "one maximum for a tile of rows, or none", "assay's bank"),
         _rows("smoke", "row-levels", "1x1:17x19:8/4")
         + _rows("standard", "row-levels", "1x2:33x40:16/4 1x1:65x70:8/4")
         + _rows("thorough", "row-levels", "1x2:130x130:8/4"),
     ),
     (
-        Family("large-logits", "scores in a shorter type, a scale constant rounded", "TOLERANCE"),
+        Family("large-logits", "scores in a shorter type, a scale constant rounded", "assay's bank"),
         _rows("smoke", "large odd-scale", "1x2:5x19:16/8 1x1:4x33:64/8")
         + _rows("standard", "large odd-scale", "1x2:9x33:40/8 1x2:17x65:64/16 1x1:5x17:128/8")
         + _rows("thorough", "large odd-scale", "1x4:33x65:64/64 1x2:9x40:256/8"),
@@ -182,43 +182,43 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("thorough", "normal", "3x12/4:9x17:16/8 1x7/7:5x9:8/8"),
     ),
     (
-        Family("batches", "content of one batch used for another, positions or lengths shared", "BUGS"),
+        Family("batches", "content of one batch used for another, positions or lengths shared", "assay's bank"),
         _rows("smoke", "large", "3x2:4x7:8/4")
         + _rows("smoke", "normal", "3x2:4x9:8/4", "lengths")
         + _rows("standard", "large", "4x2:9x17:8/8")
         + _rows("standard", "normal", "4x2:9x17:8/8", "lengths", "garbage"),
     ),
     (
-        Family("values", "small weights skipped, values or sums in a shorter type", "TOLERANCE"),
+        Family("values", "small weights skipped, values or sums in a shorter type", "assay's bank"),
         _rows("smoke", "tiny-weights alternating identity constant", "1x1:3x17:4/17")
         + _rows("smoke", "huge-values tiny-values", "1x1:5x17:8/8")
         + _rows("standard", "tiny-weights alternating identity constant huge-values tiny-values", "1x2:5x65:8/16")
         + _rows("thorough", "tiny-weights alternating identity", "1x2:9x129:8/129"),
     ),
     (
-        Family("long-rows", "sums in half precision, accumulators that stagnate, an offset of too few bits", "TOLERANCE"),
+        Family("long-rows", "sums in half precision, accumulators that stagnate, an offset of too few bits", "assay's bank"),
         _rows("smoke", "positive-sum", "1x1:1x1000:4/2")
         + _rows("standard", "positive-sum alternating planted-tail", "1x1:2x2049:4/2")
         + _rows("standard", "positive-sum zero-scores", "1x1:1x4100:2/2")
         + _rows("thorough", "positive-sum normal ramp-up", "1x1:2x4100:4/4 1x1:2x6000:4/2"),
     ),
     (
-        Family("exact-scores", "products in a shorter type", "TOLERANCE"),
+        Family("exact-scores", "products in a shorter type", "assay's bank"),
         _rows("smoke", "integers", "1x1:5x9:8/4")
         + _rows("standard", "integers", "1x2:17x33:32/8 1x1:5x9:64/4"),
     ),
     (
-        Family("raw-products", "unscaled products held in half precision", "TOLERANCE"),
+        Family("raw-products", "unscaled products held in half precision", "assay's bank"),
         _rows("smoke", "raw-large", "1x1:3x9:64/4")
         + _rows("standard", "raw-large", "1x2:5x17:128/8"),
     ),
     (
-        Family("small-numbers", "signs of zero, subnormals, exact zeros", "TOLERANCE"),
+        Family("small-numbers", "signs of zero, subnormals, exact zeros", "assay's bank"),
         _rows("smoke", "small-numbers", "1x1:5x9:8/4")
         + _rows("standard", "small-numbers", "1x2:17x33:16/8", "causal"),
     ),
     (
-        Family("bias", "a bias scaled or added twice, on the wrong axis, ALiBi slopes of 6 or 12 heads", "BUGS"),
+        Family("bias", "a bias scaled or added twice, on the wrong axis, ALiBi slopes of 6 or 12 heads", "assay's bank"),
         _rows("smoke", "normal", "2x2:5x9:8/4", "bias")
         + _rows("smoke", "normal", "1x6:7x7:8/4", "bias-heads")
         + _rows("standard", "negative-scale odd-scale", "2x2:5x17:8/4", "bias")
@@ -226,20 +226,20 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "2x2:9x40:8/4", "bias", "mask"),
     ),
     (
-        Family("mask", "a mask inverted, added as 0 and 1, broadcast along the wrong axis", "BUGS"),
+        Family("mask", "a mask inverted, added as 0 and 1, broadcast along the wrong axis", "assay's bank"),
         _rows("smoke", "normal", "2x2:6x6:8/4 1x1:5x9:8/4", "mask")
         + _rows("standard", "large", "2x2:17x33:8/8 3x1:7x7:8/4", "mask")
         + _rows("standard", "normal", "2x4/2:9x17:8/4", "mask", "causal"),
     ),
     (
-        Family("softcap", "the cap before the scale, after the bias, or left out", "BUGS"),
+        Family("softcap", "the cap before the scale, after the bias, or left out", "assay's bank"),
         _rows("smoke", "large", "1x2:5x9:8/4", "softcap=2.3")
         + _rows("standard", "large odd-scale", "1x2:9x33:16/8", "softcap=7.7")
         + _rows("standard", "large", "2x2:5x9:8/4", "softcap=1.9", "bias")
         + _rows("standard", "large", "1x1:9x9:8/4", "softcap=50.3", "causal"),
     ),
     (
-        Family("sink", "a sink left out, with a value of its own, or outside the maximum", "BUGS"),
+        Family("sink", "a sink left out, with a value of its own, or outside the maximum", "assay's bank"),
         _rows("smoke", "normal", "1x2:5x9:8/4", "sink")
         + _rows("standard", "large shifted-down", "2x2:5x17:8/4", "sink")
         + _rows("standard", "normal", "1x4/2:9x9:8/4", "sink", "causal")
@@ -262,7 +262,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "2x4/2:17x33:16/8", "causal", layout="permuted"),
     ),
     (
-        Family("normal", "nothing in particular: what every other test does", "BUGS"),
+        Family("normal", "nothing in particular: what every other test does", "assay's bank"),
         _rows("smoke", "normal", "2x4:17x17:16/16")
         + _rows("standard", "normal", "2x4:33x33:32/32 1x2:65x65:64/64 1x1:128x128:64/64")
         + _rows("thorough", "normal", "1x2:130x257:64/64 2x2:64x64:64/64", "causal"),
@@ -274,15 +274,25 @@ FAMILIES: tuple[Family, ...] = tuple(family for family, _ in _TABLE)
 
 
 def cases(precision: Precision, level: str, seed: int) -> Iterator[Case]:
-    """The cases of a level: those of the lower levels first, the same for the same seed."""
+    """The cases of a level: those of the lower levels first, the same for the same seed.
+
+    Within a level every family has its turn before any has its second: a run that is cut short has seen them all.
+    """
     for now in LEVELS[: LEVELS.index(level) + 1]:
-        for number, (family, rows) in enumerate(_TABLE):
-            for row, entry in enumerate(rows):
-                if entry.level != now:
-                    continue
-                mixed = (seed * 1_000_003 + number * 1009 + row) % (1 << 63)
-                options = "".join(f" {option}" for option in entry.options)
-                name = f"{family.id}: {entry.pattern} {entry.size}{options}"
-                name += "" if entry.layout == "contiguous" else f" {entry.layout}"
-                instance = build(family.id, entry.pattern, parse_shape(entry.size), entry.options, mixed, precision, name)
-                yield Case(name, family, instance, LAYOUTS[entry.layout])
+        turns: list[tuple[int, int]] = []
+        for number, (_, rows) in enumerate(_TABLE):
+            mine = [row for row, entry in enumerate(rows) if entry.level == now]
+            turns += [(number, row) for row in mine]
+        first = {number: min(row for n, row in turns if n == number) for number, _ in turns}
+        for number, row in sorted(turns, key=lambda turn: (turn[1] - first[turn[0]], turn[0])):
+            yield _case(precision, number, row, seed)
+
+
+def _case(precision: Precision, number: int, row: int, seed: int) -> Case:
+    family, rows = _TABLE[number]
+    entry = rows[row]
+    mixed = (seed * 1_000_003 + number * 1009 + row) % (1 << 63)
+    name = " ".join((f"{family.id}: {entry.pattern} {entry.size}", *entry.options))
+    name += "" if entry.layout == "contiguous" else f" {entry.layout}"
+    instance = build(family.id, entry.pattern, parse_shape(entry.size), entry.options, mixed, precision, name)
+    return Case(name, family, instance, LAYOUTS[entry.layout])

@@ -191,6 +191,37 @@ class Instance:
             changes["causal"] = None
         return replace(self, **changes)
 
+    def part(
+        self,
+        *,
+        batches: Any = None,
+        heads: Any = None,
+        queries: Any = None,
+        keys: Any = None,
+        dims: Any = None,
+        value_dims: Any = None,
+    ) -> Instance:
+        """The instance of some of its batches, query heads, queries, keys and columns, in the order given (None: all).
+
+        Masks and positions keep their meaning in the smaller arrays: query i of the part is at position i.  ``heads`` must be
+        whole groups, or one head of one group.
+        """
+        key_heads = None if heads is None else list(dict.fromkeys(int(head) // self.group for head in heads))
+        full = {-4: batches, -3: heads, -2: queries, -1: keys}
+        lengths = _taken(self.key_lengths, {-1: batches})
+        if lengths is not None and keys is not None:
+            lengths = np.minimum(lengths, len(keys)).astype(lengths.dtype)
+        return replace(
+            self,
+            query=_taken(self.query, {-4: batches, -3: heads, -2: queries, -1: dims}),
+            key=_taken(self.key, {-4: batches, -3: key_heads, -2: keys, -1: dims}),
+            value=_taken(self.value, {-4: batches, -3: key_heads, -2: keys, -1: value_dims}),
+            mask=_taken(self.mask, full, broadcast=True),
+            bias=_taken(self.bias, full, broadcast=True),
+            key_lengths=lengths,
+            sink=_taken(self.sink, {-1: heads}),
+        )
+
     def save(self, path: str | Path) -> None:
         """Write to an ``.npz`` file, bit exact; :func:`load` reads it back."""
         save_instance(path, "attention", self)
@@ -202,6 +233,17 @@ class Instance:
 
 
 load = Instance.load
+
+
+def _taken(array: NDArray[Any] | None, chosen: dict[int, Any], *, broadcast: bool = False) -> Any:
+    """Index axes (counted from the last); a broadcast array may lack an axis or have it with size 1."""
+    if array is None:
+        return None
+    for axis, index in chosen.items():
+        if index is None or (broadcast and (array.ndim < -axis or array.shape[axis] == 1)):
+            continue
+        array = np.take(array, np.asarray(index, dtype=np.intp), axis=axis)
+    return array
 
 
 def _require_array(name: str, array: Any, dimensions: int | None) -> None:

@@ -31,13 +31,6 @@ def _sum(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[A
     return sum(outputs[1:], outputs[0]), tuple(np.ones_like(o) for o in outputs)
 
 
-def _along(array: NDArray[Any] | None, axis: int, index: Any) -> NDArray[Any] | None:
-    """Index an optional broadcast array on an axis, unless that axis is absent or of size 1."""
-    if array is None or array.ndim < -axis or array.shape[axis] == 1:
-        return array
-    return np.take(array, index, axis=axis)
-
-
 def _positional(instance: Instance) -> bool:
     return instance.causal is not None or instance.window is not None
 
@@ -63,28 +56,13 @@ def _shift_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance,
 def _permute_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
     if _positional(instance) or instance.key_lengths is not None:
         return ()
-    order = rng.permutation(instance.key.shape[2])
-    return (
-        instance.replace(
-            key=instance.key[:, :, order],
-            value=instance.value[:, :, order],
-            mask=_along(instance.mask, -1, order),
-            bias=_along(instance.bias, -1, order),
-        ),
-    )
+    return (instance.part(keys=rng.permutation(instance.key.shape[2])),)
 
 
 def _reverse_queries(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
     if _positional(instance):
         return ()
-    order = np.arange(instance.query.shape[2])[::-1]
-    return (
-        instance.replace(
-            query=instance.query[:, :, order],
-            mask=_along(instance.mask, -2, order),
-            bias=_along(instance.bias, -2, order),
-        ),
-    )
+    return (instance.part(queries=np.arange(instance.query.shape[2])[::-1]),)
 
 
 def _reversed(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
@@ -120,24 +98,11 @@ def _double_query(instance: Instance, rng: np.random.Generator) -> tuple[Instanc
     return (instance.replace(query=doubled, scale=instance.scale / 2.0),)
 
 
-def _alone(instance: Instance, batch: int, head: int) -> Instance:
-    group = head // instance.group
-    return instance.replace(
-        query=instance.query[batch : batch + 1, head : head + 1],
-        key=instance.key[batch : batch + 1, group : group + 1],
-        value=instance.value[batch : batch + 1, group : group + 1],
-        mask=_along(_along(instance.mask, -4, [batch]), -3, [head]),
-        bias=_along(_along(instance.bias, -4, [batch]), -3, [head]),
-        key_lengths=None if instance.key_lengths is None else instance.key_lengths[batch : batch + 1],
-        sink=None if instance.sink is None else instance.sink[head : head + 1],
-    )
-
-
 def _separate(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
     b, h = instance.query.shape[:2]
     if b * h == 1 or b * h > 8:
         return ()
-    return tuple(_alone(instance, batch, head) for batch in range(b) for head in range(h))
+    return tuple(instance.part(batches=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
 def _together(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
@@ -155,8 +120,8 @@ def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> tuple[I
     b, h_k, n_k, d = instance.key.shape
     if instance.causal == "bottom-right" and instance.key_lengths is None:
         return ()  # the alignment would move
-    if _along(instance.mask, -1, [0]) is not instance.mask or _along(instance.bias, -1, [0]) is not instance.bias:
-        return ()
+    if any(array is not None and array.shape[-1] > 1 for array in (instance.mask, instance.bias)):
+        return ()  # they would need columns for the new keys
     extra = 3
     filler = (30.0 * rng.standard_normal((b, h_k, extra, d + instance.value.shape[3]))).astype(instance.key.dtype)
     lengths = np.full(b, n_k, dtype=np.int32) if instance.key_lengths is None else instance.key_lengths

@@ -22,7 +22,7 @@ class Enclosure:
     """The true value of every element lies within ``radius`` of ``midpoint``.
 
     Both are float64 arrays of one shape; ``midpoint`` −inf with radius 0 stands for −∞ itself (the log-sum-exp of an
-    empty row).  ``balls`` is the value in the full precision of the tier that computed it, an object array of
+    empty row), NaN for a result that a convention defines to be NaN.  ``balls`` is the value in the full precision of the tier that computed it, an object array of
     ``flint.arb``; ``None`` where float64 is all there is.
     """
 
@@ -54,7 +54,7 @@ class Enclosure:
         return Enclosure(np.asarray(self.midpoint[index]), np.asarray(self.radius[index]), part)
 
     def contains(self, array: Any) -> NDArray[np.bool_]:
-        """Per element: is this number possibly the true value?  NaN never is.
+        """Per element: is this number possibly the true value?  NaN is only where the value is NaN by convention.
 
         ``array`` may have any floating dtype (it is converted to float64, exactly for all but longer types) and must
         broadcast to :attr:`shape`.  Rigorous in one direction: ``False`` is certain.
@@ -84,7 +84,8 @@ class Enclosure:
             # 2^-50 pays for the roundings of the difference, this product and the subtraction
             least = np.maximum(gap * (1 - 2.0**-50) - self.radius, 0.0)
         least = np.where(np.isfinite(value) & np.isfinite(self.midpoint), least, np.inf)
-        return np.where(np.isinf(value) & (value == self.midpoint), 0.0, least)
+        same = (np.isinf(value) & (value == self.midpoint)) | (np.isnan(value) & np.isnan(self.midpoint))
+        return np.where(same, 0.0, least)
 
     def __str__(self) -> str:
         if self.midpoint.ndim == 0:

@@ -1,0 +1,97 @@
+"""How an attention kernel is called: what an instance needs of it, and the call itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.suite import Call
+
+if TYPE_CHECKING:
+    from assay.conformance.kernel import Kernel
+    from assay.spec.attention import Instance
+    from assay.spec.precision import Precision
+
+__all__ = ["CAPABILITIES", "POSITIONAL", "SIGNATURE", "call", "needs"]
+
+POSITIONAL = ("query", "key", "value")
+SIGNATURE = (
+    "(query, key, value, *, scale, is_causal=False, causal=None, mask=None, bias=None, window=None, "
+    "key_lengths=None, softcap=None, sink=None, return_lse=False), each keyword after scale only if it is supported"
+)
+
+#: What a kernel may be able to do → the keywords of which its signature names one; none: everybody, unless declared off.
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "top-left causal": ("is_causal", "causal"),
+    "bottom-right causal": ("causal",),
+    "mask": ("mask",),
+    "bias": ("bias",),
+    "window": ("window",),
+    "key_lengths": ("key_lengths",),
+    "softcap": ("softcap",),
+    "sink": ("sink",),
+    "return_lse": ("return_lse",),
+    "grouped heads": (),
+    "cross lengths": (),
+    "cross lengths under causal": (),
+    "value dim": (),
+    "mask with causal": (),
+    "bias with mask": (),
+    "lse of empty rows": (),
+}
+
+_ARRAYS = ("mask", "bias", "key_lengths", "sink")
+
+
+def needs(instance: Instance) -> frozenset[str]:
+    """The capabilities without which a kernel cannot be asked for this instance."""
+    b, h_q, n_q, d = instance.query.shape
+    h_k, n_k, d_v = instance.value.shape[1:]
+    causal = instance.causal is not None
+    empty = instance.return_lse and any(not instance.attends(batch).any(axis=-1).all() for batch in range(b))
+    wanted = {
+        "top-left causal": instance.causal == "top-left",
+        "bottom-right causal": instance.causal == "bottom-right",
+        "mask": instance.mask is not None,
+        "bias": instance.bias is not None,
+        "window": instance.window is not None,
+        "key_lengths": instance.key_lengths is not None,
+        "softcap": instance.softcap is not None,
+        "sink": instance.sink is not None,
+        "return_lse": instance.return_lse,
+        "grouped heads": h_q != h_k,
+        "cross lengths": n_q != n_k,
+        "cross lengths under causal": n_q != n_k and causal,
+        "value dim": d_v != d,
+        "mask with causal": causal and (instance.mask is not None or instance.bias is not None),
+        "bias with mask": instance.mask is not None and instance.bias is not None,
+        "lse of empty rows": empty,
+    }
+    return frozenset(name for name, needed in wanted.items() if needed)
+
+
+def call(instance: Instance, kernel: Kernel, precision: Precision) -> Call:
+    """The call of ``kernel`` for ``instance``: ``scale`` always, other keywords only where the instance has the option."""
+    b, h_q, n_q, _ = instance.query.shape
+    keywords: dict[str, Any] = {"scale": instance.scale}
+    if instance.causal == "top-left" and "is_causal" in kernel.keywords:
+        keywords["is_causal"] = True
+    elif instance.causal is not None:
+        keywords["causal"] = instance.causal
+    for name in _ARRAYS:
+        if (array := getattr(instance, name)) is not None:
+            keywords[name] = array
+    if instance.window is not None:
+        keywords["window"] = instance.window
+    if instance.softcap is not None:
+        keywords["softcap"] = instance.softcap
+    outputs: tuple[str, ...] = ("output",)
+    shapes: tuple[tuple[int, ...], ...] = ((b, h_q, n_q, instance.value.shape[3]),)
+    dtypes: tuple[tuple[str, ...], ...] = ((precision.result,),)
+    if instance.return_lse:
+        keywords["return_lse"] = True
+        outputs += ("log_sum_exp",)
+        shapes += ((b, h_q, n_q),)
+        wide = ("float64",) if precision.result == "float64" else ("float32", "float64")
+        dtypes += (tuple(dict.fromkeys((precision.result, *wide))),)
+    arrays = tuple((name, getattr(instance, name)) for name in POSITIONAL)
+    return Call(arrays, keywords, outputs, shapes, dtypes)

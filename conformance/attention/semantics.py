@@ -1,0 +1,411 @@
+"""What wrong attention kernels mean instead: for every known bug the instance that they, in effect, solve.
+
+A row of :data:`SEMANTICS` is a sentence and a function from an instance to the wrong one (``None`` where the bug changes
+nothing).  Sources: shared wisdom of issue threads, see the families that hunt them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.suite import Semantics
+from assay.spec.storage import dtype_named
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.attention import Instance
+
+__all__ = ["SEMANTICS"]
+
+Wrong = Callable[["Instance"], "Instance | None"]
+
+
+def _with_attended(instance: Instance, attended: list[NDArray[np.bool_]]) -> Instance:
+    """The instance whose mask, alone, says who attends to whom."""
+    h = instance.query.shape[1]
+    mask = np.stack([np.broadcast_to(rows, (h, *rows.shape[1:])) for rows in attended])
+    return instance.replace(mask=mask, causal=None, window=None, key_lengths=None)
+
+
+def _attended(instance: Instance) -> list[NDArray[np.bool_]]:
+    return [instance.attends(batch) for batch in range(instance.query.shape[0])]
+
+
+def _positions(instance: Instance) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(position of query i under the alignment, key j), for the broadcast comparison; lengths make it (b, n_q, 1)."""
+    b, _, n_q, _ = instance.query.shape
+    n_k = instance.key.shape[2]
+    lengths = np.full(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
+    offset = lengths - n_q if instance.causal == "bottom-right" else np.zeros(b, np.int64)
+    return np.arange(n_q)[None, :, None] + offset[:, None, None], np.arange(n_k)[None, None, :]
+
+
+# --- causal masks and windows -------------------------------------------------------------------------------------
+
+
+def _aligned(to: str) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        return None if instance.causal in (None, to) else instance.replace(causal=to)
+
+    return wrong
+
+
+def _aligned_by_arrays(instance: Instance) -> Instance | None:
+    """bottom-right by the length of the array, where the key lengths should say it"""
+    if instance.causal != "bottom-right" or instance.key_lengths is None:
+        return None
+    position, j = _positions(instance.replace(key_lengths=None))
+    keep = [(j[0] <= position[0])[None] for _ in range(instance.query.shape[0])]
+    free = _attended(instance.replace(causal=None))
+    return _with_attended(instance, [a & b for a, b in zip(keep, free, strict=True)])
+
+
+def _causal_ignored(instance: Instance) -> Instance | None:
+    return None if instance.causal is None else instance.replace(causal=None)
+
+
+def _causal_moved(by: int) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.causal is None:
+            return None
+        position, j = _positions(instance)
+        keep = j <= position + by
+        free = _window_only(instance)
+        return _with_attended(instance, [keep[b][None] & free[b] for b in range(len(free))])
+
+    return wrong
+
+
+def _window_only(instance: Instance) -> list[NDArray[np.bool_]]:
+    """Everything but the causal mask, the window at the positions that the causal alignment gives."""
+    free = _attended(instance.replace(causal=None, window=None))
+    return [_inside(instance, instance.window)[b][None] & free[b] for b in range(len(free))]
+
+
+def _inside(instance: Instance, window: tuple[int | None, int | None] | None) -> NDArray[np.bool_]:
+    position, j = _positions(instance)
+    inside = np.ones(np.broadcast_shapes(position.shape, j.shape), dtype=bool)
+    if window is not None:
+        left, right = window
+        if left is not None:
+            inside &= j >= position - left
+        if right is not None:
+            inside &= j <= position + right
+    return inside
+
+
+def _window_changed(left: int, right: int) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.window is None:
+            return None
+        a, b = instance.window
+        if (a is None or left == 0) and (b is None or right == 0):
+            return None
+        window = (None if a is None else a + left, None if b is None else b + right)
+        position, j = _positions(instance)
+        causal = (j <= position) if instance.causal is not None else np.ones_like(j <= position)
+        free = _attended(instance.replace(causal=None, window=None))
+        inside = _inside(instance, window) & causal
+        return _with_attended(instance, [inside[k][None] & free[k] for k in range(len(free))])
+
+    return wrong
+
+
+def _window_ignored(instance: Instance) -> Instance | None:
+    return None if instance.window is None else instance.replace(window=None)
+
+
+def _window_exchanged(instance: Instance) -> Instance | None:
+    return None if instance.window is None else instance.replace(window=instance.window[::-1])
+
+
+def _window_realigned(instance: Instance) -> Instance | None:
+    """Windows about the other diagonal than the causal mask's."""
+    if instance.window is None or instance.query.shape[2] == instance.key.shape[2]:
+        return None
+    other = instance.replace(causal=None if instance.causal == "bottom-right" else "bottom-right")
+    inside = _inside(other, instance.window)
+    free = _attended(instance.replace(window=None))
+    return _with_attended(instance, [inside[k][None] & free[k] for k in range(len(free))])
+
+
+# --- masks, biases, lengths ---------------------------------------------------------------------------------------
+
+
+def _dropped(name: str) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        return None if getattr(instance, name) is None else instance.replace(**{name: None})
+
+    return wrong
+
+
+def _mask_inverted(instance: Instance) -> Instance | None:
+    return None if instance.mask is None else instance.replace(mask=~instance.mask)
+
+
+def _mask_added(instance: Instance) -> Instance | None:
+    if instance.mask is None or instance.bias is not None:
+        return None
+    return instance.replace(bias=instance.mask.astype(instance.query.dtype), mask=None)
+
+
+def _mask_transposed(instance: Instance) -> Instance | None:
+    if instance.mask is None or instance.mask.ndim < 2 or instance.query.shape[2] != instance.key.shape[2]:
+        return None
+    return instance.replace(mask=np.swapaxes(instance.mask, -1, -2))
+
+
+def _first_along(name: str, axis: int) -> Wrong:
+    """The first batch's, head's or row's used for all."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        array = getattr(instance, name)
+        if array is None or array.ndim < -axis or array.shape[axis] == 1:
+            return None
+        first = np.take(array, [0], axis=axis)
+        return instance.replace(**{name: np.repeat(first, array.shape[axis], axis=axis)})
+
+    return wrong
+
+
+def _bias_times(factor: Callable[[Instance], float]) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.bias is None or factor(instance) == 1.0:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = instance.bias.astype(np.float64) * factor(instance)
+        return instance.replace(bias=np.where(np.isnan(scaled), -np.inf, scaled))
+
+    return wrong
+
+
+def _lengths_plus(step: int) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.key_lengths is None:
+            return None
+        moved = np.clip(instance.key_lengths.astype(np.int64) + step, 0, instance.key.shape[2])
+        return instance.replace(key_lengths=moved)
+
+    return wrong
+
+
+# --- scale, softcap, sink -----------------------------------------------------------------------------------------
+
+
+def _scaled(scale: Callable[[Instance], float]) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        other = scale(instance)
+        return None if other == instance.scale or not math.isfinite(other) else instance.replace(scale=other)
+
+    return wrong
+
+
+def _given(instance: Instance) -> float:
+    assert instance.scale is not None
+    return instance.scale
+
+
+def _standard(instance: Instance, dim: int | None = None) -> float:
+    return 1.0 / math.sqrt(dim or instance.query.shape[3])
+
+
+def _padded(instance: Instance, to: int) -> float:
+    dim = instance.query.shape[3]
+    padded = -(-dim // to) * to if to else 1 << (dim - 1).bit_length()
+    return _standard(instance, padded) if _given(instance) == _standard(instance) else _given(instance)
+
+
+def _rounded_scale(name: str) -> Callable[[Instance], float]:
+    return lambda instance: float(np.asarray(_given(instance)).astype(dtype_named(name)))
+
+
+def _cap_of_raw(instance: Instance) -> Instance | None:
+    """scale·c·tanh(raw/c): a cap of |scale|·c on scaled scores."""
+    if instance.softcap is None or _given(instance) == 0:
+        return None
+    return instance.replace(softcap=abs(_given(instance)) * instance.softcap)
+
+
+# --- heads, batches, queries and keys -----------------------------------------------------------------------------
+
+
+def _keys_of(chosen: Callable[[int, int, int], int]) -> Wrong:
+    """Query head h reads key head chosen(h, h_q, h_k)."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        h_q, h_k = instance.query.shape[1], instance.key.shape[1]
+        heads = [chosen(h, h_q, h_k) for h in range(h_q)]
+        if heads == [h // instance.group for h in range(h_q)]:
+            return None
+        return instance.replace(key=instance.key[:, heads], value=instance.value[:, heads])
+
+    return wrong
+
+
+def _first_batch(instance: Instance) -> Instance | None:
+    if instance.query.shape[0] == 1:
+        return None
+    zero = np.zeros(instance.query.shape[0], dtype=np.intp)
+    return instance.replace(key=instance.key[zero], value=instance.value[zero])
+
+
+def _exchanged(instance: Instance) -> Instance | None:
+    if instance.query.shape != instance.key.shape:
+        return None
+    return instance.replace(query=instance.key, key=instance.query)
+
+
+def _tail_dropped(tile: int) -> Wrong:
+    """Keys beyond the last whole tile are not read."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        n_k = instance.key.shape[2]
+        kept = n_k - 1 if tile == 0 else n_k - n_k % tile
+        if kept in (0, n_k):
+            return None
+        return _with_attended(instance, [rows & (np.arange(n_k) < kept) for rows in _attended(instance)])
+
+    return wrong
+
+
+def _tail_zero(tile: int) -> Wrong:
+    """Keys are filled up to a whole tile with zeros that take part in the softmax."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        n_k = instance.key.shape[2]
+        extra = -n_k % tile
+        if extra == 0 or instance.mask is not None or instance.bias is not None or instance.causal is not None:
+            return None
+        if instance.window is not None or instance.key_lengths is not None:
+            return None
+        width = ((0, 0), (0, 0), (0, extra), (0, 0))
+        return instance.replace(key=np.pad(instance.key, width), value=np.pad(instance.value, width))
+
+    return wrong
+
+
+def _columns(name: str, kept: Callable[[int], int]) -> Wrong:
+    """Columns at or beyond kept(dim) are not read."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        array = getattr(instance, name)
+        count = kept(array.shape[3])
+        if not 0 <= count < array.shape[3]:
+            return None
+        short = array.copy()
+        short[..., count:] = 0
+        return instance.replace(**{name: short})
+
+    return wrong
+
+
+# --- outputs ------------------------------------------------------------------------------------------------------
+
+
+def _empty(instance: Instance) -> NDArray[np.bool_]:
+    """(b, h_q, n_q): queries without a key (and no sink)."""
+    b, h, n_q, _ = instance.query.shape
+    if instance.sink is not None:
+        return np.zeros((b, h, n_q), dtype=bool)
+    rows = [np.broadcast_to(instance.attends(k), (h, n_q, instance.key.shape[2])) for k in range(b)]
+    return ~np.stack(rows).any(axis=3)
+
+
+def _has_empty(instance: Instance) -> Instance | None:
+    return instance if _empty(instance).any() else None
+
+
+def _mean_of_values(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    if value.ndim == 3:
+        return value
+    mean = np.repeat(instance.value.astype(np.float64), instance.group, axis=1).mean(axis=2, keepdims=True)
+    return np.where(_empty(instance)[..., None], mean, value)
+
+
+def _nan_rows(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    empty = _empty(instance)
+    return np.where(empty[..., None] if value.ndim == 4 else empty, np.nan, value)
+
+
+def _has_lse(instance: Instance) -> Instance | None:
+    return instance if instance.return_lse else None
+
+
+def _base_two(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return value / math.log(2.0) if value.ndim == 3 else value
+
+
+def _rows() -> Iterator[Semantics]:
+    def row(identifier: str, sentence: str, applies: Any, post: Any = None) -> Semantics:
+        return Semantics(identifier, sentence, applies, post)
+
+    yield row("causal-bottom-right", "causal mask aligned bottom-right, where top-left was asked for", _aligned("bottom-right"))
+    yield row("causal-top-left", "causal mask aligned top-left, where bottom-right was asked for", _aligned("top-left"))
+    yield row("causal-array-length", "bottom-right alignment by the length of the key array instead of the key lengths", _aligned_by_arrays)
+    yield row("causal-ignored", "causal mask ignored", _causal_ignored)
+    yield row("causal-plus-one", "causal mask off by one: each query sees one key too many (j ≤ i + 1)", _causal_moved(1))
+    yield row("causal-minus-one", "causal mask off by one: each query misses its own key (j < i)", _causal_moved(-1))
+    for side, (left, right) in {"left": (1, 0), "right": (0, 1)}.items():
+        yield row(f"window-{side}-plus", f"window one key too wide on the {side}", _window_changed(left, right))
+        yield row(f"window-{side}-minus", f"window one key too narrow on the {side} (exclusive bound)", _window_changed(-left, -right))
+    yield row("window-ignored", "window ignored", _window_ignored)
+    yield row("window-exchanged", "window with left and right exchanged", _window_exchanged)
+    yield row("window-alignment", "window aligned to the other corner than the positions say", _window_realigned)
+    for name, called in (("mask", "mask"), ("bias", "bias"), ("key_lengths", "key lengths"), ("softcap", "softcap"), ("sink", "sink")):
+        yield row(f"{name}-ignored", f"{called} ignored", _dropped(name))
+    yield row("mask-inverted", "mask inverted: True hides", _mask_inverted)
+    yield row("mask-added", "boolean mask added to the scores as 0 and 1", _mask_added)
+    yield row("mask-transposed", "mask transposed", _mask_transposed)
+    for name in ("mask", "bias"):
+        for axis, called in ((-4, "batch"), (-3, "head"), (-2, "query")):
+            yield row(f"{name}-first-{called}", f"{name} of the first {called} used for every {called}", _first_along(name, axis))
+    yield row("key_lengths-first", "key lengths: the first batch's used for every batch", _first_along("key_lengths", -1))
+    yield row("key_lengths-plus", "key lengths off by one: one key too many", _lengths_plus(1))
+    yield row("key_lengths-minus", "key lengths off by one: one key too few", _lengths_plus(-1))
+    yield row("bias-twice", "bias added twice", _bias_times(lambda instance: 2.0))
+    yield row("bias-scaled", "bias multiplied by the scale", _bias_times(_given))
+    yield row("bias-negated", "bias subtracted", _bias_times(lambda instance: -1.0))
+    yield row("scale-standard", "scale ignored: 1/√dim used whatever is given", _scaled(_standard))
+    yield row("scale-one", "scale ignored: scores are not scaled", _scaled(lambda instance: 1.0))
+    yield row("scale-zero", "scale 0 taken for unset: 1/√dim used", _scaled(lambda i: _given(i) or _standard(i)))
+    yield row("scale-twice", "scale applied twice", _scaled(lambda i: _given(i) ** 2))
+    yield row("scale-root", "square root of the scale applied once", _scaled(lambda i: math.copysign(math.sqrt(abs(_given(i))), _given(i))))
+    yield row("scale-absolute", "sign of the scale dropped", _scaled(lambda i: abs(_given(i))))
+    yield row("scale-value-dim", "scale of the value dim, 1/√d_v", _scaled(lambda i: _standard(i, i.value.shape[3]) if _given(i) == _standard(i) else _given(i)))
+    yield row("scale-linear", "scale 1/dim instead of 1/√dim", _scaled(lambda i: 1.0 / i.query.shape[3] if _given(i) == _standard(i) else _given(i)))
+    for to, called in ((0, "a power of two"), (16, "a multiple of 16"), (32, "a multiple of 32"), (64, "a multiple of 64")):
+        yield row(f"scale-padded-{to}", f"scale of the dim padded to {called}", _scaled(lambda i, to=to: _padded(i, to)))  # type: ignore[misc]
+    for name in ("bfloat16", "float16"):
+        yield row(f"scale-{name}", f"scale constant rounded to {name}", _scaled(_rounded_scale(name)))
+    yield row("softcap-raw", "softcap before the scale instead of after it", _cap_of_raw)
+    yield row("heads-modulo", "grouped heads: query head h reads key head h mod h_k instead of h // (h_q / h_k)", _keys_of(lambda h, h_q, h_k: h % h_k))
+    yield row("heads-first", "every query head reads key head 0", _keys_of(lambda h, h_q, h_k: 0))
+    yield row("heads-raw", "query head number used as key head number, cut at the last", _keys_of(lambda h, h_q, h_k: min(h, h_k - 1)))
+    yield row("batch-first", "every batch reads the keys and values of batch 0", _first_batch)
+    yield row("exchanged", "query and key exchanged: softmax over the wrong axis of a transposed product", _exchanged)
+    yield row("tail-last", "last key dropped", _tail_dropped(0))
+    for tile in (2, 4, 8, 16, 32, 64, 128):
+        yield row(f"tail-{tile}", f"tail of the keys dropped: only whole tiles of {tile} are read", _tail_dropped(tile))
+    for tile in (2, 4, 8, 16, 32, 64, 128):
+        yield row(f"tail-zero-{tile}", f"tail of the keys filled with zeros up to a multiple of {tile}, and counted in the softmax", _tail_zero(tile))
+    for name, called in (("query", "dim"), ("value", "value dim")):
+        yield row(f"{called}-64", f"only the first 64 columns of {called} used", _columns(name, lambda d: 64))
+        for tile in (4, 8, 16, 32):
+            yield row(f"{called}-tail-{tile}", f"tail of {called} dropped: only whole multiples of {tile}", _columns(name, lambda d, t=tile: d - d % t))  # type: ignore[misc]
+    yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", _value_dim_is_dim)
+    yield row("empty-mean", "an empty row gives the mean of the values instead of 0", _has_empty, _mean_of_values)
+    yield row("empty-nan", "an empty row gives NaN instead of 0", _has_empty, _nan_rows)
+    yield row("lse-base-two", "log-sum-exp in base 2", _has_lse, _base_two)
+
+
+def _value_dim_is_dim(instance: Instance) -> Instance | None:
+    return _columns("value", lambda d_v: min(d_v, instance.query.shape[3]))(instance)
+
+
+#: The known wrong meanings of attention.
+SEMANTICS: tuple[Semantics, ...] = tuple(_rows())

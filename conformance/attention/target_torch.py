@@ -1,0 +1,45 @@
+"""PyTorch's ``scaled_dot_product_attention``: what it chooses by default, and each of its CPU backends.
+
+Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.conformance.kernel import Declined, Kernel
+from assay.conformance.targets import keywords_of
+
+__all__ = ["sdpa"]
+
+# a mask, boolean or additive, is one argument, and excludes is_causal
+_LACKS = frozenset({"mask with causal", "bias with mask"})
+
+
+def sdpa(name: str, backend: str | None = None) -> Kernel:
+    """The kernel under ``name``; ``backend`` is a member of ``torch.nn.attention.SDPBackend``."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.nn.functional import scaled_dot_product_attention
+
+    def kernel(
+        query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False, mask: Any = None, bias: Any = None
+    ) -> Any:
+        chosen = {
+            "attn_mask": mask if bias is None else bias,
+            "is_causal": is_causal,
+            "scale": scale,
+            "enable_gqa": query.shape[1] != key.shape[1],
+        }
+        with torch.inference_mode():
+            if backend is None:
+                return scaled_dot_product_attention(query, key, value, **chosen)
+            try:
+                with sdpa_kernel([getattr(SDPBackend, backend)]):
+                    return scaled_dot_product_attention(query, key, value, **chosen)
+            except RuntimeError as error:
+                if "No available kernel" in str(error) or "No viable backend" in str(error):
+                    raise Declined(f"the {backend} backend does not take this input") from None
+                raise
+
+    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=_LACKS)

@@ -1,0 +1,41 @@
+"""The built-in kernels: their names, the classes that they document, and what must be installed for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.suite import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assay.conformance.kernel import Kernel
+
+__all__ = ["TARGETS"]
+
+
+def _lazy(module: str, function: str, *arguments: Any) -> Callable[[], Kernel]:
+    def load() -> Kernel:
+        import importlib
+
+        made: Kernel = getattr(importlib.import_module(f"{__package__}.{module}"), function)(*arguments)
+        return made
+
+    return load
+
+
+_TORCH = ("float64", "float32", "bfloat16", "float16")
+
+#: name → target
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("assay:cpu", ("float64", "float32"), (), "", _lazy("target_numpy", "built_in")),
+        Target("numpy:attention", ("float64", "float32"), (), "", _lazy("target_numpy", "textbook")),
+        Target("torch:sdpa", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa")),
+        Target("torch:sdpa-math", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa-math", "MATH")),
+        Target("torch:sdpa-flash", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa-flash", "FLASH_ATTENTION")),
+        Target("jax:dot_product_attention", ("float32", "bfloat16", "float16"), ("jax",), "jax", _lazy("target_jax", "dot_product_attention")),
+        Target("onnxruntime:attention", ("float32", "float16-eager"), ("onnx", "onnxruntime"), "onnx", _lazy("target_onnxruntime", "attention")),
+    )
+}

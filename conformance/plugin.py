@@ -1,0 +1,133 @@
+"""The pytest plugin: options of the conformance tests, the marker ``claim``, and how the checks of claims went.
+
+It is loaded in every run of pytest wherever assay is installed, so it imports nothing but pytest and the standard
+library until one of its options is used.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+__all__ = ["option_values", "precisions", "settings"]
+
+_NAMES = ("kernel", "precision", "level", "seed", "framework", "option")
+_PROPERTY = "assay claim"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("assay", "conformance of kernels to their specification (--pyargs assay.conformance)")
+    add = group.addoption
+    add(
+        "--assay-kernel",
+        action="append",
+        metavar="TARGET",
+        help="module:function, file.py:function or a built-in (repeatable)",
+    )
+    add(
+        "--assay-precision",
+        action="append",
+        metavar="CLASS",
+        help="precision classes, commas between (default float32)",
+    )
+    add("--assay-level", metavar="LEVEL", help="smoke (default), standard or thorough")
+    add("--assay-seed", type=int, metavar="N", help="seed of the drawn cases (default 0)")
+    add("--assay-framework", metavar="NAME", help="what kind of arrays the kernels take (default numpy)")
+    add(
+        "--assay-option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a convention that the kernels declare (repeatable)",
+    )
+    add("--assay-claims", metavar="FILE", help="write the outcome of every test marked claim(id) to FILE, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "claim(id): this test executes the claim `id` of proofs_notes")
+    if config.getoption("assay_claims") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Claims(Path(config.getoption("assay_claims"))), "assay-claims")
+    if any(config.getoption(f"assay_{name}") is not None for name in _NAMES):
+        _validate(config)
+
+
+def settings(config: pytest.Config) -> dict[str, Any]:
+    """What the options say, as arguments of :func:`assay.check`."""
+    return {
+        "level": config.getoption("assay_level") or "smoke",
+        "seed": config.getoption("assay_seed") or 0,
+        "framework": config.getoption("assay_framework"),
+        "options": option_values(config.getoption("assay_option") or []),
+    }
+
+
+def option_values(words: list[str]) -> dict[str, str]:
+    """``["empty_row=nan"]`` → ``{"empty_row": "nan"}``.  Raises ``ValueError`` in one line."""
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ValueError(f"option {word!r}: expected NAME=VALUE")
+        values[name] = value
+    return values
+
+
+def precisions(config: pytest.Config) -> list[str] | None:
+    """The classes asked for; None where none is."""
+    given = config.getoption("assay_precision")
+    return None if given is None else [name.strip() for words in given for name in words.split(",")]
+
+
+def _validate(config: pytest.Config) -> None:
+    """Bad usage is told in one line before anything runs, not as an error in every test."""
+    from assay.conformance.suite import LEVELS
+    from assay.conformance.targets import UsageError, load
+    from assay.spec.precision import precision
+
+    try:
+        given = settings(config)
+        if given["level"] not in LEVELS:
+            raise UsageError(f"unknown level {given['level']!r}: expected one of {', '.join(LEVELS)}")
+        for name in precisions(config) or []:
+            precision(name)
+        for target in config.getoption("assay_kernel") or []:
+            load(target, framework=given["framework"], options=given["options"])
+    except ValueError as error:
+        raise pytest.UsageError(f"assay: {error}") from None
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Claims travel in the reports of a test: under pytest-xdist from the worker that ran it."""
+    if config.getoption("assay_claims"):
+        for item in items:
+            marks = list(item.iter_markers("claim"))
+            item.user_properties.extend((_PROPERTY, name) for mark in marks for name in mark.args)
+
+
+class _Claims:
+    """Gathers outcomes and writes them at the end: claim → [{"nodeid": …, "outcome": passed | failed | skipped}]."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.outcomes: dict[str, dict[str, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        for name, claim in report.user_properties:
+            if name == _PROPERTY:
+                of_claim = self.outcomes.setdefault(str(claim), {})
+                if of_claim.get(report.nodeid) != "failed":
+                    of_claim[report.nodeid] = report.outcome
+
+    def pytest_sessionfinish(self) -> None:
+        document = {
+            claim: [{"nodeid": nodeid, "outcome": outcome} for nodeid, outcome in sorted(outcomes.items())]
+            for claim, outcomes in sorted(self.outcomes.items())
+        }
+        self.path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
