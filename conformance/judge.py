@@ -49,7 +49,7 @@ Progress = Callable[[int, int, str], None]
 
 def check(
     kernel: Any,
-    problem: str = "attention",
+    problem: str = PROBLEMS[0],
     *,
     precision: str | Precision = "float32",
     level: str = "standard",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from assay.conformance.kernel import Kernel
 from assay.conformance.suite import Suite, Target, suite
+from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["UsageError", "keywords_of", "load", "missing", "wrap"]
 
@@ -24,7 +25,7 @@ class UsageError(ValueError):
 
 
 def load(
-    target: str, *, problem: str = "attention", framework: str | None = None, options: Mapping[str, Any] | None = None
+    target: str, *, problem: str = PROBLEMS[0], framework: str | None = None, options: Mapping[str, Any] | None = None
 ) -> Kernel:
     """The kernel that ``target`` names: a built-in (``torch:sdpa``), ``module:function`` or ``file.py:function``.
 
@@ -35,15 +36,13 @@ def load(
         return _declared(_built_in(known.targets[target]), known, options)
     module_name, colon, function_name = target.rpartition(":")
     if not colon or not module_name or not function_name:
-        close = difflib.get_close_matches(target, known.targets, 3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        hint = _did_you_mean(target, known.targets)
         raise UsageError(f"unknown target {target!r}: expected module:function, file.py:function or one of {', '.join(known.targets)}{hint}")
     module = _module(module_name, target, known)
     function: Any = module
     for part in function_name.split("."):
         if not hasattr(function, part):
-            close = difflib.get_close_matches(part, [name for name in dir(module) if not name.startswith("_")], 3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            hint = _did_you_mean(target, known.targets) or _did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
             raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
         function = getattr(function, part)
     return wrap(function, problem=problem, framework=framework, options=options, name=target)
@@ -52,7 +51,7 @@ def load(
 def wrap(
     function: Any,
     *,
-    problem: str = "attention",
+    problem: str = PROBLEMS[0],
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -106,10 +105,14 @@ def _module(module_name: str, target: str, known: Suite) -> Any:
     except (ImportError, ValueError):
         found = False
     if not found:
-        close = difflib.get_close_matches(target, known.targets, 3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else f"; built-in targets: {', '.join(known.targets)}"
+        hint = _did_you_mean(target, known.targets) or f"; built-in targets: {', '.join(known.targets)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _executed(run: Callable[[], Any], target: str) -> Any:

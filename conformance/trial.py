@@ -225,7 +225,7 @@ def _where(error: BaseException) -> str:
     """File and line of the innermost frame that is not ours."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if "conformance" not in path.parts and frame.filename[:1] != "<":
+        if Path(__file__).parent not in path.parents and frame.filename[:1] != "<":
             return f" ({path.name}:{frame.lineno})"
     return ""
 
