@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.precision import PRECISIONS
+from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,10 @@ def diagnose(
     for semantics in suite.semantics:
         explained = refuted = 0
         for instance, outcome in wrong:
-            other = semantics.applies(instance)
+            try:
+                other = semantics.applies(instance)
+            except InvalidInstance:  # the wrong meaning makes no sense of this input
+                continue
             if other is None:
                 continue
             answer = reference(other, precision)

@@ -177,9 +177,9 @@ def _bias_times(factor: Callable[[Instance], float]) -> Wrong:
     def wrong(instance: Instance) -> Instance | None:
         if instance.bias is None or factor(instance) == 1.0:
             return None
-        with np.errstate(invalid="ignore", over="ignore"):
-            scaled = instance.bias.astype(np.float64) * factor(instance)
-        return instance.replace(bias=np.where(np.isnan(scaled), -np.inf, scaled))
+        wide = instance.bias.astype(np.float64)
+        hidden = np.isneginf(wide)
+        return instance.replace(bias=np.where(hidden, wide, np.where(hidden, 0.0, wide) * factor(instance)))
 
     return wrong
 
