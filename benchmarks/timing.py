@@ -1,0 +1,49 @@
+"""Timing side by side: every contender in turn, round after round, warmed up; minimum and median; a table and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+__all__ = ["interleaved", "publish"]
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> dict[str, dict[str, float]]:
+    """Seconds of every contender: {"min": …, "median": …} over ``rounds`` ≥ 5 interleaved calls after one that warms up."""
+    assert rounds >= 5
+    for call in contenders.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
+        for name, call in contenders.items():
+            begun = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: {"min": min(times), "median": statistics.median(times)} for name, times in seconds.items()}
+
+
+def publish(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
+    """Print the rows as a table and write them to ``benchmarks/results/<name>.json``."""
+    table = Table(title=name)
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=160).print(table)
+    if note:
+        print(note)
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "numpy": np.__version__}
+    (folder / f"{name}.json").write_text(json.dumps({"name": name, "machine": machine, "note": note, "rows": rows}, indent=1))
