@@ -14,7 +14,9 @@ import time
 
 from timing import publish
 
-_CHECK = "import assay; r = assay.check({target!r}, precision={precision!r}, level={level!r}); assert r.passed; print(r.ran)"
+_CHECK = (
+    "import assay; r = assay.check({target!r}, precision={precision!r}, level={level!r}); assert r.passed; print(r.ran)"
+)
 
 
 def seconds(code: str) -> tuple[float, str]:
@@ -31,7 +33,11 @@ def main() -> None:
         **{
             f"{target} {precision} {level}": _CHECK.format(target=target, precision=precision, level=level)
             for level in ("smoke", "standard", "thorough")
-            for target, precision in (("numpy:attention", "float32"), ("assay:cpu", "float32"), ("assay:cpu", "float64"))
+            for target, precision in (
+                ("numpy:attention", "float32"),
+                ("assay:cpu", "float32"),
+                ("assay:cpu", "float64"),
+            )
         },
     }.items():
         times, judged = [], ""

@@ -7,20 +7,22 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 __all__ = ["interleaved", "publish"]
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> dict[str, dict[str, float]]:
-    """Seconds of every contender: {"min": …, "median": …} over ``rounds`` ≥ 5 interleaved calls after one that warms up."""
+    """Seconds of every contender, {"min": …, "median": …}, over ``rounds`` ≥ 5 interleaved calls after a warm-up."""
     assert rounds >= 5
     for call in contenders.values():
         call()
@@ -45,5 +47,12 @@ def publish(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
         print(note)
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
-    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(), "numpy": np.__version__}
-    (folder / f"{name}.json").write_text(json.dumps({"name": name, "machine": machine, "note": note, "rows": rows}, indent=1))
+    machine = {
+        "cpus": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    (folder / f"{name}.json").write_text(
+        json.dumps({"name": name, "machine": machine, "note": note, "rows": rows}, indent=1)
+    )

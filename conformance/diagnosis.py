@@ -27,8 +27,8 @@ def diagnose(
 ) -> list[str]:
     """Sentences of the wrong semantics that explain every one of ``failures`` to which they apply, best first.
 
-    ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics explains an
-    output if that lies within the tolerance of what the wrong instance has as its answer.
+    ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics
+    explains an output if that lies within the tolerance of what the wrong instance has as its answer.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
     matches: list[tuple[int, str]] = []
@@ -44,7 +44,9 @@ def diagnose(
             answer = reference(other, precision)
             if answer is None:
                 continue
-            if _explains(answer, outcome, lambda value, i=instance, s=semantics: value if s.post is None else s.post(i, value)):
+            if _explains(
+                answer, outcome, lambda value, i=instance, s=semantics: value if s.post is None else s.post(i, value)
+            ):
                 explained += 1
             else:
                 refuted += 1
@@ -96,9 +98,14 @@ def _unexplained(wrong: Sequence[tuple[Any, Outcome]]) -> str:
     for _, outcome in wrong:
         if outcome.got is None or outcome.interval is None or not np.isfinite(outcome.got):
             continue
-        size = float(np.abs(outcome.values[outcome.output][np.isfinite(outcome.values[outcome.output])]).max(initial=0.0))
+        size = float(
+            np.abs(outcome.values[outcome.output][np.isfinite(outcome.values[outcome.output])]).max(initial=0.0)
+        )
         error = abs(outcome.got - 0.5 * (outcome.interval[0] + outcome.interval[1]))
         small += error <= size * 2.0**-6
     if small == len(wrong) and worst < 2.0**20:
-        return f"no known wrong semantics matches; it looks like lost precision (errors up to {worst:.3g} tolerances, small beside the values)"
+        return (
+            "no known wrong semantics matches; it looks like lost precision "
+            f"(errors up to {worst:.3g} tolerances, small beside the values)"
+        )
     return "no known wrong semantics matches"

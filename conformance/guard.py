@@ -1,7 +1,7 @@
 """Guarded inputs: the arrays that a kernel gets, in memory that tells what it did to them.
 
-Every array lies inside a larger buffer filled with canaries, before it, behind it and in its gaps.  Reading past the end
-brings canaries into the output (NaN, or in every other case a huge finite number, which no comparison hides);
+Every array lies inside a larger buffer filled with canaries, before it, behind it and in its gaps.  Reading past the
+end brings canaries into the output (NaN, or in every other case a huge finite number, which no comparison hides);
 writing anywhere is seen when the buffer is compared with its snapshot.
 """
 
@@ -38,7 +38,9 @@ class Guarded:
             return None
         before = np.frombuffer(self.snapshot, self.buffer.dtype)
         inside = np.zeros(self.buffer.shape, bool)
-        start = (self.array.__array_interface__["data"][0] - self.buffer.__array_interface__["data"][0]) // self.buffer.itemsize
+        start = (
+            self.array.__array_interface__["data"][0] - self.buffer.__array_interface__["data"][0]
+        ) // self.buffer.itemsize
         steps = tuple(stride // self.buffer.itemsize for stride in self.array.strides)
         index = np.full((1,) * self.array.ndim, start)
         for axis, (length, step) in enumerate(zip(self.array.shape, steps, strict=True)):
@@ -46,7 +48,9 @@ class Guarded:
             shape[axis] = length
             index = index + np.arange(length).reshape(shape) * step
         inside[index.ravel()] = True
-        changed = self.buffer.view(np.uint8).reshape(-1, self.buffer.itemsize) != before.view(np.uint8).reshape(-1, self.buffer.itemsize)
+        changed = self.buffer.view(np.uint8).reshape(-1, self.buffer.itemsize) != before.view(np.uint8).reshape(
+            -1, self.buffer.itemsize
+        )
         return "mutated" if (changed.any(axis=1) & inside).any() else "out-of-bounds"
 
 

@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis import diagnose
-from assay.conformance.frameworks import Framework, framework as framework_named
+from assay.conformance.frameworks import Framework
+from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.shrink import shrunk
-from assay.conformance.suite import LEVELS, Case, Suite, suite as suite_of
+from assay.conformance.suite import LEVELS, Case, Suite
+from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
 from assay.conformance.trial import Outcome, capabilities, lacking, run
-from assay.spec.precision import Precision, precision as precision_named
-from assay.spec.problem import PROBLEMS, problem as problem_named
+from assay.spec.precision import Precision
+from assay.spec.precision import precision as precision_named
+from assay.spec.problem import PROBLEMS
+from assay.spec.problem import problem as problem_named
 
 if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
@@ -61,12 +65,13 @@ def check(
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
-    kernel: a callable with the documented signature, a target string (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
+    kernel: a callable with the documented signature, a target (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
     precision: the class of arithmetic that it claims; level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).  options: conventions that it declares.
     progress: called as (done, total, sentence) between cases.  reproducers: a folder for failing instances.
 
-    Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError` (a ``ValueError``) in one line.
+    Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
+    of one line.
     """
     if problem not in PROBLEMS:
         raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
@@ -101,7 +106,9 @@ class Judge:
         try:
             self.framework = framework_named(self.kernel.framework)
         except ImportError as error:
-            raise UsageError(f"{self.kernel.name}: framework {self.kernel.framework!r} is not available ({error})") from None
+            raise UsageError(
+                f"{self.kernel.name}: framework {self.kernel.framework!r} is not available ({error})"
+            ) from None
 
     # --- one case -------------------------------------------------------------------------------------------------
 
@@ -148,7 +155,9 @@ class Judge:
             if outcome.failed:
                 failures.append((case.instance, outcome))
                 kinds = {result.finding.kind for result in results if result.finding}
-                few = sum(result.status == "failed" for result in results) < _SHRUNK_FINDINGS or outcome.kind not in kinds
+                few = (
+                    sum(result.status == "failed" for result in results) < _SHRUNK_FINDINGS or outcome.kind not in kinds
+                )
                 time_left = budget - (time.monotonic() - started)
                 finding = self._shrunk_finding(case, outcome, shrink=few and time_left > 1, first=not kinds)
                 if few:
@@ -157,7 +166,16 @@ class Judge:
                         failures.insert(0, (finding.instance, again))
             reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
             results.append(
-                CaseResult(case.name, case.family.id, case.family.level, outcome.status, outcome.ratio, seconds, reason, finding)
+                CaseResult(
+                    case.name,
+                    case.family.id,
+                    case.family.level,
+                    outcome.status,
+                    outcome.ratio,
+                    seconds,
+                    reason,
+                    finding,
+                )
             )
             tell(case.name)
 
@@ -185,7 +203,13 @@ class Judge:
         return self.assembled(level, seed, tuple(results), diagnosis, told, time.monotonic() - started)
 
     def assembled(
-        self, level: str, seed: int, results: tuple[CaseResult, ...], diagnosis: list[str], notes: tuple[str, ...], seconds: float
+        self,
+        level: str,
+        seed: int,
+        results: tuple[CaseResult, ...],
+        diagnosis: list[str],
+        notes: tuple[str, ...],
+        seconds: float,
     ) -> Report:
         return Report(
             kernel=self.kernel.name,
@@ -227,7 +251,8 @@ class Judge:
             second = self.outcome(case)
             repeated += 1
             different += any(
-                not np.array_equal(first.values[name], second.values.get(name, np.nan), equal_nan=True) for name in first.values
+                not np.array_equal(first.values[name], second.values.get(name, np.nan), equal_nan=True)
+                for name in first.values
             )
         if repeated == 0:
             return {}
@@ -241,7 +266,7 @@ class Judge:
         failing: list[tuple[Case, Outcome, float]] = []
         limit = time.monotonic() + 1e9
 
-        class Seen(Exception):  # noqa: N818 - tells Hypothesis that this example fails
+        class Seen(Exception):
             pass
 
         def trial(case: Case) -> None:
@@ -268,7 +293,11 @@ class Judge:
             verbosity=hypothesis.Verbosity.quiet,
             report_multiple_bugs=False,
         )
-        wrapped = hypothesis.seed(seed)(settings(hypothesis.given(self.suite.strategy(self.precision, capabilities(self.kernel, self.suite)))(trial)))
+        wrapped = hypothesis.seed(seed)(
+            settings(
+                hypothesis.given(self.suite.strategy(self.precision, capabilities(self.kernel, self.suite)))(trial)
+            )
+        )
         try:
             wrapped()
         except (Seen, hypothesis.errors.Flaky, BaseExceptionGroup):
@@ -306,7 +335,11 @@ class Judge:
             references.append(self.reference(instance))
             outcome = self.outcome(Case(case.name, case.family, instance), references[-1])
             if outcome.status != "passed":
-                sentence = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}" if outcome.failed else outcome.sentence
+                sentence = (
+                    f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
+                    if outcome.failed
+                    else outcome.sentence
+                )
                 return Outcome(outcome.status, outcome.ratio, outcome.kind, sentence, outcome.output, outcome.index,
                                outcome.got, outcome.interval, outcome.tolerance, outcome.values)  # fmt: skip
             outcomes.append(outcome)
@@ -322,7 +355,9 @@ class Judge:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = float(np.where(error == 0, 0.0, error / room).max())
         if ratio > 1.0:
-            return Outcome("failed", ratio, "law", f"breaks the law {law.id!r}: {law.statement}", name, values=outcomes[0].values)
+            return Outcome(
+                "failed", ratio, "law", f"breaks the law {law.id!r}: {law.statement}", name, values=outcomes[0].values
+            )
         return Outcome("passed", max(o.ratio for o in outcomes))
 
     # --- findings -------------------------------------------------------------------------------------------------
@@ -333,7 +368,11 @@ class Judge:
 
             def attempt(candidate: Any) -> Outcome | None:
                 reference = self.known_reference(candidate)
-                return None if reference is None else self.outcome(Case("", case.family, candidate, case.layout), reference)
+                return (
+                    None
+                    if reference is None
+                    else self.outcome(Case("", case.family, candidate, case.layout), reference)
+                )
 
             seconds = _SHRINK_SECONDS if first else _SHRINK_SECONDS / 2
             instance, outcome = shrunk(instance, outcome, attempt, self.suite, seconds)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Declined", "Kernel"]
 
@@ -21,7 +23,7 @@ class Kernel:
     function: called as the suite's ``call`` says, with arrays of ``framework``.
     keywords: names it accepts by keyword.
     conventions: what ``options`` declares, e.g. {"empty_row": "nan"}.
-    lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped heads"}.
+    lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped_heads"}.
     """
 
     name: str

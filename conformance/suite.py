@@ -7,11 +7,12 @@ The judge (:mod:`assay.conformance.judge`) knows only these nouns.  A problem re
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+
     import numpy as np
     from hypothesis.strategies import SearchStrategy
     from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class Suite:
     cases: Callable[[Precision, str, int], Iterable[Case]]
     #: a Hypothesis strategy of cases within a set of capabilities, shrinking towards tiny shapes without options
     strategy: Callable[[Precision, Set[str]], SearchStrategy[Case]]
-    #: capability names an instance needs beyond positional arrays, e.g. {"is_causal", "grouped heads"}
+    #: capability names an instance needs beyond positional arrays, e.g. {"mask", "grouped_heads"}
     needs: Callable[[Any], frozenset[str]]
     #: every capability, with the keywords of which a kernel's signature needs one (none: granted unless declared off)
     capabilities: Mapping[str, tuple[str, ...]]

@@ -37,7 +37,10 @@ def load(
     module_name, colon, function_name = target.rpartition(":")
     if not colon or not module_name or not function_name:
         hint = _did_you_mean(target, known.targets)
-        raise UsageError(f"unknown target {target!r}: expected module:function, file.py:function or one of {', '.join(known.targets)}{hint}")
+        raise UsageError(
+            f"unknown target {target!r}: expected module:function, file.py:function or "
+            f"one of {', '.join(known.targets)}{hint}"
+        )
     module = _module(module_name, target, known)
     function: Any = module
     for part in function_name.split("."):
@@ -132,9 +135,15 @@ def _keywords(function: Any, name: str, known: Suite) -> frozenset[str]:
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     wanted = len(known.positional)
     required = [p for p in positional[wanted:] if p.default is p.empty and p.name not in _offered(known)]
-    required += [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in _offered(known)]
+    required += [
+        p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in _offered(known)
+    ]
     if (len(positional) < wanted and not variadic) or required:
-        reason = f"requires {required[0].name!r}, which is not in the protocol" if required else f"takes {len(positional)} arrays, not {wanted}"
+        reason = (
+            f"requires {required[0].name!r}, which is not in the protocol"
+            if required
+            else f"takes {len(positional)} arrays, not {wanted}"
+        )
         raise UsageError(f"{name}: wrong signature {signature}: {reason}; expected {known.signature}")
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return frozenset(_offered(known))
@@ -165,11 +174,13 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
         else:
             names = [*known.conventions, *(f"{c}=no" for c in known.capabilities)]
             raise UsageError(f"unknown option {name}={value}: expected one of {', '.join(names)}")
-    return Kernel(kernel.name, kernel.function, kernel.framework, kernel.keywords, conventions, frozenset(lacks), kernel.version)
+    return Kernel(
+        kernel.name, kernel.function, kernel.framework, kernel.keywords, conventions, frozenset(lacks), kernel.version
+    )
 
 
 def _importable_name(function: Any) -> str:
-    """``module:function`` where that finds the function again, ``file.py:function`` for a script, else its plain name."""
+    """``module:function`` where that finds it again, ``file.py:function`` for a script, else its plain name."""
     name = getattr(function, "__qualname__", type(function).__name__)
     module = getattr(function, "__module__", None)
     if "<" in name or not module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from assay.conformance.kernel import Declined
 from assay.conformance.suite import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from assay.conformance.frameworks import Framework
@@ -52,7 +53,7 @@ class Outcome:
         return self.status == "failed"
 
 
-class _Fault(Exception):  # noqa: N818 - carries a finding, is no error of ours
+class _Fault(Exception):
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
         self.kind, self.sentence = kind, sentence
@@ -85,7 +86,7 @@ def run(
     huge_canaries: bool = False,
     seconds: float = _CALL_SECONDS,
 ) -> Outcome:
-    """Call the kernel on ``instance`` and compare what it returns with ``reference`` (enclosure and tolerance per output)."""
+    """Call the kernel on ``instance``; compare what it returns with ``reference``: enclosure, tolerance per output."""
     layout = layout or Layout()
     notes: list[str] = []
     try:
@@ -150,9 +151,9 @@ def _called(
     for name, damage in damages:
         what = "changed its input" if damage == "mutated" else "wrote outside its input"
         raise _Fault(damage, f"{what} {name!r}")
-    for keep in keeps:
-        if framework.shares_memory and any(np.shares_memory(keep.buffer, raw) for raw in _raw(returned)):
-            notes.append(f"returned a view of its input {keep.name!r}")
+    if framework.shares_memory:
+        kept = [keep for keep in keeps if any(np.shares_memory(keep.buffer, raw) for raw in _raw(returned))]
+        notes.extend(f"returned a view of its input {keep.name!r}" for keep in kept)
     return values
 
 
@@ -174,7 +175,10 @@ def _outputs(returned: Any, framework: Framework, call: Call) -> dict[str, NDArr
     values = {}
     for name, part, shape, dtypes in zip(call.outputs, parts, call.shapes, call.dtypes, strict=True):
         if not framework.is_native(part):
-            raise _Fault("type", f"returned {name} as {type(part).__module__}.{type(part).__name__}, expected a {framework.name} array")
+            raise _Fault(
+                "type",
+                f"returned {name} as {type(part).__module__}.{type(part).__name__}, expected a {framework.name} array",
+            )
         array = framework.to_numpy(part)
         if array.shape != shape:
             hint = _shape_hint(array.shape, shape)
@@ -213,7 +217,9 @@ def _compared(values: Mapping[str, NDArray[np.float64]], reference: Reference, n
             kind = "error" if np.isfinite(got) else "non-finite"
             place = f"{name}[{', '.join(map(str, index))}]"
             error = f"off by {largest:.3g} tolerances" if np.isfinite(largest) else "no error is allowed there"
-            sentence = f"{place} is {got:.9g}, the exact value {float(at.midpoint):.12g} (tolerance {allowed:.2g}): {error}"
+            sentence = (
+                f"{place} is {got:.9g}, the exact value {float(at.midpoint):.12g} (tolerance {allowed:.2g}): {error}"
+            )
         worst = Outcome(status, largest, kind, sentence, name, index, got, interval, allowed, values, notes)
     if not judged and worst.status == "passed":
         exact = all((np.asarray(tolerance) == 0).all() for _, tolerance in reference.values())

@@ -19,10 +19,11 @@ SIGNATURE = (
     "key_lengths=None, softcap=None, sink=None, return_lse=False), each keyword after scale only if it is supported"
 )
 
-#: What a kernel may be able to do → the keywords of which its signature names one; none: everybody, unless declared off.
+#: What a kernel may be able to do → the keywords of which its signature names one.  None: everybody's, unless declared
+#: off.
 CAPABILITIES: dict[str, tuple[str, ...]] = {
-    "top-left causal": ("is_causal", "causal"),
-    "bottom-right causal": ("causal",),
+    "causal_top_left": ("is_causal", "causal"),
+    "causal_bottom_right": ("causal",),
     "mask": ("mask",),
     "bias": ("bias",),
     "window": ("window",),
@@ -30,13 +31,13 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "softcap": ("softcap",),
     "sink": ("sink",),
     "return_lse": ("return_lse",),
-    "grouped heads": (),
-    "cross lengths": (),
-    "cross lengths under causal": (),
-    "value dim": (),
-    "mask with causal": (),
-    "bias with mask": (),
-    "lse of empty rows": (),
+    "grouped_heads": (),
+    "cross_lengths": (),
+    "causal_cross_lengths": (),
+    "value_dim": (),
+    "causal_with_mask": (),
+    "bias_with_mask": (),
+    "empty_row_lse": (),
 }
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
@@ -49,8 +50,8 @@ def needs(instance: Instance) -> frozenset[str]:
     causal = instance.causal is not None
     empty = instance.return_lse and any(not instance.attends(batch).any(axis=-1).all() for batch in range(b))
     wanted = {
-        "top-left causal": instance.causal == "top-left",
-        "bottom-right causal": instance.causal == "bottom-right",
+        "causal_top_left": instance.causal == "top-left",
+        "causal_bottom_right": instance.causal == "bottom-right",
         "mask": instance.mask is not None,
         "bias": instance.bias is not None,
         "window": instance.window is not None,
@@ -58,19 +59,19 @@ def needs(instance: Instance) -> frozenset[str]:
         "softcap": instance.softcap is not None,
         "sink": instance.sink is not None,
         "return_lse": instance.return_lse,
-        "grouped heads": h_q != h_k,
-        "cross lengths": n_q != n_k,
-        "cross lengths under causal": n_q != n_k and causal,
-        "value dim": d_v != d,
-        "mask with causal": causal and (instance.mask is not None or instance.bias is not None),
-        "bias with mask": instance.mask is not None and instance.bias is not None,
-        "lse of empty rows": empty,
+        "grouped_heads": h_q != h_k,
+        "cross_lengths": n_q != n_k,
+        "causal_cross_lengths": n_q != n_k and causal,
+        "value_dim": d_v != d,
+        "causal_with_mask": causal and (instance.mask is not None or instance.bias is not None),
+        "bias_with_mask": instance.mask is not None and instance.bias is not None,
+        "empty_row_lse": empty,
     }
     return frozenset(name for name, needed in wanted.items() if needed)
 
 
 def call(instance: Instance, kernel: Kernel, precision: Precision) -> Call:
-    """The call of ``kernel`` for ``instance``: ``scale`` always, other keywords only where the instance has the option."""
+    """The call of ``kernel`` for ``instance``: ``scale`` always, other keywords only for options that it has."""
     b, h_q, n_q, _ = instance.query.shape
     keywords: dict[str, Any] = {"scale": instance.scale}
     if instance.causal == "top-left" and "is_causal" in kernel.keywords:

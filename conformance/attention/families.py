@@ -7,13 +7,17 @@ A row of a table is one case: (level, pattern, sizes, options, layout).  Sizes a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from assay.conformance.attention.options import build
 from assay.conformance.attention.values import Shape
 from assay.conformance.suite import LEVELS, Case, Family, Layout
-from assay.spec.precision import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from assay.spec.precision import Precision
 
 __all__ = ["FAMILIES", "LAYOUTS", "cases", "parse_shape"]
 
@@ -39,7 +43,7 @@ class _Row:
 def parse_shape(text: str) -> Shape:
     """``"2x4/2:5x7:16/8"``: batch 2, 4 heads on 2 key heads, 5 queries, 7 keys, dim 16, value dim 8."""
     parts = text.split(":")
-    heads, lengths, dims = ("1x1/1", parts[0], "8/8") if len(parts) == 1 else (parts + ["8/8"])[:3]
+    heads, lengths, dims = ("1x1/1", parts[0], "8/8") if len(parts) == 1 else ([*parts, "8/8"])[:3]
     match = re.fullmatch(r"(\d+)x(\d+)(?:/(\d+))?", heads)
     assert match is not None, text
     batch, h, h_k = int(match[1]), int(match[2]), int(match[3] or match[2])

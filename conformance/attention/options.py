@@ -43,7 +43,7 @@ OPTIONS: dict[str, str] = {
 def build(
     family: str, pattern: str, shape: Shape, options: tuple[str, ...], seed: int, precision: Precision, note: str = ""
 ) -> Instance:
-    """The instance of a pattern, a shape and option names, in the storage type of the class.  Same arguments, same bytes."""
+    """The instance of a pattern, a shape and options, in the storage type of the class.  Same arguments, same bytes."""
     rng = np.random.default_rng(seed)
     dtype = dtype_named(precision.storage)
     q, k, v, fields = PATTERNS[pattern](rng, shape)

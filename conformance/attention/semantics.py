@@ -1,7 +1,7 @@
 """What wrong attention kernels mean instead: for every known bug the instance that they, in effect, solve.
 
-A row of :data:`SEMANTICS` is a sentence and a function from an instance to the wrong one (``None`` where the bug changes
-nothing).  Sources: shared wisdom of issue threads, see the families that hunt them.
+A row of :data:`SEMANTICS` is a sentence and a function from an instance to the wrong one (``None`` where the bug
+changes nothing).  Where each was seen: the families that hunt them.
 """
 
 from __future__ import annotations
@@ -344,27 +344,53 @@ def _rows() -> Iterator[Semantics]:
     def row(identifier: str, sentence: str, applies: Any, post: Any = None) -> Semantics:
         return Semantics(identifier, sentence, applies, post)
 
-    yield row("causal-bottom-right", "causal mask aligned bottom-right, where top-left was asked for", _aligned("bottom-right"))
+    yield row(
+        "causal-bottom-right",
+        "causal mask aligned bottom-right, where top-left was asked for",
+        _aligned("bottom-right"),
+    )
     yield row("causal-top-left", "causal mask aligned top-left, where bottom-right was asked for", _aligned("top-left"))
-    yield row("causal-array-length", "bottom-right alignment by the length of the key array instead of the key lengths", _aligned_by_arrays)
+    yield row(
+        "causal-array-length",
+        "bottom-right alignment by the length of the key array instead of the key lengths",
+        _aligned_by_arrays,
+    )
     yield row("causal-ignored", "causal mask ignored", _causal_ignored)
-    yield row("causal-plus-one", "causal mask off by one: each query sees one key too many (j ≤ i + 1)", _causal_moved(1))
+    yield row(
+        "causal-plus-one", "causal mask off by one: each query sees one key too many (j ≤ i + 1)", _causal_moved(1)
+    )
     yield row("causal-minus-one", "causal mask off by one: each query misses its own key (j < i)", _causal_moved(-1))
     for side, (left, right) in {"left": (1, 0), "right": (0, 1)}.items():
         yield row(f"window-{side}-plus", f"window one key too wide on the {side}", _window_changed(left, right))
-        yield row(f"window-{side}-minus", f"window one key too narrow on the {side} (exclusive bound)", _window_changed(-left, -right))
+        yield row(
+            f"window-{side}-minus",
+            f"window one key too narrow on the {side} (exclusive bound)",
+            _window_changed(-left, -right),
+        )
     yield row("window-ignored", "window ignored", _window_ignored)
     yield row("window-exchanged", "window with left and right exchanged", _window_exchanged)
     yield row("window-alignment", "window aligned to the other corner than the positions say", _window_realigned)
-    for name, called in (("mask", "mask"), ("bias", "bias"), ("key_lengths", "key lengths"), ("softcap", "softcap"), ("sink", "sink")):
+    for name, called in (
+        ("mask", "mask"),
+        ("bias", "bias"),
+        ("key_lengths", "key lengths"),
+        ("softcap", "softcap"),
+        ("sink", "sink"),
+    ):
         yield row(f"{name}-ignored", f"{called} ignored", _dropped(name))
     yield row("mask-inverted", "mask inverted: True hides", _mask_inverted)
     yield row("mask-added", "boolean mask added to the scores as 0 and 1", _mask_added)
     yield row("mask-transposed", "mask transposed", _mask_transposed)
     for name in ("mask", "bias"):
         for axis, called in ((-4, "batch"), (-3, "head"), (-2, "query")):
-            yield row(f"{name}-first-{called}", f"{name} of the first {called} used for every {called}", _first_along(name, axis))
-    yield row("key_lengths-first", "key lengths: the first batch's used for every batch", _first_along("key_lengths", -1))
+            yield row(
+                f"{name}-first-{called}",
+                f"{name} of the first {called} used for every {called}",
+                _first_along(name, axis),
+            )
+    yield row(
+        "key_lengths-first", "key lengths: the first batch's used for every batch", _first_along("key_lengths", -1)
+    )
     yield row("key_lengths-plus", "key lengths off by one: one key too many", _lengths_plus(1))
     yield row("key_lengths-minus", "key lengths off by one: one key too few", _lengths_plus(-1))
     yield row("bias-twice", "bias added twice", _bias_times(lambda instance: 2.0))
@@ -374,29 +400,64 @@ def _rows() -> Iterator[Semantics]:
     yield row("scale-one", "scale ignored: scores are not scaled", _scaled(lambda instance: 1.0))
     yield row("scale-zero", "scale 0 taken for unset: 1/√dim used", _scaled(lambda i: _given(i) or _standard(i)))
     yield row("scale-twice", "scale applied twice", _scaled(lambda i: _given(i) ** 2))
-    yield row("scale-root", "square root of the scale applied once", _scaled(lambda i: math.copysign(math.sqrt(abs(_given(i))), _given(i))))
+    yield row(
+        "scale-root",
+        "square root of the scale applied once",
+        _scaled(lambda i: math.copysign(math.sqrt(abs(_given(i))), _given(i))),
+    )
     yield row("scale-absolute", "sign of the scale dropped", _scaled(lambda i: abs(_given(i))))
-    yield row("scale-value-dim", "scale of the value dim, 1/√d_v", _scaled(lambda i: _standard(i, i.value.shape[3]) if _given(i) == _standard(i) else _given(i)))
-    yield row("scale-linear", "scale 1/dim instead of 1/√dim", _scaled(lambda i: 1.0 / i.query.shape[3] if _given(i) == _standard(i) else _given(i)))
-    for to, called in ((0, "a power of two"), (16, "a multiple of 16"), (32, "a multiple of 32"), (64, "a multiple of 64")):
-        yield row(f"scale-padded-{to}", f"scale of the dim padded to {called}", _scaled(lambda i, to=to: _padded(i, to)))  # type: ignore[misc]
+    yield row(
+        "scale-value-dim",
+        "scale of the value dim, 1/√d_v",
+        _scaled(lambda i: _standard(i, i.value.shape[3]) if _given(i) == _standard(i) else _given(i)),
+    )
+    yield row(
+        "scale-linear",
+        "scale 1/dim instead of 1/√dim",
+        _scaled(lambda i: 1.0 / i.query.shape[3] if _given(i) == _standard(i) else _given(i)),
+    )
+    for to, called in (
+        (0, "a power of two"),
+        (16, "a multiple of 16"),
+        (32, "a multiple of 32"),
+        (64, "a multiple of 64"),
+    ):
+        yield row(
+            f"scale-padded-{to}", f"scale of the dim padded to {called}", _scaled(lambda i, to=to: _padded(i, to))
+        )  # type: ignore[misc]
     for name in ("bfloat16", "float16"):
         yield row(f"scale-{name}", f"scale constant rounded to {name}", _scaled(_rounded_scale(name)))
     yield row("softcap-raw", "softcap before the scale instead of after it", _cap_of_raw)
-    yield row("heads-modulo", "grouped heads: query head h reads key head h mod h_k instead of h // (h_q / h_k)", _keys_of(lambda h, h_q, h_k: h % h_k))
+    yield row(
+        "heads-modulo",
+        "grouped heads: query head h reads key head h mod h_k instead of h // (h_q / h_k)",
+        _keys_of(lambda h, h_q, h_k: h % h_k),
+    )
     yield row("heads-first", "every query head reads key head 0", _keys_of(lambda h, h_q, h_k: 0))
-    yield row("heads-raw", "query head number used as key head number, cut at the last", _keys_of(lambda h, h_q, h_k: min(h, h_k - 1)))
+    yield row(
+        "heads-raw",
+        "query head number used as key head number, cut at the last",
+        _keys_of(lambda h, h_q, h_k: min(h, h_k - 1)),
+    )
     yield row("batch-first", "every batch reads the keys and values of batch 0", _first_batch)
     yield row("exchanged", "query and key exchanged: softmax over the wrong axis of a transposed product", _exchanged)
     yield row("tail-last", "last key dropped", _tail_dropped(0))
     for tile in (2, 4, 8, 16, 32, 64, 128):
         yield row(f"tail-{tile}", f"tail of the keys dropped: only whole tiles of {tile} are read", _tail_dropped(tile))
     for tile in (2, 4, 8, 16, 32, 64, 128):
-        yield row(f"tail-zero-{tile}", f"tail of the keys filled with zeros up to a multiple of {tile}, and counted in the softmax", _tail_zero(tile))
+        yield row(
+            f"tail-zero-{tile}",
+            f"tail of the keys filled with zeros up to a multiple of {tile}, and counted in the softmax",
+            _tail_zero(tile),
+        )
     for name, called in (("query", "dim"), ("value", "value dim")):
         yield row(f"{called}-64", f"only the first 64 columns of {called} used", _columns(name, lambda d: 64))
         for tile in (4, 8, 16, 32):
-            yield row(f"{called}-tail-{tile}", f"tail of {called} dropped: only whole multiples of {tile}", _columns(name, lambda d, t=tile: d - d % t))  # type: ignore[misc]
+            yield row(
+                f"{called}-tail-{tile}",
+                f"tail of {called} dropped: only whole multiples of {tile}",
+                _columns(name, lambda d, t=tile: d - d % t),
+            )  # type: ignore[misc]
     yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", _value_dim_is_dim)
     yield row("empty-mean", "an empty row gives the mean of the values instead of 0", _has_empty, _mean_of_values)
     yield row("empty-nan", "an empty row gives NaN instead of 0", _has_empty, _nan_rows)

@@ -71,21 +71,29 @@ def describe(instance: Instance) -> str:
         words.append(f"causal {instance.causal}")
     if instance.window is not None:
         words.append("window ({}, {})".format(*("∞" if side is None else side for side in instance.window)))
-    for name in ("mask", "bias"):
-        if (array := getattr(instance, name)) is not None:
-            words.append(f"{name} {'×'.join(map(str, array.shape))}")
+    given = {name: array for name in ("mask", "bias") if (array := getattr(instance, name)) is not None}
+    words += [f"{name} {'×'.join(map(str, array.shape))}" for name, array in given.items()]
     if instance.key_lengths is not None:
         words.append(f"key lengths {instance.key_lengths.tolist()}")
     if instance.softcap is not None:
         words.append(f"softcap {instance.softcap:.9g}")
-    words += [word for word, given in (("sink", instance.sink is not None), ("log-sum-exp", instance.return_lse)) if given]
+    words += [
+        word for word, given in (("sink", instance.sink is not None), ("log-sum-exp", instance.return_lse)) if given
+    ]
     return ", ".join(words)
 
 
 def _parts(length: int) -> Iterator[list[int]]:
     """One element, halves, all but one: what to keep of an axis."""
     seen = set()
-    for kept in ([0], [length - 1], range(length // 2), range(length // 2, length), range(length - 1), range(1, length)):
+    for kept in (
+        [0],
+        [length - 1],
+        range(length // 2),
+        range(length // 2, length),
+        range(length - 1),
+        range(1, length),
+    ):
         part = list(kept)
         if 0 < len(part) < length and tuple(part) not in seen:
             seen.add(tuple(part))

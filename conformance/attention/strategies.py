@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assay.conformance.attention.calls import CAPABILITIES
 from assay.conformance.attention.options import build
-from assay.conformance.attention.values import PATTERNS, Shape
+from assay.conformance.attention.values import Shape
 from assay.conformance.suite import Case, Family
 from assay.spec.attention import Instance
 from assay.spec.precision import Precision
@@ -27,8 +27,8 @@ __all__ = ["drawn_cases", "instances"]
 
 _FAMILY = Family("drawn", "whatever no family thought of", "Hypothesis")
 _OPTIONS: dict[str, tuple[str, ...]] = {
-    "top-left causal": ("causal",),
-    "bottom-right causal": ("bottom-right",),
+    "causal_top_left": ("causal",),
+    "causal_bottom_right": ("bottom-right",),
     "window": ("window=1,1", "window=3,0", "window=*,2", "window=5,*"),
     "mask": ("mask", "mask-empty", "mask-left"),
     "bias": ("bias", "bias-heads", "bias-inf"),
@@ -55,7 +55,7 @@ _PATTERNS = (
     "small-numbers",
     "huge-values",
 )
-_LENGTHS = tuple(range(1, 10)) + (15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129)
+_LENGTHS = (*tuple(range(1, 10)), 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129)
 _DIMS = (1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 40, 64, 80)
 
 
@@ -63,29 +63,39 @@ _DIMS = (1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 40, 64, 80)
 def _built(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Instance:
     """A pattern in a shape with options that the kernel has."""
     key_heads = draw(st.sampled_from((1, 2, 3)))
-    group = draw(st.sampled_from((1, 2, 4))) if "grouped heads" in capabilities else 1
+    group = draw(st.sampled_from((1, 2, 4))) if "grouped_heads" in capabilities else 1
     n_q = draw(st.sampled_from(_LENGTHS))
-    n_k = draw(st.sampled_from(_LENGTHS)) if "cross lengths" in capabilities else n_q
+    n_k = draw(st.sampled_from(_LENGTHS)) if "cross_lengths" in capabilities else n_q
     dim = draw(st.sampled_from(_DIMS))
-    value_dim = draw(st.sampled_from(_DIMS)) if "value dim" in capabilities else dim
+    value_dim = draw(st.sampled_from(_DIMS)) if "value_dim" in capabilities else dim
     shape = Shape(draw(st.sampled_from((1, 2, 3))), key_heads * group, key_heads, n_q, n_k, dim, value_dim)
     offered = [name for name in _OPTIONS if name in capabilities]
     chosen = draw(st.lists(st.sampled_from(offered), unique=True, max_size=3)) if offered else []
-    causal = {"top-left causal", "bottom-right causal"}
-    if causal <= set(chosen) or (n_q != n_k and "cross lengths under causal" not in capabilities):
-        chosen = [name for name in chosen if name not in causal] + (["top-left causal"] if n_q == n_k and causal <= set(chosen) else [])
+    causal = {"causal_top_left", "causal_bottom_right"}
+    if causal <= set(chosen) or (n_q != n_k and "causal_cross_lengths" not in capabilities):
+        chosen = [name for name in chosen if name not in causal] + (
+            ["causal_top_left"] if n_q == n_k and causal <= set(chosen) else []
+        )
     options = tuple(draw(st.sampled_from(_OPTIONS[name])) for name in chosen)
     pattern = draw(st.sampled_from(_PATTERNS))
-    return build("drawn", pattern, shape, options, draw(st.integers(0, 2**32 - 1)), precision, f"{pattern} {' '.join(options)}".strip())
+    return build(
+        "drawn",
+        pattern,
+        shape,
+        options,
+        draw(st.integers(0, 2**32 - 1)),
+        precision,
+        f"{pattern} {' '.join(options)}".strip(),
+    )
 
 
 @st.composite
 def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Instance:
     """Every number drawn, at most 3 × 4 scores."""
     n_q = draw(st.integers(1, 3))
-    n_k = draw(st.integers(1, 4)) if "cross lengths" in capabilities else n_q
+    n_k = draw(st.integers(1, 4)) if "cross_lengths" in capabilities else n_q
     dim = draw(st.integers(1, 3))
-    value_dim = draw(st.integers(1, 3)) if "value dim" in capabilities else dim
+    value_dim = draw(st.integers(1, 3)) if "value_dim" in capabilities else dim
     numbers = st.integers(-64, 64).map(lambda x: x / 16)
     dtype = dtype_named(precision.storage)
 
@@ -93,7 +103,7 @@ def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Inst
         drawn = draw(st.lists(numbers, min_size=rows * columns, max_size=rows * columns))
         return np.array(drawn).reshape(1, 1, rows, columns).astype(dtype)
 
-    causal = "top-left causal" in capabilities and (n_q == n_k or "cross lengths under causal" in capabilities)
+    causal = "causal_top_left" in capabilities and (n_q == n_k or "causal_cross_lengths" in capabilities)
     return Instance(
         filled(n_q, dim),
         filled(n_k, dim),
@@ -117,6 +127,6 @@ def instances(
 
 def drawn_cases(precision: Precision, capabilities: Set[str]) -> st.SearchStrategy[Case]:
     """What the judge draws."""
-    return instances(precision, capabilities).map(lambda instance: Case(f"drawn: {instance.provenance.note}", _FAMILY, instance))
-
-
+    return instances(precision, capabilities).map(
+        lambda instance: Case(f"drawn: {instance.provenance.note}", _FAMILY, instance)
+    )

@@ -64,5 +64,5 @@ def dot_product_attention() -> Kernel:
         "jax",
         keywords_of(kernel, "attention"),
         MappingProxyType({"empty_row": "any"}),
-        frozenset({"value dim", "lse of empty rows"}),
+        frozenset({"value_dim", "empty_row_lse"}),
     )

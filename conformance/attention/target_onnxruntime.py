@@ -29,7 +29,7 @@ def attention() -> Kernel:
         "onnxruntime:attention",
         _kernel,
         keywords=keywords_of(_kernel, "attention"),
-        lacks=frozenset({"bias with mask"}),
+        lacks=frozenset({"bias_with_mask"}),
         version=str(onnxruntime.__version__),
     )
 

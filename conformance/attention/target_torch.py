@@ -13,7 +13,7 @@ from assay.conformance.targets import keywords_of
 __all__ = ["sdpa"]
 
 # a mask, boolean or additive, is one argument, and excludes is_causal
-_LACKS = frozenset({"mask with causal", "bias with mask"})
+_LACKS = frozenset({"causal_with_mask", "bias_with_mask"})
 
 
 def sdpa(name: str, backend: str | None = None) -> Kernel:

@@ -33,9 +33,29 @@ TARGETS: dict[str, Target] = {
         Target("assay:cpu", ("float64", "float32"), (), "", _lazy("target_numpy", "built_in")),
         Target("numpy:attention", ("float64", "float32"), (), "", _lazy("target_numpy", "textbook")),
         Target("torch:sdpa", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa")),
-        Target("torch:sdpa-math", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa-math", "MATH")),
-        Target("torch:sdpa-flash", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa-flash", "FLASH_ATTENTION")),
-        Target("jax:dot_product_attention", ("float32", "bfloat16", "float16"), ("jax",), "jax", _lazy("target_jax", "dot_product_attention")),
-        Target("onnxruntime:attention", ("float32", "float16-eager"), ("onnx", "onnxruntime"), "onnx", _lazy("target_onnxruntime", "attention")),
+        Target(
+            "torch:sdpa-math", _TORCH, ("torch",), "torch", _lazy("target_torch", "sdpa", "torch:sdpa-math", "MATH")
+        ),
+        Target(
+            "torch:sdpa-flash",
+            _TORCH,
+            ("torch",),
+            "torch",
+            _lazy("target_torch", "sdpa", "torch:sdpa-flash", "FLASH_ATTENTION"),
+        ),
+        Target(
+            "jax:dot_product_attention",
+            ("float32", "bfloat16", "float16"),
+            ("jax",),
+            "jax",
+            _lazy("target_jax", "dot_product_attention"),
+        ),
+        Target(
+            "onnxruntime:attention",
+            ("float32", "float16-eager"),
+            ("onnx", "onnxruntime"),
+            "onnx",
+            _lazy("target_onnxruntime", "attention"),
+        ),
     )
 }

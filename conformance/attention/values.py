@@ -63,7 +63,7 @@ def _zero_scores(rng: np.random.Generator, s: Shape) -> Filled:
 
 
 def _scored(rng: np.random.Generator, s: Shape, scores: Array) -> Filled:
-    """Instances of given scores (keys,): one active dimension, a scale that is not a round number, values of full mantissas."""
+    """Given scores (keys,): one active dimension, a scale that is not a round number, values of full mantissas."""
     scale = 0.8734672
     q = np.zeros(s.query)
     q[..., 0] = 1.0
@@ -73,7 +73,7 @@ def _scored(rng: np.random.Generator, s: Shape, scores: Array) -> Filled:
 
 
 def _shifted_down(rng: np.random.Generator, s: Shape) -> Filled:
-    """All logits very negative but finite: a running maximum that starts at a finite sentinel, or a finite mask value."""
+    """All logits very negative but finite: a running maximum from a finite sentinel, or a finite mask value."""
     return _scored(rng, s, -float(rng.choice([300.0, 3000.0, 30000.0])) + rng.standard_normal(s.keys))
 
 

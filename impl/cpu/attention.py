@@ -1,7 +1,7 @@
 """Exact attention on the CPU: tiles of queries against tiles of keys, online softmax, a few threads.
 
-The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 inputs are computed in
-float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a thread.
+The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 inputs are
+computed in float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a thread.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def exact(
 ) -> Any:
     """Attention of (batch, heads, length, dim) arrays; every option as in :class:`assay.spec.attention.Instance`.
 
-    Returns the output (b, h_q, n_q, d_v) in the dtype of the inputs, with ``return_lse`` also the log-sum-exp (b, h_q, n_q),
-    in float64 for float64 inputs and float32 otherwise.  Equal to ``torch.nn.functional.scaled_dot_product_attention``
-    where that has the option.  ``threads``: at most this many (default: the CPUs of this process); the result does not depend on it.
+    Returns the output (b, h_q, n_q, d_v) in the dtype of the inputs, with ``return_lse`` also the log-sum-exp
+    (b, h_q, n_q), in float64 for float64 inputs and float32 otherwise.  Equal to
+    ``torch.nn.functional.scaled_dot_product_attention`` where that has the option.  ``threads``: at most this many
+    (default: the CPUs of this process); the result does not depend on it.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for bad input, naming the argument.
     """
@@ -254,7 +255,11 @@ def _tiles(
                     p0, p1, p2, p3 = s[j], s[j + 1], s[j + 2], s[j + 3]
                     for c in range(width):
                         sums[r, c] = (
-                            sums[r, c] + p0 * values[j, c] + p1 * values[j + 1, c] + p2 * values[j + 2, c] + p3 * values[j + 3, c]
+                            sums[r, c]
+                            + p0 * values[j, c]
+                            + p1 * values[j + 1, c]
+                            + p2 * values[j + 2, c]
+                            + p3 * values[j + 3, c]
                         )
                     j += 4
                 while j < count:

@@ -35,8 +35,8 @@ class Exact:
     """Everything that tolerances and reports need of an instance, certified.
 
     output (b, h_q, n_q, d_v); log_sum_exp (b, h_q, n_q), −inf for an empty row; score (b, h_q, n_q, n_k), after scale,
-    softcap and bias, and log_probability = score − log_sum_exp (radius at most ``relative``·(1 + |·|) and the rounding of
-    the midpoint), both −inf where the query does not attend;
+    softcap and bias, and log_probability = score − log_sum_exp (radius at most ``relative``·(1 + |·|) and the rounding
+    of the midpoint), both −inf where the query does not attend;
     log_sink_probability (b, h_q, n_q) where there is a sink.
     """
 

@@ -203,8 +203,8 @@ class Instance:
     ) -> Instance:
         """The instance of some of its batches, query heads, queries, keys and columns, in the order given (None: all).
 
-        Masks and positions keep their meaning in the smaller arrays: query i of the part is at position i.  ``heads`` must be
-        whole groups, or one head of one group.
+        Masks and positions keep their meaning in the smaller arrays: query i of the part is at position i.  ``heads``
+        must be whole groups, or one head of one group.
         """
         key_heads = None if heads is None else list(dict.fromkeys(int(head) // self.group for head in heads))
         full = {-4: batches, -3: heads, -2: queries, -1: keys}

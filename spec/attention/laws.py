@@ -6,7 +6,7 @@ Source: proofs_notes/attention.md, ATT-1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

@@ -45,7 +45,7 @@ def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
 
 def _weights(instance: Instance, batch: int, head: int, i: int) -> tuple[dict[int, Any], Any]:
     """e^s of every key that row i attends to, and their sum with the sink's."""
-    b, h, n_q, d = instance.query.shape
+    b, h, n_q, _d = instance.query.shape
     n_k = instance.key.shape[2]
     if b * h * n_q * n_k > _LARGEST:
         raise ValueError(f"symbolic: {b * h * n_q * n_k} scores, expected at most {_LARGEST}")

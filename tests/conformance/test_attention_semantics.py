@@ -27,7 +27,9 @@ def judge() -> Judge:
 
 @functools.cache
 def cases() -> list[Case]:
-    return sorted(suite("attention").cases(FLOAT32, "standard", 0), key=lambda case: suite("attention").size(case.instance))
+    return sorted(
+        suite("attention").cases(FLOAT32, "standard", 0), key=lambda case: suite("attention").size(case.instance)
+    )
 
 
 def wrong_outcome(semantics: Any, instance: Any) -> Outcome | None:
@@ -65,5 +67,16 @@ def test_identifiers_and_sentences_are_unique() -> None:
 def test_noise_is_no_known_semantics() -> None:
     instance = cases()[40].instance
     value = judge().reference(instance)["output"][0].midpoint + np.random.default_rng(0).standard_normal(())
-    outcome = Outcome("failed", 9.0, "error", output="output", index=(0, 0, 0, 0), got=0.0, interval=(1.0, 1.0), values={"output": value})
-    assert diagnose([(instance, outcome)], judge().known_reference, suite("attention"), FLOAT32) == ["no known wrong semantics matches"]
+    outcome = Outcome(
+        "failed",
+        9.0,
+        "error",
+        output="output",
+        index=(0, 0, 0, 0),
+        got=0.0,
+        interval=(1.0, 1.0),
+        values={"output": value},
+    )
+    assert diagnose([(instance, outcome)], judge().known_reference, suite("attention"), FLOAT32) == [
+        "no known wrong semantics matches"
+    ]

@@ -31,7 +31,9 @@ def numbers(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
 
 @settings(derandomize=True, deadline=None)
 @given(shapes, dtypes, layouts, st.booleans())
-def test_a_guarded_array_holds_the_same_numbers_in_every_layout(shape: Any, dtype: Any, layout: Layout, huge: bool) -> None:
+def test_a_guarded_array_holds_the_same_numbers_in_every_layout(
+    shape: Any, dtype: Any, layout: Layout, huge: bool
+) -> None:
     array = numbers(shape, dtype)
     keep = guarded("x", array, layout, huge=huge, read_only=True)
     assert keep.array.dtype == array.dtype

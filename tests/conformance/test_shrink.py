@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from assay.conformance.attention import SUITE, instances
 from assay.conformance.attention.smaller import describe, size, smaller
 from assay.conformance.shrink import shrunk
 from assay.conformance.trial import Outcome
 from assay.spec.attention import Instance
-from hypothesis import given, settings
 
 
 def instance() -> Instance:

@@ -63,7 +63,10 @@ def test_it_takes_arrays_of_any_strides() -> None:
     packed = rng.standard_normal((2, 9, 3, 4, 8)).astype(np.float32)  # (batch, length, qkv, heads, dim)
     q, k, v = (packed[:, :, i].swapaxes(1, 2) for i in range(3))
     plain = [np.ascontiguousarray(x) for x in (q, k, v)]
-    assert np.array_equal(cpu.attention.exact(q, k[:, :, ::-1], v[:, :, ::-1]), cpu.attention.exact(plain[0], k[:, :, ::-1].copy(), v[:, :, ::-1].copy()))
+    assert np.array_equal(
+        cpu.attention.exact(q, k[:, :, ::-1], v[:, :, ::-1]),
+        cpu.attention.exact(plain[0], k[:, :, ::-1].copy(), v[:, :, ::-1].copy()),
+    )
 
 
 def test_it_leaves_its_inputs_alone() -> None:
@@ -81,10 +84,16 @@ def test_bfloat16_is_rounded_once() -> None:
     ("change", "words"),
     [
         ({"key": np.zeros((1, 1, 3, 5), np.float32)}, r"key: shape \(1, 1, 3, 5\), expected"),
-        ({"query": np.full((1, 1, 2, 4), np.nan, np.float32)}, r"query: nan at \(0, 0, 0, 0\), expected finite numbers"),
+        (
+            {"query": np.full((1, 1, 2, 4), np.nan, np.float32)},
+            r"query: nan at \(0, 0, 0, 0\), expected finite numbers",
+        ),
         ({"value": [[1.0]]}, "value: list, expected a NumPy array"),
         ({"scale": float("inf")}, "scale: inf, expected a finite number"),
-        ({"mask": np.ones((3, 4, 5), bool)}, r"mask: shape \(3, 4, 5\), expected one that broadcasts to \(1, 1, 2, 3\)"),
+        (
+            {"mask": np.ones((3, 4, 5), bool)},
+            r"mask: shape \(3, 4, 5\), expected one that broadcasts to \(1, 1, 2, 3\)",
+        ),
         ({"softcap": -1.0}, "softcap: -1.0, expected a number > 0"),
     ],
 )

@@ -1,0 +1,102 @@
+"""Soundness: every correct kernel of the bank, in every class it names, over many seeds.
+
+    python benchmarks/soundness.py --seeds 200 --level thorough
+
+A level includes the lower ones.  A seed that is done is not run again (benchmarks/results/soundness-<level>.jsonl);
+processes share the seeds.  One alarm is one too many: the script then ends with exit status 1 and names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bank import CORRECT, RecallingJudge
+from rich.console import Console
+from rich.progress import track
+from timing import publish
+
+from assay.conformance.suite import LEVELS
+from assay.conformance.targets import wrap
+from assay.spec.precision import PRECISIONS, precision
+
+Row = dict[str, Any]
+
+
+def one(seed: int, name: str, level: str) -> list[Row]:
+    """Every kernel of the class ``name`` with one seed."""
+    known: dict[bytes, Any] = {}
+    rows = []
+    for entry in CORRECT:
+        if name not in entry.precisions:
+            continue
+        with np.errstate(all="ignore"):
+            judge = RecallingJudge(wrap(entry.function), "attention", precision(name), known=known)
+            report = judge.report(level, seed)
+        alarms = [f"{f.case}: {f.sentence}" for f in report.failures]
+        unjudged = sum(case.reason == "time budget" for case in report.cases)
+        rows.append(
+            {
+                "seed": seed,
+                "class": name,
+                "kernel": entry.name,
+                "judged": report.ran,
+                "ratio": report.worst_ratio,
+                "out of time": unjudged,
+                "alarms": alarms,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--level", choices=LEVELS, default="thorough")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    chosen = parser.parse_args()
+    kept = Path(__file__).parent / "results" / f"soundness-{chosen.level}.jsonl"
+    kept.parent.mkdir(exist_ok=True)
+    rows: list[Row] = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(row["seed"], row["class"]) for row in rows}
+    todo = [(seed, name) for seed in range(chosen.seeds) for name in PRECISIONS if (seed, name) not in done]
+    with ProcessPoolExecutor(chosen.processes) as pool, kept.open("a") as file:
+        running = [pool.submit(one, seed, name, chosen.level) for seed, name in todo]
+        for future in track(as_completed(running), "seeds × classes", total=len(running), console=Console(stderr=True)):
+            found = future.result()
+            rows += found
+            file.writelines(json.dumps(row) + "\n" for row in found)
+            file.flush()
+    table = []
+    for kernel, name in sorted({(row["kernel"], row["class"]) for row in rows}):
+        mine = [row for row in rows if (row["kernel"], row["class"]) == (kernel, name)]
+        table.append(
+            {
+                "kernel": kernel,
+                "class": name,
+                "seeds": len({row["seed"] for row in mine}),
+                "judged": sum(row["judged"] for row in mine),
+                "worst ratio": max(row["ratio"] for row in mine),
+                "alarms": sum(len(row["alarms"]) for row in mine),
+            }
+        )
+    alarms = sum(row["alarms"] for row in table)
+    publish(
+        f"soundness-{chosen.level}",
+        table,
+        f"{sum(r['judged'] for r in table)} judgements, {alarms} alarms; a ratio above 1 would be one",
+    )
+    for row in rows:
+        for alarm in row["alarms"][:1]:
+            print(f"ALARM: {row['kernel']} {row['class']} seed {row['seed']}: {alarm}")
+    sys.exit(alarms > 0)
+
+
+if __name__ == "__main__":
+    main()
