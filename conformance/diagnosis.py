@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,9 +45,8 @@ def diagnose(
             answer = reference(other, precision)
             if answer is None:
                 continue
-            if _explains(
-                answer, outcome, lambda value, i=instance, s=semantics: value if s.post is None else s.post(i, value)
-            ):
+            post = partial(semantics.post, instance) if semantics.post is not None else None
+            if _explains(answer, outcome, post):
                 explained += 1
             else:
                 refuted += 1
@@ -77,13 +77,13 @@ def _within(answer: Reference, outcome: Outcome) -> bool:
     return bool((enclosure.ratio(outcome.values[outcome.output], tolerance) <= 1.0).all())
 
 
-def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any]) -> bool:
+def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any] | None) -> bool:
     name = outcome.output
     enclosure, tolerance = answer[name]
     value = outcome.values[name]
     if value.shape != enclosure.shape:
         return False
-    expected = post(enclosure.midpoint)
+    expected = enclosure.midpoint if post is None else post(enclosure.midpoint)
     with np.errstate(invalid="ignore"):
         allowed = tolerance + enclosure.radius + 1e-15 * np.abs(expected)
         close = np.abs(value - expected) <= allowed

@@ -90,4 +90,4 @@ def _canary(dtype: np.dtype[Any], *, huge: bool) -> Any:
         return dtype.type(np.nan)
     import ml_dtypes
 
-    return dtype.type(float(ml_dtypes.finfo(dtype).max) / 4)
+    return dtype.type(float(ml_dtypes.finfo(dtype).max) / 4)  # type: ignore[no-untyped-call]

@@ -109,7 +109,7 @@ def _with_garbage(instance: Instance) -> Instance:
     h_k = instance.key.shape[1]
     key, value = instance.key.copy(), instance.value.copy()
     for batch in range(b):
-        seen = instance.attends(batch).any(axis=1)  # (h_q or 1, n_k)
+        seen = np.any(instance.attends(batch), axis=1, keepdims=True)[:, 0]  # (h_q or 1, n_k)
         for head in range(h_k):
             rows = seen if seen.shape[0] == 1 else seen[head * instance.group : (head + 1) * instance.group]
             hidden = ~rows.any(axis=0)

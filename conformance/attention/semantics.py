@@ -6,6 +6,7 @@ changes nothing).  Where each was seen: the families that hunt them.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -289,6 +290,10 @@ def _tail_zero(tile: int) -> Wrong:
     return wrong
 
 
+def _whole(dim: int, tile: int) -> int:
+    return dim - dim % tile
+
+
 def _columns(name: str, kept: Callable[[int], int]) -> Wrong:
     """Columns at or beyond kept(dim) are not read."""
 
@@ -313,7 +318,8 @@ def _empty(instance: Instance) -> NDArray[np.bool_]:
     if instance.sink is not None:
         return np.zeros((b, h, n_q), dtype=bool)
     rows = [np.broadcast_to(instance.attends(k), (h, n_q, instance.key.shape[2])) for k in range(b)]
-    return ~np.stack(rows).any(axis=3)
+    seen: NDArray[np.bool_] = np.any(np.stack(rows), axis=3, keepdims=True)[..., 0]
+    return ~seen
 
 
 def _has_empty(instance: Instance) -> Instance | None:
@@ -423,8 +429,8 @@ def _rows() -> Iterator[Semantics]:
         (64, "a multiple of 64"),
     ):
         yield row(
-            f"scale-padded-{to}", f"scale of the dim padded to {called}", _scaled(lambda i, to=to: _padded(i, to))
-        )  # type: ignore[misc]
+            f"scale-padded-{to}", f"scale of the dim padded to {called}", _scaled(functools.partial(_padded, to=to))
+        )
     for name in ("bfloat16", "float16"):
         yield row(f"scale-{name}", f"scale constant rounded to {name}", _scaled(_rounded_scale(name)))
     yield row("softcap-raw", "softcap before the scale instead of after it", _cap_of_raw)
@@ -456,8 +462,8 @@ def _rows() -> Iterator[Semantics]:
             yield row(
                 f"{called}-tail-{tile}",
                 f"tail of {called} dropped: only whole multiples of {tile}",
-                _columns(name, lambda d, t=tile: d - d % t),
-            )  # type: ignore[misc]
+                _columns(name, functools.partial(_whole, tile=tile)),
+            )
     yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", _value_dim_is_dim)
     yield row("empty-mean", "an empty row gives the mean of the values instead of 0", _has_empty, _mean_of_values)
     yield row("empty-nan", "an empty row gives NaN instead of 0", _has_empty, _nan_rows)

@@ -46,11 +46,12 @@ def size(instance: Instance) -> float:
     """Elements and scores, and a little for every option and every number that is not a small integer."""
     b, h_q, n_q, _ = instance.query.shape
     n_k = instance.key.shape[2]
-    arrays = [instance.query, instance.key, instance.value]
+    arrays: list[NDArray[Any]] = [instance.query, instance.key, instance.value]
     odd = sum(float((array != np.rint(array)).sum() + 0.5 * (array != 0).sum()) for array in arrays)
     long = sum(float((_short(array) != array).sum()) for array in arrays)
     options = sum(getattr(instance, name) is not None for name in _OPTIONS) + instance.return_lse
-    return b * h_q * n_q * n_k + sum(a.size for a in arrays) + 0.1 * (odd + long) + options + (instance.scale != 1.0)
+    elements = b * h_q * n_q * n_k + sum(array.size for array in arrays)
+    return float(elements + 0.1 * (odd + long) + options + (instance.scale != 1.0))
 
 
 def describe(instance: Instance) -> str:

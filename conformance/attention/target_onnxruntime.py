@@ -60,7 +60,7 @@ def _kernel(
         feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
     if lengths is not None:
         feeds["nonpad_kv_seqlen"] = lengths.astype(np.int64)
-    attributes = (("scale", scale), ("is_causal", int(is_causal or causal is not None)))
+    attributes: tuple[tuple[str, float], ...] = (("scale", scale), ("is_causal", int(is_causal or causal is not None)))
     attributes += (("softcap", softcap),) if softcap is not None else ()
     kinds = tuple((name, array.dtype.name) for name, array in feeds.items())
     contiguous = {name: np.ascontiguousarray(array) for name, array in feeds.items()}

@@ -34,7 +34,7 @@ def load() -> Framework:
         if tensor.dtype in names:
             name = names[tensor.dtype]
             plain: np.ndarray[Any, Any] = tensor.contiguous().view(bits[name][1]).numpy()
-            return plain.view(getattr(ml_dtypes, name)).copy()
+            return np.array(plain.view(getattr(ml_dtypes, name)))
         return np.array(tensor.numpy())
 
     return Framework(

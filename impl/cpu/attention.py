@@ -1,6 +1,6 @@
 """Exact attention on the CPU: tiles of queries against tiles of keys, online softmax, a few threads.
 
-The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 inputs are
+The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 are
 computed in float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a thread.
 """
 
@@ -109,7 +109,8 @@ def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, th
 
 def _powers(work: np.dtype[Any]) -> NDArray[Any]:
     """2^0, 2^-1, … down to the smallest normal number."""
-    return np.ldexp(work.type(1), -np.arange(1 - np.finfo(work).minexp))
+    powers: NDArray[Any] = np.ldexp(work.type(1), -np.arange(1 - np.finfo(work).minexp))
+    return powers
 
 
 def _coefficients(work: np.dtype[Any]) -> NDArray[Any]:
@@ -122,8 +123,8 @@ def _coefficients(work: np.dtype[Any]) -> NDArray[Any]:
 def _kernel(dtype: str) -> Callable[..., None]:
     """The compiled kernel of one dtype: one signature, whatever the strides and options."""
     import numba
-    from numba import types
 
+    types: Any = numba.types  # its annotations do not fit its own calls
     real = {"float32": types.float32, "float64": types.float64}[dtype]
 
     def view(of: Any, dimensions: int) -> Any:

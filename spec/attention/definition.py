@@ -199,7 +199,7 @@ def _evaluate(instance: Instance, relative: float, *, distribution: bool) -> dic
             mid[name][:] = -np.inf  # an empty row stays so
 
     # rows without any key (and no sink) are done: output 0, lse −inf
-    missing = rows.attended.any(axis=2) | (instance.sink is not None)
+    missing: NDArray[np.bool_] = np.any(rows.attended, axis=2, keepdims=True)[..., 0] | (instance.sink is not None)
     with np.errstate(all="ignore"):
         for tier in _tiers(relative):
             if not missing.any():
