@@ -55,8 +55,12 @@ class Ledger:
 
     @property
     def complete(self) -> bool:
-        """Every claim is checked (and, with results, every check passed), and every check is of a claim."""
-        return not self.unknown and all(claim.result in ("checked", "passed") for claim in self.claims)
+        """There are claims, each is checked (with results: by checks that passed), and every check is of a claim."""
+        return (
+            bool(self.claims)
+            and not self.unknown
+            and all(claim.result in ("checked", "passed") for claim in self.claims)
+        )
 
     def to_text(self) -> str:
         """The table claim → checks → result, then what is wrong."""

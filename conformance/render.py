@@ -35,6 +35,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _SHOWN_FINDINGS = 3
+_OUT_OF_TIME = "time budget"  # the judge's reason for a case that it did not come to
 _OTHER_STATUSES = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
 
 
@@ -75,8 +76,8 @@ def to_text(*reports: Report, colour: bool = False) -> str:
 
 
 def summary(*reports: Report, colour: bool = False) -> str:
-    """One line a report: verdict, kernel, class, judged, failed, worst error in tolerances, seconds."""
-    header = ("", "kernel", "class", "judged", "failed", "worst", "seconds")
+    """One line a report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
+    header = ("", "kernel", "class", "judged", "failed", "not judged", "out of time", "worst", "seconds")
     rows = [
         (
             _word(report),
@@ -84,6 +85,8 @@ def summary(*reports: Report, colour: bool = False) -> str:
             report.precision,
             str(report.ran),
             str(len(report.failures)),
+            str(len(report.cases) - report.ran),
+            str(_out_of_time(report)),
             _number(report.worst_ratio),
             f"{report.seconds:.1f}",
         )
@@ -121,10 +124,18 @@ def _counted(report: Report) -> str:
     words = [f"{report.ran} judged"]
     if report.failures:
         words.append(f"{len(report.failures)} failed")
+    late = _out_of_time(report)
+    number["skipped"] -= late
     words += [f"{number[status]} {word}" for status, word in _OTHER_STATUSES.items() if number[status]]
+    if late:
+        words.append(f"{late} OUT OF TIME")
     if report.ran:
         words.append(f"worst {_number(report.worst_ratio)} tolerances")
     return ", ".join([*words, f"{report.seconds:.1f} s"])
+
+
+def _out_of_time(report: Report) -> int:
+    return sum(case.reason == _OUT_OF_TIME for case in report.cases)
 
 
 def _word(report: Report) -> str:
@@ -292,6 +303,7 @@ def _finding_of(data: dict[str, Any]) -> Finding:
             "got": number("got"),
             "tolerance": number("tolerance"),
             "ratio": float(data["ratio"]),
+            "size": float(data["size"]),
         }
     )
 
@@ -393,7 +405,8 @@ def to_html(*reports: Report) -> str:
         "share": _share,
     }
     template = environment.from_string((files("assay.conformance") / "report.html").read_text(encoding="utf-8"))
-    return template.render(reports=reports, passed=_all_passed(reports), **helpers)
+    page: str = template.render(reports=reports, passed=_all_passed(reports), **helpers)
+    return page
 
 
 def _share(ratio: float) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["CaseResult", "ConformanceError", "Finding", "Report"]
 
@@ -44,8 +46,8 @@ class Finding:
 class CaseResult:
     """What became of one case.
 
-    status: ``passed``, ``failed``, ``skipped`` (the kernel lacks a capability, or time ran out), ``declined`` (the kernel
-    said so), ``outside`` (beyond the domain of the class).
+    status: ``passed``, ``failed``, ``skipped`` (the kernel lacks a capability, or time ran out), ``declined`` (the
+    kernel said so), ``outside`` (beyond the domain of the class).
     """
 
     name: str

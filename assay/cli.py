@@ -1,0 +1,477 @@
+"""The command ``assay``: judge kernels, replay findings, certified values, tolerances, claims.
+
+Exit status 0: passed; 1: failed; 2: bad usage, said in one line on stderr; 130: interrupted.  Everything heavy is
+imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay import __version__
+from assay.conformance.targets import UsageError
+from assay.spec.problem import PROBLEMS, InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from assay.conformance.report import Report
+    from assay.conformance.suite import Target
+
+__all__ = ["app", "main"]
+
+PASSED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="assay",
+    help="Judge attention and kernel implementations against their exact specification.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: The base of the usage errors of click, which newer versions of typer carry within.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
+    except (UsageError, InvalidInstance) as error:
+        return _refuse(str(error), MISUSED)
+    except _CommandLineError as error:
+        return _refuse(getattr(error, "format_message", error.__str__)(), MISUSED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _refuse("interrupted", INTERRUPTED)
+
+
+def _refuse(sentence: str, status: int) -> int:
+    """One line on stderr.  An empty sentence (help was shown instead) says nothing."""
+    if sentence.strip():
+        print(f"assay: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _say(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _assay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+Instance = Annotated[Path, typer.Argument(help="A saved instance (.npz).")]
+Problem = Annotated[str, typer.Option(help="What the kernel is to compute.")]
+Framework = Annotated[str | None, typer.Option(help="Arrays that the kernel takes: numpy, torch, jax, …")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="A convention that the kernel declares (repeatable)."),
+]
+Output = Annotated[str | None, typer.Option(help="Which output of the problem (default the first).")]
+
+
+# --- check and replay -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str | None, typer.Argument(help="module:function, file.py:function or a built-in; every built-in if left out.")
+    ] = None,
+    problem: Problem = PROBLEMS[0],
+    precision: Annotated[
+        str | None, typer.Option(help="The class of arithmetic that the kernel claims (default float32).")
+    ] = None,
+    level: Annotated[str, typer.Option(help="smoke, standard or thorough.")] = "standard",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
+    framework: Framework = None,
+    option: Options = None,
+    json: Annotated[Path | None, typer.Option(help="Write the reports as JSON, after each of them.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write them as one page.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write them as JUnit XML.")] = None,
+    reproducers: Annotated[
+        Path | None, typer.Option(help="The folder for failing instances (default a new one).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what the JSON file already holds at this level and seed.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict, one line a report.")] = False,
+) -> int:
+    """Judge a kernel, or every installed built-in in each class that it documents."""
+    import assay
+    from assay.conformance.render import summary
+
+    files = _Files(json, html, junit)
+    files.prepare(resume)
+    if reproducers is not None:
+        _make_folder(reproducers)
+    plan = _plan(target, problem, precision)
+    found, others = files.earlier(plan, problem, level, seed) if resume else ({}, [])
+    judged = partial(
+        assay.check,
+        problem=problem,
+        level=level,
+        seed=seed,
+        framework=framework,
+        options=_options(option),
+        reproducers=reproducers,
+    )
+    for pair in plan:
+        if pair not in found:
+            watch = _Watch()
+            try:
+                with _shown(watch, pair, quiet):
+                    found[pair] = judged(pair[0], precision=pair[1], progress=watch.tell)
+            except KeyboardInterrupt:
+                place = f"interrupted in {' '.join(pair)} after {watch.progress}"
+                return _refuse(place + files.resumption(found, plan), INTERRUPTED)
+        files.write([found[each] for each in plan if each in found], others)
+        _say(_text(found[pair], brief=quiet or (len(plan) > 1 and found[pair].passed)))
+    reports = [found[pair] for pair in plan]
+    if target is None and not quiet:
+        _say("\n" + summary(*reports, colour=_colour()))
+        for absent in _absent(problem):
+            _say(f"skipped {absent.name}: not installed, pip install 'assay[{absent.extra}]'")
+    return PASSED if all(report.passed for report in reports) else FAILED
+
+
+@app.command()
+def replay(
+    instance: Instance,
+    target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],
+    precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
+    framework: Framework = None,
+    option: Options = None,
+) -> int:
+    """Judge a kernel on one saved instance: what a finding's reproducer does."""
+    from assay.conformance.replay import replay as replayed
+
+    _loaded(instance)
+    report = replayed(
+        instance, target, precision=_known_precision(precision), framework=framework, options=_options(option)
+    )
+    _say(_text(report))
+    return PASSED if report.passed else FAILED
+
+
+Pair = tuple[str, str]  # target, class
+
+
+def _plan(target: str | None, problem: str, precision: str | None) -> list[Pair]:
+    """What to judge: one target, or each built-in that is installed in each class that it documents."""
+    if precision is not None:
+        _known_precision(precision)
+    targets = _targets(problem)
+    if target is not None:
+        return [(target, precision or "float32")]
+    absent = _absent(problem)
+    plan = [
+        (each.name, name)
+        for each in targets
+        if each not in absent
+        for name in each.precisions
+        if precision in (None, name)
+    ]
+    if not plan:
+        raise UsageError(
+            f"no installed built-in of {problem} documents {precision}" if precision else f"no built-in of {problem}"
+        )
+    return plan
+
+
+def _targets(problem: str) -> list[Target]:
+    from assay.conformance.suite import suite
+
+    if problem not in PROBLEMS:
+        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
+    return list(suite(problem).targets.values())
+
+
+def _absent(problem: str) -> list[Target]:
+    from assay.conformance.targets import missing
+
+    return [each for each in _targets(problem) if missing(each)]
+
+
+def _text(report: Report, *, brief: bool = False) -> str:
+    from assay.conformance.render import to_text
+
+    text = to_text(report, colour=_colour())
+    return text.partition("\n")[0] if brief else text
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def _options(words: list[str] | None) -> dict[str, str]:
+    from assay.conformance.plugin import option_values
+
+    try:
+        return option_values(words or [])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _known_precision(name: str) -> str:
+    from assay.spec.precision import precision
+
+    try:
+        return precision(name).name
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@dataclass
+class _Watch:
+    """How far a judgement has come."""
+
+    bar: Any = None
+    progress: str = "0 cases"
+
+    def tell(self, done: int, total: int, sentence: str) -> None:
+        self.progress = f"{done} of {total} cases"
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=done, total=total)
+
+
+@contextmanager
+def _shown(watch: _Watch, pair: Pair, quiet: bool) -> Iterator[None]:
+    """As a bar on stderr where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(" ".join(pair))
+        watch.bar = bar
+        yield
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where the reports are written."""
+
+    json: Path | None
+    html: Path | None
+    junit: Path | None
+
+    def prepare(self, resume: bool) -> None:
+        """Refuse now what would fail after a long run."""
+        from assay.conformance.render import to_html
+
+        if resume and self.json is None:
+            raise UsageError("--resume: needs --json FILE, where the earlier reports are")
+        for path in (self.json, self.html, self.junit):
+            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+                raise UsageError(
+                    f"{path}: cannot be written, {'it is a folder' if path.is_dir() else 'no such folder'}"
+                )
+        if self.html is not None:
+            to_html()  # an empty page: is jinja2 there?
+
+    def earlier(self, plan: list[Pair], problem: str, level: str, seed: int) -> tuple[dict[Pair, Report], list[Report]]:
+        """Reports of the JSON file: those that answer a part of ``plan``, and the others."""
+        from assay.conformance.render import from_json
+
+        if self.json is None or not self.json.exists():
+            return {}, []
+        try:
+            reports = from_json(self.json.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.json}: {error}") from None
+        found: dict[Pair, Report] = {}
+        others: list[Report] = []
+        for report in reports:
+            pair = report.kernel, report.precision
+            if pair in plan and (report.problem, report.level, report.seed) == (problem, level, seed):
+                found[pair] = report
+            else:
+                others.append(report)
+        return found, others
+
+    def write(self, reports: list[Report], others: list[Report]) -> None:
+        """Every file anew: ``others`` are kept in the JSON."""
+        from assay.conformance.render import to_html, to_json, to_junit
+
+        if self.json is not None:
+            _write(self.json, to_json(*others, *reports))
+        if self.html is not None:
+            _write(self.html, to_html(*reports))
+        if self.junit is not None:
+            _write(self.junit, to_junit(*reports))
+
+    def resumption(self, found: Mapping[Pair, Report], plan: list[Pair]) -> str:
+        """What to say when interrupted."""
+        if self.json is None or not found:
+            return ""
+        return f"; {len(found)} of {len(plan)} reports are in {self.json}, --resume goes on from there"
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made a folder ({error.strerror})") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: an interrupted run leaves the file before it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def reference(
+    instance: Instance,
+    relative: Annotated[
+        float, typer.Option(help="How small the radius is to be, beside the size of the terms.")
+    ] = 1e-12,
+    output: Output = None,
+    to: Annotated[Path | None, typer.Option("-o", help="Write midpoint and radius to this .npz file.")] = None,
+) -> int:
+    """The certified value on a saved instance."""
+    import numpy as np
+
+    problem, loaded, name = _chosen(instance, output)
+    try:
+        enclosure = problem.define(loaded, relative, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if to is not None:
+        _save(to, lambda file: np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius))
+    _say(
+        f"{problem.NAME}  {name}  shape {enclosure.shape}"
+        f"  radius {enclosure.radius.min():.2g} … {enclosure.radius.max():.2g}"
+    )
+    for index in list(np.ndindex(enclosure.shape))[:_SHOWN_ELEMENTS]:
+        _say(f"[{', '.join(map(str, index))}]  {enclosure[index]}")
+    return PASSED
+
+
+@app.command()
+def bound(
+    instance: Instance,
+    precision: Annotated[str, typer.Option(help="The class of arithmetic.")],
+    output: Output = None,
+    to: Annotated[
+        Path | None, typer.Option("-o", help="Write the tolerance of every element to this .npy file.")
+    ] = None,
+) -> int:
+    """The tolerance of every correct kernel of a class on a saved instance."""
+    import numpy as np
+
+    problem, loaded, name = _chosen(instance, output)
+    tolerance = problem.tolerance(loaded, _known_precision(precision), name)
+    if to is not None:
+        _save(to, lambda file: np.save(file, tolerance))
+    inside = tolerance[np.isfinite(tolerance)]
+    _say(f"{problem.NAME}  {name}  shape {tolerance.shape}  {precision}")
+    if inside.size:
+        _say(f"tolerance  min {inside.min():.3g}  median {np.median(inside):.3g}  max {inside.max():.3g}")
+    _say(f"outside the domain of the class: {tolerance.size - inside.size} of {tolerance.size} elements")
+    return PASSED
+
+
+_SHOWN_ELEMENTS = 6
+
+
+def _loaded(path: Path) -> tuple[Any, Any]:
+    """The problem's module and the instance in a file."""
+    from assay.spec.problem import problem
+    from assay.spec.storage import problem_of
+
+    name = problem_of(path)
+    if name not in PROBLEMS:
+        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
+    return problem(name), problem(name).Instance.load(path)
+
+
+def _chosen(path: Path, output: str | None) -> tuple[Any, Any, str]:
+    problem, instance = _loaded(path)
+    if output is not None and output not in problem.OUTPUTS:
+        raise UsageError(f"unknown output {output!r}: expected one of {', '.join(problem.OUTPUTS)}")
+    return problem, instance, output or problem.OUTPUTS[0]
+
+
+def _save(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+    try:
+        with path.open("wb") as file:
+            save(file)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_() -> int:
+    """Problems, levels, precision classes, and for every problem targets, families and laws."""
+    from assay.conformance.render import table
+    from assay.conformance.suite import LEVELS, suite
+    from assay.conformance.targets import missing
+    from assay.spec.precision import PRECISIONS
+    from assay.spec.problem import problem
+
+    _say(f"problems   {', '.join(PROBLEMS)}\nlevels     {', '.join(LEVELS)}\nclasses    {', '.join(PRECISIONS)}")
+    for name in PROBLEMS:
+        known = suite(name)
+        targets = [
+            (
+                each.name,
+                f"pip install 'assay[{each.extra}]'" if missing(each) else "installed",
+                ", ".join(each.precisions),
+            )
+            for each in known.targets.values()
+        ]
+        families = [(each.id, each.level, each.hunts) for each in known.families]
+        laws = [(law.id, law.claim, law.statement) for law in problem(name).LAWS]
+        for title, rows in (("targets", targets), ("families", families), ("laws", laws)):
+            _say("\n".join([f"\n{title} of {name}", *(f"  {line}" for line in table(rows))]))
+    return PASSED
+
+
+@app.command()
+def claims(
+    results: Annotated[Path | None, typer.Option(help="What `pytest --assay-claims FILE` wrote.")] = None,
+) -> int:
+    """Every claim of proofs_notes, the tests that check it and how they went; run in the root of the repository."""
+    from assay.conformance.claims import claims as ledger_of
+
+    ledger = ledger_of(Path("proofs_notes"), Path("tests"), Path("conformance"), results=results)
+    _say(ledger.to_text())
+    return PASSED if ledger.complete else FAILED

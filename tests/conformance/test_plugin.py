@@ -1,0 +1,146 @@
+"""The pytest plugin, in runs of pytest of its own: the marker, the conformance tests on given kernels, claims."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+KERNELS = """
+import numpy as np
+
+def good(query, key, value, *, scale):
+    q, k, v = (array.astype(np.float64) for array in (query, key, value))
+    k, v = (np.repeat(array, q.shape[1] // k.shape[1], axis=1) for array in (k, v))
+    scores = scale * (q @ k.swapaxes(-1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return ((weights @ v) / weights.sum(axis=-1, keepdims=True)).astype(query.dtype)
+
+def bad(query, key, value, *, scale):
+    return good(query, key, value, scale=2 * scale)
+
+def two_arrays(query, key): ...
+"""
+
+MARKED = """
+import pytest
+
+@pytest.mark.claim("ATT-1")
+@pytest.mark.parametrize("x", [0, 1])
+def test_some(x):
+    assert x == 0
+
+@pytest.mark.claim("ATT-1")
+@pytest.mark.claim("TOL-0")
+class TestGroup:
+    def test_good(self): ...
+    def test_skipped(self):
+        pytest.skip("not here")
+
+@pytest.fixture
+def broken():
+    raise RuntimeError
+
+@pytest.mark.claim("TOL-0")
+def test_broken(broken): ...
+
+def test_unmarked(): ...
+"""
+
+OUTCOMES = {
+    "ATT-1": [
+        {"nodeid": "test_marked.py::TestGroup::test_good", "outcome": "passed"},
+        {"nodeid": "test_marked.py::TestGroup::test_skipped", "outcome": "skipped"},
+        {"nodeid": "test_marked.py::test_some[0]", "outcome": "passed"},
+        {"nodeid": "test_marked.py::test_some[1]", "outcome": "failed"},
+    ],
+    "TOL-0": [
+        {"nodeid": "test_marked.py::TestGroup::test_good", "outcome": "passed"},
+        {"nodeid": "test_marked.py::TestGroup::test_skipped", "outcome": "skipped"},
+        {"nodeid": "test_marked.py::test_broken", "outcome": "failed"},
+    ],
+}
+
+
+def conformance(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """``pytest --pyargs assay.conformance`` in a folder with nothing but the module ``kernels``."""
+    pytester.makepyfile(kernels=KERNELS)
+    return pytester.runpytest_subprocess("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
+
+
+def test_importing_the_plugin_imports_almost_nothing() -> None:
+    code = "import sys, pytest; had = set(sys.modules); import assay.conformance.plugin; print(*set(sys.modules) - had)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    outside = {name.split(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
+    assert {name for name in outside if not name.startswith("__editable__")} == {"assay"}
+
+
+def test_marker_is_registered(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_marked=MARKED)
+    result = pytester.runpytest_subprocess("--strict-markers", "--import-mode=importlib", "-W", "error")
+    result.assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    assert not list(pytester.path.glob("*.json"))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_claims_are_written(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    pytester.makepyfile(test_marked=MARKED)
+    if workers:
+        pytest.importorskip("xdist")
+    pytester.runpytest_subprocess("--assay-claims", "claims.json", *workers)
+    assert json.loads((pytester.path / "claims.json").read_text(encoding="utf-8")) == OUTCOMES
+
+
+def test_correct_kernel_passes(pytester: pytest.Pytester) -> None:
+    result = conformance(
+        pytester,
+        "--assay-kernel=kernels:good",
+        "--assay-precision=float32,bfloat16",
+        "--strict-markers",
+        "--import-mode=importlib",
+        "-Werror",
+        "-v",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*kernels:good-float32* PASSED*", "*kernels:good-bfloat16* PASSED*"])
+
+
+def test_wrong_kernel_fails_with_the_report(pytester: pytest.Pytester) -> None:
+    result = conformance(pytester, "--assay-kernel=kernels:bad", "--assay-kernel=kernels:good", "--assay-seed=1")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED kernels:bad  attention  float32  smoke  seed 1*", "*replay*assay replay *"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_without_kernels_every_installed_built_in_is_judged(pytester: pytest.Pytester) -> None:
+    result = conformance(pytester, "--collect-only", "-q")
+    for pair in ("assay:cpu-float64", "assay:cpu-float32"):
+        result.stdout.fnmatch_lines([f"*::test_kernel_conforms?{pair}]"])
+    narrowed = conformance(pytester, "--collect-only", "-q", "--assay-precision=float64")
+    assert "float32" not in narrowed.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--assay-kernel=kernels:nope",), "module 'kernels' has no 'nope'"),
+        (("--assay-kernel=absent:kernel",), "no module 'absent'"),
+        (("--assay-kernel=kernels:two_arrays",), "wrong signature"),
+        (("--assay-kernel=kernels:good", "--assay-precision=float31"), "unknown precision class 'float31'"),
+        (("--assay-level=most",), "unknown level 'most'"),
+        (("--assay-kernel=kernels:good", "--assay-option=colour=red"), "unknown option colour=red"),
+        (("--assay-option=colour",), "option 'colour': expected NAME=VALUE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_usage_is_one_line(pytester: pytest.Pytester, arguments: tuple[str, ...], sentence: str) -> None:
+    result = conformance(pytester, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in result.stderr.lines if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("ERROR: assay: ")
+    assert sentence in lines[0]
