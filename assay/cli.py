@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay import __version__
-from assay.conformance.targets import UsageError
+from assay.conformance.targets import UsageError, documented, missing, option_values
 from assay.spec.problem import PROBLEMS, InvalidInstance
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def check(
         level=level,
         seed=seed,
         framework=framework,
-        options=_options(option),
+        options=option_values(option or []),
         reproducers=reproducers,
     )
     for pair in plan:
@@ -164,15 +164,15 @@ def replay(
     instance: Instance,
     target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],
     precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
+    layout: Annotated[str, typer.Option(help="How the arrays lie in memory: as the finding says.")] = "contiguous",
     framework: Framework = None,
     option: Options = None,
 ) -> int:
     """Judge a kernel on one saved instance: what a finding's reproducer does."""
     from assay.conformance.replay import replay as replayed
 
-    _loaded(instance)
     report = replayed(
-        instance, target, precision=_known_precision(precision), framework=framework, options=_options(option)
+        instance, target, precision=precision, layout=layout, framework=framework, options=option_values(option or [])
     )
     _say(_text(report))
     return PASSED if report.passed else FAILED
@@ -185,17 +185,11 @@ def _plan(target: str | None, problem: str, precision: str | None) -> list[Pair]
     """What to judge: one target, or each built-in that is installed in each class that it documents."""
     if precision is not None:
         _known_precision(precision)
-    targets = _targets(problem)
+    if problem not in PROBLEMS:
+        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
     if target is not None:
         return [(target, precision or "float32")]
-    absent = _absent(problem)
-    plan = [
-        (each.name, name)
-        for each in targets
-        if each not in absent
-        for name in each.precisions
-        if precision in (None, name)
-    ]
+    plan = documented(problem, precision)
     if not plan:
         raise UsageError(
             f"no installed built-in of {problem} documents {precision}" if precision else f"no built-in of {problem}"
@@ -203,18 +197,10 @@ def _plan(target: str | None, problem: str, precision: str | None) -> list[Pair]
     return plan
 
 
-def _targets(problem: str) -> list[Target]:
+def _absent(problem: str) -> list[Target]:
     from assay.conformance.suite import suite
 
-    if problem not in PROBLEMS:
-        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
-    return list(suite(problem).targets.values())
-
-
-def _absent(problem: str) -> list[Target]:
-    from assay.conformance.targets import missing
-
-    return [each for each in _targets(problem) if missing(each)]
+    return [each for each in suite(problem).targets.values() if missing(each)]
 
 
 def _text(report: Report, *, brief: bool = False) -> str:
@@ -226,15 +212,6 @@ def _text(report: Report, *, brief: bool = False) -> str:
 
 def _colour() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
-
-
-def _options(words: list[str] | None) -> dict[str, str]:
-    from assay.conformance.plugin import option_values
-
-    try:
-        return option_values(words or [])
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _known_precision(name: str) -> str:
@@ -443,7 +420,6 @@ def list_() -> int:
     """Problems, levels, precision classes, and for every problem targets, families and laws."""
     from assay.conformance.render import table
     from assay.conformance.suite import LEVELS, suite
-    from assay.conformance.targets import missing
     from assay.spec.precision import PRECISIONS
     from assay.spec.problem import problem
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from timing import publish
 
+from assay.conformance.report import OUT_OF_TIME
 from assay.conformance.suite import LEVELS
 from assay.conformance.targets import wrap
 from assay.spec.precision import PRECISIONS, precision
@@ -40,7 +41,7 @@ def one(seed: int, name: str, level: str) -> list[Row]:
             judge = RecallingJudge(wrap(entry.function), "attention", precision(name), known=known)
             report = judge.report(level, seed)
         alarms = [f"{f.case}: {f.sentence}" for f in report.failures]
-        unjudged = sum(case.reason == "time budget" for case in report.cases)
+        unjudged = sum(case.reason == OUT_OF_TIME for case in report.cases)
         rows.append(
             {
                 "seed": seed,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["option_values", "precisions", "settings"]
+__all__ = ["precisions", "settings"]
 
 _NAMES = ("kernel", "precision", "level", "seed", "framework", "option")
 _PROPERTY = "assay claim"
@@ -55,23 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def settings(config: pytest.Config) -> dict[str, Any]:
     """What the options say, as arguments of :func:`assay.check`."""
+    from assay.conformance.targets import option_values
+
     return {
         "level": config.getoption("assay_level") or "smoke",
         "seed": config.getoption("assay_seed") or 0,
         "framework": config.getoption("assay_framework"),
         "options": option_values(config.getoption("assay_option") or []),
     }
-
-
-def option_values(words: list[str]) -> dict[str, str]:
-    """``["empty_row=nan"]`` → ``{"empty_row": "nan"}``.  Raises ``ValueError`` in one line."""
-    values = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise ValueError(f"option {word!r}: expected NAME=VALUE")
-        values[name] = value
-    return values
 
 
 def precisions(config: pytest.Config) -> list[str] | None:

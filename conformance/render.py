@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 from xml.etree import ElementTree
 
-from assay.conformance.report import CaseResult, Finding, Report
+from assay.conformance.report import OUT_OF_TIME, CaseResult, Finding, Report
 from assay.conformance.targets import UsageError
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _SHOWN_FINDINGS = 3
-_OUT_OF_TIME = "time budget"  # the judge's reason for a case that it did not come to
 _OTHER_STATUSES = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
 
 
@@ -135,7 +134,7 @@ def _counted(report: Report) -> str:
 
 
 def _out_of_time(report: Report) -> int:
-    return sum(case.reason == _OUT_OF_TIME for case in report.cases)
+    return sum(case.reason == OUT_OF_TIME for case in report.cases)
 
 
 def _word(report: Report) -> str:

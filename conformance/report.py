@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CaseResult", "ConformanceError", "Finding", "Report"]
+__all__ = ["OUT_OF_TIME", "CaseResult", "ConformanceError", "Finding", "Report"]
+
+#: The reason of a case that was skipped because its level had used up its time.
+OUT_OF_TIME = "time budget"
 
 
 class ConformanceError(AssertionError):
@@ -20,7 +23,7 @@ class Finding:
     """One failure, shrunk where there was time.
 
     kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
-    ``mutated``, ``out-of-bounds``, ``law``.
+    ``mutated``, ``out-of-bounds``.
     """
 
     kind: str

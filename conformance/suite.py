@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
     from assay.spec.precision import Precision
 
-__all__ = ["LEVELS", "Call", "Case", "Family", "Layout", "Semantics", "Suite", "Target", "suite"]
+__all__ = ["LAYOUTS", "LEVELS", "Call", "Case", "Family", "Layout", "Semantics", "Suite", "Target", "suite"]
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -40,6 +40,17 @@ class Layout:
     offset: int = 0
     gap: int = 0
     reverse: bool = False
+
+
+#: Every layout, by name.
+LAYOUTS: dict[str, Layout] = {
+    "contiguous": Layout(),
+    "permuted": Layout("permuted", order=(0, 2, 1, 3)),
+    "transposed": Layout("transposed", order=(0, 1, 3, 2)),
+    "offset": Layout("offset", offset=7),
+    "gap": Layout("gap", gap=5),
+    "reversed": Layout("reversed", reverse=True),
+}
 
 
 @dataclass(frozen=True)

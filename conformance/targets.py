@@ -17,7 +17,7 @@ from assay.spec.problem import PROBLEMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["UsageError", "keywords_of", "load", "missing", "wrap"]
+__all__ = ["UsageError", "documented", "keywords_of", "load", "missing", "option_values", "wrap"]
 
 
 class UsageError(ValueError):
@@ -80,14 +80,44 @@ def keywords_of(function: Any, problem: str) -> frozenset[str]:
 
 def missing(target: Target) -> list[str]:
     """Modules that a built-in target needs and that are not installed."""
-    return [module for module in target.modules if importlib.util.find_spec(module) is None]
+    return [module for module in target.modules if not _importable(module)]
+
+
+def documented(problem: str, precision: str | None = None) -> list[tuple[str, str]]:
+    """(name, class) of every built-in target that is installed, in every class that it documents, or in one."""
+    return [
+        (target.name, name)
+        for target in suite(problem).targets.values()
+        if not missing(target)
+        for name in target.precisions
+        if precision in (None, name)
+    ]
+
+
+def option_values(words: Iterable[str]) -> dict[str, str]:
+    """``["empty_row=nan"]`` → ``{"empty_row": "nan"}``.  Raises :class:`UsageError`."""
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise UsageError(f"option {word!r}: expected NAME=VALUE")
+        values[name] = value
+    return values
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _built_in(target: Target) -> Kernel:
     absent = missing(target)
     if absent:
         raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: pip install 'assay[{target.extra}]'")
-    return target.load()
+    loaded: Kernel = _executed(target.load, target.name)
+    return loaded
 
 
 def _module(module_name: str, target: str, known: Suite) -> Any:
@@ -95,19 +125,16 @@ def _module(module_name: str, target: str, known: Suite) -> Any:
         path = Path(module_name)
         if not path.is_file():
             raise UsageError(f"{target}: no such file {module_name!r}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        name = str(path.resolve())  # no module of another file has this name
+        spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise UsageError(f"{target}: {module_name!r} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)
+        sys.modules[name] = module
         return _executed(lambda: spec.loader.exec_module(module) or module, target)  # type: ignore[union-attr]
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a user's module lies where they stand
-    try:
-        found = importlib.util.find_spec(module_name) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
+    if not _importable(module_name):
         hint = _did_you_mean(target, known.targets) or f"; built-in targets: {', '.join(known.targets)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
@@ -121,7 +148,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 def _executed(run: Callable[[], Any], target: str) -> Any:
     try:
         return run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{target}: importing it raised {type(error).__name__}: {_first_line(error)}") from error
 
 

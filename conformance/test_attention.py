@@ -11,8 +11,7 @@ import pytest
 
 import assay
 from assay.conformance.plugin import precisions, settings
-from assay.conformance.suite import suite
-from assay.conformance.targets import missing
+from assay.conformance.targets import documented
 
 PROBLEM = "attention"
 
@@ -26,13 +25,7 @@ def _pairs(config: pytest.Config) -> list[tuple[str, str]]:
     kernels, classes = config.getoption("assay_kernel"), precisions(config)
     if kernels is not None:
         return [(kernel, precision) for kernel in kernels for precision in classes or ["float32"]]
-    return [
-        (target.name, precision)
-        for target in suite(PROBLEM).targets.values()
-        if not missing(target)
-        for precision in target.precisions
-        if classes is None or precision in classes
-    ]
+    return [pair for pair in documented(PROBLEM) if classes is None or pair[1] in classes]
 
 
 @pytest.mark.filterwarnings("ignore")  # a framework's warnings are no verdict

@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING
 
 from assay.conformance.attention.options import build
 from assay.conformance.attention.values import Shape
-from assay.conformance.suite import LEVELS, Case, Family, Layout
+from assay.conformance.suite import LAYOUTS, LEVELS, Case, Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assay.spec.precision import Precision
 
-__all__ = ["FAMILIES", "LAYOUTS", "cases", "parse_shape"]
-
-LAYOUTS: dict[str, Layout] = {
-    "contiguous": Layout(),
-    "permuted": Layout("permuted", order=(0, 2, 1, 3)),
-    "transposed": Layout("transposed", order=(0, 1, 3, 2)),
-    "offset": Layout("offset", offset=7),
-    "gap": Layout("gap", gap=5),
-    "reversed": Layout("reversed", reverse=True),
-}
+__all__ = ["FAMILIES", "cases", "parse_shape"]
 
 
 @dataclass(frozen=True)

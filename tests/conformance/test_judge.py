@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 import warnings
 from pathlib import Path
@@ -403,3 +404,45 @@ def test_the_judge_knows_no_problem_by_name() -> None:
     )
     assert len(judges) > 10
     assert [path.name for path in judges if "attention" in path.read_text()] == []
+
+
+# --- reproducers ----------------------------------------------------------------------------------------------------
+
+
+def ignores_strides(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+    """Reads query as if it were contiguous."""
+    flat = np.lib.stride_tricks.as_strided(query, (query.size,), (query.itemsize,))
+    return cpu.attention.exact(flat.reshape(query.shape).copy(), key, value, scale)
+
+
+def forgets_a_law(query: Any, key: Any, value: Any, *, scale: float, bias: Any = None) -> Any:
+    """Wrong for a bias of one column alone, as only the law shift-scores has it."""
+    wrong = bias is not None and bias.shape[-1] == 1 < key.shape[2]
+    return cpu.attention.exact(query, key, value, scale, bias=None if bias is None else bias) * (1 + wrong)
+
+
+@pytest.mark.parametrize("kernel", [ignores_strides, reads_past_the_end, forgets_a_law], ids=lambda k: k.__name__)
+def test_a_reproducer_shows_the_finding_again(kernel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.cli import main
+
+    kernels = tmp_path / "kernels.py"
+    kernels.write_text(Path(__file__).read_text())
+    monkeypatch.chdir(tmp_path)
+    with np.errstate(all="ignore"):
+        report = assay.check(f"kernels.py:{kernel.__name__}", level="smoke", reproducers=tmp_path / "found")
+        assert report.failures
+        for finding in report.failures[:8]:
+            words = shlex.split(finding.reproducer)
+            assert words[:2] == ["assay", "replay"]
+            assert main(words[1:]) == 1, finding.reproducer
+
+
+def test_a_reproducer_passes_once_the_kernel_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.cli import main
+
+    kernels = tmp_path / "kernels.py"
+    kernels.write_text(Path(__file__).read_text())
+    monkeypatch.chdir(tmp_path)
+    report = assay.check("kernels.py:one_key_too_many", level="smoke", reproducers=tmp_path / "found")
+    kernels.write_text(Path(__file__).read_text().replace("[:, None] + 1\n", "[:, None]\n"))
+    assert main(shlex.split(report.failures[0].reproducer)[1:]) == 0

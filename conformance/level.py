@@ -1,0 +1,233 @@
+"""One level of a judgement: cases of families, of Hypothesis and of laws, in this order, while there is time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.report import OUT_OF_TIME, CaseResult, Report
+from assay.conformance.shrink import shrunk
+from assay.conformance.trial import Outcome, capabilities, lacking
+from assay.spec.problem import problem as problem_named
+
+if TYPE_CHECKING:
+    from assay.conformance.judge import Judge
+    from assay.conformance.suite import Case
+    from assay.spec.problem import Law
+
+__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "Progress", "Run"]
+
+#: Seconds after which a level stops taking new cases: they are counted as skipped, and the report says so.
+BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.0}
+#: Hypothesis examples, and cases for every law, of each level.
+EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
+LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
+_SHRUNK_FINDINGS = 3
+_SHRINK_SECONDS = 2.0
+_DIAGNOSED = 6
+_REPEATED = 5
+
+Progress = Callable[[int, int, str], None]
+Judged = tuple["Case", Outcome, float]
+
+
+@dataclass
+class Run:
+    """A level under way: what was found so far."""
+
+    judge: Judge
+    level: str
+    seed: int
+    progress: Progress | None = None
+    begun: float = field(default_factory=time.monotonic)
+    total: int = 0
+    results: list[CaseResult] = field(default_factory=list)
+    failures: list[tuple[Any, Outcome]] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def report(self) -> Report:
+        """Judge everything."""
+        judge, laws = self.judge, problem_named(self.judge.problem).LAWS
+        cases = list(judge.suite.cases(judge.precision, self.level, self.seed))
+        self.total = len(cases) + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
+        self.tell("starting")
+        for judged in self.named(cases):
+            self.record(*judged)
+        self.repeat(cases)
+        for judged in self.drawn():
+            self.record(*judged)
+        for number, law in enumerate(laws):
+            for judged in self.lawful(number, law, cases):
+                self.record(*judged)
+        diagnosis = judge.diagnosis(_diverse(self.failures)) if self.failures else []
+        notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
+        return judge.assembled(self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
+
+    # --- time and results -----------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    @property
+    def over(self) -> bool:
+        return self.seconds > BUDGETS[self.level]
+
+    def tell(self, sentence: str) -> None:
+        if self.progress is not None:
+            self.progress(min(len(self.results), self.total), self.total, sentence)
+
+    def record(self, case: Case, outcome: Outcome, seconds: float) -> None:
+        """Note what became of a case; a failure becomes a finding, the first few shrunk."""
+        for note in outcome.notes:
+            self.notes[note] = self.notes.get(note, 0) + 1
+        finding = None
+        if outcome.failed:
+            small, smaller = self.shrunk(case, outcome)
+            if small is not case:
+                self.failures.insert(0, (small.instance, smaller))
+            self.failures.append((case.instance, outcome))
+            finding = self.judge.finding(small, smaller)
+        reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
+        family, ratio = case.family, outcome.ratio
+        self.results.append(
+            CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
+        )
+        self.tell(case.name)
+
+    def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
+        """A smaller case that fails in the same way; the same case where there is none, or no time to look."""
+        known = [result.finding.kind for result in self.results if result.finding is not None]
+        wanted = len(known) < _SHRUNK_FINDINGS or outcome.kind not in known
+        if not wanted or outcome.kind == "hung" or self.seconds > BUDGETS[self.level] - 1:
+            return case, outcome
+
+        def attempt(candidate: Any) -> Outcome | None:
+            reference = self.judge.known_reference(candidate)
+            return None if reference is None else self.judge.outcome(replace(case, instance=candidate), reference)
+
+        seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
+        instance, smaller = shrunk(case.instance, outcome, attempt, self.judge.suite, seconds)
+        return (case if instance is case.instance else replace(case, instance=instance)), smaller
+
+    # --- where cases come from ------------------------------------------------------------------------------------
+
+    def timed(self, case: Case, *, huge_canaries: bool = False) -> Judged:
+        begun = time.monotonic()
+        outcome = self.judge.outcome(case, huge_canaries=huge_canaries)
+        return case, outcome, time.monotonic() - begun
+
+    def named(self, cases: list[Case]) -> Iterator[Judged]:
+        """Every case of the families; canaries are NaN and huge by turns."""
+        for number, case in enumerate(cases):
+            if self.over:
+                yield case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
+            else:
+                yield self.timed(case, huge_canaries=number % 2 == 1)
+
+    def repeat(self, cases: list[Case]) -> None:
+        """Repeat a few calls and compare bit for bit: observed and told, never failed."""
+        repeated = different = 0
+        for case in cases:
+            if repeated == _REPEATED or self.over:
+                break
+            first = self.judge.outcome(case)
+            if first.status != "passed":
+                continue
+            second = self.judge.outcome(case)
+            repeated += 1
+            different += any(
+                not np.array_equal(value, second.values.get(name, np.nan), equal_nan=True)
+                for name, value in first.values.items()
+            )
+        if repeated:
+            told = f"{different} of {repeated} differ in bits" if different else "same bits"
+            self.notes[f"repeated calls: {told}"] = 1
+
+    def drawn(self) -> Iterator[Judged]:
+        """Cases that Hypothesis draws; of those that fail, the smallest to which it shrank them."""
+        import hypothesis
+
+        passing: list[Judged] = []
+        failing: list[Judged] = []
+        shrinking: list[float] = []
+
+        class Fails(Exception):
+            """Tells Hypothesis that this example fails."""
+
+        def trial(case: Case) -> None:
+            if self.over or (shrinking and time.monotonic() - shrinking[0] > _SHRINK_SECONDS):
+                return
+            judged = self.timed(case)
+            if judged[1].failed:
+                failing.append(judged)
+                shrinking.append(time.monotonic())
+                raise Fails
+            if not failing:
+                passing.append(judged)
+
+        settings = hypothesis.settings(
+            max_examples=EXAMPLES[self.level],
+            database=None,
+            deadline=None,
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            suppress_health_check=list(hypothesis.HealthCheck),
+            verbosity=hypothesis.Verbosity.quiet,
+            report_multiple_bugs=False,
+        )
+        suite = self.judge.suite
+        strategy = suite.strategy(self.judge.precision, capabilities(self.judge.kernel, suite))
+        test = hypothesis.seed(self.seed)(settings(hypothesis.given(strategy)(trial)))
+        try:
+            test()
+        except (Fails, hypothesis.errors.Flaky, BaseExceptionGroup):
+            if not failing:
+                raise
+        yield from passing
+        if failing:
+            yield min(failing, key=lambda judged: suite.size(judged[0].instance))
+
+    def lawful(self, number: int, law: Law, cases: list[Case]) -> Iterator[Judged]:
+        """Some instances, and what a law transforms them to.
+
+        Each is judged against its own reference: outputs within their tolerances cannot break the law by more than the
+        sum of these, which is all that the law may ask of a kernel.
+        """
+        suite, kernel = self.judge.suite, self.judge.kernel
+        rng = np.random.default_rng([self.seed, number])
+        small = sorted(cases, key=lambda case: suite.size(case.instance))[: max(40, len(cases) // 2)]
+        done = 0
+        for position in range(len(small)):
+            if done == LAW_CASES[self.level] or self.over:
+                return
+            case = small[(len(small) // 2 + position * 7 + number * 11) % len(small)]  # elsewhere for each law
+            transformed = law.transform(case.instance, rng)
+            everyone = (case.instance, *transformed)
+            if not transformed or any(lacking(kernel, suite.needs(instance), suite) for instance in everyone):
+                continue
+            done += 1
+            named = replace(case, name=f"law {law.id} on {case.name}")
+            yield self.obeyed(law, [replace(named, instance=instance) for instance in everyone])
+
+    def obeyed(self, law: Law, cases: list[Case]) -> Judged:
+        """The first that does not pass, or the worst."""
+        judged = []
+        for case in cases:
+            judged.append(self.timed(case))
+            _, outcome, seconds = judged[-1]
+            if outcome.failed:
+                told = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
+                return case, replace(outcome, sentence=told), seconds
+            if outcome.status != "passed":
+                return judged[-1]
+        return max(judged, key=lambda each: each[1].ratio)
+
+
+def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:
+    """A few failures, the shrunk ones first, then ones spread over the run."""
+    step = max(1, len(failures) // _DIAGNOSED)
+    return failures[:2] + failures[2::step][: _DIAGNOSED - 2]
