@@ -167,7 +167,7 @@ class Judge:
     # --- findings -------------------------------------------------------------------------------------------------
 
     def finding(self, case: Case, outcome: Outcome, path: str = "") -> Finding:
-        """What a failed outcome says in a report; ``path`` is where the instance is saved (default: it is saved now)."""
+        """What a failed outcome says in a report; ``path`` is where the instance is saved (default: now)."""
         path = path or self._saved(case.instance, case.name)
         return Finding(
             kind=outcome.kind,

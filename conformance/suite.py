@@ -103,7 +103,7 @@ class Target:
     """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them."""
 
     name: str
-    precisions: tuple[str, ...]  # the classes that it documents: `assay check` with no target runs these
+    precisions: tuple[str, ...]  # the classes it is built for, less known findings: what `assay check` alone runs
     modules: tuple[str, ...]
     extra: str
     load: Callable[[], Kernel]

@@ -1,10 +1,11 @@
-"""JAX's ``dot_product_attention`` in its XLA implementation, the one for every device.
+"""JAX's ``dot_product_attention`` in its XLA implementation, the one for every device, called plainly or compiled.
 
 Source: https://docs.jax.dev/en/latest/_autosummary/jax.nn.dot_product_attention.html
 """
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
 from typing import Any
 
@@ -14,35 +15,49 @@ from assay.conformance.targets import keywords_of
 __all__ = ["dot_product_attention"]
 
 
-def dot_product_attention() -> Kernel:
+def dot_product_attention(name: str, *, jit: bool) -> Kernel:
     """Arrays are (batch, length, heads, dim) there; value has the shape of key; no word about empty rows."""
+    function = functools.partial(_kernel, jit)
+    return Kernel(
+        name,
+        function,
+        "jax",
+        keywords_of(function, "attention"),
+        MappingProxyType({"empty_row": "any"}),
+        frozenset({"value_dim", "empty_row_lse"}),
+    )
+
+
+def _kernel(
+    jit: bool,
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    scale: float,
+    is_causal: bool = False,
+    mask: Any = None,
+    bias: Any = None,
+    window: tuple[int | None, int | None] | None = None,
+    key_lengths: Any = None,
+    return_lse: bool = False,
+) -> Any:
+    if window is not None and (None in window or query.shape[2] != key.shape[2]):
+        raise Declined("local_window_size takes two numbers, for self-attention")
+    attend = _attend(jit, is_causal, window, return_lse)
+    return attend(query, key, value, scale, _four(mask), _four(bias), key_lengths)
+
+
+@functools.cache
+def _attend(jit: bool, is_causal: bool, window: tuple[int, int] | None, return_lse: bool) -> Any:
     import jax
     import jax.numpy as jnp
 
-    def exchanged(array: Any) -> Any:
-        return jnp.swapaxes(array, 1, 2)
-
-    def kernel(
-        query: Any,
-        key: Any,
-        value: Any,
-        *,
-        scale: float,
-        is_causal: bool = False,
-        mask: Any = None,
-        bias: Any = None,
-        window: tuple[int | None, int | None] | None = None,
-        key_lengths: Any = None,
-        return_lse: bool = False,
-    ) -> Any:
-        if window is not None and (None in window or query.shape[2] != key.shape[2]):
-            raise Declined("local_window_size takes two numbers, for self-attention")
+    def attend(query: Any, key: Any, value: Any, scale: Any, mask: Any, bias: Any, key_lengths: Any) -> Any:
         returned = jax.nn.dot_product_attention(
-            exchanged(query),
-            exchanged(key),
-            exchanged(value),
-            bias=_four(bias),
-            mask=_four(mask),
+            *(jnp.swapaxes(array, 1, 2) for array in (query, key, value)),
+            bias=bias,
+            mask=mask,
             scale=scale,
             is_causal=is_causal,
             key_value_seq_lengths=key_lengths,
@@ -50,19 +65,11 @@ def dot_product_attention() -> Kernel:
             implementation="xla",
             return_residual=return_lse,
         )
-        if not return_lse:
-            return exchanged(returned)
-        output, residual = returned
-        return exchanged(output), jnp.swapaxes(residual, 1, 2)
+        exchanged = [jnp.swapaxes(array, 1, 2) for array in (returned if return_lse else (returned,))]
+        return tuple(exchanged) if return_lse else exchanged[0]
 
-    def _four(array: Any) -> Any:
-        return None if array is None else array.reshape((1,) * (4 - array.ndim) + array.shape)
+    return jax.jit(attend) if jit else attend
 
-    return Kernel(
-        "jax:dot_product_attention",
-        kernel,
-        "jax",
-        keywords_of(kernel, "attention"),
-        MappingProxyType({"empty_row": "any"}),
-        frozenset({"value_dim", "empty_row_lse"}),
-    )
+
+def _four(array: Any) -> Any:
+    return None if array is None else array.reshape((1,) * (4 - array.ndim) + array.shape)

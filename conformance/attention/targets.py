@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["TARGETS"]
 
 
-def _lazy(module: str, function: str, *arguments: Any) -> Callable[[], Kernel]:
+def _lazy(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
     def load() -> Kernel:
         import importlib
 
-        made: Kernel = getattr(importlib.import_module(f"{__package__}.{module}"), function)(*arguments)
+        made: Kernel = getattr(importlib.import_module(f"{__package__}.{module}"), function)(*arguments, **keywords)
         return made
 
     return load
@@ -48,7 +48,14 @@ TARGETS: dict[str, Target] = {
             ("float32", "bfloat16", "float16"),
             ("jax",),
             "jax",
-            _lazy("target_jax", "dot_product_attention"),
+            _lazy("target_jax", "dot_product_attention", "jax:dot_product_attention", jit=False),
+        ),
+        Target(  # in bfloat16 and float16 one query with one key does not compile on the CPU: docs/findings.md
+            "jax:dot_product_attention-jit",
+            ("float32",),
+            ("jax",),
+            "jax",
+            _lazy("target_jax", "dot_product_attention", "jax:dot_product_attention-jit", jit=True),
         ),
         Target(
             "onnxruntime:attention",
