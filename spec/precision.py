@@ -43,6 +43,7 @@ class Precision:
     log_sum_exp: float  # u_lse: of the log-sum-exp output, where a kernel returns it
     normalised: bool = False  # probabilities may be rounded after normalising (eager kernels)
     tile: int = 16  # least number of keys between two rescalings
+    part: int = 128  # least number of keys of a part that is merged with others through a stored log-sum-exp
     lag: float = 8 * math.log(2.0)  # how far the running shift may trail the row's maximum
 
     def with_(self, name: str, **changes: object) -> Precision:

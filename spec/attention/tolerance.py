@@ -172,6 +172,11 @@ def _merge(u: Precision, maximum: Array, log_denominator: Array, count: Array) -
     return 1.01 * u.product * (4 * (maximum + log_denominator) + 8 * (count > 1))
 
 
+def _merges(row: _Rows, u: Precision) -> int:
+    """P: parts that are merged one after the other through a stored log-sum-exp (K7)."""
+    return math.ceil(row.attended.shape[3] / u.part)
+
+
 def _roundings(row: _Rows) -> Array:
     """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
     return np.where(row.count > 1, row.count - 1 + 2 * row.tiles + 2, 0.0)
@@ -238,8 +243,10 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
 
     # TOL-4: relative errors of numerator (ν) and denominator (λ)
     k = _roundings(row)
-    merge = _merge(u, row.maximum + row.score_error, row.log_denominator, row.count)[..., None]
-    nu_plain = compound(u.value_rounding, gamma(k + 4, u.accumulate)[..., None], merge, merge)
+    merge = _merge(u, row.maximum + row.score_error, row.log_denominator, row.count)
+    factor = np.where(row.count > 1, -math.log1p(-u.rescale), 0.0)
+    merges = np.expm1((_merges(row, u) + 1) * (np.log1p(merge) + factor))
+    nu_plain = compound(u.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
     nu = compound(u.probability, nu_plain)
     lam = compound(u.row_sum, gamma(k, u.accumulate)[..., None])
 
@@ -282,7 +289,7 @@ def _log_sum_exp_bound(row: _Rows, u: Precision) -> Array:
     sums = np.where(lost < 1, -np.log1p(-np.minimum(lost, 0.999999)), np.inf)
     written = 4 * u.product * (row.maximum + row.score_error + u.lag)
     written = written + 8 * u.product * (row.log_denominator + u.lag + 1)
-    bound = weights + sums + written + u.log_sum_exp * row.log_sum_exp + 2 * u.tiny
+    bound = weights + sums + _merges(row, u) * written + u.log_sum_exp * row.log_sum_exp + 2 * u.tiny
     return np.where(row.count == 0, 0.0, bound * _SLACK * (1 + 2 * u.log_sum_exp))
 
 

@@ -1,4 +1,4 @@
-"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017), the last tier and the one without limits of range."""
+"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017), the last tier, without limits of range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Objects = NDArray[np.object_]
 
-__all__ = ["ArbBall", "from_parts"]
+__all__ = ["LARGEST", "ArbBall", "from_parts"]
+
+LARGEST = (2.0 - 2.0**-52) * 2.0**1023  # the largest float64
 
 
 def _each(function: Any, *arrays: Any) -> Objects:
@@ -32,14 +34,15 @@ def _exact(array: Array) -> Objects:
 
 
 def from_parts(high: Array, low: Array, rad: Array) -> Objects:
-    """high + low ± rad, exactly."""
+    """high + low ± rad, exactly; everything where an overflow left nothing known."""
     with flint.ctx.workprec(2200):  # enough to add any two float64 numbers without rounding
-        return _each(
-            lambda h, l, r: flint.arb(flint.arb(h) + flint.arb(l), r) if math.isfinite(h) else flint.arb(h),
-            high,
-            low,
-            rad,
-        )
+        return _each(_ball, high, low, rad)
+
+
+def _ball(high: float, low: float, rad: float) -> Any:
+    if math.isfinite(high):
+        return flint.arb(flint.arb(high) + flint.arb(low), rad)
+    return flint.arb(high) if high == -math.inf and rad == 0.0 else flint.arb(0, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,8 @@ class ArbBall:
         exact = _exact(v)
         product = _matrix_product(self.balls, exact, self.precision)
         magnitude = _matrix_product(self.balls, _exact(np.abs(v)), self.precision)
-        return ArbBall(product, self.precision), np.asarray(_each(_float, magnitude), dtype=np.float64)
+        size = np.minimum(np.asarray(_each(_float, magnitude), dtype=np.float64), LARGEST)
+        return ArbBall(product, self.precision), size
 
     def divided(self, other: ArbBall) -> ArbBall:
         return self._new(lambda x, y: x / y, other.balls)
@@ -111,7 +115,7 @@ class ArbBall:
         return self._new(lambda x, y: x + y, other.balls)
 
     def minus_row(self, row: ArbBall) -> ArbBall:
-        return self._new(lambda x, y: x if x.mid() == flint.arb("-inf") else x - y, row.balls)
+        return self._new(lambda x, y: x if x == flint.arb("-inf") and y.is_finite() else x - y, row.balls)
 
     def rounded(self) -> tuple[Array, Array]:
         mid = np.asarray(_each(_float, self.balls), dtype=np.float64)

@@ -1,8 +1,8 @@
 """Balls on double-double: an unevaluated sum high + low of two float64 numbers (about 104 bits) and a radius.
 
 Sums and products by error-free transformations (Dekker; Knuth; Joldes, Muller, Popescu 2017), matrix products by
-splitting the operands into slices so narrow that BLAS multiplies and adds them exactly (Ozaki, Ogita, Oishi, Rump 2012),
-exp by reduction, a short series and squarings.  Claims: proofs_notes/enclosure.md, ENC-5 to ENC-8.
+splitting the operands into slices so narrow that BLAS multiplies and adds them exactly (Ozaki, Ogita, Oishi, Rump
+2012), exp by reduction, a short series and squarings.  Claims: proofs_notes/enclosure.md, ENC-5 to ENC-10.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.enclosure.arb import from_parts
-from assay.spec.enclosure.float64 import ETA, UP
+from assay.spec.enclosure.arb import LARGEST, from_parts
+from assay.spec.enclosure.float64 import ETA, UP, known
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _divide(a: Pair, b: Pair) -> Pair:
 
 
 def exp_double_double(high: Array, low: Array) -> Pair:
-    """e^(high + low): relative error at most 2^-97 for −600 < high ≤ 700; 0 below, an error of at most 2^-865 (ENC-7)."""
+    """e^(high + low): relative error at most 2^-97 for −600 < high ≤ 700; 0 below, an error of 2^-865 (ENC-7)."""
     shape = high.shape
     high, low = np.ascontiguousarray(high).reshape(-1), np.ascontiguousarray(low).reshape(-1)
     out_high, out_low = np.empty_like(high), np.empty_like(low)
@@ -132,7 +132,10 @@ def _exp_chunk(high: Array, low: Array) -> Pair:
 
 
 def _slices(a: Array, axis: int, bits: int) -> tuple[list[Array], Array]:
-    """a = Σ slices + rest, slice t a multiple of 2^(e − t·bits) below 2^(e − (t−1)·bits): entries of ``bits`` bits (ENC-6)."""
+    """a = Σ slices + rest, slice t a multiple of 2^(e − t·bits) and at most 2^(e − (t−1)·bits): ``bits`` bits (ENC-6).
+
+    Also 2^e of every row: 0 for a row of zeros, infinite where the slices would leave the range.
+    """
     largest = np.abs(a).max(axis=axis, keepdims=True)
     _, exponent = np.frexp(largest)
     parts = []
@@ -157,7 +160,7 @@ def _exact_product(a_parts: list[Array], b_parts: list[Array]) -> Pair:
     for p, q in others:
         s, error = _two_sum(s, a_parts[p] @ b_parts[q])
         e = e + error
-    return _fast_two_sum(s, e)
+    return _two_sum(s, e)  # s may have cancelled, and be the smaller one
 
 
 def _bits(k: int) -> int:
@@ -173,8 +176,9 @@ def _product_error(a: Array, b: Array, a_unit: Array, b_unit: Array, bits: int) 
     k = a.shape[-1]
     with np.errstate(over="ignore", invalid="ignore"):
         units = k * a_unit * b_unit
-        summed = 2.0**-103 * ((np.abs(a) @ np.abs(b)) * (1 + k * 2.0**-50) + 2.0**-18 * units)
-        return (_count(bits) + 3) * 2.0 ** (1 - _count(bits) * bits) * units + summed + k * 2.0**-960
+        summed = 2.0**-103 * ((np.abs(a) @ np.abs(b)) * (1 + k * 2.0**-50) + 2.0 ** (1 - bits) * units)
+        bound: Array = (_count(bits) + 3) * 2.0 ** (1 - _count(bits) * bits) * units + summed + k * 2.0**-960
+    return bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +196,11 @@ class DoubleDoubleBall:
         a_parts, a_unit = _slices(a, -1, bits)
         b_parts, b_unit = _slices(b, -2, bits)
         high, low = _exact_product(a_parts, b_parts)
-        return DoubleDoubleBall(high, low, _product_error(a, b, a_unit, b_unit, bits) * UP)
+        return DoubleDoubleBall(high, low, known(high, _product_error(a, b, a_unit, b_unit, bits) * UP))
 
     def _ball(self, pair: Pair, rad: Array, factor: float = 1.0) -> DoubleDoubleBall:
         """``pair`` with ``rad`` and the error of the operation that made it."""
-        return DoubleDoubleBall(pair[0], pair[1], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP)
+        return DoubleDoubleBall(pair[0], pair[1], known(pair[0], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP))
 
     def scaled(self, factor: float) -> DoubleDoubleBall:
         return self._ball(_multiply_float((self.high, self.low), factor), self.rad * abs(factor))
@@ -205,22 +209,26 @@ class DoubleDoubleBall:
         return self._ball(_add_float((self.high, self.low), array), self.rad)
 
     def capped(self, c: float) -> DoubleDoubleBall:
-        x = _divide((self.high, self.low), (np.full_like(self.high, c), np.zeros_like(self.high)))
-        sign = np.where(x[0] < 0, 1.0, -1.0)
-        inside = np.abs(x[0]) < 290.0
+        inside = np.abs(self.high) < 280.0 * c  # beyond, tanh is ±1 to 2^-800
+        numerator = (np.where(inside, self.high, 0.0), np.where(inside, self.low, 0.0))
+        x = _divide(numerator, (np.full_like(self.high, c), np.zeros_like(self.high)))
+        sign = np.where(self.high < 0, 1.0, -1.0)
         e = exp_double_double(np.where(inside, 2 * sign * x[0], -580.0), np.where(inside, 2 * sign * x[1], 0.0))
         one = np.ones_like(e[0])
         t = _divide(_add((one, 0 * one), (-e[0], -e[1])), _add((one, 0 * one), e))
         t = _multiply_float((t[0] * -sign, t[1] * -sign), c)
-        return DoubleDoubleBall(t[0], t[1], (self.rad + 2.0**-92 * c + 2.0**-960) * UP)
+        good = np.isfinite(self.high) & np.isfinite(x[0]) & np.isfinite(t[0])
+        return DoubleDoubleBall(t[0], t[1], np.where(good, (self.rad + 2.0**-92 * c + 2.0**-960) * UP, np.inf))
 
     def exp(self) -> DoubleDoubleBall:
-        high, low = exp_double_double(self.high, self.low)
+        """e^x for x ≤ 700; beyond, a ball that says nothing (ENC-7)."""
+        inside = self.high <= 700.0
+        high, low = exp_double_double(np.where(inside, self.high, 0.0), np.where(inside, self.low, 0.0))
         small = np.minimum(self.rad, 1.0)
-        grown = np.where(self.rad <= 1.0, small * (1.0 + small), np.inf)
-        with np.errstate(invalid="ignore"):
-            rad = np.where(high > 0, high * (grown + _EXP_ERROR * (1.0 + grown)), 0.0)
-        rad = np.where(self.high + self.rad > -600.0, rad, 2.0**-864)
+        known_growth = (self.rad <= 1.0) & inside
+        grown = small * (1.0 + small)
+        rad = np.where(known_growth & (self.high > -600.0), high * (grown + _EXP_ERROR * (1.0 + grown)), np.inf)
+        rad = np.where((self.high <= -600.0) & (self.high + self.rad <= -599.0), 2.0**-864, rad)
         return DoubleDoubleBall(high, low, (rad + 2.0**-1020) * UP)
 
     def where(self, keep: NDArray[np.bool_], other: float) -> DoubleDoubleBall:
@@ -237,7 +245,7 @@ class DoubleDoubleBall:
         )
 
     def total(self) -> DoubleDoubleBall:
-        """The sum over the last axis of non-negative balls: pairwise, halving the axis."""
+        """The sum over the last axis of balls with midpoints ≥ 0: pairwise, halving the axis (ENC-10)."""
         pair, rad = (self.high, self.low), self.rad.sum(axis=-1, keepdims=True)
         steps = 0
         while pair[0].shape[-1] > 1:
@@ -266,21 +274,24 @@ class DoubleDoubleBall:
         pair = _add(pair, _exact_product(low_parts, v_parts))
         size = np.abs(v)
         rad = self.rad @ size * (1 + 2.0**-30) + 2 * _product_error(self.high, v, x_unit, v_unit, bits)
-        return DoubleDoubleBall(pair[0], pair[1], rad * UP), self.high @ size
+        rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
+        return DoubleDoubleBall(*pair, known(pair[0], rad * UP)), np.minimum(self.high @ size, LARGEST)
 
     def divided(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
+        """Quotient by balls beyond 2^-100 (ENC-9); nothing for others, or where their radius exceeds half of them."""
         least = other.high * (1 - 2.0**-50) - other.rad
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             pair = _divide((self.high, self.low), (other.high, other.low))
-            rad = (self.rad + np.abs(pair[0]) * (1 + 2.0**-50) * other.rad) / least * (1 + 2.0**-40)
-        ball = self._ball(pair, rad, 8)
-        return DoubleDoubleBall(ball.high, ball.low, np.where(least > 0, ball.rad, np.inf))
+            ball = self._ball(pair, self.rad / least + np.abs(pair[0]) * (other.rad / least), 8)
+        rad = np.where((self.high == 0.0) & (self.low == 0.0) & (self.rad == 0.0), 0.0, ball.rad)
+        good = (other.rad <= least) & (other.high > 2.0**-100) & np.isfinite(pair[0])
+        return DoubleDoubleBall(*pair, np.where(good, rad, np.inf))
 
     def log(self) -> DoubleDoubleBall:
         """ln x from an approximation and the residual of our own exp (ENC-8)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             guess = np.log(self.high)
-            safe = np.where(np.isfinite(guess) & (guess > -600), guess, 0.0)
+            safe = np.where(np.abs(guess) < 600.0, guess, 0.0)
             back = exp_double_double(safe, np.zeros_like(safe))
             rest = _divide(_add((self.high, self.low), (-back[0], -back[1])), back)
             # ln(1 + ρ) = ρ − ρ²/2 + ρ³/3 − …, |ρ| < 2^-40
@@ -301,10 +312,10 @@ class DoubleDoubleBall:
         return self._ball(_add((self.high, self.low), (other.high, other.low)), self.rad + other.rad)
 
     def minus_row(self, row: DoubleDoubleBall) -> DoubleDoubleBall:
-        finite = np.isfinite(self.high)
-        pair = _add((np.where(finite, self.high, 0.0), self.low), (-row.high + 0 * self.low, -row.low + 0 * self.low))
-        ball = self._ball(pair, self.rad + row.rad, 2)
-        return ball.where(finite, -np.inf)
+        infinite = (self.high == -np.inf) & (self.rad == 0.0) & np.isfinite(row.high) & np.isfinite(row.rad)
+        zero = np.zeros_like(self.high)
+        pair = _add((np.where(infinite, 0.0, self.high), self.low), (zero - row.high, zero - row.low))
+        return self._ball(pair, self.rad + row.rad, 2).where(~infinite, -np.inf)
 
     def rounded(self) -> tuple[Array, Array]:
         return self.high, (self.rad + np.abs(self.low)) * UP + np.where(self.low == 0.0, 0.0, ETA)

@@ -22,8 +22,8 @@ class Enclosure:
     """The true value of every element lies within ``radius`` of ``midpoint``.
 
     Both are float64 arrays of one shape; ``midpoint`` −inf with radius 0 stands for −∞ itself (the log-sum-exp of an
-    empty row), NaN for a result that a convention defines to be NaN.  ``balls`` is the value in the full precision of the tier that computed it, an object array of
-    ``flint.arb``; ``None`` where float64 is all there is.
+    empty row), NaN for a result that a convention defines to be NaN.  ``balls`` is the value in the full precision of
+    the tier that computed it, an object array of ``flint.arb``; ``None`` where float64 is all there is.
     """
 
     midpoint: Array
@@ -41,12 +41,14 @@ class Enclosure:
     @property
     def lower(self) -> Array:
         """A lower bound of the value, rounded down."""
-        return np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
+        with np.errstate(over="ignore"):
+            return np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
 
     @property
     def upper(self) -> Array:
         """An upper bound of the value, rounded up."""
-        return np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
+        with np.errstate(over="ignore"):
+            return np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
 
     def __getitem__(self, index: Any) -> Enclosure:
         full = self.full
@@ -62,7 +64,7 @@ class Enclosure:
         return np.asarray(self._least_error(array) <= 0.0)
 
     def ratio(self, array: Any, tolerance: Any) -> Array:
-        """Per element, the error of ``array`` in units of ``tolerance``: a lower bound, so that no correct value is blamed.
+        """Per element, the error of ``array`` in units of ``tolerance``: a lower bound: nothing right is blamed.
 
         0/0 is 0, a positive error over 0 is +inf; an infinite tolerance allows everything, NaN too; otherwise NaN and
         a wrong infinity give +inf.
@@ -70,7 +72,7 @@ class Enclosure:
         error = self._least_error(array)
         allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), error.shape)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            ratio = np.nextafter(error / allowed, 0.0)
+            ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
         ratio = np.where(error == 0.0, 0.0, ratio)
         ratio = np.where((allowed == 0.0) & (error > 0.0), np.inf, ratio)
         return np.where(np.isposinf(allowed), 0.0, ratio)
@@ -80,9 +82,12 @@ class Enclosure:
         value = np.asarray(array)
         value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
         with np.errstate(invalid="ignore", over="ignore"):
+            # 2^-50 pays for the roundings of the difference, this product and the subtraction; a quarter of everything
+            # where the difference overflows (ENC-11)
             gap = np.abs(value - self.midpoint)
-            # 2^-50 pays for the roundings of the difference, this product and the subtraction
-            least = np.maximum(gap * (1 - 2.0**-50) - self.radius, 0.0)
+            quarter = np.abs(0.25 * value - 0.25 * self.midpoint) * (1 - 2.0**-50) - 0.25 * self.radius
+            least = np.where(np.isposinf(gap), 4 * quarter, gap * (1 - 2.0**-50) - self.radius)
+            least = np.clip(least, 0.0, np.finfo(np.float64).max)
         least = np.where(np.isfinite(value) & np.isfinite(self.midpoint), least, np.inf)
         same = (np.isinf(value) & (value == self.midpoint)) | (np.isnan(value) & np.isnan(self.midpoint))
         return np.where(same, 0.0, least)
@@ -96,7 +101,7 @@ class Enclosure:
 
 def _interval(midpoint: float, radius: float, ball: NDArray[Any] | None) -> str:
     """``0.123456789 ± 3e-31``: as many digits as the radius allows."""
-    if ball is not None:
+    if ball is not None and np.isfinite(midpoint):
         text: str = ball.item().str(40, radius=False)
         return f"{text} ± {float(ball.item().rad()):.0e}"
     return f"{midpoint:.17g} ± {radius:.0e}"

@@ -2,7 +2,10 @@
 
 Trusted: IEEE 754 basic operations and comparisons, correctly rounded; exact scaling by powers of two; matrix
 products that multiply and add each pair once, in any order, with or without FMA (every BLAS in use; no Strassen).
-Not trusted: exp, log, tanh of any library.  Claims: proofs_notes/enclosure.md, ENC-1 to ENC-4.
+Not trusted: exp, log, tanh of any library.  Claims: proofs_notes/enclosure.md, ENC-1 to ENC-4, ENC-9, ENC-10.
+
+A ball whose radius is infinite or NaN says nothing; whatever overflows gets such a radius.  The one ball around an
+infinity is −inf with radius 0: −∞ itself.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.enclosure.arb import from_parts
+from assay.spec.enclosure.arb import LARGEST, from_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +27,10 @@ __all__ = ["Float64Ball", "exp_float64"]
 
 U = 2.0**-53  # unit roundoff
 ETA = 2.0**-1074  # smallest subnormal: bounds the absolute error of an operation that underflows
-UP = 1 + 2.0**-49  # pays for the roundings of a radius that is computed in a few operations
+UP = 1 + 2.0**-40  # pays for the roundings of a radius that is computed in at most a thousand operations
 
 _LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits: its product with |k| < 2^11 is exact
-_LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")  # ln 2 − high, to 2^-98
+_LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")  # ln 2 − high, to 2^-102
 _EXP_ERROR = 8 * U  # ENC-2
 _COEFFICIENTS = [1.0 / math.factorial(i) for i in range(14)]
 _CHUNK = 1 << 14
@@ -36,6 +39,11 @@ _CHUNK = 1 << 14
 def gamma(k: float) -> float:
     """γ_k: the relative error of k roundings."""
     return k * U / (1 - k * U) * UP
+
+
+def known(mid: Array, rad: Array) -> Array:
+    """The radius, infinite where the midpoint is not a finite number: an overflow tells nothing of the result."""
+    return np.where(np.isfinite(mid), rad, np.inf)
 
 
 def exp_float64(x: Array) -> Array:
@@ -60,7 +68,7 @@ def exp_float64(x: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Float64Ball:
-    """An array of balls.  Every method returns balls that contain the exact result for every choice of operands in theirs."""
+    """An array of balls.  Every method returns balls that contain the exact result for all operands within theirs."""
 
     mid: Array
     rad: Array
@@ -69,31 +77,34 @@ class Float64Ball:
     def product(a: Array, b: Array) -> Float64Ball:
         """a @ b for exact a (…, m, k) and b (…, k, n): ENC-1."""
         k = a.shape[-1]
+        mid = a @ b
         bound = gamma(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
-        return Float64Ball(a @ b, bound)
+        return Float64Ball(mid, known(mid, bound))
 
     def scaled(self, factor: float) -> Float64Ball:
         mid = self.mid * factor
-        return Float64Ball(mid, (self.rad * abs(factor) + U * np.abs(mid) + ETA) * UP)
+        return Float64Ball(mid, known(mid, (self.rad * abs(factor) + U * np.abs(mid) + ETA) * UP))
 
     def plus(self, array: Array) -> Float64Ball:
         mid = self.mid + array
-        return Float64Ball(mid, (self.rad + U * np.abs(mid)) * UP)
+        return Float64Ball(mid, known(mid, (self.rad + U * np.abs(mid)) * UP))
 
     def capped(self, c: float) -> Float64Ball:
         """c·tanh(x/c): 1-Lipschitz, so the radius is kept (ENC-4)."""
         e = exp_float64(-2.0 * np.minimum(np.abs(self.mid) / c, 400.0))
         mid = np.copysign(c * ((1.0 - e) / (1.0 + e)), self.mid)
-        return Float64Ball(mid, (self.rad + 16 * U * c + ETA) * UP)
+        return Float64Ball(mid, known(mid, (self.rad + 16 * U * c + ETA) * UP))
 
     def exp(self) -> Float64Ball:
-        """e^x for x ≤ 709."""
-        mid = exp_float64(self.mid)
+        """e^x for x ≤ 709; beyond, a ball that says nothing (ENC-2)."""
+        inside = self.mid <= 709.0
+        mid = exp_float64(np.where(inside, self.mid, 0.0))
         small = np.minimum(self.rad, 1.0)
         grown = np.where(self.rad <= 1.0, small * (1.0 + small), np.inf)  # e^r − 1 ≤ r + r² for r ≤ 1
         with np.errstate(invalid="ignore"):
-            rad = np.where(mid > 0, mid * (grown + _EXP_ERROR * (1.0 + grown)), 0.0) + 2 * ETA
-        return Float64Ball(mid, rad * UP)
+            # 4η: what an underflow of e^x loses, grown with the radius
+            rad = np.where(grown < np.inf, mid * (grown + _EXP_ERROR * (1.0 + grown)), np.inf) + 4 * ETA
+        return Float64Ball(mid, np.where(inside, rad * UP, np.inf))
 
     def where(self, keep: NDArray[np.bool_], other: float) -> Float64Ball:
         """The ball where ``keep``, the exact number ``other`` elsewhere."""
@@ -106,29 +117,32 @@ class Float64Ball:
         )
 
     def total(self) -> Float64Ball:
-        """The sum over the last axis of non-negative balls, kept as an axis."""
+        """The sum over the last axis of balls with midpoints ≥ 0, kept as an axis (ENC-10)."""
         n = self.mid.shape[-1]
         mid = self.mid.sum(axis=-1, keepdims=True)
-        return Float64Ball(mid, (self.rad.sum(axis=-1, keepdims=True) + gamma(n) * mid) * (UP + 2 * n * U))
+        rad = (self.rad.sum(axis=-1, keepdims=True) + gamma(n) * mid) * (UP + 2 * n * U)
+        return Float64Ball(mid, known(mid, rad))
 
     def times_matrix(self, v: Array) -> tuple[Float64Ball, Array]:
-        """self @ v for exact v and non-negative balls, and an approximate Σ|x_j||v_j|."""
+        """self @ v for exact v and balls with midpoints ≥ 0, and an approximate Σ|x_j||v_j|, finite (ENC-10)."""
         n = v.shape[-2]
         size = np.abs(v)
-        magnitude = self.mid @ size
+        mid, magnitude = self.mid @ v, self.mid @ size
         rad = (self.rad @ size + gamma(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
-        return Float64Ball(self.mid @ v, rad), magnitude
+        rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
+        return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
 
     def divided(self, other: Float64Ball) -> Float64Ball:
-        """Quotient by positive balls."""
+        """Quotient by positive balls (ENC-9); nothing where their radius exceeds half of them."""
         least = other.mid - other.rad
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             mid = self.mid / other.mid
-            rad = (self.rad + np.abs(mid) * other.rad) / least * (1 + 2.0**-45) + U * np.abs(mid) + ETA
-        return Float64Ball(mid, np.where(least > 0, rad * UP, np.inf))
+            rad = self.rad / least + np.abs(mid) * (other.rad / least) + U * np.abs(mid) + 4 * ETA
+        rad = np.where((self.mid == 0.0) & (self.rad == 0.0), 0.0, rad * UP)
+        return Float64Ball(mid, np.where(other.rad <= least, known(mid, rad), np.inf))
 
     def log(self) -> Float64Ball:
-        """ln x of positive balls: an approximation l, corrected by the residual x e^(−l) − 1 with our own exp (ENC-3)."""
+        """ln x of positive balls: an approximation l corrected by the residual x e^(−l) − 1, our own exp (ENC-3)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             guess = np.log(self.mid)
             back = exp_float64(np.where(np.isfinite(guess), guess, 0.0))
@@ -137,7 +151,7 @@ class Float64Ball:
             spread = self.rad / (self.mid - self.rad)
             rad = (spread + rest * rest + 12 * U + U * np.abs(mid)) * UP
         return Float64Ball(
-            mid, np.where((self.mid > self.rad) & np.isfinite(mid) & (np.abs(rest) < 2.0**-20), rad, np.inf)
+            mid, np.where((self.mid > self.rad) & (np.abs(guess) <= 700.0) & (np.abs(rest) < 2.0**-20), rad, np.inf)
         )
 
     def largest(self, among: NDArray[np.bool_]) -> Float64Ball:
@@ -147,15 +161,15 @@ class Float64Ball:
 
     def plus_ball(self, other: Float64Ball) -> Float64Ball:
         mid = self.mid + other.mid
-        return Float64Ball(mid, (self.rad + other.rad + U * np.abs(mid)) * UP)
+        return Float64Ball(mid, known(mid, (self.rad + other.rad + U * np.abs(mid)) * UP))
 
     def minus_row(self, row: Float64Ball) -> Float64Ball:
-        """self − row, broadcast over the last axis (−inf stays −inf)."""
+        """self − row, broadcast over the last axis (−∞ itself stays −∞)."""
         mid = self.mid - row.mid
-        rad = np.where(
-            np.isfinite(mid), (self.rad + row.rad + U * np.abs(np.where(np.isfinite(mid), mid, 0.0))) * UP, 0.0
-        )
-        return Float64Ball(mid, rad)
+        with np.errstate(invalid="ignore"):
+            rad = known(mid, (self.rad + row.rad + U * np.abs(mid)) * UP)
+        infinite = (self.mid == -np.inf) & (self.rad == 0.0) & np.isfinite(row.mid) & np.isfinite(row.rad)
+        return Float64Ball(mid, np.where(infinite, 0.0, rad))
 
     def rounded(self) -> tuple[Array, Array]:
         """Midpoint and radius in float64."""

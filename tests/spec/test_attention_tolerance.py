@@ -94,12 +94,13 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     omega = mp.exp(top_delta) / (total * lower)
     steps = n + 2 * tiles + 4
     tau_p = mpf(u.probability_tiny) * (total if u.normalised else 1)
+    parts = math.ceil(instance.key.shape[2] / u.part)
     if output == "log_sum_exp":
         beta = omega * ((mpf(u.flush) + u.probability_tiny) * n + steps * u.tiny)
         x = (1 + mpf(u.probability)) * (1 + lam + beta) - 1
         first = min(sum(p[j] * mp.expm1(spread[j]) for j in range(n)), max(spread))
         written = 4 * mpf(u.product) * (abs(m) + top_delta + u.lag) + 8 * mpf(u.product) * (ln_d + u.lag + 1)
-        return first - mp.log(1 - x) + written + u.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
+        return first - mp.log(1 - x) + parts * written + u.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
     alpha = omega * ((mpf(u.flush) + tau_p) * sum(abs(x) for x in v) + steps * u.tiny) + u.tiny
     beta = omega * ((mpf(u.flush) + tau_p) * n + steps * u.tiny)
     hull = max(abs(x - o) for x in v)
@@ -109,7 +110,8 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     size = min(sum(p[j] * mp.exp(spread[j]) * abs(v[j]) for j in range(n)) / lower, largest)
     a = min(abs(o) + e1, size)
     e_lse = merge(abs(m) + top_delta)
-    nu_plain = (1 + mpf(u.value_rounding)) * (1 + gamma(roundings + 4, u.accumulate)) * (1 + e_lse) ** 2 - 1
+    merged = ((1 + e_lse) / (1 - mpf(u.rescale) * (n > 1))) ** (parts + 1)
+    nu_plain = (1 + mpf(u.value_rounding)) * (1 + gamma(roundings + 4, u.accumulate)) * merged - 1
     nu = (1 + mpf(u.probability)) * (1 + nu_plain) - 1
     e2 = (nu * size + alpha + (lam + beta) * a) / (1 - lam - beta)
     u_p = mpf(u.probability)

@@ -1,0 +1,111 @@
+"""Files of instances: what any frozen dataclass keeps, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from assay.spec.problem import InvalidInstance, Provenance
+from assay.spec.storage import SCHEMA_VERSION, dtype_named, load_instance, problem_of, save_instance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    array: np.ndarray[Any, Any]
+    width: float | None = None
+    count: int = 0
+    pair: tuple[int | None, int | None] | None = None
+    word: str | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+TYPES = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int32", "bool", "uint8"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_dtype_comes_back_with_its_bits_nan_and_signed_zeros_included(tmp_path: Path, name: str) -> None:
+    bits = np.random.default_rng(0).integers(0, 2 if name == "bool" else 256, (3, 8), dtype=np.uint8)
+    array = bits.view(dtype_named(name))
+    save_instance(tmp_path / "x.npz", "thing", Thing(array))
+    back = load_instance(tmp_path / "x.npz", "thing", Thing).array
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    assert back.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("width", [0.1, -0.0, 5e-324, 1.7976931348623157e308, None])
+def test_numbers_come_back_to_the_last_bit(tmp_path: Path, width: float | None) -> None:
+    given = Thing(np.zeros(1), width, 2**60, (None, 3), "0x1p0", Provenance("family", 3, "note", [1, None, "a"]))
+    save_instance(tmp_path / "x.npz", "thing", given)
+    back = load_instance(tmp_path / "x.npz", "thing", Thing)
+    assert repr(back.width) == repr(width)
+    assert (back.count, back.pair, back.word, back.provenance) == (2**60, (None, 3), "0x1p0", given.provenance)
+
+
+def test_views_with_strides_are_stored_as_they_read(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=ml_dtypes.bfloat16).reshape(4, 6)[::-2, ::3]
+    save_instance(tmp_path / "x.npz", "thing", Thing(array))
+    assert load_instance(tmp_path / "x.npz", "thing", Thing).array.tolist() == array.tolist()
+
+
+def test_equal_instances_give_equal_metadata_that_names_schema_and_problem(tmp_path: Path) -> None:
+    save_instance(tmp_path / "x.npz", "thing", Thing(np.zeros(2)))
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as archive:
+        metadata = json.loads(archive["metadata"].tobytes())
+    assert metadata["schema"] == SCHEMA_VERSION
+    assert metadata["problem"] == problem_of(tmp_path / "x.npz") == "thing"
+
+
+def rewritten(path: Path, change: dict[str, Any], extra: dict[str, Any] | None = None) -> None:
+    with np.load(path) as archive:
+        members = {name: archive[name] for name in archive.files}
+    metadata = json.loads(members["metadata"].tobytes()) | change
+    members["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    np.savez(path, **members, **(extra or {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "extra", "words"),
+    [
+        ({"schema": 2}, {}, "schema 2, expected 1"),
+        ({"problem": "other"}, {}, "an instance of 'other', expected 'thing'"),
+        ({"dtypes": {}}, {}, "damaged instance file"),
+        ({"dtypes": {"array": "float7"}}, {}, "damaged instance file"),
+        ({"values": {"colour": 1}}, {}, "unknown fields ['colour']"),
+        ({}, {"more": np.zeros(1)}, "unknown fields ['more']"),
+    ],
+)
+def test_a_changed_file_is_refused_in_one_line(
+    tmp_path: Path, change: dict[str, Any], extra: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / "x.npz"
+    save_instance(path, "thing", Thing(np.zeros(2)))
+    rewritten(path, change, extra)
+    with pytest.raises(InvalidInstance) as caught:
+        load_instance(path, "thing", Thing)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, metadata=np.array([{"schema": 1}], dtype=object))
+    with pytest.raises(InvalidInstance, match="not a readable instance file"):
+        problem_of(path)
+
+
+def test_a_file_without_metadata_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme", "nothing")
+    with pytest.raises(InvalidInstance):
+        load_instance(path, "thing", Thing)
