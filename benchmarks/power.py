@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bank import BUGGY, RecallingJudge
+from recalling import BUGGY, RecallingJudge
 from rich.console import Console
 from rich.progress import track
 from timing import publish

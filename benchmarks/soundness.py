@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bank import CORRECT, RecallingJudge
+from recalling import CORRECT, RecallingJudge
 from rich.console import Console
 from rich.progress import track
 from timing import publish

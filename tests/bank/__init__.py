@@ -1,0 +1,1 @@
+"""Kernels with which the judge itself is judged: correct ones of unusual structure, and wrong ones."""
