@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from recalling import BUGGY, RecallingJudge
+from banked import BUGGY
 from rich.console import Console
 from rich.progress import track
 from timing import publish
 
 from assay.conformance.attention.target_numpy import formula
+from assay.conformance.judge import Judge
 from assay.conformance.targets import UsageError, wrap
 from assay.spec.attention import Instance, define
 from assay.spec.precision import precision
@@ -30,7 +31,7 @@ _SHAPES = ((2, 4, 64, 32), (1, 2, 128, 64))
 def usual(entry: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
     """(output, exact, naive output in the same type) on the inputs of the usual test; None where the kernel fails."""
     seen = []
-    judge = RecallingJudge(wrap(entry.function, options=dict(entry.options)), "attention", precision(entry.precision))
+    judge = Judge(wrap(entry.function, options=dict(entry.options)), "attention", precision(entry.precision))
     for shape in _SHAPES:
         for causal in (False, True):
             rng = np.random.default_rng(0)
@@ -67,16 +68,16 @@ def rivals(entry: Any) -> dict[str, bool]:
 
 def main() -> None:
     rows = []
-    known: dict[bytes, Any] = {}
+    references: dict[Any, Any] = {}
     for entry in track(BUGGY, "buggy kernels", console=Console(stderr=True)):
         row: dict[str, Any] = {"kernel": entry.name, "class": entry.precision}
         for level in ("smoke", "standard"):
             try:
-                judge = RecallingJudge(
+                judge = Judge(
                     wrap(entry.function, options=dict(entry.options)),
                     "attention",
                     precision(entry.precision),
-                    known=known,
+                    references=references,
                 )
                 with np.errstate(all="ignore"):
                     report = judge.report(level, 0)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Guarded", "guarded"]
 
-_MARGIN = 64  # elements of canary on both sides; a multiple keeps the array aligned
+_MARGIN = 64  # least elements of canary on both sides; multiples keep the array aligned
+_ROWS = 16  # rows of canary on both sides: a tile that is read or written beyond the end stays in the buffer
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,10 @@ def guarded(name: str, array: NDArray[Any], layout: Layout, *, huge: bool, read_
         if place == array.ndim - 1 and array.ndim > 1:
             step += layout.gap
     span = 1 + sum((length - 1) * stride for length, stride in zip(array.shape, strides, strict=True))
-    buffer = np.empty(span + 2 * _MARGIN + layout.offset, array.dtype)
+    margin = _MARGIN * -(-_ROWS * array.shape[-1] // _MARGIN)
+    buffer = np.empty(span + 2 * margin + layout.offset, array.dtype)
     buffer[:] = _canary(array.dtype, huge=huge)
-    first = _MARGIN + layout.offset
+    first = margin + layout.offset
     if layout.reverse and array.ndim >= 3:
         first += (array.shape[2] - 1) * strides[2]
         strides[2] = -strides[2]

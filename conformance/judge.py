@@ -20,6 +20,7 @@ from assay.conformance.diagnosis import diagnose
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.level import Progress, Run
+from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.suite import LEVELS, Case, Layout, Suite
 from assay.conformance.suite import suite as suite_of
@@ -78,13 +79,14 @@ def check(
 
 @dataclass
 class Judge:
-    """One kernel, one class: judges cases one by one, or a whole level.  References are kept while it lives."""
+    """One kernel, one class: judges cases one by one, or a whole level."""
 
     kernel: Kernel
     problem: str
     precision: Precision
     options: Mapping[str, Any] = field(default_factory=dict)
     reproducers: str | Path | None = None
+    references: dict[Any, Reference] | None = None  # kept here where given: judges of many kernels share one
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
 
@@ -105,7 +107,13 @@ class Judge:
     # --- one case -------------------------------------------------------------------------------------------------
 
     def reference(self, instance: Any) -> Reference:
-        return self.suite.reference(instance, self.kernel, self.precision)
+        """Enclosure and tolerance of every output of an instance."""
+        if self.references is None:
+            return self.suite.reference(instance, self.kernel, self.precision)
+        key = (self.precision, tuple(sorted(self.kernel.conventions.items())), digest(instance))
+        if key not in self.references:
+            self.references[key] = self.suite.reference(instance, self.kernel, self.precision)
+        return self.references[key]
 
     def outcome(self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False) -> Outcome:
         """Run one case.  ``reference`` may come from another judge of the same class and conventions."""

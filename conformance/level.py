@@ -60,8 +60,9 @@ class Run:
         self.repeat(cases)
         for judged in self.drawn():
             self.record(*judged)
+        small = sorted(cases, key=lambda case: judge.suite.size(case.instance))[: max(40, len(cases) // 2)]
         for number, law in enumerate(laws):
-            for judged in self.lawful(number, law, cases):
+            for judged in self.lawful(number, law, small):
                 self.record(*judged)
         diagnosis = judge.diagnosis(_diverse(self.failures)) if self.failures else []
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
@@ -191,7 +192,7 @@ class Run:
         if failing:
             yield min(failing, key=lambda judged: suite.size(judged[0].instance))
 
-    def lawful(self, number: int, law: Law, cases: list[Case]) -> Iterator[Judged]:
+    def lawful(self, number: int, law: Law, small: list[Case]) -> Iterator[Judged]:
         """Some instances, and what a law transforms them to.
 
         Each is judged against its own reference: outputs within their tolerances cannot break the law by more than the
@@ -199,7 +200,6 @@ class Run:
         """
         suite, kernel = self.judge.suite, self.judge.kernel
         rng = np.random.default_rng([self.seed, number])
-        small = sorted(cases, key=lambda case: suite.size(case.instance))[: max(40, len(cases) // 2)]
         done = 0
         for position in range(len(small)):
             if done == LAW_CASES[self.level] or self.over:

@@ -142,7 +142,9 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "ramp-up ramp-down steep-ramp staircase", "1x1:2x40:3/4")
         + _rows("smoke", "ramp-up", "1x1:2x129:3/4")
         + _rows("standard", "ramp-up ramp-down steep-ramp staircase", "1x1:3x130:3/4 1x2:3x65:3/4")
-        + _rows("thorough", "ramp-up steep-ramp staircase", "1x2:2x300:3/4 1x2:2x513:3/4"),
+        + _rows("standard", "slow-staircase", "1x1:2x1100:2/2")
+        + _rows("thorough", "ramp-up steep-ramp staircase", "1x2:2x300:3/4 1x2:2x513:3/4")
+        + _rows("thorough", "slow-staircase", "1x1:2x4100:2/2"),
     ),
     (
         Family("row-levels", "one maximum for a tile of rows, or none", "assay's bank"),

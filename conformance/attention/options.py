@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 
 from assay.spec.attention import Instance
@@ -46,6 +47,9 @@ def build(
     """The instance of a pattern, a shape and options, in the storage type of the class.  Same arguments, same bytes."""
     rng = np.random.default_rng(seed)
     dtype = dtype_named(precision.storage)
+    wide = (
+        dtype if dtype.itemsize > 1 else dtype_named(precision.result)
+    )  # of biases and sinks: an 8-bit type has no −∞
     q, k, v, fields = PATTERNS[pattern](rng, shape)
     fields = dict(fields)
     b, h, n_q, n_k = shape.batch, shape.heads, shape.queries, shape.keys
@@ -73,17 +77,17 @@ def build(
             start = (np.arange(b) * max(1, n_k // 3)) % n_k
             fields["mask"] = np.broadcast_to(np.arange(n_k) >= start[:, None, None, None], (b, 1, n_q, n_k)).copy()
         elif name == "bias":
-            fields["bias"] = rng.standard_normal((b, 1, n_q, n_k)).astype(dtype)
+            fields["bias"] = rng.standard_normal((b, 1, n_q, n_k)).astype(wide)
         elif name == "bias-heads":
             slopes = -(2.0 ** (-8.0 * (1 + np.arange(h)) / h))
             distance = np.abs(np.arange(n_q)[:, None] - np.arange(n_k)[None, :])
-            fields["bias"] = (slopes[:, None, None] * distance)[None].astype(dtype)
+            fields["bias"] = (slopes[:, None, None] * distance)[None].astype(wide)
         elif name == "bias-inf":
             hidden = rng.random((1, 1, n_q, n_k)) < 0.4
             hidden[:, :, :: max(2, n_q // 2)] = True
-            fields["bias"] = np.where(hidden, -np.inf, 0.0).astype(dtype)
+            fields["bias"] = np.where(hidden, -np.inf, 0.0).astype(wide)
         elif name == "bias-low":
-            fields["bias"] = (-20000.0 + 4.0 * rng.standard_normal((1, 1, n_q, n_k))).astype(dtype)
+            fields["bias"] = (-20000.0 + 4.0 * rng.standard_normal((1, 1, n_q, n_k))).astype(wide)
         elif name == "lengths":
             fields["key_lengths"] = np.maximum(1, n_k - 1 - (np.arange(b) * 5) % n_k).astype(np.int32)
         elif name == "lengths-zero":
@@ -93,13 +97,15 @@ def build(
         elif name == "softcap":
             fields["softcap"] = float(value)
         elif name == "sink":
-            fields["sink"] = (1.5 * rng.standard_normal(h)).astype(dtype)
+            fields["sink"] = (1.5 * rng.standard_normal(h)).astype(wide)
         elif name == "lse":
             fields["return_lse"] = True
         elif name != "garbage":
             raise ValueError(f"unknown option {option!r}: expected one of {', '.join(OPTIONS)}")
     fields["provenance"] = Provenance(family=family, seed=seed, note=note)
-    instance = Instance(q.astype(dtype), k.astype(dtype), v.astype(dtype), **fields)
+    largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    q, k, v = (np.clip(array, -largest, largest).astype(dtype) for array in (q, k, v))
+    instance = Instance(q, k, v, **fields)
     return _with_garbage(instance) if garbage else instance
 
 

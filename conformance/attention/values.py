@@ -105,6 +105,13 @@ def _staircase(rng: np.random.Generator, s: Shape) -> Filled:
     return _scored(rng, s, 6.0 * (np.arange(s.keys) // 16) + 0.3 * rng.standard_normal(s.keys))
 
 
+def _slow_staircase(rng: np.random.Generator, s: Shape) -> Filled:
+    """Scores that rise by a hair every 16 keys: rescaling factors near 1, each rounded to a short type."""
+    q, k, v, options = _scored(rng, s, 0.0019 * (np.arange(s.keys) // 16))
+    v[:] = np.where(np.arange(s.keys) < s.keys // 2, 1.0, -1.0)[:, None]
+    return q, k, v, options
+
+
 def _row_levels(rng: np.random.Generator, s: Shape) -> Filled:
     """Rows of very different magnitude: a maximum over the whole tile instead of the row."""
     q, k, v, _ = _normal(rng, s)
@@ -243,6 +250,7 @@ PATTERNS: dict[str, Pattern] = {
     "ramp-down": _ramp_down,
     "steep-ramp": _steep_ramp,
     "staircase": _staircase,
+    "slow-staircase": _slow_staircase,
     "row-levels": _row_levels,
     "tiny-weights": _tiny_weights,
     "planted-tail": _planted_tail,

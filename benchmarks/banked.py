@@ -1,0 +1,13 @@
+"""The bank of tests/bank, judged here with references that all kernels of a class share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from bank.buggy import BUGGY
+from bank.correct import CORRECT
+
+__all__ = ["BUGGY", "CORRECT"]
