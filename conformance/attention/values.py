@@ -107,7 +107,7 @@ def _staircase(rng: np.random.Generator, s: Shape) -> Filled:
 
 def _slow_staircase(rng: np.random.Generator, s: Shape) -> Filled:
     """Scores that rise by a hair every 16 keys: rescaling factors near 1, each rounded to a short type."""
-    q, k, v, options = _scored(rng, s, 0.0019 * (np.arange(s.keys) // 16))
+    q, k, v, options = _scored(rng, s, np.asarray(0.0019 * (np.arange(s.keys) // 16), np.float64))
     v[:] = np.where(np.arange(s.keys) < s.keys // 2, 1.0, -1.0)[:, None]
     return q, k, v, options
 

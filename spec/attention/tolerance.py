@@ -174,7 +174,7 @@ def _merge(u: Precision, maximum: Array, log_denominator: Array, count: Array) -
 
 def _merges(row: _Rows, u: Precision) -> int:
     """P: parts that are merged one after the other through a stored log-sum-exp (K7)."""
-    return math.ceil(row.attended.shape[3] / u.part)
+    return math.ceil(int(row.attended.shape[3]) / u.part)
 
 
 def _roundings(row: _Rows) -> Array:
