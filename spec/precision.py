@@ -100,8 +100,9 @@ _FLOAT64 = _FLOAT32.with_(
 )
 
 # Matrix units multiply exactly and add with truncation (Fasi, Higham, Mikaitis, Pranesh 2021), and ignore the
-# low bits of a float32 operand in tf32 mode: hence 2^-23 for accumulation and 2^-10 on entry.
-_TENSOR_CORE = _FLOAT32.with_("tensor core", product=2.0**-23, accumulate=2.0**-23)
+# low bits of a float32 operand in tf32 mode: hence 2^-23 for accumulation and 2^-10 on entry.  A block of k ≥ 4
+# products and the running sum are k + 1 addends cut to the largest: 5/4 units a product.
+_TENSOR_CORE = _FLOAT32.with_("tensor core", product=1.25 * 2.0**-23, accumulate=1.25 * 2.0**-23)
 
 _TF32 = _TENSOR_CORE.with_("tf32", input_rounding=2.0**-10, value_rounding=2.0**-10, probability=2.0**-10)
 
@@ -135,6 +136,8 @@ _BFLOAT16_EAGER = _BFLOAT16.with_(
     exp=2.0**-8,
     rescale=2.0**-8,
     normalised=True,
+    tile=1 << 30,  # no online softmax: scores are stored whole
+    lag=0.0,
 )
 
 _FLOAT16_EAGER = _FLOAT16.with_(
@@ -148,6 +151,8 @@ _FLOAT16_EAGER = _FLOAT16.with_(
     flush=2.0**-25,
     largest_score=_FLOAT16_MAX,
     normalised=True,
+    tile=1 << 30,
+    lag=0.0,
 )
 
 # Inputs and probabilities in e4m3 (4 significant bits, subnormals of 2^-9), sums in the 14-bit accumulators of

@@ -61,7 +61,7 @@ def tolerance(
 
 def reference_accuracy(precision: str | Precision) -> float:
     """How accurate a reference should be so that it costs a class less than a thousandth of its tolerance."""
-    return 2.0**-10 * precision_named(precision).product
+    return min(2.0**-10 * precision_named(precision).product, 2.0**-34)
 
 
 def gamma(k: Array | float, u: float) -> Array:
@@ -139,11 +139,11 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
         delta = np.where(attended, delta, 0.0)
         largest_delta = delta.max(axis=3, initial=0.0)
         largest_size = size.max(axis=3, initial=0.0)
-        argument = below + delta + (largest_delta + u.lag + log_denominator)[..., None]
+        argument = below + delta + (largest_delta + 2 * u.lag + log_denominator)[..., None]
         rounding = 1.01 * (3 * u.product + u.stored_score) * argument
         rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
         shared = -math.log1p(-u.exp) - (tiles + 1) * math.log1p(-u.rescale)
-        shared = shared + _merge(u, largest_size, log_denominator, count)
+        shared = shared + _merge(u, largest_size + largest_delta, log_denominator, count)
         spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
         spread = np.where(attended, spread * _SLACK, 0.0)
 
@@ -179,7 +179,18 @@ def _merges(row: _Rows, u: Precision) -> int:
 
 def _roundings(row: _Rows) -> Array:
     """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
-    return np.where(row.count > 1, row.count - 1 + 2 * row.tiles + 2, 0.0)
+    return np.where(row.count > 1, row.count - 1 + 3 * row.tiles + 2, 0.0)
+
+
+def _steps(row: _Rows) -> Array:
+    """Operations on a row that may underflow (TOL-5)."""
+    return row.count + 3 * row.tiles + 4
+
+
+def _unit(row: _Rows, u: Precision) -> Array:
+    """The largest weight where probabilities are rounded, in units of the normalised ones: 1/D, or 1 after dividing."""
+    unit: Array = np.exp(0.0 * row.count if u.normalised else -row.log_denominator)
+    return unit
 
 
 def _score_errors(
@@ -193,8 +204,8 @@ def _score_errors(
     scaled = scale * product
     relative = compound(u.input_rounding, u.input_rounding, gamma(d + 8, u.product))
     norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
-    underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * norms)
-    delta = relative * scaled + underflow
+    underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * (norms + product))
+    delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0)
     stored, times = scaled, u.stored_times
 
     if instance.softcap is not None:  # c·tanh(s/c) is 1-Lipschitz and |tanh| ≤ 1
@@ -204,11 +215,11 @@ def _score_errors(
         bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
         bias = np.where(np.isfinite(bias), np.abs(bias), 0.0)
         capped = scaled if instance.softcap is None else np.minimum(scaled, instance.softcap)
-        delta = delta + 3 * u.product * (capped + delta + bias)
+        delta = delta + 5 * u.product * (capped + delta + bias) + gamma(d + 8, u.product) * bias
         stored = stored + bias
     else:
         bias = np.zeros(())
-    delta = delta + compound(*[u.stored_score] * times) * (stored + delta) + times * u.stored_tiny
+    delta = delta + compound(*[u.stored_score] * times) * (stored + delta) + times * u.stored_tiny * max(1.0, scale)
     delta = np.where(attended, delta, 0.0)
 
     # TOL-6.  1.5 > log₂e; everything that a kernel may form on its way to a score stays below half the largest number
@@ -218,11 +229,14 @@ def _score_errors(
         product, np.maximum(np.abs(query).max(axis=3)[..., None], np.abs(key).max(axis=3)[..., None, :])
     )
     inside = ((reach <= limit) & (1.5 * (scaled + bias) <= limit)).all(axis=3)
+    inside &= 1.5 * scale <= limit
+    if scale > 0:
+        inside &= (1.5 * bias / scale <= limit).all(axis=-1)
     if instance.sink is not None:
         inside &= 1.5 * np.abs(instance.sink.astype(np.float64))[None, :, None] <= limit
     if instance.softcap is not None:
         inside &= 1.5 * instance.softcap <= limit
-        inside &= 1.5 * max(1.0, scale) * (product / instance.softcap).max(axis=3) <= limit
+        inside &= fold / instance.softcap * np.maximum(product, 1.0).max(axis=3) <= limit
         inside &= instance.softcap >= 4 * u.tiny
     normal = scale == 0 or 4 * u.tiny <= scale
     largest_value = np.abs(instance.value.astype(np.float64)).max(axis=(2, 3))
@@ -250,14 +264,12 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
     nu = compound(u.probability, nu_plain)
     lam = compound(u.row_sum, gamma(k, u.accumulate)[..., None])
 
-    # TOL-5: absolute errors, in units of the kernel's own weights, of which the largest is at least e^(−max Δ)
-    weight = np.exp(row.score_error + np.log(1 / row.lower_mass) - row.log_denominator)[..., None]
-    rounded = np.full_like(weight, u.probability_tiny) * (
-        np.exp(row.log_denominator)[..., None] if u.normalised else 1.0
-    )
-    steps = row.count[..., None] + 2 * row.tiles[..., None] + 4
-    lost_above = weight * ((u.flush + rounded) * total + steps * u.tiny) + u.tiny
-    lost_below = weight * ((u.flush + rounded) * row.count[..., None] + steps * u.tiny)
+    # TOL-5: absolute errors, in units of normalised weights
+    weight = np.exp(row.score_error - np.log(row.lower_mass))[..., None]
+    lost = math.exp(u.lag) * u.flush + u.probability_tiny * _unit(row, u)[..., None]
+    steps = _steps(row)[..., None]
+    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
+    lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
 
     def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
         rest = 1 - lam - lost_below
@@ -282,9 +294,9 @@ def _log_sum_exp_bound(row: _Rows, u: Precision) -> Array:
     largest = row.spread.max(axis=3, initial=0.0)
     weights = np.fmin(excess, largest)  # ln Σ p e^L ≤ Σ p (e^L − 1), and −ln Σ p e^(−L) ≤ Σ p L
     k = gamma(_roundings(row), u.accumulate)
-    weight = np.exp(row.score_error - np.log(row.lower_mass) - row.log_denominator)
-    steps = row.count + 2 * row.tiles + 4
-    lost = compound(u.row_sum, k) + weight * ((u.flush + u.probability_tiny) * row.count + steps * u.tiny)
+    weight = np.exp(row.score_error - np.log(row.lower_mass))
+    lost = math.exp(u.lag) * u.flush + u.probability_tiny * _unit(row, u)
+    lost = compound(u.row_sum, k) + weight * (lost * row.count + _steps(row) * u.tiny)
     lost = compound(u.probability, lost)  # the rounded probabilities may be the ones that are summed
     sums = np.where(lost < 1, -np.log1p(-np.minimum(lost, 0.999999)), np.inf)
     written = 4 * u.product * (row.maximum + row.score_error + u.lag)

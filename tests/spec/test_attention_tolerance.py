@@ -44,7 +44,9 @@ def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list
         size = abs(scale) * sum(abs(mpf(a) * mpf(b)) for a, b in zip(q[i], k[j], strict=True))
         norms = sum(abs(mpf(a)) for a in q[i]) + sum(abs(mpf(b)) for b in k[j])
         delta = ((1 + mpf(u.input_rounding)) ** 2 * (1 + gamma(d + 8, u.product)) - 1) * size
-        delta += 2 * (1 + abs(scale)) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * norms)
+        under = 2 * (1 + abs(scale)) * u.tiny * (2 * d + 2 + norms)
+        under += 2 * (1 + abs(scale)) * u.stored_tiny * (norms + (size / abs(scale) if scale else norms**2))
+        delta += under * max(1, instance.softcap or 0)
         score, times, stored, capped = scale * raw, u.stored_times, size, size
         if instance.softcap is not None:
             c = mpf(instance.softcap)
@@ -54,9 +56,11 @@ def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list
         if instance.bias is not None:
             b = mpf(float(np.broadcast_to(instance.bias, (1, 1, *q.shape[:1], k.shape[0]))[0, 0, i, j]))
             score += b
-            delta += 3 * mpf(u.product) * (capped + delta + abs(b))
+            delta += 5 * mpf(u.product) * (capped + delta + abs(b)) + gamma(d + 8, u.product) * abs(b)
             stored += abs(b)
-        delta += ((1 + mpf(u.stored_score)) ** times - 1) * (stored + delta) + times * u.stored_tiny
+        delta += ((1 + mpf(u.stored_score)) ** times - 1) * (stored + delta) + times * u.stored_tiny * max(
+            1, abs(scale)
+        )
         scores.append(score)
         deltas.append(delta)
     return keys, scores, deltas
@@ -81,28 +85,28 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
 
     spread = [
         delta[j]
-        + mpf("1.01") * (3 * mpf(u.product) + u.stored_score) * (m - s[j] + delta[j] + top_delta + u.lag + ln_d)
+        + mpf("1.01") * (3 * mpf(u.product) + u.stored_score) * (m - s[j] + delta[j] + top_delta + 2 * u.lag + ln_d)
         + mpf("2.02") * u.product * (top_size + top_delta)
         - mp.log1p(-mpf(u.exp))
         - (tiles + 1) * mp.log1p(-mpf(u.rescale))
-        + merge(top_size)
+        + merge(top_size + top_delta)
         for j in range(n)
     ]
     lower = sum(p[j] * mp.exp(-spread[j]) for j in range(n))
-    roundings = n - 1 + 2 * tiles + 2 if n > 1 else 0
+    roundings = n - 1 + 3 * tiles + 2 if n > 1 else 0
     lam = (1 + mpf(u.row_sum)) * (1 + gamma(roundings, u.accumulate)) - 1
-    omega = mp.exp(top_delta) / (total * lower)
-    steps = n + 2 * tiles + 4
-    tau_p = mpf(u.probability_tiny) * (total if u.normalised else 1)
+    omega = mp.exp(top_delta) / lower
+    steps = n + 3 * tiles + 4
+    lost = mp.exp(u.lag) * u.flush + mpf(u.probability_tiny) / (1 if u.normalised else total)
     parts = math.ceil(instance.key.shape[2] / u.part)
     if output == "log_sum_exp":
-        beta = omega * ((mpf(u.flush) + u.probability_tiny) * n + steps * u.tiny)
+        beta = omega * (lost * n + steps * u.tiny)
         x = (1 + mpf(u.probability)) * (1 + lam + beta) - 1
         first = min(sum(p[j] * mp.expm1(spread[j]) for j in range(n)), max(spread))
         written = 4 * mpf(u.product) * (abs(m) + top_delta + u.lag) + 8 * mpf(u.product) * (ln_d + u.lag + 1)
         return first - mp.log(1 - x) + parts * written + u.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
-    alpha = omega * ((mpf(u.flush) + tau_p) * sum(abs(x) for x in v) + steps * u.tiny) + u.tiny
-    beta = omega * ((mpf(u.flush) + tau_p) * n + steps * u.tiny)
+    alpha = omega * (lost * sum(abs(x) for x in v) + steps * u.tiny) + u.tiny
+    beta = omega * (lost * n + steps * u.tiny)
     hull = max(abs(x - o) for x in v)
     largest = max(abs(x) for x in v)
     e1 = min(sum(p[j] * mp.expm1(spread[j]) * abs(v[j] - o) for j in range(n)) / lower, hull)
@@ -320,7 +324,7 @@ def test_a_kernel_that_flushes_small_weights_keeps_its_class_even_before_huge_va
     u = PRECISIONS[name]
     dtype = dtype_named(u.storage)
     q = np.ones((1, 1, 1, 1), dtype)
-    k = np.array([0.0, -80.0, -87.0, -95.0, -103.0]).reshape(1, 1, 5, 1).astype(dtype)
+    k = np.array([0.0, -75.0, -87.0, -95.0, -103.0]).reshape(1, 1, 5, 1).astype(dtype)
     v = np.array([1.0, 1e33, 1e33, 1e33, 1e33]).reshape(1, 1, 5, 1).astype(dtype)
     instance = Instance(q, k, v, scale=1.0)
     w = np.exp(k[0, 0, :, 0].astype(float))
@@ -333,7 +337,77 @@ def test_a_kernel_that_flushes_small_weights_keeps_its_class_even_before_huge_va
     assert define(instance).ratio(out, tolerance(instance, u)).max() > 1.0
 
 
+@pytest.mark.claim("TOL-5")
+@pytest.mark.parametrize("n", [16, 256, 1024])
+def test_a_kernel_that_normalises_first_may_flush_what_its_small_probabilities_make_small(n: int) -> None:
+    zero = np.zeros((1, 1, 1, 1), np.float32)
+    v = np.full((1, 1, n, 1), 0.98 * n * 2.0**-126, np.float32)  # normal numbers, but v/n is none
+    instance = Instance(zero, np.zeros((1, 1, n, 1), np.float32), v)
+    assert define(instance).ratio(np.zeros((1, 1, 1, 1)), tolerance(instance, "float32")).max() <= 1.0
+
+
+@pytest.mark.claim("TOL-5")
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_a_rescale_factor_that_vanishes_may_take_weights_above_the_running_maximum_with_it(name: str) -> None:
+    dtype = dtype_named(PRECISIONS[name].storage)
+    s = np.repeat([0.0, 5.5, 88.0], 16)  # 5.5 < 8 ln 2: the shift stays 0, then e^−88 is flushed
+    v = np.repeat([1e33, 1e33, 1.0], 16).reshape(1, 1, 48, 1).astype(dtype)
+    instance = Instance(np.ones((1, 1, 1, 1), dtype), s.reshape(1, 1, 48, 1).astype(dtype), v, scale=1.0)
+    assert define(instance).ratio(np.ones((1, 1, 1, 1)), tolerance(instance, name)).max() <= 1.0
+
+
+def off_by(instance: Instance, name: str, error: float) -> float:
+    """The ratio of a kernel whose two scores are off by ± error."""
+    score = evaluate(instance).score.midpoint[0, 0, 0] + np.array([error, -error])
+    w = np.exp(score - score.max())
+    out = (w @ instance.value[0, 0].astype(float) / w.sum()).reshape(1, 1, 1, 1)
+    return float(define(instance).ratio(out, tolerance(instance, name)).max())
+
+
+@pytest.mark.claim("TOL-2")
+@pytest.mark.parametrize("d", [16, 64, 256])
+def test_a_bias_may_be_what_the_sum_of_products_starts_from(d: int) -> None:
+    q = np.full((1, 1, 1, d), 0.01, np.float32)
+    k, v = np.full((1, 1, 2, d), 0.01, np.float32), np.array([1.0, -1.0], np.float32).reshape(1, 1, 2, 1)
+    instance = Instance(q, k, v, scale=1.0, bias=np.full((1, 1, 1, 2), -20000.0, np.float32))
+    assert 0.3 < off_by(instance, "float32", d * 2.0**-24 * 20000.0) <= 1.0
+
+
+@pytest.mark.claim("TOL-2")
+def test_a_raw_product_that_is_stored_in_half_precision_loses_its_absolute_error_times_the_scale() -> None:
+    q = np.full((1, 1, 1, 1), 2.0**-14, np.float16)
+    k, v = np.full((1, 1, 2, 1), 2.0**-8, np.float16), np.array([1.0, -1.0], np.float16).reshape(1, 1, 2, 1)
+    instance = Instance(q, k, v, scale=20000.0)
+    assert off_by(instance, "float16-eager", 2.0**-25 * 20000.0) <= 1.0
+
+
+@pytest.mark.claim("TOL-1")
+def test_under_a_softcap_what_underflows_may_be_multiplied_by_the_cap() -> None:
+    c, scale, q, k = 1000.0, 1.0, 1e-36, 1e34
+    flushed = 1000.0 * 2.0**-126 * k  # q·scale/c is below tiny: lost, then multiplied by k and by c
+    query = np.full((1, 1, 1, 1), q, np.float32)
+    key, v = np.array([k, -k]).reshape(1, 1, 2, 1).astype(np.float32), np.array([1.0, -1.0], np.float32)
+    instance = Instance(query, key, v.reshape(1, 1, 2, 1), scale=scale, softcap=c)
+    assert off_by(instance, "float32", -min(flushed, q * k)) <= 1.0
+
+
 # --- TOL-6 and TOL-9 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.claim("TOL-6")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("float32", {"scale": 1e10, "softcap": 1e-35}),  # scale/c
+        ("float32", {"scale": 2e-37, "bias": np.full((1, 1, 1, 2), 100.0, np.float32)}),  # bias/scale
+        ("float32", {"scale": 1e39}),
+        ("float16-eager", {"scale": 1e5}),  # the scale itself
+    ],
+)
+def test_constants_that_a_kernel_may_form_are_inside_the_range_or_the_row_is_outside(name: str, options: Any) -> None:
+    dtype = dtype_named(PRECISIONS[name].storage)
+    zero, one = np.zeros((1, 1, 1, 1), dtype), np.ones((1, 1, 2, 1), dtype)
+    assert np.isposinf(tolerance(Instance(zero, 0 * one, one, **options), name)).all()
 
 
 @pytest.mark.claim("TOL-6")
