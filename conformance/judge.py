@@ -60,6 +60,9 @@ def check(
 
     Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
     of one line.
+
+    >>> check("numpy:attention", precision="float64", level="smoke").passed
+    True
     """
     if problem not in PROBLEMS:
         raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")

@@ -95,7 +95,11 @@ def documented(problem: str, precision: str | None = None) -> list[tuple[str, st
 
 
 def option_values(words: Iterable[str]) -> dict[str, str]:
-    """``["empty_row=nan"]`` → ``{"empty_row": "nan"}``.  Raises :class:`UsageError`."""
+    """Options as they are written on a command line.  Raises :class:`UsageError`.
+
+    >>> option_values(["empty_row=nan", "softcap=no"])
+    {'empty_row': 'nan', 'softcap': 'no'}
+    """
     values = {}
     for word in words:
         name, equals, value = word.partition("=")

@@ -174,7 +174,11 @@ PRECISIONS: dict[str, Precision] = {
 
 
 def precision(name: str | Precision) -> Precision:
-    """The class called ``name`` (a :class:`Precision` as it is).  Raises ``ValueError`` naming the known ones."""
+    """The class called ``name`` (a :class:`Precision` as it is).  Raises ``ValueError`` naming the known ones.
+
+    >>> precision("bfloat16").probability == 2.0**-8
+    True
+    """
     if isinstance(name, Precision):
         return name
     if name not in PRECISIONS:

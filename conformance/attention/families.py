@@ -32,7 +32,11 @@ class _Row:
 
 
 def parse_shape(text: str) -> Shape:
-    """``"2x4/2:5x7:16/8"``: batch 2, 4 heads on 2 key heads, 5 queries, 7 keys, dim 16, value dim 8."""
+    """Sizes of an instance from one word.
+
+    >>> parse_shape("2x4/2:5x7:16/8")
+    Shape(batch=2, heads=4, key_heads=2, queries=5, keys=7, dim=16, value_dim=8)
+    """
     parts = text.split(":")
     heads, lengths, dims = ("1x1/1", parts[0], "8/8") if len(parts) == 1 else ([*parts, "8/8"])[:3]
     match = re.fullmatch(r"(\d+)x(\d+)(?:/(\d+))?", heads)

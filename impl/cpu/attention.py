@@ -1,7 +1,8 @@
 """Exact attention on the CPU: tiles of queries against tiles of keys, online softmax, a few threads.
 
 The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 are
-computed in float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a thread.
+computed in float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a
+thread.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ def exact(
     (default: the CPUs of this process); the result does not depend on it.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for bad input, naming the argument.
+
+    >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
+    >>> np.round(exact(x, x, x, is_causal=True), 6).ravel()
+    array([0.      , 0.731059, 1.850937])
     """
     instance = Instance(
         query, key, value, scale, is_causal, causal, window, mask, bias, key_lengths, softcap, sink, return_lse

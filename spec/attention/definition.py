@@ -54,6 +54,11 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     ``output="log_sum_exp"``: shape (b, h_q, n_q), radius at most ``relative``·max(1, |lse|), −inf for an empty row.
     The float64 ``midpoint`` and ``radius`` include the rounding of the midpoint; ``balls`` has all digits.
     Source: proofs_notes/attention.md.  Raises ``ValueError`` for another output or a ``relative`` outside (0, 1).
+
+    >>> from assay.spec.attention import Instance
+    >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
+    >>> print(define(Instance(x, x, x))[0, 0, 2, 0])
+    1.8509370922209 ± 1e-14
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")

@@ -21,6 +21,11 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     """Attention of ``instance`` as an object array (b, h_q, n_q, d_v) of SymPy expressions in exp and rationals.
 
     Raises ``ValueError`` for more than 4,096 scores.
+
+    >>> from assay.spec.attention import Instance
+    >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
+    >>> symbolic(Instance(x, x, x))[0, 0, 1, 0]
+    (E + 2*exp(2))/(1 + E + exp(2))
     """
     b, h, n_q, _ = instance.query.shape
     out = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)

@@ -48,6 +48,11 @@ def tolerance(
     Shape (b, h_q, n_q, d_v), or (b, h_q, n_q) for ``output="log_sum_exp"``; +inf in rows outside the domain of the
     class (TOL-6), where no kernel is judged.  ``exact`` saves evaluating the instance again.
     Source: proofs_notes/attention.md, TOL-7 and TOL-8.  Raises ``ValueError`` for an unknown class or output.
+
+    >>> from assay.spec.attention import Instance
+    >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
+    >>> np.round(tolerance(Instance(x, x, x), "float16"), 5).ravel()
+    array([0.00115, 0.0017 , 0.0019 ])
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")

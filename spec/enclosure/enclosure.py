@@ -24,6 +24,12 @@ class Enclosure:
     Both are float64 arrays of one shape; ``midpoint`` −inf with radius 0 stands for −∞ itself (the log-sum-exp of an
     empty row), NaN for a result that a convention defines to be NaN.  ``balls`` is the value in the full precision of
     the tier that computed it, an object array of ``flint.arb``; ``None`` where float64 is all there is.
+
+    >>> enclosure = Enclosure(np.array([1.0, 2.0]), np.array([0.25, 0.25]))
+    >>> enclosure.contains([1.2, 2.5])
+    array([ True, False])
+    >>> enclosure.ratio([1.2, 2.5], 0.5).round(3)
+    array([0. , 0.5])
     """
 
     midpoint: Array

@@ -90,7 +90,7 @@ def test_the_output_lies_in_the_hull_of_the_values() -> None:
 def test_constant_values_give_a_constant_output() -> None:
     instance = INSTANCES["causal"]
     constant = instance.replace(value=np.full_like(instance.value, 0.1))
-    assert define(constant).contains(np.full(constant.query.shape[:3] + (3,), 0.1, np.float32)).all()
+    assert define(constant).contains(np.full((*constant.query.shape[:3], 3), 0.1, np.float32)).all()
 
 
 @pytest.mark.claim("ATT-1")

@@ -1,7 +1,8 @@
-"""The tolerance: against its own formulas in 50 digits, against adversaries inside the model, at the edge of the domain."""
+"""The tolerance: against its formulas in 50 digits, against adversaries inside the model, at the edge of the domain."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -168,8 +169,9 @@ def test_the_computed_bound_is_just_above_the_formulas(name: str, option: str, o
 def adversary(instance: Instance, u: Precision, column: int, sign: int, *, sums_rounded: bool) -> np.ndarray[Any, Any]:
     """The output of a kernel of the class whose every rounding is as bad for one column as the model allows.
 
-    Scores, exp's argument, exp: θ_j = ± what K1 and K2 allow (without the terms of merges and of an lse), towards v_j above or below the output;
-    probabilities and sums against the denominators; in exact real arithmetic otherwise (float64 here).
+    Scores, exp's argument, exp: θ_j = ± what K1 and K2 allow (without the terms of merges and of an lse), towards v_j
+    above or below the output; probabilities and sums against the denominators; in exact real arithmetic otherwise
+    (float64 here).
     """
     exact = evaluate(instance, reference_accuracy(u))
     score = exact.score.midpoint[0, 0]
@@ -241,7 +243,7 @@ def test_twice_the_freedom_of_the_model_is_seen(name: str) -> None:
 def sequential_scores(
     q: np.ndarray[Any, Any], k: np.ndarray[Any, Any], scale: float, fold: str
 ) -> np.ndarray[Any, Any]:
-    """Scores in strict float32, products added in order, the scale applied where ``fold`` says; in float64 at the end."""
+    """Scores in strict float32, products added in order, the scale applied where ``fold`` says; then in float64."""
     f = np.float32
     q, k = q.astype(f), k.astype(f)
     log2e, after = f(1.4426950408889634), f(1.0)
@@ -482,7 +484,7 @@ def test_a_finer_class_allows_less() -> None:
         ["float32", "bfloat16", "bfloat16-eager"],
     ):
         bounds = [tolerance(instance, name) for name in chain]
-        assert all((a < b).all() for a, b in zip(bounds, bounds[1:], strict=False))
+        assert all((a < b).all() for a, b in itertools.pairwise(bounds))
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
