@@ -42,6 +42,22 @@ def bad(query, key, value, *, scale):
 def declines(query, key, value, *, scale):
     raise NotImplementedError("never")
 
+def raises(query, key, value, *, scale):
+    raise IndexError("tile 3 of 2\\nsecond line")
+
+def returns_a_list(query, key, value, *, scale):
+    return good(query, key, value, scale=scale).tolist()
+
+def transposes(query, key, value, *, scale):
+    return good(query, key, value, scale=scale).swapaxes(1, 2)
+
+def widens(query, key, value, *, scale):
+    return good(query, key, value, scale=scale).astype(np.float64)
+
+def mutates(query, key, value, *, scale):
+    query *= 2
+    return good(query, key, value, scale=scale / 2)
+
 def two_arrays(query, key): ...
 
 number = 7
@@ -62,6 +78,9 @@ def run(
     save_instance("other.npz", "firing_neurons", whole)
     content = (tmp_path / "instance.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    members = dict(np.load("instance.npz"))
+    members["query"][0, 0, 0, 0] = np.nan
+    np.savez("nan.npz", **members)
     (tmp_path / "noise.npz").write_bytes(b"nothing of the kind")
 
     def ran(*arguments: str) -> tuple[int, str, str]:
@@ -107,6 +126,24 @@ def test_wrong_kernel_fails_and_its_reproducer_replays(run: Run) -> None:
     status, out, _ = run(*line[2:])
     assert (status, out.splitlines()[0].startswith("FAILED kernels.py:bad")) == (1, True)
     assert run(*line[2:5], "kernels.py:good")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sentence"),
+    [
+        ("raises", "raised IndexError: tile 3 of 2 (kernels.py:18)"),
+        ("returns_a_list", "returned a list of 1, expected one numpy array"),
+        ("transposes", "heads and length look exchanged"),
+        ("widens", "returned output as float64, expected float32"),
+        ("mutates", "changed its input 'query'"),
+    ],
+)
+def test_a_faulty_kernel_fails_with_one_clear_line(run: Run, kernel: str, sentence: str) -> None:
+    status, out, error = run("check", f"kernels.py:{kernel}", "--level", "smoke")
+    assert (status, error) == (1, "")
+    first = next(line for line in out.splitlines() if line.startswith("1. "))
+    assert sentence in first
+    assert "second line" not in out
 
 
 def test_kernel_that_declines_everything_fails(run: Run) -> None:
@@ -263,6 +300,7 @@ BAD = {
         ("replay", "cut.npz", "--target", "kernels.py:good"),
         "cut.npz: not a readable instance file",
     ),
+    "instance with NaN": (("replay", "nan.npz", "--target", "kernels.py:good"), "nan.npz: query: nan at (0, 0, 0, 0)"),
     "no instance": (("replay", "noise.npz", "--target", "kernels.py:good"), "noise.npz: not a readable instance file"),
     "instance of another problem": (
         ("replay", "other.npz", "--target", "kernels.py:good"),
