@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["diagnose"]
 
+_MOST = 0.6  # a share of the failures that is worth telling
+
 
 def diagnose(
     failures: Sequence[tuple[Any, Outcome]],
@@ -26,15 +28,15 @@ def diagnose(
     suite: Suite,
     precision: Precision,
 ) -> list[str]:
-    """Sentences of the wrong semantics that explain every one of ``failures`` to which they apply, best first.
+    """Sentences of the wrong semantics that explain every one of ``failures``; else of that which explains most.
 
     ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics
     explains an output if that lies within the tolerance of what the wrong instance has as its answer.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
-    matches: list[tuple[int, str]] = []
+    matches: list[tuple[float, str]] = []
     for semantics in suite.semantics:
-        explained = refuted = 0
+        explained = 0
         for instance, outcome in wrong:
             try:
                 other = semantics.applies(instance)
@@ -48,12 +50,13 @@ def diagnose(
             post = partial(semantics.post, instance) if semantics.post is not None else None
             if _explains(answer, outcome, post):
                 explained += 1
-            else:
-                refuted += 1
-        if explained and not refuted:
-            matches.append((-explained, semantics.sentence))
-    if matches:
-        return [sentence for _, sentence in sorted(matches)]
+        matches.append((explained / len(wrong) if wrong else 0.0, semantics.sentence))
+    whole = [sentence for share, sentence in matches if share == 1.0]
+    if whole:
+        return whole
+    most = max((share for share, _ in matches), default=0.0)
+    if most >= _MOST:
+        return [f"{sentence} (explains {share:.0%} of the failures)" for share, sentence in matches if share == most]
     if not wrong:
         return []
     return _other_classes(wrong, reference, precision) or [_unexplained(wrong)]

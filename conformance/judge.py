@@ -111,11 +111,14 @@ class Judge:
 
     def reference(self, instance: Any) -> Reference:
         """Enclosure and tolerance of every output of an instance."""
+        return self._reference(instance, self.precision)
+
+    def _reference(self, instance: Any, precision: Precision) -> Reference:
         if self.references is None:
-            return self.suite.reference(instance, self.kernel, self.precision)
-        key = (self.precision, tuple(sorted(self.kernel.conventions.items())), digest(instance))
+            return self.suite.reference(instance, self.kernel, precision)
+        key = (precision, tuple(sorted(self.kernel.conventions.items())), digest(instance))
         if key not in self.references:
-            self.references[key] = self.suite.reference(instance, self.kernel, self.precision)
+            self.references[key] = self.suite.reference(instance, self.kernel, precision)
         return self.references[key]
 
     def outcome(self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False) -> Outcome:
@@ -167,7 +170,7 @@ class Judge:
     def known_reference(self, instance: Any, precision: Precision | None = None) -> Reference | None:
         """The reference, in another class if one is given; None where there is none."""
         try:
-            return self.suite.reference(instance, self.kernel, precision or self.precision)
+            return self._reference(instance, precision or self.precision)
         except (ValueError, ArithmeticError):
             return None
 

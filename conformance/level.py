@@ -28,7 +28,7 @@ EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
-_DIAGNOSED = 6
+_DIAGNOSED = 12
 _REPEATED = 5
 
 Progress = Callable[[int, int, str], None]

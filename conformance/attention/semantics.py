@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.suite import Semantics
+from assay.spec.attention import evaluate
 from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
@@ -155,6 +156,15 @@ def _mask_added(instance: Instance) -> Instance | None:
     return instance.replace(bias=instance.mask.astype(instance.query.dtype), mask=None)
 
 
+def _visible_added(instance: Instance) -> Instance | None:
+    seen = _seen(instance)
+    if seen.all():
+        return None
+    bias = np.zeros(seen.shape) if instance.bias is None else np.broadcast_to(instance.bias, seen.shape)
+    added = np.maximum(bias.astype(np.float64), -1e30) + seen
+    return instance.replace(bias=added, mask=None, causal=None, window=None, key_lengths=None)
+
+
 def _mask_transposed(instance: Instance) -> Instance | None:
     if instance.mask is None or instance.mask.ndim < 2 or instance.query.shape[2] != instance.key.shape[2]:
         return None
@@ -230,6 +240,59 @@ def _cap_of_raw(instance: Instance) -> Instance | None:
     if instance.softcap is None or _given(instance) == 0:
         return None
     return instance.replace(softcap=abs(_given(instance)) * instance.softcap)
+
+
+def _scores(instance: Instance) -> NDArray[np.float64]:
+    """scale·Q Kᵀ in float64."""
+    key = np.repeat(instance.key.astype(np.float64), instance.group, axis=1)
+    return _given(instance) * (instance.query.astype(np.float64) @ np.swapaxes(key, 2, 3))
+
+
+def _cap_after_bias(instance: Instance) -> Instance | None:
+    """c·tanh((s + b)/c), as the bias that makes c·tanh(s/c) this."""
+    if instance.softcap is None or instance.bias is None:
+        return None
+    score, c = _scores(instance), instance.softcap
+    bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
+    hidden = np.isneginf(bias)
+    capped = c * np.tanh((score + np.where(hidden, 0.0, bias)) / c) - c * np.tanh(score / c)
+    return instance.replace(bias=np.where(hidden, bias, capped))
+
+
+def _finite_mask(value: float) -> Wrong:
+    """What is hidden gets this score instead of −∞."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        seen = _seen(instance)
+        if seen.all() or instance.softcap is not None:
+            return None
+        score = _scores(instance)
+        bias = np.zeros_like(score) if instance.bias is None else np.broadcast_to(instance.bias, score.shape)
+        filled = np.where(seen, bias.astype(np.float64), value - score)
+        return instance.replace(bias=filled, mask=None, causal=None, window=None, key_lengths=None)
+
+    return wrong
+
+
+def _sink_with_value(instance: Instance) -> Instance | None:
+    """The sink as a key of the first key's value."""
+    if instance.sink is None:
+        return None
+    b, h, n_q, _ = instance.query.shape
+    n_k = instance.key.shape[2]
+    full = (b, h, n_q, n_k)
+    bias = np.zeros(full) if instance.bias is None else np.broadcast_to(instance.bias.astype(np.float64), full)
+    column = np.broadcast_to(instance.sink.astype(np.float64)[None, :, None, None], (b, h, n_q, 1))
+    return instance.replace(
+        key=np.concatenate([instance.key, np.zeros_like(instance.key[:, :, :1])], axis=2),
+        value=np.concatenate([instance.value, instance.value[:, :, :1]], axis=2),
+        bias=np.concatenate([bias, column], axis=3),
+        mask=np.concatenate([_seen(instance), np.ones((b, h, n_q, 1), dtype=bool)], axis=3),
+        causal=None,
+        window=None,
+        key_lengths=None,
+        sink=None,
+    )
 
 
 # --- heads, batches, queries and keys -----------------------------------------------------------------------------
@@ -312,13 +375,18 @@ def _columns(name: str, kept: Callable[[int], int]) -> Wrong:
 # --- outputs ------------------------------------------------------------------------------------------------------
 
 
+def _seen(instance: Instance) -> NDArray[np.bool_]:
+    """(b, h_q, n_q, n_k): who attends to whom."""
+    b, h, n_q, _ = instance.query.shape
+    return np.stack([np.broadcast_to(instance.attends(k), (h, n_q, instance.key.shape[2])) for k in range(b)])
+
+
 def _empty(instance: Instance) -> NDArray[np.bool_]:
     """(b, h_q, n_q): queries without a key (and no sink)."""
     b, h, n_q, _ = instance.query.shape
     if instance.sink is not None:
         return np.zeros((b, h, n_q), dtype=bool)
-    rows = [np.broadcast_to(instance.attends(k), (h, n_q, instance.key.shape[2])) for k in range(b)]
-    seen: NDArray[np.bool_] = np.any(np.stack(rows), axis=3, keepdims=True)[..., 0]
+    seen: NDArray[np.bool_] = np.any(_seen(instance), axis=3, keepdims=True)[..., 0]
     return ~seen
 
 
@@ -326,11 +394,23 @@ def _has_empty(instance: Instance) -> Instance | None:
     return instance if _empty(instance).any() else None
 
 
-def _mean_of_values(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
-    if value.ndim == 3:
-        return value
-    mean = np.repeat(instance.value.astype(np.float64), instance.group, axis=1).mean(axis=2, keepdims=True)
-    return np.where(_empty(instance)[..., None], mean, value)
+def _empty_mean(instance: Instance) -> Instance | None:
+    """Where a query attends to no key, it attends to all of them equally."""
+    empty = _empty(instance)
+    if not empty.any():
+        return None
+    full = (*empty.shape, instance.key.shape[2])
+    bias = None
+    if instance.bias is not None:
+        bias = np.where(empty[..., None], 0.0, np.broadcast_to(instance.bias.astype(np.float64), full))
+    return instance.replace(
+        query=np.where(empty[..., None], instance.query.dtype.type(0), instance.query),
+        bias=bias,
+        mask=_seen(instance) | empty[..., None],
+        causal=None,
+        window=None,
+        key_lengths=None,
+    )
 
 
 def _nan_rows(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -344,6 +424,26 @@ def _has_lse(instance: Instance) -> Instance | None:
 
 def _base_two(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
     return value / math.log(2.0) if value.ndim == 3 else value
+
+
+def _largest(instance: Instance) -> NDArray[np.float64]:
+    """(b, h_q, n_q): the largest score of each row."""
+    largest: NDArray[np.float64] = evaluate(instance).score.midpoint.max(axis=3)
+    if instance.sink is not None:
+        largest = np.maximum(largest, instance.sink.astype(np.float64)[None, :, None])
+    return largest
+
+
+def _without_maximum(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return value - np.where(np.isneginf(value), 0.0, _largest(instance)) if value.ndim == 3 else value
+
+
+def _only_maximum(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _largest(instance) if value.ndim == 3 else value
+
+
+def _zero_when_empty(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isneginf(value), 0.0, value) if value.ndim == 3 else value
 
 
 def _rows() -> Iterator[Semantics]:
@@ -365,7 +465,11 @@ def _rows() -> Iterator[Semantics]:
     yield row(
         "causal-plus-one", "causal mask off by one: each query sees one key too many (j ≤ i + 1)", _causal_moved(1)
     )
-    yield row("causal-minus-one", "causal mask off by one: each query misses its own key (j < i)", _causal_moved(-1))
+    yield row(
+        "causal-minus-one",
+        "causal mask off by one: one key too few, each query misses its own (j < i)",
+        _causal_moved(-1),
+    )
     for side, (left, right) in {"left": (1, 0), "right": (0, 1)}.items():
         yield row(f"window-{side}-plus", f"window one key too wide on the {side}", _window_changed(left, right))
         yield row(
@@ -386,6 +490,7 @@ def _rows() -> Iterator[Semantics]:
         yield row(f"{name}-ignored", f"{called} ignored", _dropped(name))
     yield row("mask-inverted", "mask inverted: True hides", _mask_inverted)
     yield row("mask-added", "boolean mask added to the scores as 0 and 1", _mask_added)
+    yield row("mask-all-added", "every mask, causal and lengths too, added to the scores as 0 and 1", _visible_added)
     yield row("mask-transposed", "mask transposed", _mask_transposed)
     for name in ("mask", "bias"):
         for axis, called in ((-4, "batch"), (-3, "head"), (-2, "query")):
@@ -433,6 +538,15 @@ def _rows() -> Iterator[Semantics]:
         )
     for name in ("bfloat16", "float16"):
         yield row(f"scale-{name}", f"scale constant rounded to {name}", _scaled(_rounded_scale(name)))
+    yield row("softcap-after-bias", "softcap after the bias instead of before it", _cap_after_bias)
+    yield row("sink-first", "sink of head 0 used for every head", _first_along("sink", -1))
+    yield row("sink-with-value", "sink counted as a key with the value of the first key", _sink_with_value)
+    for value in (-100.0, -1e4, -1e9):
+        yield row(
+            f"mask-value{value:g}",
+            f"hidden keys of mask, lengths or causality leak: score {value:g}, not −∞",
+            _finite_mask(value),
+        )
     yield row("softcap-raw", "softcap before the scale instead of after it", _cap_of_raw)
     yield row(
         "heads-modulo",
@@ -447,7 +561,7 @@ def _rows() -> Iterator[Semantics]:
     )
     yield row("batch-first", "every batch reads the keys and values of batch 0", _first_batch)
     yield row("exchanged", "query and key exchanged: softmax over the wrong axis of a transposed product", _exchanged)
-    yield row("tail-last", "last key dropped", _tail_dropped(0))
+    yield row("tail-last", "tail of the keys dropped: the last one", _tail_dropped(0))
     for tile in (2, 4, 8, 16, 32, 64, 128):
         yield row(f"tail-{tile}", f"tail of the keys dropped: only whole tiles of {tile} are read", _tail_dropped(tile))
     for tile in (2, 4, 8, 16, 32, 64, 128):
@@ -465,9 +579,14 @@ def _rows() -> Iterator[Semantics]:
                 _columns(name, functools.partial(_whole, tile=tile)),
             )
     yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", _value_dim_is_dim)
-    yield row("empty-mean", "an empty row gives the mean of the values instead of 0", _has_empty, _mean_of_values)
+    yield row("empty-mean", "an empty row gives the mean of the values instead of 0", _empty_mean)
     yield row("empty-nan", "an empty row gives NaN instead of 0", _has_empty, _nan_rows)
     yield row("lse-base-two", "log-sum-exp in base 2", _has_lse, _base_two)
+    yield row(
+        "lse-without-maximum", "log-sum-exp without the maximum: ln Σ e^(s − m) alone", _has_lse, _without_maximum
+    )
+    yield row("lse-only-maximum", "log-sum-exp is the maximum alone", _has_lse, _only_maximum)
+    yield row("lse-empty-zero", "log-sum-exp of an empty row is 0 instead of −∞", _has_lse, _zero_when_empty)
 
 
 def _value_dim_is_dim(instance: Instance) -> Instance | None:

@@ -42,6 +42,25 @@ def test_wrong_kernel_fails(entry: Buggy, references: dict[Any, Any]) -> None:
             assert not report.passed, (entry.bug, report.worst_ratio)
 
 
+def test_the_diagnosis_is_right_for_nine_of_ten_semantic_bugs(references: dict[Any, Any]) -> None:
+    wrong = []
+    semantic = [entry for entry in BUGGY if entry.diagnosis]
+    for entry in semantic:
+        kernel = wrap(entry.function, options=entry.options)
+        judge = Judge(kernel, "attention", precision(entry.precision), entry.options, references=references)
+        failures = []
+        with np.errstate(all="ignore"):
+            for n, case in enumerate(judge.suite.cases(judge.precision, "standard", 0)):
+                outcome = judge.outcome(case, huge_canaries=n % 2 == 1)
+                if outcome.failed and len(failures) < 12:
+                    failures.append((case.instance, outcome))
+            told = " ".join(judge.diagnosis(failures)).lower()
+        if entry.diagnosis not in told:
+            wrong.append(f"{entry.name}: expected {entry.diagnosis!r} in {told!r}")
+    assert len(semantic) >= 50
+    assert len(wrong) <= 0.1 * len(semantic), wrong
+
+
 def test_bank_is_large_and_its_names_are_unique() -> None:
     assert len(CORRECT) >= 15
     assert len(BUGGY) >= 40
