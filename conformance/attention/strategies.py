@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from assay.conformance.attention.calls import CAPABILITIES
 from assay.conformance.attention.options import build
@@ -96,12 +97,11 @@ def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Inst
     n_k = draw(st.integers(1, 4)) if "cross_lengths" in capabilities else n_q
     dim = draw(st.integers(1, 3))
     value_dim = draw(st.integers(1, 3)) if "value_dim" in capabilities else dim
-    numbers = st.integers(-64, 64).map(lambda x: x / 16)
     dtype = dtype_named(precision.storage)
 
     def filled(rows: int, columns: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-        drawn = draw(st.lists(numbers, min_size=rows * columns, max_size=rows * columns))
-        return np.array(drawn).reshape(1, 1, rows, columns).astype(dtype)
+        sixteenths = draw(arrays(np.int8, (1, 1, rows, columns), elements=st.integers(-64, 64)))
+        return (sixteenths / 16).astype(dtype)
 
     causal = "causal_top_left" in capabilities and (n_q == n_k or "causal_cross_lengths" in capabilities)
     return Instance(

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.conformance.guard import guarded
@@ -29,7 +29,6 @@ def numbers(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     return (np.arange(np.prod(shape)).reshape(shape) % 7).astype(dtype)
 
 
-@settings(derandomize=True, deadline=None)
 @given(shapes, dtypes, layouts, st.booleans())
 def test_a_guarded_array_holds_the_same_numbers_in_every_layout(
     shape: Any, dtype: Any, layout: Layout, huge: bool
@@ -42,7 +41,6 @@ def test_a_guarded_array_holds_the_same_numbers_in_every_layout(
     assert keep.damage() is None
 
 
-@settings(derandomize=True, deadline=None)
 @given(shapes, layouts, st.data())
 def test_any_element_that_is_changed_is_a_mutation(shape: Any, layout: Layout, data: Any) -> None:
     keep = guarded("x", numbers(shape, np.float32), layout, huge=False, read_only=False)
@@ -51,7 +49,6 @@ def test_any_element_that_is_changed_is_a_mutation(shape: Any, layout: Layout, d
     assert keep.damage() == "mutated"
 
 
-@settings(derandomize=True, deadline=None)
 @given(shapes, layouts, st.data())
 def test_any_canary_that_is_changed_is_out_of_bounds(shape: Any, layout: Layout, data: Any) -> None:
     array = numbers(shape, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from assay.conformance.attention import SUITE, instances
 from assay.conformance.attention.smaller import describe, size, smaller
@@ -51,7 +51,6 @@ def test_shrinking_stops_in_time() -> None:
     assert size(same) == size(instance())
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
 @given(instances())
 def test_everything_called_smaller_is_a_valid_instance_and_something_of_it_is_smaller(big: Instance) -> None:
     candidates = list(smaller(big))

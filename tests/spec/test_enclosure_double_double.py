@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
@@ -37,7 +37,6 @@ def worst(found: tuple[Array, Array], truth: list[Fraction]) -> float:
 
 
 @pytest.mark.claim("ENC-5")
-@settings(derandomize=True, deadline=None, max_examples=60)
 @given(seeds, st.sampled_from([0.0, 0.3, 20.0, 90.0]))
 def test_sums_products_and_quotients_of_pairs_err_by_less_than_sixteen_squared_roundoffs(
     seed: int, width: float
@@ -115,7 +114,6 @@ def test_slices_are_narrow_enough_for_exact_sums_and_leave_a_small_rest(k: int) 
 
 
 @pytest.mark.claim("ENC-6")
-@settings(derandomize=True, deadline=None, max_examples=80)
 @given(seeds, st.integers(1, 40), st.sampled_from([0.0, 3.0, 20.0, 30.0]))
 def test_a_sliced_product_stays_within_its_bound_and_far_below_it(seed: int, k: int, width: float) -> None:
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
@@ -67,7 +67,6 @@ def test_exp_says_nothing_beyond_its_range_or_with_a_wide_radius(mid: float) -> 
 
 
 @pytest.mark.claim("ENC-1")
-@settings(derandomize=True, deadline=None, max_examples=400)
 @given(st.lists(st.tuples(finite, finite), min_size=1, max_size=6))
 def test_a_product_of_any_two_vectors_is_contained(pairs: list[tuple[float, float]]) -> None:
     a, b = np.array([[p[0] for p in pairs]]), np.array([[p[1]] for p in pairs])
@@ -80,7 +79,6 @@ def test_a_product_of_any_two_vectors_is_contained(pairs: list[tuple[float, floa
 
 @pytest.mark.claim("ENC-1")
 @pytest.mark.claim("ENC-9")
-@settings(derandomize=True, deadline=None, max_examples=600)
 @given(finite, radius, finite, radius, st.sampled_from([-1, 0, 1]), st.sampled_from([-1, 1]))
 def test_sums_products_and_quotients_of_any_two_balls_are_contained(
     x: float, r: float, y: float, t: float, at: int, other: int
