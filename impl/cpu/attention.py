@@ -141,8 +141,9 @@ def _kernel(dtype: str) -> Callable[..., None]:
         view(real, 1), view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
     # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
+    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
     compiled: Callable[..., None] = numba.njit(
-        signature, nogil=True, cache=True, error_model="numpy", fastmath={"contract"}
+        signature, nogil=True, cache=known, error_model="numpy", fastmath={"contract"}
     )(_tiles)
     return compiled
 
