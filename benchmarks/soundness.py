@@ -1,6 +1,6 @@
 """Soundness: every correct kernel of the bank over many seeds, each seed in another of the classes that it names.
 
-    python benchmarks/soundness.py --seeds 200 --level thorough
+    python benchmarks/soundness.py --seeds 200 --level thorough [--first 60]
 
 A level includes the lower ones.  A seed that is done is not run again (benchmarks/results/soundness-<level>.jsonl);
 processes share the seeds.  One alarm is one too many: the script then ends with exit status 1 and names it.
@@ -57,6 +57,7 @@ def one(seed: int, level: str) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--level", choices=LEVELS, default="thorough")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
@@ -64,8 +65,9 @@ def main() -> None:
     kept.parent.mkdir(exist_ok=True)
     rows: list[Row] = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {row["seed"] for row in rows}
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
     with ProcessPoolExecutor(chosen.processes) as pool, kept.open("a") as file:
-        running = [pool.submit(one, seed, chosen.level) for seed in range(chosen.seeds) if seed not in done]
+        running = [pool.submit(one, seed, chosen.level) for seed in seeds if seed not in done]
         for future in track(as_completed(running), "seeds", total=len(running), console=Console(stderr=True)):
             found = future.result()
             rows += found
