@@ -61,7 +61,7 @@ def check(
     Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
     of one line.
 
-    >>> check("numpy:attention", precision="float64", level="smoke").passed
+    >>> check("assay:cpu", precision="float64", level="smoke").passed
     True
     """
     if problem not in PROBLEMS:
