@@ -3,7 +3,8 @@
     python benchmarks/soundness.py --seeds 200 --level thorough [--first 60]
 
 Cases and references are shared by the kernels.  A level includes the lower ones.  A seed that is done is not run again
-(benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the script then ends with exit status 1 and names it.
+(benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the script then
+ends with exit status 1 and names it.
 """
 
 from __future__ import annotations
