@@ -62,8 +62,9 @@ class Law:
     ``relate(instance, transformed, outputs)`` takes, for every transformed instance, its main output as a
     float64 array with leading axis "which of them", and predicts the output of ``instance`` as an affine
     combination of them: it returns ``(prediction, weights)`` where |weights| bounds, per element and per
-    transformed output, how far an error of that output moves the prediction.  (The judge thus turns
-    tolerances of the transformed instances into a tolerance of the prediction without knowing the problem.)
+    transformed output, how far an error of that output moves the prediction.  (It is
+    executed on the definition.  The judge needs only ``transform``: outputs within their own tolerances cannot break
+    the relation by more than the sum of these.)
     """
 
     id: str

@@ -27,15 +27,9 @@ __all__ = ["SEMANTICS"]
 Wrong = Callable[["Instance"], "Instance | None"]
 
 
-def _with_attended(instance: Instance, attended: list[NDArray[np.bool_]]) -> Instance:
+def _only_masked(instance: Instance, seen: NDArray[np.bool_]) -> Instance:
     """The instance whose mask, alone, says who attends to whom."""
-    h = instance.query.shape[1]
-    mask = np.stack([np.broadcast_to(rows, (h, *rows.shape[1:])) for rows in attended])
-    return instance.replace(mask=mask, causal=None, window=None, key_lengths=None)
-
-
-def _attended(instance: Instance) -> list[NDArray[np.bool_]]:
-    return [instance.attends(batch) for batch in range(instance.query.shape[0])]
+    return instance.replace(mask=seen, causal=None, window=None, key_lengths=None)
 
 
 def _positions(instance: Instance) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -62,9 +56,7 @@ def _aligned_by_arrays(instance: Instance) -> Instance | None:
     if instance.causal != "bottom-right" or instance.key_lengths is None:
         return None
     position, j = _positions(instance.replace(key_lengths=None))
-    keep = [(j[0] <= position[0])[None] for _ in range(instance.query.shape[0])]
-    free = _attended(instance.replace(causal=None))
-    return _with_attended(instance, [a & b for a, b in zip(keep, free, strict=True)])
+    return _only_masked(instance, instance.replace(causal=None).visible() & (j <= position)[:, None])
 
 
 def _causal_ignored(instance: Instance) -> Instance | None:
@@ -78,15 +70,15 @@ def _causal_moved(by: int) -> Wrong:
         position, j = _positions(instance)
         keep = j <= position + by
         free = _window_only(instance)
-        return _with_attended(instance, [keep[b][None] & free[b] for b in range(len(free))])
+        return _only_masked(instance, keep[:, None] & free)
 
     return wrong
 
 
-def _window_only(instance: Instance) -> list[NDArray[np.bool_]]:
+def _window_only(instance: Instance) -> NDArray[np.bool_]:
     """Everything but the causal mask, the window at the positions that the causal alignment gives."""
-    free = _attended(instance.replace(causal=None, window=None))
-    return [_inside(instance, instance.window)[b][None] & free[b] for b in range(len(free))]
+    free = instance.replace(causal=None, window=None).visible()
+    return _inside(instance, instance.window)[:, None] & free
 
 
 def _inside(instance: Instance, window: tuple[int | None, int | None] | None) -> NDArray[np.bool_]:
@@ -111,9 +103,9 @@ def _window_changed(left: int, right: int) -> Wrong:
         window = (None if a is None else a + left, None if b is None else b + right)
         position, j = _positions(instance)
         causal = (j <= position) if instance.causal is not None else np.ones_like(j <= position)
-        free = _attended(instance.replace(causal=None, window=None))
+        free = instance.replace(causal=None, window=None).visible()
         inside = _inside(instance, window) & causal
-        return _with_attended(instance, [inside[k][None] & free[k] for k in range(len(free))])
+        return _only_masked(instance, inside[:, None] & free)
 
     return wrong
 
@@ -132,8 +124,7 @@ def _window_realigned(instance: Instance) -> Instance | None:
         return None
     other = instance.replace(causal=None if instance.causal == "bottom-right" else "bottom-right")
     inside = _inside(other, instance.window)
-    free = _attended(instance.replace(window=None))
-    return _with_attended(instance, [inside[k][None] & free[k] for k in range(len(free))])
+    return _only_masked(instance, inside[:, None] & instance.replace(window=None).visible())
 
 
 # --- masks, biases, lengths ---------------------------------------------------------------------------------------
@@ -157,7 +148,7 @@ def _mask_added(instance: Instance) -> Instance | None:
 
 
 def _visible_added(instance: Instance) -> Instance | None:
-    seen = _seen(instance)
+    seen = instance.visible()
     if seen.all():
         return None
     bias = np.zeros(seen.shape) if instance.bias is None else np.broadcast_to(instance.bias, seen.shape)
@@ -263,7 +254,7 @@ def _finite_mask(value: float) -> Wrong:
     """What is hidden gets this score instead of −∞."""
 
     def wrong(instance: Instance) -> Instance | None:
-        seen = _seen(instance)
+        seen = instance.visible()
         if seen.all() or instance.softcap is not None:
             return None
         score = _scores(instance)
@@ -287,7 +278,7 @@ def _sink_with_value(instance: Instance) -> Instance | None:
         key=np.concatenate([instance.key, np.zeros_like(instance.key[:, :, :1])], axis=2),
         value=np.concatenate([instance.value, instance.value[:, :, :1]], axis=2),
         bias=np.concatenate([bias, column], axis=3),
-        mask=np.concatenate([_seen(instance), np.ones((b, h, n_q, 1), dtype=bool)], axis=3),
+        mask=np.concatenate([instance.visible(), np.ones((b, h, n_q, 1), dtype=bool)], axis=3),
         causal=None,
         window=None,
         key_lengths=None,
@@ -332,7 +323,7 @@ def _tail_dropped(tile: int) -> Wrong:
         kept = n_k - 1 if tile == 0 else n_k - n_k % tile
         if kept in (0, n_k):
             return None
-        return _with_attended(instance, [rows & (np.arange(n_k) < kept) for rows in _attended(instance)])
+        return _only_masked(instance, instance.visible() & (np.arange(n_k) < kept))
 
     return wrong
 
@@ -375,18 +366,12 @@ def _columns(name: str, kept: Callable[[int], int]) -> Wrong:
 # --- outputs ------------------------------------------------------------------------------------------------------
 
 
-def _seen(instance: Instance) -> NDArray[np.bool_]:
-    """(b, h_q, n_q, n_k): who attends to whom."""
-    b, h, n_q, _ = instance.query.shape
-    return np.stack([np.broadcast_to(instance.attends(k), (h, n_q, instance.key.shape[2])) for k in range(b)])
-
-
 def _empty(instance: Instance) -> NDArray[np.bool_]:
     """(b, h_q, n_q): queries without a key (and no sink)."""
     b, h, n_q, _ = instance.query.shape
     if instance.sink is not None:
         return np.zeros((b, h, n_q), dtype=bool)
-    seen: NDArray[np.bool_] = np.any(_seen(instance), axis=3, keepdims=True)[..., 0]
+    seen: NDArray[np.bool_] = np.any(instance.visible(), axis=3, keepdims=True)[..., 0]
     return ~seen
 
 
@@ -406,7 +391,7 @@ def _empty_mean(instance: Instance) -> Instance | None:
     return instance.replace(
         query=np.where(empty[..., None], instance.query.dtype.type(0), instance.query),
         bias=bias,
-        mask=_seen(instance) | empty[..., None],
+        mask=instance.visible() | empty[..., None],
         causal=None,
         window=None,
         key_lengths=None,

@@ -157,7 +157,6 @@ def _flattened(instance: Instance) -> _Rows:
     n_k, d_v = instance.value.shape[2:]
     group = instance.group
     full = (b, h, n_q, n_k)
-    attended = np.stack([np.broadcast_to(instance.attends(batch), full[1:]) for batch in range(b)])
     bias = None
     if instance.bias is not None:
         bias = np.broadcast_to(instance.bias, full).astype(np.float64).reshape(b * h, n_q, n_k)
@@ -166,7 +165,7 @@ def _flattened(instance: Instance) -> _Rows:
         query=instance.query.astype(np.float64).reshape(b * h, n_q, d),
         key=np.repeat(instance.key.astype(np.float64), group, axis=1).reshape(b * h, n_k, d),
         value=np.repeat(instance.value.astype(np.float64), group, axis=1).reshape(b * h, n_k, d_v),
-        attended=attended.reshape(b * h, n_q, n_k),
+        attended=instance.visible().reshape(b * h, n_q, n_k),
         bias=bias,
         sink=None if instance.sink is None else np.tile(instance.sink.astype(np.float64), b),
         scale=instance.scale,

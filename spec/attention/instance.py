@@ -183,6 +183,11 @@ class Instance:
             result = result & (np.broadcast_to(self.bias, shape)[batch].astype(np.float64) != -np.inf)
         return result
 
+    def visible(self) -> NDArray[np.bool_]:
+        """(b, h_q, n_q, n_k): :meth:`attends` of every batch, broadcast to every head."""
+        b, h_q, n_q, _ = self.query.shape
+        return np.stack([np.broadcast_to(self.attends(k), (h_q, n_q, self.key.shape[2])) for k in range(b)])
+
     def replace(self, **changes: Any) -> Instance:
         """A copy with some fields changed, validated again."""
         if "causal" in changes and "is_causal" not in changes:

@@ -137,9 +137,8 @@ def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> tuple[I
 def _as_mask(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
     if not _positional(instance) and instance.key_lengths is None:
         return ()
-    b, h = instance.query.shape[:2]
-    rows = [np.broadcast_to(instance.attends(batch), (h, *instance.attends(batch).shape[1:])) for batch in range(b)]
-    return (instance.replace(mask=np.stack(rows), causal=None, is_causal=False, window=None, key_lengths=None),)
+    mask = instance.visible()
+    return (instance.replace(mask=mask, causal=None, is_causal=False, window=None, key_lengths=None),)
 
 
 def _as_bias(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
