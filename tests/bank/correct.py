@@ -318,16 +318,17 @@ def ordered(task: Task, total: Callable[[Array], Array]) -> tuple[Array, Array]:
     w, (out, lse) = task.work, task.blank()
     seen = task.visible()
     for at, q, k, v in task.heads():
-        for i in range(q.shape[0]):
-            keys = np.flatnonzero(seen[at][i])
-            if not keys.size:
+        patterns = {pattern.tobytes(): pattern for pattern in seen[at]}
+        for pattern in patterns.values():  # rows that see the same keys, together
+            if not pattern.any():
                 continue
-            s = w(task.scale) * total(q[i] * k[keys])
-            m = s.max()
+            rows = (seen[at] == pattern).all(axis=1)
+            s = w(task.scale) * total(q[rows][:, None] * k[pattern])
+            m = s.max(axis=1, keepdims=True)
             p = np.exp(s - m)
-            d = total(p[None])[0]
-            out[at][i] = total((task.rounded(p)[:, None] * v[keys]).T) / d
-            lse[at][i] = m + np.log(d)
+            d = total(p)[:, None]
+            out[at][rows] = total(task.rounded(p)[:, None] * v[pattern].T) / d
+            lse[at][rows] = (m + np.log(d))[:, 0]
     return out, lse
 
 
