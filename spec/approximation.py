@@ -165,8 +165,8 @@ def certified_error(function: Function, coefficients: Sequence[float], interval:
 def alternation(function: Function, coefficients: Sequence[Any], points: Sequence[Any]) -> float:
     """A proved lower bound of max |P*/f − 1| for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
 
-    That is min |P/f − 1| over the points, in increasing order, if its sign alternates there for certain; ``coefficients``
-    are those of P, of at most this degree.  Numbers or arbs, at the precision of the context.
+    That is min |P/f − 1| over the points, in increasing order, if its sign alternates there for certain.
+    coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
     """
     polynomial = flint.arb_poly(list(coefficients))
     errors = [polynomial(flint.arb(x)) / _at(function, flint.arb(x)) - 1 for x in points]
