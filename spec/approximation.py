@@ -1,0 +1,308 @@
+"""Polynomial approximations of analytic functions, of least degree and with a proved relative error.
+
+Two questions about f ≠ 0 on an interval, and certified answers (proofs_notes/approximation.md):
+
+- how good is *this* polynomial, with the coefficients that a computer holds (:func:`certified_error`, APX-1)?
+- how good can *any* polynomial of a degree be (:attr:`Approximation.best`, APX-2)?
+
+Between them lies the degree: :func:`of_least_degree` returns an approximation that meets a relative error, and with it
+the proof that a lower degree cannot.  The candidates come from Remez' exchange (Cheney 1966, chapter 3) in high
+precision; nothing about them is trusted.  f is given by what it does to a power series of Arb balls (Johansson 2017):
+``lambda x: x.exp()``.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Function = Callable[[Any], Any]  # flint.arb_series → flint.arb_series
+
+__all__ = [
+    "Approximation",
+    "Infeasible",
+    "alternation",
+    "approximation",
+    "certified_error",
+    "exp_of_least_degree",
+    "of_least_degree",
+]
+
+_EXCHANGES = 64
+_NOISE = 2.0**-100  # far below what float64 coefficients can express
+_DENSITY = 12  # grid points between two extrema
+_LEVELLED = 1.01  # an exchange stops when the errors at the reference differ by less than this factor
+_SHARP = 1.01  # a certified error is at most this factor above the largest error seen …
+_EXACT = 2.0**-70  # … or below this, far under the roundoff of the coefficients
+_PIECES = 1 << 13  # … unless that takes more pieces than this
+_MOST_DEGREE = 96
+_MOST_SPREAD = 80.0  # of ln f: float64 coefficients have lost all digits long before
+_SPARE_DEGREES = 2  # tried above the least that real coefficients need
+
+
+class Infeasible(ValueError):
+    """No polynomial with float64 coefficients of a feasible degree has the requested error: one line that says why."""
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """P(x) = Σ c_k x^k with |P(x) − f(x)| ≤ error·|f(x)| for every x of the interval.
+
+    ``coefficients``: c_0 … c_g, float64 numbers, meant exactly.  ``error``: a proved upper bound (APX-1).
+    ``best``: a proved lower bound on the relative error of *every* real polynomial of this degree (APX-2).
+    """
+
+    coefficients: tuple[float, ...]
+    interval: tuple[float, float]
+    error: float
+    best: float
+
+    @property
+    def degree(self) -> int:
+        return len(self.coefficients) - 1
+
+
+def of_least_degree(function: Function, interval: tuple[float, float], error: float) -> Approximation:
+    """The approximation of least degree whose proved relative error is at most ``error``.
+
+    function: f as it acts on an ``arb_series``, analytic and without a zero on the interval.  interval: (a, b), a ≤ b.
+    error: in (0, 1).  Source: ATT-4, APX-1 and APX-2.  Raises ``ValueError`` for bad arguments, :class:`Infeasible`
+    where float64 coefficients cannot reach ``error``.
+
+    A degree below is tried and proved insufficient for every real polynomial, unless the rounding of the coefficients
+    or the distance to the best polynomial (1 % of its error) costs one.
+
+    >>> found = of_least_degree(lambda x: x.exp(), (-1.0, 1.0), 1e-3)
+    >>> found.degree, found.best <= found.error <= 1e-3
+    (4, True)
+    """
+    a, b = _interval(interval)
+    if not 0.0 < error < 1.0:
+        raise ValueError(f"error {error!r}: expected a number between 0 and 1")
+
+    if _spread(function, a, b) > _MOST_SPREAD:
+        raise Infeasible(
+            f"relative error {error:g} on [{a:g}, {b:g}]: the function varies by more than a factor e^{_MOST_SPREAD:g}"
+        )
+
+    @functools.cache
+    def tried(degree: int) -> Approximation:
+        return approximation(function, (a, b), degree)
+
+    below, least = -1, 0  # degrees of which the first is proved too low
+    while tried(least).best > error:
+        if least == _MOST_DEGREE:
+            raise Infeasible(f"relative error {error:g} on [{a:g}, {b:g}]: needs a degree above {_MOST_DEGREE}")
+        below, least = least, min(max(1, 2 * least), _MOST_DEGREE)
+    while least - below > 1:
+        middle = (below + least) // 2
+        below, least = (middle, least) if tried(middle).best > error else (below, middle)
+    candidates = [tried(degree) for degree in range(least, least + 1 + _SPARE_DEGREES)]
+    for found in candidates:
+        if found.error <= error:
+            return found
+    raise Infeasible(
+        f"relative error {error:g} on [{a:g}, {b:g}]: polynomials of degree {least} could, but with float64 "
+        f"coefficients the best is {min(each.error for each in candidates):.2g}"
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def exp_of_least_degree(radius: float, error: float) -> Approximation:
+    """e^x on [−radius, radius]: :func:`of_least_degree`, remembered."""
+    return of_least_degree(lambda x: x.exp(), (-radius, radius), error)
+
+
+def approximation(function: Function, interval: tuple[float, float], degree: int) -> Approximation:
+    """The best approximation of a degree, as nearly as float64 coefficients hold it, with both its certificates."""
+    a, b = _interval(interval)
+    if a == b:
+        with flint.ctx.workprec(128):
+            value = _at(function, flint.arb(a))
+            constant = float(value.mid())
+        coefficients = (constant, *[0.0] * degree)
+        return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b)), 0.0)
+    with flint.ctx.workprec(_bits(function, a, b, degree)):
+        exact, best = _remez(function, flint.arb(a), flint.arb(b), degree)
+        coefficients = tuple(float(c.mid()) for c in exact)
+    return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b)), best)
+
+
+def certified_error(function: Function, coefficients: Sequence[float], interval: tuple[float, float]) -> float:
+    """A proved upper bound of |P(x)/f(x) − 1| over the whole interval; +inf where none was found (APX-1).
+
+    On a piece m ± h the quotient is its Taylor polynomial at m, of order K, plus a remainder whose coefficient is a
+    ball that holds the K-th Taylor coefficient at every point of the piece.  The piece of the largest bound is halved,
+    until that is near the largest error seen.
+    """
+    a, b = _interval(interval)
+    degree = len(coefficients) - 1
+    with flint.ctx.workprec(_bits(function, a, b, degree)):
+        polynomial = flint.arb_poly([flint.arb(c) for c in coefficients])
+        seen = 0.0
+        pieces: list[tuple[float, int, Any, Any]] = [(-math.inf, 0, flint.arb(a), flint.arb(b))]
+        for number in range(0, 2 * _PIECES, 2):
+            largest, _, left, right = heapq.heappop(pieces)
+            if -largest <= max(_SHARP * seen, _EXACT):
+                return -largest
+            middle = ((left + right) / 2).mid()
+            for side, (low, high) in enumerate(((left, middle), (middle, right))):
+                bound, here = _piece(function, polynomial, low, high, degree + 4)
+                heapq.heappush(pieces, (-bound, number + side, low, high))
+                seen = max(seen, here)
+        return -min(pieces)[0]
+
+
+def alternation(function: Function, coefficients: Sequence[Any], points: Sequence[Any]) -> float:
+    """A proved lower bound of max |P*/f − 1| for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
+
+    That is min |P/f − 1| over the points, in increasing order, if its sign alternates there for certain.
+    coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
+    """
+    polynomial = flint.arb_poly(list(coefficients))
+    errors = [polynomial(flint.arb(x)) / _at(function, flint.arb(x)) - 1 for x in points]
+    signs = [(e > 0) - (e < 0) for e in errors]
+    if 0 in signs or any(here == after for here, after in itertools.pairwise(signs)):
+        return 0.0
+    return max(0.0, math.nextafter(min(float(e.abs_lower()) for e in errors), 0.0))
+
+
+def _piece(function: Function, polynomial: Any, low: Any, high: Any, order: int) -> tuple[float, float]:
+    """An upper bound of |P/f − 1| on [low, high], and a lower bound of its value in the middle."""
+    middle = ((low + high) / 2).mid()
+    half = flint.arb(max((high - middle).abs_upper(), (middle - low).abs_upper()))
+    try:
+        exact = _quotient(function, polynomial, middle, order)
+        around = _quotient(function, polynomial, middle + flint.arb(0, half), order + 1)
+    except ValueError:  # f may be 0 on so wide a piece
+        return math.inf, 0.0
+    bound, power = flint.arb(0), flint.arb(1)
+    for k in range(order):
+        bound += abs(exact[k]) * power
+        power *= half
+    bound += abs(around[order]) * power
+    if not bound.is_finite():
+        return math.inf, 0.0
+    return math.nextafter(float(bound.abs_upper()), math.inf), math.nextafter(float(exact[0].abs_lower()), 0.0)
+
+
+def _quotient(function: Function, polynomial: Any, at: Any, terms: int) -> Any:
+    """P(at + t)/f(at + t) − 1 as a series in t."""
+    cap, flint.ctx.cap = flint.ctx.cap, terms
+    try:
+        variable = flint.arb_series([at, 1], prec=terms)
+        above = flint.arb_series(polynomial(flint.arb_poly([at, 1])).coeffs()[:terms], prec=terms)
+        return above / function(variable) - 1
+    finally:
+        flint.ctx.cap = cap
+
+
+def _bits(function: Function, a: float, b: float, degree: int) -> int:
+    """Working precision: P cancels where f is small beside its largest value."""
+    return 128 + 8 * degree + math.ceil(4 * _spread(function, a, b))
+
+
+def _spread(function: Function, a: float, b: float) -> float:
+    """About max ln |f| − min ln |f|: a guide, nothing depends on its being right."""
+    with flint.ctx.workprec(64):
+        values = [_at(function, flint.arb(a) + (flint.arb(b) - a) * k / 16) for k in range(17)]
+        logarithms = [float(abs(value).log().mid()) for value in values if not value.contains(0)]
+    return max(logarithms, default=0.0) - min(logarithms, default=0.0)
+
+
+def _at(function: Function, x: Any) -> Any:
+    return function(flint.arb_series([x], prec=1))[0]
+
+
+def _remez(function: Function, a: Any, b: Any, degree: int) -> tuple[list[Any], float]:
+    """Coefficients of a nearly best polynomial, and a proved lower bound of what the best one errs."""
+    points = [((a + b) / 2 - (b - a) / 2 * _cos(k, degree + 1)).mid() for k in range(degree + 2)]
+    if not all(_at(function, x) * _at(function, a) > 0 for x in points):
+        raise ValueError(f"the function may be 0 on [{float(a):g}, {float(b):g}]: expected one without a zero there")
+    count = _DENSITY * (degree + 2)
+    grid = [((a + b) / 2 - (b - a) / 2 * _cos(k, count)).mid() for k in range(count + 1)]
+    nearest: list[Any] = []
+    least, best = flint.arb("inf"), 0.0
+    for _ in range(_EXCHANGES):
+        coefficients, levelled = _levelled(function, points, degree, a, b)
+        polynomial = flint.arb_poly(coefficients)
+        best = max(best, alternation(function, coefficients, points))
+        everywhere = sorted(grid + points, key=lambda x: float(x))  # with the points, at which the sign alternates
+        errors = [(polynomial(x) / _at(function, x) - 1).mid() for x in everywhere]
+        largest = max(abs(e) for e in errors)
+        if not nearest or largest < least:
+            nearest, least = coefficients, largest
+        if largest < _LEVELLED * abs(levelled) or largest < _NOISE:
+            break
+        points = _extrema(everywhere, errors, degree + 2)
+    return nearest, best
+
+
+def _cos(k: int, n: int) -> Any:
+    return (flint.arb(k) / n * flint.arb.pi()).cos()
+
+
+def _levelled(function: Function, points: list[Any], degree: int, a: Any, b: Any) -> tuple[list[Any], Any]:
+    """The polynomial whose relative errors at the points are ±E by turns, and E; midpoints only."""
+    rows = []
+    for i, x in enumerate(points):
+        weight = 1 / _at(function, x)
+        t = (2 * x - a - b) / (b - a)
+        chebyshev = [flint.arb(1), t]
+        while len(chebyshev) <= degree:
+            chebyshev.append(2 * t * chebyshev[-1] - chebyshev[-2])
+        rows.append([weight * c for c in chebyshev[: degree + 1]] + [flint.arb((-1) ** i)])
+    solved = flint.arb_mat(rows).solve(flint.arb_mat([[1]] * len(points))).tolist()
+    t = flint.arb_poly([-(a + b) / (b - a), 2 / (b - a)])
+    terms = [flint.arb_poly([1]), t]
+    while len(terms) <= degree:
+        terms.append(2 * t * terms[-1] - terms[-2])
+    polynomial = sum(
+        (row[0] * term for row, term in zip(solved, terms[: degree + 1], strict=False)), flint.arb_poly([0])
+    )
+    coefficients = [c.mid() for c in polynomial.coeffs()[: degree + 1]]
+    return coefficients + [flint.arb(0)] * (degree + 1 - len(coefficients)), solved[-1][0].mid()
+
+
+def _extrema(grid: list[Any], errors: list[Any], wanted: int) -> list[Any]:
+    """The largest error of every run of one sign; the ``wanted`` consecutive runs with the largest least error."""
+    runs: list[int] = []
+    for i, e in enumerate(errors):
+        if runs and (e > 0) == (errors[runs[-1]] > 0):
+            if abs(e) > abs(errors[runs[-1]]):
+                runs[-1] = i
+        else:
+            runs.append(i)
+    starts = range(max(1, len(runs) - wanted + 1))
+    first = max(starts, key=lambda s: min(float(abs(errors[i])) for i in runs[s : s + wanted]))
+    return [_refined(grid, errors, i) for i in runs[first : first + wanted]]
+
+
+def _refined(grid: list[Any], errors: list[Any], i: int) -> Any:
+    """The vertex of the parabola through an extremum of the grid and its neighbours."""
+    if i in (0, len(grid) - 1):
+        return grid[i]
+    x0, x1, x2 = grid[i - 1 : i + 2]
+    e0, e1, e2 = errors[i - 1 : i + 2]
+    above = (x1 - x0) ** 2 * (e1 - e2) - (x1 - x2) ** 2 * (e1 - e0)
+    below = (x1 - x0) * (e1 - e2) - (x1 - x2) * (e1 - e0)
+    if below.contains(0):  # also where two of the points are one
+        return x1
+    x = (x1 - above / below / 2).mid()
+    return x if x0 < x < x2 else x1
+
+
+def _interval(interval: tuple[float, float]) -> tuple[float, float]:
+    a, b = (float(x) for x in interval)
+    if not (math.isfinite(a) and math.isfinite(b) and a <= b):
+        raise ValueError(f"interval {interval!r}: expected two finite numbers, the lower one first")
+    return a, b
