@@ -55,13 +55,17 @@ def _rows(level: str, patterns: str, sizes: str, *options: str, layout: str = "c
 _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     (
         Family("one-key", "wrong n = 1, an epsilon in the denominator, a value rounded on its way", "assay's bank; triton-lang/kernels#6"),
-        _rows("smoke", "zero-scores normal", "1 1x1:2x1:1/1 1x2:3x1:17/5")
+        _rows("standard", "zero-scores", "1 1x1:2x1:1/1")
+        + _rows("smoke", "zero-scores", "1x2:3x1:17/5")
+        + _rows("smoke", "normal", "1 1x1:2x1:1/1 1x2:3x1:17/5")
         + _rows("standard", "large shifted-down shifted-up", "1x1:2x1:8/3")
         + _rows("thorough", "small-numbers negative-scale", "1x3:5x1:40/64"),
     ),
     (
         Family("two-keys", "a crude exp, products in a shorter type, rounded probabilities", "assay's bank"),
-        _rows("smoke", "biased-exp two-levels", "1x1:3x2:1/2 1x2:2x2:4/3")
+        _rows("smoke", "biased-exp", "1x1:3x2:1/2")
+        + _rows("standard", "biased-exp", "1x2:2x2:4/3")
+        + _rows("smoke", "two-levels", "1x1:3x2:1/2 1x2:2x2:4/3")
         + _rows("standard", "biased-exp biased-exp biased-exp two-levels normal large", "1x2:4x2:3/5")
         + _rows("thorough", "biased-exp two-levels", "1x4:9x2:5/2 1x4:9x3:5/2"),
     ),
@@ -84,7 +88,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "normal", "1 2 3 7 17 33", "causal")
         + _rows("smoke", "planted large", "1x2:19x19:8/8", "causal")
         + _rows("standard", "normal", "1x2:65x65:16/16 1x1:15 1x1:16 1x1:64 1x1:129", "causal")
-        + _rows("standard", "ramp-up ramp-down identity", "1x1:33x33:8/33", "causal")
+        + _rows("standard", "ramp-up ramp-down", "1x1:33x33:8/33", "causal")
+        + _rows("thorough", "identity", "1x1:33x33:8/33", "causal")
         + _rows("thorough", "normal alternating row-levels", "1x1:5 1x1:31 1x1:63 1x1:97 1x1:130", "causal"),
     ),
     (
@@ -93,7 +98,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("smoke", "normal", "1x1:3x5:8/8 1x1:1x9:8/8", "bottom-right")
         + _rows("standard", "normal", "1x1:17x33:8/8 1x1:33x17:8/8 1x1:1x40:8/8 1x1:64x65:8/8", "causal")
         + _rows("standard", "normal", "1x1:5x3:8/8 1x1:17x33:8/8 1x1:33x17:8/8 1x1:65x129:8/8", "bottom-right")
-        + _rows("standard", "normal", "3x2:5x9:8/8", "bottom-right", "lengths")
+        + _rows("smoke", "normal", "3x2:5x9:8/8", "bottom-right", "lengths")
         + _rows("standard", "normal", "3x2:5x9:8/8", "causal", "lengths")
         + _rows("thorough", "normal planted", "1x1:16x64:8/8 1x1:64x16:8/8 1x1:2x130:8/8", "bottom-right"),
     ),
@@ -102,12 +107,14 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "normal", "9 20", "window=2,0")
         + _rows("smoke", "normal", "9 20", "window=3,2")
         + _rows("smoke", "normal", "12", "window=4,*", "causal")
-        + _rows("standard", "normal", "33 1x1:1x20:8/8", "window=1,1")
+        + _rows("standard", "normal", "33", "window=1,1")
+        + _rows("smoke", "normal", "1x1:1x20:8/8", "window=1,1")
         + _rows("standard", "normal", "40", "window=0,0")
         + _rows("standard", "normal", "40", "window=*,3")
-        + _rows("standard", "normal", "1x2:5x21:8/8", "window=6,*", "bottom-right")
+        + _rows("smoke", "normal", "1x2:5x21:8/8", "window=6,*", "bottom-right")
         + _rows("standard", "normal", "1x1:1x21:8/8", "window=5,0", "bottom-right")
-        + _rows("standard", "normal", "65 130", "window=16,0", "causal")
+        + _rows("standard", "normal", "65", "window=16,0", "causal")
+        + _rows("thorough", "normal", "130", "window=16,0", "causal")
         + _rows("thorough", "normal", "257", "window=31,0", "causal")
         + _rows("thorough", "planted", "97", "window=17,16"),
     ),
@@ -117,7 +124,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("smoke", "normal", "2x1:4x6:8/4", "lengths-zero")
         + _rows("smoke", "normal", "1x1:7x3:8/4", "bottom-right")
         + _rows("standard", "normal", "1x1:6x9:8/4", "bias-inf")
-        + _rows("standard", "large", "2x2:17x40:8/8", "mask-empty", "lse")
+        + _rows("smoke", "large", "2x2:17x40:8/8", "mask-empty", "lse")
         + _rows("standard", "normal", "2x2:9x17:8/8", "lengths-zero", "causal")
         + _rows("thorough", "normal", "2x3:65x65:8/8", "mask-empty", "causal"),
     ),
@@ -131,7 +138,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "shifted-down", "1x1:3x40:4/4", "mask")
         + _rows("standard", "shifted-down", "2x1:3x40:4/4", "lengths")
         + _rows("standard", "normal", "1x1:4x20:8/8", "bias-low")
-        + _rows("standard", "normal", "1x1:5x23:8/8", "bias-low", "mask")
+        + _rows("smoke", "normal", "1x1:5x23:8/8", "bias-low", "mask")
         + _rows("thorough", "large", "2x2:33x130:8/8", "mask", "garbage"),
     ),
     (
@@ -158,7 +165,9 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     ),
     (
         Family("large-logits", "scores in a shorter type, a scale constant rounded", "assay's bank"),
-        _rows("smoke", "large odd-scale", "1x2:5x19:16/8 1x1:4x33:64/8")
+        _rows("standard", "large", "1x2:5x19:16/8")
+        + _rows("smoke", "large", "1x1:4x33:64/8")
+        + _rows("smoke", "odd-scale", "1x2:5x19:16/8 1x1:4x33:64/8")
         + _rows("standard", "large odd-scale", "1x2:9x33:40/8 1x2:17x65:64/16 1x1:5x17:128/8")
         + _rows("thorough", "large odd-scale", "1x4:33x65:64/64 1x2:9x40:256/8"),
     ),
@@ -167,7 +176,9 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "zero-scale negative-scale", "1x1:4x9:5/3")
         + _rows("smoke", "normal", "1x2:5x9:3/3 1x1:5x9:40/8")
         + _rows("standard", "zero-scale negative-scale odd-scale", "1x2:17x33:24/8")
-        + _rows("standard", "normal", "1x2:5x9:96/8 1x2:5x9:17/33 1x1:5x9:1/1"),
+        + _rows("standard", "normal", "1x2:5x9:96/8")
+        + _rows("smoke", "normal", "1x2:5x9:17/33")
+        + _rows("standard", "normal", "1x1:5x9:1/1"),
     ),
     (
         Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton#621; native-sparse-attention-triton#27"),
@@ -216,7 +227,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     (
         Family("small-numbers", "signs of zero, subnormals, exact zeros", "assay's bank"),
         _rows("smoke", "small-numbers", "1x1:5x9:8/4")
-        + _rows("standard", "small-numbers", "1x2:17x33:16/8", "causal"),
+        + _rows("thorough", "small-numbers", "1x2:17x33:16/8", "causal"),
     ),
     (
         Family("bias", "a bias scaled or added twice, on the wrong axis, ALiBi slopes of 6 or 12 heads", "assay's bank"),
@@ -230,19 +241,20 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         Family("mask", "a mask inverted, added as 0 and 1, broadcast along the wrong axis", "assay's bank"),
         _rows("smoke", "normal", "2x2:6x6:8/4 1x1:5x9:8/4", "mask")
         + _rows("standard", "large", "2x2:17x33:8/8 3x1:7x7:8/4", "mask")
-        + _rows("standard", "normal", "2x4/2:9x17:8/4", "mask", "causal"),
+        + _rows("smoke", "normal", "2x4/2:9x17:8/4", "mask", "causal"),
     ),
     (
         Family("softcap", "the cap before the scale, after the bias, or left out", "assay's bank"),
         _rows("smoke", "large", "1x2:5x9:8/4", "softcap=2.3")
         + _rows("standard", "large odd-scale", "1x2:9x33:16/8", "softcap=7.7")
-        + _rows("standard", "large", "2x2:5x9:8/4", "softcap=1.9", "bias")
+        + _rows("smoke", "large", "2x2:5x9:8/4", "softcap=1.9", "bias")
         + _rows("standard", "large", "1x1:9x9:8/4", "softcap=50.3", "causal"),
     ),
     (
         Family("sink", "a sink left out, with a value of its own, or outside the maximum", "assay's bank"),
         _rows("smoke", "normal", "1x2:5x9:8/4", "sink")
-        + _rows("standard", "large shifted-down", "2x2:5x17:8/4", "sink")
+        + _rows("standard", "large", "2x2:5x17:8/4", "sink")
+        + _rows("smoke", "shifted-down", "2x2:5x17:8/4", "sink")
         + _rows("standard", "normal", "1x4/2:9x9:8/4", "sink", "causal")
         + _rows("standard", "normal", "2x2:5x9:8/4", "sink", "mask-empty"),
     ),
@@ -265,7 +277,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     (
         Family("normal", "nothing in particular: what every other test does", "assay's bank"),
         _rows("smoke", "normal", "2x4:17x17:16/16")
-        + _rows("standard", "normal", "2x4:33x33:32/32 1x2:65x65:64/64 1x1:128x128:64/64")
+        + _rows("thorough", "normal", "2x4:33x33:32/32 1x2:65x65:64/64")
+        + _rows("standard", "normal", "1x1:128x128:64/64")  # full tiles of a usual size: where fast paths run
         + _rows("thorough", "normal", "1x2:130x257:64/64 2x2:64x64:64/64", "causal"),
     ),
 )  # fmt: skip
