@@ -166,7 +166,7 @@ def replay(
     precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
     layout: Annotated[str, typer.Option(help="How the arrays lie in memory: as the finding says.")] = "contiguous",
     after: Annotated[
-        list[str] | None, typer.Option(help="A saved instance to call it with before; repeatable.")
+        list[str] | None, typer.Option(help="A saved instance to call it with before (repeatable).")
     ] = None,
     beside: Annotated[
         list[str] | None, typer.Option(help="A saved instance for another thread at the same time; repeatable.")

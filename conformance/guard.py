@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from assay.conformance.suite import Layout
@@ -40,7 +41,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True)
 class Guarded:
-    """One input: what the kernel gets, the buffer around it and the bytes that the watched parts had before the call."""
+    """One input: what the kernel gets, the buffer around it and the bytes of its watched parts before the call."""
 
     name: str
     array: NDArray[Any]
@@ -80,9 +81,9 @@ def laid(
     memory: Memory | None = None,
 ) -> list[Guarded]:
     """Copies of ``arrays`` in ``layout``: together in one buffer where it packs them and their shapes allow it."""
-    if layout.packed and len({(a.ndim, a.dtype, a.shape[:1], a.shape[2:3]) for _, a in arrays}) == 1:
-        if len(arrays) > 1 and arrays[0][1].ndim == 4:
-            return _packed(arrays, huge=huge, read_only=read_only)
+    alike = {(array.ndim, array.dtype, array.shape[:1], array.shape[2:3]) for _, array in arrays}
+    if layout.packed and len(alike) == 1 and arrays[0][1].ndim == 4:
+        return _packed(arrays, huge=huge, read_only=read_only)
     return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
 
 

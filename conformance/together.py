@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,8 @@ def together(kernel: Kernel, trials: Sequence[Callable[[Kernel], Outcome]], seco
     meeting = threading.Barrier(len(trials))
 
     def entered(*arrays: Any, **keywords: Any) -> Any:
-        try:
+        with suppress(threading.BrokenBarrierError):  # another trial called once more, or not at all
             meeting.wait(_MEET_SECONDS)
-        except threading.BrokenBarrierError:  # another trial called once more, or not at all
-            pass
         return kernel.function(*arrays, **keywords)
 
     gated = replace(kernel, function=entered)

@@ -94,6 +94,12 @@ def run(
     """
     layout = layout or Layout()
     notes: list[str] = []
+
+    def called(*, read_only: bool) -> dict[str, NDArray[np.float64]]:
+        return _called(
+            kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=read_only, notes=notes
+        )
+
     try:
         call = suite.call(instance, kernel, precision)
         try:
