@@ -64,8 +64,6 @@ Row = dict[str, Any]
 _HANG = 5.0
 #: The size of the largest case that is judged interpreted: together they take half a second.
 _SMALL = 1600.0
-#: Bytes of memory that a mutant may take beyond what there is.
-_MEMORY = 4 << 30
 #: The share of the mutants that are not equivalent which standard has to kill.
 _SHARE = 0.98
 
@@ -187,8 +185,6 @@ def verdict(target: str, source: str, *, interpreted: bool, drawn: bool = False)
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             tried(ORIGINALS[target], source, interpreted=interpreted, drawn=drawn, tell=sender.send)
         os._exit(0)
