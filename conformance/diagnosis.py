@@ -89,9 +89,7 @@ def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any] | 
     expected = enclosure.midpoint if post is None else post(enclosure.midpoint)
     with np.errstate(invalid="ignore"):
         # a wrong output that is some times the right one may err as many times as much
-        wide = (
-            tolerance if post is None else np.fmax(tolerance, np.abs(post(enclosure.midpoint + tolerance) - expected))
-        )
+        moved = tolerance if post is None else np.abs(post(enclosure.midpoint + tolerance) - expected)
         allowed = np.fmax(tolerance, moved) + enclosure.radius + 1e-15 * np.abs(expected)
         close = np.abs(value - expected) <= allowed
     same = (value == expected) | (np.isnan(value) & np.isnan(expected))

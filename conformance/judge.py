@@ -132,17 +132,23 @@ class Judge:
         reference = self.reference(case.instance) if reference is None else reference
         if case.beside:
             return self._beside(case, reference, huge_canaries)
-        memory = Memory() if case.after else None
-        for earlier in case.after:
-            outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
-            if outcome.status != "passed":
-                return outcome
-        outcome = self._run(case.instance, reference, case.layout, huge_canaries, memory)
-        if not outcome.failed or not case.after:
-            return outcome
-        answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
-        calls = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
-        return replace(outcome, sentence=f"after {calls}: {outcome.sentence}{answer}")
+        if not case.after:
+            return self._run(case.instance, reference, case.layout, huge_canaries)
+        outcome = Outcome("passed")
+        for memory in (
+            Memory(),
+            None,
+        ):  # the old addresses with other numbers; then others, the old ones left as they were
+            for earlier in case.after:
+                outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
+                if outcome.status != "passed":
+                    return outcome
+            outcome = self._run(case.instance, reference, case.layout, huge_canaries, memory)
+            if outcome.failed:
+                answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
+                calls = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
+                return replace(outcome, sentence=f"after {calls}: {outcome.sentence}{answer}")
+        return outcome
 
     def _run(
         self,

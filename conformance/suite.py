@@ -76,7 +76,8 @@ class Family:
 class Case:
     """One input to be judged: its family, the instance, the layout in which the kernel gets it.
 
-    ``after``: instances that the kernel is called with before, in this order and in the same memory where shapes agree.
+    ``after``: instances that the kernel is called with before, in this order: once in memory of its own, once in
+    the same where shapes agree.
     ``beside``: instances that other threads call it with at the same time.
     ``needs``: capabilities beyond those of the instance.
     """

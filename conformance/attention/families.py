@@ -313,7 +313,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
     (
         Family("state", "something kept from another call: a result by shape, address or a few elements, a scale, a mask, a workspace", "lucidrains/rotary-embedding-torch#11; MemOS#2315; maclocal-api#92"),
         _rows("smoke", "normal", "1x2:9x9:8/8", after="numbers")
-        + _rows("smoke", "normal", "1x2:9x9:8/8", after="scale")
+        + _rows("smoke", "large", "1x2:9x9:8/8", after="scale")
         + _rows("smoke", "normal", "2x2:7x7:8/4", "mask", after="mask")
         + _rows("standard", "normal", "1x2:33x33:8/8", after="later-numbers")
         + _rows("standard", "normal", "1x2:9x9:8/8", "causal", after="causal")
