@@ -165,6 +165,12 @@ def replay(
     target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],
     precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
     layout: Annotated[str, typer.Option(help="How the arrays lie in memory: as the finding says.")] = "contiguous",
+    after: Annotated[
+        list[str] | None, typer.Option(help="A saved instance to call it with before (repeatable).")
+    ] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="A saved instance for another thread at the same time; repeatable.")
+    ] = None,
     framework: Framework = None,
     option: Options = None,
 ) -> int:
@@ -172,7 +178,14 @@ def replay(
     from assay.conformance.replay import replay as replayed
 
     report = replayed(
-        instance, target, precision=precision, layout=layout, framework=framework, options=option_values(option or [])
+        instance,
+        target,
+        precision=precision,
+        layout=layout,
+        framework=framework,
+        options=option_values(option or []),
+        after=after or (),
+        beside=beside or (),
     )
     _say(_text(report))
     return PASSED if report.passed else FAILED

@@ -2,85 +2,234 @@
 
 Every array lies inside a larger buffer filled with canaries, before it, behind it and in its gaps.  Reading past the
 end brings canaries into the output (NaN, or in every other case a huge finite number, which no comparison hides);
-writing anywhere is seen when the buffer is compared with its snapshot.
+writing anywhere is seen when the buffer is compared with its snapshot.  A buffer may be a sparse mapping of many
+gigabytes of which only a few pages exist: then the surroundings of what was laid in it are watched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import mmap
+import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from assay.conformance.suite import Layout
 
-__all__ = ["Guarded", "guarded"]
+__all__ = ["FAR", "Guarded", "Memory", "NoRoom", "guarded", "laid"]
+
+#: Elements from one slice to the next of the axis that a layout spreads: every offset, counted in elements or in
+#: bytes, signed or not, is the same modulo 2³² as one in the first slice, so arithmetic of 32 bits reads that.
+FAR = 1 << 32
 
 _MARGIN = 64  # least elements of canary on both sides; multiples keep the array aligned
 _ROWS = 16  # rows of canary on both sides: a tile that is read or written beyond the end stays in the buffer
+#: pages are not counted before they are touched; Python names the flag from 3.13 on
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+
+
+class NoRoom(Exception):
+    """The sparse mapping that a layout needs cannot be had here."""
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """One input: what the kernel gets, the buffer around it and the bytes it had before the call."""
+    """One input: what the kernel gets, the buffer around it and the bytes of its watched parts before the call."""
 
     name: str
     array: NDArray[Any]
     buffer: NDArray[Any]
     snapshot: bytes
+    watched: tuple[slice, ...] = (slice(None),)  # parts of the buffer; all of it, unless it is sparse
+    neighbours: tuple[NDArray[Any], ...] = ()  # other inputs in the same buffer
 
     def damage(self) -> str | None:
         """What a call changed: ``None``, ``"mutated"`` (elements of the array) or ``"out-of-bounds"`` (canaries)."""
-        if self.buffer.tobytes() == self.snapshot:
+        now = _bytes(self.buffer, self.watched)
+        if now == self.snapshot:
             return None
-        before = np.frombuffer(self.snapshot, self.buffer.dtype)
-        inside = np.zeros(self.buffer.shape, bool)
-        start = (
-            self.array.__array_interface__["data"][0] - self.buffer.__array_interface__["data"][0]
-        ) // self.buffer.itemsize
-        steps = tuple(stride // self.buffer.itemsize for stride in self.array.strides)
-        index = np.full((1,) * self.array.ndim, start)
-        for axis, (length, step) in enumerate(zip(self.array.shape, steps, strict=True)):
-            shape = [1] * self.array.ndim
-            shape[axis] = length
-            index = index + np.arange(length).reshape(shape) * step
-        inside[index.ravel()] = True
-        changed = self.buffer.view(np.uint8).reshape(-1, self.buffer.itemsize) != before.view(np.uint8).reshape(
-            -1, self.buffer.itemsize
-        )
-        return "mutated" if (changed.any(axis=1) & inside).any() else "out-of-bounds"
+        size = self.buffer.itemsize
+        before, after = (np.frombuffer(each, np.uint8).reshape(-1, size) for each in (self.snapshot, now))
+        numbers = np.concatenate([np.arange(*part.indices(self.buffer.size)) for part in self.watched])
+        changed = numbers[(before != after).any(axis=1)]
+        if np.isin(changed, _places(self.buffer, self.array)).any():
+            return "mutated"
+        others = [_places(self.buffer, other) for other in self.neighbours]
+        return None if others and np.isin(changed, np.concatenate(others)).all() else "out-of-bounds"
 
 
-def guarded(name: str, array: NDArray[Any], layout: Layout, *, huge: bool, read_only: bool) -> Guarded:
-    """A copy of ``array`` in ``layout``, among canaries (NaN, or ``huge`` finite numbers)."""
-    order = layout.order if layout.order is not None and array.ndim == len(layout.order) else tuple(range(array.ndim))
-    lengths = [array.shape[axis] for axis in order]
-    strides, step = [0] * array.ndim, 1
-    for place in range(array.ndim - 1, -1, -1):
-        strides[order[place]] = step
-        step *= lengths[place]
-        if place == array.ndim - 1 and array.ndim > 1:
-            step += layout.gap
-    span = 1 + sum((length - 1) * stride for length, stride in zip(array.shape, strides, strict=True))
-    margin = _MARGIN * -(-_ROWS * array.shape[-1] // _MARGIN)
-    buffer = np.empty(span + 2 * margin + layout.offset, array.dtype)
-    buffer[:] = _canary(array.dtype, huge=huge)
+@dataclass(frozen=True)
+class Memory:
+    """Buffers that several calls share: a later call finds other numbers at the same addresses, in the same arrays."""
+
+    kept: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+
+
+def laid(
+    arrays: Sequence[tuple[str, NDArray[Any]]],
+    layout: Layout,
+    *,
+    huge: bool,
+    read_only: bool,
+    memory: Memory | None = None,
+) -> list[Guarded]:
+    """Copies of ``arrays`` in ``layout``: together in one buffer where it packs them and their shapes allow it."""
+    alike = {(array.ndim, array.dtype, array.shape[:1], array.shape[2:3]) for _, array in arrays}
+    if layout.packed and len(alike) == 1 and arrays[0][1].ndim == 4:
+        return _packed(arrays, huge=huge, read_only=read_only)
+    return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
+
+
+def guarded(
+    name: str,
+    array: NDArray[Any],
+    layout: Layout,
+    *,
+    huge: bool,
+    read_only: bool,
+    memory: Memory | None = None,
+) -> Guarded:
+    """A copy of ``array`` in ``layout``, among canaries (NaN, or ``huge`` finite numbers).
+
+    With ``memory`` it lies where the last array of the same name, shape, type and layout lay.  Raises
+    :class:`NoRoom`.
+    """
+    if layout.far is not None and array.ndim == 4 and array.shape[layout.far] > 1:
+        return _spread(name, array, layout.far, huge=huge, read_only=read_only)
+    strides, span = _strides(array, layout)
+    margin = _margin(array.shape[-1])
+    if layout.expanded:
+        margin = _margin(array.shape[-1], array.size)  # who takes it for packed memory stays in the buffer
     first = margin + layout.offset
     if layout.reverse and array.ndim >= 3:
         first += (array.shape[2] - 1) * strides[2]
         strides[2] = -strides[2]
-    view: NDArray[Any] = as_strided(
-        buffer[first:], array.shape, tuple(stride * array.itemsize for stride in strides), writeable=True
-    )
+    key = (name, array.shape, array.dtype, layout, read_only)
+    if memory is not None and key in memory.kept:
+        buffer, given = memory.kept[key]
+        buffer[:] = _canary(array.dtype, huge=huge)
+        _view(buffer, first, array.shape, strides)[...] = array
+        return Guarded(name, given, buffer, buffer.tobytes())
+    buffer = np.empty(span + 2 * margin + layout.offset, array.dtype)
+    buffer[:] = _canary(array.dtype, huge=huge)
+    view = _view(buffer, first, array.shape, strides)
     view[...] = array
     snapshot = buffer.tobytes()
     if read_only:
         view.flags.writeable = False
+    if memory is not None:
+        memory.kept[key] = buffer, view
     return Guarded(name, view, buffer, snapshot)
+
+
+def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
+    """Strides in elements, and how many elements lie between the first and the last, both included."""
+    order = layout.order if layout.order is not None and array.ndim == len(layout.order) else tuple(range(array.ndim))
+    once = {axis for axis in (0, 1) if layout.expanded and array.ndim == 4 and _constant_along(array, axis)}
+    strides, step = [0] * array.ndim, 1
+    for place in range(array.ndim - 1, -1, -1):
+        axis = order[place]
+        if axis in once:
+            continue
+        strides[axis] = step
+        step *= array.shape[axis]
+        if place == array.ndim - 1 and array.ndim > 1:
+            step += layout.gap
+    return strides, 1 + sum((length - 1) * stride for length, stride in zip(array.shape, strides, strict=True))
+
+
+def _constant_along(array: NDArray[Any], axis: int) -> bool:
+    """Whether every slice of an axis has the bytes of the first."""
+    first = np.broadcast_to(np.take(array, [0], axis=axis), array.shape)
+    return array.shape[axis] > 1 and np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+def _packed(arrays: Sequence[tuple[str, NDArray[Any]]], *, huge: bool, read_only: bool) -> list[Guarded]:
+    """Slices of one array (batch, length, all heads of all of them side by side)."""
+    batch, _, length, _ = arrays[0][1].shape
+    widths = [array.shape[1] * array.shape[3] for _, array in arrays]
+    row = sum(widths)
+    margin = _margin(row)
+    buffer = np.empty(batch * length * row + 2 * margin, arrays[0][1].dtype)
+    buffer[:] = _canary(buffer.dtype, huge=huge)
+    views = []
+    for number, (_, array) in enumerate(arrays):
+        strides = [length * row, array.shape[3], row, 1]
+        views.append(_view(buffer, margin + sum(widths[:number]), array.shape, strides))
+        views[-1][...] = array
+        if read_only:
+            views[-1].flags.writeable = False
+    snapshot = buffer.tobytes()
+    return [
+        Guarded(name, view, buffer, snapshot, neighbours=tuple(other for other in views if other is not view))
+        for (name, _), view in zip(arrays, views, strict=True)
+    ]
+
+
+def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only: bool) -> Guarded:
+    """Slices of one axis :data:`FAR` elements apart, in a mapping that has memory only where something was written."""
+    strides, step = [0] * array.ndim, 1
+    for other in range(array.ndim - 1, -1, -1):
+        if other != axis:
+            strides[other] = step
+            step *= array.shape[other]
+    strides[axis] = FAR
+    margin = _margin(array.shape[-1], array.size)
+    buffer = _mapped((array.shape[axis] - 1) * FAR + step + 2 * margin, array.dtype)
+    watched = tuple(slice(number * FAR, number * FAR + step + 2 * margin) for number in range(array.shape[axis]))
+    for part in watched:
+        buffer[part] = _canary(array.dtype, huge=huge)
+    view = _view(buffer, margin, array.shape, strides)
+    view[...] = array
+    if read_only:
+        view.flags.writeable = False
+    return Guarded(name, view, buffer, _bytes(buffer, watched), watched)
+
+
+def _mapped(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``count`` elements of address space, zeros, without memory until they are written."""
+    size = count * dtype.itemsize
+    try:
+        if not _NO_RESERVE or sys.maxsize < 1 << 40:
+            raise OSError("no sparse anonymous mappings on this system")
+        mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise NoRoom(f"needs a sparse mapping of {size / 2**30:.0f} GiB, which cannot be had here ({error})") from None
+    return np.frombuffer(mapping, dtype, count)
+
+
+def _margin(row: int, least: int = 0) -> int:
+    """Elements of canary on each side."""
+    return _MARGIN * -(-max(_ROWS * row, least) // _MARGIN)
+
+
+def _view(buffer: NDArray[Any], first: int, shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[Any]:
+    view: NDArray[Any] = as_strided(
+        buffer[first:], shape, tuple(stride * buffer.itemsize for stride in strides), writeable=True
+    )
+    return view
+
+
+def _bytes(buffer: NDArray[Any], parts: tuple[slice, ...]) -> bytes:
+    return b"".join(buffer[part].tobytes() for part in parts)
+
+
+def _places(buffer: NDArray[Any], array: NDArray[Any]) -> NDArray[np.int64]:
+    """The number in ``buffer`` of every element of ``array``."""
+    start = array.__array_interface__["data"][0] - buffer.__array_interface__["data"][0]
+    places = np.full((1,) * array.ndim, start // buffer.itemsize, np.int64)
+    for axis, (length, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
+        shape = [1] * array.ndim
+        shape[axis] = length
+        places = places + np.arange(length).reshape(shape) * (stride // buffer.itemsize)
+    return places.ravel()
 
 
 def _canary(dtype: np.dtype[Any], *, huge: bool) -> Any:

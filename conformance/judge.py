@@ -10,7 +10,7 @@ import os
 import platform
 import shlex
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +19,21 @@ import numpy as np
 from assay.conformance.diagnosis import diagnose
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
+from assay.conformance.guard import Memory
 from assay.conformance.level import Progress, Run
 from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.suite import LEVELS, Case, Layout, Suite
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
-from assay.conformance.trial import Outcome, lacking, run
+from assay.conformance.together import together
+from assay.conformance.trial import CALL_SECONDS, Outcome, lacking, run
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from assay.conformance.kernel import Kernel
     from assay.conformance.trial import Reference
@@ -123,19 +125,78 @@ class Judge:
 
     def outcome(self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False) -> Outcome:
         """Run one case.  ``reference`` may come from another judge of the same class and conventions."""
-        reason = lacking(self.kernel, self.suite.needs(case.instance), self.suite)
-        if reason:
-            return Outcome("skipped", sentence=reason)
+        for instance in (case.instance, *case.after, *case.beside):
+            reason = lacking(self.kernel, self.suite.needs(instance) | case.needs, self.suite)
+            if reason:
+                return Outcome("skipped", sentence=reason)
+        reference = self.reference(case.instance) if reference is None else reference
+        if case.beside:
+            return self._beside(case, reference, huge_canaries)
+        if not case.after:
+            return self._run(case.instance, reference, case.layout, huge_canaries)
+        outcome = Outcome("passed")
+        for memory in (
+            Memory(),
+            None,
+        ):  # the old addresses with other numbers; then others, the old ones left as they were
+            for earlier in case.after:
+                outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
+                if outcome.status != "passed":
+                    return outcome
+            outcome = self._run(case.instance, reference, case.layout, huge_canaries, memory)
+            if outcome.failed:
+                answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
+                calls = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
+                return replace(outcome, sentence=f"after {calls}: {outcome.sentence}{answer}")
+        return outcome
+
+    def _run(
+        self,
+        instance: Any,
+        reference: Reference,
+        layout: Layout,
+        huge_canaries: bool,
+        memory: Memory | None = None,
+        kernel: Kernel | None = None,
+    ) -> Outcome:
         return run(
-            self.kernel,
+            kernel or self.kernel,
             self.framework,
-            case.instance,
+            instance,
             self.precision,
             self.suite,
-            self.reference(case.instance) if reference is None else reference,
-            case.layout,
+            reference,
+            layout,
             huge_canaries=huge_canaries,
+            memory=memory,
         )
+
+    def _beside(self, case: Case, reference: Reference, huge_canaries: bool) -> Outcome:
+        """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
+        everyone = [(case.instance, reference), *((other, self.reference(other)) for other in case.beside)]
+
+        def trial(instance: Any, known: Reference) -> Callable[[Kernel], Outcome]:
+            return lambda kernel: self._run(instance, known, case.layout, huge_canaries, kernel=kernel)
+
+        outcomes = together(self.kernel, [trial(*each) for each in everyone], CALL_SECONDS)
+        wrong = next((outcome for outcome in outcomes if outcome.failed), None)
+        if wrong is None:
+            return outcomes[0]
+        others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
+        answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
+        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}")
+
+    def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
+        """Whether an output is right for one of these instances."""
+        for instance in instances:
+            known = self.known_reference(instance)
+            if known is None or outcome.output not in known:
+                continue
+            enclosure, tolerance = known[outcome.output]
+            value = outcome.values[outcome.output]
+            if value.shape == enclosure.shape and (enclosure.ratio(value, tolerance) <= 1.0).all():
+                return True
+        return False
 
     # --- a level --------------------------------------------------------------------------------------------------
 
@@ -198,7 +259,7 @@ class Judge:
             size=self.suite.size(case.instance),
             instance=case.instance,
             instance_path=path,
-            reproducer=self._reproducer(path, case.layout),
+            reproducer=self._reproducer(path, case),
             hunts=case.family.hunts,
             source=case.family.source,
         )
@@ -216,12 +277,15 @@ class Judge:
         instance.save(path)
         return str(path)
 
-    def _reproducer(self, path: str, layout: Layout) -> str:
+    def _reproducer(self, path: str, case: Case) -> str:
         words = ["assay", "replay", path, "--target", self.kernel.name, "--precision", self.precision.name]
         if self.framework.name != "numpy" and ":" in self.kernel.name and self.kernel.name not in self.suite.targets:
             words += ["--framework", self.framework.name]
-        if layout.name != "contiguous":
-            words += ["--layout", layout.name]
+        if case.layout.name != "contiguous":
+            words += ["--layout", case.layout.name]
+        for word, instances in (("--after", case.after), ("--beside", case.beside)):
+            for number, instance in enumerate(instances, 1):
+                words += [word, self._saved(instance, f"{case.name} {word[2:]} {number}")]
         for name, value in self.options.items():
             words += ["--option", f"{name}={value}"]
         if ":" not in self.kernel.name:

@@ -15,7 +15,7 @@ from assay.spec.problem import problem as problem_named
 from assay.spec.storage import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["replay"]
@@ -29,8 +29,12 @@ def replay(
     layout: str = "contiguous",
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    after: Sequence[str | Path] = (),
+    beside: Sequence[str | Path] = (),
 ) -> Report:
     """Judge ``target`` on the instance saved at ``path``, laid out as ``layout``, among canaries of both kinds.
+
+    after, beside: instances that it is called with before, or by other threads at the same time.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.targets.UsageError` in one line.
     """
@@ -39,7 +43,8 @@ def replay(
         raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    instance = problem_named(name).Instance.load(path)
+    load_instance = problem_named(name).Instance.load
+    instance = load_instance(path)
     kernel = load(target, problem=name, framework=framework, options=options)
     try:
         judge = Judge(kernel, name, precision_named(precision), options=options or {})
@@ -47,7 +52,9 @@ def replay(
         raise UsageError(str(error)) from None
     unknown = Family("replay", "what was found before", "")
     family = next((each for each in judge.suite.families if each.id == instance.provenance.family), unknown)
-    case = Case("replay", family, instance, LAYOUTS[layout])
+    case = Case(
+        "replay", family, instance, LAYOUTS[layout], tuple(map(load_instance, after)), tuple(map(load_instance, beside))
+    )
     begun = time.monotonic()
     outcome = judge.outcome(case)
     if outcome.status == "passed":

@@ -32,7 +32,9 @@ class Layout:
 
     ``order`` permutes the axes of four-dimensional arrays in memory (None: C order); ``offset`` elements precede
     the first one; ``gap`` elements lie between rows of the last axis; ``reverse`` stores the third axis backwards
-    (a negative stride: only for frameworks that have them).
+    (a negative stride: only for frameworks that have them).  ``expanded`` stores the first two axes once where all
+    their slices are equal (stride 0); ``packed`` makes the positional arrays slices of one array (batch, length,
+    everything of a position side by side); ``far`` puts the slices of an axis 2³² elements apart, in a sparse mapping.
     """
 
     name: str = "contiguous"
@@ -40,6 +42,9 @@ class Layout:
     offset: int = 0
     gap: int = 0
     reverse: bool = False
+    expanded: bool = False
+    packed: bool = False
+    far: int | None = None
 
 
 #: Every layout, by name.
@@ -50,6 +55,10 @@ LAYOUTS: dict[str, Layout] = {
     "offset": Layout("offset", offset=7),
     "gap": Layout("gap", gap=5),
     "reversed": Layout("reversed", reverse=True),
+    "expanded": Layout("expanded", expanded=True),
+    "packed": Layout("packed", packed=True),
+    "far-batches": Layout("far-batches", far=0),
+    "far-heads": Layout("far-heads", far=1),
 }
 
 
@@ -65,12 +74,21 @@ class Family:
 
 @dataclass(frozen=True)
 class Case:
-    """One input to be judged: its family, the instance, the layout in which the kernel gets it."""
+    """One input to be judged: its family, the instance, the layout in which the kernel gets it.
+
+    ``after``: instances that the kernel is called with before, in this order: once in memory of its own, once in
+    the same where shapes agree.
+    ``beside``: instances that other threads call it with at the same time.
+    ``needs``: capabilities beyond those of the instance.
+    """
 
     name: str
     family: Family
     instance: Any
     layout: Layout = field(default_factory=Layout)
+    after: tuple[Any, ...] = ()
+    beside: tuple[Any, ...] = ()
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.deadline import Hung, deadline
-from assay.conformance.guard import Guarded, guarded
+from assay.conformance.guard import Memory, NoRoom, laid
 from assay.conformance.kernel import Declined
 from assay.conformance.suite import Layout
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     Reference = Mapping[str, tuple[Any, NDArray[np.float64]]]
 
-__all__ = ["Outcome", "capabilities", "lacking", "run"]
+__all__ = ["CALL_SECONDS", "Outcome", "capabilities", "lacking", "run"]
 
-_CALL_SECONDS = 60.0
+#: How long one call may take, unless something else is said.
+CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,23 +85,39 @@ def run(
     layout: Layout | None = None,
     *,
     huge_canaries: bool = False,
-    seconds: float = _CALL_SECONDS,
+    seconds: float = CALL_SECONDS,
+    memory: Memory | None = None,
 ) -> Outcome:
-    """Call the kernel on ``instance``; compare what it returns with ``reference``: enclosure, tolerance per output."""
+    """Call the kernel on ``instance``; compare what it returns with ``reference``: enclosure, tolerance per output.
+
+    Outputs that ``reference`` lacks are not compared.  Calls that share ``memory`` get their arrays in the same place.
+    """
     layout = layout or Layout()
     notes: list[str] = []
+
+    def called(*, read_only: bool) -> dict[str, NDArray[np.float64]]:
+        return _called(
+            kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=read_only, notes=notes
+        )
+
     try:
         call = suite.call(instance, kernel, precision)
         try:
-            values = _called(kernel, framework, call, layout, huge_canaries, seconds, read_only=True, notes=notes)
+            values = _called(
+                kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=True, notes=notes
+            )
         except _Fault as fault:
             if fault.kind != "raised" or not framework.read_only or "read-only" not in fault.sentence:
                 raise
             # perhaps it only insists on writable arrays: let it have copies, and see whether it writes
-            values = _called(kernel, framework, call, layout, huge_canaries, seconds, read_only=False, notes=notes)
+            values = _called(
+                kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=False, notes=notes
+            )
             notes.append("needs writable inputs (it does not change them)")
     except Declined as reason:
         return Outcome("declined", sentence=_first_line(reason) or "declined")
+    except NoRoom as reason:
+        return Outcome("skipped", sentence=f"layout {layout.name} {reason}")
     except _Fault as fault:
         return Outcome("failed", np.inf, fault.kind, fault.sentence)
     return _compared(values, reference, tuple(notes))
@@ -113,24 +130,23 @@ def _called(
     layout: Layout,
     huge: bool,
     seconds: float,
+    memory: Memory | None,
     *,
     read_only: bool,
     notes: list[str],
 ) -> dict[str, NDArray[np.float64]]:
-    if layout.reverse and not framework.negative_strides:
+    if (layout.reverse and not framework.negative_strides) or (layout.far is not None and not framework.shares_memory):
         layout = Layout()
-    keeps: list[Guarded] = []
-
-    def native(name: str, array: NDArray[Any], *, lay: Layout) -> Any:
-        keep = guarded(name, array, lay, huge=huge, read_only=read_only and framework.read_only)
-        keeps.append(keep)
-        return framework.to_native(keep.array)
-
-    arguments = [native(name, array, lay=layout) for name, array in call.arrays]
-    keywords = {
-        name: native(name, value, lay=Layout()) if isinstance(value, np.ndarray) else value
-        for name, value in call.keywords.items()
-    }
+    named = [(name, value) for name, value in call.keywords.items() if isinstance(value, np.ndarray)]
+    plain = layout if not layout.packed and layout.far is None else Layout()
+    keeps = [
+        keep
+        for arrays, lay in ((call.arrays, layout), (named, plain))
+        for keep in laid(arrays, lay, huge=huge, read_only=read_only and framework.read_only, memory=memory)
+    ]
+    native = [framework.to_native(keep.array) for keep in keeps]
+    arguments, given = native[: len(call.arrays)], native[len(call.arrays) :]
+    keywords = {**call.keywords, **dict(zip([name for name, _ in named], given, strict=True))}
     try:
         with warnings.catch_warnings(), deadline(seconds):
             warnings.simplefilter("ignore")
@@ -200,8 +216,8 @@ def _shape_hint(got: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 def _compared(values: Mapping[str, NDArray[np.float64]], reference: Reference, notes: tuple[str, ...]) -> Outcome:
     worst = Outcome("passed", values=values, notes=notes)
     judged = False
-    for name, value in values.items():
-        enclosure, tolerance = reference[name]
+    for name, (enclosure, tolerance) in reference.items():
+        value = values[name]
         judged = judged or bool(np.isfinite(tolerance).any())
         ratio = enclosure.ratio(value, tolerance)
         index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))

@@ -20,7 +20,7 @@ SIGNATURE = (
 )
 
 #: What a kernel may be able to do → the keywords of which its signature names one.  None: everybody's, unless declared
-#: off.
+#: off.  ``concurrent_calls`` is needed by cases that several threads call at once, never by an instance.
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "causal_top_left": ("is_causal", "causal"),
     "causal_bottom_right": ("causal",),
@@ -38,6 +38,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "causal_with_mask": (),
     "bias_with_mask": (),
     "empty_row_lse": (),
+    "concurrent_calls": (),
 }
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")

@@ -12,12 +12,14 @@ from assay.spec.problem import Provenance
 from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from assay.conformance.attention.values import Shape
     from assay.spec.precision import Precision
 
 from assay.conformance.attention.values import PATTERNS
 
-__all__ = ["OPTIONS", "build"]
+__all__ = ["OPTIONS", "alibi_slopes", "build"]
 
 #: Every option that a table may name, with what it does; "=…" takes a value.
 OPTIONS: dict[str, str] = {
@@ -30,7 +32,7 @@ OPTIONS: dict[str, str] = {
     "mask-left": "left padding: each batch hides another number of first keys",
     "garbage": "huge finite keys and values behind the mask and beyond the lengths",
     "bias": "random additive bias",
-    "bias-heads": "a bias with an axis of heads, ALiBi-like slopes",
+    "bias-heads": "a bias with an axis of heads, ALiBi slopes times distance",
     "bias-inf": "an additive mask of 0 and −inf, with empty rows",
     "bias-low": "a bias around −20000 on every key",
     "lengths": "key lengths, another for each batch",
@@ -38,6 +40,8 @@ OPTIONS: dict[str, str] = {
     "softcap": "softcap, softcap=C",
     "sink": "attention sinks",
     "lse": "the log-sum-exp as second output",
+    "same-heads": "keys and values of every head those of the first, so that a layout may store them once",
+    "same-batch": "queries, keys and values of every batch those of the first",
 }
 
 
@@ -79,7 +83,7 @@ def build(
         elif name == "bias":
             fields["bias"] = rng.standard_normal((b, 1, n_q, n_k)).astype(wide)
         elif name == "bias-heads":
-            slopes = -(2.0 ** (-8.0 * (1 + np.arange(h)) / h))
+            slopes = -alibi_slopes(h)
             distance = np.abs(np.arange(n_q)[:, None] - np.arange(n_k)[None, :])
             fields["bias"] = (slopes[:, None, None] * distance)[None].astype(wide)
         elif name == "bias-inf":
@@ -100,6 +104,10 @@ def build(
             fields["sink"] = (1.5 * rng.standard_normal(h)).astype(wide)
         elif name == "lse":
             fields["return_lse"] = True
+        elif name == "same-heads":
+            k[:], v[:] = k[:, :1], v[:, :1]
+        elif name == "same-batch":
+            q[:], k[:], v[:] = q[:1], k[:1], v[:1]
         elif name != "garbage":
             raise ValueError(f"unknown option {option!r}: expected one of {', '.join(OPTIONS)}")
     fields["provenance"] = Provenance(family=family, seed=seed, note=note)
@@ -107,6 +115,19 @@ def build(
     q, k, v = (np.clip(array, -largest, largest).astype(dtype) for array in (q, k, v))
     instance = Instance(q, k, v, **fields)
     return _with_garbage(instance) if garbage else instance
+
+
+def alibi_slopes(heads: int) -> NDArray[np.float64]:
+    """Slopes of ALiBi (Press, Smith, Lewis 2022): powers of 2^(−8/P) for P heads, P the largest power of two up to
+    ``heads``; the heads beyond have every other one of 2P.
+    """
+    known = 1 << (heads.bit_length() - 1)
+
+    def powers(count: int) -> NDArray[np.float64]:
+        slopes: NDArray[np.float64] = 2.0 ** (-8.0 * (1 + np.arange(count)) / count)
+        return slopes
+
+    return np.concatenate([powers(known), powers(2 * known)[::2][: heads - known]])
 
 
 def _with_garbage(instance: Instance) -> Instance:

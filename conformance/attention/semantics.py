@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.attention.options import alibi_slopes
 from assay.conformance.suite import Semantics
 from assay.spec.attention import evaluate
 from assay.spec.storage import dtype_named
@@ -186,6 +187,16 @@ def _bias_times(factor: Callable[[Instance], float]) -> Wrong:
     return wrong
 
 
+def _plain_slopes(instance: Instance) -> Instance | None:
+    """2^(−8(h+1)/H) for H heads, where H is no power of two and ALiBi has other slopes."""
+    heads = instance.query.shape[1]
+    if instance.bias is None or instance.bias.ndim < 3 or instance.bias.shape[-3] != heads or heads & (heads - 1) == 0:
+        return None
+    factor = 2.0 ** (-8.0 * (1 + np.arange(heads)) / heads) / alibi_slopes(heads)
+    wide = instance.bias.astype(np.float64)
+    return instance.replace(bias=np.where(np.isneginf(wide), wide, wide * factor[:, None, None]))
+
+
 def _lengths_plus(step: int) -> Wrong:
     def wrong(instance: Instance) -> Instance | None:
         if instance.key_lengths is None:
@@ -289,15 +300,16 @@ def _sink_with_value(instance: Instance) -> Instance | None:
 # --- heads, batches, queries and keys -----------------------------------------------------------------------------
 
 
-def _keys_of(chosen: Callable[[int, int, int], int]) -> Wrong:
-    """Query head h reads key head chosen(h, h_q, h_k)."""
+def _keys_of(chosen: Callable[[int, int, int], int], *, values_only: bool = False) -> Wrong:
+    """Query head h reads key head chosen(h, h_q, h_k), or only its values are of that head."""
 
     def wrong(instance: Instance) -> Instance | None:
         h_q, h_k = instance.query.shape[1], instance.key.shape[1]
         heads = [chosen(h, h_q, h_k) for h in range(h_q)]
         if heads == [h // instance.group for h in range(h_q)]:
             return None
-        return instance.replace(key=instance.key[:, heads], value=instance.value[:, heads])
+        own = [h // instance.group for h in range(h_q)]
+        return instance.replace(key=instance.key[:, own if values_only else heads], value=instance.value[:, heads])
 
     return wrong
 
@@ -324,6 +336,14 @@ def _tail_dropped(tile: int) -> Wrong:
         if kept in (0, n_k):
             return None
         return _only_masked(instance, instance.visible() & (np.arange(n_k) < kept))
+
+    return wrong
+
+
+def _first_keys(most: int) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        n_k = instance.key.shape[2]
+        return None if n_k <= most else _only_masked(instance, instance.visible() & (np.arange(n_k) < most))
 
     return wrong
 
@@ -361,6 +381,101 @@ def _columns(name: str, kept: Callable[[int], int]) -> Wrong:
         return instance.replace(**{name: short})
 
     return wrong
+
+
+def _keys_again(indices: Callable[[int], NDArray[np.intp] | None]) -> Wrong:
+    """Some keys are read a second time: indices(n_k), None where there are none."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        n_k = instance.key.shape[2]
+        more = indices(n_k)
+        if more is None or not len(more):
+            return None
+        chosen = np.concatenate([np.arange(n_k), more])
+        changed: dict[str, Any] = {
+            "key": instance.key[:, :, chosen],
+            "value": instance.value[:, :, chosen],
+            "mask": instance.visible()[..., chosen],
+            "bias": None,
+        }
+        if instance.bias is not None:
+            changed["bias"] = np.broadcast_to(instance.bias, instance.visible().shape)[..., chosen]
+        return instance.replace(**changed, causal=None, window=None, key_lengths=None)
+
+    return wrong
+
+
+def _clamped(tile: int) -> Callable[[int], NDArray[np.intp]]:
+    """The last key in place of what is missing in the last tile."""
+    return lambda n_k: np.full(-n_k % tile, n_k - 1)
+
+
+def _overlapping(tile: int) -> Callable[[int], NDArray[np.intp] | None]:
+    """A last tile that begins early enough to be whole: its first keys were read by the tile before."""
+    return lambda n_k: None if n_k < tile else np.arange(n_k - tile, n_k - n_k % tile) if n_k % tile else None
+
+
+def _key_not_transposed(instance: Instance) -> Instance | None:
+    if instance.key.shape[2] != instance.key.shape[3]:
+        return None
+    return instance.replace(key=np.ascontiguousarray(np.swapaxes(instance.key, 2, 3)))
+
+
+# --- the online softmax -------------------------------------------------------------------------------------------
+
+
+def _excess(instance: Instance, tile: int) -> NDArray[np.float64]:
+    """(b, h_q, n_q, n_k): m − m_t ≥ 0, the final maximum above that after the key's tile; 0 where nothing was seen."""
+    score = np.where(instance.visible(), evaluate(instance).score.midpoint, -np.inf)
+    running = np.maximum.accumulate(score, axis=3)
+    n_k = score.shape[3]
+    last = np.minimum(np.arange(n_k) // tile * tile + tile, n_k) - 1
+    running = running[..., last]
+    if instance.sink is not None:
+        running = np.maximum(running, instance.sink.astype(np.float64)[None, :, None, None])
+    with np.errstate(invalid="ignore"):
+        above = running[..., -1:] - running
+    return np.where(np.isfinite(above), above, 0.0)
+
+
+def _unscaled(instance: Instance, tile: int) -> Instance | None:
+    """Numerator and denominator that are not rescaled: the weight of a key is e^(s − m_t)."""
+    excess = _excess(instance, tile)
+    if not excess.any() or instance.sink is not None:
+        return None
+    bias = np.zeros_like(excess)
+    if instance.bias is not None:
+        bias = np.broadcast_to(instance.bias.astype(np.float64), excess.shape)
+    return instance.replace(bias=bias + excess)
+
+
+def _more_weight(instance: Instance, tile: int) -> NDArray[np.float64]:
+    """(b, h_q, n_q): ln of the factor by which a denominator that is not rescaled is too large."""
+    score = np.where(instance.visible(), evaluate(instance).score.midpoint, -np.inf)
+    top = score.max(axis=3, keepdims=True)
+    weight = np.exp(score - np.where(np.isfinite(top), top, 0.0))
+    total = weight.sum(axis=3)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        more: NDArray[np.float64] = np.log((weight * np.exp(_excess(instance, tile))).sum(axis=3) / total)
+    return np.where(total > 0, more, 0.0)
+
+
+def _numerator_unscaled(tile: int) -> tuple[Wrong, Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]]:
+    def post(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return value * np.exp(_more_weight(instance, tile))[..., None] if value.ndim == 4 else value
+
+    return functools.partial(_unscaled, tile=tile), post
+
+
+def _denominator_unscaled(tile: int) -> tuple[Wrong, Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]]:
+    def wrong(instance: Instance) -> Instance | None:
+        return None if _unscaled(instance, tile) is None else instance
+
+    def post(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        more = _more_weight(instance, tile)
+        return value * np.exp(-more)[..., None] if value.ndim == 4 else value + more
+
+    return wrong, post
 
 
 # --- outputs ------------------------------------------------------------------------------------------------------
@@ -491,8 +606,10 @@ def _rows() -> Iterator[Semantics]:
     yield row("key_lengths-minus", "key lengths off by one: one key too few", _lengths_plus(-1))
     yield row("bias-twice", "bias added twice", _bias_times(lambda instance: 2.0))
     yield row("bias-scaled", "bias multiplied by the scale", _bias_times(_given))
+    yield row("alibi-slopes", "ALiBi slopes 2^(−8h/H) for a number H of heads that is no power of two", _plain_slopes)
     yield row("bias-negated", "bias subtracted", _bias_times(lambda instance: -1.0))
     yield row("scale-standard", "scale ignored: 1/√dim used whatever is given", _scaled(_standard))
+    yield row("scale-half", "scale ignored: a constant 0.5", _scaled(lambda instance: 0.5))
     yield row("scale-one", "scale ignored: scores are not scaled", _scaled(lambda instance: 1.0))
     yield row("scale-zero", "scale 0 taken for unset: 1/√dim used", _scaled(lambda i: _given(i) or _standard(i)))
     yield row("scale-twice", "scale applied twice", _scaled(lambda i: _given(i) ** 2))
@@ -538,6 +655,11 @@ def _rows() -> Iterator[Semantics]:
         "grouped heads: query head h reads key head h mod h_k instead of h // (h_q / h_k)",
         _keys_of(lambda h, h_q, h_k: h % h_k),
     )
+    yield row(
+        "heads-modulo-values",
+        "grouped heads: keys of the right head, values of head h mod h_k",
+        _keys_of(lambda h, h_q, h_k: h % h_k, values_only=True),
+    )
     yield row("heads-first", "every query head reads key head 0", _keys_of(lambda h, h_q, h_k: 0))
     yield row(
         "heads-raw",
@@ -555,6 +677,41 @@ def _rows() -> Iterator[Semantics]:
             f"tail of the keys filled with zeros up to a multiple of {tile}, and counted in the softmax",
             _tail_zero(tile),
         )
+    yield row(
+        "tail-twice", "tail of the keys counted twice: the last one", _keys_again(lambda n_k: np.array([n_k - 1]))
+    )
+    for tile in (2, 4, 8, 16, 32, 64):
+        yield row(
+            f"tail-clamped-{tile}",
+            f"tail of the keys counted twice: the last one fills a tile of {tile}",
+            _keys_again(_clamped(tile)),
+        )
+    for tile in (16, 64):
+        yield row(
+            f"tail-overlap-{tile}",
+            f"tail of the keys counted twice: the last tile of {tile} overlaps the one before",
+            _keys_again(_overlapping(tile)),
+        )
+    for most in (128, 512):
+        yield row(f"keys-{most}", f"only the first {most} keys are read", _first_keys(most))
+    yield row("key-not-transposed", "key not transposed where it is square", _key_not_transposed)
+    for tile in (16, 64):
+        yield row(
+            f"nothing-rescaled-{tile}",
+            f"stale maximum: numerator and denominator not rescaled between tiles of {tile}",
+            functools.partial(_unscaled, tile=tile),
+        )
+        yield row(
+            f"numerator-not-rescaled-{tile}",
+            f"stale maximum: numerator not rescaled between tiles of {tile}",
+            *_numerator_unscaled(tile),
+        )
+        yield row(
+            f"denominator-not-rescaled-{tile}",
+            f"stale maximum: denominator not rescaled between tiles of {tile}",
+            *_denominator_unscaled(tile),
+        )
+    yield row("dim-last", "last column of dim dropped", _columns("query", lambda d: d - 1))
     for name, called in (("query", "dim"), ("value", "value dim")):
         yield row(f"{called}-64", f"only the first 64 columns of {called} used", _columns(name, lambda d: 64))
         for tile in (4, 8, 16, 32):

@@ -77,6 +77,15 @@ def _shifted_down(rng: np.random.Generator, s: Shape) -> Filled:
     return _scored(rng, s, -float(rng.choice([300.0, 3000.0, 30000.0])) + rng.standard_normal(s.keys))
 
 
+def _shifted_far(rng: np.random.Generator, s: Shape) -> Filled:
+    """Logits below every sentinel down to −65504 that a 16-bit type suggests, in factors that it can hold."""
+    scale, depth = 0.8734672, float(rng.choice([7e4, 1.5e5, 6e5]))
+    q, k, v = np.zeros(s.query), 0.1 * rng.standard_normal(s.key), rng.standard_normal(s.value)
+    q[..., 0] = 256.0
+    k[..., 0] = -depth / (256.0 * scale) + rng.standard_normal(s.keys) / 256.0
+    return q, k, v, {"scale": scale}
+
+
 def _shifted_up(rng: np.random.Generator, s: Shape) -> Filled:
     return _scored(rng, s, float(rng.choice([90.0, 300.0, 3000.0])) + rng.standard_normal(s.keys))
 
@@ -244,6 +253,7 @@ PATTERNS: dict[str, Pattern] = {
     "large": _large,
     "zero-scores": _zero_scores,
     "shifted-down": _shifted_down,
+    "shifted-far": _shifted_far,
     "shifted-up": _shifted_up,
     "shifted-constant": _shifted_constant,
     "ramp-up": _ramp_up,

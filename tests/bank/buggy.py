@@ -8,7 +8,9 @@ One correct engine, :func:`_attention`, does the work; a bug replaces one of its
 # ruff: noqa: E501 - the table at the end has one kernel a line
 from __future__ import annotations
 
+import copy
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -236,6 +238,11 @@ def _dropped_tail(task: Task, tile: int) -> Task:
     return _prefix(task, n_k // tile * tile) if n_k > tile else task
 
 
+def _window_wrong_when(task: Task, when: Callable[[Task], bool], left: int) -> Task:
+    """One kernel of a pair has the other bound."""
+    return _window_moved(task, left, 0) if when(task) else task
+
+
 def _bottom_right_of_the_array(task: Task) -> Task:
     """Aligned by the allocated number of keys, not by the lengths."""
     if task.causal != "bottom-right" or task.key_lengths is None:
@@ -253,6 +260,18 @@ def _bias_like(task: Task, change: Callable[[Array], Array]) -> Task:
         return task
     bias = np.broadcast_to(task.bias, task.shape)
     return replace(task, bias=change(bias.astype(task.work)))
+
+
+def _plain_slopes(bias: Array) -> Array:
+    """ALiBi slopes made anew as 2^(−8(h+1)/H), which holds for a power of two only."""
+    h = bias.shape[1]
+    power = 1 << (h.bit_length() - 1)
+    exact = [2.0 ** (-8 * (i + 1) / power) for i in range(power)]
+    exact += [2.0 ** (-4 * (i + 1) / power) for i in range(0, 2 * (h - power), 2)]
+    wrong = 2.0 ** (-8.0 * (1 + np.arange(h)) / h)
+    factor = (wrong / np.array(exact))[:, None, None].astype(bias.dtype)
+    varies = h > 1 and not np.array_equal(bias, np.broadcast_to(bias[:, :1], bias.shape))
+    return bias * factor if varies else bias
 
 
 def _transposed_if_square(x: Array) -> Array:
@@ -322,8 +341,45 @@ def _one_row_beyond(x: Array) -> Array:
     return as_strided(x, shape, x.strides)
 
 
-def _assumes_contiguous(task: Task) -> Task:
-    return replace(task, **{name: _memory_as_if_contiguous(getattr(task, name)) for name in ("query", "key", "value")})
+def _operands(task: Task, change: Callable[[Array], Array]) -> Task:
+    """Query, key and value read in another way."""
+    return replace(task, **{name: change(getattr(task, name)) for name in ("query", "key", "value")})
+
+
+def _memory_where_expanded(x: Array) -> Array:
+    """An axis of stride 0 is stepped along as if its slices lay one after another."""
+    return _memory_as_if_contiguous(x) if 0 in (s for s, n in zip(x.strides, x.shape, strict=True) if n > 1) else x
+
+
+def _memory_length_major(x: Array) -> Array:
+    """What lies outside the heads is taken for an array (batch, length, heads, dim) of its own: right unless packed."""
+    _, h, n, d = x.shape
+    own = tuple(x.itemsize * step for step in (n * h * d, d, h * d, 1))
+    heads_inside = h > 1 and x.strides[1] == d * x.itemsize and x.strides[2] >= h * d * x.itemsize
+    return as_strided(x, x.shape, own) if heads_inside else x
+
+
+def _offsets_in_32_bits(x: Array) -> Array:
+    """Elements whose offset does not fit an int32 are read where the wrapped one leads: into the first slice."""
+    offset = np.zeros((1,) * x.ndim, dtype=np.int64)
+    for axis, (length, stride) in enumerate(zip(x.shape, x.strides, strict=True)):
+        shape = [1] * x.ndim
+        shape[axis] = length
+        offset = offset + np.arange(length).reshape(shape) * (stride // x.itemsize)
+    wrong = offset.astype(np.int32) != offset
+    out = x.copy()
+    if wrong.any():
+        first = np.sort(offset[~wrong])
+        order = np.argsort(offset[~wrong], kind="stable")
+        places = order[np.searchsorted(first, offset.astype(np.int32)[wrong])]
+        out[wrong] = x[~wrong][places]
+    return out
+
+
+def _mask_memory(task: Task) -> Task:
+    """The strides of the mask and the bias are taken for those of a contiguous array."""
+    changed = {n: _memory_as_if_contiguous(x) for n in ("mask", "bias") if (x := getattr(task, n)) is not None}
+    return replace(task, **changed)
 
 
 def _reads_beyond(task: Task) -> Task:
@@ -375,6 +431,97 @@ def _noisy_every(calls: int) -> Callable[..., Any]:
 def _cached(key_of: Callable[[Task], Any]) -> Callable[..., Any]:
     kept: dict[Any, Array] = {}
     return _after(lambda output, task: kept.setdefault((key_of(task), output.shape), output.copy()).copy())
+
+
+def _options(task: Task) -> tuple[Any, ...]:
+    """What was asked, the numbers apart."""
+    arrays = (task.mask, task.bias, task.key_lengths, task.sink)
+    return (task.causal, task.window, task.softcap, *(None if x is None else x.tobytes() for x in arrays))
+
+
+def _address(x: Array) -> int:
+    return int(x.__array_interface__["data"][0])
+
+
+def _remembering(key_of: Callable[[Task], Any], *names: str, by_reference: bool = False) -> Callable[..., Any]:
+    """Options of the first call of a kind are kept for all later ones of that kind."""
+    kept: dict[Any, dict[str, Any]] = {}
+
+    def first(task: Task) -> Task:
+        given = {name: getattr(task, name) if by_reference else copy.copy(getattr(task, name)) for name in names}
+        return replace(task, **kept.setdefault(key_of(task), given))
+
+    return _meaning(first)
+
+
+def _options_of_the_last_but_one() -> Callable[..., Any]:
+    """The scale is uploaded after the launch: a call gets that of the call before it, if the shape was the same."""
+    kept: dict[Any, float] = {}
+
+    def late(task: Task) -> Task:
+        before = kept.get(task.shape, task.scale)
+        kept[task.shape] = task.scale
+        return replace(task, scale=before)
+
+    return _meaning(late)
+
+
+def _wrong_from(call: int) -> Callable[..., Any]:
+    """A counter runs over: later calls forget their last key."""
+    count = [0]
+
+    def counted(task: Task) -> Task:
+        count[0] += 1
+        return _prefix(task, max(1, task.shape[3] - 1)) if count[0] >= call else task
+
+    return _meaning(counted)
+
+
+def _stale_workspace() -> Callable[..., Any]:
+    """Weights are summed over whole tiles of 16 in a workspace that nobody clears: a longer call leaves its tail."""
+    workspace: dict[int, Array] = {}
+
+    def total(e: Array) -> Array:
+        rows, columns = e.shape
+        whole = -(-columns // 16) * 16
+        held = workspace.get(rows, np.zeros((rows, 0), e.dtype))
+        if held.shape[1] < whole:
+            held = np.pad(held, ((0, 0), (0, whole - held.shape[1])))
+        held[:, :columns] = e
+        workspace[rows] = held
+        return held[:, :whole].sum(axis=1, keepdims=True).astype(e.dtype)
+
+    return _steps(total=total)
+
+
+def _shared_workspace() -> Callable[..., Any]:
+    """One buffer for the query of whoever calls: right for one caller at a time."""
+    shared: dict[str, Any] = {}
+
+    def taken(task: Task) -> Task:
+        shared["query"], shared["scale"] = np.array(task.query), task.scale
+        time.sleep(0.002)  # where a real kernel computes, other threads run
+        mine = shared["query"]
+        return replace(task, query=mine if mine.shape == task.query.shape else task.query, scale=shared["scale"])
+
+    return _meaning(taken)
+
+
+def _race_in_large_grids(output: Array, task: Task) -> Array:
+    """More than 32 heads in flight: the last ones overwrite the first rows of those before."""
+    b, h = task.shape[:2]
+    if b * h > 32:
+        flat = output.reshape(b * h, *output.shape[2:])
+        flat[32:, 0] = flat[:-32, 0]
+    return output
+
+
+def _tail_over_next_head(output: Array, task: Task) -> Array:
+    """The last tile of 16 rows is stored whole: its zeros cover the first rows of the next head."""
+    rows = min(-task.shape[2] % 16, task.shape[2])
+    if rows and task.shape[2] > 16:
+        output[:, 1:, :rows] = 0
+    return output
 
 
 # --- wrong arithmetic -------------------------------------------------------------------------------------------------
@@ -587,17 +734,29 @@ def _zero_filled_tail(task: Task, tile: int) -> tuple[Array, Array]:
 
 def _last_key_twice(task: Task) -> tuple[Array, Array]:
     """A tail tile that clamps its index instead of masking."""
-    if task.shape[3] % 2 == 0 or task.causal or task.window or task.key_lengths is not None:
+    return _keys_again(task, np.full(task.shape[3] % 2, -1))
+
+
+def _keys_again(task: Task, more: Array) -> tuple[Array, Array]:
+    """Some keys enter the sums a second time."""
+    if not len(more) or task.causal or task.window or task.key_lengths is not None:
         return _attention(task, RIGHT)
     changes: dict[str, Any] = {
-        name: np.concatenate([x, x[:, :, -1:]], axis=2) for name, x in (("key", task.key), ("value", task.value))
+        name: np.concatenate([x, x[:, :, more]], axis=2) for name, x in (("key", task.key), ("value", task.value))
     }
     for name in ("mask", "bias"):
         x = getattr(task, name)
         if x is not None:
             x = np.broadcast_to(x, task.shape)
-            changes[name] = np.concatenate([x, x[..., -1:]], axis=-1)
+            changes[name] = np.concatenate([x, x[..., more]], axis=-1)
     return _attention(replace(task, **changes), RIGHT)
+
+
+def _overlapping_last_tile(task: Task, tile: int) -> tuple[Array, Array]:
+    """The last tile begins early enough to be whole; the keys that it shares with the one before are not masked."""
+    n_k = task.shape[3]
+    more = np.arange(n_k - tile, n_k - n_k % tile) if n_k > tile and n_k % tile else np.arange(0)
+    return _keys_again(task, more)
 
 
 def _in_float32(task: Task) -> tuple[Array, Array]:
@@ -738,8 +897,10 @@ BUGGY: tuple[Buggy, ...] = (
     # finite stand-ins for −inf
     _arithmetic("maximum-from-minus-1e4", "The running maximum starts at −1e4: rows whose every score is below give 0.", _tiles(start=-1e4), source="flashinfer-ai/flashinfer#4267; ROCm/aiter#5086"),
     _arithmetic("maximum-from-minus-100", "The running maximum starts at −100.", _tiles(start=-100.0), source="ROCm/aiter#5086"),
+    _arithmetic("maximum-from-minus-5e4", "The running maximum starts at −5e4.", _tiles(start=-5e4), source="flashinfer-ai/flashinfer#4267"),
     _semantic("mask-value-minus-1e4", "mask", "Masked scores are −1e4 and leak where true scores are as low.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-1e4))),
     _semantic("mask-value-minus-100", "mask", "Masked scores are −100 and leak where true scores are as low.", "huggingface/transformers", _steps(hide=_unseen_at(-100.0))),
+    _semantic("mask-value-minus-65504", "mask", "Masked scores are −65504, the least of float16, and leak where true scores are as low.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-65504.0))),
     _arithmetic("zero-start", "The maximum is never below 0: rows of low scores underflow.", _steps(shift=lambda s: np.maximum(s.max(axis=1, keepdims=True), 0)), source="ROCm/aiter#5086"),
     # windows
     _semantic("window-left-one-more", "window", "The window reaches one key too far to the left.", _WINDOW, _meaning(lambda t: _window_moved(t, 1, 0))),
@@ -750,18 +911,20 @@ BUGGY: tuple[Buggy, ...] = (
     _semantic("window-bottom-right", "window", "The window is aligned bottom-right although the causal mask is top-left.", "ROCm/flash-attention#158", _meaning(lambda t: _window_at(t, t.shape[3] - t.shape[2]))),
     _semantic("window-ignored", "window", "The window is ignored.", _WINDOW, _meaning(lambda t: replace(t, window=None))),
     _semantic("window-replaces-causal", "causal", "With a window the causal mask is forgotten.", "ModelTC/LightLLM#1312", _meaning(lambda t: _ignore_causal_if(t, t.window is not None and t.causal == "top-left"))),
+    _semantic("window-decode", "window", "With one query the window is a key wider than with many.", "zml/zml#763; ModelTC/LightLLM#1311", _meaning(lambda t: _window_wrong_when(t, lambda t: t.shape[2] == 1, 1))),
+    _semantic("window-prefill-even", "window", "Windows of an even width are a key narrower.", "sgl-project/sglang#34273", _meaning(lambda t: _window_wrong_when(t, lambda t: t.window is not None and (t.window[0] or 1) % 2 == 0, -1))),
     # masked tiles
     _arithmetic("nan-early-tile", "A wholly masked early tile gives −inf − −inf.", _tiles(guards=False), source="pytorch/pytorch#127055, #109517"),
     _semantic("maximum-over-masked", "mask", "The maximum is taken over masked keys too: visible weights underflow before a huge hidden score.", "TOLERANCE", _called(_mask_after)),
     _arithmetic("masked-garbage", "Masked weights are 1e-7, not 0: huge values behind the mask leak.", _steps(hide=_hidden_by(16.0)), source="pytorch/pytorch#101967"),
     # dims
-    _arithmetic("head-dim-64", "Only the first 64 columns of Q and K are used.", _steps(operands=_columns(lambda d: min(d, 64))), source="triton-lang/triton#621"),
-    _arithmetic("dim-tail-8", "Columns of Q and K beyond the last multiple of 8 are dropped.", _steps(operands=_columns(lambda d: d // 8 * 8 or d)), source="triton-lang/triton#621"),
-    _arithmetic("dim-tail-16", "Columns of Q and K beyond the last multiple of 16 are dropped.", _steps(operands=_columns(lambda d: d // 16 * 16 or d)), source="native-sparse-attention-triton#27"),
-    _arithmetic("dim-last-column", "The last column of Q and K is dropped.", _steps(operands=_columns(lambda d: max(1, d - 1)))),
-    _arithmetic("value-tail", "Columns of V beyond the last multiple of 8 come out as zeros.", _steps(operands=_value_columns(lambda d, d_v: d_v // 8 * 8 or d_v)), source="native-sparse-attention-triton#27"),
-    _arithmetic("value-dim-is-dim", "Only as many columns of V are computed as Q has.", _steps(operands=_value_columns(lambda d, d_v: d)), source="native-sparse-attention-triton#27"),
-    _arithmetic("not-transposed", "K is not transposed where it is square.", _steps(score=_square_not_transposed)),
+    _semantic("head-dim-64", "first 64 columns", "Only the first 64 columns of Q and K are used.", "triton-lang/triton#621", _steps(operands=_columns(lambda d: min(d, 64)))),
+    _semantic("dim-tail-8", "tail of dim", "Columns of Q and K beyond the last multiple of 8 are dropped.", "triton-lang/triton#621", _steps(operands=_columns(lambda d: d // 8 * 8 or d))),
+    _semantic("dim-tail-16", "tail of dim", "Columns of Q and K beyond the last multiple of 16 are dropped.", "native-sparse-attention-triton#27", _steps(operands=_columns(lambda d: d // 16 * 16 or d))),
+    _semantic("dim-last-column", "last column", "The last column of Q and K is dropped.", "TOLERANCE", _steps(operands=_columns(lambda d: max(1, d - 1)))),
+    _semantic("value-tail", "tail of value dim", "Columns of V beyond the last multiple of 8 come out as zeros.", "native-sparse-attention-triton#27", _steps(operands=_value_columns(lambda d, d_v: d_v // 8 * 8 or d_v))),
+    _semantic("value-dim-is-dim", "value dim taken for dim", "Only as many columns of V are computed as Q has.", "native-sparse-attention-triton#27", _steps(operands=_value_columns(lambda d, d_v: d))),
+    _semantic("not-transposed", "not transposed", "K is not transposed where it is square.", "TOLERANCE", _steps(score=_square_not_transposed)),
     # lengths
     _semantic("tail-16", "tail", "Keys beyond the last multiple of 16 are dropped.", _TAILS, _meaning(lambda t: _dropped_tail(t, 16))),
     _semantic("tail-32", "tail", "Keys beyond the last multiple of 32 are dropped.", _TAILS, _meaning(lambda t: _dropped_tail(t, 32))),
@@ -769,19 +932,25 @@ BUGGY: tuple[Buggy, ...] = (
     _semantic("tail-128", "tail", "Keys beyond the last multiple of 128 are dropped.", _TAILS, _meaning(lambda t: _dropped_tail(t, 128))),
     _semantic("zero-filled-tail", "tail", "A tail filled with keys of zeros counts in the softmax.", "triton-lang/triton#2626", _called(lambda t: _zero_filled_tail(t, 16))),
     _semantic("last-key-dropped", "tail", "The last key is never read.", "ELS-RD/kernl#73", _meaning(lambda t: _prefix(t, max(1, t.shape[3] - 1)))),
-    _arithmetic("last-key-twice", "An odd number of keys is made even by reading the last one twice.", _called(_last_key_twice), source=_TAILS),
+    _semantic("last-key-twice", "counted twice", "An odd number of keys is made even by reading the last one twice.", _TAILS, _called(_last_key_twice)),
+    _semantic("last-tile-overlaps", "counted twice", "The last tile of 16 begins early enough to be whole and counts keys twice.", _TAILS, _called(lambda t: _overlapping_last_tile(t, 16))),
+    _semantic("tail-clamped-16", "counted twice", "The last key fills the last tile of 16.", _TAILS, _called(lambda t: _keys_again(t, np.full(-t.shape[3] % 16, -1)))),
     _arithmetic("reads-beyond", "The key behind the last one is loaded and given weight zero: 0·NaN.", _meaning(_reads_beyond), source="FlagGems#898"),
-    _arithmetic("prefix-128", "Only the first 128 keys are used.", _meaning(lambda t: _prefix(t, 128)), source="BUGS: kernels that cheat"),
+    _semantic("prefix-128", "first 128 keys", "Only the first 128 keys are used.", "BUGS: kernels that cheat", _meaning(lambda t: _prefix(t, 128))),
     _arithmetic("wide-rows-zero", "Zeros where there are more than 500 keys: small anyway.", _after(_wide_rows_zero), source="ScalingIntelligence/KernelBench#165"),
     # memory
-    _arithmetic("assumes-contiguous", "Strides are taken to be those of a contiguous array.", _meaning(_assumes_contiguous), source="pytorch/pytorch#181133, #163597; huggingface/candle#3703"),
+    _arithmetic("assumes-contiguous", "Strides are taken to be those of a contiguous array.", _meaning(lambda t: _operands(t, _memory_as_if_contiguous)), source="pytorch/pytorch#181133, #163597; huggingface/candle#3703"),
+    _arithmetic("stride-zero-ignored", "Heads or batches that an expanded array stores once are read one after another.", _meaning(lambda t: _operands(t, _memory_where_expanded)), source="pytorch/pytorch#187506; torch-spyre#4331"),
+    _arithmetic("packed-taken-for-own", "A slice of a packed query, key and value is read as a whole array.", _meaning(lambda t: _operands(t, _memory_length_major)), source="pytorch/pytorch#112577; huggingface/candle#3703"),
+    _arithmetic("mask-strides-assumed", "Mask and bias are taken to be contiguous.", _meaning(_mask_memory), source="pytorch/pytorch#163597"),
+    _arithmetic("offsets-in-32-bits", "Offsets wrap at 2³²: what lies beyond is read from the first slice.", _meaning(lambda t: _operands(t, _offsets_in_32_bits)), source="Dao-AILab/flash-attention#2611, #2260, #1500; fla-org/flash-linear-attention#769; tilelang#330"),
     _arithmetic("mutates-query", "The scale is multiplied into the caller's query.", _mutating, source="BUGS: kernels that cheat"),
     _arithmetic("writes-outside", "One row behind the keys is zeroed.", _writing_outside, source="FlagGems#898"),
     # heads and batches
     _semantic("head-modulo", "head", "Query head h reads key head h % h_k.", _HEADS, _places(_head_modulo)),
     _semantic("head-zero", "head", "Every query head reads key head 0.", "BobMcDear/attorch#14", _places(lambda t, b, h: (b, 0))),
     _semantic("head-raw", "head", "The query head indexes the key heads, up to the last one.", "native-sparse-attention-triton#27", _places(_head_clamped)),
-    _arithmetic("head-modulo-values", "Keys come from the right head, values from head h % h_k.", _steps(value_place=_head_modulo), source="fla-org/flash-linear-attention#384"),
+    _semantic("head-modulo-values", "values of head", "Keys come from the right head, values from head h % h_k.", "fla-org/flash-linear-attention#384", _steps(value_place=_head_modulo)),
     _semantic("batch-zero", "batch", "Every batch reads the keys and values of batch 0.", "BUGS", _places(lambda t, b, h: _own_key_head(t, 0, h))),
     # scale
     _semantic("scale-default", "scale", "The default scale is used whatever the caller gives.", "ipex-llm#12619", _scale(lambda scale, d: 1 / math.sqrt(d))),
@@ -792,6 +961,7 @@ BUGGY: tuple[Buggy, ...] = (
     _semantic("scale-twice", "scale", "The scale is applied twice.", "sglang#485", _scale(lambda scale, d: scale * scale)),
     _semantic("scale-absolute", "scale", "A negative scale loses its sign.", "TOLERANCE", _scale(lambda scale, d: abs(scale))),
     _semantic("scale-per-dim", "scale", "The default scale is 1/d.", "BobMcDear/attorch#14", _scale(lambda scale, d: 1 / d if scale == 1 / math.sqrt(d) else scale)),
+    _semantic("scale-half", "0.5", "The scale is the constant 0.5.", "BobMcDear/attorch#14", _scale(lambda scale, d: 0.5)),
     # softcap, bias, mask, key lengths
     _semantic("softcap-before-scale", "softcap", "The softcap is applied before the scale.", "BUGS", _called(_cap_then_scale)),
     _semantic("softcap-ignored", "softcap", "The softcap is ignored.", "BUGS", _meaning(lambda t: replace(t, softcap=None))),
@@ -800,6 +970,7 @@ BUGGY: tuple[Buggy, ...] = (
     _semantic("bias-scaled", "bias", "The bias is multiplied by the scale.", "BUGS", _steps(finish=_finish_with(bias_factor=lambda scale: scale))),
     _semantic("bias-ignored", "bias", "The bias is ignored.", "BUGS", _meaning(lambda t: _bias_like(t, lambda bias: np.where(bias == -np.inf, bias, 0)))),
     _semantic("bias-head-zero", "bias", "Every head has the bias of head 0.", "BUGS", _meaning(lambda t: _bias_like(t, _every_head_like_the_first))),
+    _semantic("alibi-slopes", "alibi", "ALiBi slopes of a number of heads that is no power of two.", "TOLERANCE", _meaning(lambda t: _bias_like(t, _plain_slopes))),
     _semantic("mask-inverted", "mask", "True hides.", "TOLERANCE", _meaning(lambda t: _mask_like(t, np.logical_not))),
     _semantic("mask-added", "mask", "The boolean mask is added as 0 and 1.", "TOLERANCE", _steps(hide=_mask_added)),
     _semantic("mask-transposed", "mask", "A square mask is transposed.", "TOLERANCE", _meaning(lambda t: _mask_like(t, _transposed_if_square))),
@@ -821,9 +992,9 @@ BUGGY: tuple[Buggy, ...] = (
     # softmax
     _arithmetic("no-maximum", "exp without subtracting a maximum.", _steps(shift=_no_maximum)),
     _arithmetic("first-tile-maximum", "The maximum of the first tile is kept.", _tiles(updates=False)),
-    _arithmetic("numerator-not-rescaled", "The numerator is not rescaled when the maximum grows.", _tiles(rescales_numerator=False)),
-    _arithmetic("denominator-not-rescaled", "The denominator is not rescaled when the maximum grows.", _tiles(rescales_denominator=False)),
-    _arithmetic("nothing-rescaled", "Neither is rescaled when the maximum grows.", _tiles(rescales_numerator=False, rescales_denominator=False)),
+    _semantic("numerator-not-rescaled", "numerator not rescaled", "The numerator is not rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_numerator=False)),
+    _semantic("denominator-not-rescaled", "denominator not rescaled", "The denominator is not rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_denominator=False)),
+    _semantic("nothing-rescaled", "numerator and denominator not rescaled", "Neither is rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_numerator=False, rescales_denominator=False)),
     _arithmetic("one-maximum-for-all-rows", "One maximum for all rows: low rows lose their weights.", _steps(shift=_global_maximum)),
     _arithmetic("clipped-scores", "Scores are clipped to ±80 instead of shifted.", _steps(finish=lambda s, task, at: np.clip(task.finished(s, at), -80, 80))),
     _arithmetic("epsilon-1e-6", "1e-6 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-6)))),
@@ -854,8 +1025,25 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("returns-length-major", "The output is shaped (batch, length, heads, dim).", _after(lambda out, task: out.transpose(0, 2, 1, 3)), source="pytorch/pytorch#112577"),
     _arithmetic("returns-keys-many", "The output has as many rows as there are keys.", _after(_as_many_rows_as_keys), source="BUGS"),
     _arithmetic("race", "Every third call has a wrong first row.", _noisy_every(3), source="ninfer-3090#43; hipfire#575"),
+    _arithmetic("race-in-large-grids", "More than 32 heads at once: first rows of the last ones are those of others.", _after(_race_in_large_grids), source="ninfer-3090#43; hipfire#575"),
+    _arithmetic("tail-over-next-head", "The last tile of a head is stored whole, over the first rows of the next head.", _after(_tail_over_next_head), source="FlagGems#898"),
+    _arithmetic("shared-workspace", "Calls of several threads share one buffer.", _shared_workspace()),
     _arithmetic("cached-by-few-elements", "The result is cached by shape and the first element of the query.", _cached(lambda task: (task.key.shape, float(task.query[0, 0, 0, 0]))), source="BUGS: kernels that cheat"),
     _arithmetic("cached-by-shape", "The result is cached by shape.", _cached(lambda task: (task.query.shape, task.key.shape)), source="BUGS: kernels that cheat"),
+    _arithmetic("cached-by-address", "The result is cached by the addresses of the inputs and the scale.", _cached(lambda task: (*map(_address, (task.query, task.key, task.value)), task.scale, task.causal)), source="BUGS: kernels that cheat"),
+    _arithmetic("cached-by-first-keys", "The result is cached by a checksum of everything but the last half of the keys.", _cached(lambda task: (task.query.tobytes(), task.key[:, :, : max(1, task.shape[3] // 2)].tobytes(), task.shape, task.scale, *_options(task))), source="BUGS: kernels that cheat"),
+    _arithmetic("first-scale-kept", "The scale of the first call is used for ever.", _remembering(lambda task: None, "scale"), source="lucidrains/rotary-embedding-torch#11"),
+    _arithmetic("first-scale-of-shape-kept", "The scale of the first call of a shape is compiled in.", _remembering(lambda task: (task.query.shape, task.value.shape, *_options(task)), "scale"), source="lucidrains/rotary-embedding-torch#11"),
+    _arithmetic("first-mask-kept", "The mask of the first call of a shape and address is kept.", _remembering(lambda task: (_address(task.query), task.shape, task.mask is None), "mask"), source="MemOS#2315"),
+    _arithmetic("first-bias-kept", "The bias of the first call of a shape and address is kept.", _remembering(lambda task: (_address(task.query), task.shape, task.bias is None), "bias"), source="MemOS#2315"),
+    _arithmetic("first-lengths-kept", "The key lengths of the first call of a shape and address are kept.", _remembering(lambda task: (_address(task.query), task.shape, task.key_lengths is None), "key_lengths"), source="MemOS#2315"),
+    _arithmetic("first-softcap-kept", "The softcap of the first call of a shape is compiled in.", _remembering(lambda task: (_address(task.query), task.shape, task.bias is None), "softcap"), source="MemOS#2315"),
+    _arithmetic("first-sink-kept", "The sink of the first call of a shape is kept.", _remembering(lambda task: (_address(task.query), task.shape, task.sink is None), "sink"), source="MemOS#2315"),
+    _arithmetic("first-mask-referred-to", "A shape's first mask is referred to, not copied: it holds as long as that is written over.", _remembering(lambda task: (task.shape, task.mask is None), "mask", by_reference=True), source="MemOS#2315"),
+    _arithmetic("first-masking-of-shape-kept", "A kernel compiled for a shape and address keeps its causal mask and its window.", _remembering(lambda task: (_address(task.query), task.shape), "causal", "window"), source="maclocal-api#92"),
+    _arithmetic("scale-one-call-late", "A call has the scale of the call before it of the same shape.", _options_of_the_last_but_one(), source="maclocal-api#92"),
+    _arithmetic("wrong-from-the-tenth-call", "From the tenth call on the last key is forgotten.", _wrong_from(10), source="BUGS: kernels that cheat"),
+    _arithmetic("stale-workspace", "A workspace keeps the tail of a longer call.", _stale_workspace(), source="tracel-ai/cubecl#1070"),
     # bfloat16 and float16
     _arithmetic("bfloat16/accumulator", "p V is accumulated in bfloat16.", _steps(mix=_mixed_in(BFLOAT16, 16)), "bfloat16"),
     _arithmetic("bfloat16/row-sum", "The row sum is in bfloat16.", _steps(total=_summed_in(BFLOAT16)), "bfloat16"),
@@ -870,7 +1058,7 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("bfloat16/truncated-output", "The output is truncated, not rounded.", _output_rounding(lambda out: _truncated(out, 16)), "bfloat16"),
     _arithmetic("bfloat16/products-accumulated", "Dot products are accumulated in bfloat16.", _steps(score=_accumulated_products(BFLOAT16)), "bfloat16"),
     _arithmetic("bfloat16/small-weights-skipped", "Weights below 1e-3 are dropped.", _steps(weights=_skipping_small(1e-3)), "bfloat16"),
-    _arithmetic("bfloat16/numerator-not-rescaled", "The numerator is not rescaled when the maximum grows.", _tiles(rescales_numerator=False), "bfloat16"),
+    _semantic("bfloat16/numerator-not-rescaled", "numerator not rescaled", "The numerator is not rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_numerator=False), "bfloat16"),
     _semantic("bfloat16/causal-one-more", "one key too many", "The causal mask lets query i see key i + 1.", "TOLERANCE", _meaning(lambda t: _causal_shifted(t, 1)), "bfloat16"),
     _arithmetic("bfloat16/returns-float32", "float32 is returned for bfloat16.", _after(lambda out, task: out.astype(np.float32)), "bfloat16", "BUGS"),
     _arithmetic("float16/raw-products", "Raw products are held in float16 and overflow.", _steps(score=_half_products(FLOAT16)), "float16"),

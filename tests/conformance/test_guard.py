@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.conformance.guard import guarded
-from assay.conformance.suite import Layout
+from assay.conformance.guard import FAR, Memory, NoRoom, guarded, laid
+from assay.conformance.suite import LAYOUTS, Layout
 
 layouts = st.builds(
     Layout,
@@ -19,6 +19,7 @@ layouts = st.builds(
     st.sampled_from([None, (0, 2, 1, 3), (0, 1, 3, 2), (3, 2, 1, 0)]),
     st.integers(0, 9),
     st.integers(0, 5),
+    st.booleans(),
     st.booleans(),
 )
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
@@ -72,3 +73,97 @@ def test_canaries_are_nan_or_huge_and_finite() -> None:
     first = guarded("x", array, Layout(), huge=True, read_only=True).buffer[0]
     assert np.isfinite(first)
     assert first > 10_000
+
+
+# --- axes that are stored once, arrays side by side, slices far apart -------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_equal_slices_are_stored_once_and_a_change_of_one_is_a_mutation(axis: int) -> None:
+    array = np.repeat(np.take(numbers((2, 3, 4, 5), np.float32), [0], axis=axis), 3, axis=axis)
+    keep = guarded("x", array, LAYOUTS["expanded"], huge=False, read_only=False)
+    assert keep.array.strides[axis] == 0
+    assert np.array_equal(keep.array, array)
+    assert keep.damage() is None
+    keep.array[1, 1, 1, 1] += 1
+    assert keep.damage() == "mutated"
+
+
+def test_slices_that_differ_in_a_bit_are_not_stored_once() -> None:
+    array = np.zeros((1, 2, 3, 4), np.float32)
+    array[0, 1, 2, 3] = -0.0
+    keep = guarded("x", array, LAYOUTS["expanded"], huge=False, read_only=False)
+    assert 0 not in keep.array.strides
+    assert np.signbit(keep.array[0, 1, 2, 3])
+
+
+def packed(read_only: bool = False) -> list[Any]:
+    shapes = {"query": (2, 4, 3, 5), "key": (2, 2, 3, 5), "value": (2, 2, 3, 7)}
+    arrays = [(name, numbers(shape, np.float32)) for name, shape in shapes.items()]
+    return laid(arrays, LAYOUTS["packed"], huge=False, read_only=read_only)
+
+
+def test_packed_arrays_are_slices_of_one_row_a_position() -> None:
+    query, key, value = packed()
+    row = 4 * 5 + 2 * 5 + 2 * 7
+    assert query.buffer is key.buffer is value.buffer
+    assert [keep.array.strides for keep in (query, key, value)] == [
+        (12 * row, 4 * width, 4 * row, 4) for width in (5, 5, 7)
+    ]
+    start = query.array.__array_interface__["data"][0]
+    assert [keep.array.__array_interface__["data"][0] - start for keep in (key, value)] == [4 * 20, 4 * 30]
+    for keep in (query, key, value):
+        assert np.array_equal(keep.array, numbers(keep.array.shape, np.float32))
+        assert keep.damage() is None
+
+
+def test_in_packed_memory_damage_is_told_of_the_array_that_has_it() -> None:
+    query, key, value = packed()
+    key.array[1, 1, 2, 4] += 1
+    assert [keep.damage() for keep in (query, key, value)] == [None, "mutated", None]
+    query, key, value = packed()
+    query.buffer[0] = 0
+    assert [keep.damage() for keep in (query, key, value)] == ["out-of-bounds"] * 3
+
+
+def test_arrays_of_unlike_lengths_are_not_packed() -> None:
+    arrays = [("query", numbers((1, 2, 3, 4), np.float32)), ("key", numbers((1, 2, 5, 4), np.float32))]
+    query, key = laid(arrays, LAYOUTS["packed"], huge=False, read_only=False)
+    assert query.buffer is not key.buffer
+    assert query.array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_far_apart_hold_the_same_numbers_and_every_change_near_them_is_seen(axis: int, dtype: Any) -> None:
+    array = numbers((2, 3, 4, 5), dtype)
+
+    def far() -> Any:
+        try:
+            return guarded("x", array, Layout(far=axis), huge=False, read_only=False)
+        except NoRoom as reason:
+            pytest.skip(str(reason))
+
+    keep = far()
+    assert keep.array.strides[axis] == FAR * array.itemsize
+    assert keep.buffer.size > FAR
+    assert len(keep.snapshot) < 1 << 16
+    assert np.array_equal(keep.array, array)
+    assert keep.damage() is None
+    keep.array[1, 2, 3, 4] += array.dtype.type(1)
+    assert keep.damage() == "mutated"
+    keep = far()
+    keep.buffer[FAR] = 0
+    assert keep.damage() == "out-of-bounds"
+
+
+def test_shared_memory_has_other_numbers_at_the_same_address_in_the_same_array() -> None:
+    memory, first = Memory(), numbers((1, 2, 3, 4), np.float32)
+    keep = guarded("x", first, Layout(), huge=False, read_only=True, memory=memory)
+    again = guarded("x", -first, Layout(), huge=True, read_only=True, memory=memory)
+    assert again.array is keep.array
+    assert not again.array.flags.writeable
+    assert np.array_equal(keep.array, -first)
+    assert again.damage() is None
+    assert np.isfinite(again.buffer[0])
+    assert guarded("y", first, Layout(), huge=False, read_only=True, memory=memory).buffer is not keep.buffer

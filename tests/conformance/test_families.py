@@ -1,0 +1,93 @@
+"""Families: each says what it hunts, where that was seen and how binding it is; its rows are all valid."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from assay.conformance.attention.changes import CHANGES
+from assay.conformance.attention.families import FAMILIES
+from assay.conformance.judge import Judge
+from assay.conformance.report import CaseResult, Finding, Report
+from assay.conformance.suite import LAYOUTS, LEVELS, Case, suite
+from assay.conformance.targets import wrap
+from assay.impl import cpu
+from assay.spec.precision import PRECISIONS, precision
+
+FLOAT32 = precision("float32")
+
+
+def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
+    return list(suite("attention").cases(precision(name), level, 0))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.id)
+def test_a_family_says_what_it_hunts_where_it_was_seen_and_how_binding_it_is(family: object) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", family.id)
+    assert len(family.hunts.split()) >= 3
+    assert family.source == "assay's bank" or re.search(r"[\w.-]+#\d+", family.source)
+    assert family.level in ("must", "convention", "quality")
+    assert any(case.family is family for case in cases())
+
+
+def test_identifiers_are_unique() -> None:
+    assert len({family.id for family in FAMILIES}) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_every_row_makes_an_instance_in_every_class(name: str) -> None:
+    for case in cases(name):
+        assert case.instance.query.dtype.name == precision(name).storage
+
+
+def test_names_of_cases_tell_rows_apart_but_for_repeats_of_a_pattern() -> None:
+    repeated = [name for name, count in Counter(case.name for case in cases()).items() if count > 6]
+    assert repeated == []
+
+
+def test_smoke_stays_small() -> None:
+    counts = [len(cases(level=level)) for level in LEVELS]
+    assert counts[0] <= 110
+    assert counts[1] <= 310
+
+
+def test_every_layout_and_every_change_is_used() -> None:
+    assert {case.layout.name for case in cases()} == set(LAYOUTS)
+    used = " ".join(case.name for case in cases() if case.after or case.beside)
+    assert [change for change in CHANGES if f" {change}" not in used] == []
+
+
+def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
+    judge = Judge(wrap(cpu.attention.exact), "attention", FLOAT32, references={})
+    for case in cases(level="standard"):
+        enclosure, tolerance = judge.reference(case.instance)["output"]
+        for other in (*case.after[-1:], *case.beside[:1]):
+            answer = judge.reference(other)["output"][0].midpoint
+            assert (np.abs(answer - enclosure.midpoint) > 100 * tolerance).any(), case.name
+
+
+def test_a_layout_finds_arrays_that_it_can_lay_out_so() -> None:
+    from assay.conformance.guard import laid
+
+    for case in cases():
+        if case.layout.name in ("expanded", "packed"):
+            arrays = [(name, getattr(case.instance, name)) for name in ("query", "key", "value")]
+            keeps = laid(arrays, case.layout, huge=False, read_only=True)
+            if case.layout.packed:
+                assert keeps[0].buffer is keeps[2].buffer, case.name
+            else:
+                assert any(0 in keep.array.strides for keep in keeps), case.name
+
+
+@pytest.mark.parametrize("level", ["convention", "quality"])
+def test_a_family_that_is_not_binding_is_told_and_never_fails_a_report(level: str) -> None:
+    finding = Finding("error", "off", "case", "family", "an instance")
+    result = CaseResult("case", "family", level, "failed", ratio=3.0, finding=finding)
+    good = CaseResult("good", "other", "must", "passed", ratio=0.1)
+    report = Report("k", "numpy", "", "attention", "float32", "smoke", 0, (good, result))
+    assert report.passed
+    assert report.worst_ratio == 0.1
+    assert re.search(rf"family +1 +1 +3 +{level}", report.to_text())
