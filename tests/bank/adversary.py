@@ -24,6 +24,7 @@ from assay.conformance.suite import suite
 from assay.conformance.targets import wrap
 from assay.conformance.trial import lacking
 from assay.spec.precision import Precision, precision
+from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ def ratios(entry: Entry, instance: Instance, known: Any) -> dict[str, Array] | N
 _PLAIN = Kernel("none", lambda: None)
 
 
-def referenced(instance: Instance, name: str) -> Any:
+def referenced(instance: Instance, name: str | Precision) -> Any:
     """(class, output → (certified value, tolerance)) of an instance, for :func:`ratios` of all kernels of the class."""
     u = precision(name)
     return u, reference(instance, _PLAIN, u)
@@ -169,6 +170,21 @@ def _rounding_weights(rng: np.random.Generator, s: Shape) -> Filled:
     return _scores(rng, s, scores, 1.0 + 2.0**-bits * rng.integers(0, 3, s.keys))
 
 
+def _edge_of_range(rng: np.random.Generator, s: Shape) -> Filled:
+    """Values, or scores, a little inside the domain (TOL-6): what a kernel forms on its way must not overflow."""
+    top = 0.9 * float(np.finfo(np.float32).max) / (2 * (s.keys + 1) * 256)
+    value = float(rng.choice([top, 65000.0, 1.0])) * rng.choice([-1.0, 1.0], s.keys)
+    level = float(rng.choice([0.0, 1.0, 10.0 ** float(rng.uniform(0, 37.5))]))
+    return _scores(rng, s, level * rng.standard_normal(s.keys), value)
+
+
+def _subnormals(rng: np.random.Generator, s: Shape) -> Filled:
+    """Inputs that a kernel may read as zero, a scale that makes up for some of it."""
+    q, k = 1e-39 * rng.standard_normal(s.query), rng.standard_normal(s.key)
+    v = rng.choice([1e-39, 1e-38, 1.0], s.value) * rng.standard_normal(s.value)
+    return q, k * 10.0 ** float(rng.uniform(0, 20)), v, {"scale": 10.0 ** float(rng.uniform(0, 20))}
+
+
 #: name → pattern; with those of the judge, where searches begin
 ADVERSE: dict[str, Callable[[np.random.Generator, Shape], Filled]] = {
     "stagnating-24": _stagnating(24),
@@ -181,6 +197,8 @@ ADVERSE: dict[str, Callable[[np.random.Generator, Shape], Filled]] = {
     "cancelling-products": _cancelling_products,
     "two-groups": _two_groups,
     "rounding-weights": _rounding_weights,
+    "edge-of-range": _edge_of_range,
+    "subnormals": _subnormals,
 }
 
 
@@ -262,11 +280,11 @@ class Found:
     instance: Instance  # one batch
 
 
-def start(entry: Entry, name: str, seed: int, *, lse: bool = False) -> tuple[str, Instance]:
+def start(entry: Entry, u: Precision, seed: int, *, lse: bool = False) -> tuple[str, Instance]:
     """(pattern, instance) where a climb begins: the pattern goes round with the seed, the sizes are drawn."""
     patterns = (*ADVERSE, *PATTERNS)
     pattern = patterns[seed % len(patterns)]
-    rng = np.random.default_rng([seed, sum(map(ord, name))])
+    rng = np.random.default_rng([seed, sum(map(ord, u.name))])
     keys = int(rng.choice(_LENGTHS))
     if "stagnating" in pattern:
         keys = int(rng.choice([65, 129, 257, 385]))
@@ -275,39 +293,41 @@ def start(entry: Entry, name: str, seed: int, *, lse: bool = False) -> tuple[str
     able = [(), (), ()]
     able += [("softcap=2.3",), ("softcap=17.1",)] if "softcap" in keywords else []
     able += [("bias",), ("bias-low",)] if "bias" in keywords else []
+    able += [("mask",)] if "mask" in keywords else []
     able += [("sink",)] if "sink" in keywords else []
     options: tuple[str, ...] = able[int(rng.integers(len(able)))]
     if lse and "return_lse" in keywords:
         options = (*options, "lse")
-    return pattern, instance_of(pattern, shape, int(rng.integers(2**31)), precision(name), options)
+    return pattern, instance_of(pattern, shape, int(rng.integers(2**31)), u, options)
 
 
-def climb(entry: Entry, name: str, seed: int, generations: int, *, output: str = "output") -> Found:
-    """Raise the ratio of a kernel of the class ``name`` from the starting point of ``seed``.
+def climb(entry: Entry, name: str | Precision, seed: int, generations: int, *, output: str = "output") -> Found:
+    """Raise the ratio of a kernel of a class from the starting point of ``seed``.
 
     A generation is some mutants of the best instance so far, evaluated as one batch; the best of them replaces it
     unless it is worse; longer climbs begin as shorter ones do.  Ends at once above 1.
     """
+    u = precision(name)
     rng = np.random.default_rng([seed, len(entry.name)])
-    pattern, best = start(entry, name, seed, lse=output == "log_sum_exp")
-    height = float(_per_batch(entry, best, name, output)[0])
+    pattern, best = start(entry, u, seed, lse=output == "log_sum_exp")
+    height = float(_per_batch(entry, best, u, output)[0])
     for _ in range(generations):
         if height > 1.0:
             break
         try:
             crowd = _mutants(best, rng)
-            per = _per_batch(entry, crowd, name, output)
-        except (ArithmeticError, ValueError):  # no reference in reach, or no valid instance
+            per = _per_batch(entry, crowd, u, output)
+        except (ArithmeticError, InvalidInstance):  # no reference in reach, or not finite
             continue
         winner = int(np.argmax(per))
         if per[winner] >= height:
             height, best = float(per[winner]), crowd.part(batches=[winner])
-    return Found(entry.name, name, output, pattern, seed, height, best)
+    return Found(entry.name, u.name, output, pattern, seed, height, best)
 
 
-def _per_batch(entry: Entry, instance: Instance, name: str, output: str) -> Array:
+def _per_batch(entry: Entry, instance: Instance, u: Precision, output: str) -> Array:
     """The largest ratio of each batch; −1 where no element is judged."""
-    found = ratios(entry, instance, referenced(instance, name))
+    found = ratios(entry, instance, referenced(instance, u))
     if found is None or output not in found:
         return np.full(instance.query.shape[0], -1.0)
     flat = found[output].reshape(instance.query.shape[0], -1)

@@ -1,0 +1,82 @@
+"""Soundness and tightness as executed properties: searches for inputs on which correct kernels err most.
+
+The long campaign is benchmarks/adversarial.py; here are a few short climbs, and for each class an instance on which a
+correct kernel comes near its tolerance: a looser tolerance fails it, a tighter one must be proved first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bank.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
+from bank.correct import CORRECT
+
+from assay.conformance.attention.values import Shape
+from assay.spec.precision import PRECISIONS, precision
+
+BANK = {entry.name: entry for entry in CORRECT}
+
+#: class → kernels of unlike structure and the seed of their climb (the seed says which pattern it begins from)
+CLIMBS = {
+    "float64": [("forward-sums", 1), ("lse-biased", 3), ("split-ring", 2)],
+    "float32": [("forward-sums", 0), ("lse-biased", 3), ("rescaling-biased", 4), ("flush-to-zero", 11)],
+    "tf32": [("tf32-truncated", 2), ("tf32-nearest", 8), ("exp-biased", 8)],
+    "bfloat16": [("normalised-first", 2), ("rounded-sum", 8), ("online-lagging", 9)],
+    "float16": [("naive", 6), ("online-64", 9), ("exp-biased", 8)],
+    "bfloat16-eager": [("eager-stored", 8), ("eager-scaled-both", 3)],
+    "float16-eager": [("eager-stored", 6), ("eager-scaled-query", 9)],
+    "float8-e4m3": [("rounded-sum", 2), ("online-16", 9), ("naive", 6)],
+}
+
+
+@pytest.mark.claim("TOL-7")
+@pytest.mark.parametrize("name", CLIMBS)
+def test_a_search_never_takes_a_correct_kernel_beyond_its_tolerance(name: str) -> None:
+    for kernel, seed in CLIMBS[name]:
+        found = climb(BANK[kernel], name, seed, generations=20)
+        assert 0.0 <= found.ratio <= 1.0, (kernel, seed, found.pattern, found.ratio)
+
+
+@pytest.mark.claim("TOL-9")
+@pytest.mark.parametrize("kernel", ["naive", "online-base-2", "gathered", "rounded-sum"])
+def test_nor_its_log_sum_exp(kernel: str) -> None:
+    for name in ("float32", "bfloat16"):
+        found = climb(BANK[kernel], name, 3, generations=12, output="log_sum_exp")
+        assert 0.0 < found.ratio <= 1.0, (name, found.pattern, found.ratio)
+
+
+def test_every_kernel_of_a_class_keeps_it_on_random_instances_with_many_elements() -> None:
+    for number, name in enumerate(PRECISIONS):
+        instance = drawn(name, number)
+        known = referenced(instance, name)
+        judged = 0
+        for entry in CORRECT:
+            if name in entry.precisions:
+                for found in (ratios(entry, instance, known) or {}).values():
+                    assert np.nanmax(found, initial=0.0) <= 1.0, (name, entry.name)
+                    judged += int((~np.isnan(found)).sum())
+        assert judged > 10_000, (name, judged)
+
+
+def test_a_search_finds_that_a_class_is_unsound_which_allows_a_quarter_of_the_roundings() -> None:
+    honest = precision("float32")
+    tight = honest.with_("too tight", product=2.0**-26, accumulate=2.0**-26, exp=2.0**-23, rescale=2.0**-23)
+    found = climb(BANK["two-pass"], tight, 0, generations=20)
+    assert found.ratio > 1.0
+
+
+def test_climbs_rise_and_repeat() -> None:
+    heights = [climb(BANK["naive"], "bfloat16", 2, generations).ratio for generations in (0, 10, 20)]
+    assert heights == sorted(heights)
+    assert heights[0] < heights[-1]
+    again: Found = climb(BANK["naive"], "bfloat16", 2, 20)
+    assert again.ratio == heights[-1]
+
+
+@pytest.mark.parametrize("pattern", ADVERSE)
+def test_every_pattern_is_judged_in_some_class(pattern: str) -> None:
+    judged = 0
+    for name in ("float32", "float16"):
+        instance = instance_of(pattern, Shape(1, 1, 1, 2, 9, 2, 3), 5, precision(name))
+        judged += int((~np.isnan((ratios(BANK["wider"], instance, referenced(instance, name)) or {})["output"])).sum())
+    assert judged
