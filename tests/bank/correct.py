@@ -669,6 +669,47 @@ def biased(task: Task, form: str) -> tuple[Array, Array]:
     return out, lse
 
 
+def chained(task: Task) -> tuple[Array, Array]:
+    """Parts of 128 keys merged one after the other by stored log-sum-exps (K7), everything off to the side that hurts.
+
+    Every exp that enters a log-sum-exp is too small, every logarithm too small by 7/8 of 8u, every weight too large.
+    """
+    w, (out, lse) = task.work, task.blank()
+    unit = w(7 * np.finfo(w).eps / 2)
+    seen = task.visible()
+
+    def too_small(x: Array) -> Array:
+        return _off(_wide_exp(x), False, up=np.zeros(x.shape, bool))
+
+    def too_large(x: Array) -> Array:
+        return _off(_wide_exp(x), False, up=np.ones(x.shape, bool))
+
+    def log(x: Array) -> Array:
+        y = np.log(x)
+        return y - unit * np.minimum(y, w(1))
+
+    for at, q, k, v in task.heads():
+        s = np.where(seen[at], (q @ k.T) * w(task.scale), -np.inf)
+        total, o = np.full((s.shape[0], 1), -np.inf, w), out[at]
+        for j in range(0, s.shape[1], 128):
+            part = s[:, j : j + 128]
+            m = part.max(axis=1, keepdims=True)
+            live = m > -np.inf
+            m = np.where(live, m, w(0))
+            here = m + log(np.where(live, too_small(part - m).sum(axis=1, keepdims=True), w(1)))
+            p = np.where(live, too_large(part - here), w(0))
+            here = np.where(live, here, -np.inf)
+            top = np.maximum(total, here)
+            top = np.where(top > -np.inf, top, w(0))
+            both = too_small(total - top) + too_small(here - top)
+            grown = np.where(both > 0, top + log(np.where(both > 0, both, w(1))), w(0))
+            o = too_large(total - grown) * o + too_large(here - grown) * (task.rounded(p) @ v[j : j + 128])
+            total = np.where(both > 0, grown, -np.inf)
+        out[at] = o
+        lse[at] = total[:, 0]
+    return out, lse
+
+
 # --- more accurate than asked -----------------------------------------------------------------------------------------
 
 
@@ -968,6 +1009,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("exp-biased", _masks(biased, form="weights"), ALL_FLASH, "an exp that errs by nearly all that a class allows, up near 0 and down below"),
     Entry("rescaling-biased", _masks(biased, form="rescaling"), ALL_FLASH, "rescale factors all 3.5 ulps too small, in the smallest tiles"),
     Entry("lse-biased", _masks(biased, form="lse"), (*FLOAT32, "bfloat16"), "never divided: exps too large after a sum of exps too small"),
+    Entry("chain-biased", _masks(chained), (*FLOAT32, "bfloat16"), "parts of 128 merged in turn by log-sum-exps, all errors to one side"),
     Entry("wider", _everything(wider), (*ALL_FLASH, *EAGER), "float64 inside, and a sink as an extra column: more accurate is correct"),
     Entry("ones-column", _everything(augmented), FLASH, "the row sum as one more column of V"),
     Entry("padded", _masks(augmented, tail=32), FLASH, "keys and dims padded with zeros, the padding masked"),
