@@ -98,19 +98,19 @@ def random(elements: int) -> None:
 
 
 def search(climbs: int, generations: int, minutes: float) -> None:
-    """Every kernel from the first pattern, then every kernel from the second, and so on."""
+    """Round after round, every kernel once a round, each from the pattern after the one of its neighbour."""
     rows = kept(SEARCH)
     done = {(row["class"], row["kernel"], row["output"], row["seed"], row["generations"]) for row in rows}
     best: dict[str, float] = defaultdict(float)
     for row in rows:
         best[row["class"]] = max(best[row["class"]], row["ratio"])
     work = [
-        (name, entry, output, seed)
-        for seed in range(climbs)
+        (name, entry, output, turn + number)
+        for turn in range(climbs)
         for name in PRECISIONS
-        for entry in members(name)
+        for number, entry in enumerate(members(name))
         for output in ("output", "log_sum_exp")
-        if output == "output" or ("return_lse" in kernel_of(entry).keywords and seed % 3 == 0)
+        if output == "output" or ("return_lse" in kernel_of(entry).keywords and turn % 3 == 0)
     ]
     ends = time.monotonic() + 60 * minutes
     with Progress(console=Console(stderr=True)) as progress:
