@@ -12,6 +12,8 @@ from bank.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, re
 from bank.correct import CORRECT
 
 from assay.conformance.attention.values import Shape
+from assay.spec.attention import evaluate, tolerance
+from assay.spec.attention.tolerance import reference_accuracy
 from assay.spec.precision import PRECISIONS, precision
 
 BANK = {entry.name: entry for entry in CORRECT}
@@ -58,6 +60,18 @@ def test_a_correct_kernel_comes_near_the_tolerance_of_its_class(
     found = ratios(BANK[kernel], instance, referenced(instance, name))
     assert found is not None
     assert least <= np.nanmax(found["output"]) <= 1.0, np.nanmax(found["output"])
+
+
+@pytest.mark.claim("TOL-10")
+@pytest.mark.parametrize(("name", "bits"), [("float32", 24), ("float64", 53)])
+def test_running_sums_may_err_by_two_roundings_a_key(name: str, bits: int) -> None:
+    keys, u = 129, 2.0**-bits
+    instance = instance_of(f"stagnating-{bits}", Shape(1, 1, 1, 1, keys, 1, 1), 0, precision(name))
+    output = BANK["forward-sums"].function(instance.query, instance.key, instance.value, scale=instance.scale)
+    assert float(output.item()) == 1 + 2 * (keys - 1) * u
+    exact = evaluate(instance, reference_accuracy(name)).output
+    assert exact.midpoint.item() - 1 + exact.radius.item() <= 1e-3 * (keys - 1) * u
+    assert tolerance(instance, name).item() <= 1.35 * 2 * (keys - 1) * u + 45 * u
 
 
 def test_every_class_has_such_a_kernel_within_a_factor_of_five() -> None:
