@@ -107,8 +107,9 @@ def search(climbs: int, generations: int, minutes: float) -> None:
     work = [
         (name, entry, output, turn + number)
         for turn in range(climbs)
+        for number in range(len(CORRECT))
         for name in PRECISIONS
-        for number, entry in enumerate(members(name))
+        for entry in members(name)[number : number + 1]
         for output in ("output", "log_sum_exp")
         if output == "output" or ("return_lse" in kernel_of(entry).keywords and turn % 3 == 0)
     ]
