@@ -611,6 +611,106 @@ def with_table_exp(task: Task) -> tuple[Array, Array]:
     return out, lse
 
 
+# --- as far off as a class allows --------------------------------------------------------------------------------------
+
+
+def _off(x: Array, short: bool, *, up: NDArray[np.bool_]) -> Array:
+    """Correctly rounded exps x moved towards the end of what a class allows; 1 stays 1, as e^0 must.
+
+    Three ulps make 3.5 of 4; with ``short`` (classes of half precision) 0.98 of 2^-12.
+    """
+    if short:
+        moved = x * np.where(up, 1 + 0.98 * 2.0**-12, 1 - 0.98 * 2.0**-12)
+    else:
+        moved = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble).astype(x.dtype)
+        for _ in range(3):
+            moved = np.nextafter(moved, np.where(up, x.dtype.type(np.inf), x.dtype.type(0)))
+    return np.where((x == 1) | (x == 0), x, moved).astype(x.dtype)
+
+
+def _wide_exp(x: Array) -> Array:
+    """Correctly rounded, but for one case in a thousand."""
+    return np.exp(x.astype(np.longdouble if x.dtype == np.float64 else np.float64)).astype(x.dtype)
+
+
+def biased(task: Task, form: str) -> tuple[Array, Array]:
+    """Every exp as far off as it may be, always to the side that hurts.
+
+    form: "weights", too large near the maximum and too small from one below it on; "rescaling", online in tiles of 16,
+    every rescale factor too small; "lse", p = e^(s − lse) too large after a sum of exps too small.
+    """
+    w, (out, lse) = task.work, task.blank()
+    short = task.query.dtype.itemsize < 4
+    seen = task.visible()
+    for at, q, k, v in task.heads():
+        s = np.where(seen[at], (q @ k.T) * w(task.scale), -np.inf)
+        tile = 16 if form == "rescaling" else max(1, s.shape[1])
+        m = np.full((s.shape[0], 1), -np.inf, w)
+        d, o = np.zeros_like(m), np.zeros((s.shape[0], v.shape[1]), w)
+        for j in range(0, s.shape[1], tile):
+            part = s[:, j : j + tile]
+            top = np.maximum(m, part.max(axis=1, keepdims=True))
+            x = part - np.where(top > -np.inf, top, w(0))
+            p = _wide_exp(x)
+            if form != "rescaling":
+                p = _off(p, short and form == "weights", up=(x > -1) if form == "weights" else np.zeros(x.shape, bool))
+            alpha = np.where(m > -np.inf, _wide_exp(m - np.where(top > -np.inf, top, w(0))), w(1))
+            alpha = _off(alpha, False, up=np.zeros(alpha.shape, bool)) if form == "rescaling" else alpha
+            d = d * alpha + p.sum(axis=1, keepdims=True)
+            o = o * alpha + task.rounded(p) @ v[j : j + tile]
+            m = top
+        live = d > 0
+        total = np.where(live, m + np.log(np.where(live, d, w(1))), w(0))
+        if form == "lse":
+            p = _wide_exp(s - total)
+            out[at] = np.where(live, task.rounded(_off(p, False, up=np.ones(p.shape, bool))) @ v, w(0))
+        else:
+            out[at] = _divided(o, d)
+        lse[at] = np.where(live, total, -np.inf)[:, 0]
+    return out, lse
+
+
+def chained(task: Task) -> tuple[Array, Array]:
+    """Parts of 128 keys merged one after the other by stored log-sum-exps (K7), everything off to the side that hurts.
+
+    Every exp that enters a log-sum-exp is too small, every logarithm too small by 7/8 of 8u, every weight too large.
+    """
+    w, (out, lse) = task.work, task.blank()
+    unit = w(7 * np.finfo(w).eps / 2)
+    seen = task.visible()
+
+    def too_small(x: Array) -> Array:
+        return _off(_wide_exp(x), False, up=np.zeros(x.shape, bool))
+
+    def too_large(x: Array) -> Array:
+        return _off(_wide_exp(x), False, up=np.ones(x.shape, bool))
+
+    def log(x: Array) -> Array:
+        y = np.log(x)
+        return y - unit * np.minimum(y, w(1))
+
+    for at, q, k, v in task.heads():
+        s = np.where(seen[at], (q @ k.T) * w(task.scale), -np.inf)
+        total, o = np.full((s.shape[0], 1), -np.inf, w), out[at]
+        for j in range(0, s.shape[1], 128):
+            part = s[:, j : j + 128]
+            m = part.max(axis=1, keepdims=True)
+            live = m > -np.inf
+            m = np.where(live, m, w(0))
+            here = m + log(np.where(live, too_small(part - m).sum(axis=1, keepdims=True), w(1)))
+            p = np.where(live, too_large(part - here), w(0))
+            here = np.where(live, here, -np.inf)
+            top = np.maximum(total, here)
+            top = np.where(top > -np.inf, top, w(0))
+            both = too_small(total - top) + too_small(here - top)
+            grown = np.where(both > 0, top + log(np.where(both > 0, both, w(1))), w(0))
+            o = too_large(total - grown) * o + too_large(here - grown) * (task.rounded(p) @ v[j : j + 128])
+            total = np.where(both > 0, grown, -np.inf)
+        out[at] = o
+        lse[at] = total[:, 0]
+    return out, lse
+
+
 # --- more accurate than asked -----------------------------------------------------------------------------------------
 
 
@@ -907,6 +1007,10 @@ CORRECT: tuple[Entry, ...] = (
     Entry("log2e-in-query", _masks(folded, form="query"), FLASH, "scale·log₂e multiplied into Q"),
     Entry("fused-base-2", _masks(folded, form="fused"), FLASH, "exp2(s·c − m·c) fused"),
     Entry("table-exp", _masks(with_table_exp), ("float32", "tf32", "bfloat16", "float16"), "an exp from a table and a polynomial"),
+    Entry("exp-biased", _masks(biased, form="weights"), ALL_FLASH, "an exp that errs by nearly all that a class allows, up near 0 and down below"),
+    Entry("rescaling-biased", _masks(biased, form="rescaling"), ALL_FLASH, "rescale factors all 3.5 ulps too small, in the smallest tiles"),
+    Entry("lse-biased", _masks(biased, form="lse"), (*FLOAT32, "bfloat16"), "never divided: exps too large after a sum of exps too small"),
+    Entry("chain-biased", _masks(chained), (*FLOAT32, "bfloat16"), "parts of 128 merged in turn by log-sum-exps, all errors to one side"),
     Entry("wider", _everything(wider), (*ALL_FLASH, *EAGER), "float64 inside, and a sink as an extra column: more accurate is correct"),
     Entry("ones-column", _everything(augmented), FLASH, "the row sum as one more column of V"),
     Entry("padded", _masks(augmented, tail=32), FLASH, "keys and dims padded with zeros, the padding masked"),
