@@ -24,6 +24,7 @@ from rich.console import Console
 from timing import publish
 
 from assay.conformance.render import from_json
+from assay.conformance.report import OUT_OF_TIME
 
 if TYPE_CHECKING:
     from assay.conformance.report import Report
@@ -131,6 +132,7 @@ def row(release: Release, report: Report) -> dict[str, Any]:
         "level": release.level,
         "judged": report.ran,
         "failed": len(report.failures),
+        "out of time": sum(case.reason == OUT_OF_TIME for case in report.cases),
         "diagnosis": "; ".join(report.diagnosis) or "-",
         "documented": "; ".join(defect.source for defect in release.defects) or "-",
         "found": f"{len(release.defects) - len(left)} of {len(release.defects)}",
