@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _MOST = 0.6  # a share of the failures that is worth telling
+_ALTERNATIVES = 3  # what more semantics explain alike tells nothing
 
 
 def diagnose(
@@ -28,16 +30,16 @@ def diagnose(
     suite: Suite,
     precision: Precision,
 ) -> list[str]:
-    """Sentences of the wrong semantics that explain every one of ``failures``; else of that which explains most.
+    """Sentences of the wrong semantics that explain all ``failures`` each; else of those that do so together.
 
     ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics
     explains an output if that lies within the tolerance of what the wrong instance has as its answer.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
-    matches: list[tuple[float, str]] = []
+    matches: list[tuple[str, frozenset[int]]] = []  # a sentence, and the numbers of the failures that it explains
     for semantics in suite.semantics:
-        explained = 0
-        for instance, outcome in wrong:
+        explained = set()
+        for number, (instance, outcome) in enumerate(wrong):
             try:
                 other = semantics.applies(instance)
             except InvalidInstance:  # the wrong meaning makes no sense of this input
@@ -49,17 +51,34 @@ def diagnose(
                 continue
             post = partial(semantics.post, instance) if semantics.post is not None else None
             if _explains(answer, outcome, post):
-                explained += 1
-        matches.append((explained / len(wrong) if wrong else 0.0, semantics.sentence))
-    whole = [sentence for share, sentence in matches if share == 1.0]
-    if whole:
-        return whole
-    most = max((share for share, _ in matches), default=0.0)
-    if most >= _MOST:
-        return [f"{sentence} (explains {share:.0%} of the failures)" for share, sentence in matches if share == most]
+                explained.add(number)
+        matches.append((semantics.sentence, frozenset(explained)))
     if not wrong:
         return []
-    return _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
+    whole = [sentence for sentence, explained in matches if len(explained) == len(wrong)]
+    return (
+        whole or _together(matches, len(wrong)) or _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
+    )
+
+
+def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> list[str]:
+    """Several bugs in one kernel: what explains most failures, then what explains most of the others, and so on.
+
+    A failure counts less the more semantics explain it: on one query and one key many come to the same.
+    """
+    alike = Counter(number for _, explained in matches for number in explained)
+    left, told = set(alike), list[str]()
+
+    def weight(explained: frozenset[int]) -> float:
+        return sum(1 / alike[number] for number in sorted(explained & left))
+
+    while left:
+        _, chosen = max(matches, key=lambda match: weight(match[1]))
+        best = [(sentence, explained) for sentence, explained in matches if explained & left == chosen & left]
+        if len(best) <= _ALTERNATIVES:
+            told += [f"{sentence} (explains {len(each) / failures:.0%} of the failures)" for sentence, each in best]
+        left -= chosen
+    return told if len(alike) >= _MOST * failures else []
 
 
 def _other_classes(

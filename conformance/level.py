@@ -28,7 +28,7 @@ EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
-_DIAGNOSED = 12
+_DIAGNOSED = 16
 _REPEATED = 5
 
 Progress = Callable[[int, int, str], None]
@@ -234,6 +234,7 @@ class Run:
 
 
 def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:
-    """A few failures, the shrunk ones first, then ones spread over the run."""
+    """A few failures with an output to compare, the shrunk ones first, then ones spread over the run."""
+    failures = [each for each in failures if each[1].values]
     step = max(1, len(failures) // _DIAGNOSED)
     return failures[:2] + failures[2::step][: _DIAGNOSED - 2]

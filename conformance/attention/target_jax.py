@@ -6,6 +6,7 @@ Source: https://docs.jax.dev/en/latest/_autosummary/jax.nn.dot_product_attention
 from __future__ import annotations
 
 import functools
+import inspect
 from types import MappingProxyType
 from typing import Any
 
@@ -17,14 +18,14 @@ __all__ = ["dot_product_attention"]
 
 def dot_product_attention(name: str, *, jit: bool) -> Kernel:
     """Arrays are (batch, length, heads, dim) there; value has the shape of key; no word about empty rows."""
+    import jax
+
     function = functools.partial(_kernel, jit)
+    lacks = frozenset({"value_dim", "empty_row_lse"})
+    if "return_residual" not in inspect.signature(jax.nn.dot_product_attention).parameters:  # older releases
+        lacks |= {"return_lse"}
     return Kernel(
-        name,
-        function,
-        "jax",
-        keywords_of(function, "attention"),
-        MappingProxyType({"empty_row": "any"}),
-        frozenset({"value_dim", "empty_row_lse"}),
+        name, function, "jax", keywords_of(function, "attention"), MappingProxyType({"empty_row": "any"}), lacks
     )
 
 
@@ -63,7 +64,7 @@ def _attend(jit: bool, is_causal: bool, window: tuple[int, int] | None, return_l
             key_value_seq_lengths=key_lengths,
             local_window_size=window,
             implementation="xla",
-            return_residual=return_lse,
+            **({"return_residual": True} if return_lse else {}),
         )
         exchanged = [jnp.swapaxes(array, 1, 2) for array in (returned if return_lse else (returned,))]
         return tuple(exchanged) if return_lse else exchanged[0]

@@ -1,4 +1,4 @@
-"""The ONNX operator ``Attention`` (version 24) as onnxruntime runs it on the CPU.
+"""The ONNX operator ``Attention`` as onnxruntime runs it on the CPU, in the newest version that the release has.
 
 Source: https://onnx.ai/onnx/operators/onnx__Attention.html.  ``is_causal`` is aligned top-left without
 ``nonpad_kv_seqlen`` and bottom-right with it; the scale is applied as its square root to Q and K.
@@ -17,24 +17,43 @@ from assay.conformance.targets import keywords_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["attention"]
+__all__ = ["attention", "supported"]
 
-_OPSET = 24
+_OPERATOR = ("", "Attention")  # domain, name
+_VERSIONS = (24, 23)  # 24 brought nonpad_kv_seqlen
+_FORMAT = 10  # of the model: the newest that every release with the operator reads
 
 
 def attention() -> Kernel:
+    """Raises ImportError if the installed onnxruntime has no such operator."""
     import onnxruntime
 
+    version = supported()
+    kernel = functools.partial(_kernel, version)
+    lacks = frozenset({"bias_with_mask"})
     return Kernel(
         "onnxruntime:attention",
-        _kernel,
-        keywords=keywords_of(_kernel, "attention"),
-        lacks=frozenset({"bias_with_mask"}),
+        kernel,
+        keywords=keywords_of(kernel, "attention"),
+        lacks=lacks if version >= 24 else lacks | {"key_lengths", "causal_bottom_right"},
         version=str(onnxruntime.__version__),
     )
 
 
+def supported() -> int:
+    """The newest version of the operator that the installed onnxruntime has, of those known here."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    there = {each.since_version for each in state.get_all_operator_schema() if (each.domain, each.name) == _OPERATOR}
+    for version in _VERSIONS:
+        if version in there:
+            return version
+    raise ImportError(f"onnxruntime {onnxruntime.__version__} has no operator Attention: it came with 1.23")
+
+
 def _kernel(
+    version: int,
     query: NDArray[Any],
     key: NDArray[Any],
     value: NDArray[Any],
@@ -64,12 +83,12 @@ def _kernel(
     attributes += (("softcap", softcap),) if softcap is not None else ()
     kinds = tuple((name, array.dtype.name) for name, array in feeds.items())
     contiguous = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-    output: NDArray[Any] = _session(kinds, attributes).run(None, contiguous)[0]
+    output: NDArray[Any] = _session(version, kinds, attributes).run(None, contiguous)[0]
     return output
 
 
 @functools.lru_cache(maxsize=256)
-def _session(kinds: tuple[tuple[str, str], ...], attributes: tuple[tuple[str, Any], ...]) -> Any:
+def _session(version: int, kinds: tuple[tuple[str, str], ...], attributes: tuple[tuple[str, Any], ...]) -> Any:
     """A model of the one operator."""
     import onnx
     import onnxruntime
@@ -86,7 +105,7 @@ def _session(kinds: tuple[tuple[str, str], ...], attributes: tuple[tuple[str, An
     node = onnx.helper.make_node("Attention", names, ["Y"], **dict(attributes))
     inputs = [tensor(name, dtype, 1 if name == "nonpad_kv_seqlen" else 4) for name, dtype in kinds]
     graph = onnx.helper.make_graph([node], "attention", inputs, [tensor("Y", given["Q"], 4)])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], ir_version=11)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=_FORMAT)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 2

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import assay
+from assay.conformance.attention.target_numpy import formula
 from assay.conformance.judge import Judge
 from assay.conformance.kernel import Declined
 from assay.conformance.report import ConformanceError
@@ -279,6 +280,25 @@ def test_a_causal_mask_off_by_one_is_named_and_shrunk_to_one_query_and_two_keys(
     assert (smallest.query.shape[2], smallest.key.shape[2]) == (1, 2)
     with pytest.raises(ConformanceError, match="one key too many"):
         report.raise_if_failed()
+
+
+def with_two_bugs(query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False, mask: Any = None) -> Any:
+    n_q, n_k = query.shape[2], key.shape[2]
+    if is_causal:
+        causal = np.arange(n_k) <= np.arange(n_q)[:, None] + 1
+        mask = causal if mask is None else mask & causal
+    output = formula(query, key, value, scale=scale, mask=mask)
+    if mask is not None:
+        output[np.broadcast_to(~mask.any(axis=-1), output.shape[:3])] = np.nan
+    return output
+
+
+def test_two_bugs_in_one_kernel_are_both_named_with_the_share_that_each_explains(tmp_path: Path) -> None:
+    told = assay.check(with_two_bugs, level="smoke", reproducers=tmp_path).diagnosis
+    for words in ("one key too many", "an empty row gives NaN instead of 0"):
+        assert [
+            bool(re.fullmatch(r".* \(explains \d+% of the failures\)", line)) for line in told if words in line
+        ] == [True]
 
 
 def test_every_failure_carries_an_instance_that_fails_again(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Adapters of libraries: what they ask of a release is what that release has."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.conformance.attention.target_numpy import formula
+from assay.conformance.judge import Judge
+from assay.spec.precision import precision
+
+
+def release_with(monkeypatch: pytest.MonkeyPatch, *versions: int) -> Any:
+    """The adapter, beside an onnxruntime that has the operator Attention in these versions."""
+    state = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    pytest.importorskip("onnx")
+    from assay.conformance.attention import target_onnxruntime
+
+    schemas = [SimpleNamespace(domain="", name="Attention", since_version=version) for version in versions]
+    schemas += [SimpleNamespace(domain="com.microsoft", name="Attention", since_version=1)]
+    schemas += [SimpleNamespace(domain="", name="Softmax", since_version=13)]
+    monkeypatch.setattr(state, "get_all_operator_schema", lambda: schemas)
+    return target_onnxruntime
+
+
+@pytest.mark.parametrize(("there", "chosen"), [((23,), 23), ((23, 24), 24), ((23, 24, 99), 24)])
+def test_onnxruntime_is_asked_for_the_newest_version_of_the_operator_that_it_and_the_adapter_know(
+    monkeypatch: pytest.MonkeyPatch, there: tuple[int, ...], chosen: int
+) -> None:
+    assert release_with(monkeypatch, *there).supported() == chosen
+
+
+def test_an_onnxruntime_without_the_operator_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImportError, match=r"onnxruntime [\d.]+ has no operator Attention: it came with 1\.23"):
+        release_with(monkeypatch).attention()
+
+
+def test_version_23_lacks_key_lengths_and_bottom_right_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    older, newer = release_with(monkeypatch, 23).attention(), release_with(monkeypatch, 23, 24).attention()
+    assert older.lacks - newer.lacks == {"key_lengths", "causal_bottom_right"}
+    assert not newer.lacks - older.lacks
+
+
+@pytest.mark.parametrize("version", [23, 24])
+def test_the_installed_onnxruntime_runs_both_versions(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    kernel = release_with(monkeypatch, version).attention()
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((1, 2, n, 4)).astype(np.float32) for n in (3, 5, 5))
+    mask = rng.random((3, 5)) < 0.7
+    got = kernel.function(q, k, v, scale=0.5, mask=mask)
+    np.testing.assert_allclose(got, formula(q, k, v, scale=0.5, mask=mask), atol=1e-6)
+
+
+def test_a_jax_without_residuals_is_not_asked_for_the_log_sum_exp(monkeypatch: pytest.MonkeyPatch) -> None:
+    jax = pytest.importorskip("jax")
+    from assay.conformance.attention.target_jax import dot_product_attention
+
+    def older(query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, **options: Any) -> Any:
+        assert "return_residual" not in options
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", older)
+    kernel = dot_product_attention("jax", jit=False)
+    assert "return_lse" in kernel.lacks
+    judge = Judge(kernel, "attention", precision("float32"))
+    case = next(case for case in judge.suite.cases(judge.precision, "smoke", 0))
+    assert judge.outcome(case).status in ("passed", "failed")  # called, and not declined

@@ -1,0 +1,61 @@
+"""The table of benchmarks/history.py: every row can be installed and judged, and asks for words that can be said."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.conformance.report import Report
+from assay.conformance.suite import LEVELS, suite
+from assay.spec.precision import precision
+
+
+@pytest.fixture(scope="module")
+def history() -> Any:
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import history
+    finally:
+        sys.path.remove(folder)
+    return history
+
+
+def report(*diagnosis: str) -> Report:
+    return Report("k", "numpy", "1", "attention", "float32", "smoke", 0, (), list(diagnosis))
+
+
+def test_every_release_is_pinned_exactly_and_judged_in_a_way_that_there_is(history: Any) -> None:
+    names = [release.name for release in history.RELEASES]
+    assert len(set(names)) == len(names)
+    for release in history.RELEASES:
+        assert release.pins
+        assert all(re.fullmatch(r"[\w-]+==[\d.]+", pin) for pin in release.pins), release.pins
+        assert release.pins[0] == release.name.replace(" ", "==")
+        assert release.target in suite("attention").targets
+        assert release.level in LEVELS
+        assert precision(release.precision).name in suite("attention").targets[release.target].precisions
+
+
+def test_the_words_of_a_defect_are_words_of_a_diagnosis(history: Any) -> None:
+    sentences = [semantics.sentence for semantics in suite("attention").semantics]
+    for release in history.RELEASES:
+        for defect in release.defects:
+            assert any(defect.words in sentence for sentence in sentences), defect
+            assert re.search(r"\w#\d+", defect.source), defect
+
+
+def test_at_least_three_older_releases_have_documented_defects(history: Any) -> None:
+    assert sum(bool(release.defects) for release in history.RELEASES) >= 3
+
+
+def test_a_documented_defect_that_the_diagnosis_does_not_name_is_not_found(history: Any) -> None:
+    release = next(release for release in history.RELEASES if len(release.defects) > 1)
+    first, *others = release.defects
+    assert history.unsaid(release, report(f"{first.words} (explains 20% of the failures)")) == others
+    assert history.unsaid(release, report()) == list(release.defects)
+    assert history.unsaid(release, report(*(defect.words for defect in release.defects))) == []
