@@ -27,11 +27,14 @@ def diagnose(
     reference: Callable[..., Reference | None],
     suite: Suite,
     precision: Precision,
+    lost: Callable[[], Sequence[str]] = tuple,
 ) -> list[str]:
     """Sentences of the wrong semantics that explain every one of ``failures``; else of that which explains most.
 
     ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics
     explains an output if that lies within the tolerance of what the wrong instance has as its answer.
+    ``lost()``: the stages in which the kernel itself loses precision, as sentences; asked only where no semantics
+    explains everything.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
     matches: list[tuple[float, str]] = []
@@ -54,12 +57,14 @@ def diagnose(
     whole = [sentence for share, sentence in matches if share == 1.0]
     if whole:
         return whole
-    most = max((share for share, _ in matches), default=0.0)
-    if most >= _MOST:
-        return [f"{sentence} (explains {share:.0%} of the failures)" for share, sentence in matches if share == most]
     if not wrong:
         return []
-    return _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
+    stages = list(lost())
+    most = max((share for share, _ in matches), default=0.0)
+    if most >= _MOST:
+        partly = [f"{sentence} (explains {share:.0%} of the failures)" for share, sentence in matches if share == most]
+        return stages + partly
+    return stages + _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
 
 
 def _other_classes(

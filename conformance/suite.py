@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
     from assay.spec.precision import Precision
 
-__all__ = ["LAYOUTS", "LEVELS", "Call", "Case", "Family", "Layout", "Semantics", "Suite", "Target", "suite"]
+__all__ = [
+    "LAYOUTS",
+    "LEVELS",
+    "Call",
+    "Case",
+    "Family",
+    "Layout",
+    "Probe",
+    "Semantics",
+    "Stage",
+    "Suite",
+    "Target",
+    "suite",
+]
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -99,6 +112,33 @@ class Semantics:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """An instance that only one stage of a kernel can get wrong.
+
+    ``bits(value)``: how many significant bits an output shows to have been kept there, per element; +inf where its
+    error is of another kind, NaN where it cannot tell.  Read only where the output is beyond the tolerance.
+    """
+
+    instance: Any
+    bits: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the computation in which a kernel may lose precision.
+
+    ``words`` end the phrase "lost precision in …"; ``claimed``: significant bits that the class promises there;
+    ``explained_by``: stages that would make these probes fail as well.
+    """
+
+    id: str
+    words: str
+    claimed: float
+    explained_by: tuple[str, ...]
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True)
 class Target:
     """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them."""
 
@@ -136,6 +176,8 @@ class Suite:
     #: enclosure and tolerance of every output, under the kernel's declared conventions
     reference: Callable[[Any, Kernel, Precision], Mapping[str, tuple[Any, NDArray[np.float64]]]]
     semantics: tuple[Semantics, ...]
+    #: where a kernel of a class may lose precision, the likeliest first
+    stages: Callable[[Precision], tuple[Stage, ...]]
     targets: Mapping[str, Target]
     #: conventions that `options` may declare: name → allowed values, the first being the default
     conventions: Mapping[str, tuple[str, ...]]

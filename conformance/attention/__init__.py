@@ -9,6 +9,7 @@ from assay.conformance.attention.families import FAMILIES, cases
 from assay.conformance.attention.references import CONVENTIONS, reference
 from assay.conformance.attention.semantics import SEMANTICS
 from assay.conformance.attention.smaller import describe, size, smaller
+from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
 from assay.conformance.suite import Suite
 
@@ -45,6 +46,7 @@ SUITE = Suite(
     describe=describe,
     reference=reference,
     semantics=SEMANTICS,
+    stages=stages,
     targets=TARGETS,
     conventions=CONVENTIONS,
 )
