@@ -57,10 +57,11 @@ def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Refe
                 return []
             failed = True
             kept += [bits for bits in _kept(probe.bits, answer) if not math.isnan(bits)]
-        if failed and min(kept, default=0.0) < math.inf:
-            found[stage.id] = Loss(stage, min(kept, default=0.0))
-    if any(loss.bits < _LEAST_BITS for loss in found.values()):
-        return []
+        least = min(kept, default=0.0 if failed else math.inf)
+        if least < _LEAST_BITS:
+            return []
+        if least < math.inf:
+            found[stage.id] = Loss(stage, least)
     return [loss for loss in found.values() if not _explained(loss, found)] or list(found.values())
 
 

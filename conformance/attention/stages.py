@@ -38,6 +38,7 @@ _KEYS = 16  # of a probe with many equal weights: one tile of every class
 _LONG_ROW = 256  # keys of a probe of sums: a row of ones is summed exactly by a type of 8 bits
 
 
+@functools.cache
 def stages(precision: Precision) -> tuple[Stage, ...]:
     """The stages of attention, with their probes in the storage type of a class.  Same class, same probes."""
     wide = -math.log2(precision.accumulate)
@@ -192,7 +193,7 @@ def _scores(u: Precision) -> tuple[Probe, ...]:
     """
     roundoff = u.product + u.input_rounding / 2 + u.stored_times * u.stored_score
     most = min(9, math.floor(-6 - math.log2(roundoff)))
-    return tuple(probe for power in (most, most - 4) for probe in _scores_of(u, 2.0**power, roundoff))
+    return (*_scores_of(u, 2.0**most, roundoff), *_scores_of(u, 2.0 ** (most - 4), roundoff)[::2])
 
 
 def _scores_of(u: Precision, size: float, roundoff: float) -> list[Probe]:
