@@ -181,9 +181,7 @@ class Judge:
 
     def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
         """What the kernel behaves like: sentences, best first."""
-        return diagnose(
-            failures, self.known_reference, self.suite, self.precision, lambda: sentences(self.losses())
-        )
+        return diagnose(failures, self.known_reference, self.suite, self.precision, lambda: sentences(self.losses()))
 
     def losses(self) -> list[Loss]:
         """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""

@@ -103,6 +103,4 @@ def _sentence(loss: Loss) -> str:
     bits = math.floor(loss.bits)
     near = [name for size, name in FORMATS.items() if abs(size - bits) <= 1 and size < loss.stage.claimed]
     hint = f" ({near[0]}?)" if near else ""
-    return (
-        f"lost precision in {loss.stage.words}: about {bits} bits{hint} where {loss.stage.claimed:.0f} are promised"
-    )
+    return f"lost precision in {loss.stage.words}: about {bits} bits{hint} where {loss.stage.claimed:.0f} are promised"

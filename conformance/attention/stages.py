@@ -51,7 +51,13 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
             ("argument", "denominator"),
             _scores,
         ),
-        ("argument", "the scale, or another constant of the exponent", -math.log2(precision.product), ("scores", "denominator"), _argument),
+        (
+            "argument",
+            "the scale, or another constant of the exponent",
+            -math.log2(precision.product),
+            ("scores", "denominator"),
+            _argument,
+        ),
         ("denominator", "the denominator, to which something is added", wide, (), _denominator),
         (
             "normalised",
@@ -62,9 +68,21 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
         ),
         ("accumulation", "the accumulation of probabilities times values", wide, (), _accumulation),
         ("output", "the output", _or(precision.output, wide), ("denominator", "normalised"), _output),
-        ("values", "the values", _or(precision.value_rounding, short), ("denominator", "output", "accumulation"), _values),
+        (
+            "values",
+            "the values",
+            _or(precision.value_rounding, short),
+            ("denominator", "output", "accumulation"),
+            _values,
+        ),
         ("row-sum", "the row sum", _or(precision.row_sum, wide), ("denominator", "output", "scores"), _row_sum),
-        ("exp", "the exponential", -math.log2(precision.exp), ("argument", "denominator", "output", "row-sum", "scores"), _exp),
+        (
+            "exp",
+            "the exponential",
+            -math.log2(precision.exp),
+            ("argument", "denominator", "output", "row-sum", "scores"),
+            _exp,
+        ),
         (
             "probabilities",
             "the probabilities, rounded before the product with the values",
@@ -90,9 +108,7 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
     found = [Stage(name, words, bits, explained, build(precision)) for name, words, bits, explained, build in rows]
     others = tuple(stage.id for stage in found)
     factor = -math.log2(precision.rescale)
-    found.append(
-        Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision))
-    )
+    found.append(Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision)))
     return tuple(found)
 
 

@@ -17,7 +17,6 @@ from assay.conformance.targets import wrap
 from assay.spec.precision import PRECISIONS, precision
 
 
-
 @pytest.fixture(scope="module")
 def references() -> dict[Any, Any]:
     """What is known already: shared by all kernels."""
