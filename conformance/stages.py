@@ -6,13 +6,14 @@ Sound by construction: a probe fails only beyond the tolerance of the class, whi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from assay.conformance.suite import Stage
     from assay.conformance.trial import Outcome, Reference
 

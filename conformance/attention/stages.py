@@ -13,24 +13,29 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.conformance.suite import Probe, Stage
 from assay.spec.attention import Instance
-from assay.spec.precision import Precision
 from assay.spec.problem import Provenance
 from assay.spec.storage import dtype_named
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from assay.spec.precision import Precision
+
+    Array = NDArray[np.float64]
+
 __all__ = ["stages"]
 
-Array = NDArray[np.float64]
 _DIGITS = Context(prec=60)
 _LIMB_BITS = 8  # significant bits of a limb, at most: exact in bfloat16 and in every wider type
 _PART = Fraction(3, 4)

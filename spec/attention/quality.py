@@ -1,4 +1,4 @@
-"""How accurate a kernel of a precision class is if its roundings are independent (proofs_notes/attention.md, QUAL-1 … 3).
+"""How accurate a kernel of a class is if its roundings are independent (proofs_notes/attention.md, QUAL-1 to QUAL-3).
 
 The tolerance is a worst case over all signs of all roundings; they rarely conspire.  Here they are independent random
 numbers of mean zero, the output is taken to first order in them, and the level is six standard deviations.  It ranks
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["DEVIATIONS", "quality"]
+__all__ = ["DEVIATIONS", "deviation", "quality"]
 
 #: The level in standard deviations: exceeded with a probability of at most 2e^−18 = 3e-8 an element (QUAL-2).
 DEVIATIONS = 6.0
@@ -44,14 +44,21 @@ def quality(instance: Instance, precision: str | Precision, *, exact: Exact | No
     exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
     allowed = tolerance(instance, u, exact=exact)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        level = DEVIATIONS * np.sqrt(_variance(instance, u, exact)) + exact.output.radius
+        level = DEVIATIONS * deviation(instance, u, exact=exact) + exact.output.radius
         level = level + u.output_tiny + 2 * u.tiny
     empty = np.isneginf(exact.log_sum_exp.midpoint)[..., None]
     return np.where(empty, 0.0, np.where(np.isinf(allowed), np.inf, np.fmin(level, allowed)))
 
 
+def deviation(instance: Instance, precision: str | Precision, *, exact: Exact | None = None) -> Array:
+    """σ of QUAL-1: a bound on the standard deviation of every element of the output, to first order."""
+    u = precision_named(precision)
+    exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return np.asarray(np.sqrt(_variance(instance, u, exact)))
+
+
 def _variance(instance: Instance, u: Precision, exact: Exact) -> Array:
-    """QUAL-1: a bound on the variance of the output, to first order in the roundings."""
     value = np.repeat(instance.value.astype(np.float64), instance.group, axis=1)
     score, log_p = exact.score.midpoint, exact.log_probability.midpoint
     own, shared = _score_variances(instance, u, np.where(score != -np.inf, score, 0.0))
