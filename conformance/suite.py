@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "LAYOUTS",
     "LEVELS",
+    "Ask",
     "Call",
     "Case",
     "Family",
     "Layout",
+    "NoAnswer",
     "Probe",
+    "Question",
     "Semantics",
     "Stage",
     "Suite",
@@ -138,6 +141,34 @@ class Stage:
     probes: tuple[Probe, ...]
 
 
+class NoAnswer(Exception):
+    """What a kernel does instead of returning what was asked for: raises, declines, hangs, returns something else."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a question may use: the kernel as it is, without a judge.
+
+    ``call(instance, without=(), **arrays)`` gives every output by name, as float64: ``arrays`` take the place of the
+    instance's after it was validated (they may hold NaN), keywords in ``without`` are not passed.  Raises :class:`NoAnswer`.
+    """
+
+    precision: Precision  # whose types the arrays have
+    capabilities: Set[str]
+    call: Callable[..., Mapping[str, NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a kernel does where the problem leaves it a choice: ``ask`` finds the answer, a few words."""
+
+    id: str
+    section: str
+    words: str
+    ask: Callable[[Ask], str]
+    needs: tuple[str, ...] = ()  # capabilities
+
+
 @dataclass(frozen=True)
 class Target:
     """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them."""
@@ -178,6 +209,11 @@ class Suite:
     semantics: tuple[Semantics, ...]
     #: where a kernel of a class may lose precision, the likeliest first
     stages: Callable[[Precision], tuple[Stage, ...]]
+    #: conventions and habits that a data sheet tells, in its order
+    questions: tuple[Question, ...]
+    #: cases without malice, and how accurate independent roundings leave a kernel on them, per element
+    ordinary: Callable[[Precision, int], Iterable[Case]]
+    quality: Callable[[Any, Precision], NDArray[np.float64]]
     targets: Mapping[str, Target]
     #: conventions that `options` may declare: name → allowed values, the first being the default
     conventions: Mapping[str, tuple[str, ...]]
