@@ -26,9 +26,11 @@ def to_text(profile: Profile) -> str:
     named = f"{profile.kernel}  {profile.problem}  {profile.framework} {profile.version}".strip()
     parts = [f"DATA SHEET {named}\n{profile.level}, seed {profile.seed}, {profile.seconds:.0f} s", _tightest(profile)]
     parts.append("\n".join(table([_HEADER, *(_cells(row) for row in profile.classes)])))
-    failing = [_why(row) for row in profile.classes if row.status == "failed" and row.storage not in profile.tightest]
-    if failing:
-        parts.append("\n".join(failing))
+    refused = {row.storage: row for row in reversed(profile.classes) if row.status == "not taken"}
+    remarks = [_why(row) for row in profile.classes if row.status == "failed" and row.storage not in profile.tightest]
+    remarks += [_cut(f"{storage} not taken: {row.reason}") for storage, row in refused.items()]
+    if remarks:
+        parts.append("\n".join(remarks))
     for number, (section, answers) in enumerate(groupby(profile.answers, key=lambda answer: answer.section)):
         where = f" (asked in {profile.asked_in})" if number == 0 else ""
         lines = [_answered(answer) for answer in answers]

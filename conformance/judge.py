@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge", "check"]
 
-_LOSS_SECONDS = 5.0
+_LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
 
 
 def check(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.level import Progress
 
-__all__ = ["GRADES", "Answer", "ClassRow", "Profile", "profile"]
+__all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
 #: Grade → the largest error in units of the quality level that has it; below C a kernel keeps its class, no more.
 GRADES: Mapping[str, float] = {"A": 0.5, "B": 1.0, "C": float("inf")}
@@ -141,7 +141,7 @@ def profile(
         tell(0, 1, "starting")
         rows.append(_row(Judge(loaded, problem, each, options=options or {}), level, seed, tell))
     judge = Judge(loaded, problem, _asked_in(rows, chosen), options=options or {})
-    answers = _answers(judge) if any(row.status != "not taken" for row in rows) else ()
+    asked = answers(judge) if any(row.status != "not taken" for row in rows) else ()
     report = judge.assembled(level, seed, (), [], (), time.monotonic() - begun)
     return Profile(
         kernel=report.kernel,
@@ -152,7 +152,7 @@ def profile(
         seed=seed,
         classes=tuple(rows),
         asked_in=judge.precision.storage,
-        answers=answers,
+        answers=asked,
         seconds=report.seconds,
         environment=report.environment,
     )
@@ -217,14 +217,13 @@ def _refused(judge: Judge, seed: int) -> str:
 def _quality(judge: Judge, seed: int) -> float | None:
     """The largest error on ordinary inputs in units of the quality level; None where nothing could be measured."""
     worst = None
-    first = judge.suite.quality
     for case in judge.suite.ordinary(judge.precision, seed):
         outcome = judge.outcome(case)
         if outcome.status != "passed":
             continue
         name, value = next(iter(outcome.values.items()))
         enclosure, _ = judge.reference(case.instance)[name]
-        ratio = float(enclosure.ratio(value, first(case.instance, judge.precision)).max())
+        ratio = float(enclosure.ratio(value, judge.suite.quality(case.instance, judge.precision)).max())
         worst = ratio if worst is None else max(worst, ratio)
     return worst
 
@@ -232,16 +231,15 @@ def _quality(judge: Judge, seed: int) -> float | None:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def _answers(judge: Judge) -> tuple[Answer, ...]:
-    has = capabilities(judge.kernel, judge.suite)
+def answers(judge: Judge) -> tuple[Answer, ...]:
+    """What the kernel does where the problem leaves it a choice, in the types of the judge's class."""
+    known, has = judge.suite.capabilities, capabilities(judge.kernel, judge.suite)
     ask = Ask(judge.precision, has, _Direct(judge))
-    keywords = {name: set(words) for name, words in judge.suite.capabilities.items()}
+    # what has a keyword is asked even where it is declared not to be had: the sheet tells what happens
+    offered = {name for name, keywords in known.items() if set(keywords) & judge.kernel.keywords} | has
     found = []
     for question in judge.suite.questions:
-        # what has a keyword is asked even where it is declared not to be had: the sheet tells what happens
-        if any(
-            not (keywords[need] & judge.kernel.keywords if keywords[need] else need in has) for need in question.needs
-        ):
+        if not set(question.needs) <= offered:
             continue
         try:
             answer = question.ask(ask)

@@ -142,7 +142,7 @@ class Stage:
 
 
 class NoAnswer(Exception):
-    """What a kernel does instead of returning what was asked for: raises, declines, hangs, returns something else."""
+    """What a kernel does instead of returning what was asked: raises, declines, hangs, returns something else."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,8 @@ class Ask:
     """What a question may use: the kernel as it is, without a judge.
 
     ``call(instance, without=(), **arrays)`` gives every output by name, as float64: ``arrays`` take the place of the
-    instance's after it was validated (they may hold NaN), keywords in ``without`` are not passed.  Raises :class:`NoAnswer`.
+    instance's after it was validated (they may hold NaN), keywords in ``without`` are not passed.  It raises
+    :class:`NoAnswer`.
     """
 
     precision: Precision  # whose types the arrays have
