@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.level import Progress
+    from assay.conformance.suite import Question
 
 __all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
@@ -231,14 +232,17 @@ def _quality(judge: Judge, seed: int) -> float | None:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def answers(judge: Judge) -> tuple[Answer, ...]:
-    """What the kernel does where the problem leaves it a choice, in the types of the judge's class."""
+def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[Answer, ...]:
+    """What the kernel does where the problem leaves it a choice, in the types of the judge's class.
+
+    questions: those of the problem's suite, or some; what needs a capability that the kernel lacks is not asked.
+    """
     known, has = judge.suite.capabilities, capabilities(judge.kernel, judge.suite)
     ask = Ask(judge.precision, has, _Direct(judge))
     # what has a keyword is asked even where it is declared not to be had: the sheet tells what happens
     offered = {name for name, keywords in known.items() if set(keywords) & judge.kernel.keywords} | has
     found = []
-    for question in judge.suite.questions:
+    for question in judge.suite.questions if questions is None else questions:
         if not set(question.needs) <= offered:
             continue
         try:
