@@ -160,6 +160,41 @@ def check(
 
 
 @app.command()
+def profile(
+    target: Annotated[str, typer.Argument(help="module:function, file.py:function or a built-in.")],
+    problem: Problem = PROBLEMS[0],
+    precision: Annotated[
+        list[str] | None, typer.Option(help="A class to judge it in (repeatable; default every class).")
+    ] = None,
+    level: Annotated[str, typer.Option(help="smoke, standard or thorough, for each class.")] = "smoke",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
+    framework: Framework = None,
+    option: Options = None,
+    json: Annotated[Path | None, typer.Option(help="Write the data sheet as JSON.")] = None,
+) -> int:
+    """The data sheet of a kernel: classes that it keeps, quality, determinism, conventions.  Judges nothing."""
+    from assay.conformance.profile import profile as profiled
+
+    _Files(json, None, None).prepare(resume=False)
+    watch = _Watch()
+    with _shown(watch, (target, "profile"), quiet=False):
+        sheet = profiled(
+            target,
+            problem,
+            precisions=precision or (),
+            level=level,
+            seed=seed,
+            framework=framework,
+            options=option_values(option or []),
+            progress=watch.tell,
+        )
+    if json is not None:
+        _write(json, sheet.to_json())
+    _say(sheet.to_text())
+    return PASSED
+
+
+@app.command()
 def replay(
     instance: Instance,
     target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],

@@ -29,11 +29,14 @@ def diagnose(
     reference: Callable[..., Reference | None],
     suite: Suite,
     precision: Precision,
+    lost: Callable[[], Sequence[str]] = tuple,
 ) -> list[str]:
     """Sentences of the wrong semantics that explain all ``failures`` each; else of those that do so together.
 
     ``reference(instance, precision)``: what a correct kernel of a class answers (None: not known).  A semantics
     explains an output if that lies within the tolerance of what the wrong instance has as its answer.
+    ``lost()``: the stages in which the kernel itself loses precision, as sentences; asked only where no semantics
+    explains everything.
     """
     wrong = [(instance, outcome) for instance, outcome in failures if outcome.kind in ("error", "non-finite")]
     matches: list[tuple[str, frozenset[int]]] = []  # a sentence, and the numbers of the failures that it explains
@@ -56,9 +59,10 @@ def diagnose(
     if not wrong:
         return []
     whole = [sentence for sentence, explained in matches if len(explained) == len(wrong)]
-    return (
-        whole or _together(matches, len(wrong)) or _other_classes(wrong, reference, precision) or [_unexplained(wrong)]
-    )
+    if whole:
+        return whole
+    partly = _together(matches, len(wrong)) or _other_classes(wrong, reference, precision)
+    return [*lost(), *partly] or [_unexplained(wrong)]
 
 
 def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import platform
 import shlex
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,8 @@ from assay.conformance.guard import Memory
 from assay.conformance.level import Progress, Run
 from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
-from assay.conformance.suite import LEVELS, Case, Layout, Suite
+from assay.conformance.stages import losses, sentences
+from assay.conformance.suite import LEVELS, Case, Family, Layout, Suite
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
 from assay.conformance.together import together
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from assay.conformance.kernel import Kernel
+    from assay.conformance.stages import Loss
     from assay.conformance.trial import Reference
 
 __all__ = ["Judge", "check"]
+
+_LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
 
 
 def check(
@@ -237,7 +242,23 @@ class Judge:
 
     def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
         """What the kernel behaves like: sentences, best first."""
-        return diagnose(failures, self.known_reference, self.suite, self.precision)
+        return diagnose(failures, self.known_reference, self.suite, self.precision, lambda: sentences(self.losses()))
+
+    def losses(self) -> list[Loss]:
+        """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""
+        begun = time.monotonic()
+        family = Family("stages", "a stage that loses precision", "")
+
+        def outcome(instance: Any) -> tuple[Outcome, Reference] | None:
+            if time.monotonic() - begun > _LOSS_SECONDS:
+                raise TimeoutError
+            reference = self.known_reference(instance)
+            return None if reference is None else (self.outcome(Case("stages", family, instance), reference), reference)
+
+        try:
+            return losses(self.suite.stages(self.precision), outcome)
+        except TimeoutError:
+            return []
 
     # --- findings -------------------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ def _painted(line: str, report: Report, colour: bool) -> str:
 
 
 def _behaviour(sentence: str) -> str:
-    return sentence if sentence.startswith("no known") else f"behaves like: {sentence}"
+    return sentence if sentence.startswith(("no known", "lost precision")) else f"behaves like: {sentence}"
 
 
 def _shown(report: Report) -> list[Finding]:

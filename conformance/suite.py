@@ -20,7 +20,23 @@ if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
     from assay.spec.precision import Precision
 
-__all__ = ["LAYOUTS", "LEVELS", "Call", "Case", "Family", "Layout", "Semantics", "Suite", "Target", "suite"]
+__all__ = [
+    "LAYOUTS",
+    "LEVELS",
+    "Ask",
+    "Call",
+    "Case",
+    "Family",
+    "Layout",
+    "NoAnswer",
+    "Probe",
+    "Question",
+    "Semantics",
+    "Stage",
+    "Suite",
+    "Target",
+    "suite",
+]
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -117,6 +133,62 @@ class Semantics:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """An instance that only one stage of a kernel can get wrong.
+
+    ``bits(value)``: how many significant bits an output shows to have been kept there, per element; +inf where its
+    error is of another kind, NaN where it cannot tell.  Read only where the output is beyond the tolerance.
+    """
+
+    instance: Any
+    bits: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the computation in which a kernel may lose precision.
+
+    ``words`` end the phrase "lost precision in …"; ``claimed``: significant bits that the class promises there;
+    ``explained_by``: stages that would make these probes fail as well.
+    """
+
+    id: str
+    words: str
+    claimed: float
+    explained_by: tuple[str, ...]
+    probes: tuple[Probe, ...]
+
+
+class NoAnswer(Exception):
+    """What a kernel does instead of returning what was asked: raises, declines, hangs, returns something else."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a question may use: the kernel as it is, without a judge.
+
+    ``call(instance, without=(), **arrays)`` gives every output by name, as float64: ``arrays`` take the place of the
+    instance's after it was validated (they may hold NaN), keywords in ``without`` are not passed.  It raises
+    :class:`NoAnswer`.
+    """
+
+    precision: Precision  # whose types the arrays have
+    capabilities: Set[str]
+    call: Callable[..., Mapping[str, NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a kernel does where the problem leaves it a choice: ``ask`` finds the answer, a few words."""
+
+    id: str
+    section: str
+    words: str
+    ask: Callable[[Ask], str]
+    needs: tuple[str, ...] = ()  # capabilities
+
+
+@dataclass(frozen=True)
 class Target:
     """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them."""
 
@@ -154,6 +226,13 @@ class Suite:
     #: enclosure and tolerance of every output, under the kernel's declared conventions
     reference: Callable[[Any, Kernel, Precision], Mapping[str, tuple[Any, NDArray[np.float64]]]]
     semantics: tuple[Semantics, ...]
+    #: where a kernel of a class may lose precision, the likeliest first
+    stages: Callable[[Precision], tuple[Stage, ...]]
+    #: conventions and habits that a data sheet tells, in its order
+    questions: tuple[Question, ...]
+    #: cases without malice, and how accurate independent roundings leave a kernel on them, per element
+    ordinary: Callable[[Precision, int], Iterable[Case]]
+    quality: Callable[[Any, Precision], NDArray[np.float64]]
     targets: Mapping[str, Target]
     #: conventions that `options` may declare: name → allowed values, the first being the default
     conventions: Mapping[str, tuple[str, ...]]

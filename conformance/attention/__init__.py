@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.attention.calls import CAPABILITIES, POSITIONAL, SIGNATURE, call, needs
+from assay.conformance.attention.conventions import QUESTIONS
 from assay.conformance.attention.families import FAMILIES, cases
+from assay.conformance.attention.ordinary import ordinary
 from assay.conformance.attention.references import CONVENTIONS, reference
 from assay.conformance.attention.semantics import SEMANTICS
 from assay.conformance.attention.smaller import describe, size, smaller
+from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
 from assay.conformance.suite import Suite
+from assay.spec.attention.quality import quality
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -45,6 +49,10 @@ SUITE = Suite(
     describe=describe,
     reference=reference,
     semantics=SEMANTICS,
+    stages=stages,
+    questions=QUESTIONS,
+    ordinary=ordinary,
+    quality=quality,
     targets=TARGETS,
     conventions=CONVENTIONS,
 )

@@ -41,6 +41,7 @@ class Buggy:
     source: str
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     diagnosis: str | None = None
+    stage: str | None = None  # where precision is lost, of assay.conformance.attention.stages
 
 
 # --- one correct engine -----------------------------------------------------------------------------------------------
@@ -874,9 +875,14 @@ def _semantic(
 
 
 def _arithmetic(
-    name: str, bug: str, function: Callable[..., Any], precision: str = "float32", source: str = "TOLERANCE"
+    name: str,
+    bug: str,
+    function: Callable[..., Any],
+    precision: str = "float32",
+    source: str = "TOLERANCE",
+    stage: str | None = None,
 ) -> Buggy:
-    return Buggy(name, function, precision, bug, source)
+    return Buggy(name, function, precision, bug, source, stage=stage)
 
 
 BUGGY: tuple[Buggy, ...] = (
@@ -997,27 +1003,27 @@ BUGGY: tuple[Buggy, ...] = (
     _semantic("nothing-rescaled", "numerator and denominator not rescaled", "Neither is rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_numerator=False, rescales_denominator=False)),
     _arithmetic("one-maximum-for-all-rows", "One maximum for all rows: low rows lose their weights.", _steps(shift=_global_maximum)),
     _arithmetic("clipped-scores", "Scores are clipped to ±80 instead of shifted.", _steps(finish=lambda s, task, at: np.clip(task.finished(s, at), -80, 80))),
-    _arithmetic("epsilon-1e-6", "1e-6 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-6)))),
-    _arithmetic("epsilon-1e-5", "1e-5 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-5)))),
-    _arithmetic("exp-degree-3", "exp2 of a polynomial of degree 3.", _steps(exp=_polynomial_exp(*_fit(3)))),
-    _arithmetic("exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph)),
-    _arithmetic("small-weights-skipped", "Weights below 1e-4 are dropped.", _steps(weights=_skipping_small(1e-4))),
-    _arithmetic("tiny-weights-skipped", "Weights below 1e-6 are dropped.", _steps(weights=_skipping_small(1e-6))),
+    _arithmetic("epsilon-1e-6", "1e-6 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-6))), stage="denominator"),
+    _arithmetic("epsilon-1e-5", "1e-5 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-5))), stage="denominator"),
+    _arithmetic("exp-degree-3", "exp2 of a polynomial of degree 3.", _steps(exp=_polynomial_exp(*_fit(3))), stage="exp"),
+    _arithmetic("exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph), stage="exp"),
+    _arithmetic("small-weights-skipped", "Weights below 1e-4 are dropped.", _steps(weights=_skipping_small(1e-4)), stage="small-weights"),
+    _arithmetic("tiny-weights-skipped", "Weights below 1e-6 are dropped.", _steps(weights=_skipping_small(1e-6)), stage="small-weights"),
     # float32 that is not
-    _arithmetic("float16-accumulator", "p V is accumulated in float16, 16 keys at a time.", _steps(mix=_mixed_in(FLOAT16, 16))),
-    _arithmetic("bfloat16-accumulator", "p V is accumulated in bfloat16.", _steps(mix=_mixed_in(BFLOAT16, 16))),
-    _arithmetic("float16-row-sum", "The row sum is in float16.", _steps(total=_summed_in(FLOAT16, 64))),
-    _arithmetic("tf32-products", "Q and K enter the product in tf32.", _steps(operands=lambda q, k, v: (_truncated(q, 13), _truncated(k, 13), v))),
-    _arithmetic("tf32-values", "p and V enter the product in tf32.", _steps(mix=lambda p, v: _truncated(p, 13) @ _truncated(v, 13))),
-    _arithmetic("bfloat16-products", "Q and K enter the product in bfloat16.", _steps(operands=_cast(BFLOAT16, BFLOAT16))),
-    _arithmetic("bfloat16-times-two", "Q and K are split into two bfloat16 numbers each, the smallest product dropped.", _steps(score=_two_bfloat16)),
-    _arithmetic("bfloat16-weights", "Weights are rounded to bfloat16.", _steps(short=lambda task, e: _rounded(e, BFLOAT16))),
-    _arithmetic("float16-weights", "Weights are rounded to float16.", _steps(short=lambda task, e: _rounded(e, FLOAT16))),
-    _arithmetic("float16-weights-summed", "Rounded float16 weights in numerator and denominator.", _steps(weights=lambda e: _rounded(e, FLOAT16))),
-    _arithmetic("float16-values", "V is rounded to float16.", _steps(operands=_cast(value=FLOAT16))),
-    _arithmetic("float16-output", "The output passes through float16.", _output_rounding(lambda out: _rounded(out, FLOAT16))),
-    _arithmetic("float16-scores", "Scores are stored in float16.", _steps(finish=_short_scores(FLOAT16))),
-    _arithmetic("bfloat16-rescale-factor", "Rescale factors are rounded to bfloat16.", _tiles(factor=lambda alpha: _rounded(alpha, BFLOAT16))),
+    _arithmetic("float16-accumulator", "p V is accumulated in float16, 16 keys at a time.", _steps(mix=_mixed_in(FLOAT16, 16)), stage="accumulation"),
+    _arithmetic("bfloat16-accumulator", "p V is accumulated in bfloat16.", _steps(mix=_mixed_in(BFLOAT16, 16)), stage="accumulation"),
+    _arithmetic("float16-row-sum", "The row sum is in float16.", _steps(total=_summed_in(FLOAT16, 64)), stage="row-sum"),
+    _arithmetic("tf32-products", "Q and K enter the product in tf32.", _steps(operands=lambda q, k, v: (_truncated(q, 13), _truncated(k, 13), v)), stage="scores"),
+    _arithmetic("tf32-values", "p and V enter the product in tf32.", _steps(mix=lambda p, v: _truncated(p, 13) @ _truncated(v, 13)), stage="values"),
+    _arithmetic("bfloat16-products", "Q and K enter the product in bfloat16.", _steps(operands=_cast(BFLOAT16, BFLOAT16)), stage="scores"),
+    _arithmetic("bfloat16-times-two", "Q and K are split into two bfloat16 numbers each, the smallest product dropped.", _steps(score=_two_bfloat16), stage="scores"),
+    _arithmetic("bfloat16-weights", "Weights are rounded to bfloat16.", _steps(short=lambda task, e: _rounded(e, BFLOAT16)), stage="probabilities"),
+    _arithmetic("float16-weights", "Weights are rounded to float16.", _steps(short=lambda task, e: _rounded(e, FLOAT16)), stage="probabilities"),
+    _arithmetic("float16-weights-summed", "Rounded float16 weights in numerator and denominator.", _steps(weights=lambda e: _rounded(e, FLOAT16)), stage="summed-probabilities"),
+    _arithmetic("float16-values", "V is rounded to float16.", _steps(operands=_cast(value=FLOAT16)), stage="values"),
+    _arithmetic("float16-output", "The output passes through float16.", _output_rounding(lambda out: _rounded(out, FLOAT16)), stage="output"),
+    _arithmetic("float16-scores", "Scores are stored in float16.", _steps(finish=_short_scores(FLOAT16)), stage="scores"),
+    _arithmetic("bfloat16-rescale-factor", "Rescale factors are rounded to bfloat16.", _tiles(factor=lambda alpha: _rounded(alpha, BFLOAT16)), stage="rescaling"),
     # results that are no answer
     _arithmetic("raises-for-one-key", "One key raises an IndexError.", _called(_raises_for_one_key), source="triton-lang/kernels#6"),
     _arithmetic("returns-list", "A list is returned.", _after(lambda out, task: out.tolist()), source="BUGS: kernels that cheat"),
@@ -1045,42 +1051,42 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("wrong-from-the-tenth-call", "From the tenth call on the last key is forgotten.", _wrong_from(10), source="BUGS: kernels that cheat"),
     _arithmetic("stale-workspace", "A workspace keeps the tail of a longer call.", _stale_workspace(), source="tracel-ai/cubecl#1070"),
     # bfloat16 and float16
-    _arithmetic("bfloat16/accumulator", "p V is accumulated in bfloat16.", _steps(mix=_mixed_in(BFLOAT16, 16)), "bfloat16"),
-    _arithmetic("bfloat16/row-sum", "The row sum is in bfloat16.", _steps(total=_summed_in(BFLOAT16)), "bfloat16"),
+    _arithmetic("bfloat16/accumulator", "p V is accumulated in bfloat16.", _steps(mix=_mixed_in(BFLOAT16, 16)), "bfloat16", stage="accumulation"),
+    _arithmetic("bfloat16/row-sum", "The row sum is in bfloat16.", _steps(total=_summed_in(BFLOAT16)), "bfloat16", stage="row-sum"),
     _semantic("bfloat16/scale-rounded", "scale", "The scale is rounded to bfloat16.", "TOLERANCE", _scale_rounded(BFLOAT16), "bfloat16"),
-    _arithmetic("bfloat16/scaled-query", "scale·Q is stored in bfloat16.", _steps(score=_scaled_in(BFLOAT16)), "bfloat16"),
-    _arithmetic("bfloat16/stored-scores", "Scores are stored in bfloat16.", _steps(finish=_short_scores(BFLOAT16)), "bfloat16"),
-    _arithmetic("bfloat16/eager", "Eager arithmetic in a kernel that claims float32 inside.", _eager(BFLOAT16), "bfloat16", "TOLERANCE: onnxruntime, JAX, eager PyTorch"),
-    _arithmetic("bfloat16/exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph), "bfloat16"),
-    _arithmetic("bfloat16/float8-weights", "Weights are rounded to float8.", _steps(short=lambda task, e: _rounded(e, FLOAT8)), "bfloat16"),
-    _arithmetic("bfloat16/float8-values", "V is rounded to float8.", _steps(operands=_cast(value=FLOAT8)), "bfloat16"),
-    _arithmetic("bfloat16/float8-keys", "K is rounded to float8.", _steps(operands=_cast(key=FLOAT8)), "bfloat16"),
-    _arithmetic("bfloat16/truncated-output", "The output is truncated, not rounded.", _output_rounding(lambda out: _truncated(out, 16)), "bfloat16"),
-    _arithmetic("bfloat16/products-accumulated", "Dot products are accumulated in bfloat16.", _steps(score=_accumulated_products(BFLOAT16)), "bfloat16"),
-    _arithmetic("bfloat16/small-weights-skipped", "Weights below 1e-3 are dropped.", _steps(weights=_skipping_small(1e-3)), "bfloat16"),
+    _arithmetic("bfloat16/scaled-query", "scale·Q is stored in bfloat16.", _steps(score=_scaled_in(BFLOAT16)), "bfloat16", stage="scores"),
+    _arithmetic("bfloat16/stored-scores", "Scores are stored in bfloat16.", _steps(finish=_short_scores(BFLOAT16)), "bfloat16", stage="scores"),
+    _arithmetic("bfloat16/eager", "Eager arithmetic in a kernel that claims float32 inside.", _eager(BFLOAT16), "bfloat16", "TOLERANCE: onnxruntime, JAX, eager PyTorch", stage="scores"),
+    _arithmetic("bfloat16/exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph), "bfloat16", stage="exp"),
+    _arithmetic("bfloat16/float8-weights", "Weights are rounded to float8.", _steps(short=lambda task, e: _rounded(e, FLOAT8)), "bfloat16", stage="probabilities"),
+    _arithmetic("bfloat16/float8-values", "V is rounded to float8.", _steps(operands=_cast(value=FLOAT8)), "bfloat16", stage="values"),
+    _arithmetic("bfloat16/float8-keys", "K is rounded to float8.", _steps(operands=_cast(key=FLOAT8)), "bfloat16", stage="scores"),
+    _arithmetic("bfloat16/truncated-output", "The output is truncated, not rounded.", _output_rounding(lambda out: _truncated(out, 16)), "bfloat16", stage="output"),
+    _arithmetic("bfloat16/products-accumulated", "Dot products are accumulated in bfloat16.", _steps(score=_accumulated_products(BFLOAT16)), "bfloat16", stage="scores"),
+    _arithmetic("bfloat16/small-weights-skipped", "Weights below 1e-3 are dropped.", _steps(weights=_skipping_small(1e-3)), "bfloat16", stage="small-weights"),
     _semantic("bfloat16/numerator-not-rescaled", "numerator not rescaled", "The numerator is not rescaled when the maximum grows.", "TOLERANCE", _tiles(rescales_numerator=False), "bfloat16"),
     _semantic("bfloat16/causal-one-more", "one key too many", "The causal mask lets query i see key i + 1.", "TOLERANCE", _meaning(lambda t: _causal_shifted(t, 1)), "bfloat16"),
     _arithmetic("bfloat16/returns-float32", "float32 is returned for bfloat16.", _after(lambda out, task: out.astype(np.float32)), "bfloat16", "BUGS"),
-    _arithmetic("float16/raw-products", "Raw products are held in float16 and overflow.", _steps(score=_half_products(FLOAT16)), "float16"),
-    _arithmetic("float16/stored-scores", "Scores are stored in float16.", _steps(finish=_short_scores(FLOAT16)), "float16"),
-    _arithmetic("float16/accumulator", "p V is accumulated in float16.", _steps(mix=_mixed_in(FLOAT16)), "float16"),
-    _arithmetic("float16/row-sum", "The row sum is in float16.", _steps(total=_summed_in(FLOAT16)), "float16"),
-    _arithmetic("float16/products-accumulated", "Dot products are accumulated in float16.", _steps(score=_accumulated_products(FLOAT16)), "float16"),
-    _arithmetic("float16/eager", "Eager arithmetic in a kernel that claims float32 inside.", _eager(FLOAT16), "float16", "TOLERANCE: onnxruntime, JAX, eager PyTorch"),
-    _arithmetic("float16/bfloat16-weights", "Weights are rounded to bfloat16.", _steps(short=lambda task, e: _rounded(e, BFLOAT16)), "float16"),
-    _arithmetic("float16/exp-degree-2", "exp2 of a polynomial of degree 2.", _steps(exp=_polynomial_exp(*_fit(2))), "float16"),
+    _arithmetic("float16/raw-products", "Raw products are held in float16 and overflow.", _steps(score=_half_products(FLOAT16)), "float16", stage="scores"),
+    _arithmetic("float16/stored-scores", "Scores are stored in float16.", _steps(finish=_short_scores(FLOAT16)), "float16", stage="scores"),
+    _arithmetic("float16/accumulator", "p V is accumulated in float16.", _steps(mix=_mixed_in(FLOAT16)), "float16", stage="accumulation"),
+    _arithmetic("float16/row-sum", "The row sum is in float16.", _steps(total=_summed_in(FLOAT16)), "float16", stage="row-sum"),
+    _arithmetic("float16/products-accumulated", "Dot products are accumulated in float16.", _steps(score=_accumulated_products(FLOAT16)), "float16", stage="scores"),
+    _arithmetic("float16/eager", "Eager arithmetic in a kernel that claims float32 inside.", _eager(FLOAT16), "float16", "TOLERANCE: onnxruntime, JAX, eager PyTorch", stage="scores"),
+    _arithmetic("float16/bfloat16-weights", "Weights are rounded to bfloat16.", _steps(short=lambda task, e: _rounded(e, BFLOAT16)), "float16", stage="probabilities"),
+    _arithmetic("float16/exp-degree-2", "exp2 of a polynomial of degree 2.", _steps(exp=_polynomial_exp(*_fit(2))), "float16", stage="exp"),
     _semantic("float16/empty-mean", "mean", "Masked scores are −65504, and an empty row gives the mean of V.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-65504.0)), "float16"),
     _semantic("float16/head-modulo", "head", "Query head h reads key head h % h_k.", _HEADS, _places(_head_modulo), "float16"),
     # float64
-    _arithmetic("float64/in-float32", "Everything is computed in float32.", _called(_in_float32), "float64"),
-    _arithmetic("float64/float32-exp", "exp is that of float32.", _steps(exp=lambda x: np.exp(x.astype(np.float32)).astype(x.dtype)), "float64"),
-    _arithmetic("float64/float32-scale", "The scale is a float32 constant.", _scale(lambda scale, d: float(np.float32(scale))), "float64"),
-    _arithmetic("float64/float32-accumulator", "p V is accumulated in float32.", _steps(mix=_mixed_in(np.float32, 16)), "float64"),
-    _arithmetic("float64/float32-log2e", "log₂e is a float32 constant.", _steps(exp=lambda x: np.exp2(x * float(np.float32(LOG2E)))), "float64"),
-    _arithmetic("float64/epsilon-1e-12", "1e-12 is added to the denominator.", _steps(divide=lambda n, d: n / (d + 1e-12)), "float64"),
+    _arithmetic("float64/in-float32", "Everything is computed in float32.", _called(_in_float32), "float64", stage="scores"),
+    _arithmetic("float64/float32-exp", "exp is that of float32.", _steps(exp=lambda x: np.exp(x.astype(np.float32)).astype(x.dtype)), "float64", stage="exp"),
+    _arithmetic("float64/float32-scale", "The scale is a float32 constant.", _scale(lambda scale, d: float(np.float32(scale))), "float64", stage="argument"),
+    _arithmetic("float64/float32-accumulator", "p V is accumulated in float32.", _steps(mix=_mixed_in(np.float32, 16)), "float64", stage="accumulation"),
+    _arithmetic("float64/float32-log2e", "log₂e is a float32 constant.", _steps(exp=lambda x: np.exp2(x * float(np.float32(LOG2E)))), "float64", stage="argument"),
+    _arithmetic("float64/epsilon-1e-12", "1e-12 is added to the denominator.", _steps(divide=lambda n, d: n / (d + 1e-12)), "float64", stage="denominator"),
     # other classes
-    _arithmetic("tf32/bfloat16-products", "Q and K enter the product in bfloat16, not tf32.", _steps(operands=_cast(BFLOAT16, BFLOAT16)), "tf32"),
-    _arithmetic("tf32/bfloat16-values", "p and V enter the product in bfloat16, not tf32.", _steps(mix=lambda p, v: _rounded(p, BFLOAT16) @ _rounded(v, BFLOAT16)), "tf32"),
+    _arithmetic("tf32/bfloat16-products", "Q and K enter the product in bfloat16, not tf32.", _steps(operands=_cast(BFLOAT16, BFLOAT16)), "tf32", stage="scores"),
+    _arithmetic("tf32/bfloat16-values", "p and V enter the product in bfloat16, not tf32.", _steps(mix=lambda p, v: _rounded(p, BFLOAT16) @ _rounded(v, BFLOAT16)), "tf32", stage="values"),
 )  # fmt: skip
 for _entry in BUGGY:
     _entry.function.__name__ = _entry.function.__qualname__ = _entry.name.replace("-", "_").replace("/", "_")

@@ -1,0 +1,107 @@
+"""Lost precision, and where: a kernel on probes that only one stage of the computation can get wrong.
+
+Sound by construction: a probe fails only beyond the tolerance of the class, which no correct kernel exceeds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from assay.conformance.suite import Stage
+    from assay.conformance.trial import Outcome, Reference
+
+__all__ = ["FORMATS", "Loss", "losses", "sentences"]
+
+#: Significant bits → the formats that have them.
+FORMATS: dict[int, str] = {
+    3: "float8 e5m2",
+    4: "float8 e4m3",
+    8: "bfloat16",
+    11: "float16 or tf32",
+    24: "float32",
+}
+_ABOUT = 3.0  # bits: how well a probe measures them
+_LEAST_BITS = 2.0  # a stage that keeps less is wrong, not imprecise
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A stage whose probes fail, and the significant bits that it was seen to keep."""
+
+    stage: Stage
+    bits: float
+
+
+def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Reference] | None]) -> list[Loss]:
+    """The stages that fail and that no other failing stage explains.
+
+    ``outcome(instance)``: what the kernel makes of an instance, and the reference; None where it cannot be asked.
+    Empty too where a stage is wrong altogether (then it is the meaning that is wrong, not the precision), and where
+    a failing call, repeated, gives other bits (then nothing can be told of its parts).
+    """
+    found: dict[str, Loss] = {}
+    for stage in stages:
+        kept: list[float] = []
+        failed = False
+        for probe in stage.probes:
+            answer = outcome(probe.instance)
+            if answer is None or answer[0].kind not in ("error", "non-finite"):
+                continue
+            if not _same(answer[0], outcome(probe.instance)):
+                return []
+            failed = True
+            kept += [bits for bits in _kept(probe.bits, answer) if not math.isnan(bits)]
+        least = min(kept, default=0.0 if failed else math.inf)
+        if least < _LEAST_BITS:
+            return []
+        if least < math.inf:
+            found[stage.id] = Loss(stage, least)
+    return [loss for loss in found.values() if not _explained(loss, found)] or list(found.values())
+
+
+def _same(first: Outcome, again: tuple[Outcome, Reference] | None) -> bool:
+    return again is not None and all(
+        np.array_equal(value, again[0].values.get(name, np.nan), equal_nan=True) for name, value in first.values.items()
+    )
+
+
+def _kept(bits: Callable[[Any], Any], answer: tuple[Outcome, Reference]) -> list[float]:
+    """What every element beyond its tolerance shows."""
+    outcome, reference = answer
+    value = outcome.values[outcome.output]
+    enclosure, tolerance = reference[outcome.output]
+    beyond = enclosure.ratio(value, tolerance) > 1.0
+    shown: list[float] = np.broadcast_to(bits(value), value.shape)[beyond].tolist()
+    return shown
+
+
+def _explained(loss: Loss, found: Mapping[str, Loss]) -> bool:
+    """By a stage that keeps fewer bits by far, or, before it in the table, about as many."""
+    order = list(found)
+    return any(
+        other.bits <= loss.bits - _ABOUT
+        or (other.bits < loss.bits + _ABOUT and order.index(other.stage.id) < order.index(loss.stage.id))
+        for name, other in found.items()
+        if name in loss.stage.explained_by
+    )
+
+
+def sentences(found: Sequence[Loss]) -> list[str]:
+    """What is to be said of them, one sentence a stage."""
+    return [_sentence(loss) for loss in found]
+
+
+def _sentence(loss: Loss) -> str:
+    if loss.stage.id == "small-weights":
+        return f"lost precision in {loss.stage.words}: those of 2^-{loss.bits:.0f} and below, beside the largest"
+    bits = math.floor(loss.bits)
+    near = [name for size, name in FORMATS.items() if abs(size - bits) <= 1 and size < loss.stage.claimed]
+    hint = f" ({near[0]}?)" if near else ""
+    return f"lost precision in {loss.stage.words}: about {bits} bits{hint} where {loss.stage.claimed:.0f} are promised"
