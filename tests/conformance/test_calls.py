@@ -194,3 +194,16 @@ def test_layouts_that_find_no_room_are_skipped_with_the_reason(monkeypatch: pyte
     found = Judge(wrap(cpu.attention.exact), "attention", FLOAT32).outcome(case)
     assert found.status == "skipped"
     assert found.sentence.startswith("layout far-batches needs a sparse mapping of 16 GiB")
+
+
+def test_a_call_meets_new_numbers_at_an_old_address_although_the_kernel_keeps_what_it_got() -> None:
+    kept: list[Any] = []
+
+    def kernel(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        kept.append(query)
+        return right(query, key, value, scale=scale)
+
+    assert judged(kernel, after=("numbers",)).status == "passed"
+    assert len(kept) == 4
+    assert kept[0] is not kept[1]
+    assert kept[2] is kept[3]
