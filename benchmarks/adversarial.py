@@ -21,10 +21,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import banked  # noqa: F401
 import numpy as np
-from bank.adversary import climb, drawn, kernel_of, ratios, referenced
-from bank.correct import CORRECT, Entry
+from banked import CORRECT, adversary
 from rich.console import Console
 from rich.progress import Progress
 from timing import publish
@@ -47,7 +45,7 @@ def written(path: Path, rows: list[Row]) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def members(name: str) -> list[Entry]:
+def members(name: str) -> list[Any]:
     """The kernels of a class."""
     return [entry for entry in CORRECT if name in entry.precisions]
 
@@ -55,18 +53,18 @@ def members(name: str) -> list[Entry]:
 # --- random -----------------------------------------------------------------------------------------------------------
 
 
-def chunk_of(name: str, number: int, entries: list[Entry]) -> list[Row]:
+def chunk_of(name: str, number: int, entries: list[Any]) -> list[Row]:
     """Some random instances, judged for each of the kernels."""
     rows: dict[str, Row] = {
         entry.name: {"class": name, "kernel": entry.name, "chunk": number, "elements": 0, "ratio": 0.0, "seed": None}
         for entry in entries
     }
     for seed in range(number * CHUNK, (number + 1) * CHUNK):
-        instance = drawn(name, seed)
-        known = referenced(instance, name)
+        instance = adversary.drawn(name, seed)
+        known = adversary.referenced(instance, name)
         for entry in entries:
             row = rows[entry.name]
-            for found in (ratios(entry, instance, known) or {}).values():
+            for found in (adversary.ratios(entry, instance, known) or {}).values():
                 judged = found[~np.isnan(found)]
                 row["elements"] += judged.size
                 if judged.size and judged.max() > row["ratio"]:
@@ -111,7 +109,7 @@ def search(climbs: int, generations: int, minutes: float) -> None:
         for name in PRECISIONS
         for entry in members(name)[number : number + 1]
         for output in ("output", "log_sum_exp")
-        if output == "output" or ("return_lse" in kernel_of(entry).keywords and turn % 3 == 0)
+        if output == "output" or ("return_lse" in adversary.kernel_of(entry).keywords and turn % 3 == 0)
     ]
     ends = time.monotonic() + 60 * minutes
     with Progress(console=Console(stderr=True)) as progress:
@@ -120,7 +118,7 @@ def search(climbs: int, generations: int, minutes: float) -> None:
                 break
             if (name, entry.name, output, seed, generations) in done:
                 continue
-            found = climb(entry, name, seed, generations, output=output)
+            found = adversary.climb(entry, name, seed, generations, output=output)
             written(SEARCH, [_row(found, generations)])
             if found.ratio > best[name]:
                 best[name] = found.ratio

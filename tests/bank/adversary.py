@@ -214,7 +214,7 @@ def instance_of(pattern: str, shape: Shape, seed: int, u: Precision, options: tu
 def _stored(instance: Instance, **arrays: Array) -> dict[str, Array]:
     """Arrays in the storage type of an instance, the nearest finite numbers."""
     dtype = instance.query.dtype
-    largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    largest = float(ml_dtypes.finfo(dtype).max)
     return {name: np.clip(array, -largest, largest).astype(dtype) for name, array in arrays.items()}
 
 
@@ -343,7 +343,7 @@ def _mutants(parent: Instance, rng: np.random.Generator) -> Instance:
     fields = _stored(parent, **{name: joined[name] for name in ("query", "key", "value")})
     if "bias" in joined:
         assert parent.bias is not None
-        largest = float(ml_dtypes.finfo(parent.bias.dtype).max)  # type: ignore[no-untyped-call]
+        largest = float(ml_dtypes.finfo(parent.bias.dtype).max)
         fields["bias"] = np.clip(joined["bias"], -largest, largest).astype(parent.bias.dtype)
     return parent.replace(**fields)
 
@@ -373,7 +373,7 @@ def _mutant(parent: Instance, rng: np.random.Generator) -> dict[str, Array]:
     if parent.bias is not None:
         full = (1, *parent.query.shape[1:3], parent.key.shape[2])
         arrays["bias"] = np.array(np.broadcast_to(parent.bias, full), np.float64)
-    bits = 1 - math.log2(float(ml_dtypes.finfo(parent.query.dtype).eps))  # type: ignore[no-untyped-call]
+    bits = 1 - math.log2(float(ml_dtypes.finfo(parent.query.dtype).eps))
     for _ in range(int(rng.integers(1, 4))):
         name = str(rng.choice(list(arrays), p=None if "bias" in arrays else [0.2, 0.35, 0.45]))
         array = arrays[name][0, 0]
