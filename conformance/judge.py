@@ -135,10 +135,7 @@ class Judge:
         if not case.after:
             return self._run(case.instance, reference, case.layout, huge_canaries)
         outcome = Outcome("passed")
-        for memory in (
-            Memory(),
-            None,
-        ):  # the old addresses with other numbers; then others, the old ones left as they were
+        for memory in (None, Memory()):  # elsewhere, what was given before left as it was; then in its place
             for earlier in case.after:
                 outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
                 if outcome.status != "passed":
