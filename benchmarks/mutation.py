@@ -204,7 +204,7 @@ def main() -> None:
         (row["kernel"], row["backwards"]): row for row in known if row["of"] == today.get(wanted.get(row["kernel"], ""))
     }
     work = []
-    for name, backwards in itertools.product(sorted(today), (False, True)):
+    for backwards, name in itertools.product((False, True), sorted(today)):
         new = [kernel for kernel, claimed in wanted.items() if claimed == name and (kernel, backwards) not in rows]
         work += [(new[at : at + _CHUNK], name, backwards) for at in range(0, len(new), _CHUNK)]
     # a fresh process for every piece of work: no kernel remembers the other order
