@@ -18,11 +18,17 @@ __all__ = ["SCHEMA_VERSION", "to_json", "to_text"]
 
 SCHEMA_VERSION = 1
 _WIDTH = 100
+_HEIGHT = 60
 _QUESTION = 43  # columns of a question
 
 
 def to_text(profile: Profile) -> str:
-    """At most 100 columns."""
+    """At most 100 columns; long answers go on in a second line where the page has room for that."""
+    page = _page(profile, 2)
+    return page if page.count("\n") < _HEIGHT else _page(profile, 1)
+
+
+def _page(profile: Profile, lines_an_answer: int) -> str:
     named = f"{profile.kernel}  {profile.problem}  {profile.framework} {profile.version}".strip()
     parts = [f"DATA SHEET {named}\n{profile.level}, seed {profile.seed}, {profile.seconds:.0f} s", _tightest(profile)]
     parts.append("\n".join(table([_HEADER, *(_cells(row) for row in profile.classes)])))
@@ -33,7 +39,7 @@ def to_text(profile: Profile) -> str:
         parts.append("\n".join(remarks))
     for number, (section, answers) in enumerate(groupby(profile.answers, key=lambda answer: answer.section)):
         where = f" (asked in {profile.asked_in})" if number == 0 else ""
-        lines = [_answered(answer) for answer in answers]
+        lines = [_answered(answer, lines_an_answer) for answer in answers]
         parts.append("\n".join([f"{section}{where}", *lines]))
     return "\n\n".join(parts)
 
@@ -69,9 +75,9 @@ def _why(row: ClassRow) -> str:
     return _cut(f"{row.precision}: {row.diagnosis[0] if row.diagnosis else row.reason}")
 
 
-def _answered(answer: Answer) -> str:
+def _answered(answer: Answer, most: int) -> str:
     room = _WIDTH - _QUESTION - 4
-    first, *rest = textwrap.wrap(answer.answer, room, max_lines=2, placeholder=" …") or [""]
+    first, *rest = textwrap.wrap(answer.answer, room, max_lines=most, placeholder=" …") or [""]
     lines = [f"  {answer.question:<{_QUESTION}}  {first}", *(" " * (_QUESTION + 4) + line for line in rest)]
     return "\n".join(lines)
 

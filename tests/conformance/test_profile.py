@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,17 @@ SHEET = Profile(
 def test_a_page_has_at_most_a_hundred_columns() -> None:
     assert max(map(len, SHEET.to_text().splitlines())) <= 100
     assert SHEET.to_text().splitlines()[3] == "tightest class kept: tf32 on float32"
+
+
+def test_many_long_answers_still_fit_a_page() -> None:
+    long = replace(SHEET, answers=SHEET.answers * 30)
+    assert len(long.to_text().splitlines()) <= 60
+    assert long.to_text().count("the same …") >= 30  # each answer is cut
+
+
+def test_the_tightest_class_has_the_least_roundoffs_in_whatever_order_they_were_judged() -> None:
+    rows = [ClassRow(name, "float32", "passed", 0.1, 9) for name in ("float32", "tf32")]
+    assert [replace(SHEET, classes=tuple(each)).tightest for each in (rows, rows[::-1])] == [{"float32": "float32"}] * 2
 
 
 def test_json_is_strict_and_of_the_published_schema() -> None:
