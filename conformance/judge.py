@@ -19,13 +19,14 @@ import numpy as np
 from assay.conformance.diagnosis import diagnose
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
+from assay.conformance.isolation import Isolated, Limits, isolated
 from assay.conformance.level import Progress, Run
 from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.suite import LEVELS, Case, Layout, Suite
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
-from assay.conformance.trial import Outcome, lacking, run
+from assay.conformance.trial import CALL_SECONDS, Outcome, lacking, run
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -50,6 +51,9 @@ def check(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     reproducers: str | Path | None = None,
+    isolate: bool = False,
+    call_seconds: float = CALL_SECONDS,
+    memory: int = Limits.memory,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
@@ -57,6 +61,9 @@ def check(
     precision: the class of arithmetic that it claims; level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).  options: conventions that it declares.
     progress: called as (done, total, sentence) between cases.  reproducers: a folder for failing instances.
+    isolate: run the kernel in a process of its own (a callable must be one that can be imported by its name): crashes,
+    output on stdout, leaks and hangs that Python cannot interrupt become findings.
+    call_seconds: the limit of one call; memory: that of an isolated kernel, in MiB beyond what it has when loaded.
 
     Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
     of one line.
@@ -72,11 +79,16 @@ def check(
         chosen = precision_named(precision)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    limits = Limits(call_seconds, memory)
+    if isolate:
+        with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
+            judge = Judge(process.kernel, problem, chosen, options or {}, reproducers, limits=limits, process=process)
+            return judge.report(level, seed, progress)
     if isinstance(kernel, str):
         loaded = load(kernel, problem=problem, framework=framework, options=options)
     else:
         loaded = wrap(kernel, problem=problem, framework=framework, options=options)
-    judge = Judge(loaded, problem, chosen, options=options or {}, reproducers=reproducers)
+    judge = Judge(loaded, problem, chosen, options=options or {}, reproducers=reproducers, limits=limits)
     return judge.report(level, seed, progress)
 
 
@@ -90,6 +102,8 @@ class Judge:
     options: Mapping[str, Any] = field(default_factory=dict)
     reproducers: str | Path | None = None
     references: dict[Any, Reference] | None = None  # kept here where given: judges of many kernels share one
+    limits: Limits = field(default_factory=Limits)
+    process: Isolated | None = None  # where the kernel runs, if not here
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
 
@@ -100,6 +114,9 @@ class Judge:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"{self.reproducers}: cannot be made a folder ({error.strerror})") from None
+        if self.process is not None:
+            self.framework = self.process.framework
+            return
         try:
             self.framework = framework_named(self.kernel.framework)
         except ImportError as error:
@@ -121,21 +138,38 @@ class Judge:
             self.references[key] = self.suite.reference(instance, self.kernel, precision)
         return self.references[key]
 
-    def outcome(self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False) -> Outcome:
-        """Run one case.  ``reference`` may come from another judge of the same class and conventions."""
+    def outcome(
+        self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False, held: bool = False
+    ) -> Outcome:
+        """Run one case.  ``reference`` may come from another judge of the same class and conventions.
+
+        ``held``: look also whether the kernel keeps its inputs.
+        """
         reason = lacking(self.kernel, self.suite.needs(case.instance), self.suite)
         if reason:
             return Outcome("skipped", sentence=reason)
+        if reference is None:
+            reference = self.reference(case.instance)
+        known = (case.instance, self.precision, self.suite, reference, case.layout)
+        if self.process is not None:
+            return self.process.outcome(*known, huge_canaries=huge_canaries, held=held)
         return run(
             self.kernel,
             self.framework,
-            case.instance,
-            self.precision,
-            self.suite,
-            self.reference(case.instance) if reference is None else reference,
-            case.layout,
+            *known,
             huge_canaries=huge_canaries,
+            held=held,
+            seconds=self.limits.seconds,
         )
+
+    def leak(self, case: Case, seconds: float) -> Outcome | None:
+        """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
+        if self.process is None:
+            return None
+        sentence = self.process.leak(self.suite.call(case.instance, self.kernel, self.precision), seconds)
+        if sentence is None:
+            return None
+        return Outcome("failed", np.inf, "leak", sentence) if sentence else Outcome("passed")
 
     # --- a level --------------------------------------------------------------------------------------------------
 
@@ -224,6 +258,7 @@ class Judge:
             words += ["--layout", layout.name]
         for name, value in self.options.items():
             words += ["--option", f"{name}={value}"]
+        words += self.limits.words() if self.process is None else self.process.words()
         if ":" not in self.kernel.name:
             return f"{shlex.join(words)}  # {self.kernel.name} must be importable: give --target module:function"
         return shlex.join(words)
