@@ -158,6 +158,11 @@ class Isolated:
             self._worker.end()
             self._worker = None
 
+    @property
+    def group(self) -> int | None:
+        """The process group of the worker, if there is one now."""
+        return None if self._worker is None else self._worker.pid
+
     def words(self) -> list[str]:
         """What a reproducer adds to its command."""
         return ["--isolate", *self.limits.words()]
@@ -408,6 +413,10 @@ class _Worker:
                 if not data:
                     break
                 self._keep(descriptor, data, buffer)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     # --- watching -----------------------------------------------------------------------------------------------------
 
