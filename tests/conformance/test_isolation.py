@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,10 +25,15 @@ from assay.conformance.targets import UsageError, wrap
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
 
 FAMILY = Family("test", "misbehaviour that is known", "here")
-LIMITS = ("--isolate", "--call-seconds", "2", "--memory", "400")
+LIMITS = ("--isolate", "--memory", "60", "--call-seconds")
+HANGING = ("hang", "prints_without_end", "stops_answering")
 
 
 def instance(n_k: int = 9) -> Instance:
@@ -66,16 +69,16 @@ FAULTS = [
     ("aborts", r"crashed: SIGABRT; stderr: 'free\(\): invalid pointer'"),
     ("leaves", "ended its process: exit status 3"),
     ("exits", r"ended the program: SystemExit\('no device'\) \(bad.py:\d+\)"),
-    ("hangs", "did not return within 2 s$"),
-    ("hangs_in_c", "did not return within 2 s, and had to be killed"),
+    ("hangs", "did not return within 1 s$"),
+    ("hangs_in_c", "did not return within 1 s, and had to be killed"),
     ("prints", "printed to stdout: 'tile 17'"),
     ("prints_in_c", "printed to stdout: 'block 7'"),
     ("writes_to_stdout", r"printed to stdout: 'grid \(1, 2\)'"),
-    ("prints_without_end", "did not return within 2 s"),
+    ("prints_without_end", "did not return within 1 s"),
     ("leaks", r"leaks memory: \d+\.\d MiB in 512 calls with the same input, \d+(\.\d+)? KiB each"),
     ("leaks_in_c", r"leaks memory: \d+\.\d MiB in 512 calls"),
-    ("takes_much", "took more than 400 MiB of memory"),
-    ("takes_without_end", "took more than 400 MiB of memory"),
+    ("takes_much", "took more than 60 MiB of memory"),
+    ("takes_without_end", "took more than 60 MiB of memory"),
     ("runs_out", r"ran out of memory: cannot allocate 3 TiB \(bad.py:\d+\)"),
     ("raises", r"raised IndexError: tile 3 of 2 \(bad.py:\d+\)"),
     ("mutates", "changed its input 'query'"),
@@ -84,19 +87,20 @@ FAULTS = [
     ("widens", "returned output as float64, expected float32"),
     ("wrong_the_second_time", r"output\[.*\] is .*: off by .* tolerances"),
     ("forges_a_reply", "wrote into the judge's channel: its first bytes are not those of a reply"),
-    ("stops_answering", "did not return within 2 s, and had to be killed|ended its process"),
+    ("stops_answering", "did not return within 1 s, and had to be killed|ended its process"),
 ]
 
 
 @pytest.mark.parametrize(("kernel", "line"), FAULTS, ids=[kernel for kernel, _ in FAULTS])
 def test_a_bad_kernel_is_one_line_and_exit_status_1(kernel: str, line: str, replay: Any) -> None:
-    status, out = replay(f"bank.bad:{kernel}", *LIMITS)
+    seconds = "1" if kernel.startswith(HANGING) else "30"  # the machine may be busy
+    status, out = replay(f"bank.bad:{kernel}", *LIMITS, seconds)
     assert status == 1
     told = [each for each in out.splitlines() if each.startswith("1. ")]
     assert len(told) == 1
     assert re.search(line, told[0]), told
     assert "Traceback" not in out
-    assert re.search(r"replay +assay replay .* --isolate --call-seconds 2 --memory 400$", out, re.MULTILINE)
+    assert re.search(r"replay +assay replay .* --isolate --call-seconds \d+ --memory 60$", out, re.MULTILINE)
 
 
 HARMLESS = [
@@ -112,7 +116,7 @@ HARMLESS = [
 @pytest.mark.parametrize(("kernel", "note"), HARMLESS, ids=[kernel for kernel, _ in HARMLESS])
 def test_a_kernel_that_is_only_unusual_passes(kernel: str, note: str, replay: Any) -> None:
     begun = time.monotonic()
-    status, out = replay(f"bank.bad:{kernel}", *LIMITS)
+    status, out = replay(f"bank.bad:{kernel}", *LIMITS, "30")
     assert status == 0, out
     assert time.monotonic() - begun < 60  # not the thousand seconds of the threads that one has started
 
@@ -127,7 +131,7 @@ def test_a_view_of_an_input_is_a_note(replay: Any) -> None:
 def test_without_isolation_what_python_can_see_is_the_same_line(kernel: str, replay: Any) -> None:
     status, out = replay(f"bank.bad:{kernel}", "--call-seconds", "0.5")
     assert status == 1
-    line = dict(FAULTS)[kernel].replace("2 s$", "0.5 s$")
+    line = dict(FAULTS)[kernel].replace("1 s$", "0.5 s$")
     assert any(re.search(line, each) for each in out.splitlines() if each.startswith("1. "))
     assert "--isolate" not in out
 
