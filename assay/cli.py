@@ -91,6 +91,11 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="A convention that the kernel declares (repeatable)."),
 ]
+Isolate = Annotated[bool, typer.Option("--isolate", help="Run the kernel in a process of its own.")]
+CallSeconds = Annotated[float | None, typer.Option(metavar="SECONDS", help="The limit of one call (default 60).")]
+Memory = Annotated[
+    int | None, typer.Option(metavar="MIB", help="With --isolate: how far the process may grow (default 8192).")
+]
 Output = Annotated[str | None, typer.Option(help="Which output of the problem (default the first).")]
 
 
@@ -120,6 +125,9 @@ def check(
         bool, typer.Option("--resume", help="Keep what the JSON file already holds at this level and seed.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict, one line a report.")] = False,
+    isolate: Isolate = False,
+    call_seconds: CallSeconds = None,
+    memory: Memory = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
     import assay
@@ -130,6 +138,7 @@ def check(
     if reproducers is not None:
         _make_folder(reproducers)
     plan = _plan(target, problem, precision)
+    limits = _limits(isolate, call_seconds, memory)
     found, others = files.earlier(plan, problem, level, seed) if resume else ({}, [])
     judged = partial(
         assay.check,
@@ -145,7 +154,7 @@ def check(
             watch = _Watch()
             try:
                 with _shown(watch, pair, quiet):
-                    found[pair] = judged(pair[0], precision=pair[1], progress=watch.tell)
+                    found[pair] = judged(pair[0], precision=pair[1], progress=watch.tell, **limits)
             except KeyboardInterrupt:
                 place = f"interrupted in {' '.join(pair)} after {watch.progress}"
                 return _refuse(place + files.resumption(found, plan), INTERRUPTED)
@@ -208,6 +217,9 @@ def replay(
     ] = None,
     framework: Framework = None,
     option: Options = None,
+    isolate: Isolate = False,
+    call_seconds: CallSeconds = None,
+    memory: Memory = None,
 ) -> int:
     """Judge a kernel on one saved instance: what a finding's reproducer does."""
     from assay.conformance.replay import replay as replayed
@@ -221,9 +233,18 @@ def replay(
         options=option_values(option or []),
         after=after or (),
         beside=beside or (),
+        **_limits(isolate, call_seconds, memory),
     )
     _say(_text(report))
     return PASSED if report.passed else FAILED
+
+
+def _limits(isolate: bool, call_seconds: float | None, memory: int | None) -> dict[str, Any]:
+    """As arguments of a judgement."""
+    if memory is not None and not isolate:
+        raise UsageError("--memory: needs --isolate, a process whose memory is the kernel's")
+    given = {"isolate": isolate, "call_seconds": call_seconds, "memory": memory}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 Pair = tuple[str, str]  # target, class

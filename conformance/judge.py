@@ -21,10 +21,12 @@ from assay.conformance.diagnosis import diagnose
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.guard import Memory
+from assay.conformance.isolation import Isolated, Limits, isolated
 from assay.conformance.level import Progress, Run
 from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.stages import losses, sentences
+from assay.conformance.stdout import captured
 from assay.conformance.suite import LEVELS, Case, Family, Layout, Suite
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
@@ -57,6 +59,9 @@ def check(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     reproducers: str | Path | None = None,
+    isolate: bool = False,
+    call_seconds: float = CALL_SECONDS,
+    memory: int = Limits.memory,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
@@ -64,6 +69,9 @@ def check(
     precision: the class of arithmetic that it claims; level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).  options: conventions that it declares.
     progress: called as (done, total, sentence) between cases.  reproducers: a folder for failing instances.
+    isolate: run the kernel in a process of its own (a callable must be one that can be imported by its name): crashes,
+    output on stdout, leaks and hangs that Python cannot interrupt become findings.
+    call_seconds: the limit of one call; memory: that of an isolated kernel, in MiB beyond what it has when loaded.
 
     Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
     of one line.
@@ -79,11 +87,16 @@ def check(
         chosen = precision_named(precision)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    limits = Limits(call_seconds, memory)
+    if isolate:
+        with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
+            judge = Judge(process.kernel, problem, chosen, options or {}, reproducers, limits=limits, process=process)
+            return judge.report(level, seed, progress)
     if isinstance(kernel, str):
         loaded = load(kernel, problem=problem, framework=framework, options=options)
     else:
         loaded = wrap(kernel, problem=problem, framework=framework, options=options)
-    judge = Judge(loaded, problem, chosen, options=options or {}, reproducers=reproducers)
+    judge = Judge(loaded, problem, chosen, options=options or {}, reproducers=reproducers, limits=limits)
     return judge.report(level, seed, progress)
 
 
@@ -97,6 +110,8 @@ class Judge:
     options: Mapping[str, Any] = field(default_factory=dict)
     reproducers: str | Path | None = None
     references: dict[Any, Reference] | None = None  # kept here where given: judges of many kernels share one
+    limits: Limits = field(default_factory=Limits)
+    process: Isolated | None = None  # where the kernel runs, if not here
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
 
@@ -107,6 +122,9 @@ class Judge:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"{self.reproducers}: cannot be made a folder ({error.strerror})") from None
+        if self.process is not None:
+            self.framework = self.process.framework
+            return
         try:
             self.framework = framework_named(self.kernel.framework)
         except ImportError as error:
@@ -128,8 +146,13 @@ class Judge:
             self.references[key] = self.suite.reference(instance, self.kernel, precision)
         return self.references[key]
 
-    def outcome(self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False) -> Outcome:
-        """Run one case.  ``reference`` may come from another judge of the same class and conventions."""
+    def outcome(
+        self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False, held: bool = False
+    ) -> Outcome:
+        """Run one case.  ``reference`` may come from another judge of the same class and conventions.
+
+        ``held``: look also whether the kernel keeps its inputs.
+        """
         for instance in (case.instance, *case.after, *case.beside):
             reason = lacking(self.kernel, self.suite.needs(instance) | case.needs, self.suite)
             if reason:
@@ -138,7 +161,7 @@ class Judge:
         if case.beside:
             return self._beside(case, reference, huge_canaries)
         if not case.after:
-            return self._run(case.instance, reference, case.layout, huge_canaries)
+            return self._run(case.instance, reference, case.layout, huge_canaries, held=held)
         outcome = Outcome("passed")
         for memory in (None, Memory()):  # elsewhere, what was given before left as it was; then in its place
             for earlier in case.after:
@@ -160,30 +183,36 @@ class Judge:
         huge_canaries: bool,
         memory: Memory | None = None,
         kernel: Kernel | None = None,
+        held: bool = False,
     ) -> Outcome:
+        known = (instance, self.precision, self.suite, reference, layout)
+        if self.process is not None:
+            return self.process.outcome(*known, huge_canaries=huge_canaries, held=held, memory=memory)
         return run(
             kernel or self.kernel,
             self.framework,
-            instance,
-            self.precision,
-            self.suite,
-            reference,
-            layout,
+            *known,
             huge_canaries=huge_canaries,
+            held=held,
+            seconds=self.limits.seconds,
             memory=memory,
         )
 
     def _beside(self, case: Case, reference: Reference, huge_canaries: bool) -> Outcome:
         """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
+        if self.process is not None:
+            return Outcome("skipped", sentence="calls at the same time are not made in an isolated process")
         everyone = [(case.instance, reference), *((other, self.reference(other)) for other in case.beside)]
 
         def trial(instance: Any, known: Reference) -> Callable[[Kernel], Outcome]:
             return lambda kernel: self._run(instance, known, case.layout, huge_canaries, kernel=kernel)
 
-        outcomes = together(self.kernel, [trial(*each) for each in everyone], CALL_SECONDS)
+        with captured() as printed:
+            outcomes = together(self.kernel, [trial(*each) for each in everyone], self.limits.seconds)
         wrong = next((outcome for outcome in outcomes if outcome.failed), None)
         if wrong is None:
-            return outcomes[0]
+            notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
+            return replace(outcomes[0], notes=notes)
         others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
         answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
         return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}")
@@ -199,6 +228,15 @@ class Judge:
             if value.shape == enclosure.shape and (enclosure.ratio(value, tolerance) <= 1.0).all():
                 return True
         return False
+
+    def leak(self, case: Case, seconds: float) -> Outcome | None:
+        """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
+        if self.process is None:
+            return None
+        sentence = self.process.leak(self.suite.call(case.instance, self.kernel, self.precision), seconds)
+        if sentence is None:
+            return None
+        return Outcome("failed", np.inf, "leak", sentence) if sentence else Outcome("passed")
 
     # --- a level --------------------------------------------------------------------------------------------------
 
@@ -306,6 +344,7 @@ class Judge:
                 words += [word, self._saved(instance, f"{case.name} {word[2:]} {number}")]
         for name, value in self.options.items():
             words += ["--option", f"{name}={value}"]
+        words += self.limits.words() if self.process is None else self.process.words()
         if ":" not in self.kernel.name:
             return f"{shlex.join(words)}  # {self.kernel.name} must be importable: give --target module:function"
         return shlex.join(words)

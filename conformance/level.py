@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from assay.conformance.suite import Case
     from assay.spec.problem import Law
 
-__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "Progress", "Run"]
+__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run"]
 
 #: Seconds after which a level stops taking new cases: they are counted as skipped, and the report says so.
 BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.0}
@@ -30,6 +30,11 @@ _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
 _REPEATED = 5
+#: How long an isolated kernel is called again and again to see whether its memory grows.
+LEAK_SECONDS = 2.0
+#: Kinds of findings that cost a process or the whole limit of a call, and how many of one kind are enough.
+_COSTLY = frozenset({"crashed", "exited", "hung", "memory"})
+_ENOUGH = 3
 
 Progress = Callable[[int, int, str], None]
 Judged = tuple["Case", Outcome, float]
@@ -48,6 +53,8 @@ class Run:
     results: list[CaseResult] = field(default_factory=list)
     failures: list[tuple[Any, Outcome]] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
+    costly: dict[str, int] = field(default_factory=dict)
+    restarting: float = 0.0  # seconds, which the budget does not count
 
     def report(self) -> Report:
         """Judge everything."""
@@ -58,6 +65,7 @@ class Run:
         for judged in self.named(cases):
             self.record(*judged)
         self.repeat(cases)
+        self.leak(cases)
         for judged in self.drawn():
             self.record(*judged)
         small = sorted(cases, key=lambda case: judge.suite.size(case.instance))[: max(40, len(cases) // 2)]
@@ -75,8 +83,18 @@ class Run:
         return time.monotonic() - self.begun
 
     @property
+    def left(self) -> float:
+        return BUDGETS[self.level] - self.seconds + self.restarting
+
+    @property
     def over(self) -> bool:
-        return self.seconds > BUDGETS[self.level]
+        return self.left < 0
+
+    @property
+    def given_up(self) -> str:
+        """Why the kernel is not called again; empty while it is."""
+        often = [kind for kind, count in self.costly.items() if count >= _ENOUGH]
+        return f"not called again: {often[0]} {_ENOUGH} times" if often else ""
 
     def tell(self, sentence: str) -> None:
         if self.progress is not None:
@@ -104,7 +122,7 @@ class Run:
         """A smaller case that fails in the same way; the same case where there is none, or no time to look."""
         known = [result.finding.kind for result in self.results if result.finding is not None]
         wanted = len(known) < _SHRUNK_FINDINGS or outcome.kind not in known
-        if not wanted or outcome.kind == "hung" or self.seconds > BUDGETS[self.level] - 1:
+        if not wanted or outcome.kind in ("hung", "leak") or self.left < 1:
             return case, outcome
 
         def attempt(candidate: Any) -> Outcome | None:
@@ -112,14 +130,23 @@ class Run:
             return None if reference is None else self.judge.outcome(replace(case, instance=candidate), reference)
 
         seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
+        begun, costly = time.monotonic(), outcome.kind in _COSTLY
+        if costly and not known:  # every try starts a process
+            seconds *= 5
         instance, smaller = shrunk(case.instance, outcome, attempt, self.judge.suite, seconds)
+        if costly:
+            self.restarting += time.monotonic() - begun
         return (case if instance is case.instance else replace(case, instance=instance)), smaller
 
     # --- where cases come from ------------------------------------------------------------------------------------
 
     def timed(self, case: Case, *, huge_canaries: bool = False) -> Judged:
         begun = time.monotonic()
+        if self.given_up:
+            return case, Outcome("skipped", sentence=self.given_up), 0.0
         outcome = self.judge.outcome(case, huge_canaries=huge_canaries)
+        if outcome.kind in _COSTLY:
+            self.costly[outcome.kind] = self.costly.get(outcome.kind, 0) + 1
         return case, outcome, time.monotonic() - begun
 
     def named(self, cases: list[Case]) -> Iterator[Judged]:
@@ -131,22 +158,31 @@ class Run:
                 yield self.timed(case, huge_canaries=number % 2 == 1)
 
     def repeat(self, cases: list[Case]) -> None:
-        """Repeat a few calls: another result in bits is told, a wrong one is a failure as at any other time."""
+        """Repeat a few calls: the second answer must be right too; whether it has the same bits is told.
+
+        So is whether the kernel keeps its inputs.
+        """
         repeated = different = 0
         failed = {result.name for result in self.results if result.status == "failed"}
         for case in cases:
-            if repeated == _REPEATED or self.over:
+            if repeated == _REPEATED or self.over or self.given_up:
                 break
             if case.name in failed:
                 continue
-            first = self.judge.outcome(case)
+            _, first, _ = self.timed(case)
             if first.status in ("skipped", "declined", "outside"):
                 continue
-            second = self.judge.outcome(case)
+            begun = time.monotonic()
+            second = self.judge.outcome(case, held=True)
             repeated += 1
-            for outcome in (first, second):
-                if outcome.failed:
-                    self.record(replace(case, name=f"repeated: {case.name}"), outcome, 0.0)
+            if first.failed or second.failed:
+                told, wrong = ("once more", first) if first.failed else ("a second time with the same input", second)
+                again = replace(wrong, sentence=f"called {told}: {wrong.sentence}")
+                self.record(replace(case, name=f"second call of {case.name}"), again, time.monotonic() - begun)
+                continue
+            for note in second.notes:
+                if note not in first.notes:
+                    self.notes[note] = self.notes.get(note, 0) + 1
             different += any(
                 not np.array_equal(value, second.values.get(name, np.nan), equal_nan=True)
                 for name, value in first.values.items()
@@ -154,6 +190,25 @@ class Run:
         if repeated:
             told = f"{different} of {repeated} differ in bits" if different else "same bits"
             self.notes[f"repeated calls: {told}"] = 1
+
+    def leak(self, cases: list[Case]) -> None:
+        """Call an isolated kernel many times on one input that it passed: the largest, if it is quick enough."""
+        right = {result.name for result in self.results if result.status == "passed"}
+        known = [case for case in cases if case.name in right]
+        if self.judge.process is None or not known or self.over or self.given_up:
+            return
+        known.sort(key=lambda case: self.judge.suite.size(case.instance))
+        for case in (known[-1], known[len(known) // 2]):
+            begun = time.monotonic()
+            outcome = self.judge.leak(case, LEAK_SECONDS)
+            if outcome is not None:
+                break
+        if outcome is None:
+            self.notes["memory: too slow to see whether repeated calls leak"] = 1
+        elif outcome.failed:
+            self.record(replace(case, name=f"many calls of {case.name}"), outcome, time.monotonic() - begun)
+        else:
+            self.notes["memory: steady over repeated calls"] = 1
 
     def drawn(self) -> Iterator[Judged]:
         """Cases that Hypothesis draws; of those that fail, the smallest to which it shrank them."""

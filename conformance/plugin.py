@@ -14,7 +14,7 @@ import pytest
 
 __all__ = ["precisions", "settings"]
 
-_NAMES = ("kernel", "precision", "level", "seed", "framework", "option")
+_NAMES = ("kernel", "precision", "level", "seed", "framework", "option", "isolate")
 _PROPERTY = "assay claim"
 
 
@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=VALUE",
         help="a convention that the kernels declare (repeatable)",
     )
+    add("--assay-isolate", action="store_true", default=None, help="run every kernel in a process of its own")
     add("--assay-claims", metavar="FILE", help="write the outcome of every test marked claim(id) to FILE, as JSON")
 
 
@@ -62,6 +63,7 @@ def settings(config: pytest.Config) -> dict[str, Any]:
         "seed": config.getoption("assay_seed") or 0,
         "framework": config.getoption("assay_framework"),
         "options": option_values(config.getoption("assay_option") or []),
+        "isolate": bool(config.getoption("assay_isolate")),
     }
 
 
@@ -73,9 +75,11 @@ def precisions(config: pytest.Config) -> list[str] | None:
 
 def _validate(config: pytest.Config) -> None:
     """Bad usage is told in one line before anything runs, not as an error in every test."""
+    from assay.conformance.isolation import isolated
     from assay.conformance.suite import LEVELS
     from assay.conformance.targets import UsageError, load
     from assay.spec.precision import precision
+    from assay.spec.problem import PROBLEMS
 
     try:
         given = settings(config)
@@ -84,7 +88,10 @@ def _validate(config: pytest.Config) -> None:
         for name in precisions(config) or []:
             precision(name)
         for target in config.getoption("assay_kernel") or []:
-            load(target, framework=given["framework"], options=given["options"])
+            if given["isolate"]:
+                isolated(target, PROBLEMS[0], framework=given["framework"], options=given["options"]).close()
+            else:
+                load(target, framework=given["framework"], options=given["options"])
     except ValueError as error:
         raise pytest.UsageError(f"assay: {error}") from None
 

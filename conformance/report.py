@@ -23,7 +23,8 @@ class Finding:
     """One failure, shrunk where there was time.
 
     kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
-    ``mutated``, ``out-of-bounds``.
+    ``mutated``, ``out-of-bounds``, ``memory``, ``exited`` (it ended the program); of an isolated kernel also
+    ``crashed``, ``printed`` (to stdout), ``leak``.
     """
 
     kind: str

@@ -15,9 +15,9 @@ from assay.conformance.suite import Suite, Target, suite
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-__all__ = ["UsageError", "documented", "keywords_of", "load", "missing", "option_values", "wrap"]
+__all__ = ["UsageError", "documented", "function_named", "keywords_of", "load", "missing", "option_values", "wrap"]
 
 
 class UsageError(ValueError):
@@ -34,21 +34,30 @@ def load(
     known = suite(problem)
     if target in known.targets:
         return _declared(_built_in(known.targets[target]), known, options)
+    function = function_named(target, tuple(known.targets))
+    return wrap(function, problem=problem, framework=framework, options=options, name=target)
+
+
+def function_named(target: str, built_in: Collection[str] = ()) -> Any:
+    """What ``module:function`` or ``file.py:function`` names; ``built_in``: what else might have been meant.
+
+    Raises :class:`UsageError` in one line.
+    """
     module_name, colon, function_name = target.rpartition(":")
     if not colon or not module_name or not function_name:
-        hint = _did_you_mean(target, known.targets)
+        hint = _did_you_mean(target, built_in)
+        known = ", ".join(built_in)
         raise UsageError(
-            f"unknown target {target!r}: expected module:function, file.py:function or "
-            f"one of {', '.join(known.targets)}{hint}"
+            f"unknown target {target!r}: expected module:function, file.py:function or one of {known}{hint}"
         )
-    module = _module(module_name, target, known)
+    module = _module(module_name, target, built_in)
     function: Any = module
     for part in function_name.split("."):
         if not hasattr(function, part):
-            hint = _did_you_mean(target, known.targets) or _did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
+            hint = _did_you_mean(target, built_in) or _did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
             raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
         function = getattr(function, part)
-    return wrap(function, problem=problem, framework=framework, options=options, name=target)
+    return function
 
 
 def wrap(
@@ -124,7 +133,7 @@ def _built_in(target: Target) -> Kernel:
     return loaded
 
 
-def _module(module_name: str, target: str, known: Suite) -> Any:
+def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
     if module_name.endswith(".py"):
         path = Path(module_name)
         if not path.is_file():
@@ -139,7 +148,7 @@ def _module(module_name: str, target: str, known: Suite) -> Any:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a user's module lies where they stand
     if not _importable(module_name):
-        hint = _did_you_mean(target, known.targets) or f"; built-in targets: {', '.join(known.targets)}"
+        hint = _did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
 

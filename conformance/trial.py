@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import time
 import traceback
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.conformance.deadline import Hung, deadline
-from assay.conformance.guard import Memory, NoRoom, laid
+from assay.conformance.guard import Guarded, Memory, NoRoom, laid
 from assay.conformance.kernel import Declined
+from assay.conformance.stdout import captured, first_line
 from assay.conformance.suite import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,11 +30,38 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
 
     Reference = Mapping[str, tuple[Any, NDArray[np.float64]]]
+    Given = tuple[list[Any], dict[str, Any], list[Guarded]]
 
-__all__ = ["CALL_SECONDS", "Outcome", "capabilities", "lacking", "run"]
+__all__ = [
+    "CALL_SECONDS",
+    "Answer",
+    "Outcome",
+    "answered",
+    "capabilities",
+    "handed",
+    "judged",
+    "lacking",
+    "outputs",
+    "run",
+]
 
 #: How long one call may take, unless something else is said.
 CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one guarded call gave: outputs by name, or what was wrong with it.
+
+    kind: empty where there are outputs, ``declined``, ``skipped``, or as in :class:`assay.conformance.report.Finding`.
+    printed: the first line that the kernel wrote to stdout.
+    """
+
+    values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    kind: str = ""
+    sentence: str = ""
+    notes: tuple[str, ...] = ()
+    printed: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,55 +117,90 @@ def run(
     *,
     huge_canaries: bool = False,
     seconds: float = CALL_SECONDS,
+    held: bool = False,
     memory: Memory | None = None,
 ) -> Outcome:
     """Call the kernel on ``instance``; compare what it returns with ``reference``: enclosure, tolerance per output.
 
     Outputs that ``reference`` lacks are not compared.  Calls that share ``memory`` get their arrays in the same place.
+    ``held``: look also whether it keeps its inputs after the call.
     """
-    layout = layout or Layout()
-    notes: list[str] = []
 
-    def called(*, read_only: bool) -> dict[str, NDArray[np.float64]]:
-        return _called(
-            kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=read_only, notes=notes
-        )
+    def answer(call: Call) -> Answer:
+        lay = layout or Layout()
+        found = answered(kernel, framework, call, lay, huge=huge_canaries, seconds=seconds, held=held, memory=memory)
+        return replace(found, notes=(*found.notes, "prints to stdout")) if found.printed else found
 
+    return judged(answer, kernel, instance, precision, suite, reference)
+
+
+def judged(
+    answer: Callable[[Call], Answer],
+    kernel: Kernel,
+    instance: Any,
+    precision: Precision,
+    suite: Suite,
+    reference: Reference,
+) -> Outcome:
+    """What ``answer`` gives to the call of ``kernel`` for ``instance``, compared with ``reference``."""
     try:
         call = suite.call(instance, kernel, precision)
-        try:
-            values = _called(
-                kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=True, notes=notes
-            )
-        except _Fault as fault:
-            if fault.kind != "raised" or not framework.read_only or "read-only" not in fault.sentence:
-                raise
-            # perhaps it only insists on writable arrays: let it have copies, and see whether it writes
-            values = _called(
-                kernel, framework, call, layout, huge_canaries, seconds, memory, read_only=False, notes=notes
-            )
-            notes.append("needs writable inputs (it does not change them)")
     except Declined as reason:
         return Outcome("declined", sentence=_first_line(reason) or "declined")
-    except NoRoom as reason:
-        return Outcome("skipped", sentence=f"layout {layout.name} {reason}")
-    except _Fault as fault:
-        return Outcome("failed", np.inf, fault.kind, fault.sentence)
-    return _compared(values, reference, tuple(notes))
+    found = answer(call)
+    if found.kind in ("declined", "skipped"):
+        return Outcome(found.kind, sentence=found.sentence, notes=found.notes)
+    if found.kind:
+        return Outcome("failed", np.inf, found.kind, found.sentence, notes=found.notes)
+    return _compared(found.values, reference, found.notes)
 
 
-def _called(
+def answered(
     kernel: Kernel,
     framework: Framework,
     call: Call,
     layout: Layout,
+    *,
     huge: bool,
     seconds: float,
-    memory: Memory | None,
-    *,
-    read_only: bool,
-    notes: list[str],
-) -> dict[str, NDArray[np.float64]]:
+    held: bool = False,
+    memory: Memory | None = None,
+) -> Answer:
+    """Call the kernel among canaries, within ``seconds``.  Needs no reference: it may be in another process."""
+    notes: list[str] = []
+    values: dict[str, NDArray[np.float64]] = {}
+    kind = sentence = ""
+    end = time.monotonic() + seconds
+
+    def called(*, read_only: bool) -> dict[str, NDArray[np.float64]]:
+        given = handed(framework, call, layout, huge=huge, read_only=read_only, memory=memory)
+        return _called(kernel, framework, call, given, end, notes=notes, held=held)
+
+    with captured() as printed:
+        try:
+            try:
+                values = called(read_only=True)
+            except _Fault as fault:
+                if fault.kind != "raised" or not framework.read_only or "read-only" not in fault.sentence:
+                    raise
+                # perhaps it only insists on writable arrays: let it have copies, and see whether it writes
+                values = called(read_only=False)
+                notes.append("needs writable inputs (it does not change them)")
+        except Declined as reason:
+            kind, sentence = "declined", _first_line(reason) or "declined"
+        except NoRoom as reason:
+            kind, sentence = "skipped", f"layout {layout.name} {reason}"
+        except Hung:
+            kind, sentence = "hung", f"did not return within {seconds:g} s"
+        except _Fault as fault:
+            kind, sentence = fault.kind, fault.sentence
+    return Answer(values, kind, sentence, () if kind else tuple(notes), first_line(printed.kept))
+
+
+def handed(
+    framework: Framework, call: Call, layout: Layout, *, huge: bool, read_only: bool, memory: Memory | None = None
+) -> Given:
+    """Positional arguments, keywords, and the guarded memory that their arrays lie in.  Raises :class:`NoRoom`."""
     if (layout.reverse and not framework.negative_strides) or (layout.far is not None and not framework.shares_memory):
         layout = Layout()
     named = [(name, value) for name, value in call.keywords.items() if isinstance(value, np.ndarray)]
@@ -146,20 +212,34 @@ def _called(
     ]
     native = [framework.to_native(keep.array) for keep in keeps]
     arguments, given = native[: len(call.arrays)], native[len(call.arrays) :]
-    keywords = {**call.keywords, **dict(zip([name for name, _ in named], given, strict=True))}
+    return arguments, {**call.keywords, **dict(zip([name for name, _ in named], given, strict=True))}, keeps
+
+
+def _called(
+    kernel: Kernel,
+    framework: Framework,
+    call: Call,
+    given: Given,
+    end: float,
+    *,
+    notes: list[str],
+    held: bool,
+) -> dict[str, NDArray[np.float64]]:
+    arguments, keywords, keeps = given
+    before = _holders(keeps)
     try:
-        with warnings.catch_warnings(), deadline(seconds):
+        with warnings.catch_warnings(), deadline(max(end - time.monotonic(), 1e-3)):
             warnings.simplefilter("ignore")
             returned = kernel.function(*arguments, **keywords)
-            values = _outputs(returned, framework, call)
-    except (Declined, KeyboardInterrupt):
+            values = outputs(returned, framework, call)
+    except (Declined, KeyboardInterrupt, Hung, _Fault):
         raise
     except NotImplementedError as error:
         raise Declined(_first_line(error)) from None
-    except _Fault:
-        raise
-    except Hung:
-        raise _Fault("hung", f"did not return within {seconds:g} s") from None
+    except SystemExit as error:
+        raise _Fault("exited", f"ended the program: SystemExit({error.code!r}){_where(error)}"[:300]) from None
+    except MemoryError as error:
+        raise _Fault("memory", f"ran out of memory: {_first_line(error) or 'MemoryError'}{_where(error)}") from None
     except BaseException as error:
         raise _Fault("raised", f"raised {type(error).__name__}: {_first_line(error)}{_where(error)}") from None
     finally:
@@ -170,7 +250,21 @@ def _called(
     if framework.shares_memory:
         kept = [keep for keep in keeps if any(np.shares_memory(keep.buffer, raw) for raw in _raw(returned))]
         notes.extend(f"returned a view of its input {keep.name!r}" for keep in kept)
+    if held and framework.shares_memory:
+        del returned
+        if _holders(keeps) != before:
+            gc.collect()  # what lies in a cycle is not kept
+        notes.extend(
+            f"keeps a reference to its input {keep.name!r} after the call"
+            for keep, more, first in zip(keeps, _holders(keeps), before, strict=True)
+            if more > first
+        )
     return values
+
+
+def _holders(keeps: list[Guarded]) -> list[int]:
+    """How many references there are to each array: a view that is kept holds one."""
+    return [sys.getrefcount(keep.array) for keep in keeps]
 
 
 def _raw(returned: Any) -> list[NDArray[Any]]:
@@ -178,7 +272,7 @@ def _raw(returned: Any) -> list[NDArray[Any]]:
     return [part for part in parts if isinstance(part, np.ndarray)]
 
 
-def _outputs(returned: Any, framework: Framework, call: Call) -> dict[str, NDArray[np.float64]]:
+def outputs(returned: Any, framework: Framework, call: Call) -> dict[str, NDArray[np.float64]]:
     """The returned arrays by name, as float64; a :class:`_Fault` says what else was returned."""
     wanted = len(call.outputs)
     parts = (returned,) if wanted == 1 and framework.is_native(returned) else returned

@@ -1,0 +1,369 @@
+"""Kernels that misbehave: each is one clear line and the right exit status, and the judge goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bank import bad
+
+import assay
+from assay.cli import main
+from assay.conformance import wire
+from assay.conformance.isolation import Isolated, Limits, isolated, leaks
+from assay.conformance.judge import Judge
+from assay.conformance.suite import Case, Family
+from assay.conformance.targets import UsageError, wrap
+from assay.spec.attention import Instance
+from assay.spec.precision import precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
+
+FAMILY = Family("test", "misbehaviour that is known", "here")
+LIMITS = ("--isolate", "--memory", "60", "--call-seconds")
+HANGING = ("hang", "prints_without_end", "stops_answering")
+
+
+def instance(n_k: int = 9) -> Instance:
+    rng = np.random.default_rng(7)
+    query, key, value = (rng.standard_normal((2, 3, n, 16)).astype(np.float32) for n in (17, n_k, n_k))
+    return Instance(query, key, value)
+
+
+def judge_of(process: Isolated, name: str = "float32") -> Judge:
+    return Judge(process.kernel, "attention", precision(name), limits=process.limits, process=process)
+
+
+def here(kernel: Any) -> Judge:
+    return Judge(wrap(kernel), "attention", precision("float32"))
+
+
+@pytest.fixture
+def replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """``assay replay`` of one instance: exit status, and what it says."""
+
+    def replayed(target: str, *options: str, n_k: int = 9) -> tuple[int, str]:
+        instance(n_k).save(tmp_path / "instance.npz")
+        status = main(["replay", str(tmp_path / "instance.npz"), "--target", target, *options])
+        return status, capsys.readouterr().out
+
+    return replayed
+
+
+# --- one line, one exit status ----------------------------------------------------------------------------------------
+
+FAULTS = [
+    ("segfaults", "crashed: SIGSEGV"),
+    ("aborts", r"crashed: SIGABRT; stderr: 'free\(\): invalid pointer'"),
+    ("leaves", "ended its process: exit status 3"),
+    ("exits", r"ended the program: SystemExit\('no device'\) \(bad.py:\d+\)"),
+    ("hangs", "did not return within 1 s$"),
+    ("hangs_in_c", "did not return within 1 s, and had to be killed"),
+    ("prints", "printed to stdout: 'tile 17'"),
+    ("prints_in_c", "printed to stdout: 'block 7'"),
+    ("writes_to_stdout", r"printed to stdout: 'grid \(1, 2\)'"),
+    ("prints_without_end", "did not return within 1 s"),
+    ("leaks", r"leaks memory: \d+\.\d MiB in 512 calls with the same input, \d+(\.\d+)? KiB each"),
+    ("leaks_in_c", r"leaks memory: \d+\.\d MiB in 512 calls"),
+    ("takes_much", "took more than 60 MiB of memory"),
+    ("takes_without_end", "took more than 60 MiB of memory"),
+    ("runs_out", r"ran out of memory: cannot allocate 3 TiB \(bad.py:\d+\)"),
+    ("raises", r"raised IndexError: tile 3 of 2 \(bad.py:\d+\)"),
+    ("mutates", "changed its input 'query'"),
+    ("returns_a_list", "returned a list of 2, expected one numpy array"),
+    ("transposes", r"returned output of shape .*: heads and length look exchanged"),
+    ("widens", "returned output as float64, expected float32"),
+    ("wrong_the_second_time", r"output\[.*\] is .*: off by .* tolerances"),
+    ("forges_a_reply", "wrote into the judge's channel: its first bytes are not those of a reply"),
+    ("stops_answering", "did not return within 1 s, and had to be killed|ended its process"),
+]
+
+
+@pytest.mark.parametrize(("kernel", "line"), FAULTS, ids=[kernel for kernel, _ in FAULTS])
+def test_a_bad_kernel_is_one_line_and_exit_status_1(kernel: str, line: str, replay: Any) -> None:
+    seconds = "1" if kernel.startswith(HANGING) else "30"  # the machine may be busy
+    status, out = replay(f"bank.bad:{kernel}", *LIMITS, seconds)
+    assert status == 1
+    told = [each for each in out.splitlines() if each.startswith("1. ")]
+    assert len(told) == 1
+    assert re.search(line, told[0]), told
+    assert "Traceback" not in out
+    assert re.search(r"replay +assay replay .* --isolate --call-seconds \d+ --memory 60$", out, re.MULTILINE)
+
+
+HARMLESS = [
+    ("right", ""),
+    ("complains", ""),
+    ("keeps_a_cache", ""),
+    ("reserves_much", ""),
+    ("starts_threads", ""),
+    ("holds_in_a_cycle", ""),
+]
+
+
+@pytest.mark.parametrize(("kernel", "note"), HARMLESS, ids=[kernel for kernel, _ in HARMLESS])
+def test_a_kernel_that_is_only_unusual_passes(kernel: str, note: str, replay: Any) -> None:
+    begun = time.monotonic()
+    status, out = replay(f"bank.bad:{kernel}", *LIMITS, "30")
+    assert status == 0, out
+    assert time.monotonic() - begun < 60  # not the thousand seconds of the threads that one has started
+
+
+def test_a_view_of_an_input_is_a_note(replay: Any) -> None:
+    status, out = replay("bank.bad:returns_a_view", "--isolate", n_k=1)
+    assert status == 0
+    assert "note: returned a view of its input 'value'" in out
+
+
+@pytest.mark.parametrize("kernel", ["raises", "mutates", "returns_a_list", "transposes", "widens", "hangs", "exits"])
+def test_without_isolation_what_python_can_see_is_the_same_line(kernel: str, replay: Any) -> None:
+    status, out = replay(f"bank.bad:{kernel}", "--call-seconds", "0.5")
+    assert status == 1
+    line = dict(FAULTS)[kernel].replace("1 s$", "0.5 s$")
+    assert any(re.search(line, each) for each in out.splitlines() if each.startswith("1. "))
+    assert "--isolate" not in out
+
+
+def test_without_isolation_what_a_kernel_prints_is_a_note_and_not_in_the_report(replay: Any) -> None:
+    status, out = replay("bank.bad:prints")
+    assert status == 0
+    assert "note: prints to stdout" in out
+    assert "tile" not in out
+
+
+# --- what is told of repeated calls -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kernel", "held"), [("keeps_its_input", True), ("holds_in_a_cycle", False), ("right", False)])
+def test_a_kernel_that_keeps_its_input_is_told_of(kernel: str, held: bool) -> None:
+    found = here(getattr(bad, kernel)).outcome(Case("case", FAMILY, instance()), held=True)
+    assert found.status == "passed"
+    assert ("keeps a reference to its input 'query' after the call" in found.notes) is held
+
+
+@pytest.fixture
+def kept() -> Iterator[None]:
+    bad.KEPT.clear()
+    yield
+    bad.KEPT.clear()
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_second_answer_that_is_wrong_fails_and_says_so(tmp_path: Path) -> None:
+    report = assay.check("bank.bad:wrong_the_second_time", level="smoke", reproducers=tmp_path)
+    assert not report.passed
+    assert any(f.sentence.startswith("called a second time with the same input: output[") for f in report.failures)
+
+
+@pytest.mark.usefixtures("kept")
+def test_bits_that_vary_within_the_tolerance_are_a_note() -> None:
+    report = assay.check("bank.bad:varies", level="smoke")
+    assert report.passed
+    assert any("differ in bits" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("resident", "leaking"),
+    [
+        ([0, 8, 16, 24, 32], True),
+        ([0, 8, 17, 23, 32], True),
+        ([0, 32, 32, 32, 32], False),  # a workspace, once
+        ([0, 16, 24, 28, 30], False),  # it is coming to rest
+        ([0, 8, 16, 24, 24], False),  # it has come to rest
+        ([0, 0.25, 0.5, 0.75, 1], False),  # small beside what memory does anyway
+        ([0, -1, 0, 1, 0], False),
+    ],
+)
+def test_only_steady_growth_is_a_leak(resident: list[float], leaking: bool) -> None:
+    assert leaks([int(size * (1 << 20)) for size in resident], 128, 4096) is leaking
+
+
+# --- the run goes on --------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_that_always_crashes_is_given_up_after_three(capsys: pytest.CaptureFixture[str]) -> None:
+    report = assay.check("bank.bad:segfaults", level="smoke", isolate=True)
+    assert [finding.kind for finding in report.failures] == ["crashed"] * 3
+    assert {case.reason for case in report.cases if case.status == "skipped"} == {"not called again: crashed 3 times"}
+    smallest = report.failures[0].instance
+    assert smallest.query.shape == smallest.value.shape == (1, 1, 1, 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_after_a_crash_the_next_case_is_judged() -> None:
+    with isolated("bank.bad:segfaults_on_long_rows", "attention") as process:
+        judge = judge_of(process)
+        found = [judge.outcome(Case("case", FAMILY, instance(n_k))) for n_k in (5, 40, 5, 33, 32)]
+    assert [each.kind for each in found] == ["", "crashed", "", "crashed", ""]
+
+
+def test_a_crash_after_the_call_is_seen_before_the_next() -> None:
+    with isolated("bank.bad:dies_later", "attention") as process:
+        judge, case = judge_of(process), Case("case", FAMILY, instance())
+        assert judge.outcome(case).status == "passed"
+        time.sleep(0.5)
+        assert judge.outcome(case).sentence == "crashed between two calls: SIGABRT"
+        assert judge.outcome(case).status == "passed"
+
+
+def test_nothing_that_a_kernel_started_outlives_its_judge() -> None:
+    with isolated("bank.bad:starts_threads", "attention") as process:
+        assert judge_of(process).outcome(Case("case", FAMILY, instance())).status == "passed"
+        group = process.group
+        assert group is not None
+        os.killpg(group, 0)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail("a process is left")
+
+
+def test_a_reproducer_crashes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = assay.check("bank.bad:segfaults", level="smoke", isolate=True, reproducers=tmp_path)
+    words = shlex.split(report.failures[0].reproducer)
+    assert words[-1] == "--isolate"
+    assert main(words[1:]) == 1
+    assert "1. crashed: SIGSEGV" in capsys.readouterr().out
+
+
+# --- the same verdicts ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("numpy:attention", "float32"), ("bank.bad:online_16", "bfloat16"), ("torch:sdpa", "bfloat16")],
+)
+def test_verdicts_in_a_process_of_its_own_are_those_in_ours(target: str, name: str) -> None:
+    if target.startswith("torch"):
+        pytest.importorskip("torch")
+    cases = [instance(), instance(40), instance(1)]
+    cases = [Instance(*(a.astype(_dtype(name)) for a in each.arrays().values())) for each in cases]
+    ours = Judge(assay.conformance.targets.load(target), "attention", precision(name))
+    with isolated(target, "attention") as process:
+        theirs = judge_of(process, name)
+        for each in cases:
+            for huge in (False, True):
+                found = [judge.outcome(Case("case", FAMILY, each), huge_canaries=huge) for judge in (ours, theirs)]
+                assert found[0].status == found[1].status == "passed"
+                assert found[0].ratio == found[1].ratio
+                assert np.array_equal(found[0].values["output"], found[1].values["output"])
+
+
+def _dtype(name: str) -> Any:
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def test_a_whole_level_is_the_same_in_a_process_of_its_own() -> None:
+    reports = [assay.check("numpy:attention", level="smoke", seed=3, isolate=isolate) for isolate in (False, True)]
+    ours, theirs = ([(c.name, c.status, c.ratio, c.reason) for c in report.cases] for report in reports)
+    assert reports[0].passed
+    assert ours == theirs
+    assert "memory: steady over repeated calls" in reports[1].notes
+
+
+def test_the_kernel_of_a_file_is_not_loaded_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        f"import os\nassert os.getpid() != {os.getpid()}\nfrom bank.bad import right\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    with isolated("elsewhere.py:right", "attention") as process:
+        assert judge_of(process).outcome(Case("case", FAMILY, instance())).status == "passed"
+
+
+def test_a_callable_is_found_by_its_name() -> None:
+    with isolated(bad.right, "attention") as process:
+        assert process.kernel.name == "bank.bad:right"
+
+
+# --- usage and interruption -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (lambda query, key, value, *, scale: None, "another process cannot import it: give module:function instead"),
+        ("bank.bad:absent", "module 'bank.bad' has no 'absent'"),
+        ("torch:sdap", "did you mean torch:sdpa"),
+    ],
+)
+def test_what_cannot_be_isolated_is_said_in_one_line(kernel: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        assay.check(kernel, isolate=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_crashes_when_it_is_imported_is_bad_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text("import os\nos.abort()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "broken.py:kernel", "--isolate"]) == 2
+    assert capsys.readouterr().err == "assay: broken.py:kernel: importing it crashed: SIGABRT\n"
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0.0}, {"seconds": float("nan")}, {"memory": 0}])
+def test_limits_are_positive(limits: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="expected a positive number"):
+        Limits(**limits)
+
+
+def test_memory_without_isolation_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "assay:cpu", "--memory", "100"]) == 2
+    assert "--memory: needs --isolate" in capsys.readouterr().err
+
+
+def test_an_interruption_ends_the_kernel_too(tmp_path: Path) -> None:
+    instance().save(tmp_path / "instance.npz")
+    command = [sys.executable, "-m", "assay", "replay", str(tmp_path / "instance.npz"), "--isolate"]
+    started = tmp_path / "started"
+    (tmp_path / "waits.py").write_text(
+        "import pathlib, time\n"
+        "def kernel(query, key, value, *, scale):\n"
+        f"    pathlib.Path({str(started)!r}).touch()\n"
+        "    time.sleep(1000)\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen([*command, "--target", "waits.py:kernel"], cwd=tmp_path, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == b"assay: interrupted\n"
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"x" * 64, wire.reply([1, 2]), wire.reply({}, b"12345678")[:-8] + b"1234567890", wire.reply({}, b"0" * 99)],  # type: ignore[arg-type]
+)
+def test_what_is_no_reply_is_refused(data: bytes) -> None:
+    with pytest.raises(wire.Nonsense):
+        wire.unpacked(data, 8)
+
+
+def test_a_reply_is_read_when_it_is_whole() -> None:
+    whole = wire.reply({"kind": ""}, b"12345678")
+    assert all(wire.unpacked(whole[:length], 8) is None for length in range(len(whole)))
+    assert wire.unpacked(whole, 8) == ({"kind": ""}, b"12345678")
