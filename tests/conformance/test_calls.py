@@ -117,7 +117,7 @@ def test_what_was_right_once_and_is_wrong_again_is_a_failure() -> None:
         return right(query, key, value, scale=scale) * np.float32(2.0 if seen[what] == 3 else 1.0)
 
     report = assay.check(wrong_at_the_third_time, level="smoke")
-    assert any(finding.case.startswith("repeated: ") for finding in report.failures)
+    assert any(finding.case.startswith("second call of ") for finding in report.failures)
 
 
 # --- several at once --------------------------------------------------------------------------------------------------
