@@ -49,13 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
+        status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
     except (UsageError, InvalidInstance) as error:
         return _refuse(str(error), MISUSED)
     except _CommandLineError as error:
         return _refuse(getattr(error, "format_message", error.__str__)(), MISUSED)
+    except _Interrupted as error:
+        return _refuse(str(error), INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted", INTERRUPTED)
+        status = INTERRUPTED
+    return _refuse("interrupted", INTERRUPTED) if status == INTERRUPTED else status  # some versions of typer catch it
+
+
+class _Interrupted(Exception):
+    """Interrupted by the user: what was done until then."""
 
 
 def _refuse(sentence: str, status: int) -> int:
@@ -157,7 +164,7 @@ def check(
                     found[pair] = judged(pair[0], precision=pair[1], progress=watch.tell, **limits)
             except KeyboardInterrupt:
                 place = f"interrupted in {' '.join(pair)} after {watch.progress}"
-                return _refuse(place + files.resumption(found, plan), INTERRUPTED)
+                raise _Interrupted(place + files.resumption(found, plan)) from None
         files.write([found[each] for each in plan if each in found], others)
         _say(_text(found[pair], brief=quiet or (len(plan) > 1 and found[pair].passed)))
     reports = [found[pair] for pair in plan]

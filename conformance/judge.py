@@ -162,17 +162,19 @@ class Judge:
             return self._beside(case, reference, huge_canaries)
         if not case.after:
             return self._run(case.instance, reference, case.layout, huge_canaries, held=held)
+        calls = len(case.after) + 1
+        apart = [Memory() for _ in range(calls)]  # kept until the end: no address comes again by chance
         outcome = Outcome("passed")
-        for memory in (None, Memory()):  # elsewhere, what was given before left as it was; then in its place
-            for earlier in case.after:
+        for memories in (apart, [Memory()] * calls):  # what was given before stays as it was; then it is written over
+            for earlier, memory in zip(case.after, memories, strict=False):
                 outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
                 if outcome.status != "passed":
                     return outcome
-            outcome = self._run(case.instance, reference, case.layout, huge_canaries, memory)
+            outcome = self._run(case.instance, reference, case.layout, huge_canaries, memories[-1])
             if outcome.failed:
                 answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
-                calls = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
-                return replace(outcome, sentence=f"after {calls}: {outcome.sentence}{answer}")
+                others = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
+                return replace(outcome, sentence=f"after {others}: {outcome.sentence}{answer}")
         return outcome
 
     def _run(

@@ -66,5 +66,5 @@ def test_a_jax_without_residuals_is_not_asked_for_the_log_sum_exp(monkeypatch: p
     kernel = dot_product_attention("jax", jit=False)
     assert "return_lse" in kernel.lacks
     judge = Judge(kernel, "attention", precision("float32"))
-    case = next(case for case in judge.suite.cases(judge.precision, "smoke", 0))
+    case = next(case for case in judge.suite.cases(judge.precision, "smoke", 0) if not judge.suite.needs(case.instance))
     assert judge.outcome(case).status in ("passed", "failed")  # called, and not declined
