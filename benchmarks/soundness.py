@@ -1,10 +1,11 @@
 """Soundness: every correct kernel of the bank over many seeds, the seeds by turns in all classes that it names.
 
-    python benchmarks/soundness.py --seeds 200 --level thorough [--first 60]
+    python benchmarks/soundness.py --seeds 200 --level thorough [--first 60] [--beyond names.txt]
 
 Cases and references are shared by the kernels.  A level includes the lower ones.  A seed that is done is not run again
 (benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the script then
-ends with exit status 1 and names it.
+ends with exit status 1 and names it.  ``--names`` prints the names of the cases of families; ``--beyond`` takes such a
+list, of an earlier campaign, and judges what has joined since.
 """
 
 from __future__ import annotations
@@ -81,8 +82,11 @@ def lawful(cases: list[Case], level: str, seed: int) -> list[Case]:
     return found
 
 
-def one(seed: int, level: str) -> list[Row]:
-    """Every kernel with one seed, on the cases of a level: those of families, of Hypothesis and of laws."""
+def one(seed: int, level: str, beyond: frozenset[str] = frozenset()) -> list[Row]:
+    """Every kernel with one seed, on the cases of a level: those of families, of Hypothesis and of laws.
+
+    With ``beyond`` only families' cases of other names.
+    """
     suite = suite_of("attention")
     known: dict[str, list[tuple[Case, Any]]] = {}
     rows = []
@@ -90,10 +94,10 @@ def one(seed: int, level: str) -> list[Row]:
         name = class_of(entry.precisions, seed)
         judge = Judge(wrap(entry.function), "attention", precision(name))
         if name not in known:
-            cases = list(suite.cases(judge.precision, level, seed))
-            cases += drawn(suite, name, level, seed)
+            cases = [case for case in suite.cases(judge.precision, level, seed) if case.name not in beyond]
+            cases += [] if beyond else drawn(suite, name, level, seed)
             small = sorted(cases, key=lambda case: suite.size(case.instance))[: len(cases) // 2]
-            cases += lawful(small, level, seed)
+            cases += [] if beyond else lawful(small, level, seed)
             known[name] = [(case, judge.reference(case.instance)) for case in cases]
         with np.errstate(all="ignore"):
             outcomes = [(case, judge.outcome(case, reference)) for case, reference in known[name]]
@@ -115,15 +119,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--level", choices=LEVELS, default="thorough")
+    parser.add_argument("--beyond", type=Path, help="a file of names of cases that are judged already")
+    parser.add_argument("--names", action="store_true", help="print the names of the cases, and no more")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
-    kept = Path(__file__).parent / "results" / f"soundness-{chosen.level}.jsonl"
+    if chosen.names:
+        print(
+            *sorted({case.name for case in suite_of("attention").cases(precision("float32"), chosen.level, 0)}),
+            sep="\n",
+        )
+        return
+    beyond = frozenset(chosen.beyond.read_text().splitlines()) if chosen.beyond else frozenset()
+    name = f"soundness-{chosen.level}" + ("-beyond" if beyond else "")
+    kept = Path(__file__).parent / "results" / f"{name}.jsonl"
     kept.parent.mkdir(exist_ok=True)
     rows: list[Row] = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {row["seed"] for row in rows}
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     with ProcessPoolExecutor(chosen.processes) as pool, kept.open("a") as file:
-        running = [pool.submit(one, seed, chosen.level) for seed in seeds if seed not in done]
+        running = [pool.submit(one, seed, chosen.level, beyond) for seed in seeds if seed not in done]
         for future in track(as_completed(running), "seeds", total=len(running), console=Console(stderr=True)):
             found = future.result()
             rows += found
@@ -144,7 +158,7 @@ def main() -> None:
         )
     alarms = sum(row["alarms"] for row in table)
     judged = sum(row["judged"] for row in table)
-    publish(f"soundness-{chosen.level}", table, f"{judged} judgements, {alarms} alarms; a ratio above 1 would be one")
+    publish(name, table, f"{judged} judgements, {alarms} alarms; a ratio above 1 would be one")
     for row in rows:
         for alarm in row["alarms"][:1]:
             print(f"ALARM: {row['kernel']} {row['class']} seed {row['seed']}: {alarm}")

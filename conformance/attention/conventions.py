@@ -16,7 +16,7 @@ from assay.spec.attention import Instance
 from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,22 +63,22 @@ def _repeats(ask: Ask) -> str:
 
 def _batch_position(ask: Ask) -> str:
     one, other = _normal(ask, (1, 2, 17, 65, 16)), _normal(ask, (1, 2, 17, 65, 16), 1)
-    joined = {
-        name: np.concatenate([getattr(one, name), getattr(other, name), getattr(one, name)])
-        for name in ("query", "key", "value")
-    }
-    three, alone = _output(ask, Instance(**joined)), _output(ask, one)
+    three, alone = _output(ask, _joined((one, other, one), axis=0)), _output(ask, one)
     return _positions(_bits(three[0], three[2]), _bits(three[0], alone[0]), "batch")
 
 
 def _head_position(ask: Ask) -> str:
     one, other = _normal(ask, (1, 1, 17, 65, 16)), _normal(ask, (1, 2, 17, 65, 16), 1)
-    joined = {
-        name: np.concatenate([getattr(one, name), getattr(other, name), getattr(one, name)], axis=1)
-        for name in ("query", "key", "value")
-    }
-    four, alone = _output(ask, Instance(**joined)), _output(ask, one)
+    four, alone = _output(ask, _joined((one, other, one), axis=1)), _output(ask, one)
     return _positions(_bits(four[0, 0], four[0, 3]), _bits(four[0, 0], alone[0, 0]), "head")
+
+
+def _joined(instances: Sequence[Instance], axis: int) -> Instance:
+    """Side by side along batches (0) or heads (1)."""
+    query, key, value = (
+        np.concatenate([getattr(each, name) for each in instances], axis=axis) for name in ("query", "key", "value")
+    )
+    return Instance(query, key, value)
 
 
 def _positions(same_inside: bool, same_alone: bool, what: str) -> str:
@@ -146,13 +146,13 @@ def _hidden(how: str, name: str, number: float) -> Callable[[Ask], str]:
     """A bad number in the last key or value, which no query sees."""
 
     def asked(ask: Ask) -> str:
-        options: dict[str, Any] = {
+        hiding: dict[str, dict[str, Any]] = {
             "mask": {"mask": np.broadcast_to(np.arange(9) < 8, (1, 1, 5, 9)).copy()},
             "lengths": {"key_lengths": np.array([8], np.int32)},
             "causal": {"is_causal": True},
-        }[how]
+        }
         n_q = 9 if how == "causal" else 5
-        instance = _normal(ask, (1, 1, n_q, 9, 8), **options)
+        instance = _normal(ask, (1, 1, n_q, 9, 8), **hiding[how])
         right = _output(ask, instance)
         found = _output(ask, instance, **{name: _spoilt(getattr(instance, name), (0, 0, 8, 3), number)})
         unseeing = slice(0, 8) if how == "causal" else slice(None)

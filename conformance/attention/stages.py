@@ -167,9 +167,9 @@ def _instance(
     """One query; keys (n, d); values (n, d_v)."""
     dtype = dtype_named(precision.storage)
     q, k, v = (np.asarray(each, np.float64)[None, None] for each in ([query], keys, values))
-    arrays = tuple(each.astype(dtype) for each in (q, k, v))
-    assert np.array_equal(arrays[0].astype(float), q)  # what a probe is about must not be lost in storage
-    return Instance(*arrays, scale=scale, provenance=Provenance(family="stages"))
+    short, *others = (each.astype(dtype) for each in (q, k, v))
+    assert np.array_equal(short.astype(float), q)  # what a probe is about must not be lost in storage
+    return Instance(short, others[0], others[1], scale=scale, provenance=Provenance(family="stages"))
 
 
 def _weighted(precision: Precision, weights: Sequence[Fraction], values: Any) -> Instance:
@@ -188,7 +188,7 @@ def _kept(exact: Any, unit: Any) -> Callable[[Array], Array]:
 
     def bits(value: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return -np.log2(np.abs(value - exact) / unit)
+            return np.asarray(-np.log2(np.abs(value - exact) / unit), np.float64)
 
     return bits
 
