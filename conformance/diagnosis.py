@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.trial import within
 from assay.spec.precision import PRECISIONS
 from assay.spec.problem import InvalidInstance
 
@@ -93,14 +94,9 @@ def _other_classes(
     for other in PRECISIONS.values():
         if other.name == precision.name or (other.storage, other.result) != (precision.storage, precision.result):
             continue
-        if all((answer := reference(i, other)) is not None and _within(answer, outcome) for i, outcome in wrong):
+        if all((answer := reference(i, other)) is not None and within(answer, outcome) for i, outcome in wrong):
             found.append(f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance")
     return found
-
-
-def _within(answer: Reference, outcome: Outcome) -> bool:
-    enclosure, tolerance = answer[outcome.output]
-    return bool((enclosure.ratio(outcome.values[outcome.output], tolerance) <= 1.0).all())
 
 
 def _explains(answer: Reference, outcome: Outcome, post: Callable[[Any], Any] | None) -> bool:

@@ -31,7 +31,7 @@ from assay.conformance.suite import LEVELS, Case, Family, Layout, Suite
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, load, wrap
 from assay.conformance.together import together
-from assay.conformance.trial import CALL_SECONDS, Outcome, lacking, run
+from assay.conformance.trial import CALL_SECONDS, Outcome, lacking, run, within
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -221,15 +221,8 @@ class Judge:
 
     def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
         """Whether an output is right for one of these instances."""
-        for instance in instances:
-            known = self.known_reference(instance)
-            if known is None or outcome.output not in known:
-                continue
-            enclosure, tolerance = known[outcome.output]
-            value = outcome.values[outcome.output]
-            if value.shape == enclosure.shape and (enclosure.ratio(value, tolerance) <= 1.0).all():
-                return True
-        return False
+        known = (self.known_reference(instance) for instance in instances)
+        return any(reference is not None and within(reference, outcome) for reference in known)
 
     def leak(self, case: Case, seconds: float) -> Outcome | None:
         """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""

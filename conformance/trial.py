@@ -43,6 +43,7 @@ __all__ = [
     "lacking",
     "outputs",
     "run",
+    "within",
 ]
 
 #: How long one call may take, unless something else is said.
@@ -153,6 +154,15 @@ def judged(
     if found.kind:
         return Outcome("failed", np.inf, found.kind, found.sentence, notes=found.notes)
     return _compared(found.values, reference, found.notes)
+
+
+def within(reference: Reference, outcome: Outcome) -> bool:
+    """Whether the output of an outcome would be right where ``reference`` is."""
+    if outcome.output not in reference:
+        return False
+    enclosure, tolerance = reference[outcome.output]
+    value = outcome.values[outcome.output]
+    return value.shape == enclosure.shape and bool((enclosure.ratio(value, tolerance) <= 1.0).all())
 
 
 def answered(
