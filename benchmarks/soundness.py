@@ -1,6 +1,6 @@
 """Soundness: every correct kernel of the bank over many seeds, the seeds by turns in all classes that it names.
 
-    python benchmarks/soundness.py --seeds 200 --level thorough [--first 60] [--beyond names.txt]
+    python benchmarks/soundness.py --seeds 200 --level thorough [--first 60] [--beyond names.txt] [--kernels NAME …]
 
 Cases and references are shared by the kernels.  A level includes the lower ones.  A seed that is done is not run again
 (benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the script then
@@ -82,8 +82,10 @@ def lawful(cases: list[Case], level: str, seed: int) -> list[Case]:
     return found
 
 
-def one(seed: int, level: str, beyond: frozenset[str] = frozenset()) -> list[Row]:
-    """Every kernel with one seed, on the cases of a level: those of families, of Hypothesis and of laws.
+def one(
+    seed: int, level: str, beyond: frozenset[str] = frozenset(), kernels: frozenset[str] = frozenset()
+) -> list[Row]:
+    """Every kernel, or each of ``kernels``, with one seed, on the cases of a level: those of families, of Hypothesis and of laws.
 
     With ``beyond`` only families' cases of other names.
     """
@@ -91,6 +93,8 @@ def one(seed: int, level: str, beyond: frozenset[str] = frozenset()) -> list[Row
     known: dict[str, list[tuple[Case, Any]]] = {}
     rows = []
     for entry in CORRECT:
+        if kernels and entry.name not in kernels:
+            continue
         name = class_of(entry.precisions, seed)
         judge = Judge(wrap(entry.function), "attention", precision(name))
         if name not in known:
@@ -120,6 +124,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--level", choices=LEVELS, default="thorough")
     parser.add_argument("--beyond", type=Path, help="a file of names of cases that are judged already")
+    parser.add_argument("--kernels", nargs="*", default=(), help="only these of the bank")
     parser.add_argument("--names", action="store_true", help="print the names of the cases, and no more")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     chosen = parser.parse_args()
@@ -130,14 +135,18 @@ def main() -> None:
         )
         return
     beyond = frozenset(chosen.beyond.read_text().splitlines()) if chosen.beyond else frozenset()
-    name = f"soundness-{chosen.level}" + ("-beyond" if beyond else "")
+    name = f"soundness-{chosen.level}" + ("-beyond" if beyond else "") + "".join(f"-{each}" for each in chosen.kernels)
     kept = Path(__file__).parent / "results" / f"{name}.jsonl"
     kept.parent.mkdir(exist_ok=True)
     rows: list[Row] = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {row["seed"] for row in rows}
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     with ProcessPoolExecutor(chosen.processes) as pool, kept.open("a") as file:
-        running = [pool.submit(one, seed, chosen.level, beyond) for seed in seeds if seed not in done]
+        running = [
+            pool.submit(one, seed, chosen.level, beyond, frozenset(chosen.kernels))
+            for seed in seeds
+            if seed not in done
+        ]
         for future in track(as_completed(running), "seeds", total=len(running), console=Console(stderr=True)):
             found = future.result()
             rows += found
