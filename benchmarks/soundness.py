@@ -85,9 +85,9 @@ def lawful(cases: list[Case], level: str, seed: int) -> list[Case]:
 def one(
     seed: int, level: str, beyond: frozenset[str] = frozenset(), kernels: frozenset[str] = frozenset()
 ) -> list[Row]:
-    """Every kernel, or each of ``kernels``, with one seed, on the cases of a level: those of families, of Hypothesis and of laws.
+    """Every kernel with one seed, on the cases of a level: those of families, of Hypothesis and of laws.
 
-    With ``beyond`` only families' cases of other names.
+    kernels: only these, if any are named.  beyond: only cases of families, of other names than these.
     """
     suite = suite_of("attention")
     known: dict[str, list[tuple[Case, Any]]] = {}
