@@ -53,7 +53,7 @@ from assay.conformance.attention import target_numpy
 from assay.conformance.judge import Judge
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, wrap
-from assay.impl.cpu import attention
+from assay.impl.cpu.attention import tiles
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ ORIGINALS = {
         Original("numpy:attention", target_numpy, "formula", ("formula",)),
         Original(
             "assay:cpu",
-            attention,
+            tiles,
             "exact",
             ("exact", "_run", "_powers", "_coefficients", "_tiles"),
             compiled="_tiles",
