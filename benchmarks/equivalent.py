@@ -224,6 +224,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
         ("_tiles", "deepest = powers.shape[0] - 1", 1, ("0 → -1",)),
+        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("0 → -1",)),
     ),
     "only chooses the power of two of exp's reduction: the rest is computed from it, a hair beyond half of ln 2": (
         (
@@ -241,7 +242,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
                 "1.4426950408889634 → 1.442700544333791",
             ),
         ),
-        ("_tiles", "k = np.floor(x * log2e + one * 0.5)", 1, ("0.5 → 0.5000019073486328",)),
+        ("_tiles", "k = np.floor(x * log2e + one * 0.5)", 1, ("0.5 → 0.5000019073486328", "0.5 → 0.5005")),
     ),
     "a relative 2⁻¹⁸ or 10⁻³ of the low part of ln 2: less than a rounding of the exponent": (
         (
@@ -276,6 +277,20 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             1,
             ("1 → 0 (2)",),
         ),
+        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("1 → 0",)),
+    ),
+    "exp errs on one side, by at most 78 roundings, half of which count as the weights are divided by their sum: a correct kernel may err by as much by a maximum that lags 8 ln 2 behind (33, TOL-3) and one rescaling more (8)": (
+        (
+            "_coefficients",
+            "return (1.0 / np.cumprod([1.0, *range(1, degree + 1)]))[::-1].astype(work)",
+            1,
+            ("degree + 1 → degree - 1",),
+        ),
+        ("_tiles", "p = coefficients[0]", 1, ("0 → 1",)),
+        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("1 → 2",)),
+    ),
+    "what is read beyond the table is thrown away: weights below the smallest normal number are 0": (
+        ("_tiles", "x = max(s[j] - largest, -deepest * ln2_high)", 1, ("-deepest * ln2_high → -deepest / ln2_high",)),
     ),
     "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
         (
@@ -288,6 +303,15 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
         ("_tiles", "deepest = powers.shape[0] - 1", 1, ("1 → 2",)),
+        (
+            "_tiles",
+            "s[j] = e if s[j] - largest > -deepest * ln2_high else zero",
+            1,
+            (
+                "s[j] - largest > -deepest * ln2_high → s[j] - largest >= -deepest * ln2_high",
+                "-deepest * ln2_high → -deepest / ln2_high",
+            ),
+        ),
     ),
     "a name that nothing reads": (
         (

@@ -85,10 +85,11 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("thorough", "biased-exp two-levels", "1x4:9x2:5/2 1x4:9x3:5/2"),
     ),
     (
-        Family("exp-bias", "an exp of low degree, a table or bit trick for it", "assay's bank"),
+        Family("exp-bias", "an exp of low degree, a table or bit trick for it, a short ln 2", "assay's bank"),
         _rows("smoke", "biased-exp", "1x2:2x17:2/3 1x1:2x33:2/1")
         + _rows("standard", "biased-exp two-levels", "1x3:3x65:2/2 1x1:4x31:3/2")
-        + _rows("thorough", "biased-exp two-levels", "1x6:3x129:2/2 1x6:3x200:2/2"),
+        + _rows("thorough", "biased-exp two-levels", "1x6:3x129:2/2 1x6:3x200:2/2")
+        + _rows("standard", "deep-weights deepest-weights", "1x2:3x2:2/3 1x2:2x17:3/2"),
     ),
     (
         Family("tails", "lengths that are no multiple of a tile: a dropped, doubled or zero-filled tail", "triton-lang/kernels#6; ELS-RD/kernl#73; triton-lang/triton#2626; FlagGems#898"),

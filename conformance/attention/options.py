@@ -135,12 +135,15 @@ def _with_garbage(instance: Instance) -> Instance:
     b, _, _, _ = instance.query.shape
     h_k = instance.key.shape[1]
     key, value = instance.key.copy(), instance.value.copy()
+    largest = float(ml_dtypes.finfo(value.dtype).max)  # type: ignore[no-untyped-call]
+    # 2^-18: a sum of a hundred of them, 2^8 above the maximum, is in the domain of TOL-6
+    huge = max(min(30000.0, largest / 2), largest * 2.0**-18)
     for batch in range(b):
         seen = np.any(instance.attends(batch), axis=1, keepdims=True)[:, 0]  # (h_q or 1, n_k)
         for head in range(h_k):
             rows = seen if seen.shape[0] == 1 else seen[head * instance.group : (head + 1) * instance.group]
             hidden = ~rows.any(axis=0)
             key[batch, head, hidden] = 64.0
-            value[batch, head, hidden] = 30000.0 if value.dtype.itemsize > 1 else 240.0
+            value[batch, head, hidden] = huge
     changed: dict[str, Any] = {"key": key, "value": value}
     return instance.replace(**changed)

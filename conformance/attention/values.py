@@ -242,6 +242,21 @@ def _biased_exp(rng: np.random.Generator, s: Shape) -> Filled:
     return q, k, v, options
 
 
+def _deep_weights(rng: np.random.Generator, s: Shape, least: float = 60.0) -> Filled:
+    """Weights of e^−60 whose values are e^60 times that of the largest: an exp that is exact near 0 alone."""
+    depth = float(rng.uniform(1.0, 1.1)) * least
+    scores = np.full(s.keys, -depth)
+    scores[0] = 0.0
+    q, k, v, options = _scored(rng, s, scores)
+    v[..., 0, :] *= math.exp(-depth)
+    return q, k, v, options
+
+
+def _deepest_weights(rng: np.random.Generator, s: Shape) -> Filled:
+    """The same near the end of float64's exponents; in shorter types these weights are 0."""
+    return _deep_weights(rng, s, 600.0)
+
+
 def _positive_sum(rng: np.random.Generator, s: Shape) -> Filled:
     """Long rows of equal weights and values near 1: sums in a short type stagnate."""
     return 0.02 * rng.standard_normal(s.query), rng.standard_normal(s.key), 1 + 0.1 * rng.random(s.value), {}
@@ -279,4 +294,6 @@ PATTERNS: dict[str, Pattern] = {
     "two-levels": _two_levels,
     "biased-exp": _biased_exp,
     "positive-sum": _positive_sum,
+    "deep-weights": _deep_weights,
+    "deepest-weights": _deepest_weights,
 }

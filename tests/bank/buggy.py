@@ -590,6 +590,13 @@ def _schraudolph(x: Array) -> Array:
     return np.where(x == -np.inf, 0, bits.view(np.float32)).astype(x.dtype)
 
 
+def _short_ln2(x: Array) -> Array:
+    """exp by 2^k·e^(x − k ln 2), of Cody and Waite's two parts of ln 2 the first alone."""
+    k = np.floor(np.maximum(x.astype(np.float64), -1000.0) * LOG2E + 0.5)
+    rest = np.maximum(x, -1000.0) - k * 0.693145751953125
+    return np.where(x == -np.inf, 0.0, np.ldexp(np.exp(rest), k.astype(int))).astype(x.dtype)
+
+
 def _columns(of_query: Callable[[int], int]) -> Callable[[Array, Array, Array], tuple[Array, Array, Array]]:
     """Only the first columns of Q and K enter the product."""
 
@@ -1007,6 +1014,7 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("epsilon-1e-5", "1e-5 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-5))), stage="denominator"),
     _arithmetic("exp-degree-3", "exp2 of a polynomial of degree 3.", _steps(exp=_polynomial_exp(*_fit(3))), stage="exp"),
     _arithmetic("exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph), stage="exp"),
+    _arithmetic("exp-short-ln2", "exp reduces its argument by multiples of ln 2 to 16 bits.", _steps(exp=_short_ln2), stage="argument"),
     _arithmetic("small-weights-skipped", "Weights below 1e-4 are dropped.", _steps(weights=_skipping_small(1e-4)), stage="small-weights"),
     _arithmetic("tiny-weights-skipped", "Weights below 1e-6 are dropped.", _steps(weights=_skipping_small(1e-6)), stage="small-weights"),
     # float32 that is not
