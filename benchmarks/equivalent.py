@@ -289,9 +289,6 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ("_tiles", "p = coefficients[0]", 1, ("0 → 1",)),
         ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("1 → 2",)),
     ),
-    "what is read beyond the table is thrown away: weights below the smallest normal number are 0": (
-        ("_tiles", "x = max(s[j] - largest, -deepest * ln2_high)", 1, ("-deepest * ln2_high → -deepest / ln2_high",)),
-    ),
     "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
         (
             "_powers",

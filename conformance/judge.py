@@ -217,7 +217,8 @@ class Judge:
             return replace(outcomes[0], notes=notes)
         others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
         answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
-        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}")
+        allowed = " (a kernel that is documented as not reentrant declares concurrent_calls=no)"
+        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}{allowed}")
 
     def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
         """Whether an output is right for one of these instances."""

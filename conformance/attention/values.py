@@ -243,12 +243,11 @@ def _biased_exp(rng: np.random.Generator, s: Shape) -> Filled:
 
 
 def _deep_weights(rng: np.random.Generator, s: Shape, least: float = 60.0) -> Filled:
-    """Weights of e^−60 whose values are e^60 times that of the largest: an exp that is exact near 0 alone."""
-    depth = float(rng.uniform(1.0, 1.1)) * least
-    scores = np.full(s.keys, -depth)
-    scores[0] = 0.0
-    q, k, v, options = _scored(rng, s, scores)
-    v[..., 0, :] *= math.exp(-depth)
+    """Weights about e^−60 of values as much larger, so that all keys count: an exp that is exact near 0 alone."""
+    depths = least * rng.uniform(1.0, 1.1, s.keys)
+    depths[0] = 0.0
+    q, k, v, options = _scored(rng, s, -depths)
+    v *= np.exp(depths - depths.max())[:, None]
     return q, k, v, options
 
 

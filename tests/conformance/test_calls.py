@@ -135,6 +135,7 @@ def test_a_shared_buffer_is_always_found() -> None:
         found = judged(kernel, beside=("numbers", "scale"))
         assert found.failed
         assert found.sentence.startswith("called by 3 threads at once: ")
+        assert "concurrent_calls=no" in found.sentence
 
 
 def test_a_buffer_of_each_thread_is_never_blamed() -> None:

@@ -24,6 +24,10 @@ def bad(query, key, value, *, scale):
     return good(query, key, value, scale=2 * scale)
 
 def two_arrays(query, key): ...
+
+def aborts(query, key, value, *, scale):
+    import os
+    os.abort()
 """
 
 MARKED = """
@@ -114,6 +118,14 @@ def test_wrong_kernel_fails_with_the_report(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAILED kernels:bad  attention  float32  smoke  seed 1*", "*replay*assay replay *"])
     assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
+def test_isolation_turns_the_abort_of_a_kernel_into_a_failed_test(pytester: pytest.Pytester) -> None:
+    kernels = ("--assay-kernel=kernels:aborts", "--assay-kernel=kernels:good")
+    result = conformance(pytester, *kernels, "--assay-isolate", "--assay-precision=float32")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*crashed: SIGABRT*", "*replay*assay replay *--isolate*"])
 
 
 def test_without_kernels_every_installed_built_in_is_judged(pytester: pytest.Pytester) -> None:
