@@ -82,7 +82,7 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     tiles = min(math.ceil(instance.key.shape[2] / u.tile), n)
 
     def merge(size: Any) -> Any:
-        return mpf("1.01") * u.product * (4 * (size + ln_d) + 8 * (n > 1))
+        return mpf("1.01") * u.product * (4 * (size + ln_d) + 8 * max(1, ln_d) * (n > 1))
 
     spread = [
         delta[j]
