@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
 
@@ -330,14 +330,20 @@ def test_memory_without_isolation_is_bad_usage(capsys: pytest.CaptureFixture[str
     assert "--memory: needs --isolate" in capsys.readouterr().err
 
 
-def test_an_interruption_ends_the_kernel_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "status", "said"), [(signal.SIGINT, 130, b"assay: interrupted\n"), (signal.SIGKILL, -signal.SIGKILL, b"")]
+)
+def test_the_end_of_the_judge_ends_the_kernel_too(
+    sent: signal.Signals, status: int, said: bytes, tmp_path: Path
+) -> None:
     instance().save(tmp_path / "instance.npz")
     command = [sys.executable, "-m", "assay", "replay", str(tmp_path / "instance.npz"), "--isolate"]
     started = tmp_path / "started"
     (tmp_path / "waits.py").write_text(
-        "import pathlib, time\n"
+        "import os, pathlib, time\n"
         "def kernel(query, key, value, *, scale):\n"
-        f"    pathlib.Path({str(started)!r}).touch()\n"
+        f"    pathlib.Path({str(tmp_path / 'written')!r}).write_text(str(os.getpid()))\n"
+        f"    os.rename({str(tmp_path / 'written')!r}, {str(started)!r})\n"
         "    time.sleep(1000)\n",
         encoding="utf-8",
     )
@@ -345,10 +351,22 @@ def test_an_interruption_ends_the_kernel_too(tmp_path: Path) -> None:
     end = time.monotonic() + 60
     while not started.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error == b"assay: interrupted\n"
+    assert (process.returncode, error) == (status, said)
+    kernel = int(started.read_text())
+    end = time.monotonic() + 10
+    while _runs(kernel) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _runs(kernel)
+
+
+def _runs(number: int) -> bool:
+    """Whether there is such a process, and not as one that has ended and was not waited for."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
