@@ -149,6 +149,22 @@ def test_a_buffer_of_each_thread_is_never_blamed() -> None:
     assert all(judged(kernel, beside=("numbers", "scale")).status == "passed" for _ in range(5))
 
 
+def test_no_thread_enters_the_kernel_before_all_are_there() -> None:
+    late, seen = threading.Event(), []
+    kernel = wrap(lambda query, key, value, *, scale: seen.append(late.is_set()))
+
+    def call(kernel: Any, seconds: float) -> Outcome:
+        time.sleep(seconds)
+        if seconds:
+            late.set()
+        kernel.function(*np.ones((3, 1, 1, 1, 1), np.float32), scale=1.0)
+        return Outcome("passed")
+
+    together(kernel, [lambda kernel: call(kernel, 0.0), lambda kernel: call(kernel, 0.2)], 30.0)
+    assert seen
+    assert all(seen)
+
+
 def test_a_lock_is_allowed_and_a_deadlock_hangs() -> None:
     lock, gone = threading.Lock(), threading.Event()
     kernel = wrap(right)
