@@ -34,7 +34,7 @@ class Formula:
             for literal in clause:
                 if literal == 0 or abs(literal) > self.variables:
                     raise InvalidInstance(
-                        f"clause {number}: literal {literal}, expected ±1 to ±{self.variables} (the number of variables)"
+                        f"clause {number}: literal {literal}, expected one of ±1 to ±{self.variables}, the variables"
                     )
 
     def holds(self, assignment: tuple[bool, ...]) -> bool:
