@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from assay.spec.instances.formula import Formula
     from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 
-__all__ = ["Truth", "count_by_splitting", "count_by_table", "model_count", "orthogonal_pairs", "satisfying"]
+__all__ = [
+    "Truth",
+    "count_by_splitting",
+    "count_by_table",
+    "model_count",
+    "orthogonal_pairs",
+    "rows_reaching",
+    "satisfying",
+]
 
 _TABLE_VARIABLES = 16  # quicker than splitting below
 _MOST_TABLE_VARIABLES = 26
@@ -35,11 +43,11 @@ _TILE = (64, 1024)  # pairs at a time: half a megabyte of words, within a core's
 class Truth:
     """The answer: is it satisfiable (is there an orthogonal pair), how many models (pairs), which pairs.
 
-    ``count`` is None where only satisfiability is certain.  ``pairs``: some of the pairs, all where ``complete``.
+    None where that is not certain (too large to try).  ``pairs``: some of the pairs, all where ``complete``.
     ``certified``: how, one phrase a fact.
     """
 
-    satisfiable: bool
+    satisfiable: bool | None
     count: int | None
     pairs: tuple[tuple[int, int], ...] = ()
     complete: bool = False
@@ -194,6 +202,19 @@ def orthogonal_pairs(source: OrthogonalVectors, most: int = 1000, threads: int =
                 kept.append(pairs[: most - count])
             count += found
     return count, np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
+
+
+def rows_reaching(
+    source: OrthogonalVectors, threshold: int, most: int = 1000
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """How many left vectors have a right one with inner product ≥ threshold; the first ``most`` of those pairs."""
+    rows, pairs = 0, []
+    columns = source.right.astype(np.float32).T  # sums of fewer than 2^24 ones: exact
+    for start in range(0, source.n, 256):
+        reach = source.left[start : start + 256].astype(np.float32) @ columns >= threshold
+        rows += int(reach.any(axis=1).sum())
+        pairs += [(start + int(i), int(j)) for i, j in np.argwhere(reach)[: most - len(pairs)]]
+    return rows, tuple(pairs)
 
 
 def _strip(left: NDArray[np.uint64], right: NDArray[np.uint64], start: int, most: int) -> tuple[int, NDArray[np.int64]]:
