@@ -144,9 +144,9 @@ def check(
     from assay.conformance.render import summary
 
     if corpus is not None:
-        others = {"--json": json, "--html": html, "--junit": junit, "--reproducers": reproducers}
-        others |= {"--resume": resume or None, "--isolate": isolate or None, "--memory": memory}
-        for name, value in others.items():
+        unused: dict[str, Any] = {"--json": json, "--html": html, "--junit": junit, "--reproducers": reproducers}
+        unused |= {"--resume": resume or None, "--isolate": isolate or None, "--memory": memory}
+        for name, value in unused.items():
             if value is not None:
                 raise UsageError(f"{name}: not with --corpus")
         if target is None:

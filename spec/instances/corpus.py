@@ -38,6 +38,11 @@ class Entry:
     counting: bool = False
     as_json: bool = False
 
+    def made(self, seed: int = 0) -> HardProblem:
+        """The instance, in the corpus of that seed."""
+        sizes: dict[str, Any] = dict(self.parameters)
+        return hard("attention", self.family, seed + self.seed, counting=self.counting, **sizes)
+
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("planted-ov-tiny", "planted-ov", 0, {"n": 8, "d": 8}, as_json=True),
@@ -71,10 +76,7 @@ def write(folder: str | Path, seed: int = 0) -> int:
     place = Path(folder)
     if place.is_dir() and any(place.iterdir()) and not _is_corpus(place):
         raise InvalidInstance(f"{folder}: holds other files, expected a new or empty folder or an earlier corpus")
-    problems = [
-        (entry, hard("attention", entry.family, seed + entry.seed, counting=entry.counting, **entry.parameters))
-        for entry in ENTRIES
-    ]
+    problems = [(entry, entry.made(seed)) for entry in ENTRIES]
     place.mkdir(parents=True, exist_ok=True)
     files = []
     for entry, problem in problems:

@@ -241,7 +241,8 @@ def hard(
     >>> problem.truth.satisfiable, problem.truth.count, problem.truth.pairs
     (True, 1, ((0, 0),))
     """
-    family, made, known = "given", source, ()
+    family, made = "given", source
+    known: tuple[tuple[int, int], ...] = ()
     if isinstance(source, (str, Path)):
         family, made, known, parameters = _made(source, seed, parameters)
     elif isinstance(source, tuple) and len(source) == 2:

@@ -208,7 +208,8 @@ def rows_reaching(
     source: OrthogonalVectors, threshold: int, most: int = 1000
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
     """How many left vectors have a right one with inner product ≥ threshold; the first ``most`` of those pairs."""
-    rows, pairs = 0, []
+    rows = 0
+    pairs: list[tuple[int, int]] = []
     columns = source.right.astype(np.float32).T  # sums of fewer than 2^24 ones: exact
     for start in range(0, source.n, 256):
         reach = source.left[start : start + 256].astype(np.float32) @ columns >= threshold

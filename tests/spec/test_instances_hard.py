@@ -349,7 +349,7 @@ def test_the_corpus_has_the_recorded_bytes(tmp_path: Path) -> None:
 @EXTRA
 def test_the_corpus_holds_every_family_both_answers_and_all_arrows_to_attention() -> None:
     assert {entry.family for entry in corpus.ENTRIES} == set(FAMILIES)
-    problems = [hard("attention", e.family, e.seed, counting=e.counting, **e.parameters) for e in corpus.ENTRIES]
+    problems = [entry.made() for entry in corpus.ENTRIES]
     by_family = itertools.groupby(sorted((p.family, bool(p.truth.satisfiable)) for p in problems), lambda x: x[0])
     both = {family for family, answers in by_family if len({answer for _, answer in answers}) == 2}
     assert both >= {"gap", "random-ksat", "pigeonhole", "parity", "colouring"}
