@@ -36,6 +36,7 @@ __all__ = [
 
 _TABLE_VARIABLES = 16  # quicker than splitting below
 _MOST_TABLE_VARIABLES = 26
+_FEW = 32  # one pair in so many
 _TILE = (64, 1024)  # pairs at a time: half a megabyte of words, within a core's cache
 
 
@@ -225,14 +226,24 @@ def _strip(left: NDArray[np.uint64], right: NDArray[np.uint64], start: int, most
     for first in range(0, len(right), _TILE[1]):
         block = right[first : first + _TILE[1]]
         common = np.bitwise_and(left[:, None, 0], block[None, :, 0], out=meet[:, : len(block)])
-        if np.count_nonzero(common) == common.size:
+        apart = common == 0
+        open_ = np.count_nonzero(apart)
+        if open_ == 0:
             continue
-        rows, columns = np.nonzero(common == 0)
-        for word in range(1, left.shape[1]):
-            apart = (left[rows, word] & block[columns, word]) == 0
-            rows, columns = rows[apart], columns[apart]
-        found += len(rows)
-        kept.append(np.stack([rows + start, columns + first], axis=1))
+        if open_ * _FEW > apart.size:  # many are left: all of them, word by word
+            for word in range(1, left.shape[1]):
+                apart &= np.bitwise_and(left[:, None, word], block[None, :, word], out=common) == 0
+            each = np.count_nonzero(apart, axis=1)
+            found += int(each.sum())
+            rows, columns = np.nonzero(apart[: int(np.searchsorted(each.cumsum(), most)) + 1])
+        else:
+            rows, columns = np.nonzero(apart)
+            for word in range(1, left.shape[1]):
+                still = (left[rows, word] & block[columns, word]) == 0
+                rows, columns = rows[still], columns[still]
+            found += len(rows)
+        # the first of the strip are among the first of its tiles
+        kept.append(np.stack([rows[:most] + start, columns[:most] + first], axis=1))
     pairs = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
     return found, pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))][:most]
 
