@@ -68,8 +68,9 @@ def _extremum(output: Any) -> Extremum:
         raise ValueError(f"value is a {type(value).__name__}: expected one number")
     if not math.isfinite(value):
         raise ValueError(f"value is {value}: expected a finite number")
-    exact = Fraction(int(value)) if isinstance(value, np.integer) else Fraction(value)
-    return Extremum(exact, found.count if found else None, found.pair if found else None)
+    if not isinstance(value, Fraction):
+        value = Fraction(int(value)) if isinstance(value, (int, np.integer)) else Fraction(float(value))
+    return Extremum(value, found.count if found else None, found.pair if found else None)
 
 
 def _solutions(best: Extremum, exists: bool, holds: Any) -> Solutions:

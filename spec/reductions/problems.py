@@ -227,10 +227,11 @@ def orthogonal_pairs(vectors: OrthogonalVectors) -> Solutions:
 def inner_products(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """All ⟨a, b⟩ in blocks of rows: (first row, (rows, m) integers).  Exact: float32 holds integers to 2^24."""
     kind = np.float32 if left.shape[1] < 1 << 24 else np.float64
-    other = right.T.astype(kind)
+    other: NDArray[Any] = right.T.astype(kind)
     rows = max(1, _BLOCK // len(right))
     for start in range(0, len(left), rows):
-        yield start, (left[start : start + rows].astype(kind) @ other).astype(np.int64)
+        block: NDArray[Any] = left[start : start + rows].astype(kind)
+        yield start, (block @ other).astype(np.int64)
 
 
 def _extremum(left: NDArray[np.uint8], right: NDArray[np.uint8], value: Any, *, largest: bool) -> Extremum:
