@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assay.conformance.judge import check
     from assay.conformance.report import Report
+    from assay.spec.instances.hard import hard
 
 __version__ = "0.1.0"
-__all__ = ["Report", "check"]
+__all__ = ["Report", "check", "hard"]
 
-_HOME = {"check": "assay.conformance.judge", "Report": "assay.conformance.report"}
+_HOME = {"check": "assay.conformance.judge", "Report": "assay.conformance.report", "hard": "assay.spec.instances.hard"}
 
 
 def __getattr__(name: str) -> Any:

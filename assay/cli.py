@@ -135,10 +135,23 @@ def check(
     isolate: Isolate = False,
     call_seconds: CallSeconds = None,
     memory: Memory = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Run it over this corpus of hard instances (assay hard --corpus).")
+    ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
     import assay
     from assay.conformance.render import summary
+
+    if corpus is not None:
+        unused: dict[str, Any] = {"--json": json, "--html": html, "--junit": junit, "--reproducers": reproducers}
+        unused |= {"--resume": resume or None, "--isolate": isolate or None, "--memory": memory}
+        for name, value in unused.items():
+            if value is not None:
+                raise UsageError(f"{name}: not with --corpus")
+        if target is None:
+            raise UsageError("--corpus: needs the kernel that is to run over it")
+        return _over_corpus(target, corpus, precision or "float32", framework, option, call_seconds, quiet)
 
     files = _Files(json, html, junit)
     files.prepare(resume)
@@ -173,6 +186,33 @@ def check(
         for absent in _absent(problem):
             _say(f"skipped {absent.name}: not installed, pip install 'assay[{absent.extra}]'")
     return PASSED if all(report.passed for report in reports) else FAILED
+
+
+def _over_corpus(
+    target: str,
+    corpus: Path,
+    precision: str,
+    framework: str | None,
+    option: list[str] | None,
+    call_seconds: float | None,
+    quiet: bool,
+) -> int:
+    from assay.conformance.corpus import check_corpus
+
+    watch = _Watch()
+    with _shown(watch, (target, str(corpus)), quiet):
+        report = check_corpus(
+            target,
+            corpus,
+            precision=precision,
+            framework=framework,
+            options=option_values(option or []),
+            progress=watch.tell,
+            **({} if call_seconds is None else {"call_seconds": call_seconds}),
+        )
+    text = report.to_text()
+    _say(text.partition("\n")[0] if quiet else text)
+    return PASSED if report.passed else FAILED
 
 
 @app.command()
@@ -462,6 +502,150 @@ def bound(
 _SHOWN_ELEMENTS = 6
 
 
+# --- hard instances ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def hard(
+    problem: Annotated[str | None, typer.Argument(help="The problem that is to be hard (default attention).")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="A formula in DIMACS CNF.")] = None,
+    family: Annotated[str | None, typer.Option(help="A family of formulas or vectors.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the family, or of the corpus.")] = 0,
+    n: Annotated[int | None, typer.Option(help="Vectors in each set.")] = None,
+    d: Annotated[int | None, typer.Option(help="Coordinates of a vector.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Another parameter of the family (repeatable).")
+    ] = None,
+    counting: Annotated[bool, typer.Option("--counting", help="Decode numbers too; needs more accuracy.")] = False,
+    gap: Annotated[bool, typer.Option("--gap", help="The family gap: entries of order √log n.")] = False,
+    dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float32",
+    to: Annotated[Path | None, typer.Option("-o", help="The instance file, .npz or .json.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Write the whole corpus into this folder.")] = None,
+) -> int:
+    """Write an instance whose right output decides a formula or finds orthogonal vectors, with its certified truth."""
+    from assay.spec.instances.hard import FAMILIES
+    from assay.spec.instances.hard import hard as made
+
+    if corpus is not None:
+        singles = {"--from": source, "--family": family, "--n": n, "--d": d, "--parameter": parameter, "-o": to}
+        singles |= {"--counting": counting or None, "--gap": gap or None, "--dtype": None if dtype == "float32" else 1}
+        return _hard_corpus(corpus, seed, [name for name, value in singles.items() if value is not None])
+    if gap:
+        if family not in (None, "gap") or source is not None:
+            raise UsageError("--gap: is a family of its own, expected no other --family and no --from")
+        family = "gap"
+    if (source is None) == (family is None):
+        raise UsageError(f"expected --from FILE, --corpus DIR or --family, one of {', '.join(FAMILIES)}")
+    if to is None:
+        raise UsageError("expected -o FILE, .npz or .json, to write the instance to")
+    if to.suffix not in (".npz", ".json"):
+        raise UsageError(f"-o {to}: expected a name that ends in .npz or .json")
+    if family is not None and family not in FAMILIES:
+        raise UsageError(f"unknown family {family!r}: expected one of {', '.join(FAMILIES)}")
+    sizes = {name: value for name, value in (("n", n), ("d", d)) if value is not None}
+    sizes |= _numbers(parameter or [])
+    found = made(
+        problem or PROBLEMS[0],
+        source if source is not None else family,
+        seed,
+        counting=counting,
+        dtype=dtype,
+        **sizes,
+    )
+    _written(to, partial(found.save, to))
+    _say(f"{to}  {found.problem}  {found.reduced.reduction.name}")
+    sized = "  ".join(f"{name} {value}" for name, value in found.sizes.items() if name != "B")
+    _say(f"sizes      {sized}  B {found.entry_bound:.4g}  B/√ln n {found.entry_bound_over_root_log:.4g}")
+    _say(f"accuracy   every element within {float(found.accuracy):.4g}")
+    _say(f"truth      {_answer(found.truth)}  ({', '.join(found.truth.certified)})")
+    return PASSED
+
+
+def _hard_corpus(folder: Path, seed: int, others: list[str]) -> int:
+    from assay.spec.instances import corpus
+
+    if others:
+        raise UsageError(f"{others[0]}: not with --corpus")
+    files = 0
+
+    def write() -> None:
+        nonlocal files
+        files = corpus.write(folder, seed)
+
+    _written(folder, write)
+    _say(f"{folder}  {files} files and manifest.json  version {corpus.VERSION}  seed {seed}")
+    return PASSED
+
+
+@app.command()
+def decode(
+    instance: Annotated[Path, typer.Argument(help="A hard instance (.npz or .json) that assay hard wrote.")],
+    output: Annotated[Path, typer.Argument(help="A kernel's output on it (.npy).")],
+) -> int:
+    """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds."""
+    from assay.spec.instances.file import load
+
+    problem, array = load(instance), _array(output)
+    try:
+        answer = problem.decode(array)
+    except InvalidInstance:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{output}: {error}") from None
+    _say(_answer(answer))
+    if answer.model is not None:
+        _say("model      " + " ".join(str(i if true else -i) for i, true in enumerate(answer.model, 1)))
+    if answer.pairs:
+        _say("pair       " + ", ".join(f"left {i}, right {j}" for i, j in answer.pairs))
+    if problem.truth.satisfiable is None:
+        _say("truth      unknown")
+        return PASSED
+    right = problem.right(answer)
+    said = "agrees" if right else f"contradicts it: {_answer(problem.truth)}"
+    _say(f"truth      {said}  ({', '.join(problem.truth.certified)})")
+    return PASSED if right else FAILED
+
+
+def _answer(answer: Any) -> str:
+    if answer.satisfiable is None:
+        return "not known"
+    count = "" if answer.count is None else f", {answer.count} solution{'' if answer.count == 1 else 's'}"
+    return f"{'satisfiable' if answer.satisfiable else 'unsatisfiable'}{count}"
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    values = {}
+    for name, text in option_values(words).items():
+        try:
+            values[name] = int(text)
+        except ValueError:
+            raise UsageError(f"--parameter {name}={text}: expected a whole number") from None
+    return values
+
+
+def _array(path: Path) -> Any:
+    """The array of an .npy file; what NumPy wrote of a bfloat16 array, two bytes without a name, is one."""
+    import ml_dtypes
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path}: not a readable .npy file ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{path}: several arrays, expected the .npy file of one")
+    return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" and array.dtype.itemsize == 2 else array
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
 def _loaded(path: Path) -> tuple[Any, Any]:
     """The problem's module and the instance in a file."""
     from assay.spec.problem import problem
@@ -492,8 +676,20 @@ def _save(path: Path, save: Callable[[IO[bytes]], None]) -> None:
 
 
 @app.command("list")
-def list_() -> int:
-    """Problems, levels, precision classes, and for every problem targets, families and laws."""
+def list_(
+    what: Annotated[str | None, typer.Argument(help="reductions: only the graph of reductions.")] = None,
+    dot: Annotated[bool, typer.Option("--dot", help="The graph in Graphviz' language.")] = False,
+) -> int:
+    """Problems, levels, precision classes, and for every problem targets, families and laws; or reductions."""
+    if what is not None:
+        if what != "reductions":
+            raise UsageError(f"list {what!r}: expected reductions, or nothing")
+        from assay.spec import reductions
+
+        _say(reductions.dot() if dot else reductions.draw())
+        return PASSED
+    if dot:
+        raise UsageError("--dot: only with `list reductions`")
     from assay.conformance.render import table
     from assay.conformance.suite import LEVELS, suite
     from assay.spec.precision import PRECISIONS

@@ -2,7 +2,10 @@
 
 A file is an ``.npz`` with one member a field array and the member ``metadata`` (JSON as UTF-8 bytes):
 schema version, problem, the dtype name of every array, scalars and provenance.  Types that NumPy cannot
-name in a file (bfloat16, float8) are stored as unsigned integers of their width.
+name in a file (bfloat16, float8) are stored as unsigned integers of their width.  Members whose name begins with
+``hard.`` say more about the instance (:mod:`assay.spec.instances.file`); whoever reads the instance passes them over.
+
+Files are the same bit for bit wherever they are written: no time, no compression, no mark of the system.
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ import dataclasses
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ml_dtypes
 import numpy as np
 
 from assay.spec.problem import InvalidInstance, Provenance
 
-__all__ = ["SCHEMA_VERSION", "dtype_named", "load_instance", "problem_of", "save_instance"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SCHEMA_VERSION", "dtype_named", "load_instance", "members", "problem_of", "save_instance"]
 
 SCHEMA_VERSION = 1
+_MORE = "hard."
 
 T = TypeVar("T")
 
@@ -30,8 +37,13 @@ def dtype_named(name: str) -> np.dtype[Any]:
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
-def save_instance(path: str | Path, problem: str, instance: Any) -> None:
-    """Write a frozen dataclass of arrays, scalars, tuples and a :class:`Provenance` to ``path``."""
+def save_instance(
+    path: str | Path, problem: str, instance: Any, more: Mapping[str, np.ndarray[Any, Any]] | None = None
+) -> None:
+    """Write a frozen dataclass of arrays, scalars, tuples and a :class:`Provenance` to ``path``.
+
+    more: further members, of NumPy's own types, whose names begin with ``hard.``.
+    """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     dtypes: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -49,15 +61,27 @@ def save_instance(path: str | Path, problem: str, instance: Any) -> None:
             values[item.name] = value
     metadata = {"schema": SCHEMA_VERSION, "problem": problem, "dtypes": dtypes, "values": values}
     arrays["metadata"] = np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8)
-    with Path(path).open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    arrays |= more or {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
+            member.create_system = 3
+            member.external_attr = 0o600 << 16
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def members(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
+    """What a file says besides the instance: the members whose names begin with ``hard.``, without that."""
+    found = _read(path)[1]
+    return {name.removeprefix(_MORE): array for name, array in found.items() if name.startswith(_MORE)}
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
-        metadata = json.loads(members.pop("metadata").tobytes().decode())
+            found = {name: archive[name] for name in archive.files}
+        metadata = json.loads(found.pop("metadata").tobytes().decode())
     except FileNotFoundError:
         raise InvalidInstance(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
@@ -66,7 +90,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, A
         raise InvalidInstance(f"{path}: metadata without schema, problem, dtypes and values")
     if metadata["schema"] != SCHEMA_VERSION:
         raise InvalidInstance(f"{path}: schema {metadata['schema']!r}, expected {SCHEMA_VERSION}")
-    return metadata, members
+    return metadata, found
 
 
 def problem_of(path: str | Path) -> str:
@@ -76,12 +100,13 @@ def problem_of(path: str | Path) -> str:
 
 def load_instance(path: str | Path, problem: str, kind: type[T]) -> T:
     """Read what :func:`save_instance` wrote.  Raises :class:`InvalidInstance` for anything else."""
-    metadata, members = _read(path)
+    metadata, found = _read(path)
+    found = {name: array for name, array in found.items() if not name.startswith(_MORE)}
     if metadata["problem"] != problem:
         raise InvalidInstance(f"{path}: an instance of {metadata['problem']!r}, expected {problem!r}")
     fields: dict[str, Any] = {}
     hints = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = (set(metadata["values"]) | set(members)) - set(hints)
+    unknown = (set(metadata["values"]) | set(found)) - set(hints)
     if unknown:
         raise InvalidInstance(f"{path}: unknown fields {sorted(unknown)}")
     try:
@@ -92,7 +117,7 @@ def load_instance(path: str | Path, problem: str, kind: type[T]) -> T:
                 fields[name] = float.fromhex(value)
             else:
                 fields[name] = tuple(value) if isinstance(value, list) else value
-        for name, array in members.items():
+        for name, array in found.items():
             dtype = dtype_named(metadata["dtypes"][name])
             fields[name] = array if array.dtype == dtype else array.view(dtype)
         return kind(**fields)

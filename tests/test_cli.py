@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from assay.conformance.kernel import Kernel
 from assay.conformance.render import from_json
 from assay.conformance.suite import Target
 from assay.spec import attention
+from assay.spec.instances import corpus
 from assay.spec.storage import save_instance
 
 if TYPE_CHECKING:
@@ -408,3 +410,135 @@ def test_command_line_is_light_and_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "assay", "check", "nothing"], capture_output=True, text=True)
     assert done.returncode == 2
     one_line(done.stderr)
+
+
+# --- hard instances ---------------------------------------------------------------------------------------------------
+
+CNF = "c three models\np cnf 3 4\n1 2 3 0\n-1 -2 0\n-1 -3 0\n-2 -3 0\n"
+needs_sat = pytest.mark.skipif(importlib.util.find_spec("cnfgen") is None, reason="cnfgen is not installed")
+
+
+@pytest.fixture
+def decided(run: Run, tmp_path: Path) -> Run:
+    """With a formula, its instance and outputs on it."""
+    (tmp_path / "formula.cnf").write_text(CNF, encoding="utf-8")
+    (tmp_path / "bad.cnf").write_text("p cnf 2 1\n1 two 0\n", encoding="utf-8")
+    assert run("hard", "attention", "--from", "formula.cnf", "--counting", "-o", "inst.npz")[0] == 0
+    loaded = attention.Instance.load("inst.npz")
+    scores = loaded.scale * np.einsum("bhid,bhjd->bhij", loaded.query, loaded.key).astype(np.float64)
+    weights = np.exp(scores - scores.max(axis=3, keepdims=True))
+    output = ((weights @ loaded.value) / weights.sum(axis=3, keepdims=True)).astype(np.float32)
+    np.save("out.npy", output)
+    np.save("ones.npy", np.ones_like(output))
+    np.save("nan.npy", np.full_like(output, np.nan))
+    np.save("short.npy", output[:, :, :1])
+    np.save("half.npy", output.astype(ml_dtypes.bfloat16))
+    np.savez("both.npz", output=output)
+    return run
+
+
+def test_a_formula_becomes_an_instance_whose_output_decides_it(decided: Run) -> None:
+    status, out, error = decided("decode", "inst.npz", "out.npy")
+    assert (status, error) == (0, "")
+    assert out.startswith("satisfiable, 3 solutions\nmodel ")
+    assert "\ntruth      agrees" in out
+
+
+def test_an_output_that_contradicts_the_truth_fails(decided: Run) -> None:
+    status, out, error = decided("decode", "inst.npz", "ones.npy")
+    assert (status, error) == (1, "")
+    assert out.startswith("unsatisfiable, 0 solutions\n")
+    assert "contradicts it: satisfiable, 3 solutions" in out
+
+
+def test_a_bfloat16_output_is_read_as_numpy_saves_it(decided: Run) -> None:
+    assert decided("decode", "inst.npz", "half.npy")[1].startswith("satisfiable")
+
+
+def test_json_vectors_decode_as_the_npz_does(decided: Run) -> None:
+    assert decided("hard", "--from", "formula.cnf", "--counting", "-o", "inst.json")[0] == 0
+    assert decided("decode", "inst.json", "out.npy") == decided("decode", "inst.npz", "out.npy")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--family planted-ov --n 64 --d 16 --seed 1", "sizes      n 64  m 65  d 16  B "),
+        ("--gap --n 64", "attention  OV-4"),
+        ("--family random-ksat --parameter variables=8", "OV-1 → OV-2"),
+        ("--family random-ov --n 64 --d 16 --counting --dtype float64", "attention  OV-3"),
+    ],
+)
+def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str, said: str) -> None:
+    status, out, error = run("hard", *words.split(), "-o", "x.npz")
+    assert (status, error) == (0, "")
+    assert said in out
+    assert "\naccuracy   every element within " in out
+    assert "\ntruth      " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("hard -o x.npz", "expected --from FILE, --corpus DIR or --family, one of planted-ov"),
+        ("hard --family gap", "expected -o FILE"),
+        ("hard --family gap -o x.txt", "expected a name that ends in .npz or .json"),
+        ("hard --family gpa -o x.npz", "unknown family 'gpa'"),
+        ("hard --family random-ov --gap -o x.npz", "--gap: is a family of its own"),
+        ("hard --from formula.cnf --gap -o x.npz", "--gap: is a family of its own"),
+        ("hard --from none.cnf -o x.npz", "none.cnf: cannot be read"),
+        ("hard --from bad.cnf -o x.npz", "bad.cnf, line 2: 'two', expected a literal"),
+        ("hard --from formula.cnf --n 3 -o x.npz", "n: only families take parameters"),
+        ("hard --family gap --parameter n=many -o x.npz", "--parameter n=many: expected a whole number"),
+        ("hard --family gap --parameter m=3 -o x.npz", "gap: no parameter 'm'"),
+        ("hard --family planted-ov --n 1000000000 --d 999 -o x.npz", "would take"),
+        ("hard --family planted-ov --n 8 --d 4 -o none/x.npz", "none/x.npz: cannot be written"),
+        ("hard tensor --family gap -o x.npz", "unknown problem 'tensor'"),
+        ("hard --corpus c --family gap", "--family: not with --corpus"),
+        ("hard --corpus .", "holds other files"),
+        ("decode inst.npz nan.npy", "nan.npy: output[0, 0, 0, 0] is nan"),
+        ("decode inst.npz short.npy", "short.npy: output has shape (1, 1, 1, 1): expected (1, 1, 4, 1)"),
+        ("decode inst.npz none.npy", "none.npy: no such file"),
+        ("decode inst.npz noise.npz", "noise.npz: not a readable .npy file"),
+        ("decode inst.npz both.npz", "both.npz: several arrays"),
+        ("decode instance.npz out.npy", "instance.npz: a saved instance without its source"),
+        ("decode none.npz out.npy", "none.npz: no such file"),
+        ("list reduction", "list 'reduction': expected reductions"),
+        ("list --dot", "--dot: only with"),
+        ("check --corpus c", "--corpus: needs the kernel"),
+        ("check kernels.py:good --corpus c", "c: no corpus, expected a folder with manifest.json"),
+        ("check kernels.py:good --corpus c --json x.json", "--json: not with --corpus"),
+    ],
+)
+def test_misuse_of_hard_instances_is_one_line(decided: Run, words: str, said: str) -> None:
+    status, out, error = decided(*words.split())
+    assert (status, out) == (2, "")
+    assert said in one_line(error)
+
+
+def test_reductions_are_drawn_as_text_and_as_dot(run: Run) -> None:
+    status, out, error = run("list", "reductions")
+    assert (status, error) == (0, "")
+    assert "─ OV-1" in out
+    status, out, error = run("list", "reductions", "--dot")
+    assert (status, error) == (0, "")
+    assert out.startswith("digraph reductions {")
+    assert '"satisfiability" -> "orthogonal_vectors" [label="OV-1"' in out
+
+
+@needs_sat
+def test_a_kernel_runs_over_a_corpus(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [entry for entry in corpus.ENTRIES if entry.as_json or entry.name == "pigeonhole-3-3"]
+    monkeypatch.setattr(corpus, "ENTRIES", tuple(small))
+    status, out, error = run("hard", "--corpus", "c")
+    assert (status, error) == (0, "")
+    assert "version 1  seed 0" in out
+    status, out, error = run("check", "kernels.py:good", "--corpus", "c")
+    assert (status, error) == (0, "")
+    assert out.startswith(f"PASSED kernels.py:good  float32  {len(small)} instances, {len(small)} decoded rightly")
+    status, out, error = run("check", "kernels.py:bad", "--corpus", "c", "--quiet")
+    assert (status, error) == (1, "")
+    assert out.startswith("FAILED kernels.py:bad  float32")
+    assert run("check", "kernels.py:good", "--corpus", "c", "--precision", "bfloat16")[0] == 0
+    assert run("check", "kernels.py:declines", "--corpus", "c")[0] == 1  # nothing was run
+    assert "raised IndexError" in run("check", "kernels.py:raises", "--corpus", "c")[1]

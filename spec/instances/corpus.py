@@ -1,0 +1,142 @@
+"""A corpus of hard instances: every family, the same bytes on every machine for one :data:`VERSION`.
+
+A folder of instance files (:mod:`assay.spec.instances.file`) and ``manifest.json``: the version, and for every file its
+name, SHA-256, family, seed, parameters and arrows.  Small ones are there as JSON too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.spec.instances.file import load, save
+from assay.spec.instances.hard import HardProblem, hard
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["ENTRIES", "VERSION", "Entry", "read", "write"]
+
+#: Of the corpus; another one means other bytes.
+VERSION = 1
+_MANIFEST = "manifest.json"
+_KIND = "assay hard instances"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One instance: what :func:`~assay.spec.instances.hard.hard` is given, but for the seed of the corpus."""
+
+    name: str
+    family: str
+    seed: int = 0
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    counting: bool = False
+    as_json: bool = False
+
+    def made(self, seed: int = 0) -> HardProblem:
+        """The instance, in the corpus of that seed."""
+        sizes: dict[str, Any] = dict(self.parameters)
+        return hard("attention", self.family, seed + self.seed, counting=self.counting, **sizes)
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("planted-ov-tiny", "planted-ov", 0, {"n": 8, "d": 8}, as_json=True),
+    *(Entry(f"planted-ov-{s}", "planted-ov", s, {"n": 256, "d": 24}) for s in range(3)),
+    Entry("planted-ov-counting", "planted-ov", 3, {"n": 64, "d": 16}, counting=True),
+    Entry("random-ov-tiny", "random-ov", 0, {"n": 8, "d": 8}, counting=True, as_json=True),
+    *(Entry(f"random-ov-{s}", "random-ov", s, {"n": 256, "d": 24}) for s in range(4)),
+    Entry("random-ov-counting", "random-ov", 4, {"n": 64, "d": 16}, counting=True),
+    Entry("gap-tiny", "gap", 0, {"n": 8, "d": 32}, as_json=True),
+    *(Entry(f"gap-planted-{s}", "gap", s, {"n": 256, "d": 64}) for s in range(2)),
+    *(Entry(f"gap-none-{s}", "gap", s, {"n": 256, "d": 64, "planted": 0}) for s in range(2)),
+    Entry("random-2sat", "random-ksat", 0, {"variables": 14, "k": 2}),
+    *(Entry(f"random-3sat-{s}", "random-ksat", s, {"variables": 14}) for s in range(6)),
+    Entry("random-4sat", "random-ksat", 0, {"variables": 12, "k": 4}),
+    Entry("random-3sat-counting", "random-ksat", 6, {"variables": 10}, counting=True, as_json=True),
+    Entry("pigeonhole-3-3", "pigeonhole", 0, {"pigeons": 3, "holes": 3}, counting=True),
+    Entry("pigeonhole-4-3", "pigeonhole", 0, {"pigeons": 4, "holes": 3}),
+    Entry("parity-4", "parity", 0, {"points": 4}, counting=True, as_json=True),
+    Entry("parity-5", "parity", 0, {"points": 5}),
+    Entry("colouring-yes", "colouring", 0, {"vertices": 5, "edges": 6}, counting=True),
+    Entry("colouring-no", "colouring", 0, {"vertices": 4, "edges": 6}),
+)
+
+
+def write(folder: str | Path, seed: int = 0) -> int:
+    """Write the corpus into a new or empty folder, or over an earlier one; how many files, besides the manifest.
+
+    seed: added to that of every entry.  Raises :class:`~assay.spec.problem.InvalidInstance` for a folder that holds
+    something else, ``OSError`` where it cannot be written.
+    """
+    place = Path(folder)
+    if place.is_dir() and any(place.iterdir()) and not _is_corpus(place):
+        raise InvalidInstance(f"{folder}: holds other files, expected a new or empty folder or an earlier corpus")
+    problems = [(entry, entry.made(seed)) for entry in ENTRIES]
+    place.mkdir(parents=True, exist_ok=True)
+    files = []
+    for entry, problem in problems:
+        for suffix in (".npz", ".json") if entry.as_json else (".npz",):
+            path = place / f"{entry.name}{suffix}"
+            save(path, problem)
+            files.append(
+                {
+                    "name": path.name,
+                    "sha256": _digest(path),
+                    "family": entry.family,
+                    "seed": problem.seed,
+                    "parameters": dict(problem.parameters),
+                    "reductions": [part.name for part in problem.reduced.reduction.parts],
+                }
+            )
+    manifest = {"kind": _KIND, "version": VERSION, "seed": seed, "files": files}
+    (place / _MANIFEST).write_bytes((json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+    return len(files)
+
+
+def read(folder: str | Path) -> Iterator[tuple[Path, HardProblem]]:
+    """The instances of the ``.npz`` files of a corpus, in the order of its manifest, each checked against its SHA-256.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` for a folder that is no corpus of this version, and for a file
+    that is missing or is not what the manifest says.
+    """
+    place = Path(folder)
+    manifest = _manifest(place)
+    if manifest.get("version") != VERSION:
+        raise InvalidInstance(f"{folder}: a corpus of version {manifest.get('version')!r}, expected {VERSION}")
+    for each in manifest["files"]:
+        path = place / Path(str(each["name"])).name  # within the folder, whatever the manifest says
+        if path.suffix != ".npz":
+            continue
+        if not path.is_file():
+            raise InvalidInstance(f"{path}: missing, the manifest names it")
+        if _digest(path) != each["sha256"]:
+            raise InvalidInstance(f"{path}: SHA-256 {_digest(path)[:12]}…, expected {str(each['sha256'])[:12]}…")
+        yield path, load(path)
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InvalidInstance(f"{place}: no corpus, expected a folder with {_MANIFEST}") from None
+    good = isinstance(manifest, dict) and manifest.get("kind") == _KIND and isinstance(manifest.get("files"), list)
+    if not good or not all(isinstance(each, dict) and {"name", "sha256"} <= set(each) for each in manifest["files"]):
+        raise InvalidInstance(f"{place}: {_MANIFEST} is not that of a corpus that assay hard wrote")
+    return dict(manifest)
+
+
+def _is_corpus(place: Path) -> bool:
+    try:
+        _manifest(place)
+    except InvalidInstance:
+        return False
+    return True
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,342 @@
+"""Inputs that are provably hard, with the answer that a right output must decode to.
+
+:func:`hard` takes a formula, a pair of sets or the name of a family, certifies the truth and walks the arrows of
+:mod:`assay.spec.reductions` to the problem asked for.  The result decodes the output of any kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.instances import dimacs, families, truth
+from assay.spec.instances.extra import MissingExtra
+from assay.spec.instances.formula import Formula
+from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
+from assay.spec.instances.truth import Truth
+from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
+from assay.spec.reductions import GapMaxInnerProduct, Satisfiability, Solutions, path
+from assay.spec.reductions.reduction import require_memory
+from assay.spec.storage import dtype_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from assay.spec.reductions import Composite, Reduced
+
+__all__ = ["FAMILIES", "Answer", "Family", "HardProblem", "hard", "reduced_to"]
+
+_CERTIFIABLE = 1 << 34  # words of brute force: about a minute
+_MOST_PAIRS = 1000
+_GAP = Fraction(1, 2)
+_MOST_HALF = 60  # variables: 2^60 bytes are too many for any machine
+_NODES: dict[type, str] = {  # their names in the graph
+    Formula: "satisfiability",
+    OrthogonalVectors: "orthogonal_vectors",
+    GapMaxInnerProduct: "gap_max_inner_product",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an output decodes to.
+
+    satisfiable: is there a model, an orthogonal pair, or a row of large inner product.  count: how many of them
+    (models or pairs; ``None`` where the decoder gives none).  model: one, for a formula.  pairs: one, for vectors.
+    """
+
+    satisfiable: bool
+    count: int | None = None
+    model: tuple[bool, ...] | None = None
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class HardProblem:
+    """A hard instance of a problem, where it comes from, and its truth.
+
+    reduced: the arrows, applied.  family, seed, parameters: of the generator; the family of a file is ``file``, that
+    of a formula or of vectors ``given``.
+    """
+
+    problem: str
+    reduced: Reduced
+    truth: Truth
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the arrows
+    family: str = "given"
+    seed: int | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Any:
+        """The formula or the vectors."""
+        return self.reduced.source
+
+    @property
+    def instance(self) -> Any:
+        """The instance, with its provenance."""
+        known = {"satisfiable": self.truth.satisfiable, "count": self.truth.count}
+        note = f"hard: {self.reduced.reduction.name}"
+        return self.reduced.target.replace(provenance=Provenance(self.family, self.seed, note, known))
+
+    @property
+    def accuracy(self) -> Fraction:
+        """An output whose every element errs by less than this decodes to the truth."""
+        return self.reduced.accuracy
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """n, d, … and B of the instance."""
+        return dict(self.reduced.sizes)
+
+    @property
+    def entry_bound(self) -> float:
+        """B: the largest entry of query and key (the scale of the instance is that of the reduction)."""
+        target = self.reduced.target
+        return max(float(np.abs(array.astype(np.float64)).max()) for array in (target.query, target.key))
+
+    @property
+    def entry_bound_over_root_log(self) -> float:
+        """B/√ln n, n the number of keys: bounded where approximation is easy (the gap family stays near that line)."""
+        return self.entry_bound / math.sqrt(math.log(max(self.reduced.target.key.shape[2], 2)))
+
+    def decode(self, output: Any) -> Answer:
+        """The answer that an output says; its shape is that of the kernel's, (1, 1, n, 1) for attention.
+
+        Raises ``ValueError`` for another shape, NaN or infinity.
+        """
+        decoded = self.reduced.decode(output)
+        if isinstance(decoded, Satisfiability):
+            return Answer(decoded.satisfiable, decoded.count, decoded.model)
+        assert isinstance(decoded, Solutions)
+        witness = decoded.witness
+        pairs = ((witness[0], witness[1]),) if witness is not None and len(witness) == 2 else ()
+        return Answer(decoded.exists, decoded.count, None, pairs)
+
+    def right(self, answer: Answer) -> bool:
+        """Whether an answer agrees with the truth: a model holds, a pair is one, numbers are equal where known."""
+        if self.truth.satisfiable is not None and answer.satisfiable != self.truth.satisfiable:
+            return False
+        if None not in (answer.count, self.truth.count) and answer.count != self.truth.count:
+            return False
+        if answer.model is not None and not self.source.holds(answer.model):
+            return False
+        return all(self._is_pair(i, j) for i, j in answer.pairs)
+
+    def _is_pair(self, i: int, j: int) -> bool:
+        product = int(self.source.left[i].astype(np.int64) @ self.source.right[j])
+        return product >= self.source.threshold if isinstance(self.source, GapMaxInnerProduct) else product == 0
+
+    def stored_as(self, dtype: str) -> HardProblem:
+        """The same source reduced to arrays of another type; the entries are rounded up anew."""
+        counting = self.reduced.reduction.counts
+        options = {**self.options, "dtype": dtype}
+        return replace(
+            self, reduced=reduced_to(self.problem, self.source, counting=counting, **options), options=options
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the instance file, ``.npz`` or ``.json`` (:mod:`assay.spec.instances.file`)."""
+        from assay.spec.instances.file import save
+
+        save(path, self)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A generator: ``make(seed, **parameters)`` gives a source and what is known of it by construction."""
+
+    name: str
+    what: str
+    parameters: Mapping[str, int]  # and their defaults
+    make: Callable[..., tuple[Any, tuple[tuple[int, int], ...]]]
+
+
+def _formula_of(generate: Callable[..., Formula]) -> Callable[..., tuple[Any, tuple[tuple[int, int], ...]]]:
+    return lambda seed, **parameters: (generate(seed, **parameters), ())
+
+
+def _planted(seed: int, n: int, d: int) -> tuple[Any, tuple[tuple[int, int], ...]]:
+    source, pair = families.planted_vectors(seed, n, d)
+    return source, (pair,)
+
+
+def _gap(seed: int, n: int, d: int, planted: int) -> tuple[Any, tuple[tuple[int, int], ...]]:
+    source, threshold, pair = families.gap_vectors(seed, n, d, bool(planted))
+    made = GapMaxInnerProduct(source.left, source.right, threshold, _GAP)
+    return made, () if pair is None else (pair,)
+
+
+#: The families by name, with the parameters that they take.
+FAMILIES: dict[str, Family] = {
+    each.name: each
+    for each in (
+        Family("planted-ov", "random vectors and one orthogonal pair", {"n": 1024, "d": 32}, _planted),
+        Family(
+            "random-ov",
+            "random vectors, about one orthogonal pair",
+            {"n": 1024, "d": 32},
+            lambda seed, n, d: (families.random_vectors(seed, n, d), ()),
+        ),
+        Family(
+            "gap",
+            "inner products below t/2 but for a planted one of t (OV-4)",
+            {"n": 1024, "d": 64, "planted": 1},
+            _gap,
+        ),
+        Family(
+            "random-ksat",
+            "random k-SAT, at the threshold unless ratio (thousandths) is given",
+            {"variables": 16, "k": 3, "ratio": 0},
+            _formula_of(lambda seed, variables, k, ratio: families.random_formula(seed, variables, k, ratio or None)),
+        ),
+        Family(
+            "pigeonhole",
+            "pigeons in holes, no two in one (CNFgen)",
+            {"pigeons": 4, "holes": 3},
+            _formula_of(lambda seed, pigeons, holes: families.pigeonhole(pigeons, holes)),
+        ),
+        Family(
+            "parity",
+            "points in pairs (CNFgen)",
+            {"points": 5},
+            _formula_of(lambda seed, points: families.parity(points)),
+        ),
+        Family(
+            "colouring",
+            "a random graph's colourings (CNFgen)",
+            {"vertices": 6, "edges": 9, "colours": 3},
+            _formula_of(families.colouring),
+        ),
+    )
+}
+
+
+def hard(
+    problem: str,
+    source: Any,
+    seed: int = 0,
+    *,
+    counting: bool = False,
+    dtype: str = "float32",
+    **parameters: int,
+) -> HardProblem:
+    """A hard instance of ``problem`` with its truth and its decoder.
+
+    source: the name of a family (:data:`FAMILIES`), a path to a DIMACS CNF file, a
+    :class:`~assay.spec.instances.formula.Formula`, an
+    :class:`~assay.spec.instances.orthogonal_vectors.OrthogonalVectors`, a pair of 0/1 arrays, or a
+    :class:`~assay.spec.reductions.problems.GapMaxInnerProduct`.  seed and parameters: of a family.
+    counting: decode numbers too, which needs more accuracy (OV-3 in place of OV-2).  dtype: of the instance's arrays.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` for a source that is none, a promise that does not hold, and,
+    before anything is allocated, an instance too large for this machine.
+
+    >>> problem = hard("attention", ([[1, 0], [1, 1]], [[0, 1], [1, 1]]))
+    >>> problem.truth.satisfiable, problem.truth.count, problem.truth.pairs
+    (True, 1, ((0, 0),))
+    """
+    family, made = "given", source
+    known: tuple[tuple[int, int], ...] = ()
+    if isinstance(source, (str, Path)):
+        family, made, known, parameters = _made(source, seed, parameters)
+    elif isinstance(source, tuple) and len(source) == 2:
+        made = OrthogonalVectors(*source)
+    if type(made) not in _NODES:
+        raise InvalidInstance(f"source of type {type(made).__name__}: expected a formula, vectors, a path or a family")
+    if parameters and family in ("given", "file"):
+        raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters")
+    options = {"dtype": dtype}
+    reduced = reduced_to(problem, made, counting=counting, **options)
+    return HardProblem(
+        problem,
+        reduced,
+        _certified(made, known, family),
+        options,
+        family,
+        seed if family in FAMILIES else None,
+        parameters,
+    )
+
+
+def reduced_to(problem: str, source: Any, *, counting: bool = False, **options: Any) -> Reduced:
+    """The arrows from a source to a problem, applied.  Raises as :func:`hard`."""
+    if problem not in PROBLEMS:
+        raise InvalidInstance(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
+    try:
+        route = path(_NODES[type(source)], problem, counts=counting)
+        _require_room(route, source, options)
+        return route.apply(source, **options)
+    except InvalidInstance:
+        raise
+    except ValueError as error:
+        raise InvalidInstance(str(error)) from None
+
+
+def _require_room(route: Composite, source: Any, options: Mapping[str, Any]) -> None:
+    """Raises InvalidInstance, before anything is allocated, where the instance is too large for this machine."""
+    given = ""
+    if isinstance(source, Formula):
+        half = (source.variables + 1) // 2
+        given = f"{source.variables} variables and {len(source.clauses)} clauses, 2^{half} vectors: "
+        if half > _MOST_HALF:  # not even computed
+            require_memory(1 << _MOST_HALF, f"{given}these")
+    sizes = route.sizes(route.measure(source), **options)
+    each = 1 + 3 * dtype_named(options.get("dtype", "float64")).itemsize  # a bit, a number and copies of it
+    what = f"{sizes['n']} queries and {sizes['m']} keys of {sizes['d']} coordinates"
+    require_memory(each * (sizes["n"] + sizes["m"]) * sizes["d"], given + what)
+
+
+def _made(
+    source: str | Path, seed: int, parameters: Mapping[str, int]
+) -> tuple[str, Any, tuple[tuple[int, int], ...], dict[str, int]]:
+    """Family, source, pairs known by construction, all parameters."""
+    family = FAMILIES.get(str(source))
+    if family is None:
+        if not isinstance(source, Path) and "." not in source and not Path(source).exists():
+            raise InvalidInstance(f"unknown family {source!r}: expected a CNF file or one of {', '.join(FAMILIES)}")
+        return "file", dimacs.read(source), (), dict(parameters)
+    for name in parameters:
+        if name not in family.parameters:
+            raise InvalidInstance(f"{family.name}: no parameter {name!r}, expected {', '.join(family.parameters)}")
+    given = {**family.parameters, **parameters}
+    if "n" in given:  # the source itself, and float32 twice to check what it promises
+        require_memory(10 * given["n"] * given["d"], f"{family.name} with n = {given['n']}, d = {given['d']}")
+    made, known = family.make(seed, **given)
+    return family.name, made, known, given
+
+
+def _certified(source: Any, known: tuple[tuple[int, int], ...], family: str) -> Truth:
+    if isinstance(source, Formula):
+        return _certified_formula(source)
+    words = -(-source.left.shape[1] // 64)
+    if len(source.left) * len(source.right) * words > _CERTIFIABLE:
+        if known:
+            return Truth(True, None, known, False, (f"planted by {family}",))
+        return Truth(None, None, (), False, ("not certified: too many pairs",))
+    how = (f"planted by {family}",) if known else ()
+    if isinstance(source, GapMaxInnerProduct):
+        rows, pairs = truth.rows_reaching(OrthogonalVectors(source.left, source.right), source.threshold, _MOST_PAIRS)
+        return Truth(rows > 0, rows, pairs, len(pairs) < _MOST_PAIRS, (*how, "every inner product"))
+    count, found = truth.orthogonal_pairs(source, _MOST_PAIRS)
+    pairs = tuple((int(i), int(j)) for i, j in found)
+    if not set(known) <= set(pairs) and count <= _MOST_PAIRS:
+        raise AssertionError("a planted pair is not among those that brute force finds")
+    return Truth(count > 0, count, pairs, count <= _MOST_PAIRS, (*how, "every pair, 64 coordinates at a time"))
+
+
+def _certified_formula(formula: Formula) -> Truth:
+    count = truth.model_count(formula)
+    how = ["counted by table or splitting"]
+    try:
+        if (truth.satisfying(formula) is not None) != (count > 0):
+            raise AssertionError("python-sat and the counter disagree")  # never a wrong truth
+        how.insert(0, "python-sat (CaDiCaL)")
+    except MissingExtra:
+        how.append("python-sat is not installed")
+    return Truth(count > 0, count, (), False, tuple(how))

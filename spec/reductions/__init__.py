@@ -1,0 +1,52 @@
+"""Reductions between problems: a graph whose arrows carry instances forward and answers back (SYSTEMS, OV-1 to OV-6).
+
+A formula becomes vectors becomes attention, and the output of any kernel that is accurate enough becomes a model of the
+formula: ``path("satisfiability", "attention").apply(formula).decode(output)``.  Proofs: proofs_notes/reductions.md.
+"""
+
+from __future__ import annotations
+
+from assay.spec.reductions.gaussian_sum import GaussianSum
+from assay.spec.reductions.graph import REDUCTIONS, dot, draw, path, paths, problems, reduction
+from assay.spec.reductions.problems import (
+    ClosestPair,
+    Extremum,
+    FurthestPair,
+    GapMaxInnerProduct,
+    KOrthogonalVectors,
+    MaxInnerProduct,
+    MonochromaticOrthogonalVectors,
+    Satisfiability,
+    Solutions,
+    orthogonal_pairs,
+    satisfiability,
+)
+from assay.spec.reductions.reduction import Composite, Reduced, Reduction
+from assay.spec.reductions.sufficiency import largest_tolerances, sufficient_classes
+
+__all__ = [
+    "REDUCTIONS",
+    "ClosestPair",
+    "Composite",
+    "Extremum",
+    "FurthestPair",
+    "GapMaxInnerProduct",
+    "GaussianSum",
+    "KOrthogonalVectors",
+    "MaxInnerProduct",
+    "MonochromaticOrthogonalVectors",
+    "Reduced",
+    "Reduction",
+    "Satisfiability",
+    "Solutions",
+    "dot",
+    "draw",
+    "largest_tolerances",
+    "orthogonal_pairs",
+    "path",
+    "paths",
+    "problems",
+    "reduction",
+    "satisfiability",
+    "sufficient_classes",
+]

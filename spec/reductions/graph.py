@@ -1,0 +1,100 @@
+"""The graph: every arrow, paths along them, and its drawing as text and as DOT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assay.spec.reductions.pairs import IP_1, IP_2, IP_3, KOV_2, MONO_1, MONO_2, MONO_3, OV_5
+from assay.spec.reductions.reduction import Composite, Reduction
+from assay.spec.reductions.satisfiability import KOV_1, OV_1
+from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
+from assay.spec.reductions.to_gaussian_sum import OV_6
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["REDUCTIONS", "dot", "draw", "path", "paths", "problems", "reduction"]
+
+#: Every arrow; among equally short paths the earlier ones are preferred.
+REDUCTIONS: tuple[Reduction, ...] = (
+    OV_1,
+    OV_2,
+    OV_3,
+    OV_4,
+    OV_5,
+    OV_6,
+    KOV_1,
+    KOV_2,
+    IP_1,
+    IP_2,
+    IP_3,
+    MONO_1,
+    MONO_2,
+    MONO_3,
+)
+
+
+def reduction(name: str) -> Reduction:
+    """The arrow of this name.  Raises ``ValueError`` naming all."""
+    for each in REDUCTIONS:
+        if each.name == name:
+            return each
+    raise ValueError(f"unknown reduction {name!r}: expected one of {', '.join(each.name for each in REDUCTIONS)}")
+
+
+def problems() -> tuple[str, ...]:
+    """The nodes, in the order in which the arrows name them."""
+    return tuple(dict.fromkeys(name for each in REDUCTIONS for name in (each.source, each.target)))
+
+
+def paths(source: str, target: str) -> tuple[Composite, ...]:
+    """Every path that meets no problem twice, the shortest first.  Raises ``ValueError`` for an unknown problem."""
+    for name in (source, target):
+        if name not in problems():
+            raise ValueError(f"unknown problem {name!r}: expected one of {', '.join(problems())}")
+
+    def onward(at: str, seen: frozenset[str]) -> Iterator[tuple[Reduction, ...]]:
+        for arrow in REDUCTIONS:
+            if arrow.source != at or arrow.target in seen:
+                continue
+            if arrow.target == target:
+                yield (arrow,)
+            else:
+                yield from ((arrow, *rest) for rest in onward(arrow.target, seen | {arrow.target}))
+
+    found = sorted(onward(source, frozenset({source})), key=len)
+    return tuple(Composite(parts) for parts in found)
+
+
+def path(source: str, target: str, *, counts: bool = False) -> Composite:
+    """The shortest path; ``counts``: among those whose decoding counts solutions.  ``ValueError`` if there is none.
+
+    >>> path("satisfiability", "attention").name, path("satisfiability", "attention", counts=True).name
+    ('OV-1 → OV-2', 'OV-1 → OV-3')
+    """
+    for found in paths(source, target):
+        if found.counts or not counts:
+            return found
+    raise ValueError(f"no reduction from {source} to {target}{' that counts' if counts else ''}")
+
+
+def draw() -> str:
+    """The graph as text: each problem, and the arrows that leave it."""
+    width = max(len(each.target) for each in REDUCTIONS)
+    lines = []
+    for name in problems():
+        arrows = [each for each in REDUCTIONS if each.source == name]
+        if arrows:
+            lines.append(name)
+            lines += [f"  ─ {each.name:<6} → {each.target:<{width}}  {each.statement}" for each in arrows]
+    return "\n".join(lines)
+
+
+def dot() -> str:
+    """The graph in Graphviz' language."""
+    lines = ["digraph reductions {", "  rankdir=LR;"]
+    lines += [f'  "{name}";' for name in problems()]
+    for each in REDUCTIONS:
+        style = "" if each.counts else ", style=dashed"
+        lines.append(f'  "{each.source}" -> "{each.target}" [label="{each.name}"{style}];')
+    return "\n".join([*lines, "}"])

@@ -1,0 +1,197 @@
+"""What a reduction is, and how reductions compose.
+
+A :class:`Reduction` turns an instance of one problem into one of another, says how accurately the other has to be
+solved, and turns what a solver returns into the answer of the first.  Applied, it gives a :class:`Reduced`, which holds
+all of that for one instance.  The answer that a decoder gives is exact, so arrows compose: the accuracy that a
+:class:`Composite` needs is that of its last part, on the instance that this part meets, and its sizes are those of its
+parts, one put into the next (proofs_notes/reductions.md, RED-1).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Composite", "Reduced", "Reduction", "Sizes", "require_memory"]
+
+#: Sizes of an instance by name: ``n``, ``m`` (second set), ``d``, ``B`` (largest entry), ``k``, …
+Sizes = dict[str, Any]
+
+_SHARE = 2  # an instance may take this fraction of the machine's memory: a solver needs some too
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One arrow ``source → target``.
+
+    forward(instance, **options): the target instance; raises InvalidInstance where a precondition does not hold.
+    decoder(instance, target, output): the exact answer of ``instance`` from any output within the needed accuracy.
+    accuracy(instance, target): an error of each element of the output *strictly below* it changes no answer; 0 where
+    the target has exact answers only.  sizes(sizes, **options): the sizes of the target from those of the source,
+    before anything is allocated.  measure(instance): the sizes of a source.
+    counts: decoding gives the number of solutions, not only whether there is one.
+    options: the names of what forward and sizes take besides.
+    """
+
+    name: str
+    claim: str
+    source: str
+    target: str
+    statement: str
+    forward: Callable[..., Any]
+    decoder: Callable[[Any, Any, Any], Any]
+    accuracy: Callable[[Any, Any], Fraction]
+    sizes: Callable[..., Sizes]
+    measure: Callable[[Any], Sizes]
+    preconditions: tuple[str, ...] = ()
+    counts: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Reduction, ...]:
+        """This arrow alone."""
+        return (self,)
+
+    def apply(self, instance: Any, **options: Any) -> Reduced:
+        """The target instance with all that decoding needs.  Raises ``ValueError`` for an option it does not have."""
+        _require_options(options, self.options, self.name)
+        target = self.forward(instance, **options)  # refuses what is too large
+        sizes = self.sizes(self.measure(instance), **options)
+        return Reduced(self, instance, target, self.accuracy(instance, target), sizes, (instance, target))
+
+    def then(self, after: Reduction | Composite) -> Composite:
+        """This arrow and then ``after``.  Raises ``ValueError`` where they do not meet."""
+        return Composite((self, *after.parts))
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Arrows one after the other; everything it says is computed from them (RED-1)."""
+
+    parts: tuple[Reduction, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("a composite of no reductions: expected at least one")
+        for before, after in itertools.pairwise(self.parts):
+            if before.target != after.source:
+                raise ValueError(f"{before.name} ends in {before.target}, {after.name} starts from {after.source}")
+
+    @property
+    def name(self) -> str:
+        return " → ".join(part.name for part in self.parts)
+
+    @property
+    def source(self) -> str:
+        return self.parts[0].source
+
+    @property
+    def target(self) -> str:
+        return self.parts[-1].target
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The claims it rests on."""
+        return tuple(part.claim for part in self.parts)
+
+    @property
+    def counts(self) -> bool:
+        return all(part.counts for part in self.parts)
+
+    @property
+    def preconditions(self) -> tuple[str, ...]:
+        return tuple(f"{part.name}: {each}" for part in self.parts for each in part.preconditions)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(option for part in self.parts for option in part.options))
+
+    def measure(self, instance: Any) -> Sizes:
+        """The sizes of a source."""
+        return self.parts[0].measure(instance)
+
+    def sizes(self, sizes: Sizes, **options: Any) -> Sizes:
+        """The sizes of the target from those of the source."""
+        for part in self.parts:
+            sizes = part.sizes(sizes, **_of(options, part.options))
+        return sizes
+
+    def apply(self, instance: Any, **options: Any) -> Reduced:
+        """Every part in turn; an option goes to the parts that have it."""
+        _require_options(options, self.options, self.name)
+        stages = [instance]
+        for part in self.parts:
+            stages.append(part.forward(stages[-1], **_of(options, part.options)))
+        accuracy = self.parts[-1].accuracy(stages[-2], stages[-1])
+        sizes = self.sizes(self.measure(instance), **options)
+        return Reduced(self, instance, stages[-1], accuracy, sizes, tuple(stages))
+
+    def then(self, after: Reduction | Composite) -> Composite:
+        """These arrows and then ``after``."""
+        return Composite((*self.parts, *after.parts))
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A reduction applied: ``source`` became ``target``, and an output of it becomes an answer.
+
+    accuracy: an absolute error strictly below it in every element of the output changes no answer; 0: exact answers.
+    sizes: of the target.  stages: the instances on the way, the first is ``source``, the last is ``target``.
+    """
+
+    reduction: Reduction | Composite
+    source: Any
+    target: Any
+    accuracy: Fraction
+    sizes: Mapping[str, Any]
+    stages: tuple[Any, ...]
+
+    def decode(self, output: Any) -> Any:
+        """The answer of ``source`` from an output for ``target`` that errs by less than ``accuracy``.
+
+        Raises ``ValueError`` in one line for an output of another shape, or with NaN or infinity.
+        """
+        for part, source, target in reversed(
+            list(zip(self.reduction.parts, self.stages, self.stages[1:], strict=False))
+        ):
+            output = part.decoder(source, target, output)
+        return output
+
+
+def require_memory(size: int, what: str) -> None:
+    """Raises InvalidInstance if ``size`` bytes are more than half of this machine's memory; nothing is allocated."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**33
+    if size > memory // _SHARE:
+        raise InvalidInstance(
+            f"{what} would take {_bytes(size)}: expected at most {_bytes(memory // _SHARE)}, "
+            "half of this machine's memory"
+        )
+
+
+def _bytes(size: int) -> str:
+    """``size`` in gigabytes; huge ones as a power of two."""
+    if size >= 2**60:
+        return f"at least 2^{size.bit_length() - 1} bytes"
+    return f"{size / 2**30:.3g} GiB" if size >= 2**27 else f"{size} bytes"
+
+
+def _of(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _require_options(options: Mapping[str, Any], names: tuple[str, ...], reduction: str) -> None:
+    for name in options:
+        if name not in names:
+            raise ValueError(f"{reduction} has no option {name!r}: expected one of {', '.join(names) or 'none'}")
+
+
+#: What exact problems need.
+EXACT = Fraction(0)
