@@ -43,7 +43,7 @@ def exact_bound(
     delta = gamma(d + 8, a) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
         2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
     )
-    lse = 1.01 * a * (4.0 * (S + delta + math.log(n)) + 8.0)
+    lse = 1.01 * a * (4.0 * (S + delta + math.log(n)) + 8.0 * max(1.0, math.log(n)))
     L = (
         delta
         + 3.03 * a * (2.0 * S + 2.0 * delta + 2.0 * u.lag + math.log(n))
