@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,8 +67,12 @@ class Bert:
     def name(self) -> str:
         return str(self.weights.settings.get("_name_or_path") or self.weights.path.stem)
 
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        return tokenizer_of(self.weights)
+
     def encode(self, text: str, tokens: int) -> NDArray[np.int64]:
-        ids = tokenizer_of(self.weights).encode(text).ids  # [CLS] … [SEP]
+        ids = self.tokenizer.encode(text).ids  # [CLS] … [SEP]
         return np.array(ids if len(ids) <= tokens else [*ids[: tokens - 1], ids[-1]], np.int64)
 
     def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:

@@ -8,7 +8,10 @@ from every key (ATT-1) and when coordinate c of the queries is multiplied, that 
 - ``centred``   the same with the mean key taken from every key
 - ``balanced``  √(σd · max_c (max_i |q_ic| · max_j |k_jc|)) with centred keys: the least over all t_c
 
-None is above the one before it but for ``centred``, which may be up to √2 times ``bound``.
+None of these is above the one before it, but for ``centred``, which may be up to √2 times ``bound``.  From below,
+whatever one vector is taken from every key and whatever invertible matrix moved from the keys to the queries:
+
+- ``floor``     √(max_i (max_j s_ij − min_j s_ij)/2), over the keys j that query i sees
 """
 
 from __future__ import annotations
@@ -22,8 +25,6 @@ import numpy as np
 from assay.impl.models.weights import ModelError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from assay.impl.models.model import AttentionInput, Model
 
 __all__ = ["HeadBounds", "head_bounds", "measure", "standard_text"]
@@ -49,6 +50,7 @@ class HeadBounds:
     bound: float
     centred: float
     balanced: float
+    floor: float
     radius: float
     radius_centred: float
     scores: tuple[float, float]
@@ -58,6 +60,11 @@ class HeadBounds:
     def least(self) -> float:
         """The least B that was found."""
         return min(self.bound, self.centred, self.balanced)
+
+    @property
+    def floor_ratio(self) -> float:
+        """B/√(ln n) with a B that no change of basis and no centring goes below."""
+        return self.floor / math.sqrt(math.log(self.length))
 
     @property
     def ratio(self) -> float:
@@ -88,10 +95,8 @@ def measure(given: AttentionInput, layer: int) -> list[HeadBounds]:
         norms = [
             given.scale * float(np.linalg.norm(q, axis=1).max() * np.linalg.norm(x, axis=1).max()) for x in (k, centred)
         ]
-        ranges = []
-        for x in (k, centred):
-            scores = given.scale * (q @ x.T)[visible]
-            ranges.append((float(scores.min()), float(scores.max())))
+        before, after = (given.scale * (q @ x.T) for x in (k, centred))
+        widest = np.where(visible, before, -np.inf).max(axis=1) - np.where(visible, before, np.inf).min(axis=1)
         found.append(
             HeadBounds(
                 layer,
@@ -106,10 +111,11 @@ def measure(given: AttentionInput, layer: int) -> list[HeadBounds]:
                 math.sqrt(unit * entries_q.max() * entries_k.max()),
                 math.sqrt(unit * entries_q.max() * entries_c.max()),
                 math.sqrt(unit * (entries_q * entries_c).max()),
+                math.sqrt(widest.max() / 2),
                 norms[0],
                 norms[1],
-                ranges[0],
-                ranges[1],
+                (float(before[visible].min()), float(before[visible].max())),
+                (float(after[visible].min()), float(after[visible].max())),
             )
         )
     return found

@@ -6,6 +6,7 @@ safetensors file i and i + d/2; the tensors are stored to match.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,15 @@ class Llama:
     def name(self) -> str:
         return str(self.weights.settings.get("general.name") or self.weights.path.stem)
 
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        return tokenizer_of(self.weights)
+
     def encode(self, text: str, tokens: int) -> NDArray[np.int64]:
-        tokenizer = tokenizer_of(self.weights)
-        return np.array(tokenizer.encode(text, add_special_tokens=False).ids[:tokens], np.int64)
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids[:tokens], np.int64)
 
     def decode(self, tokens: NDArray[np.int64]) -> str:
-        return str(tokenizer_of(self.weights).decode(tokens.tolist()))
+        return str(self.tokenizer.decode(tokens.tolist()))
 
     def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
         x = self._tensor("token_embd", self.vocabulary, self.width)[tokens]

@@ -1,0 +1,231 @@
+"""For n keys of dimension d = ⌈c·log₂ n⌉ with entries up to B, scale 1/d: what the polynomial method needs and costs.
+
+Entries at most B bound the scores by B² and by nothing less, so the polynomial must be good on [−B², B²] (ATT-6).
+Degrees, ranks and errors are proved (spec/approximation, ATT-2); seconds are measured on this machine up to a length
+that the caller chooses, and above it extrapolated: each cell says which.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl import cpu
+from assay.spec.approximation import Infeasible, approximation, exp_of_least_degree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from assay.impl.models import HeadBounds
+
+__all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "diagram", "heads_of"]
+
+LENGTHS: tuple[int, ...] = tuple(1 << k for k in range(10, 21, 2))
+RATIOS: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+_SEARCHED = 16.0  # degrees are searched up to this bound of the scores; above it they are only bounded from below
+_ROUNDS = 5  # a time is the median of these
+_CHUNK = 256  # rows
+_LARGEST_RANK = 8192  # of a timed chunk
+_SLACK = 2.0**-48  # for the rounding of two formulas in float64
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One n and one B.  ``ratio``: B/√(ln n).  ``radius``: B², the bound of the scores.
+
+    ``degree``, ``rank``: of the polynomial, C(d + g, g), None where there is none; ``error``: the certified error of
+    the output in units of range(V) (ATT-2, no rounding included).  ``reason``: why there is no polynomial of a rank
+    below n, else empty.  Seconds: one head in float32, value dimension d; ``*_measured`` says whether the number was
+    measured or extrapolated; the polynomial's are None where it has no rank below n.
+    """
+
+    length: int
+    dim: int
+    ratio: float
+    bound: float
+    radius: float
+    degree: int | None
+    rank: int | None
+    error: float | None
+    reason: str
+    exact_seconds: float
+    exact_measured: bool
+    polynomial_seconds: float | None
+    polynomial_measured: bool
+
+    @property
+    def polynomial_wins(self) -> bool:
+        return self.polynomial_seconds is not None and self.polynomial_seconds < self.exact_seconds
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head of a real model on the diagram."""
+
+    model: str
+    bounds: HeadBounds
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """Every cell, by n and then by ratio.  ``error``: the requested one, in units of range(V)."""
+
+    constant: float
+    error: float
+    cells: tuple[Cell, ...]
+    heads: tuple[Head, ...] = ()
+
+    @property
+    def crossover(self) -> dict[int, float | None]:
+        """For every n, the largest ratio of the grid up to which the polynomial route is the faster; None: nowhere."""
+        line: dict[int, float | None] = {}
+        for length in dict.fromkeys(cell.length for cell in self.cells):
+            line[length] = None
+            for cell in sorted((c for c in self.cells if c.length == length), key=lambda c: c.ratio):
+                if not cell.polynomial_wins:
+                    break
+                line[length] = cell.ratio
+        return line
+
+
+def diagram(
+    lengths: Sequence[int] = LENGTHS,
+    ratios: Sequence[float] = RATIOS,
+    *,
+    constant: float = 1.0,
+    error: float = 1e-3,
+    measured_to: int = 4096,
+    heads: Sequence[Head] = (),
+) -> Diagram:
+    """The cells of every length and ratio.
+
+    constant: c of d = ⌈c·log₂ n⌉.  error: of the output, in units of range(V), in (0, 1).  measured_to: the longest n
+    whose time is taken.  Raises ``ValueError`` for bad arguments.
+    """
+    if not (lengths and all(n >= 2 for n in lengths)):
+        raise ValueError(f"lengths {list(lengths)!r}: expected numbers from 2 on")
+    if not (ratios and all(0 < r < math.inf for r in ratios)):
+        raise ValueError(f"ratios {list(ratios)!r}: expected numbers above 0")
+    if not 0 < constant < math.inf:
+        raise ValueError(f"constant {constant!r}: expected a number above 0")
+    if not 0 < error < 1:
+        raise ValueError(f"error {error!r}: expected a number between 0 and 1")
+    if measured_to < 2:
+        raise ValueError(f"measured_to {measured_to!r}: expected at least 2")
+    clock = _Clock(measured_to)
+    cells = []
+    for n in sorted(set(lengths)):
+        d = math.ceil(constant * math.log2(n))
+        exact, exact_measured = clock.exact(n, d)
+        for ratio in sorted(set(ratios)):
+            bound = ratio * math.sqrt(math.log(n))
+            degree, rank, reached, reason = polynomial(n, d, bound * bound, error)
+            seconds, measured = (None, False) if rank is None or reason else clock.polynomial(n, d, rank)
+            cells.append(
+                Cell(
+                    n,
+                    d,
+                    ratio,
+                    bound,
+                    bound * bound,
+                    degree,
+                    rank,
+                    reached,
+                    reason,
+                    exact,
+                    exact_measured,
+                    seconds,
+                    measured,
+                )
+            )
+    return Diagram(constant, error, tuple(cells), tuple(heads))
+
+
+def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None, int | None, float | None, str]:
+    """Degree, rank, certified error of the output per range(V), and why not (empty if the rank is below n).
+
+    A relative error ε of the weights moves an output by at most ε/(1 + √(1 − ε²)) of range(V) (ATT-2): by ``error``
+    for ε = 2·error/(1 + error²).
+    """
+    relative = 2 * error / (1 + error * error) * (1 - _SLACK)
+    affordable = 0
+    while math.comb(d + affordable + 1, d) < n:
+        affordable += 1
+    # a proof, for every real polynomial (APX-2)
+    too_low = approximation(lambda x: x.exp(), (-radius, radius), affordable).best > relative
+    proved = f"every polynomial of a rank below n, degree ≤ {affordable}, errs more" if too_low else ""
+    if radius > _SEARCHED:
+        return None, None, None, proved or f"scores up to {radius:.3g}: no degree searched above {_SEARCHED:g}"
+    try:
+        found = exp_of_least_degree(radius, relative)
+    except Infeasible as reason:
+        return None, None, None, proved or str(reason)
+    ε = found.error
+    reached = ε / (1 + math.sqrt(1 - ε * ε)) * (1 + _SLACK)
+    rank = math.comb(d + found.degree, d)
+    if rank >= n and not proved:
+        proved = f"rank {rank} is not below n"
+    return found.degree, rank, reached, proved
+
+
+def heads_of(model: str, bounds: Sequence[HeadBounds]) -> tuple[Head, ...]:
+    """The heads of a model, to be shown on a diagram."""
+    return tuple(Head(model, each) for each in bounds)
+
+
+class _Clock:
+    """Seconds on this machine, each configuration timed once."""
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+        self.known: dict[tuple[object, ...], float] = {}
+
+    def exact(self, n: int, d: int) -> tuple[float, bool]:
+        """Of the exact kernel: n² work above the longest measured length."""
+        taken = min(n, self.longest)
+        query, key, value = _uniform(taken, d)
+        seconds = self._timed(("exact", taken, d), lambda: cpu.attention.exact(query, key, value, 1 / d))
+        return seconds * (n / taken) ** 2, taken == n
+
+    def polynomial(self, n: int, d: int, rank: int) -> tuple[float, bool]:
+        """Of the work that no polynomial route avoids, on a chunk of keys and queries: n/chunk times that.
+
+        A multiplication a feature and row, Φ(K)ᵀ(V, 1) and Φ(Q)(…), by NumPy.  Linear in n and, above some rank, in it.
+        """
+        taken = min(rank, _LARGEST_RANK)
+        first, second, features = (np.ones((_CHUNK, taken), np.float32) for _ in range(3))
+        values = np.ones((_CHUNK, d + 1), np.float32)
+
+        def chunk() -> NDArray[np.float32]:
+            np.multiply(first, second, out=features)
+            total = features.T @ values
+            np.multiply(first, second, out=features)
+            result: NDArray[np.float32] = features @ total
+            return result
+
+        seconds = self._timed(("chunk", taken, d), chunk)
+        return seconds * (rank / taken) * (n / _CHUNK), False
+
+    def _timed(self, what: tuple[object, ...], run: Callable[[], Any]) -> float:
+        if what not in self.known:
+            run()  # compilation, caches
+            rounds = []
+            for _ in range(_ROUNDS):
+                start = time.perf_counter()
+                run()
+                rounds.append(time.perf_counter() - start)
+            self.known[what] = statistics.median(rounds)
+        return self.known[what]
+
+
+def _uniform(n: int, d: int) -> tuple[NDArray[np.float32], ...]:
+    draw = np.random.default_rng(0)
+    return tuple(draw.uniform(-1, 1, (1, 1, n, d)).astype(np.float32) for _ in range(3))
