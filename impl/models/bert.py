@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from assay.impl.models.weights import Weights
 
-    Array = NDArray[np.float32]
+    Array = NDArray[Any]  # float32
 
 __all__ = ["Bert"]
 
@@ -117,11 +117,13 @@ class Bert:
         centred = x - x.mean(-1, keepdims=True)
         deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(self.epsilon))
         weight, bias = (self.weights.tensor(f"{name}.{each}", self.width) for each in ("weight", "bias"))
-        return centred / deviation * weight + bias
+        result: Array = centred / deviation * weight + bias
+        return result
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _gelu(x: Array) -> Array:
-    return x * (np.float32(0.5) * (1 + _erf(x * np.float32(2**-0.5)).astype(np.float32)))
+    erf: Any = _erf(x * np.float32(2**-0.5))
+    return x * (np.float32(0.5) * (1 + erf.astype(np.float32)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assay.impl.models.weights import Weights
 
-    Array = NDArray[np.float32]
+    Array = NDArray[Any]  # float32
 
 __all__ = ["Llama"]
 
@@ -179,7 +179,8 @@ class Llama:
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         weight = self._tensor(name, self.width, layer=layer)
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.epsilon)) * weight
+        result: Array = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.epsilon)) * weight
+        return result
 
     def _name(self, name: str, layer: int | None = None) -> str:
         if self.weights.layout == "gguf":
@@ -197,9 +198,10 @@ def _split(x: Array, heads: int) -> Array:
 
 
 def _silu(x: Array) -> Array:
-    # e^{−|x|} does not overflow; x·e^x/(1 + e^x) = x·e^{−|x|}/(1 + e^{−|x|}) for x < 0
+    # x/(1 + e^{−x}), which is x·e^{−|x|}/(1 + e^{−|x|}) for x < 0: no overflow
     small = np.exp(-np.abs(x))
-    return x * np.where(x >= 0, 1, small) / (1 + small)
+    result: Array = x * np.where(x >= 0, 1, small) / (1 + small)
+    return result
 
 
 def _softmax(scores: Array) -> Array:

