@@ -539,14 +539,16 @@ def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:
     from assay.impl.models import fetch, head_bounds, open_model, standard_text
     from assay.impl.phase import heads_of
 
+    if not models:
+        return []
     try:
         words = standard_text() if text is None else text.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text}: cannot be read ({error})") from None
     found: list[Any] = []
     for name in models:
-        model = open_model(name if name.endswith((".gguf", ".safetensors")) else fetch(name))
-        found.extend(heads_of(model.name, head_bounds(model, words, tokens)))
+        path = Path(name) if name.endswith((".gguf", ".safetensors")) else fetch(name)
+        found.extend(heads_of(Path(name).stem, head_bounds(open_model(path), words, tokens)))
     return found
 
 

@@ -126,4 +126,5 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 def _gelu(x: Array) -> Array:
     erf: Any = _erf(x * np.float32(2**-0.5))
-    return x * (np.float32(0.5) * (1 + erf.astype(np.float32)))
+    result: Array = x * (np.float32(0.5) * (1 + erf.astype(np.float32)))
+    return result

@@ -31,6 +31,8 @@ LENGTHS: tuple[int, ...] = tuple(1 << k for k in range(10, 21, 2))
 RATIOS: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 _SEARCHED = 16.0  # degrees are searched up to this bound of the scores; above it they are only bounded from below
+_MOST_DEGREE = 40  # of a proof that a degree is too low …
+_ENOUGH = 64.0  # … and the largest interval of one
 _ROUNDS = 5  # a time is the median of these
 _CHUNK = 256  # rows
 _LARGEST_RANK = 8192  # of a timed chunk
@@ -156,12 +158,7 @@ def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None,
     for ε = 2·error/(1 + error²).
     """
     relative = 2 * error / (1 + error * error) * (1 - _SLACK)
-    affordable = 0
-    while math.comb(d + affordable + 1, d) < n:
-        affordable += 1
-    # a proof, for every real polynomial (APX-2)
-    too_low = approximation(lambda x: x.exp(), (-radius, radius), affordable).best > relative
-    proved = f"every polynomial of a rank below n, degree ≤ {affordable}, errs more" if too_low else ""
+    proved = _no_polynomial(n, d, radius, relative)
     if radius > _SEARCHED:
         return None, None, None, proved or f"scores up to {radius:.3g}: no degree searched above {_SEARCHED:g}"
     try:
@@ -174,6 +171,19 @@ def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None,
     if rank >= n and not proved:
         proved = f"rank {rank} is not below n"
     return found.degree, rank, reached, proved
+
+
+def _no_polynomial(n: int, d: int, radius: float, relative: float) -> str:
+    """A sentence if every real polynomial of a rank below n errs more than that on [−radius, radius] (ATT-6, APX-2)."""
+    affordable = 0
+    while affordable <= _MOST_DEGREE and math.comb(d + affordable + 1, d) < n:
+        affordable += 1
+    if affordable > _MOST_DEGREE:
+        return ""
+    part = min(radius, _ENOUGH)  # who errs there errs on the whole
+    if approximation(lambda x: x.exp(), (-part, part), affordable).best <= relative:
+        return ""
+    return f"every polynomial of a rank below n, degree ≤ {affordable}, errs more"
 
 
 def heads_of(model: str, bounds: Sequence[HeadBounds]) -> tuple[Head, ...]:

@@ -164,7 +164,8 @@ def _seconds(seconds: float | None, measured: bool) -> str:
 
 def _verdict(cell: Cell) -> str:
     if cell.reason:
-        return "exact, rank ≥ n"
+        above = "rank" in cell.reason
+        return "exact: rank ≥ n" if above else "exact: no polynomial"
     assert cell.polynomial_seconds is not None
     ratio = cell.exact_seconds / cell.polynomial_seconds
     return f"polynomial {ratio:.2g}×" if cell.polynomial_wins else f"exact {1 / ratio:.2g}×"
