@@ -33,9 +33,9 @@ RATIOS: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.
 _SEARCHED = 16.0  # degrees are searched up to this bound of the scores; above it they are only bounded from below
 _MOST_DEGREE = 40  # of a proof that a degree is too low …
 _ENOUGH = 64.0  # … and the largest interval of one
-_ROUNDS = 5  # a time is the median of these
-_CHUNK = 256  # rows
-_LARGEST_RANK = 8192  # of a timed chunk
+_ROUNDS = 5  # a time is the median of at least these,
+_SECONDS = 0.1  # and of as many as go into this
+_ROWS, _FEATURES = 128, 64  # of a timed block: so small that BLAS takes one thread
 _SLACK = 2.0**-48  # for the rounding of two formulas in float64
 
 
@@ -45,8 +45,8 @@ class Cell:
 
     ``degree``, ``rank``: of the polynomial, C(d + g, g), None where there is none; ``error``: the certified error of
     the output in units of range(V) (ATT-2, no rounding included).  ``reason``: why there is no polynomial of a rank
-    below n, else empty.  Seconds: one head in float32, value dimension d; ``*_measured`` says whether the number was
-    measured or extrapolated; the polynomial's are None where it has no rank below n.
+    below n, else empty.  Seconds: one head in float32, value dimension d, one thread; ``*_measured`` says whether the
+    number was measured or extrapolated; the polynomial's are None where it has no rank below n.
     """
 
     length: int
@@ -199,36 +199,35 @@ class _Clock:
         self.known: dict[tuple[object, ...], float] = {}
 
     def exact(self, n: int, d: int) -> tuple[float, bool]:
-        """Of the exact kernel: n² work above the longest measured length."""
+        """Of the exact kernel on one thread: n² work above the longest measured length."""
         taken = min(n, self.longest)
         query, key, value = _uniform(taken, d)
-        seconds = self._timed(("exact", taken, d), lambda: cpu.attention.exact(query, key, value, 1 / d))
+        seconds = self._timed(("exact", taken, d), lambda: cpu.attention.exact(query, key, value, 1 / d, threads=1))
         return seconds * (n / taken) ** 2, taken == n
 
     def polynomial(self, n: int, d: int, rank: int) -> tuple[float, bool]:
-        """Of the work that no polynomial route avoids, on a chunk of keys and queries: n/chunk times that.
+        """Of the work that no polynomial route avoids, on a block of rows and features in cache: n·rank/block times it.
 
-        A multiplication a feature and row, Φ(K)ᵀ(V, 1) and Φ(Q)(…), by NumPy.  Linear in n and, above some rank, in it.
+        A multiplication a feature and row for Q and for K, Φ(K)ᵀ(V, 1) and Φ(Q)(…).  A prediction, and a kind one.
         """
-        taken = min(rank, _LARGEST_RANK)
-        first, second, features = (np.ones((_CHUNK, taken), np.float32) for _ in range(3))
-        values = np.ones((_CHUNK, d + 1), np.float32)
+        width = min(rank, _FEATURES)
+        first, second, features = (np.ones((_ROWS, width), np.float32) for _ in range(3))
+        values = np.ones((_ROWS, d + 1), np.float32)
 
-        def chunk() -> NDArray[np.float32]:
+        def block() -> NDArray[np.float32]:
             np.multiply(first, second, out=features)
             total = features.T @ values
             np.multiply(first, second, out=features)
             result: NDArray[np.float32] = features @ total
             return result
 
-        seconds = self._timed(("chunk", taken, d), chunk)
-        return seconds * (rank / taken) * (n / _CHUNK), False
+        return self._timed(("block", width, d), block) * (rank / width) * (n / _ROWS), False
 
     def _timed(self, what: tuple[object, ...], run: Callable[[], Any]) -> float:
         if what not in self.known:
             run()  # compilation, caches
-            rounds = []
-            for _ in range(_ROUNDS):
+            rounds: list[float] = []
+            while len(rounds) < _ROUNDS or sum(rounds) < _SECONDS:
                 start = time.perf_counter()
                 run()
                 rounds.append(time.perf_counter() - start)
