@@ -1,5 +1,6 @@
-"""Attention on the CPU: :func:`exact`, by tiles."""
+"""Attention on the CPU: :func:`exact`, by tiles, and :func:`approximate`, by polynomials of low rank."""
 
+from assay.impl.cpu.attention.polynomial import approximate
 from assay.impl.cpu.attention.tiles import exact
 
-__all__ = ["exact"]
+__all__ = ["approximate", "exact"]

@@ -1,0 +1,74 @@
+"""A bound on the error of the exact kernel from norms alone, without its scores (proofs_notes/attention.md, ATT-8)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.precision import Precision
+
+__all__ = ["exact_bound", "gamma"]
+
+_SLACK = 1.0 + 1e-9  # over the rounding of this computation itself
+_HALF = 0.5
+
+
+def gamma(k: float, u: float) -> float:
+    """γ_k(u) = ku/(1 − ku); +inf from ku = 1/2 on."""
+    return k * u / (1.0 - k * u) if k * u < _HALF else math.inf
+
+
+def exact_bound(
+    u: Precision, n: int, d: int, scale: float, query_norm: float, key_norm: float,
+    magnitude: NDArray[np.float64], spread: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """What TOL-7 allows a kernel of class ``u`` at most, per column of V; +inf where TOL-6 may not hold.
+
+    n keys at most, head dimension d; query_norm ≥ ‖q_i‖₂, key_norm ≥ ‖k_j‖₂; magnitude ≥ |v_jc|, spread ≥ max_j v_jc −
+    min_j v_jc, arrays (d_v,).  No softcap, bias or sink.
+    """
+    nothing = np.full_like(magnitude, math.inf)
+    S = abs(scale) * query_norm * key_norm * _SLACK
+    most = 1.5 * max(1.0, abs(scale)) * max(1.0, query_norm, key_norm, query_norm * key_norm) * _SLACK
+    inside = most <= u.largest_score / 4 and (scale == 0.0 or abs(scale) >= u.tiny)
+    X = float(magnitude.max())
+    if not (inside and 2.0 * (n + 1) * X * math.exp(u.lag) * _SLACK <= min(u.largest_sum, u.largest_output) / 2):
+        return nothing
+    a, tiles, parts = u.product, min(-(-n // u.tile), n), -(-n // u.part)
+    delta = gamma(d + 8, a) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
+        2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
+    )
+    lse = 1.01 * a * (4.0 * (S + delta + math.log(n)) + 8.0)
+    L = (
+        delta
+        + 3.03 * a * (2.0 * S + 2.0 * delta + 2.0 * u.lag + math.log(n))
+        + 2.02 * a * (S + delta)
+        - math.log1p(-u.exp)
+        - (tiles + 1) * math.log1p(-u.rescale)
+        + lse
+    )
+    if not L + delta < 1.0:
+        return nothing
+    K = n + 3 * tiles + 1
+    denominator, numerator = gamma(K, u.accumulate), gamma(K + 4, u.accumulate)
+    merging = (parts + 1) * (math.log1p(lse) - math.log1p(-u.rescale))
+    if not (denominator + numerator < _HALF and merging < 1.0):
+        return nothing
+    numerator += (1.0 + numerator) * math.expm1(merging)
+    vanishing = n * math.exp(u.lag) * u.flush
+    beta = math.exp(L + delta) * (vanishing + (n + 3 * tiles + 4) * u.tiny)
+    alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * tiles + 4) * u.tiny) + u.tiny
+    left = 1.0 - denominator - beta
+    if not left > 0.0:
+        return nothing
+    E2 = ((numerator + denominator + beta) * magnitude + alpha) / left
+    E3 = (3.0 * u.accumulate + 2.0 * u.output) * (magnitude + E2)
+    bound: NDArray[np.float64] = (
+        math.tanh(L / 2.0) * spread * _SLACK + E2 + E3 + u.output_tiny + 2.0 * u.tiny
+    ) * _SLACK
+    return bound
