@@ -2,7 +2,7 @@
 
 Entries at most B bound the scores by B² and by nothing less, so the polynomial must be good on [−B², B²] (ATT-6).
 Degrees, ranks and errors are proved (spec/approximation, ATT-2); seconds are measured on this machine up to a length
-that the caller chooses, and above it extrapolated: each cell says which.
+that the caller chooses and ranks that take a moment, and above extrapolated: each cell says which.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.impl.cpu.certified import Certified
     from assay.impl.models import HeadBounds
 
 __all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "diagram", "heads_of"]
@@ -36,6 +37,7 @@ _ENOUGH = 64.0  # … and the largest interval of one
 _ROUNDS = 5  # a time is the median of at least these,
 _SECONDS = 0.1  # and of as many as go into this
 _ROWS, _FEATURES = 128, 64  # of a timed block: so small that BLAS takes one thread
+_MOMENT = 0.2  # seconds that one run of the polynomial route may take
 _SLACK = 2.0**-48  # for the rounding of two formulas in float64
 
 
@@ -44,9 +46,11 @@ class Cell:
     """One n and one B.  ``ratio``: B/√(ln n).  ``radius``: B², the bound of the scores.
 
     ``degree``, ``rank``: of the polynomial, C(d + g, g), None where there is none; ``error``: the certified error of
-    the output in units of range(V) (ATT-2, no rounding included).  ``reason``: why there is no polynomial of a rank
-    below n, else empty.  Seconds: one head in float32, value dimension d, one thread; ``*_measured`` says whether the
-    number was measured or extrapolated; the polynomial's are None where it has no rank below n.
+    the output in units of range(V) (ATT-2, no rounding included).  ``certified``: the largest that the polynomial route
+    returned with its output, in the same units, rounding included; None where it was not run.  ``reason``: why there
+    is no polynomial of a rank below n, or why the route refused, else empty.  Seconds: one head in float32, value
+    dimension d, one thread; ``*_measured`` says whether the number was measured or extrapolated; the polynomial's are
+    None where there is a ``reason``.
     """
 
     length: int
@@ -57,6 +61,7 @@ class Cell:
     degree: int | None
     rank: int | None
     error: float | None
+    certified: float | None
     reason: str
     exact_seconds: float
     exact_measured: bool
@@ -130,7 +135,9 @@ def diagram(
         for ratio in sorted(set(ratios)):
             bound = ratio * math.sqrt(math.log(n))
             degree, rank, reached, reason = polynomial(n, d, bound * bound, error)
-            seconds, measured = (None, False) if rank is None or reason else clock.polynomial(n, d, rank)
+            route = _Polynomial(None, False, None, reason)
+            if rank is not None and not reason:
+                route = clock.polynomial(n, d, rank, bound, error)
             cells.append(
                 Cell(
                     n,
@@ -141,11 +148,12 @@ def diagram(
                     degree,
                     rank,
                     reached,
-                    reason,
+                    route.certified,
+                    route.reason,
                     exact,
                     exact_measured,
-                    seconds,
-                    measured,
+                    route.seconds,
+                    route.measured,
                 )
             )
     return Diagram(constant, error, tuple(cells), tuple(heads))
@@ -191,6 +199,16 @@ def heads_of(model: str, bounds: Sequence[HeadBounds]) -> tuple[Head, ...]:
     return tuple(Head(model, each) for each in bounds)
 
 
+@dataclass(frozen=True)
+class _Polynomial:
+    """Seconds of the polynomial route, None where it refuses, and the certificate that it returned where it ran."""
+
+    seconds: float | None
+    measured: bool
+    certified: float | None
+    reason: str
+
+
 class _Clock:
     """Seconds on this machine, each configuration timed once."""
 
@@ -205,10 +223,37 @@ class _Clock:
         seconds = self._timed(("exact", taken, d), lambda: cpu.attention.exact(query, key, value, 1 / d, threads=1))
         return seconds * (n / taken) ** 2, taken == n
 
-    def polynomial(self, n: int, d: int, rank: int) -> tuple[float, bool]:
-        """Of the work that no polynomial route avoids, on a block of rows and features in cache: n·rank/block times it.
+    def polynomial(self, n: int, d: int, rank: int, bound: float, error: float) -> _Polynomial:
+        """Of ``cpu.attention.approximate`` on entries ±B: linear in n above the longest measured length.
 
-        A multiplication a feature and row for Q and for K, Φ(K)ᵀ(V, 1) and Φ(Q)(…).  A prediction, and a kind one.
+        Where that would take longer than a moment, the prediction of :meth:`_block` instead.
+        """
+        taken = min(n, self.longest)
+        if self._block(taken, d, rank) > _MOMENT:
+            return _Polynomial(self._block(n, d, rank), False, None, "")
+        draw = np.random.default_rng(0)
+        query, key = (draw.choice([-bound, bound], (1, 1, taken, d)).astype(np.float32) for _ in range(2))
+        value = draw.uniform(-1, 1, (1, 1, taken, d)).astype(np.float32)
+        spread = value.max(axis=2) - value.min(axis=2)
+
+        def run() -> Certified:
+            return cpu.attention.approximate(
+                query, key, value, error * float(spread.min()), 1 / d, fallback="raise", threads=1
+            )
+
+        try:
+            certified = float((run().error[:, :, 0] / spread).max())
+        except Infeasible as reason:
+            return _Polynomial(None, False, None, str(reason))
+        seconds = self._timed(("polynomial", taken, d, bound), run)
+        if taken == n:
+            return _Polynomial(seconds, True, certified, "")
+        return _Polynomial(seconds * (n / taken), False, None, "")
+
+    def _block(self, n: int, d: int, rank: int) -> float:
+        """Predicted from the work that no polynomial route avoids, on a block of rows and features in cache.
+
+        A multiplication a feature and row for Q and for K, Φ(K)ᵀ(V, 1) and Φ(Q)(…).
         """
         width = min(rank, _FEATURES)
         first, second, features = (np.ones((_ROWS, width), np.float32) for _ in range(3))
@@ -221,7 +266,7 @@ class _Clock:
             result: NDArray[np.float32] = features @ total
             return result
 
-        return self._timed(("block", width, d), block) * (rank / width) * (n / _ROWS), False
+        return self._timed(("block", width, d), block) * (rank / width) * (n / _ROWS)
 
     def _timed(self, what: tuple[object, ...], run: Callable[[], Any]) -> float:
         if what not in self.known:

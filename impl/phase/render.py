@@ -27,7 +27,7 @@ def to_text(found: Diagram, *, width: int = 120, colour: bool = False) -> str:
 
     console = Console(file=io.StringIO(), width=width, force_terminal=colour, no_color=not colour)
     cells = Table(title=f"d = ⌈{found.constant:g}·log2 n⌉, scale 1/d, error {found.error:g} of range(V)", box=None)
-    for name in ("n", "d", "B/√ln n", "B", "degree", "rank", "error", "exact s", "polynomial s", "faster"):
+    for name in ("n", "d", "B/√ln n", "B", "degree", "rank", "error", "certified", "exact s", "polynomial s", "faster"):
         cells.add_column(name, justify="right" if name != "faster" else "left")
     for cell in found.cells:
         cells.add_row(
@@ -37,7 +37,8 @@ def to_text(found: Diagram, *, width: int = 120, colour: bool = False) -> str:
             f"{cell.bound:.3g}",
             _or_dash(cell.degree),
             _or_dash(cell.rank),
-            "–" if cell.error is None else f"{cell.error:.2g}",
+            _small(cell.error),
+            _small(cell.certified),
             _seconds(cell.exact_seconds, cell.exact_measured),
             _seconds(cell.polynomial_seconds, cell.polynomial_measured),
             _verdict(cell),
@@ -156,6 +157,10 @@ def _spread(values: Iterable[float]) -> str:
 
 def _or_dash(number: int | None) -> str:
     return "–" if number is None else str(number)
+
+
+def _small(number: float | None) -> str:
+    return "–" if number is None else f"{number:.2g}"
 
 
 def _seconds(seconds: float | None, measured: bool) -> str:

@@ -34,7 +34,7 @@ def small() -> Diagram:
 
 
 def cell(ratio: float, exact: float, polynomial: float | None, length: int = 64) -> Cell:
-    return Cell(length, 6, ratio, ratio, ratio, 1, 7, 1e-4, "", exact, True, polynomial, True)
+    return Cell(length, 6, ratio, ratio, ratio, 1, 7, 1e-4, None, "", exact, True, polynomial, True)
 
 
 @pytest.mark.claim("ATT-6")
@@ -112,6 +112,18 @@ def test_a_time_is_marked_as_measured_or_extrapolated(small: Diagram) -> None:
     exact = {each.length: each.exact_seconds for each in small.cells}
     assert 0 < exact[64] < math.inf
     assert "~" in to_text(small)
+
+
+def test_the_polynomial_route_is_run_where_it_is_cheap_and_its_certificate_is_within_the_request(
+    small: Diagram,
+) -> None:
+    ran = [each for each in small.cells if each.certified is not None]
+    assert ran
+    for each in ran:
+        assert each.length == 64
+        assert each.polynomial_measured
+        assert 0 < (each.certified or 0) <= small.error * (1 + 1e-6)
+    assert all(each.polynomial_seconds is None for each in small.cells if each.reason)
 
 
 def test_json_has_every_cell_and_every_head(small: Diagram) -> None:
