@@ -215,6 +215,7 @@ class _Clock:
     def __init__(self, longest: int) -> None:
         self.longest = longest
         self.known: dict[tuple[object, ...], float] = {}
+        self.rate: dict[tuple[int, int], float] = {}  # seconds a row and feature
 
     def exact(self, n: int, d: int) -> tuple[float, bool]:
         """Of the exact kernel on one thread: n² work above the longest measured length."""
@@ -226,11 +227,14 @@ class _Clock:
     def polynomial(self, n: int, d: int, rank: int, bound: float, error: float) -> _Polynomial:
         """Of ``cpu.attention.approximate`` on entries ±B: linear in n above the longest measured length.
 
-        Where that would take longer than a moment, the prediction of :meth:`_block` instead.
+        Where that would take longer than a moment, in proportion to the rank from the largest that was measured, or as
+        :meth:`_block` predicts.
         """
         taken = min(n, self.longest)
         if self._block(taken, d, rank) > _MOMENT:
-            return _Polynomial(self._block(n, d, rank), False, None, "")
+            return _Polynomial(
+                n * rank * self.rate.get((taken, d), self._block(1, d, _FEATURES) / _FEATURES), False, None, ""
+            )
         draw = np.random.default_rng(0)
         query, key = (draw.choice([-bound, bound], (1, 1, taken, d)).astype(np.float32) for _ in range(2))
         value = draw.uniform(-1, 1, (1, 1, taken, d)).astype(np.float32)
@@ -246,6 +250,7 @@ class _Clock:
         except Infeasible as reason:
             return _Polynomial(None, False, None, str(reason))
         seconds = self._timed(("polynomial", taken, d, bound), run)
+        self.rate[taken, d] = seconds / (taken * rank)
         if taken == n:
             return _Polynomial(seconds, True, certified, "")
         return _Polynomial(seconds * (n / taken), False, None, "")

@@ -126,6 +126,17 @@ def test_the_polynomial_route_is_run_where_it_is_cheap_and_its_certificate_is_wi
     assert all(each.polynomial_seconds is None for each in small.cells if each.reason)
 
 
+def test_a_time_that_is_not_taken_grows_with_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.impl.phase import diagram as module
+
+    monkeypatch.setattr(module, "_MOMENT", 0.0)  # nothing is run
+    first, second = (
+        each.polynomial_seconds for each in diagram((4096,), (0.05, 0.15), error=1e-3, measured_to=64).cells
+    )
+    assert first is not None
+    assert second == pytest.approx(first * 91 / 13)
+
+
 def test_json_has_every_cell_and_every_head(small: Diagram) -> None:
     content = json.loads(to_json(small))
     assert content["version"] == 1
