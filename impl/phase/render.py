@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from assay.impl.phase.diagram import Cell, Diagram, Head
+    from assay.impl.phase.cells import Cell, Diagram, Head
 
 __all__ = ["VERSION", "to_json", "to_plot", "to_text"]
 

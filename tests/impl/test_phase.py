@@ -14,7 +14,7 @@ from assay.cli import main
 from assay.impl.models.bounds import measure
 from assay.impl.models.model import AttentionInput
 from assay.impl.phase import Cell, Diagram, diagram, heads_of, to_json, to_plot, to_text
-from assay.impl.phase.diagram import polynomial
+from assay.impl.phase.cells import polynomial
 from assay.spec.approximation import approximation, exp_of_least_degree
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def test_the_polynomial_route_is_run_where_it_is_cheap_and_its_certificate_is_wi
 
 
 def test_a_time_that_is_not_taken_grows_with_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.impl.phase import diagram as module
+    from assay.impl.phase import cells
 
-    monkeypatch.setattr(module, "_MOMENT", 0.0)  # nothing is run
+    monkeypatch.setattr(cells, "_MOMENT", 0.0)  # nothing is run
     first, second = (
         each.polynomial_seconds for each in diagram((4096,), (0.05, 0.15), error=1e-3, measured_to=64).cells
     )
