@@ -101,13 +101,14 @@ def largest_norm(points: NDArray[Any], centre: NDArray[np.float64]) -> float:
 
 def moments(
     points: NDArray[Any], values: NDArray[Any], table: Monomials, *, centre: NDArray[np.float64], factor: float,
-    middle: NDArray[np.float64], shrink: NDArray[np.float64], first: int, last: int,
+    middle: NDArray[np.float64], shrink: NDArray[np.float64], first: int, last: int, by_chunk: bool = False,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """(padded rank, w + 1): Σ_j x_j^α y_j and Σ_j x_j^α over points first ≤ j < last, at most :data:`BLOCK`.
+    """(1, padded rank, w + 1): Σ_j x_j^α y_j and Σ_j x_j^α over points first ≤ j < last, at most :data:`BLOCK`.
 
-    x_j = factor·(point − centre), y_j = shrink·(value − middle), float64.
+    x_j = factor·(point − centre), y_j = shrink·(value − middle), float64.  ``by_chunk``: a table for every chunk.
     """
-    out = np.zeros((len(table.parent), values.shape[1] + 1))
+    chunks = -(-(last - first) // CHUNK) if by_chunk else 1
+    out = np.zeros((chunks, len(table.parent), values.shape[1] + 1))
     _compiled("_moments", points.dtype.name)(
         points, values, centre, factor, middle, shrink, table.parent, table.variable, table.inner, table.rank,
         first, last, out,
@@ -118,19 +119,22 @@ def moments(
 def evaluate(
     points: NDArray[Any], table: Monomials, weighted: NDArray[np.float64], *, factor: float,
     middle: NDArray[np.float64], grow: NDArray[np.float64], least: NDArray[np.float64], largest: NDArray[np.float64],
-    first: int, last: int, out: NDArray[Any],
+    first: int, last: int, out: NDArray[Any], keys: int, near: NDArray[np.float64], near_values: NDArray[np.float64],
+    coefficients: NDArray[np.float64], causal: bool,
 ) -> tuple[float, NDArray[np.float64]]:  # fmt: skip
     """Rows first … last−1 of out = middle + grow·N/Z, cut to [least, largest].
 
-    (N, Z) = Σ_α x^α weighted_α with x = factor·point.
+    (N, Z) = Σ_α x^α weighted_α with x = factor·point and ``weighted`` (1, padded rank, w + 1), or where ``causal`` one
+    table for every chunk, of the keys before it, to which the keys of the chunk itself are added one by one: row
+    first + i sees ``near`` (·, d) and ``near_values`` (·, w + 1) up to number i, weighted by the polynomial itself.
 
-    Returns the least Z (−inf where one is no positive number) and the largest |out| of every column.
+    Returns the least Z/(number of keys) (−inf where one is no positive number) and the largest |out| of every column.
     """
     size = np.zeros(out.shape[1])
     lowest = float(
         _compiled("_evaluate", points.dtype.name)(
             points, factor, table.parent, table.variable, table.inner, weighted, middle, grow, least, largest,
-            first, last, out, size,
+            first, last, out, size, keys, near, near_values, coefficients, causal,
         )
     )  # fmt: skip
     return lowest, size
@@ -154,11 +158,12 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
         "_largest_square": number(view(real, 2), vector),
         "_moments": types.void(
             view(real, 2), view(real, 2), vector, number, vector, vector, column, column, index, index, index, index,
-            types.Array(number, 2, "C"),
+            types.Array(number, 3, "C"),
         ),
         "_evaluate": number(
-            view(real, 2), number, column, column, index, types.Array(number, 2, "C"), vector, vector, vector, vector,
-            index, index, types.Array(real, 2, "A"), vector,
+            view(real, 2), number, column, column, index, types.Array(number, 3, "C"), vector, vector, vector, vector,
+            index, index, types.Array(real, 2, "A"), vector, index, types.Array(number, 2, "C"),
+            types.Array(number, 2, "C"), vector, types.boolean,
         ),
     }[name]  # fmt: skip
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
@@ -207,6 +212,7 @@ def _moments(
     f = np.ones((inner + 1, 128))
     for start in range(first, last, 128):
         count = min(128, last - start)
+        table = out[(start - first) // 128 if out.shape[0] > 1 else 0]
         for j in range(count):
             for c in range(d):
                 x[c, j] = (np.float64(points[start + j, c]) - centre[c]) * factor
@@ -231,31 +237,34 @@ def _moments(
                     s1 += row[j] * y1[j]
                     s2 += row[j] * y2[j]
                     s3 += row[j] * y3[j]
-                out[a, c] += s0
-                out[a, c + 1] += s1
-                out[a, c + 2] += s2
-                out[a, c + 3] += s3
+                table[a, c] += s0
+                table[a, c + 1] += s1
+                table[a, c + 2] += s2
+                table[a, c + 3] += s3
                 c += 4
             while c < w + 1:
                 y0 = y[c]
                 s0 = 0.0
                 for j in range(128):
                     s0 += row[j] * y0[j]
-                out[a, c] += s0
+                table[a, c] += s0
                 c += 1
 
 
 def _evaluate(
     points: Any, factor: Any, parent: Any, variable: Any, inner: Any, weighted: Any, middle: Any, grow: Any,
-    least: Any, largest: Any, first: Any, last: Any, out: Any, size: Any,
+    least: Any, largest: Any, first: Any, last: Any, out: Any, size: Any, keys: Any,
+    near: Any, near_values: Any, coefficients: Any, causal: Any,
 ) -> Any:  # fmt: skip
     d, w, padded = points.shape[1], out.shape[1], parent.shape[0]
     x = np.zeros((d, 128))
     f = np.ones((inner + 8, 128))
     total = np.zeros((w + 1, 128))
+    s = np.zeros(128)
     lowest = np.inf
     for start in range(first, last, 128):
         count = min(128, last - start)
+        table = weighted[(start - first) // 128 if causal else 0]
         for j in range(count):
             for c in range(d):
                 x[c, j] = np.float64(points[start + j, c]) * factor
@@ -266,9 +275,9 @@ def _evaluate(
             for a in range(batch, batch + 8):
                 row = f[a if a < inner else inner + a - batch]
                 if a > 0:
-                    above, by = f[parent[a]], x[variable[a]]
+                    above, times = f[parent[a]], x[variable[a]]
                     for j in range(128):
-                        row[j] = above[j] * by[j]
+                        row[j] = above[j] * times[j]
                 else:
                     for j in range(128):
                         row[j] = 1.0
@@ -279,24 +288,42 @@ def _evaluate(
             for c in range(w + 1):
                 t = total[c]
                 m0, m1, m2, m3 = (
-                    weighted[batch, c],
-                    weighted[batch + 1, c],
-                    weighted[batch + 2, c],
-                    weighted[batch + 3, c],
+                    table[batch, c],
+                    table[batch + 1, c],
+                    table[batch + 2, c],
+                    table[batch + 3, c],
                 )
                 m4, m5, m6, m7 = (
-                    weighted[batch + 4, c], weighted[batch + 5, c], weighted[batch + 6, c], weighted[batch + 7, c]
+                    table[batch + 4, c], table[batch + 5, c], table[batch + 6, c], table[batch + 7, c]
                 )  # fmt: skip
                 for j in range(128):
                     t[j] += (f0[j] * m0 + f1[j] * m1 + f2[j] * m2 + f3[j] * m3) + (
                         f4[j] * m4 + f5[j] * m5 + f6[j] * m6 + f7[j] * m7
                     )
+        if causal:
+            before = start - first
+            for t in range(before, min(before + count, near.shape[0])):
+                for j in range(t - before, count):
+                    s[j] = 0.0
+                for c in range(d):
+                    by = near[t, c]
+                    for j in range(t - before, count):
+                        s[j] += x[c, j] * by
+                for j in range(t - before, count):
+                    p = coefficients[coefficients.shape[0] - 1]
+                    for m in range(coefficients.shape[0] - 2, -1, -1):
+                        p = p * s[j] + coefficients[m]
+                    s[j] = p
+                for c in range(w + 1):
+                    by = near_values[t, c]
+                    for j in range(t - before, count):
+                        total[c, j] += s[j] * by
         for j in range(count):
             z = total[w, j]
             if not (z > 0.0 and z < np.inf):
                 lowest = -np.inf
                 z = 1.0
-            lowest = min(lowest, z)
+            lowest = min(lowest, z / (min(start + j + 1, keys) if causal else keys))
             for c in range(w):
                 o = min(max(middle[c] + grow[c] * (total[c, j] / z), least[c]), largest[c])
                 out[start + j, c] = o

@@ -46,10 +46,11 @@ _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
 _RADII = 8  # per octave: scores up to 9 % larger are provided for, so that few polynomials are ever computed
 _ERRORS = 2  # per octave
+_CAUSAL_BLOCK = 8 * features.CHUNK
 _BLOCKS_QUERIED = 32 * features.CHUNK
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py --model): only speed depends on them
-_POLYNOMIAL = (0.16, 0.10)  # per point and feature: a fixed part, and each column of V and the sum of weights
-_EXACT = (1.6, 0.06)  # per pair of query and key: a fixed part, and each coordinate of K and V
+_POLYNOMIAL = (0.41, 0.06)  # per point and feature: a fixed part, and each column of V and the sum of weights
+_EXACT = (7.6, 0.10)  # per pair of query and key: a fixed part, and each coordinate of K and V
 _CALL = 2e5  # per head
 
 
@@ -60,6 +61,7 @@ def approximate(
     error: float = 1e-6,
     scale: float | None = None,
     *,
+    is_causal: bool = False,
     key_lengths: NDArray[Any] | None = None,
     fallback: str = "exact",
     memory: int = 1 << 30,
@@ -68,16 +70,17 @@ def approximate(
 ) -> Certified:
     """Attention of (batch, heads, length, dim) arrays, float32 or float64, within ``error`` of the exact result.
 
-    query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), ``scale`` and ``key_lengths`` as in
-    :class:`assay.spec.attention.Instance`.  ``error``: absolute, in units of the output.  The value has the dtype of
-    the inputs; the ``error`` that is returned has shape (b, h_q, 1, d_v) and is at most the one requested.
+    query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), ``scale``, ``is_causal`` (query i attends
+    to keys j ≤ i) and ``key_lengths`` as in :class:`assay.spec.attention.Instance`.  ``error``: absolute, in units of
+    the output.  The value has the dtype of the inputs; the ``error`` that is returned has shape (b, h_q, 1, d_v) and
+    is at most the one requested.
 
     fallback: ``"exact"`` takes the polynomial route where it is predicted to be faster, and the exact tiled kernel
     otherwise or where the polynomial route cannot be certified; ``"raise"`` insists on the polynomial route.
     memory: bytes of working storage besides the output, at most.  threads: at most this many (default: the CPUs of
     this process); the result does not depend on it.  progress: called with (points done, points in all).
 
-    Time O(n·C(d + g, g)·(d_v + 1)) for a degree g, memory O(threads·C(d + g, g)·(d_v + 1)).
+    Time O(n·C(d + g, g)·(d_v + 1)) for a degree g, memory O(threads·C(d + g, g)·(d_v + 1)), 16 times that if causal.
     Source: ATT-1 … ATT-5 and ATT-8 of proofs_notes/attention.md.  Raises
     :class:`~assay.spec.problem.InvalidInstance` for bad input, ``ValueError`` for other bad arguments, and
     :class:`~assay.spec.approximation.Infeasible` where no route can be certified to ``error``.
@@ -87,7 +90,7 @@ def approximate(
     >>> np.round(found.value, 5).ravel(), bool((found.error <= 1e-6).all())
     (array([1.     , 1.57542, 1.85094]), True)
     """
-    instance = Instance(query, key, value, scale, key_lengths=key_lengths)
+    instance = Instance(query, key, value, scale, is_causal, key_lengths=key_lengths)
     if query.dtype.name not in _STORED:
         raise InvalidInstance(f"query: dtype {query.dtype.name}, expected float32 or float64")
     if isinstance(error, bool) or not isinstance(error, (int, float, np.number)) or not 0.0 < error < math.inf:
@@ -121,6 +124,7 @@ class _Problem:
     key: NDArray[Any]  # (length, d), maybe of length 0
     value: NDArray[Any]
     scale: float
+    causal: bool
     centre: Array
     query_norm: float
     key_norm: float  # of centred keys
@@ -150,6 +154,11 @@ class _Plan:
     middle: Array
     grow: Array  # 1/shrink, powers of two
 
+    @property
+    def weights(self) -> Array:
+        """(padded rank, 1): c_|α| (|α| choose α)."""
+        return (np.array(self.approximation.coefficients)[self.table.order] * self.table.multinomial)[:, None]
+
 
 def _problems(instance: Instance) -> Iterator[_Problem]:
     b, _, _, d = instance.query.shape
@@ -170,7 +179,7 @@ def _problems(instance: Instance) -> Iterator[_Problem]:
                 centre, least = zero, np.zeros(value.shape[1])
                 largest = least
             yield _Problem(
-                batch, head, queries, key, value, instance.scale, centre,
+                batch, head, queries, key, value, instance.scale, instance.is_causal, centre,
                 max(features.largest_norm(q, zero) for q in queries),
                 features.largest_norm(key, centre) if length else 0.0,
                 least, largest,
@@ -205,9 +214,9 @@ def _planned(problem: _Problem, error: float, memory: int, workers: int) -> _Pla
         found = exp_of_least_degree(max(grid, radius), relative)
         count = features.rank(d, found.degree)
         width = problem.value.shape[1] + 1
-        need = 8 * (count + 8) * (width * (2 * workers + 3) + 8) + workers * 8 * features.CHUNK * (
-            features.rank(d, max(found.degree - 1, 0)) + 8 + d + 2 * width
-        )
+        need = 8 * (count + 8) * (
+            width * (2 * workers + 3) * (2 * _CAUSAL_BLOCK // features.CHUNK if problem.causal else 1) + 8
+        ) + workers * 8 * features.CHUNK * (features.rank(d, max(found.degree - 1, 0)) + 8 + d + 2 * width)
         if need > memory:
             raise Infeasible(
                 f"rank {count} (degree {found.degree}, scores up to {radius:.3g}) needs {need / 2**20:.0f} MiB "
@@ -224,21 +233,24 @@ def _planned(problem: _Problem, error: float, memory: int, workers: int) -> _Pla
 def _total(problem: _Problem, plan: _Plan, measured: tuple[float, Array] | None) -> Array:
     """The certificate of one head, per column of V (ATT-5).
 
-    measured: the least computed Z, and the largest |out| of every column; without it what they are expected to be.
+    measured: the least computed Z/(number of keys) of a row, and the largest |out| of every column; without it what
+    they are expected to be.
     """
     n = len(problem.key)
     growth = _growth(plan.approximation, plan.radius)
     if not _growth(plan.approximation, max(plan.radius, 1.0) * problem.key.shape[1]) <= _MOST_GROWTH:
         return np.full_like(plan.middle, math.inf)
-    lowest, size = (0.9 * n, problem.magnitude) if measured is None else measured
+    lowest, size = (0.9, problem.magnitude) if measured is None else measured
     if not lowest > 0.0:
         return np.full_like(plan.middle, math.inf)
     epsilon = plan.approximation.error
     shifted = math.tanh(1.5 * _U * plan.radius * _SLACK + 2.0**-1000)
     truncated = epsilon / (1.0 + math.sqrt((1.0 - epsilon) * (1.0 + epsilon)))
     summed = -(-n // features.BLOCK) + features.BLOCK // features.CHUNK + features.CHUNK
+    if problem.causal:
+        summed += -(-n // _CAUSAL_BLOCK) + (problem.key.shape[1] + 2) * plan.approximation.degree
     roundings = summed + plan.table.rank + 4 * plan.approximation.degree + 16
-    rounded = (2.0 * gamma(roundings, _U) * growth + _VANISHED) * (n / lowest)
+    rounded = (2.0 * gamma(roundings, _U) * growth + _VANISHED) / lowest
     relative, absolute = _STORED[problem.key.dtype.name]
     with np.errstate(over="ignore", invalid="ignore"):
         total = (
@@ -266,7 +278,7 @@ def _require_faster(problems: list[_Problem], plans: list[_Plan]) -> None:
         fixed, each = _POLYNOMIAL
         polynomial += _CALL + (n_k + group * n_q) * plan.table.rank * (fixed + each * (d_v + 1))
         fixed, each = _EXACT
-        quadratic += group * n_q * n_k * (fixed + each * (d + d_v))
+        quadratic += group * n_q * n_k * (fixed + each * (d + d_v)) * (0.5 if problem.causal else 1.0)
     if polynomial > quadratic:
         largest = max(plan.table.rank for plan in plans)
         raise Infeasible(
@@ -293,6 +305,12 @@ def _polynomial(
         for problem, plan in zip(problems, plans, strict=True):
             if len(problem.key) == 0:  # every key absent: 0, exactly
                 advance(group * n_q)
+                continue
+            if problem.causal:
+                members = slice(problem.head * group, (problem.head + 1) * group)
+                rows = value[problem.batch, members]
+                for member, found in enumerate(_swept(problem, plan, rows, pool, workers, advance)):
+                    certified[problem.batch, problem.head * group + member, 0] = _total(problem, plan, found)
                 continue
             weighted = _weighted_moments(problem, plan, pool, workers, advance)
             for member in range(group):
@@ -333,11 +351,69 @@ def _weighted_moments(
         )  # fmt: skip
 
     for count, moments in _ordered(pool, workers, part, range(0, n, features.BLOCK)):
-        total += moments
+        total += moments[0]
         advance(count)
-    weights = np.array(plan.approximation.coefficients)[table.order] * table.multinomial
-    weighted: Array = total * weights[:, None]
-    return weighted
+    return total * plan.weights
+
+
+def _swept(
+    problem: _Problem, plan: _Plan, out: NDArray[Any], pool: ThreadPoolExecutor, workers: int,
+    advance: Callable[[int], None],
+) -> list[tuple[float, Array]]:  # fmt: skip
+    """Causal rows of every query head: moments of the keys before a chunk, running, and its own keys one by one."""
+    n_k, table = len(problem.key), plan.table
+    group, n_q, _ = problem.queries.shape
+    width = problem.value.shape[1] + 1
+    shrink, coefficients = 1.0 / plan.grow, np.array(plan.approximation.coefficients)
+
+    def summed(first: int) -> tuple[int, Array]:
+        last = min(first + _CAUSAL_BLOCK, n_q)
+        if first >= n_k:
+            return first, np.zeros((1, len(table.parent), width))
+        return first, features.moments(
+            problem.key, problem.value, table, centre=problem.centre, factor=1.0 / plan.unit, middle=plan.middle,
+            shrink=shrink, first=first, last=min(last, n_k), by_chunk=True,
+        )  # fmt: skip
+
+    def evaluated(first: int, carried: Array, sums: Array) -> tuple[int, list[tuple[float, Array]]]:
+        last = min(first + _CAUSAL_BLOCK, n_q)
+        chunks = -(-(last - first) // features.CHUNK)
+        before = np.zeros((chunks, *carried.shape))
+        before[0] = carried
+        for c in range(1, chunks):
+            before[c] = before[c - 1] + sums[c - 1] if c <= len(sums) else before[c - 1]
+        before *= plan.weights
+        here = slice(first, min(last, n_k))
+        near = (problem.key[here].astype(np.float64) - problem.centre) * (1.0 / plan.unit)
+        ones = np.ones((len(near), 1))
+        near_values = np.hstack([(problem.value[here].astype(np.float64) - plan.middle) * shrink, ones])
+        return last - first, [
+            features.evaluate(
+                query, table, before, factor=plan.factor, middle=plan.middle, grow=plan.grow, least=problem.least,
+                largest=problem.largest, first=first, last=last, out=rows, keys=n_k, near=near, near_values=near_values,
+                coefficients=coefficients, causal=True,
+            )
+            for query, rows in zip(problem.queries, out, strict=True)
+        ]  # fmt: skip
+
+    found = [(math.inf, np.zeros(width - 1)) for _ in range(group)]
+
+    def joined(count: int, parts: list[tuple[float, Array]]) -> None:
+        for member, (lowest, size) in enumerate(parts):
+            found[member] = min(found[member][0], lowest), np.maximum(found[member][1], size)
+        advance(group * count)
+
+    carried = np.zeros((len(table.parent), width))
+    waiting: deque[Any] = deque()
+    for first, sums in _ordered(pool, workers, summed, range(0, n_q, _CAUSAL_BLOCK)):
+        waiting.append(pool.submit(evaluated, first, carried, sums))
+        carried = carried + sums.sum(axis=0)
+        if len(waiting) >= 2 * workers:
+            joined(*waiting.popleft().result())
+    while waiting:
+        joined(*waiting.popleft().result())
+    advance(n_k)
+    return found
 
 
 def _evaluated(
@@ -345,12 +421,14 @@ def _evaluated(
     pool: ThreadPoolExecutor, workers: int, advance: Callable[[int], None],
 ) -> tuple[float, Array]:  # fmt: skip
     n = len(query)
+    none = np.zeros((0, 0))
 
     def part(first: int) -> tuple[int, tuple[float, Array]]:
         last = min(first + _BLOCKS_QUERIED, n)
         return last - first, features.evaluate(
-            query, plan.table, weighted, factor=plan.factor, middle=plan.middle, grow=plan.grow,
+            query, plan.table, weighted[None], factor=plan.factor, middle=plan.middle, grow=plan.grow,
             least=problem.least, largest=problem.largest, first=first, last=last, out=out,
+            keys=len(problem.key), near=none, near_values=none, coefficients=plan.weights[0], causal=False,
         )  # fmt: skip
 
     lowest, size = math.inf, np.zeros(out.shape[1])
@@ -404,7 +482,9 @@ def _exact(
         )
     work = np.dtype(name)
     q, k, v = (x.astype(work, copy=False) for x in (query, key, value))
-    out = exact(q, k, v, instance.scale, key_lengths=instance.key_lengths, threads=threads)
+    out = exact(
+        q, k, v, instance.scale, is_causal=instance.is_causal, key_lengths=instance.key_lengths, threads=threads
+    )
     with np.errstate(over="ignore"):
         out = out.astype(query.dtype, copy=False)
     return Certified(out, bound, f"exact in {name}, certified error {float(bound.max()):.2g}: {reason}")
