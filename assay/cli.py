@@ -672,6 +672,85 @@ def _save(path: Path, save: Callable[[IO[bytes]], None]) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
+# --- where fast attention ends ----------------------------------------------------------------------------------------
+
+
+@app.command()
+def phase(
+    length: Annotated[
+        list[int] | None, typer.Option(help="A number n of keys (repeatable; default 2^10 … 2^20).")
+    ] = None,
+    ratio: Annotated[list[float] | None, typer.Option(help="A ratio B/√(ln n) (repeatable; default 0.05 … 2).")] = None,
+    constant: Annotated[float, typer.Option(help="c of the dimension d = ⌈c·log2 n⌉.")] = 1.0,
+    error: Annotated[float, typer.Option(help="Of the output, in units of the range of V.")] = 1e-3,
+    measure_to: Annotated[int, typer.Option(help="The longest n that is timed; above, extrapolated.")] = 4096,
+    models: Annotated[
+        list[str] | None, typer.Option(help="smollm2, minilm, a .gguf or .safetensors file (repeatable): their heads.")
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="What the models read (default Python's own documentation).")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="How much of it, in tokens.")] = 512,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it: a .png, .svg or .pdf file.")] = None,
+) -> int:
+    """Degree, rank, error and time of both routes of attention against n and B/√(ln n); where real models stand."""
+    from assay.impl import phase as drawn
+
+    _Files(json, None, None).prepare(resume=False)
+    _drawable(plot)
+    try:
+        found = drawn.diagram(
+            length or drawn.LENGTHS,
+            ratio or drawn.RATIOS,
+            constant=constant,
+            error=error,
+            measured_to=measure_to,
+            heads=_heads(models or [], text, tokens),
+        )
+    except ValueError as refused:
+        raise UsageError(str(refused)) from None
+    if json is not None:
+        _write(json, drawn.to_json(found))
+    if plot is not None:
+        drawn.to_plot(found, plot)
+    _say(drawn.to_text(found, colour=_colour()))
+    return PASSED
+
+
+def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:
+    """Of every model, on the text."""
+    from assay.impl.models import fetch, head_bounds, open_model, standard_text
+    from assay.impl.phase import heads_of
+
+    if not models:
+        return []
+    try:
+        words = standard_text() if text is None else text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{text}: cannot be read ({error})") from None
+    found: list[Any] = []
+    for name in models:
+        path = Path(name) if name.endswith((".gguf", ".safetensors")) else fetch(name)
+        found.extend(heads_of(Path(name).stem, head_bounds(open_model(path), words, tokens)))
+    return found
+
+
+def _drawable(path: Path | None) -> None:
+    """Refuse now what would fail after a long run."""
+    if path is None:
+        return
+    if path.suffix not in _PICTURES or not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: expected a file that ends in {', '.join(_PICTURES)} in a folder that is there")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'") from None
+
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 

@@ -5,12 +5,15 @@ max|out − mean V|, below which the mean of V is no answer.  Cold is the first 
 search for a polynomial, its proof and the tables included, compiled kernels cached.
 
 python benchmarks/fast_attention.py [n …]
+python benchmarks/fast_attention.py --model     nanoseconds of one core, for the router
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +21,9 @@ from timing import interleaved, publish
 
 from assay.impl.cpu import attention
 from assay.spec.approximation import Infeasible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ROWS = (
     ("float32", 2, 1.0, 1e-6),
@@ -66,7 +72,46 @@ def measured(dtype: str, n: int, d: int, bound: float, relative: float) -> dict[
     }
 
 
+def model() -> None:
+    """Least-squares constants of the router in polynomial.py: processor time of one thread, relative residuals."""
+    rng = np.random.default_rng(0)
+
+    def nanoseconds(call: Callable[[], object]) -> float:
+        call()
+        spent = []
+        for _ in range(5):
+            start = time.process_time()
+            call()
+            spent.append(time.process_time() - start)
+        return 1e9 * min(spent)
+
+    def fitted(rows: list[tuple[float, float]], times: list[float]) -> list[float]:
+        scaled = np.array(rows) / np.array(times)[:, None]
+        return [round(float(x), 3) for x in np.linalg.lstsq(scaled, np.ones(len(times)))[0]]
+
+    rows, times, n = [], [], 16384
+    for d, d_v, error in ((2, 2, 1e-4), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-3), (8, 64, 1e-3)):
+        q, k = rng.uniform(-1, 1, (2, 1, 1, n, d))
+        v = rng.uniform(-1, 1, (1, 1, n, d_v))
+        call = partial(attention.approximate, q, k, v, error, 1 / d, fallback="raise", threads=1)
+        rank = int(call().route.split("rank ")[1].split(",")[0])
+        rows.append((rank, rank * (d_v + 1)))
+        times.append(nanoseconds(call) / (2 * n))
+    print("polynomial: a point and feature, and each column:", fitted(rows, times))
+    for dtype in ("float32", "float64"):
+        rows, times, n = [], [], 1024
+        for d, d_v in ((2, 2), (8, 8), (8, 64), (64, 64), (64, 8)):
+            q, k = rng.uniform(-1, 1, (2, 1, 1, n, d)).astype(dtype)
+            v = rng.uniform(-1, 1, (1, 1, n, d_v)).astype(dtype)
+            rows.append((1.0, d + d_v))
+            times.append(nanoseconds(partial(attention.exact, q, k, v, 1 / d, threads=1)) / n**2)
+        print(f"exact, {dtype}: a pair, and each coordinate of K and V:", fitted(rows, times))
+
+
 def main() -> None:
+    if "--model" in sys.argv:
+        model()
+        return
     torch.set_num_threads(2)
     rows = [measured(row[0], n, *row[1:]) for n in map(int, sys.argv[1:] or ["65536"]) for row in _ROWS]
     publish("fast_attention", rows, "two threads; ratio of medians, torch / assay: above 1 assay is faster")

@@ -49,8 +49,8 @@ _ERRORS = 2  # per octave
 _CAUSAL_BLOCK = 8 * features.CHUNK
 _BLOCKS_QUERIED = 32 * features.CHUNK
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py --model): only speed depends on them
-_POLYNOMIAL = (0.16, 0.10)  # per point and feature: a fixed part, and each column of V and the sum of weights
-_EXACT = (1.6, 0.06)  # per pair of query and key: a fixed part, and each coordinate of K and V
+_POLYNOMIAL = (0.41, 0.06)  # per point and feature: a fixed part, and each column of V and the sum of weights
+_EXACT = (7.6, 0.10)  # per pair of query and key: a fixed part, and each coordinate of K and V
 _CALL = 2e5  # per head
 
 

@@ -1,0 +1,210 @@
+"""A causal model of the LLaMA family: RMS norm, rotary embedding, grouped heads, SwiGLU (Touvron et al. 2023).
+
+float32 throughout, as plain as it can be written.  A GGUF file pairs coordinates 2i and 2i+1 for the rotation, a
+safetensors file i and i + d/2; the tensors are stored to match.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.models.model import AttentionInput
+from assay.impl.models.tokens import tokenizer_of
+from assay.impl.models.weights import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.impl.models.weights import Weights
+
+    Array = NDArray[Any]  # float32
+
+__all__ = ["Llama"]
+
+_SAFETENSORS = {  # the names of GGUF, in those of safetensors
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True)
+class Llama:
+    """A LLaMA-like model; :meth:`of` makes one from weights."""
+
+    weights: Weights
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    key_heads: int
+    dim: int
+    longest: int
+    base: float
+    epsilon: float
+    vocabulary: int
+
+    @classmethod
+    def of(cls, weights: Weights) -> Llama:
+        """Raises :class:`ModelError` for what is not implemented here: scaled rotary embeddings, biases."""
+        setting = weights.setting
+        if weights.layout == "gguf":
+            if "rope_freqs.weight" in weights.tensors or weights.settings.get("llama.rope.scaling.type"):
+                raise ModelError(f"{weights.path}: a scaled rotary embedding, expected a plain one")
+            heads, width = setting("llama.attention.head_count"), setting("llama.embedding_length")
+            dim = setting("llama.attention.key_length", width // heads)
+            if setting("llama.rope.dimension_count", dim) != dim:
+                raise ModelError(f"{weights.path}: a rotary embedding of a part of each head, expected of all of it")
+            model = cls(
+                weights,
+                setting("llama.block_count"),
+                width,
+                setting("llama.feed_forward_length"),
+                heads,
+                setting("llama.attention.head_count_kv", heads),
+                dim,
+                setting("llama.context_length"),
+                setting("llama.rope.freq_base", 10000.0),
+                setting("llama.attention.layer_norm_rms_epsilon"),
+                len(setting("tokenizer.ggml.tokens")),
+            )
+        else:
+            if weights.settings.get("rope_scaling"):
+                raise ModelError(f"{weights.path}: a scaled rotary embedding, expected a plain one")
+            heads, width = setting("num_attention_heads"), setting("hidden_size")
+            model = cls(
+                weights,
+                setting("num_hidden_layers"),
+                width,
+                setting("intermediate_size"),
+                heads,
+                setting("num_key_value_heads", heads),
+                setting("head_dim", width // heads),
+                setting("max_position_embeddings"),
+                setting("rope_theta", 10000.0),
+                setting("rms_norm_eps"),
+                setting("vocab_size"),
+            )
+        biases = [name for name in weights.tensors if name.endswith(".bias")]
+        if biases:
+            raise ModelError(f"{weights.path}: {biases[0]}, expected a model without biases")
+        if model.heads % model.key_heads or model.dim % 2:
+            raise ModelError(
+                f"{weights.path}: {model.heads} query heads, {model.key_heads} key heads of dimension {model.dim}"
+            )
+        return model
+
+    @property
+    def name(self) -> str:
+        return str(self.weights.settings.get("general.name") or self.weights.path.stem)
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        return tokenizer_of(self.weights)
+
+    def encode(self, text: str, tokens: int) -> NDArray[np.int64]:
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids[:tokens], np.int64)
+
+    def decode(self, tokens: NDArray[np.int64]) -> str:
+        return str(self.tokenizer.decode(tokens.tolist()))
+
+    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
+        x = self._tensor("token_embd", self.vocabulary, self.width)[tokens]
+        turn = self._rotation(len(tokens))
+        hidden = np.tri(len(tokens), dtype=np.bool_)
+        for layer in range(self.layers):
+            x = x + self._attention(layer, self._norm(x, "attn_norm", layer), turn, hidden, observe)
+            y = self._norm(x, "ffn_norm", layer)
+            gate = y @ self._tensor("ffn_gate", self.inner, self.width, layer=layer).T
+            up = y @ self._tensor("ffn_up", self.inner, self.width, layer=layer).T
+            x = x + (_silu(gate) * up) @ self._tensor("ffn_down", self.width, self.inner, layer=layer).T
+        return self._norm(x, "output_norm")
+
+    def logits(self, tokens: NDArray[np.int64]) -> Array:
+        """(n, vocabulary): the logarithm of the odds of the next token, after each of them."""
+        name = "output" if self._name("output") in self.weights.tensors else "token_embd"  # tied
+        last = self.hidden(tokens, lambda _: None)
+        logits: Array = last @ self._tensor(name, self.vocabulary, self.width).T
+        return logits
+
+    def _attention(
+        self, layer: int, x: Array, turn: Any, visible: NDArray[np.bool_], observe: Callable[[AttentionInput], None]
+    ) -> Array:
+        h, h_k, d = self.heads, self.key_heads, self.dim
+        q = _split(x @ self._tensor("attn_q", h * d, self.width, layer=layer).T, h)
+        k = _split(x @ self._tensor("attn_k", h_k * d, self.width, layer=layer).T, h_k)
+        v = _split(x @ self._tensor("attn_v", h_k * d, self.width, layer=layer).T, h_k)
+        given = AttentionInput(self._rotated(q, turn), self._rotated(k, turn), v, d**-0.5, True)
+        observe(given)
+        keys, values = (np.repeat(each, h // h_k, axis=0) for each in (given.key, given.value))
+        scores = np.where(visible, np.float32(given.scale) * (given.query @ keys.swapaxes(1, 2)), np.float32(-np.inf))
+        out = (_softmax(scores) @ values).swapaxes(0, 1).reshape(len(x), h * d)
+        result: Array = out @ self._tensor("attn_output", self.width, h * d, layer=layer).T
+        return result
+
+    def _rotation(self, length: int) -> tuple[Array, Array]:
+        frequency = self.base ** (-np.arange(0, self.dim, 2) / self.dim)
+        angle = np.arange(length)[:, None] * frequency
+        return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+    def _rotated(self, x: Array, turn: tuple[Array, Array]) -> Array:
+        cos, sin = turn
+        half = self.dim // 2
+        first, second = (
+            (np.s_[..., ::2], np.s_[..., 1::2]) if self._interleaved else (np.s_[..., :half], np.s_[..., half:])
+        )
+        out = np.empty_like(x)
+        out[first] = x[first] * cos - x[second] * sin
+        out[second] = x[first] * sin + x[second] * cos
+        return out
+
+    @property
+    def _interleaved(self) -> bool:
+        return self.weights.layout == "gguf"
+
+    def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
+        weight = self._tensor(name, self.width, layer=layer)
+        result: Array = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.epsilon)) * weight
+        return result
+
+    def _name(self, name: str, layer: int | None = None) -> str:
+        if self.weights.layout == "gguf":
+            return f"{name}.weight" if layer is None else f"blk.{layer}.{name}.weight"
+        named = _SAFETENSORS[name]
+        return f"{named}.weight" if layer is None else f"model.layers.{layer}.{named}.weight"
+
+    def _tensor(self, name: str, *shape: int, layer: int | None = None) -> Array:
+        return self.weights.tensor(self._name(name, layer), *shape)
+
+
+def _split(x: Array, heads: int) -> Array:
+    """(n, h·d) → (h, n, d)."""
+    return x.reshape(len(x), heads, -1).swapaxes(0, 1)
+
+
+def _silu(x: Array) -> Array:
+    # x/(1 + e^{−x}), which is x·e^{−|x|}/(1 + e^{−|x|}) for x < 0: no overflow
+    small = np.exp(-np.abs(x))
+    result: Array = x * np.where(x >= 0, 1, small) / (1 + small)
+    return result
+
+
+def _softmax(scores: Array) -> Array:
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    result: Array = weights / weights.sum(-1, keepdims=True)
+    return result

@@ -1,0 +1,63 @@
+"""What every model here can do, and how one is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from assay.impl.models.weights import ModelError, load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["AttentionInput", "Model", "ModelError", "open_model"]
+
+
+@dataclass(frozen=True)
+class AttentionInput:
+    """What the attention of one layer is given: query (h_q, n, d), key and value (h_k, n, d), float32.
+
+    Positions are in query and key already (rotary embedding), query head h reads key head h // (h_q // h_k).
+    """
+
+    query: NDArray[np.float32]
+    key: NDArray[np.float32]
+    value: NDArray[np.float32]
+    scale: float
+    is_causal: bool
+
+
+class Model(Protocol):
+    """A transformer that shows the input of each of its attention layers."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def longest(self) -> int:
+        """The longest text that it was made for, in tokens."""
+        ...
+
+    def encode(self, text: str, tokens: int) -> NDArray[np.int64]:
+        """The first ``tokens`` tokens of a text, with the special ones where the model wants them."""
+        ...
+
+    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> NDArray[np.float32]:
+        """The last hidden states (n, width); ``observe`` is called once a layer, in order."""
+        ...
+
+
+def open_model(path: str | Path) -> Model:
+    """The model in a .gguf or .safetensors file.  Raises :class:`ModelError`, also for an unknown architecture."""
+    from assay.impl.models.bert import Bert
+    from assay.impl.models.llama import Llama
+
+    weights = load_weights(path)
+    known: dict[str, Callable[..., Model]] = {"llama": Llama.of, "bert": Bert.of}
+    if weights.architecture not in known:
+        raise ModelError(f"{path}: architecture {weights.architecture!r}, expected one of {', '.join(known)}")
+    return known[weights.architecture](weights)
