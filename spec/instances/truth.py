@@ -111,9 +111,7 @@ _Clauses = frozenset[frozenset[int]]
 
 def count_by_splitting(formula: Formula) -> int:
     """Σ over the values of a variable, Π over parts without a common variable; equal parts are counted once."""
-    clauses = frozenset(
-        frozenset(clause) for clause in formula.clauses if not any(-literal in clause for literal in clause)
-    )
+    clauses = frozenset(map(frozenset, formula.clauses))
     memory: dict[_Clauses, int] = {}
     return _count(clauses, memory) << (formula.variables - len(_variables(clauses)))
 

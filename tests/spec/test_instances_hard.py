@@ -18,7 +18,7 @@ import assay
 from assay.impl import cpu
 from assay.spec.instances import corpus, dimacs, families, file, truth
 from assay.spec.instances.formula import Formula
-from assay.spec.instances.hard import FAMILIES, HardProblem, hard
+from assay.spec.instances.hard import FAMILIES, Answer, HardProblem, hard
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import GapMaxInnerProduct, sufficient_classes
@@ -158,6 +158,20 @@ def test_a_wrong_answer_is_not_right() -> None:
     assert not problem.right(problem.decode(none))
     every = np.full((1, 1, 20, 1), 0.5)
     assert not problem.right(problem.decode(every))
+
+
+@pytest.mark.parametrize("family", ["planted-ov", "gap"])
+def test_a_pair_that_is_none_is_not_right(family: str) -> None:
+    problem = hard("attention", family, 1, **SMALL[family])
+    (i, j) = problem.truth.pairs[0]
+    assert problem.right(Answer(True, None, None, ((i, j),)))
+    assert not problem.right(Answer(True, None, None, (((i + 1) % 20, j),)))
+
+
+def test_a_model_that_is_none_is_not_right() -> None:
+    problem = hard("attention", Formula(2, ((1,), (-2,))))
+    assert problem.right(Answer(True, None, (True, False)))
+    assert not problem.right(Answer(True, None, (True, True)))
 
 
 def test_the_truth_of_vectors_is_that_of_all_pairs() -> None:

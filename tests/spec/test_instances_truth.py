@@ -135,6 +135,19 @@ def test_the_promise_of_gap_vectors_holds(planted: bool) -> None:
     assert 2 * products.max() < t
 
 
+@pytest.mark.parametrize("d", [16, 20, 24, 28])
+def test_gap_vectors_are_refused_or_keep_their_promise(d: int) -> None:
+    for seed in range(4):
+        try:
+            source, t, pair = families.gap_vectors(seed, 60, d)
+        except InvalidInstance:
+            continue
+        products = source.left.astype(int) @ source.right.T.astype(int)
+        assert pair is not None
+        products[pair] = 0
+        assert 2 * products.max() < t
+
+
 @EXTRA
 @pytest.mark.parametrize(
     ("formula", "models"),
