@@ -29,8 +29,9 @@ class GaussianSum:
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for anything else.
 
-    >>> GaussianSum(np.array([[0]]), np.array([[0], [1]]), Fraction(1)).define(64)[0]
-    [1.36787944117144232 +/- 4.05e-18]
+    >>> [total] = GaussianSum(np.array([[0]]), np.array([[0], [1]]), Fraction(1)).define(64)
+    >>> float(total)
+    1.3678794411714423
     """
 
     queries: NDArray[Any]

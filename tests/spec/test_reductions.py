@@ -241,6 +241,27 @@ def test_exact_outputs_count_as_floating_ones_do() -> None:
         assert reduced.decode(exact) == reduced.decode(out)
 
 
+@pytest.mark.claim("OV-3")
+def test_a_float_beside_a_cut_counts_as_the_rational_that_it_is() -> None:
+    for m in range(1, 25):
+        source = OrthogonalVectors([[1]], np.ones((m, 1)))
+        reduced = reduction("OV-3").apply(source)
+        for cut in counting_cuts(m):
+            near = cut.numerator / cut.denominator
+            for x in (math.nextafter(near, 0), near, math.nextafter(near, 1)):
+                exact = np.full((1, 1, 1, 1), Fraction(x), dtype=object)
+                assert reduced.decode(np.full((1, 1, 1, 1), x)).count == reduced.decode(exact).count
+
+
+@pytest.mark.claim("OV-2")
+def test_outputs_of_narrow_types_decode_as_they_are() -> None:
+    for source in vectors(np.random.default_rng(16), 60):
+        truth = orthogonal_pairs(source).exists
+        for dtype in DTYPES:
+            reduced = reduction("OV-2").apply(source, dtype=dtype)
+            assert reduced.decode(outputs(reduced.target).astype(dtype_named(dtype))).exists == truth
+
+
 def gaps(rng: np.random.Generator, count: int) -> Iterator[GapMaxInnerProduct]:
     made = 0
     while made < count:
