@@ -4,7 +4,7 @@
 
 Gap instances (OV-4: entries Θ(√log n), an error below 0.15 decides) at d = ⌈c·log₂ n⌉.  For every n: seconds of the
 exact kernels, side by side; the rank that a polynomial needs for that error, from its proved least degree on the range
-of the scores; and the error of a kernel that may spend no more than n features, the best polynomial of the degree that
+of the scores; what ``approximate``, which has norms alone, says to the request; and the error of a kernel that may spend no more than n features, the best polynomial of the degree that
 leaves, with what its output decodes to.  Below the table the exponents of n in seconds, least squares on logarithms.
 """
 
@@ -67,6 +67,10 @@ def row(n: int, seed: int) -> dict[str, Any]:
         outputs["torch"] = torch.nn.functional.scaled_dot_product_attention(tq, tk, tv, scale=scale).numpy()
 
     seconds = interleaved({"assay": ours, "torch": theirs}, _ROUNDS)
+    try:
+        certified = attention.approximate(q, k, v, float(problem.accuracy), scale, fallback="raise").route
+    except Infeasible as reason:
+        certified = str(reason)
     scores = scale * (q[0, 0].astype(np.float64) @ k[0, 0].astype(np.float64).T)
     interval = (float(scores.min()), float(scores.max()))
     columns = q.shape[3]
@@ -87,6 +91,7 @@ def row(n: int, seed: int) -> dict[str, Any]:
         "exact decodes": all(problem.right(problem.decode(output)) for output in outputs.values()),
         "degree needed": degree,
         "rank needed": least,
+        "approximate": certified,
         "degree within n": spent,
         "its error": worst,
         "needs below": float(problem.accuracy),

@@ -175,7 +175,8 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
 def _merge(u: Precision, maximum: Array, log_denominator: Array, count: Array) -> Array:
     """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7); ln 1 = 0."""
     logarithm = 8 * np.maximum(1.0, log_denominator) * (count > 1)
-    return 1.01 * u.product * (4 * (maximum + log_denominator) + logarithm)
+    error: Array = 1.01 * u.product * (4 * (maximum + log_denominator) + logarithm)
+    return error
 
 
 def _merges(row: _Rows, u: Precision) -> int:
