@@ -8,11 +8,12 @@ from a proof over the whole range (APX-1), that of the arithmetic from the resul
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from assay.impl.cpu import features
 from assay.impl.cpu.attention.bound import exact_bound, gamma
 from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
-from assay.spec.approximation import Approximation, Infeasible, exp_of_least_degree
+from assay.spec.approximation import Approximation, Infeasible, approximation, exp_of_least_degree
 from assay.spec.attention.instance import Instance
 from assay.spec.precision import precision
 from assay.spec.problem import InvalidInstance
@@ -46,6 +47,7 @@ _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
 _RADII = 8  # per octave: scores up to 9 % larger are provided for, so that few polynomials are ever computed
 _ERRORS = 2  # per octave
+_WORTH_A_SEARCH = 1 << 22  # points × features: some 10 ms, as a search takes
 _CAUSAL_BLOCK = 8 * features.CHUNK
 _BLOCKS_QUERIED = 32 * features.CHUNK
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py --model): only speed depends on them
@@ -88,7 +90,7 @@ def approximate(
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
     >>> found = approximate(x, x, x, error=1e-6, fallback="raise")
     >>> np.round(found.value, 5).ravel(), bool((found.error <= 1e-6).all())
-    (array([1.     , 1.57542, 1.85094]), True)
+    (array([1.     , 1.57521, 1.85094]), True)
     """
     instance = Instance(query, key, value, scale, is_causal, key_lengths=key_lengths)
     if query.dtype.name not in _STORED:
@@ -225,9 +227,25 @@ def _planned(problem: _Problem, error: float, memory: int, workers: int) -> _Pla
         plan = _Plan(found, features.monomials(d, found.degree), radius, unit, factor, middle, grow)
         missed = float((_total(problem, plan, None) - error).max())
         if missed <= 0.0:
-            return plan
+            return _refined(problem, plan, error)
         left -= 1.25 * missed
     raise Infeasible(f"error {error:g}: rounding alone may cost {float(_total(problem, plan, None).max()):.2g}")
+
+
+def _refined(problem: _Problem, plan: _Plan, error: float) -> _Plan:
+    """A degree lower, where a polynomial for the range at hand, not a rounded one, allows it and time may be saved."""
+    degree = plan.approximation.degree - 1
+    points = len(problem.key) + problem.queries.shape[0] * problem.queries.shape[1]
+    if degree < 1 or points * plan.table.rank < _WORTH_A_SEARCH:
+        return plan
+    found = _exp_of_degree(2.0 ** (math.ceil(math.log2(max(plan.radius, _SMALLEST_RADIUS)) * 128) / 128), degree)
+    lower = replace(plan, approximation=found, table=features.monomials(problem.key.shape[1], degree))
+    return lower if found.error < 0.5 and (_total(problem, lower, None) <= error).all() else plan
+
+
+@functools.lru_cache(maxsize=256)
+def _exp_of_degree(radius: float, degree: int) -> Approximation:
+    return approximation(lambda x: x.exp(), (-radius, radius), degree)
 
 
 def _total(problem: _Problem, plan: _Plan, measured: tuple[float, Array] | None) -> Array:
