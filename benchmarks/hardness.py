@@ -2,10 +2,11 @@
 
     python benchmarks/hardness.py [--most 8192]
 
-Gap instances (OV-4: entries Θ(√log n), an error below 0.15 decides) at d = ⌈c·log₂ n⌉.  For every n: seconds of the
+Gap instances (OV-4: entries Θ(√log n), an error below 0.15 decides) at d = 8·log₂ n.  For every n: seconds of the
 exact kernels, side by side; the rank that a polynomial needs for that error, from its proved least degree on the range
-of the scores; whether ``approximate``, which has norms alone, certifies that; and the error of a kernel that may spend no more than n features, the best polynomial of the degree that
-leaves, with what its output decodes to.  Below the table the exponents of n in seconds, least squares on logarithms.
+of the scores; whether ``approximate``, which has norms alone, certifies that; and the error of a kernel that may spend
+no more than n features, the best polynomial of the degree that leaves, with what its output decodes to.  Below the
+table the exponents of n in seconds, least squares on logarithms.
 """
 
 from __future__ import annotations
