@@ -122,6 +122,10 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
     framework: Framework = None,
     option: Options = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="Of an approximate kernel: the error asked of it; that of the class if left out."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the reports as JSON, after each of them.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write them as one page.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write them as JUnit XML.")] = None,
@@ -143,6 +147,8 @@ def check(
     import assay
     from assay.conformance.render import summary
 
+    if error is not None:
+        option = [*(option or ()), f"error={error!r}"]
     if corpus is not None:
         unused: dict[str, Any] = {"--json": json, "--html": html, "--junit": junit, "--reproducers": reproducers}
         unused |= {"--resume": resume or None, "--isolate": isolate or None, "--memory": memory}

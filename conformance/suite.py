@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
 
 __all__ = [
+    "CERTIFICATE",
     "LAYOUTS",
     "LEVELS",
     "Ask",
@@ -37,6 +38,9 @@ __all__ = [
     "Target",
     "suite",
 ]
+
+#: The name of an output that bounds the error of those of its shape: a kernel is held to it.
+CERTIFICATE = "certificate"
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -234,7 +238,7 @@ class Suite:
     ordinary: Callable[[Precision, int], Iterable[Case]]
     quality: Callable[[Any, Precision], NDArray[np.float64]]
     targets: Mapping[str, Target]
-    #: conventions that `options` may declare: name → allowed values, the first being the default
+    #: conventions that `options` may declare: name → allowed values, the first being the default; none: a number > 0
     conventions: Mapping[str, tuple[str, ...]]
 
 

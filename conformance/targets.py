@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,9 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
     for name, value in options.items():
         if name in known.conventions:
             allowed = known.conventions[name]
-            if str(value) not in allowed:
+            if not allowed:
+                _require_positive(name, value)
+            elif str(value) not in allowed:
                 raise UsageError(f"option {name}={value}: expected one of {', '.join(allowed)}")
             conventions[name] = str(value)
         elif name in known.capabilities and str(value).lower() in ("false", "no", "0"):
@@ -217,6 +220,15 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
     return Kernel(
         kernel.name, kernel.function, kernel.framework, kernel.keywords, conventions, frozenset(lacks), kernel.version
     )
+
+
+def _require_positive(name: str, value: Any) -> None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0.0 < number < math.inf:
+        raise UsageError(f"option {name}={value}: expected a positive number")
 
 
 def _importable_name(function: Any) -> str:

@@ -17,7 +17,7 @@ from assay.conformance.deadline import Hung, deadline
 from assay.conformance.guard import Guarded, Memory, NoRoom, laid
 from assay.conformance.kernel import Declined
 from assay.conformance.stdout import captured, first_line
-from assay.conformance.suite import Layout
+from assay.conformance.suite import CERTIFICATE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -322,6 +322,8 @@ def _compared(values: Mapping[str, NDArray[np.float64]], reference: Reference, n
     judged = False
     for name, (enclosure, tolerance) in reference.items():
         value = values[name]
+        if CERTIFICATE in values and values[CERTIFICATE].shape == tolerance.shape:  # its own word counts too
+            tolerance = np.fmin(tolerance, np.where(values[CERTIFICATE] >= 0.0, values[CERTIFICATE], 0.0))
         judged = judged or bool(np.isfinite(tolerance).any())
         ratio = enclosure.ratio(value, tolerance)
         index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.suite import Call
+from assay.conformance.suite import CERTIFICATE, Call
 
 if TYPE_CHECKING:
     from assay.conformance.kernel import Kernel
@@ -31,6 +31,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "softcap": ("softcap",),
     "sink": ("sink",),
     "return_lse": ("return_lse",),
+    "requested_error": ("error",),
     "grouped_heads": (),
     "cross_lengths": (),
     "causal_cross_lengths": (),
@@ -95,5 +96,12 @@ def call(instance: Instance, kernel: Kernel, precision: Precision) -> Call:
         shapes += ((b, h_q, n_q),)
         wide = ("float64",) if precision.result == "float64" else ("float32", "float64")
         dtypes += (tuple(dict.fromkeys((precision.result, *wide))),)
+    if "error" in kernel.conventions and "error" in kernel.keywords:
+        keywords["error"] = float(kernel.conventions["error"])
+    if kernel.conventions.get("certificate") == "yes":
+        keywords["return_certificate"] = True
+        outputs += (CERTIFICATE,)
+        shapes += (shapes[0],)
+        dtypes += (("float64",),)
     arrays = tuple((name, getattr(instance, name)) for name in POSITIONAL)
     return Call(arrays, keywords, outputs, shapes, dtypes)

@@ -1,0 +1,117 @@
+"""Is a certificate of the polynomial method ever below the true error?  Random and adversarial heads, against balls.
+
+    python benchmarks/certificates.py [--cases 10000]
+
+Every case draws a shape, a pattern of numbers, masks and a requested error, asks ``approximate`` for its polynomial
+route, and compares |value − exact| with the certificate it returns, and that with the request.  Exit status 1 if one
+certificate is too small.  What is refused is counted, and no case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from timing import publish
+
+from assay.impl.cpu.attention import approximate
+from assay.spec import attention
+from assay.spec.approximation import Infeasible
+
+
+def uniform(rng: np.random.Generator, n: int, d: int) -> Any:
+    return rng.uniform(-1.0, 1.0, (n, d))
+
+
+def corners(rng: np.random.Generator, n: int, d: int) -> Any:
+    """Scores at the ends of the range that norms allow: the polynomial errs most there."""
+    return rng.choice([-1.0, 1.0], (n, 1)) * np.ones(d)
+
+
+def one_apart(rng: np.random.Generator, n: int, d: int) -> Any:
+    """Nearly all points equal, one far from them: what centring leaves."""
+    points = np.full((n, d), 1e-3) * rng.standard_normal(d)
+    points[rng.integers(n)] = rng.uniform(-1.0, 1.0, d)
+    return points
+
+
+def shifted(rng: np.random.Generator, n: int, d: int) -> Any:
+    """A large common part: the rounding of the centred numbers."""
+    return 100.0 + uniform(rng, n, d)
+
+
+POINTS = {each.__name__: each for each in (uniform, corners, one_apart, shifted)}
+
+
+def values(rng: np.random.Generator, n: int, d: int) -> Any:
+    kind = rng.integers(4)
+    if kind == 0:
+        return rng.standard_normal((n, d))
+    if kind == 1:  # the sharp case of ATT-2: two groups
+        return np.where(rng.random((n, 1)) < rng.random(), 0.0, 1.0) * np.ones(d)
+    if kind == 2:
+        return 1e6 + rng.standard_normal((n, d))
+    return rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-8, 8, d)
+
+
+def case(seed: int) -> tuple[str, float] | None:
+    """The pattern and the largest |value − exact|/certificate; None where it is refused."""
+    rng = np.random.default_rng(seed)
+    dtype = rng.choice(["float64", "float32"])
+    n_q, n_k, d, d_v = (
+        int(rng.integers(1, 7)),
+        int(rng.integers(1, 150)),
+        int(rng.integers(1, 5)),
+        int(rng.integers(1, 4)),
+    )
+    key_pattern = rng.choice(list(POINTS))
+    query = POINTS[rng.choice(["uniform", "corners"])](rng, n_q, d)
+    key = POINTS[key_pattern](rng, n_k, d)
+    bound = 10.0 ** rng.uniform(-3, 0.5)
+    q, k, v = ((x)[None, None].astype(dtype) for x in (bound * query, key, values(rng, n_k, d_v)))
+    causal = bool(rng.random() < 0.3)
+    if causal:
+        q = np.resize(q, (1, 1, n_k, d))
+    scale = float(rng.choice([1.0 / d, 1.0, -0.7]))
+    error = float(10.0 ** rng.uniform(-9, -1)) * (float(np.ptp(v)) or float(np.abs(v).max()) or 1.0)
+    try:
+        found = approximate(q, k, v, error, scale, is_causal=causal, fallback="raise", memory=1 << 26, threads=1)
+    except Infeasible:
+        return None
+    assert (found.error <= error).all()
+    exact = attention.define(attention.Instance(q, k, v, scale, causal), relative=1e-25)
+    off = np.abs(found.value.astype(np.float64) - exact.midpoint) - exact.radius
+    return str(key_pattern), float(np.max(np.where(off > 0.0, off / found.error, 0.0)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=10_000, help="certified ones")
+    chosen = parser.parse_args()
+    found: dict[str, list[float]] = {name: [] for name in POINTS}
+    seed = refused = 0
+    for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
+        while (one := case(seed)) is None:
+            seed, refused = seed + 1, refused + 1
+        seed += 1
+        found[one[0]].append(one[1])
+    rows = [
+        {
+            "keys": name,
+            "certified": len(ratios),
+            "worst error / certificate": max(ratios),
+            "median": float(np.median(ratios)),
+            "too small": sum(ratio > 1.0 for ratio in ratios),
+        }
+        for name, ratios in found.items()
+    ]
+    publish("certificates", rows, f"{chosen.cases} certificates, {refused} requests refused")
+    sys.exit(any(row["too small"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()

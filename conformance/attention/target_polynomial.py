@@ -1,0 +1,53 @@
+"""The polynomial method of the CPU as a kernel: judged by the error that is asked of it, and by its own certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.kernel import Declined, Kernel
+from assay.conformance.targets import keywords_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["approximate", "built_in"]
+
+_MEMORY = 1 << 24  # bytes: larger ranks are declined, in time
+
+
+def built_in() -> Kernel:
+    return Kernel(
+        "assay:cpu-polynomial",
+        approximate,
+        keywords=keywords_of(approximate, "attention"),
+        conventions={"error": "1e-06", "certificate": "yes"},
+    )
+
+
+def approximate(
+    query: NDArray[Any],
+    key: NDArray[Any],
+    value: NDArray[Any],
+    *,
+    scale: float,
+    is_causal: bool = False,
+    key_lengths: NDArray[Any] | None = None,
+    error: float = 1e-6,
+    return_certificate: bool = False,
+) -> Any:
+    """The polynomial route and no other; what it cannot certify is declined."""
+    from assay.impl.cpu import attention
+    from assay.spec.approximation import Infeasible
+
+    try:
+        found = attention.approximate(
+            query, key, value, error, scale, is_causal=is_causal, key_lengths=key_lengths,
+            fallback="raise", memory=_MEMORY,
+        )  # fmt: skip
+    except Infeasible:
+        raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
+    if not return_certificate:
+        return found.value
+    return found.value, np.broadcast_to(found.error, found.value.shape).copy()
