@@ -21,7 +21,9 @@ from timing import interleaved, publish
 
 import assay
 from assay.impl.cpu import attention
+from assay.impl.cpu.features import rank
 from assay.spec.approximation import Infeasible, approximation, of_least_degree
+from assay.spec.attention.perturbation import weight_error
 
 _C = 8  # d large enough that random inner products stay below half of the planted one
 _ROUNDS = 5
@@ -29,10 +31,6 @@ _ROUNDS = 5
 
 def exponential(x: Any) -> Any:
     return x.exp()
-
-
-def rank(d: int, degree: int) -> int:
-    return math.comb(d + degree, degree)
 
 
 def affordable(d: int, features: int) -> int:
@@ -45,9 +43,8 @@ def affordable(d: int, features: int) -> int:
 
 def needed(d: int, interval: tuple[float, float], error: float) -> tuple[str, str]:
     """Degree and rank of the least polynomial whose output errs by at most ``error``·range(V) (ATT-2)."""
-    relative = 2.0 * error / (1.0 + error * error)
     try:
-        degree = of_least_degree(exponential, interval, relative).degree
+        degree = of_least_degree(exponential, interval, weight_error(error)).degree
     except Infeasible as reason:
         return "–", str(reason)
     return str(degree), f"2^{math.log2(rank(d, degree)):.1f}"

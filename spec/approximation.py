@@ -33,6 +33,7 @@ __all__ = [
     "alternation",
     "approximation",
     "certified_error",
+    "exp_of_degree",
     "exp_of_least_degree",
     "of_least_degree",
 ]
@@ -120,6 +121,12 @@ def of_least_degree(function: Function, interval: tuple[float, float], error: fl
 def exp_of_least_degree(radius: float, error: float) -> Approximation:
     """e^x on [−radius, radius]: :func:`of_least_degree`, remembered."""
     return of_least_degree(lambda x: x.exp(), (-radius, radius), error)
+
+
+@functools.lru_cache(maxsize=4096)
+def exp_of_degree(radius: float, degree: int) -> Approximation:
+    """e^x on [−radius, radius]: :func:`approximation`, remembered."""
+    return approximation(lambda x: x.exp(), (-radius, radius), degree)
 
 
 def approximation(function: Function, interval: tuple[float, float], degree: int) -> Approximation:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl import cpu
-from assay.spec.approximation import Infeasible, approximation, exp_of_least_degree
+from assay.impl.cpu import features
+from assay.spec.approximation import Infeasible, exp_of_degree, exp_of_least_degree
+from assay.spec.attention.perturbation import output_error, weight_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,10 +164,9 @@ def diagram(
 def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None, int | None, float | None, str]:
     """Degree, rank, certified error of the output per range(V), and why not (empty if the rank is below n).
 
-    A relative error ε of the weights moves an output by at most ε/(1 + √(1 − ε²)) of range(V) (ATT-2): by ``error``
-    for ε = 2·error/(1 + error²).
+    By ATT-2, a relative error of the weights and one of the output belong together.
     """
-    relative = 2 * error / (1 + error * error) * (1 - _SLACK)
+    relative = weight_error(error) * (1 - _SLACK)
     proved = _no_polynomial(n, d, radius, relative)
     if radius > _SEARCHED:
         return None, None, None, proved or f"scores up to {radius:.3g}: no degree searched above {_SEARCHED:g}"
@@ -173,9 +174,8 @@ def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None,
         found = exp_of_least_degree(radius, relative)
     except Infeasible as reason:
         return None, None, None, proved or str(reason)
-    ε = found.error
-    reached = ε / (1 + math.sqrt(1 - ε * ε)) * (1 + _SLACK)
-    rank = math.comb(d + found.degree, d)
+    reached = output_error(found.error) * (1 + _SLACK)
+    rank = features.rank(d, found.degree)
     if rank >= n and not proved:
         proved = f"rank {rank} is not below n"
     return found.degree, rank, reached, proved
@@ -184,12 +184,12 @@ def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None,
 def _no_polynomial(n: int, d: int, radius: float, relative: float) -> str:
     """A sentence if every real polynomial of a rank below n errs more than that on [−radius, radius] (ATT-6, APX-2)."""
     affordable = 0
-    while affordable <= _MOST_DEGREE and math.comb(d + affordable + 1, d) < n:
+    while affordable <= _MOST_DEGREE and features.rank(d, affordable + 1) < n:
         affordable += 1
     if affordable > _MOST_DEGREE:
         return ""
     part = min(radius, _ENOUGH)  # who errs there errs on the whole
-    if approximation(lambda x: x.exp(), (-part, part), affordable).best <= relative:
+    if exp_of_degree(part, affordable).best <= relative:
         return ""
     return f"every polynomial of a rank below n, degree ≤ {affordable}, errs more"
 
@@ -261,14 +261,14 @@ class _Clock:
         A multiplication a feature and row for Q and for K, Φ(K)ᵀ(V, 1) and Φ(Q)(…).
         """
         width = min(rank, _FEATURES)
-        first, second, features = (np.ones((_ROWS, width), np.float32) for _ in range(3))
+        first, second, products = (np.ones((_ROWS, width), np.float32) for _ in range(3))
         values = np.ones((_ROWS, d + 1), np.float32)
 
         def block() -> NDArray[np.float32]:
-            np.multiply(first, second, out=features)
-            total = features.T @ values
-            np.multiply(first, second, out=features)
-            result: NDArray[np.float32] = features @ total
+            np.multiply(first, second, out=products)
+            total = products.T @ values
+            np.multiply(first, second, out=products)
+            result: NDArray[np.float32] = products @ total
             return result
 
         return self._timed(("block", width, d), block) * (rank / width) * (n / _ROWS)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["reference_accuracy", "tolerance"]
+__all__ = ["gamma", "merge_error", "reference_accuracy", "tolerance"]
 
 _SLACK = 1.0 + 1e-9  # over the rounding of this computation itself, of relative size 1e-12 at most (TOL-8)
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
@@ -148,7 +148,7 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
         rounding = 1.01 * (3 * u.product + u.stored_score) * argument
         rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
         shared = -math.log1p(-u.exp) - (tiles + 1) * math.log1p(-u.rescale)
-        shared = shared + _merge(u, largest_size + largest_delta, log_denominator, count)
+        shared = shared + merge_error(u, largest_size + largest_delta, log_denominator, count)
         spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
         spread = np.where(attended, spread * _SLACK, 0.0)
 
@@ -172,7 +172,7 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
     )
 
 
-def _merge(u: Precision, maximum: Array, log_denominator: Array, count: Array) -> Array:
+def merge_error(u: Precision, maximum: Array | float, log_denominator: Array | float, count: Array | int) -> Array:
     """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7); ln 1 = 0."""
     logarithm = 8 * np.maximum(1.0, log_denominator) * (count > 1)
     error: Array = 1.01 * u.product * (4 * (maximum + log_denominator) + logarithm)
@@ -264,7 +264,7 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
 
     # TOL-4: relative errors of numerator (ν) and denominator (λ)
     k = _roundings(row)
-    merge = _merge(u, row.maximum + row.score_error, row.log_denominator, row.count)
+    merge = merge_error(u, row.maximum + row.score_error, row.log_denominator, row.count)
     factor = np.where(row.count > 1, -math.log1p(-u.rescale), 0.0)
     merges = np.expm1((_merges(row, u) + 1) * (np.log1p(merge) + factor))
     nu_plain = compound(u.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])

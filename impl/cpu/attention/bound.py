@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.spec.attention.tolerance import gamma, merge_error
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.precision import Precision
 
-__all__ = ["exact_bound", "gamma"]
+__all__ = ["exact_bound"]
 
 _SLACK = 1.0 + 1e-9  # over the rounding of this computation itself
 _HALF = 0.5
-
-
-def gamma(k: float, u: float) -> float:
-    """γ_k(u) = ku/(1 − ku); +inf from ku = 1/2 on."""
-    return k * u / (1.0 - k * u) if k * u < _HALF else math.inf
 
 
 def exact_bound(
@@ -40,10 +37,10 @@ def exact_bound(
     if not (inside and 2.0 * (n + 1) * X * math.exp(u.lag) * _SLACK <= min(u.largest_sum, u.largest_output) / 2):
         return nothing
     a, tiles, parts = u.product, min(-(-n // u.tile), n), -(-n // u.part)
-    delta = gamma(d + 8, a) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
+    delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
         2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
     )
-    lse = 1.01 * a * (4.0 * (S + delta + math.log(n)) + 8.0 * max(1.0, math.log(n)))
+    lse = float(merge_error(u, S + delta, math.log(n), n))
     L = (
         delta
         + 3.03 * a * (2.0 * S + 2.0 * delta + 2.0 * u.lag + math.log(n))
@@ -55,7 +52,7 @@ def exact_bound(
     if not L + delta < 1.0:
         return nothing
     K = n + 3 * tiles + 1
-    denominator, numerator = gamma(K, u.accumulate), gamma(K + 4, u.accumulate)
+    denominator, numerator = (float(gamma(k, u.accumulate)) for k in (K, K + 4))
     merging = (parts + 1) * (math.log1p(lse) - math.log1p(-u.rescale))
     if not (denominator + numerator < _HALF and merging < 1.0):
         return nothing

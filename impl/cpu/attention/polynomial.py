@@ -8,7 +8,6 @@ from a proof over the whole range (APX-1), that of the arithmetic from the resul
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections import deque
@@ -19,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import features
-from assay.impl.cpu.attention.bound import exact_bound, gamma
+from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
-from assay.spec.approximation import Approximation, Infeasible, approximation, exp_of_least_degree
+from assay.spec.approximation import Approximation, Infeasible, exp_of_degree, exp_of_least_degree
 from assay.spec.attention.instance import Instance
+from assay.spec.attention.perturbation import output_error, weight_error
+from assay.spec.attention.tolerance import gamma
 from assay.spec.precision import precision
 from assay.spec.problem import InvalidInstance
 
@@ -209,7 +210,7 @@ def _planned(problem: _Problem, error: float, memory: int, workers: int) -> _Pla
         relative = float((left / problem.spread[problem.spread > 0.0]).min())
         if not relative > 0.0:
             raise Infeasible(f"error {error:g}: rounding alone may cost {float(_total(problem, plan, None).max()):.2g}")
-        relative = min(2.0 * relative / (1.0 + relative * relative) if relative < 1.0 else 0.5, 0.5)
+        relative = min(weight_error(min(relative, 1.0)), 0.5)
         relative = 2.0 ** (math.floor(math.log2(relative) * _ERRORS) / _ERRORS)
         if relative < 2.0**-50:
             raise Infeasible(f"error {error:g}: beyond float64 for values that span {problem.spread.max():.3g}")
@@ -238,14 +239,9 @@ def _refined(problem: _Problem, plan: _Plan, error: float) -> _Plan:
     points = len(problem.key) + problem.queries.shape[0] * problem.queries.shape[1]
     if degree < 1 or points * plan.table.rank < _WORTH_A_SEARCH:
         return plan
-    found = _exp_of_degree(2.0 ** (math.ceil(math.log2(max(plan.radius, _SMALLEST_RADIUS)) * 128) / 128), degree)
+    found = exp_of_degree(2.0 ** (math.ceil(math.log2(max(plan.radius, _SMALLEST_RADIUS)) * 128) / 128), degree)
     lower = replace(plan, approximation=found, table=features.monomials(problem.key.shape[1], degree))
     return lower if found.error < 0.5 and (_total(problem, lower, None) <= error).all() else plan
-
-
-@functools.lru_cache(maxsize=256)
-def _exp_of_degree(radius: float, degree: int) -> Approximation:
-    return approximation(lambda x: x.exp(), (-radius, radius), degree)
 
 
 def _total(problem: _Problem, plan: _Plan, measured: tuple[float, Array] | None) -> Array:
@@ -261,9 +257,7 @@ def _total(problem: _Problem, plan: _Plan, measured: tuple[float, Array] | None)
     lowest, size = (0.9, problem.magnitude) if measured is None else measured
     if not lowest > 0.0:
         return np.full_like(plan.middle, math.inf)
-    epsilon = plan.approximation.error
     shifted = math.tanh(1.5 * _U * plan.radius * _SLACK + 2.0**-1000)
-    truncated = epsilon / (1.0 + math.sqrt((1.0 - epsilon) * (1.0 + epsilon)))
     summed = -(-n // features.BLOCK) + features.BLOCK // features.CHUNK + features.CHUNK
     if problem.causal:
         summed += -(-n // _CAUSAL_BLOCK) + (problem.key.shape[1] + 2) * plan.approximation.degree
@@ -272,7 +266,7 @@ def _total(problem: _Problem, plan: _Plan, measured: tuple[float, Array] | None)
     relative, absolute = _STORED[problem.key.dtype.name]
     with np.errstate(over="ignore", invalid="ignore"):
         total = (
-            (shifted + truncated) * problem.spread
+            (shifted + output_error(plan.approximation.error)) * problem.spread
             + plan.grow * (rounded + 4.0 * _U)
             + 3.0 * _U * (problem.magnitude + plan.grow * (1.0 + rounded))
             + 2.0 * relative * size
