@@ -6,6 +6,7 @@ imported by the command that needs it.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +23,7 @@ from assay.conformance.targets import UsageError, documented, missing, option_va
 from assay.spec.problem import PROBLEMS, InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from assay.conformance.report import Report
     from assay.conformance.suite import Target
@@ -443,9 +444,16 @@ def _make_folder(path: Path) -> None:
 def _write(path: Path, text: str) -> None:
     """Whole or not at all: an interrupted run leaves the file before it."""
     part = path.with_name(path.name + ".part")
-    try:
+    with _writing(path):
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
         part.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What is written to ``path`` here and fails is bad usage, in one line."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -471,7 +479,8 @@ def reference(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if to is not None:
-        _save(to, lambda file: np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius))
+        with _writing(to), to.open("wb") as file:
+            np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius)
     _say(
         f"{problem.NAME}  {name}  shape {enclosure.shape}"
         f"  radius {enclosure.radius.min():.2g} … {enclosure.radius.max():.2g}"
@@ -496,7 +505,8 @@ def bound(
     problem, loaded, name = _chosen(instance, output)
     tolerance = problem.tolerance(loaded, _known_precision(precision), name)
     if to is not None:
-        _save(to, lambda file: np.save(file, tolerance))
+        with _writing(to), to.open("wb") as file:
+            np.save(file, tolerance)
     inside = tolerance[np.isfinite(tolerance)]
     _say(f"{problem.NAME}  {name}  shape {tolerance.shape}  {precision}")
     if inside.size:
@@ -506,6 +516,24 @@ def bound(
 
 
 _SHOWN_ELEMENTS = 6
+
+
+def _loaded(path: Path) -> tuple[Any, Any]:
+    """The problem's module and the instance in a file."""
+    from assay.spec.problem import problem
+    from assay.spec.storage import problem_of
+
+    name = problem_of(path)
+    if name not in PROBLEMS:
+        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
+    return problem(name), problem(name).Instance.load(path)
+
+
+def _chosen(path: Path, output: str | None) -> tuple[Any, Any, str]:
+    problem, instance = _loaded(path)
+    if output is not None and output not in problem.OUTPUTS:
+        raise UsageError(f"unknown output {output!r}: expected one of {', '.join(problem.OUTPUTS)}")
+    return problem, instance, output or problem.OUTPUTS[0]
 
 
 # --- hard instances ---------------------------------------------------------------------------------------------------
@@ -558,7 +586,8 @@ def hard(
         dtype=dtype,
         **sizes,
     )
-    _written(to, partial(found.save, to))
+    with _writing(to):
+        found.save(to)
     _say(f"{to}  {found.problem}  {found.reduced.reduction.name}")
     sized = "  ".join(f"{name} {value}" for name, value in found.sizes.items() if name != "B")
     _say(f"sizes      {sized}  B {found.entry_bound:.4g}  B/√ln n {found.entry_bound_over_root_log:.4g}")
@@ -572,13 +601,8 @@ def _hard_corpus(folder: Path, seed: int, others: list[str]) -> int:
 
     if others:
         raise UsageError(f"{others[0]}: not with --corpus")
-    files = 0
-
-    def write() -> None:
-        nonlocal files
+    with _writing(folder):
         files = corpus.write(folder, seed)
-
-    _written(folder, write)
     _say(f"{folder}  {files} files and manifest.json  version {corpus.VERSION}  seed {seed}")
     return PASSED
 
@@ -643,39 +667,6 @@ def _array(path: Path) -> Any:
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path}: several arrays, expected the .npy file of one")
     return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" and array.dtype.itemsize == 2 else array
-
-
-def _written(path: Path, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _loaded(path: Path) -> tuple[Any, Any]:
-    """The problem's module and the instance in a file."""
-    from assay.spec.problem import problem
-    from assay.spec.storage import problem_of
-
-    name = problem_of(path)
-    if name not in PROBLEMS:
-        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
-    return problem(name), problem(name).Instance.load(path)
-
-
-def _chosen(path: Path, output: str | None) -> tuple[Any, Any, str]:
-    problem, instance = _loaded(path)
-    if output is not None and output not in problem.OUTPUTS:
-        raise UsageError(f"unknown output {output!r}: expected one of {', '.join(problem.OUTPUTS)}")
-    return problem, instance, output or problem.OUTPUTS[0]
-
-
-def _save(path: Path, save: Callable[[IO[bytes]], None]) -> None:
-    try:
-        with path.open("wb") as file:
-            save(file)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 # --- where fast attention ends ----------------------------------------------------------------------------------------
@@ -748,10 +739,8 @@ def _drawable(path: Path | None) -> None:
         return
     if path.suffix not in _PICTURES or not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: expected a file that ends in {', '.join(_PICTURES)} in a folder that is there")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'") from None
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'")
 
 
 _PICTURES = (".png", ".svg", ".pdf")
