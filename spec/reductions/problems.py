@@ -99,7 +99,7 @@ class ClosestPair(_TwoSets):
 
 
 @dataclass(frozen=True, eq=False)
-class GapMaxInnerProduct:
+class GapMaxInnerProduct(_TwoSets):
     """Which rows of ``left`` have a ``right`` vector with ⟨a, b⟩ ≥ threshold?  A promise: the others have all below
     (1 − gap)·threshold.
 
@@ -107,18 +107,15 @@ class GapMaxInnerProduct:
     ``checked`` says whether the promise was: it is, up to n·m·d = 2^36.  Raises InvalidInstance where it does not hold.
     """
 
-    left: NDArray[np.uint8]
-    right: NDArray[np.uint8]
     threshold: int
     gap: Fraction
     checked: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        vectors = OrthogonalVectors(self.left, self.right)
-        object.__setattr__(self, "left", vectors.left)
-        object.__setattr__(self, "right", vectors.right)
-        if not isinstance(self.threshold, (int, np.integer)) or not 1 <= self.threshold <= vectors.d:
-            raise InvalidInstance(f"threshold {self.threshold!r}: expected an integer from 1 to {vectors.d}")
+        super().__post_init__()
+        (n, d), m = self.left.shape, len(self.right)
+        if not isinstance(self.threshold, (int, np.integer)) or not 1 <= self.threshold <= d:
+            raise InvalidInstance(f"threshold {self.threshold!r}: expected an integer from 1 to {d}")
         object.__setattr__(self, "threshold", int(self.threshold))
         try:
             object.__setattr__(self, "gap", Fraction(self.gap))
@@ -126,7 +123,7 @@ class GapMaxInnerProduct:
             raise InvalidInstance(f"gap {self.gap!r}: expected a rational number above 0, at most 1") from None
         if not 0 < self.gap <= 1:
             raise InvalidInstance(f"gap {self.gap}: expected a rational number above 0, at most 1")
-        checked = vectors.n * vectors.m * vectors.d <= _CHECKABLE
+        checked = n * m * d <= _CHECKABLE
         object.__setattr__(self, "checked", checked)
         if not checked:
             return
