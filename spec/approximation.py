@@ -1,14 +1,15 @@
-"""Polynomial approximations of analytic functions, of least degree and with a proved relative error.
+"""Polynomial approximations of analytic functions, of least degree and with a proved error.
 
-Two questions about f ≠ 0 on an interval, and certified answers (proofs_notes/approximation.md):
+The error is measured by a weight w > 0: |P − f| ≤ error·w.  Unless another is given w is |f| itself, and the error
+relative.  Two questions about f on an interval, and certified answers (proofs_notes/approximation.md):
 
 - how good is *this* polynomial, with the coefficients that a computer holds (:func:`certified_error`, APX-1)?
 - how good can *any* polynomial of a degree be (:attr:`Approximation.best`, APX-2)?
 
 Between them lies the degree: :func:`of_least_degree` returns an approximation that meets a relative error, and with it
 the proof that a lower degree cannot.  The candidates come from Remez' exchange (Cheney 1966, chapter 3) in high
-precision; nothing about them is trusted.  f is given by what it does to a power series of Arb balls (Johansson 2017):
-``lambda x: x.exp()``.
+precision; nothing about them is trusted.  f and w are given by what they do to a power series of Arb balls (Johansson
+2017): ``lambda x: x.exp()``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "alternation",
     "approximation",
     "certified_error",
+    "exp_by_moment",
     "exp_of_degree",
     "exp_of_least_degree",
     "of_least_degree",
@@ -56,10 +58,11 @@ class Infeasible(ValueError):
 
 @dataclass(frozen=True)
 class Approximation:
-    """P(x) = Σ c_k x^k with |P(x) − f(x)| ≤ error·|f(x)| for every x of the interval.
+    """P(x) = Σ c_k x^k with |P(x) − f(x)| ≤ error·w(x) for every x of the interval.
 
-    ``coefficients``: c_0 … c_g, float64 numbers, meant exactly.  ``error``: a proved upper bound (APX-1).
-    ``best``: a proved lower bound on the relative error of *every* real polynomial of this degree (APX-2).
+    ``coefficients``: c_0 … c_g, float64 numbers, meant exactly.  ``error``: a proved upper bound (APX-1), relative
+    (w = |f|) unless another weight was given.  ``best``: a proved lower bound on that of *every* real polynomial of
+    this degree (APX-2).
     """
 
     coefficients: tuple[float, ...]
@@ -129,23 +132,48 @@ def exp_of_degree(radius: float, degree: int) -> Approximation:
     return approximation(lambda x: x.exp(), (-radius, radius), degree)
 
 
-def approximation(function: Function, interval: tuple[float, float], degree: int) -> Approximation:
-    """The best approximation of a degree, as nearly as float64 coefficients hold it, with both its certificates."""
+@functools.lru_cache(maxsize=4096)
+def exp_by_moment(radius: float, degree: int, order: int, ratio: float, root: bool) -> Approximation:
+    """e^x on [−radius, radius] in the weight 1 + (ratio·x/radius)^order, or its root; order 2, 4, … (ATT-7).
+
+    It errs little near 0, where most scores are, and more at the ends: Σ_j |P(s_j) − e^(s_j)| over numbers s_j is at
+    most error·(n + (ratio/radius)^order Σ_j s_j^order).
+    """
+
+    def weight(x: Any) -> Any:
+        y = x * (flint.arb(ratio) / flint.arb(radius))
+        power = y * y
+        for _ in range(order // 2 - 1):
+            power = power * y * y
+        return (1 + power).sqrt() if root else 1 + power
+
+    return approximation(lambda x: x.exp(), (-radius, radius), degree, weight)
+
+
+def approximation(
+    function: Function, interval: tuple[float, float], degree: int, weight: Function | None = None
+) -> Approximation:
+    """The best approximation of a degree, as nearly as float64 coefficients hold it, with both its certificates.
+
+    weight: w > 0, analytic on the interval; the error is relative where it is not given.
+    """
     a, b = _interval(interval)
     if a == b:
         with flint.ctx.workprec(128):
             value = _at(function, flint.arb(a))
             constant = float(value.mid())
         coefficients = (constant, *[0.0] * degree)
-        return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b)), 0.0)
+        return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b), weight), 0.0)
     with flint.ctx.workprec(_bits(function, a, b, degree)):
-        exact, best = _remez(function, flint.arb(a), flint.arb(b), degree)
+        exact, best = _remez(function, weight or function, flint.arb(a), flint.arb(b), degree)
         coefficients = tuple(float(c.mid()) for c in exact)
-    return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b)), best)
+    return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b), weight), best)
 
 
-def certified_error(function: Function, coefficients: Sequence[float], interval: tuple[float, float]) -> float:
-    """A proved upper bound of |P(x)/f(x) − 1| over the whole interval; +inf where none was found (APX-1).
+def certified_error(
+    function: Function, coefficients: Sequence[float], interval: tuple[float, float], weight: Function | None = None
+) -> float:
+    """A proved upper bound of |P(x) − f(x)|/w(x) over the whole interval; +inf where none was found (APX-1).
 
     On a piece m ± h the quotient is its Taylor polynomial at m, of order K, plus a remainder whose coefficient is a
     ball that holds the K-th Taylor coefficient at every point of the piece.  The piece of the largest bound is halved,
@@ -163,34 +191,38 @@ def certified_error(function: Function, coefficients: Sequence[float], interval:
                 return -largest
             middle = ((left + right) / 2).mid()
             for side, (low, high) in enumerate(((left, middle), (middle, right))):
-                bound, here = _piece(function, polynomial, low, high, degree + 4)
+                bound, here = _piece(function, weight or function, polynomial, low, high, degree + 4)
                 heapq.heappush(pieces, (-bound, number + side, low, high))
                 seen = max(seen, here)
         return -min(pieces)[0]
 
 
-def alternation(function: Function, coefficients: Sequence[Any], points: Sequence[Any]) -> float:
-    """A proved lower bound of max |P*/f − 1| for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
+def alternation(
+    function: Function, coefficients: Sequence[Any], points: Sequence[Any], weight: Function | None = None
+) -> float:
+    """A proved lower bound of max |P* − f|/w for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
 
-    That is min |P/f − 1| over the points, in increasing order, if its sign alternates there for certain.
+    That is min |P − f|/w over the points, in increasing order, if its sign alternates there for certain.
     coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
     """
     polynomial = flint.arb_poly(list(coefficients))
-    errors = [polynomial(flint.arb(x)) / _at(function, flint.arb(x)) - 1 for x in points]
+    errors = [_error(function, weight or function, polynomial, flint.arb(x)) for x in points]
     signs = [(e > 0) - (e < 0) for e in errors]
     if 0 in signs or any(here == after for here, after in itertools.pairwise(signs)):
         return 0.0
     return max(0.0, math.nextafter(min(float(e.abs_lower()) for e in errors), 0.0))
 
 
-def _piece(function: Function, polynomial: Any, low: Any, high: Any, order: int) -> tuple[float, float]:
-    """An upper bound of |P/f − 1| on [low, high], and a lower bound of its value in the middle."""
+def _piece(
+    function: Function, weight: Function, polynomial: Any, low: Any, high: Any, order: int
+) -> tuple[float, float]:
+    """An upper bound of |P − f|/w on [low, high], and a lower bound of its value in the middle."""
     middle = ((low + high) / 2).mid()
     half = flint.arb(max((high - middle).abs_upper(), (middle - low).abs_upper()))
     try:
-        exact = _quotient(function, polynomial, middle, order)
-        around = _quotient(function, polynomial, middle + flint.arb(0, half), order + 1)
-    except ValueError:  # f may be 0 on so wide a piece
+        exact = _quotient(function, weight, polynomial, middle, order)
+        around = _quotient(function, weight, polynomial, middle + flint.arb(0, half), order + 1)
+    except ValueError:  # w may be 0 on so wide a piece
         return math.inf, 0.0
     bound, power = flint.arb(0), flint.arb(1)
     for k in range(order):
@@ -202,13 +234,14 @@ def _piece(function: Function, polynomial: Any, low: Any, high: Any, order: int)
     return math.nextafter(float(bound.abs_upper()), math.inf), math.nextafter(float(exact[0].abs_lower()), 0.0)
 
 
-def _quotient(function: Function, polynomial: Any, at: Any, terms: int) -> Any:
-    """P(at + t)/f(at + t) − 1 as a series in t."""
+def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, terms: int) -> Any:
+    """(P − f)(at + t)/w(at + t) as a series in t."""
     cap, flint.ctx.cap = flint.ctx.cap, terms
     try:
         variable = flint.arb_series([at, 1], prec=terms)
         above = flint.arb_series(polynomial(flint.arb_poly([at, 1])).coeffs()[:terms], prec=terms)
-        return above / function(variable) - 1
+        values = function(variable)
+        return (above - values) / (values if weight is function else weight(variable))
     finally:
         flint.ctx.cap = cap
 
@@ -230,21 +263,28 @@ def _at(function: Function, x: Any) -> Any:
     return function(flint.arb_series([x], prec=1))[0]
 
 
-def _remez(function: Function, a: Any, b: Any, degree: int) -> tuple[list[Any], float]:
+def _error(function: Function, weight: Function, polynomial: Any, x: Any) -> Any:
+    """(P − f)/w at a point."""
+    value = _at(function, x)
+    return (polynomial(x) - value) / (value if weight is function else _at(weight, x))
+
+
+def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) -> tuple[list[Any], float]:
     """Coefficients of a nearly best polynomial, and a proved lower bound of what the best one errs."""
     points = [((a + b) / 2 - (b - a) / 2 * _cos(k, degree + 1)).mid() for k in range(degree + 2)]
-    if not all(_at(function, x) * _at(function, a) > 0 for x in points):
-        raise ValueError(f"the function may be 0 on [{float(a):g}, {float(b):g}]: expected one without a zero there")
+    if not all(_at(weight, x) * _at(weight, a) > 0 for x in points):
+        named = "function" if weight is function else "weight"
+        raise ValueError(f"the {named} may be 0 on [{float(a):g}, {float(b):g}]: expected one without a zero there")
     count = _DENSITY * (degree + 2)
     grid = [((a + b) / 2 - (b - a) / 2 * _cos(k, count)).mid() for k in range(count + 1)]
     nearest: list[Any] = []
     least, best = flint.arb("inf"), 0.0
     for _ in range(_EXCHANGES):
-        coefficients, levelled = _levelled(function, points, degree, a, b)
+        coefficients, levelled = _levelled(function, weight, points, degree, a, b)
         polynomial = flint.arb_poly(coefficients)
-        best = max(best, alternation(function, coefficients, points))
+        best = max(best, alternation(function, coefficients, points, weight))
         everywhere = sorted(grid + points, key=lambda x: float(x))  # with the points, at which the sign alternates
-        errors = [(polynomial(x) / _at(function, x) - 1).mid() for x in everywhere]
+        errors = [_error(function, weight, polynomial, x).mid() for x in everywhere]
         largest = max(abs(e) for e in errors)
         if not nearest or largest < least:
             nearest, least = coefficients, largest
@@ -258,17 +298,20 @@ def _cos(k: int, n: int) -> Any:
     return (flint.arb(k) / n * flint.arb.pi()).cos()
 
 
-def _levelled(function: Function, points: list[Any], degree: int, a: Any, b: Any) -> tuple[list[Any], Any]:
-    """The polynomial whose relative errors at the points are ±E by turns, and E; midpoints only."""
-    rows = []
+def _levelled(
+    function: Function, weight: Function, points: list[Any], degree: int, a: Any, b: Any
+) -> tuple[list[Any], Any]:
+    """The polynomial whose errors at the points are ±E by turns, and E; midpoints only."""
+    rows, values = [], []
     for i, x in enumerate(points):
-        weight = 1 / _at(function, x)
+        share = 1 / _at(weight, x)
         t = (2 * x - a - b) / (b - a)
         chebyshev = [flint.arb(1), t]
         while len(chebyshev) <= degree:
             chebyshev.append(2 * t * chebyshev[-1] - chebyshev[-2])
-        rows.append([weight * c for c in chebyshev[: degree + 1]] + [flint.arb((-1) ** i)])
-    solved = flint.arb_mat(rows).solve(flint.arb_mat([[1]] * len(points))).tolist()
+        rows.append([share * c for c in chebyshev[: degree + 1]] + [flint.arb((-1) ** i)])
+        values.append([share * _at(function, x)])
+    solved = flint.arb_mat(rows).solve(flint.arb_mat(values)).tolist()
     t = flint.arb_poly([-(a + b) / (b - a), 2 / (b - a)])
     terms = [flint.arb_poly([1]), t]
     while len(terms) <= degree:

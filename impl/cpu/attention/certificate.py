@@ -1,0 +1,113 @@
+"""The certificate of the polynomial method: what its output may err by, from what was computed (ATT-5, ATT-7)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.impl.cpu import features
+from assay.impl.cpu.attention.plan import U
+from assay.impl.cpu.features import Extremes
+from assay.spec.attention.perturbation import output_error
+from assay.spec.attention.tolerance import gamma
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.impl.cpu.attention.heads import Head
+    from assay.impl.cpu.attention.plan import Plan
+
+    Array = NDArray[np.float64]
+
+__all__ = ["GROUP", "STORED", "certificate", "expected", "roundings", "run"]
+
+GROUP = 8 * features.CHUNK  # rows of a band that share one call
+STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output: relative, absolute
+_SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
+_VANISHED = 2.0**-300  # what underflow may lose, in units of the largest value
+_MOST_GROWTH = 2.0**400  # of features, far from overflow
+_EXPECTED_SHARE = 0.9  # of a sum of weights and the number of keys: 1 at least, if these are centred
+
+
+def run(head: Head) -> int:
+    """Rows of a band after which its running sums are begun anew: a group of them, or as many as the window is wide."""
+    band, rows = head.band, head.queries.shape[1]
+    width = min(band.left + band.right + 1, rows)
+    return rows if band.left >= rows + len(head.key) else max(GROUP, -(-width // GROUP) * GROUP)
+
+
+def roundings(head: Head, plan: Plan, m: int) -> int:
+    """What a term of degree m meets at most on its way into a sum over keys and features."""
+    n, table = len(head.key), plan.table
+    if not head.banded:
+        return table.roundings(m) + max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1
+    started = -(-min(head.band.left + head.band.right + 1, n) // features.BLOCK)
+    groups = -(-min(run(head), head.queries.shape[1]) // GROUP)
+    return table.roundings(m) + started + groups + 24 + 2 * features.CHUNK + (table.dimension + 2) * m
+
+
+def expected(head: Head, plan: Plan, moment: float) -> Extremes:
+    """What the pass over the data is expected to find; moment: the largest mean of (ratio·s)^order of a row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        reach = math.tanh(plan.frame.radius / 2.0) * head.spread  # outputs are no farther from the mean of V (ATT-2)
+        least, largest = np.fmax(head.least, head.mean - reach), np.fmin(head.largest, head.mean + reach)
+    return Extremes(_EXPECTED_SHARE, 1.0 + moment, least, largest)
+
+
+def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None = None) -> Array:
+    """(d_v,): at least |out − o| for every row from which ``found`` was computed; +inf where nothing is certain.
+
+    deviation: at least √(mean (v − mean)²) of a column, for rows that attend to all keys.
+    """
+    nothing = np.full_like(head.mean, math.inf)
+    approximation, measure, frame = plan.approximation, plan.measure, plan.frame
+    widest = _growth(approximation.coefficients, max(frame.radius, 1.0) * frame.dimension)
+    if not (found.share > 0.0 and widest <= _MOST_GROWTH):
+        return nothing
+    counts = [roundings(head, plan, m) for m in range(approximation.degree + 1)]
+    weighted = [abs(c) * float(gamma(k, U)) for c, k in zip(approximation.coefficients, counts, strict=True)]
+    summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
+    if not summed < 0.5:
+        return nothing
+    relative, absolute = STORED[head.key.dtype.name]
+    size = np.maximum(np.abs(found.least), np.abs(found.largest))
+    with np.errstate(over="ignore", invalid="ignore"):
+
+        def total(distance: Array, drift: Array) -> Array:
+            """distance, drift: at least |v_j − o| and |o − mean V|."""
+            if measure.order == 0:
+                cut = output_error(approximation.error) * head.spread
+            else:
+                moment = found.moment / (1.0 - summed)
+                cut = approximation.error * moment * distance
+                if measure.root and deviation is not None:
+                    share = found.share * (1.0 - summed)
+                    cut = np.minimum(cut, approximation.error * math.sqrt(moment / share) * (deviation + drift))
+            rounded = summed * (2.0 * head.half + cut) + 2.0 * _VANISHED / found.share * plan.grow
+            bound: Array = (
+                math.tanh(frame.shifted * _SLACK / 2.0) * head.spread
+                + cut
+                + rounded
+                + 4.0 * U * head.half
+                + 3.0 * U * (head.magnitude + head.half + cut + rounded)
+                + relative * size
+                + absolute
+            ) * _SLACK + 2.0**-1070
+            return np.where(np.isnan(bound), math.inf, bound)
+
+        bound = total(head.spread, head.spread)
+        if measure.order == 0:
+            return bound
+        distance = np.maximum(head.largest - found.least, found.largest - head.least) * _SLACK + bound
+        drift = np.maximum(np.abs(found.least - head.mean), np.abs(found.largest - head.mean)) * _SLACK + bound
+        return total(np.minimum(head.spread, distance), np.minimum(head.spread, drift))
+
+
+def _growth(coefficients: list[float] | tuple[float, ...], radius: float) -> float:
+    """Σ_m |c_m| radius^m, rounded up."""
+    total = 0.0
+    for c in reversed(coefficients):
+        total = total * radius + abs(c)
+    return total * _SLACK

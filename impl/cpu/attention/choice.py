@@ -1,0 +1,249 @@
+"""Which polynomial serves a head: the cheapest whose certificate is predicted to stay below an error.
+
+Three measures of the error of a polynomial are at hand: relative to e^s (ATT-3), and where most scores are far smaller
+than the largest may be, weighted by a moment of the scores or by its root (ATT-7).  What each costs in degree is
+predicted from one formula (Bernstein and Szegő: the best approximation of x^(g+1) on [−1, 1] by a lower degree errs, in
+a weight, by 2^-g over the geometric mean of the weight), so that one or two polynomials are ever computed.
+"""
+
+from __future__ import annotations
+
+import cmath
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.impl.cpu import features
+from assay.impl.cpu.attention.certificate import GROUP, certificate, expected
+from assay.impl.cpu.attention.heads import Scatter, scatter
+from assay.impl.cpu.attention.plan import Frame, Measure, Plan, U
+from assay.impl.cpu.features import Coordinates
+from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
+from assay.spec.attention.perturbation import weight_error
+from assay.spec.attention.tolerance import gamma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from assay.impl.cpu.attention.heads import Head
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Sketch", "realised", "sketched"]
+
+_SLACK = 1.0 + 2.0**-30
+_LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
+_SMALLEST_RADIUS = 2.0**-20
+_MOST_DEGREE = 64
+_RADII = (8, 64)  # per octave, for small problems and large: few polynomials are ever computed, or the degree is least
+_WORTH_A_PASS = 1 << 22  # points × features: some milliseconds
+_TRIED = 6  # polynomials, before a head is given up
+_ROOM = 0.98  # of what is left to the polynomial, for the roundness of the prediction
+_LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
+_GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
+_RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A head and an error, with what is known before any polynomial is: ``plans`` in the order of their cost."""
+
+    head: Head
+    error: float
+    frame: Frame
+    scatter: Scatter | None
+    degree: int  # of the first
+    moments: tuple[tuple[int, float], ...]  # order → the largest mean power of the scores of a row
+
+    @property
+    def rank(self) -> int:
+        return features.rank(self.frame.dimension, self.degree)
+
+
+def sketched(head: Head, error: float, memory: int, workers: int, fourth: float | None = None) -> Sketch:
+    """What serves a head within ``error``; fourth: the largest mean of s⁴ over a row, where it is known.
+
+    Raises :class:`Infeasible` where scores are too large, rounding alone may cost more, or the features of the least
+    degree take more than ``memory`` bytes.
+    """
+    frame = _frame(head)
+    if len(head.key) == 0 or not head.spread.any():
+        return Sketch(head, error, frame, None, 0, ())
+    found = _sketch(head, error, frame, None, fourth)
+    worth = found.degree >= 2 and head.points * found.rank >= _WORTH_A_PASS
+    if worth or (found.degree >= 2 and _need(found, workers) > memory):
+        known = scatter(head)
+        found = _sketch(head, error, _rotated(head, frame, known, error), known, fourth)
+    if (need := _need(found, workers)) > memory:
+        raise Infeasible(
+            f"rank {found.rank} (degree {found.degree}, scores up to {found.frame.radius:.3g}) needs "
+            f"{need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
+        )
+    return found
+
+
+def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
+    """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error."""
+    head, frame = sketch.head, sketch.frame
+    if len(head.key) == 0 or not head.spread.any():
+        return _plan(head, frame, exp_of_degree(0.0, 0), Measure())
+    best = math.inf
+    per_octave = _RADII[head.points * sketch.rank >= _WORTH_A_PASS]
+    radius = 2.0 ** (math.ceil(math.log2(max(frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
+    for _, (degree, measure) in zip(range(_TRIED), _candidates(sketch), strict=False):
+        if _need(replace(sketch, degree=degree), workers) > memory:
+            break
+        if measure.order:
+            found = exp_by_moment(max(radius, frame.radius), degree, measure.order, measure.ratio, measure.root)
+        else:
+            found = exp_of_degree(max(radius, frame.radius), degree)
+        if measure.order == 0 and not found.error < 0.5:
+            continue
+        plan = _plan(head, frame, found, measure)
+        bound = float(_predicted(sketch, plan).max())
+        if bound <= sketch.error:
+            return plan
+        best = min(best, bound)
+    raise Infeasible(f"error {sketch.error:g}: the best certificate in sight is {best:.2g}")
+
+
+def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
+    """Degrees and measures whose error is predicted to be small enough, the cheapest first."""
+    head, radius = sketch.head, max(sketch.frame.radius, _SMALLEST_RADIUS)
+    left = _left(sketch)
+    spread = head.spread
+    shown = spread > 0.0
+    relative = weight_error(min(float((left[shown] / spread[shown]).min()), 1.0))
+    reach = math.tanh(radius / 2.0) * spread
+    distance = np.minimum(spread, head.half + np.abs(head.mean - head.middle) + reach)
+    linear = float((left[shown] / distance[shown]).min())
+    rooted = 0.0
+    if sketch.scatter is not None and not head.banded:
+        rooted = float((left[shown] / (sketch.scatter.deviation + np.minimum(reach, spread))[shown]).min())
+    for degree in range(_MOST_DEGREE + 1):
+        error = _least_error(radius, degree)
+        if error <= _ROOM * min(relative, 0.5):
+            yield degree, Measure()
+            continue
+        for order, moment in sketch.moments:
+            if order > degree:
+                continue
+
+            def share(ratio: float, order: int = order, moment: float = moment) -> float:
+                return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
+
+            ratio = min(_RATIOS, key=share)
+            if error * share(ratio) <= _ROOM * linear:
+                yield degree, Measure(order, ratio)
+            elif error * math.sqrt(share(ratio)) <= _ROOM * rooted:  # the root has the same best ratio
+                yield degree, Measure(order, ratio, root=True)
+
+
+def _sketch(head: Head, error: float, frame: Frame, known: Scatter | None, fourth: float | None) -> Sketch:
+    moments: tuple[tuple[int, float], ...] = ()
+    if known is not None and known.moment < math.inf:
+        second = known.moment * (1.0 + 2.0**-20)
+        moments = (
+            (4, min(_GAUSSIAN * second**2, frame.radius**2 * second) if fourth is None else fourth),
+            (2, second),
+        )
+    found = Sketch(head, error, frame, known, 0, moments)
+    first = next(_candidates(found), None)
+    if first is None:
+        raise Infeasible(f"error {error:g}: scores up to {frame.radius:.3g} need a degree above {_MOST_DEGREE}")
+    return replace(found, degree=first[0])
+
+
+def _left(sketch: Sketch) -> Array:
+    """What rounding leaves to the polynomial, per column of V."""
+    head, frame = sketch.head, sketch.frame
+    taylor = tuple(1.0 / math.factorial(m) for m in range(9))
+    stand_in = Approximation(taylor, (-frame.radius, frame.radius), 0.0, 0.0)
+    rounding = _predicted(sketch, _plan(head, frame, stand_in, Measure()))
+    left = sketch.error - rounding
+    if not left.min() > 0.0:
+        raise Infeasible(f"error {sketch.error:g}: rounding alone may cost {float(rounding.max()):.2g}")
+    return left
+
+
+def _predicted(sketch: Sketch, plan: Plan) -> Array:
+    moment = dict(sketch.moments).get(plan.measure.order, 0.0) * plan.ratio**plan.measure.order
+    deviation = None if sketch.scatter is None or sketch.head.banded else sketch.scatter.deviation
+    return certificate(sketch.head, plan, expected(sketch.head, plan, moment), deviation)
+
+
+def _plan(head: Head, frame: Frame, approximation: Approximation, measure: Measure) -> Plan:
+    grow = np.ldexp(1.0, np.clip(np.frexp(head.half)[1], -1000, 1023))
+    return Plan(
+        approximation, measure, features.monomials(frame.dimension, approximation.degree), frame, head.middle, grow
+    )
+
+
+def _frame(head: Head) -> Frame:
+    """Centred keys over a power of two, queries times it and the scale."""
+    d = head.queries.shape[2]
+    none = np.zeros((d, 0))
+    unit = math.ldexp(1.0, max(-1000, math.frexp(head.key_norm)[1])) if head.key_norm < math.inf else math.inf
+    factor = head.scale * unit if unit < math.inf else math.inf
+    radius = abs(factor) * head.query_norm * (head.key_norm / unit) * _SLACK if unit < math.inf else math.inf
+    if not radius <= _LARGEST_RADIUS:
+        raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
+    keys, queries = Coordinates(head.centre, 1.0 / unit, none), Coordinates(np.zeros(d), factor, none)
+    return Frame(keys, queries, radius, 3.0 * U * radius * _SLACK + 2.0**-999)
+
+
+def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
+    """The frame in fewer coordinates, where the keys lie so near a subspace that what is lost may be granted."""
+    d = len(known.weights)
+    if not known.moment < math.inf:
+        return frame
+    granted = error / (8.0 * float(head.spread.max()))
+    norm = abs(head.scale) * head.query_norm
+    outside = np.sqrt(np.maximum(np.cumsum(known.weights[::-1])[::-1], 0.0))  # from the axis on
+    enough = [r for r in range(1, d) if norm * _LARGEST_OVER_MEAN * outside[r] <= granted]
+    if not enough:
+        return frame
+    r = enough[0]
+    basis = np.ascontiguousarray(known.axes[:, :r])
+    keys, queries = replace(frame.keys, basis=basis), replace(frame.queries, basis=basis)
+    key_norm, rest = features.largest_norms(head.key, keys)
+    query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries)
+    whole_query = abs(frame.queries.factor) * head.query_norm
+    whole_key = head.key_norm * frame.keys.factor
+    frobenius = float(np.linalg.norm(basis)) * _SLACK
+    rounded = float(gamma(2 * r + 4, U)) * (whole_key + frobenius * key_norm)
+    lost = whole_query * (rest + rounded + float(gamma(d + 2, U)) * frobenius * key_norm)
+    rotated = Frame(keys, queries, query_norm * key_norm * _SLACK, frame.shifted + lost * _SLACK)
+    return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
+
+
+def _need(sketch: Sketch, workers: int) -> int:
+    """Bytes of working storage."""
+    head, degree, d = sketch.head, sketch.degree, sketch.frame.dimension
+    count, width = features.rank(d, degree), head.value.shape[1] + 2
+    inner = features.rank(d, max(degree - 1, 0))
+    tables = (2 * workers + 3) * (5 * GROUP // features.CHUNK if head.banded else 1) + 8 + 8
+    if not head.banded:
+        tables += max(-(-len(head.key) // features.BLOCK), 1).bit_length()
+    held = workers * features.CHUNK * (inner + 8 + 2 * d + head.queries.shape[2] + 2 * width)
+    return 8 * ((count + 8) * (width * tables + 8) + held)
+
+
+@functools.cache
+def _geometric_mean(order: int, ratio: float) -> float:
+    """That of 1 + (ratio·cos θ)^order over θ."""
+    if order == 2:
+        return ((1.0 + math.sqrt(1.0 + ratio**2)) / 2.0) ** 2
+    return abs((1.0 + cmath.sqrt(1.0 + 1j * ratio**2)) / 2.0) ** 4
+
+
+def _least_error(radius: float, degree: int) -> float:
+    """About what the best polynomial errs relative to e^s: twice a Bessel function, I_(g+1)(R), bounded."""
+    n = degree + 1
+    exponent = n * math.log(radius / 2.0) - math.lgamma(n + 1.0) + radius**2 / (4.0 * (n + 1.0))
+    return 2.0 * math.exp(min(exponent, 0.0))

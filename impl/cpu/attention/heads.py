@@ -1,0 +1,142 @@
+"""One key head, the query heads that attend to it, and what norms and low moments say of their scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu import features
+from assay.impl.cpu.features import Band, Coordinates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from assay.spec.attention.instance import Instance
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Head", "Scatter", "heads", "scatter"]
+
+_BLOCK = 8192  # points that are converted at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """Bounds are upper bounds, for what the arrays hold, exactly (ATT-5)."""
+
+    batch: int
+    number: int  # of the key head
+    queries: NDArray[Any]  # (group, n_q, d)
+    key: NDArray[Any]  # (length, d), maybe of length 0
+    value: NDArray[Any]
+    scale: float
+    band: Band
+    banded: bool  # some row may not attend to all keys
+    centre: Array  # about the mean key
+    mean: Array  # about that of V
+    query_norm: float
+    key_norm: float  # of centred keys
+    least: Array  # of V, per column
+    largest: Array
+
+    @property
+    def points(self) -> int:
+        """Keys and queries."""
+        return len(self.key) + self.queries.shape[0] * self.queries.shape[1]
+
+    @property
+    def magnitude(self) -> Array:
+        return np.maximum(np.abs(self.least), np.abs(self.largest))
+
+    @property
+    def spread(self) -> Array:
+        """range(V), rounded up."""
+        with np.errstate(over="ignore"):
+            return (self.largest - self.least) * (1.0 + 2.0**-50)
+
+    @property
+    def middle(self) -> Array:
+        return self.least / 2.0 + self.largest / 2.0
+
+    @property
+    def half(self) -> Array:
+        """At least |v − middle|."""
+        with np.errstate(over="ignore"):
+            return np.maximum(self.largest - self.middle, self.middle - self.least) * (1.0 + 2.0**-50)
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """Second moments: a guide, but for ``deviation``.
+
+    axes (d, d): orthonormal columns; weights (d,): mean squares of the centred keys along them, decreasing; moment:
+    the largest mean square of the scores of a query; deviation (d_v,): at least √(mean (v − mean)²).
+    """
+
+    axes: Array
+    weights: Array
+    moment: float
+    deviation: Array
+
+
+def heads(instance: Instance) -> Iterator[Head]:
+    b, _, n_q, d = instance.query.shape
+    h_k, n_k = instance.key.shape[1:3]
+    group = instance.group
+    left, right = instance.window or (None, None)
+    unlimited = n_q + n_k
+    assert instance.scale is not None
+    for batch in range(b):
+        length = n_k if instance.key_lengths is None else int(instance.key_lengths[batch])
+        offset = length - n_q if instance.causal == "bottom-right" else 0
+        behind, ahead = (unlimited if side is None else min(int(side), unlimited) for side in (left, right))
+        band = Band(offset, behind, 0 if instance.causal is not None else ahead, length)
+        for number in range(h_k):
+            queries = instance.query[batch, number * group : (number + 1) * group]
+            key, value = instance.key[batch, number, :length], instance.value[batch, number, :length]
+            centre, mean = np.zeros(d), np.zeros(value.shape[1])
+            least = largest = mean
+            if length:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    centre = features.extent(key)[0] / length
+                    total, least, largest = features.extent(value)
+                    mean = total / length
+            yield Head(
+                batch, number, queries, key, value, instance.scale, band,
+                instance.causal is not None or instance.window is not None, centre, mean,
+                max(features.largest_norms(q, _plain(np.zeros(d)))[0] for q in queries),
+                features.largest_norms(key, _plain(centre))[0] if length else 0.0,
+                least, largest,
+            )  # fmt: skip
+
+
+def scatter(head: Head) -> Scatter:
+    """One pass over keys, values and queries."""
+    n, d = head.key.shape
+    total, squares = np.zeros((d, d)), np.zeros(head.value.shape[1])
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for first in range(0, n, _BLOCK):
+            x = head.key[first : first + _BLOCK].astype(np.float64) - head.centre
+            total += x.T @ x
+            squares += np.square(head.value[first : first + _BLOCK].astype(np.float64) - head.mean).sum(axis=0)
+        total /= n
+        largest = 0.0
+        for query in head.queries:
+            for first in range(0, len(query), _BLOCK):
+                q = query[first : first + _BLOCK].astype(np.float64)
+                largest = max(largest, float(np.einsum("ij,ij->i", q @ total, q).max()))
+        moment = head.scale**2 * largest
+        deviation = np.sqrt(squares / n) * (1.0 + (n + 8) * 2.0**-52) + 2.0**-500
+    if not (np.isfinite(total).all() and math.isfinite(moment)):
+        return Scatter(np.eye(d), np.full(d, math.inf), math.inf, deviation)
+    weights, axes = np.linalg.eigh(total)
+    return Scatter(np.ascontiguousarray(axes[:, ::-1]), np.maximum(weights[::-1], 0.0), moment, deviation)
+
+
+def _plain(centre: Array) -> Coordinates:
+    return Coordinates(centre, 1.0, np.zeros((len(centre), 0)))
