@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "evaluate", "extent", "largest_norms", "moments",
-    "monomials", "rank",
+    "monomials", "rank", "roundings",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -37,6 +37,15 @@ _EXACT_FACTORIAL = 18  # 18! < 2^53
 def rank(dimension: int, degree: int) -> int:
     """The number of monomials: C(dimension + degree, degree)."""
     return math.comb(dimension + degree, degree)
+
+
+def roundings(dimension: int, degree: int, m: int) -> int:
+    """How many roundings a term of degree m meets at most, but for the sum over blocks of keys (ATT-5)."""
+    monomials = 2 * max(m - 1, 0)
+    chunk, lanes, block = 4, 31, 16 + 4
+    weights = 3 + 2 * max(degree - _EXACT_FACTORIAL, 0)
+    batches = 5 + rank(dimension, m) // _BATCH
+    return monomials + chunk + lanes + block + weights + batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +66,6 @@ class Monomials:
     variable: NDArray[np.int64]
     order: NDArray[np.int64]
     multinomial: Array
-
-    def roundings(self, m: int) -> int:
-        """How many roundings a term of degree m meets at most, but for the sum over blocks of keys (ATT-5)."""
-        monomials = 2 * max(m - 1, 0)
-        chunk, lanes, block = 4, 31, 16 + 4
-        weights = 3 + 2 * max(self.degree - _EXACT_FACTORIAL, 0)
-        batches = 5 + rank(self.dimension, m) // _BATCH
-        return monomials + chunk + lanes + block + weights + batches
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,6 @@ STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding o
 _SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
 _VANISHED = 2.0**-300  # what underflow may lose, in units of the largest value
 _MOST_GROWTH = 2.0**400  # of features, far from overflow
-_EXPECTED_SHARE = 0.9  # of a sum of weights and the number of keys: 1 at least, if these are centred
 
 
 def run(head: Head) -> int:
@@ -40,20 +39,29 @@ def run(head: Head) -> int:
 
 def roundings(head: Head, plan: Plan, m: int) -> int:
     """What a term of degree m meets at most on its way into a sum over keys and features."""
-    n, table = len(head.key), plan.table
+    n, d = len(head.key), plan.frame.dimension
+    count = features.roundings(d, plan.approximation.degree, m)
     if not head.banded:
-        return table.roundings(m) + max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1
+        return count + max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1
     started = -(-min(head.band.left + head.band.right + 1, n) // features.BLOCK)
     groups = -(-min(run(head), head.queries.shape[1]) // GROUP)
-    return table.roundings(m) + started + groups + 24 + 2 * features.CHUNK + (table.dimension + 2) * m
+    return count + started + groups + 24 + 2 * features.CHUNK + (d + 2) * m
 
 
-def expected(head: Head, plan: Plan, moment: float) -> Extremes:
-    """What the pass over the data is expected to find; moment: the largest mean of (ratio·s)^order of a row."""
+def expected(head: Head, radius: float, second: float, deviation: Array | None) -> Extremes:
+    """What a pass over the data will find, but for moments: a guess.
+
+    second: the largest mean square of the scores of a row; deviation: √(mean (v − mean)²), where these are known.
+    """
+    share = 0.99  # of the sum of weights and the number of keys: 1 at least, as these are centred
+    if head.banded:  # but those that one row sees are not
+        share = math.exp(-radius) * (1.0 if head.band.left >= len(head.key) else 1.0 / 3.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        reach = math.tanh(plan.frame.radius / 2.0) * head.spread  # outputs are no farther from the mean of V (ATT-2)
+        reach = math.tanh(radius / 2.0) * head.spread  # outputs are no farther from the mean of V (ATT-2)
+        if deviation is not None and not head.banded:  # nor, but for a few per cent, than this (Cauchy and Schwarz)
+            reach = np.minimum(reach, 1.1 * math.sqrt(second) * deviation)
         least, largest = np.fmax(head.least, head.mean - reach), np.fmin(head.largest, head.mean + reach)
-    return Extremes(_EXPECTED_SHARE, 1.0 + moment, least, largest)
+    return Extremes(share, 1.0, least, largest)
 
 
 def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None = None) -> Array:

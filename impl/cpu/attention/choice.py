@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import cmath
 import functools
+import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,15 +27,16 @@ from assay.spec.attention.perturbation import weight_error
 from assay.spec.attention.tolerance import gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from assay.impl.cpu.attention.heads import Head
+    from assay.impl.cpu.features import Extremes
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "realised", "sketched"]
+__all__ = ["Sketch", "corrected", "realised", "sketched"]
 
 _SLACK = 1.0 + 2.0**-30
 _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
@@ -51,60 +53,94 @@ _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A head and an error, with what is known before any polynomial is: ``plans`` in the order of their cost."""
+    """A head and an error, and what is known before any polynomial is.
+
+    scatter, seen: of a pass over the data, where there was one.  moments: order → the largest mean power of the scores
+    of a row, or a guess.  degree: the least that may do.
+    """
 
     head: Head
     error: float
     frame: Frame
-    scatter: Scatter | None
-    degree: int  # of the first
-    moments: tuple[tuple[int, float], ...]  # order → the largest mean power of the scores of a row
+    scatter: Scatter | None = None
+    seen: Extremes | None = None
+    moments: Mapping[int, float] = field(default_factory=dict)
+    degree: int = 0
 
     @property
     def rank(self) -> int:
         return features.rank(self.frame.dimension, self.degree)
 
+    @property
+    def worth_a_pass(self) -> bool:
+        return self.head.points * self.rank >= _WORTH_A_PASS
 
-def sketched(head: Head, error: float, memory: int, workers: int, fourth: float | None = None) -> Sketch:
-    """What serves a head within ``error``; fourth: the largest mean of s⁴ over a row, where it is known.
+    @property
+    def trivial(self) -> bool:
+        """Whether no polynomial is needed."""
+        return len(self.head.key) == 0 or not self.head.spread.any()
+
+    @property
+    def expected(self) -> Extremes:
+        if self.seen is not None:
+            return self.seen
+        return expected(self.head, self.frame.radius, self.moments.get(2, 0.0), self.deviation)
+
+    @property
+    def deviation(self) -> Array | None:
+        """At least √(mean (v − mean)²), where all rows attend to all keys and it is known."""
+        return None if self.scatter is None or self.head.banded else self.scatter.deviation
+
+
+def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
+    """What serves a head within ``error``.
 
     Raises :class:`Infeasible` where scores are too large, rounding alone may cost more, or the features of the least
     degree take more than ``memory`` bytes.
     """
-    frame = _frame(head)
-    if len(head.key) == 0 or not head.spread.any():
-        return Sketch(head, error, frame, None, 0, ())
-    found = _sketch(head, error, frame, None, fourth)
-    worth = found.degree >= 2 and head.points * found.rank >= _WORTH_A_PASS
-    if worth or (found.degree >= 2 and _need(found, workers) > memory):
-        known = scatter(head)
-        found = _sketch(head, error, _rotated(head, frame, known, error), known, fourth)
-    if (need := _need(found, workers)) > memory:
-        raise Infeasible(
-            f"rank {found.rank} (degree {found.degree}, scores up to {found.frame.radius:.3g}) needs "
-            f"{need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
-        )
-    return found
+    plain = Sketch(head, error, _frame(head))
+    if plain.trivial:
+        return plain
+    try:
+        found = _begun(plain)
+        if found.degree < 2 or not (found.worth_a_pass or _need(found, workers) > memory):
+            return _affordable(found, memory, workers)
+    except Infeasible:
+        pass  # moments may show more
+    known = scatter(head)
+    frame, moments = _rotated(head, plain.frame, known, error), {}
+    if known.moment < math.inf:
+        second = known.moment * (1.0 + 2.0**-20)
+        moments = {4: min(_GAUSSIAN * second**2, frame.radius**2 * second), 2: second}
+    return _affordable(_begun(Sketch(head, error, frame, known, None, moments)), memory, workers)
+
+
+def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
+    """The same after a pass whose certificate was too large: nothing is guessed any more."""
+    moments = dict(sketch.moments)
+    if plan.measure.order:
+        moments[plan.measure.order] = max(seen.moment - 1.0, 0.0) / plan.ratio**plan.measure.order
+    return _affordable(_begun(replace(sketch, seen=seen, moments=moments)), memory, workers)
 
 
 def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
     """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error."""
-    head, frame = sketch.head, sketch.frame
-    if len(head.key) == 0 or not head.spread.any():
-        return _plan(head, frame, exp_of_degree(0.0, 0), Measure())
+    if sketch.trivial:
+        return _plan(sketch, exp_of_degree(0.0, 0), Measure())
     best = math.inf
-    per_octave = _RADII[head.points * sketch.rank >= _WORTH_A_PASS]
-    radius = 2.0 ** (math.ceil(math.log2(max(frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
-    for _, (degree, measure) in zip(range(_TRIED), _candidates(sketch), strict=False):
+    per_octave = _RADII[sketch.worth_a_pass]
+    radius = 2.0 ** (math.ceil(math.log2(max(sketch.frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
+    radius = max(radius, sketch.frame.radius)
+    for degree, measure in itertools.islice(_candidates(sketch), _TRIED):
         if _need(replace(sketch, degree=degree), workers) > memory:
             break
         if measure.order:
-            found = exp_by_moment(max(radius, frame.radius), degree, measure.order, measure.ratio, measure.root)
+            found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
         else:
-            found = exp_of_degree(max(radius, frame.radius), degree)
-        if measure.order == 0 and not found.error < 0.5:
-            continue
-        plan = _plan(head, frame, found, measure)
+            found = exp_of_degree(radius, degree)
+            if not found.error < 0.5:
+                continue
+        plan = _plan(sketch, found, measure)
         bound = float(_predicted(sketch, plan).max())
         if bound <= sketch.error:
             return plan
@@ -112,25 +148,41 @@ def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
     raise Infeasible(f"error {sketch.error:g}: the best certificate in sight is {best:.2g}")
 
 
+def _begun(sketch: Sketch) -> Sketch:
+    """With the least degree."""
+    for degree, _ in _candidates(sketch):
+        return replace(sketch, degree=degree)
+    raise Infeasible(
+        f"error {sketch.error:g}: scores up to {sketch.frame.radius:.3g} need a degree above {_MOST_DEGREE}"
+    )
+
+
+def _affordable(sketch: Sketch, memory: int, workers: int) -> Sketch:
+    if (need := _need(sketch, workers)) > memory:
+        raise Infeasible(
+            f"rank {sketch.rank} (degree {sketch.degree}, scores up to {sketch.frame.radius:.3g}) needs "
+            f"{need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
+        )
+    return sketch
+
+
 def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
     """Degrees and measures whose error is predicted to be small enough, the cheapest first."""
     head, radius = sketch.head, max(sketch.frame.radius, _SMALLEST_RADIUS)
-    left = _left(sketch)
-    spread = head.spread
-    shown = spread > 0.0
-    relative = weight_error(min(float((left[shown] / spread[shown]).min()), 1.0))
-    reach = math.tanh(radius / 2.0) * spread
-    distance = np.minimum(spread, head.half + np.abs(head.mean - head.middle) + reach)
-    linear = float((left[shown] / distance[shown]).min())
-    rooted = 0.0
-    if sketch.scatter is not None and not head.banded:
-        rooted = float((left[shown] / (sketch.scatter.deviation + np.minimum(reach, spread))[shown]).min())
+    shown = head.spread > 0.0
+    left = _left(sketch)[shown]
+    seen = sketch.expected
+    distance = np.minimum(head.spread, np.maximum(head.largest - seen.least, seen.largest - head.least))[shown]
+    drift = np.maximum(np.abs(seen.least - head.mean), np.abs(seen.largest - head.mean))[shown]
+    relative = weight_error(min(float((left / head.spread[shown]).min()), 1.0))
+    linear = float((left / distance).min())
+    rooted = 0.0 if sketch.deviation is None else float((left / (sketch.deviation[shown] + drift)).min())
     for degree in range(_MOST_DEGREE + 1):
         error = _least_error(radius, degree)
         if error <= _ROOM * min(relative, 0.5):
             yield degree, Measure()
             continue
-        for order, moment in sketch.moments:
+        for order, moment in sketch.moments.items():
             if order > degree:
                 continue
 
@@ -144,44 +196,27 @@ def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
                 yield degree, Measure(order, ratio, root=True)
 
 
-def _sketch(head: Head, error: float, frame: Frame, known: Scatter | None, fourth: float | None) -> Sketch:
-    moments: tuple[tuple[int, float], ...] = ()
-    if known is not None and known.moment < math.inf:
-        second = known.moment * (1.0 + 2.0**-20)
-        moments = (
-            (4, min(_GAUSSIAN * second**2, frame.radius**2 * second) if fourth is None else fourth),
-            (2, second),
-        )
-    found = Sketch(head, error, frame, known, 0, moments)
-    first = next(_candidates(found), None)
-    if first is None:
-        raise Infeasible(f"error {error:g}: scores up to {frame.radius:.3g} need a degree above {_MOST_DEGREE}")
-    return replace(found, degree=first[0])
-
-
 def _left(sketch: Sketch) -> Array:
     """What rounding leaves to the polynomial, per column of V."""
-    head, frame = sketch.head, sketch.frame
-    taylor = tuple(1.0 / math.factorial(m) for m in range(9))
-    stand_in = Approximation(taylor, (-frame.radius, frame.radius), 0.0, 0.0)
-    rounding = _predicted(sketch, _plan(head, frame, stand_in, Measure()))
-    left = sketch.error - rounding
+    degree = next(g for g in itertools.count() if _least_error(max(sketch.frame.radius, _SMALLEST_RADIUS), g) < 1e-7)
+    taylor = tuple(1.0 / math.factorial(m) for m in range(degree + 1))
+    stand_in = Approximation(taylor, (-sketch.frame.radius, sketch.frame.radius), 0.0, 0.0)
+    rounding = _predicted(sketch, _plan(sketch, stand_in, Measure()))
+    left: Array = sketch.error - rounding
     if not left.min() > 0.0:
         raise Infeasible(f"error {sketch.error:g}: rounding alone may cost {float(rounding.max()):.2g}")
     return left
 
 
 def _predicted(sketch: Sketch, plan: Plan) -> Array:
-    moment = dict(sketch.moments).get(plan.measure.order, 0.0) * plan.ratio**plan.measure.order
-    deviation = None if sketch.scatter is None or sketch.head.banded else sketch.scatter.deviation
-    return certificate(sketch.head, plan, expected(sketch.head, plan, moment), deviation)
+    moment = sketch.moments.get(plan.measure.order, 0.0) * plan.ratio**plan.measure.order
+    seen = replace(sketch.expected, moment=1.0 + moment)
+    return certificate(sketch.head, plan, seen, sketch.deviation)
 
 
-def _plan(head: Head, frame: Frame, approximation: Approximation, measure: Measure) -> Plan:
-    grow = np.ldexp(1.0, np.clip(np.frexp(head.half)[1], -1000, 1023))
-    return Plan(
-        approximation, measure, features.monomials(frame.dimension, approximation.degree), frame, head.middle, grow
-    )
+def _plan(sketch: Sketch, approximation: Approximation, measure: Measure) -> Plan:
+    grow = np.ldexp(1.0, np.clip(np.frexp(sketch.head.half)[1], -1000, 1023))
+    return Plan(approximation, measure, sketch.frame, sketch.head.middle, grow)
 
 
 def _frame(head: Head) -> Frame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.impl.cpu.features import monomials
 from assay.spec.attention.tolerance import gamma
 
 if TYPE_CHECKING:
@@ -57,10 +58,13 @@ class Plan:
 
     approximation: Approximation
     measure: Measure
-    table: Monomials
     frame: Frame
     middle: Array
     grow: Array
+
+    @property
+    def table(self) -> Monomials:
+        return monomials(self.frame.dimension, self.approximation.degree)
 
     @property
     def coefficients(self) -> Array:

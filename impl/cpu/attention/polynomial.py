@@ -8,6 +8,7 @@ range (APX-1), from moments of the scores (ATT-7), that of the arithmetic from t
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,12 @@ import numpy as np
 from assay.impl.cpu import features
 from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.certificate import STORED, certificate
-from assay.impl.cpu.attention.choice import realised, sketched
+from assay.impl.cpu.attention.choice import corrected, realised, sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team, passed
 from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
-from assay.impl.cpu.features import Coordinates
+from assay.impl.cpu.features import Coordinates, Extremes
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
 from assay.spec.precision import precision
@@ -164,19 +165,17 @@ def _polynomial(
 
 
 def _served(sketch: Sketch, out: NDArray[Any], memory: int, team: Team) -> tuple[Plan, Array]:
-    """One head: its plan, and its certificate (group, d_v); a second plan where moments were larger than expected."""
+    """One head: its plan, and its certificate (group, d_v); a second plan where a guess was wrong."""
     head, error = sketch.head, sketch.error
     for last in (False, True):
         plan = realised(sketch, memory, team.workers)
         found = passed(head, plan, out, team)
-        deviation = None if sketch.scatter is None or head.banded else sketch.scatter.deviation
-        bounds = np.array([certificate(head, plan, each, deviation) for each in found])
+        bounds = np.array([certificate(head, plan, each, sketch.deviation) for each in found])
         if bounds.max() <= error:
             return plan, bounds
-        if last or plan.measure.order != 4 or not bounds.max() < math.inf:
+        if last or not bounds.max() < math.inf:
             break
-        largest = max(each.moment for each in found) - 1.0
-        sketch = sketched(head, error, memory, team.workers, largest / plan.ratio**4)
+        sketch = corrected(sketch, plan, functools.reduce(Extremes.joined, found), memory, team.workers)
     raise Infeasible(f"error {error:g}: the certificate after rounding is {float(bounds.max()):.2g}")
 
 
