@@ -43,8 +43,8 @@ def roundings(dimension: int, degree: int, m: int) -> int:
     """How many roundings a term of degree m meets at most, but for the sum over blocks of keys (ATT-5)."""
     monomials = 2 * max(m - 1, 0)
     chunk, lanes, block = 4, 31, 16 + 4
-    weights = 3 + 2 * max(degree - _EXACT_FACTORIAL, 0)
-    batches = 5 + rank(dimension, m) // _BATCH
+    weights = 2 + 2 * max(degree - _EXACT_FACTORIAL, 0)
+    batches = 6 + rank(dimension, m) // _BATCH
     return monomials + chunk + lanes + block + weights + batches
 
 

@@ -246,13 +246,14 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     r = enough[0]
     basis = np.ascontiguousarray(known.axes[:, :r])
     keys, queries = replace(frame.keys, basis=basis), replace(frame.queries, basis=basis)
-    key_norm, rest = features.largest_norms(head.key, keys)
-    query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries)
-    whole_query = abs(frame.queries.factor) * head.query_norm
-    whole_key = head.key_norm * frame.keys.factor
+    whole_key, whole_query = head.key_norm * frame.keys.factor, head.query_norm * abs(frame.queries.factor)
     frobenius = float(np.linalg.norm(basis)) * _SLACK
+    again = 2.0 * float(gamma(d + 2, U)) * frobenius  # a coordinate is computed in two places, in two orders
+    key_norm, rest = features.largest_norms(head.key, keys)
+    key_norm, rest = key_norm + again * whole_key, rest + again * frobenius * whole_key
+    query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries) + again * whole_query
     rounded = float(gamma(2 * r + 4, U)) * (whole_key + frobenius * key_norm)
-    lost = whole_query * (rest + rounded + float(gamma(d + 2, U)) * frobenius * key_norm)
+    lost = whole_query * (rest + rounded + again * key_norm)
     rotated = Frame(keys, queries, query_norm * key_norm * _SLACK, frame.shifted + lost * _SLACK)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
 
