@@ -300,8 +300,7 @@ def _layout(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], Any, Any]:
 
 
 def _finite_or_minus_infinity(x: NDArray[Any]) -> Any:
-    with np.errstate(invalid="ignore"):  # signalling NaN
-        return _finite(x) | (x == -np.inf)
+    return _finite(x) | (x == -np.inf)
 
 
 def _blocks(array: NDArray[Any], order: Literal["C", "K"]) -> Any:

@@ -56,7 +56,10 @@ REFUSED = {
     "window": (changed(window=(1, -1)), "window: (1, -1)"),
     "mask dtype": (changed(mask=np.ones((3, 6))), "mask: dtype float64, expected bool"),
     "mask shape": (changed(mask=np.ones((4, 6), bool)), "mask: shape (4, 6)"),
-    "bias nan": (changed(bias=np.full((3, 6), np.nan, np.float32)), "bias: nan at (0, 0), expected finite numbers or −inf"),
+    "bias nan": (
+        changed(bias=np.full((3, 6), np.nan, np.float32)),
+        "bias: nan at (0, 0), expected finite numbers or −inf",
+    ),
     "bias too large a shape": (changed(bias=np.zeros((3, 2, 4, 3, 6), np.float32)), "bias: shape"),
     "key_lengths beyond": (changed(key_lengths=np.array([7, 1])), "key_lengths: [7, 1]"),
     "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: float64"),
@@ -135,6 +138,11 @@ def test_what_stride_zero_repeats_is_named_at_its_first_place() -> None:
     keys[..., 69_999] = np.inf
     with pytest.raises(InvalidInstance, match=r"bias: inf at \(0, 0, 0, 69999\), expected finite numbers or −inf"):
         Instance(x[:, :, :5], x, x, bias=bias)
+
+
+def test_what_stride_zero_repeats_is_looked_at_once() -> None:
+    x = np.broadcast_to(np.ones(1, np.float32), (1, 1, 1_000_000, 1))
+    Instance(x, x, x, bias=np.broadcast_to(x[:, :, :1], (1, 1, 1_000_000, 1_000_000)))  # ends within the hour
 
 
 def test_numbers_that_overflow_when_summed_are_finite() -> None:
