@@ -122,6 +122,14 @@ def test_a_single_array_is_no_instance(tmp_path: Path) -> None:
     assert "not a readable instance file" in refusal(tmp_path / "x.npy")
 
 
+def test_an_array_said_to_be_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("metadata.npy", "w") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert "not a readable instance file (Unable to allocate" in refusal(path)
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, save: Any) -> None:
     path = tmp_path / "x.npz"
