@@ -54,10 +54,16 @@ _LONGEST = 30.0  # exponent: seconds of a call after which no longer one is made
 _SIZES = (1 << 16, 1 << 20, 1 << 22, 10_000_000)
 _MIB = 1 << 20
 _NOT = "–"
+_MEASURED = (
+    "rank", "degree", "warm s", "warm min", "cold s", "torch s", "torch min", f"exact s, {_PART} × n/{_PART} queries",
+    "torch / warm", "torch / cold", "exact / warm", "certified / asked", "true / asked",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
+    """What is asked, n apart."""
+
     dtype: str
     d: int
     bound: float
@@ -120,19 +126,19 @@ def peer(row: Row, arrays: Arrays) -> Callable[[], np.ndarray[Any, Any]]:
     import torch  # not above: the processes that measure cold calls do without
 
     torch.set_num_threads(_THREADS)
-    tensors = [torch.from_numpy(x) for x in arrays]
-    return lambda: torch.nn.functional.scaled_dot_product_attention(*tensors, scale=row.scale).numpy()
+    q, k, v = map(torch.from_numpy, arrays)
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=row.scale).numpy()
 
 
 def polynomial(row: Row, arrays: Arrays, error: float) -> Any:
     return attention.approximate(*arrays, error, row.scale, fallback="raise", threads=_THREADS)
 
 
-def rank_and_degree(route: str) -> tuple[str, str]:
-    """Read from the route, a number or "a to b" each."""
-    found = [re.search(rf"{word} (\d+(?: to \d+)?)", route) for word in ("rank", "degree")]
-    assert all(found), route
-    return tuple(each[1] for each in found if each)  # type: ignore[return-value]
+def stated(route: str, word: str) -> str:
+    """The number that follows a word in the route, or "a to b" where heads differ."""
+    found = re.search(rf"{word} (\d+(?: to \d+)?)", route)
+    assert found, route
+    return found[1]
 
 
 def said(reasons: dict[str, str]) -> str:
@@ -141,6 +147,10 @@ def said(reasons: dict[str, str]) -> str:
 
 def announce(done: int, total: int, what: object) -> None:
     print(f"[{done + 1}/{total}] {what}", file=sys.stderr, flush=True)
+
+
+def announce_length(n: int) -> None:
+    print(f"  n = {n}", file=sys.stderr, flush=True)
 
 
 def in_own_process(part: str, row: Row, n: int, error: float) -> dict[str, Any]:
@@ -180,7 +190,7 @@ def memory_of_call(row: Row, n: int, error: float) -> dict[str, Any]:
     except Infeasible as reason:
         return {"refused": str(reason)}
     return {
-        "rank": rank_and_degree(found.route)[0],
+        "rank": stated(found.route, "rank"),
         "inputs MiB": sum(x.nbytes for x in arrays) / _MIB,
         "output MiB": found.value.nbytes / _MIB,
         "beyond both MiB": (resident_peak() - before - found.value.nbytes) / _MIB,
@@ -210,19 +220,12 @@ def compared(row: Row, n: int) -> dict[str, Any]:
     )
     cold = statistics.median(cold_seconds(row, n, error))
     warm, torch, exact = times["assay"]["median"], times["torch"]["median"], _PART * times["exact"]["median"]
-    rank, degree = rank_and_degree(found.route)
     measured = (
-        rank, degree, warm, times["assay"]["min"], cold, torch, times["torch"]["min"], exact, torch / warm,
-        torch / cold, exact / warm, float(found.error.max()) / error,
-        true_error(row, arrays, found.value, error) / error,
+        stated(found.route, "rank"), stated(found.route, "degree"), warm, times["assay"]["min"], cold,
+        torch, times["torch"]["min"], exact, torch / warm, torch / cold, exact / warm,
+        float(found.error.max()) / error, true_error(row, arrays, found.value, error) / error,
     )  # fmt: skip
     return dict(zip(_MEASURED, measured, strict=True))
-
-
-_MEASURED = (
-    "rank", "degree", "warm s", "warm min", "cold s", "torch s", "torch min", f"exact s, {_PART} × n/{_PART} queries",
-    "torch / warm", "torch / cold", "exact / warm", "certified / asked", "true / asked",
-)  # fmt: skip
 
 
 def true_error(row: Row, arrays: Arrays, value: np.ndarray[Any, Any], error: float) -> float:
@@ -260,6 +263,7 @@ def crossovers(rows: list[Row], most: int) -> None:
         won: dict[str, list[int]] = {"warm": [], "cold": []}  # lengths, one after the other, at which it is faster
         rank = _NOT
         for n in (1 << power for power in range(_LEAST, most + 1)):
+            announce_length(n)
             try:
                 step = one_length(row, n, cold=len(won["cold"]) < 2)
             except Infeasible as reason:
@@ -289,10 +293,10 @@ def crossovers(rows: list[Row], most: int) -> None:
 def one_length(row: Row, n: int, *, cold: bool) -> dict[str, Any]:
     arrays = drawn(row, n)
     error = requested(row, arrays)
-    rank = rank_and_degree(polynomial(row, arrays, error).route)[0]
+    rank = stated(polynomial(row, arrays, error).route, "rank")
     if int(rank.split()[-1]) > _MOST_RANK:
         raise Infeasible(f"rank {rank}, above the {_MOST_RANK} that are timed")
-    calls = {"assay": partial(polynomial, row, arrays, error), "torch": peer(row, arrays)}
+    calls: dict[str, Callable[[], Any]] = {"assay": partial(polynomial, row, arrays, error), "torch": peer(row, arrays)}
     times = {name: each["min"] for name, each in interleaved(calls, 3 * _ROUNDS).items()}
     warm = {"n": n, "rank": rank, "torch s": times["torch"], "warm s": times["assay"]}
     ratio = {"torch / warm": times["torch"] / times["assay"]}
@@ -312,10 +316,11 @@ def exponent(rows: list[Row], most: int) -> None:
         calls: dict[str, Callable[[], Any]] = {}
         ranks = set()
         for n in lengths:
+            announce_length(n)
             call = partial(polynomial, row, parted(whole, n), error)
             start = time.perf_counter()
             try:
-                ranks.add(rank_and_degree(call().route)[0])
+                ranks.add(stated(call().route, "rank"))
             except Infeasible as reason:
                 refused[f"{row}, n = {n}"] = str(reason)
                 break
@@ -351,7 +356,8 @@ def parted(arrays: Arrays, n: int) -> Arrays:
 def slope(measured: list[tuple[int, float]]) -> float | str:
     if len(measured) < 2:
         return _NOT
-    return float(np.polyfit(*np.log(np.array(measured)).T, 1)[0])
+    n, seconds = np.log(np.array(measured)).T
+    return float(np.polyfit(n, seconds, 1)[0])
 
 
 def memory(rows: list[Row], sizes: list[int]) -> None:
@@ -389,12 +395,14 @@ def model() -> None:
         return [round(float(x), 3) for x in np.linalg.lstsq(scaled, np.ones(len(times)))[0]]
 
     found = []
-    rows, times, n = [], [], 16384
+    rows: list[tuple[float, float]] = []
+    times: list[float] = []
+    n = 16384
     for d, d_v, error in ((2, 2, 1e-4), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-3), (8, 64, 1e-3)):
         q, k = rng.uniform(-1, 1, (2, 1, 1, n, d))
         v = rng.uniform(-1, 1, (1, 1, n, d_v))
         call = partial(attention.approximate, q, k, v, error, 1 / d, fallback="raise", threads=1)
-        rank = int(rank_and_degree(call().route)[0])
+        rank = int(stated(call().route, "rank"))
         rows.append((rank, rank * (d_v + 1)))
         times.append(nanoseconds(call) / (2 * n))
     fixed, each = fitted(rows, times)
