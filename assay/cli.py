@@ -663,7 +663,9 @@ def _array(path: Path) -> Any:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{path}: not a readable .npy file ({error})") from None
+        # NumPy takes whatever it does not know for pickles, and would advise to allow them
+        reason = "neither an array nor several, or one of Python objects" if "allow_pickle" in str(error) else error
+        raise UsageError(f"{path}: not a readable .npy file ({reason})") from None
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path}: several arrays, expected the .npy file of one")
     return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" and array.dtype.itemsize == 2 else array

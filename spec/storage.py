@@ -13,11 +13,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ml_dtypes
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from assay.spec.problem import InvalidInstance, Provenance
 
@@ -28,6 +30,9 @@ __all__ = ["SCHEMA_VERSION", "dtype_named", "load_instance", "members", "problem
 
 SCHEMA_VERSION = 1
 _MORE = "hard."
+_UNREADABLE = (  # RuntimeError: encrypted, or compressed in a way that Python does not know
+    OSError, ValueError, KeyError, AttributeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -79,13 +84,15 @@ def members(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
         metadata = json.loads(found.pop("metadata").tobytes().decode())
     except FileNotFoundError:
         raise InvalidInstance(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInstance(f"{path}: not a readable instance file ({error})") from None
+    except _UNREADABLE as error:
+        # NumPy would advise to allow pickles: to run what a stranger wrote
+        reason = "it holds pickled Python objects, which are never loaded" if "allow_pickle" in str(error) else error
+        raise InvalidInstance(f"{path}: not a readable instance file ({reason})") from None
     if not isinstance(metadata, dict) or not {"schema", "problem", "dtypes", "values"} <= set(metadata):
         raise InvalidInstance(f"{path}: metadata without schema, problem, dtypes and values")
     if metadata["schema"] != SCHEMA_VERSION:

@@ -6,9 +6,10 @@ is in :mod:`assay.spec.attention.definition`.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.storage import load_instance, save_instance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Instance", "load"]
 
 _FLOATS = {"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
+_BLOCK = 1 << 16  # elements that are looked at together, 512 KiB at most
+_LARGEST = {"float16": 0x7BFF, "bfloat16": 0x7F7F, "float8_e4m3fn": 0x7E, "float8_e5m2": 0x7B}  # finite, its bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +72,11 @@ class Instance:
             _require_array(name, array, 4)
             if array.dtype != self.query.dtype:
                 raise InvalidInstance(f"{name}: dtype {array.dtype.name}, expected {self.query.dtype.name} as in query")
-        if self.query.dtype.name not in _FLOATS:
+        if not _floating(self.query.dtype):
             raise InvalidInstance(f"query: dtype {self.query.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}")
         self._check_shapes()
         for name in ("query", "key", "value"):
-            _require_finite(name, getattr(self, name))
+            _require_everywhere(name, getattr(self, name), _finite, "finite numbers")
         if self.scale is None:
             object.__setattr__(self, "scale", 1.0 / math.sqrt(self.query.shape[3]))
         _require_number("scale", self.scale)
@@ -118,14 +122,12 @@ class Instance:
             _require_broadcast("mask", self.mask, full)
         if self.bias is not None:
             _require_array("bias", self.bias, None)
-            if self.bias.dtype.name not in _FLOATS:
+            if not _floating(self.bias.dtype):
                 raise InvalidInstance(
                     f"bias: dtype {self.bias.dtype.name}, expected one of {', '.join(sorted(_FLOATS))}"
                 )
             _require_broadcast("bias", self.bias, full)
-            wide = self.bias.astype(np.float64)
-            if np.isnan(wide).any() or (wide == np.inf).any():
-                raise InvalidInstance("bias: contains NaN or +inf, expected finite numbers or −inf")
+            _require_everywhere("bias", self.bias, _finite_or_minus_infinity, "finite numbers or −inf")
         if self.key_lengths is not None:
             _require_array("key_lengths", self.key_lengths, 1)
             if not np.issubdtype(self.key_lengths.dtype, np.integer) or self.key_lengths.shape != (b,):
@@ -140,11 +142,11 @@ class Instance:
             object.__setattr__(self, "softcap", float(self.softcap))
         if self.sink is not None:
             _require_array("sink", self.sink, 1)
-            if self.sink.shape != (h_q,) or self.sink.dtype.name not in _FLOATS:
+            if self.sink.shape != (h_q,) or not _floating(self.sink.dtype):
                 raise InvalidInstance(
                     f"sink: {self.sink.dtype.name} of shape {self.sink.shape}, expected floats of shape ({h_q},)"
                 )
-            _require_finite("sink", self.sink)
+            _require_everywhere("sink", self.sink, _finite, "finite numbers")
         if not isinstance(self.return_lse, (bool, np.bool_)):
             raise InvalidInstance(f"return_lse: {self.return_lse!r}, expected True or False")
 
@@ -259,11 +261,51 @@ def _require_array(name: str, array: Any, dimensions: int | None) -> None:
         raise InvalidInstance(f"{name}: shape {array.shape}, expected {form}")
 
 
-def _require_finite(name: str, array: NDArray[Any]) -> None:
-    bad = ~np.isfinite(array.astype(np.float64))
-    if bad.any():
-        first = tuple(int(k) for k in np.argwhere(bad)[0])
-        raise InvalidInstance(f"{name}: {array[first]} at {first}, expected finite numbers")
+@functools.cache
+def _floating(dtype: np.dtype[Any]) -> bool:
+    return dtype.name in _FLOATS  # NumPy makes the name anew every time
+
+
+def _require_everywhere(name: str, array: NDArray[Any], good: Callable[[Any], Any], expected: str) -> None:
+    """``good`` of every element, in memory for :data:`_BLOCK` elements, whatever the size and strides of the array."""
+    if array.size <= _BLOCK:
+        if good(array).all():
+            return
+    else:
+        # Where the stride is 0 the first stands for all, and it is the first in order too
+        array = array[tuple(slice(None if stride else 1) for stride in array.strides)]
+        if all(good(block).all() for block in _blocks(array, "K")):  # as it lies in memory: fastest
+            return
+    before = 0
+    for block in _blocks(array, "C"):
+        told = good(block)
+        if not told.all():
+            first = tuple(int(k) for k in np.unravel_index(before + int(told.argmin()), array.shape))
+            raise InvalidInstance(f"{name}: {array[first]} at {first}, expected {expected}")
+        before += block.size
+
+
+def _finite(x: NDArray[Any]) -> Any:
+    if x.itemsize >= 4:
+        return np.isfinite(x)
+    bits, magnitude, largest = _layout(x.dtype)  # faster than NumPy is on small types, and raises no flag
+    return x.view(bits) & magnitude <= largest
+
+
+@functools.cache
+def _layout(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], Any, Any]:
+    """Unsigned integers of its width, all bits but the sign, and the bits of its largest finite number."""
+    bits = np.dtype(f"u{dtype.itemsize}").newbyteorder(dtype.byteorder)
+    return bits, bits.type((1 << 8 * dtype.itemsize - 1) - 1), bits.type(_LARGEST[dtype.name])
+
+
+def _finite_or_minus_infinity(x: NDArray[Any]) -> Any:
+    return _finite(x) | (x == -np.inf)
+
+
+def _blocks(array: NDArray[Any], order: Literal["C", "K"]) -> Any:
+    """One axis at most :data:`_BLOCK` long at a time, each valid until the next."""
+    return np.nditer(array, ["external_loop", "buffered"], order=order, buffersize=_BLOCK)
 
 
 def _require_number(name: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -10,7 +11,7 @@ import pytest
 
 from assay.spec.attention.instance import Instance
 from assay.spec.problem import InvalidInstance, Provenance
-from assay.spec.storage import problem_of
+from assay.spec.storage import dtype_named, problem_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,10 @@ REFUSED = {
     "window": (changed(window=(1, -1)), "window: (1, -1)"),
     "mask dtype": (changed(mask=np.ones((3, 6))), "mask: dtype float64, expected bool"),
     "mask shape": (changed(mask=np.ones((4, 6), bool)), "mask: shape (4, 6)"),
-    "bias nan": (changed(bias=np.full((3, 6), np.nan, np.float32)), "bias: contains NaN"),
+    "bias nan": (
+        changed(bias=np.full((3, 6), np.nan, np.float32)),
+        "bias: nan at (0, 0), expected finite numbers or −inf",
+    ),
     "bias too large a shape": (changed(bias=np.zeros((3, 2, 4, 3, 6), np.float32)), "bias: shape"),
     "key_lengths beyond": (changed(key_lengths=np.array([7, 1])), "key_lengths: [7, 1]"),
     "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: float64"),
@@ -71,6 +75,97 @@ def test_bad_input_is_refused_naming_the_argument(name: str) -> None:
         Instance(**fields)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SMALL = ["float16", ">f2", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_of_every_number_of_a_small_type_the_finite_ones_are_accepted_and_for_bias_minus_infinity(name: str) -> None:
+    dtype = dtype_named(name)
+    every = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}").view(dtype)  # every bit pattern
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        wide = every.astype(np.float64)
+    one = np.ones((1, 1, 1, 1), dtype)
+    finite = every[np.isfinite(wide)].reshape(1, 1, -1, 1)
+    Instance(one, finite, finite, bias=finite.reshape(1, -1))
+    for at, number in enumerate(wide):
+        if np.isfinite(number):
+            continue
+        bad = every[at : at + 1].reshape(1, 1, 1, 1)
+        with pytest.raises(InvalidInstance, match=r"query: \S+ at \(0, 0, 0, 0\), expected finite numbers"):
+            Instance(bad, one, one)
+        if number == -np.inf:
+            Instance(one, one, one, bias=bad[0, 0])
+        else:
+            with pytest.raises(InvalidInstance, match=r"bias: \S+ at \(0, 0\), expected finite numbers or −inf"):
+                Instance(one, one, one, bias=bad[0, 0])
+
+
+def ones(n: int, dtype: Any) -> Any:
+    """(1, 3, n, 5), as a view of each kind: as it is, spaced, backwards, by columns, heads apart."""
+    whole = np.ones((2, 3, n, 5), dtype)
+    return {
+        "plain": whole[:1],
+        "spaced": np.ones((1, 3, 2 * n, 10), dtype)[:, :, ::2, 1::2],
+        "backwards": whole[1:, ::-1, ::-1, ::-1],
+        "by columns": np.ones((5, n, 3, 1), dtype).T,
+        "heads apart": np.ones((1, n, 3, 5), dtype).transpose(0, 2, 1, 3),
+    }
+
+
+@pytest.mark.parametrize("kind", ones(1, np.float32))
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "bfloat16", "float8_e4m3fn"])
+@pytest.mark.parametrize("n", [7, 20_000])  # fewer numbers than a block has, and five blocks
+def test_the_first_number_that_is_not_finite_is_named_whatever_the_strides(n: int, dtype: str, kind: str) -> None:
+    array = ones(n, dtype_named(dtype))[kind]
+    query, key = (np.ones((1, 3, length, 1), array.dtype) for length in (1, n))
+    Instance(query, key, array)
+    places = [(0, 0, 0, 0), (0, 0, n - 1, 4), (0, 1, 3, 2), (0, 2, n // 2, 1), (0, 2, n - 1, 4)]
+    places += [tuple(int(k) for k in np.unravel_index(at, array.shape)) for at in (65535, 65536) if at < array.size]
+    for place in sorted(places, reverse=True):  # each before all that went wrong so far
+        array[place] = np.nan
+        with pytest.raises(InvalidInstance) as caught:
+            Instance(query, key, array)
+        assert str(caught.value) == f"value: nan at {place}, expected finite numbers"
+
+
+def test_what_stride_zero_repeats_is_named_at_its_first_place() -> None:
+    keys = np.ones((1, 1, 1, 70_000), np.float32)
+    bias = np.broadcast_to(keys, (1, 2, 5, 70_000))
+    x = np.ones((1, 2, 70_000, 1), np.float32)
+    Instance(x[:, :, :5], x, x, bias=bias)
+    keys[..., 69_999] = np.inf
+    with pytest.raises(InvalidInstance, match=r"bias: inf at \(0, 0, 0, 69999\), expected finite numbers or −inf"):
+        Instance(x[:, :, :5], x, x, bias=bias)
+
+
+def test_what_stride_zero_repeats_is_looked_at_once() -> None:
+    x = np.broadcast_to(np.ones(1, np.float32), (1, 1, 1_000_000, 1))
+    Instance(x, x, x, bias=np.broadcast_to(x[:, :, :1], (1, 1, 1_000_000, 1_000_000)))  # ends within the hour
+
+
+def test_numbers_that_overflow_when_summed_are_finite() -> None:
+    most = np.full((1, 1, 100_000, 1), np.finfo(np.float32).max, np.float32)
+    Instance(most, most, -most, bias=np.full((1, 100_000), -np.inf, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("order", ["as it lies", "strided"])
+def test_the_check_takes_little_memory_whatever_the_size(dtype: Any, order: str) -> None:
+    x = np.zeros((1, 2, 50_000_000 // np.dtype(dtype).itemsize // 2, 2), dtype)  # 100 MB
+    x = x[:, ::-1, ::-1] if order == "strided" else x
+    bias = x[0, 0, :, :1].T
+    tracemalloc.start()
+    try:
+        Instance(x[:, :, :1], x, x, bias=bias)
+        x[0, 1, -1, 1] = np.nan  # where the search for the first bad number ends
+        with pytest.raises(InvalidInstance, match="key: nan at"):
+            Instance(x[:, :, :1], x, x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4e6
 
 
 def test_both_spellings_of_a_top_left_causal_mask_are_one() -> None:

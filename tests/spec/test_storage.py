@@ -96,11 +96,60 @@ def test_a_changed_file_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_pickles_are_not_opened(tmp_path: Path) -> None:
+def refusal(path: Path) -> str:
+    with pytest.raises(InvalidInstance) as caught:
+        problem_of(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_pickles_are_not_opened_and_nobody_is_told_to_open_them(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, metadata=np.array([{"schema": 1}], dtype=object))
-    with pytest.raises(InvalidInstance, match="not a readable instance file"):
-        problem_of(path)
+    says = "not a readable instance file (it holds pickled Python objects, which are never loaded)"
+    assert refusal(path) == f"{path}: {says}"
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more"])
+def test_what_is_no_archive_is_not_said_to_hold_pickles(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    assert refusal(path) == f"{path}: not a readable instance file (File is not a zip file)"
+
+
+def test_a_single_array_is_no_instance(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(3))
+    assert "not a readable instance file" in refusal(tmp_path / "x.npy")
+
+
+def test_an_array_said_to_be_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("metadata.npy", "w") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert "not a readable instance file (Unable to allocate" in refusal(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, save: Any) -> None:
+    path = tmp_path / "x.npz"
+    save_instance(path, "thing", Thing(np.arange(30.0)))
+    with np.load(path) as archive:
+        save(path, **archive)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = []
+    for _ in range(300):
+        damaged = bytearray(content)
+        for at in rng.integers(len(content), size=rng.integers(1, 5)):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_instance(path, "thing", Thing)
+        except InvalidInstance as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert not any("\n" in reason for reason in refused)
 
 
 def test_a_file_without_metadata_is_refused(tmp_path: Path) -> None:
