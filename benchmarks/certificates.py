@@ -44,7 +44,18 @@ def shifted(rng: np.random.Generator, n: int, d: int) -> Any:
     return 100.0 + uniform(rng, n, d)
 
 
-POINTS = {each.__name__: each for each in (uniform, corners, one_apart, shifted)}
+def heavy(rng: np.random.Generator, n: int, d: int) -> Any:
+    """Small points and a few large ones: fourth moments far above what normal scores have."""
+    return uniform(rng, n, d) * np.where(rng.random((n, 1)) < 0.02, 1.0, 0.05)
+
+
+def flat(rng: np.random.Generator, n: int, d: int) -> Any:
+    """Near a subspace of half the dimension."""
+    inside = uniform(rng, n, max(1, d // 2)) @ rng.standard_normal((max(1, d // 2), d)) / d
+    return inside + 10.0 ** rng.uniform(-12, -4) * uniform(rng, n, d)
+
+
+POINTS = {each.__name__: each for each in (uniform, corners, one_apart, shifted, heavy, flat)}
 
 
 def values(rng: np.random.Generator, n: int, d: int) -> Any:
@@ -62,28 +73,27 @@ def case(seed: int) -> tuple[str, float] | None:
     """The pattern and the largest |value − exact|/certificate; None where it is refused."""
     rng = np.random.default_rng(seed)
     dtype = rng.choice(["float64", "float32"])
-    n_q, n_k, d, d_v = (
-        int(rng.integers(1, 7)),
-        int(rng.integers(1, 150)),
-        int(rng.integers(1, 5)),
-        int(rng.integers(1, 4)),
-    )
+    n_q, n_k, d, d_v = (int(rng.integers(1, most)) for most in (7, 300, 5, 4))
+    if rng.random() < 0.1:  # long enough for moments and rotation to be tried
+        n_k, d = int(rng.integers(6000, 9000)), int(rng.integers(4, 9))
     key_pattern = rng.choice(list(POINTS))
     query = POINTS[rng.choice(["uniform", "corners"])](rng, n_q, d)
     key = POINTS[key_pattern](rng, n_k, d)
     bound = 10.0 ** rng.uniform(-3, 0.5)
     q, k, v = ((x)[None, None].astype(dtype) for x in (bound * query, key, values(rng, n_k, d_v)))
-    causal = bool(rng.random() < 0.3)
-    if causal:
-        q = np.resize(q, (1, 1, n_k, d))
+    masks: dict[str, Any] = {}
+    if rng.random() < 0.4 and n_k < 1000:
+        q = np.resize(q, (1, 1, int(rng.integers(1, n_k + 100)), d))
+        masks["causal"] = rng.choice([None, "top-left", "bottom-right"])
+        masks["window"] = tuple(int(x) if rng.random() < 0.5 else None for x in rng.integers(0, 200, 2))
     scale = float(rng.choice([1.0 / d, 1.0, -0.7]))
     error = float(10.0 ** rng.uniform(-9, -1)) * (float(np.ptp(v)) or float(np.abs(v).max()) or 1.0)
     try:
-        found = approximate(q, k, v, error, scale, is_causal=causal, fallback="raise", memory=1 << 26, threads=1)
+        found = approximate(q, k, v, error, scale, **masks, fallback="raise", memory=1 << 26, threads=1)
     except Infeasible:
         return None
     assert (found.error <= error).all()
-    exact = attention.define(attention.Instance(q, k, v, scale, causal), relative=1e-25)
+    exact = attention.define(attention.Instance(q, k, v, scale, **masks), relative=1e-25)
     allowed = np.broadcast_to(found.error, found.value.shape)
     return str(key_pattern), float(exact.ratio(found.value.astype(np.float64), allowed).max())
 

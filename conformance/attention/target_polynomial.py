@@ -33,6 +33,8 @@ def approximate(
     *,
     scale: float,
     is_causal: bool = False,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
     key_lengths: NDArray[Any] | None = None,
     error: float = 1e-6,
     return_certificate: bool = False,
@@ -43,8 +45,8 @@ def approximate(
 
     try:
         found = attention.approximate(
-            query, key, value, error, scale, is_causal=is_causal, key_lengths=key_lengths,
-            fallback="raise", memory=_MEMORY,
+            query, key, value, error, scale, is_causal=is_causal, causal=causal, window=window,
+            key_lengths=key_lengths, fallback="raise", memory=_MEMORY,
         )  # fmt: skip
     except Infeasible:
         raise Declined("no polynomial of a feasible rank is certified to the error asked") from None

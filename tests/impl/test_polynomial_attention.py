@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,6 +225,55 @@ def test_causal_rows_see_no_key_after_their_own_across_chunks_and_blocks(n_q: in
     rows += list(range(1022, min(1027, n_q)))
     exact = define(Instance(q[:, :, rows], k, v, mask=instance.visible()[:, :, rows]))
     assert exact.ratio(found.value[:, :, rows], np.broadcast_to(found.error, (1, 1, len(rows), 2))).max() <= 1
+
+
+@pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize("alignment", [None, "top-left", "bottom-right"])
+@pytest.mark.parametrize("window", [None, (0, 0), (5, None), (None, 3), (127, 1), (130, 200), (0, 90)])
+@pytest.mark.parametrize(("n_q", "n_k", "length"), [(300, 270, 270), (140, 300, 260), (130, 3, 0)])
+def test_every_row_sees_its_window_and_nothing_else(
+    alignment: str | None, window: tuple[int | None, int | None] | None, n_q: int, n_k: int, length: int
+) -> None:
+    rng = np.random.default_rng(11)
+    q, k, v = (rng.uniform(-1, 1, (1, 1, n, 2)) for n in (n_q, n_k, n_k))
+    v[:, :, length:] = 100.0
+    masks: dict[str, Any] = {"causal": alignment, "window": window, "key_lengths": np.array([length])}
+    found = attention.approximate(q, k, v, 1e-5, fallback="raise", **masks)
+    exact = define(Instance(q, k, v, **masks), 1e-13)
+    assert exact.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
+
+
+@pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize("window", [(300, 0), (1500, 10), (40, 1200), (700, None)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_that_slide_over_many_groups_and_begin_anew_keep_their_certificate(
+    window: tuple[int, int | None], dtype: str
+) -> None:
+    rng = np.random.default_rng(13)
+    n = 6000
+    q, k, v = (rng.uniform(-1, 1, (1, 1, n, 2)).astype(dtype) for _ in range(3))
+    v[:, :, 2500:2600] += 50.0  # what is taken away again leaves no trace
+    found = attention.approximate(q, k, v, 1e-4, 0.5, window=window, fallback="raise")
+    rows = [0, 1, 127, 128, 1023, 1024, 2047, 2600, 3072, 3100, 4095, 4500, 5999]
+    visible = np.arange(n) <= np.array(rows)[:, None] + (n if window[1] is None else window[1])
+    visible &= np.arange(n) >= np.array(rows)[:, None] - window[0]
+    exact = define(Instance(q[:, :, rows], k, v, 0.5, mask=visible))
+    allowed = np.broadcast_to(found.error, (1, 1, len(rows), 2))
+    assert exact.ratio(found.value[:, :, rows].astype(np.float64), allowed).max() <= 1
+    assert (allowed <= 1e-4).all()
+
+
+@pytest.mark.parametrize("window", [None, (500, 500)])
+def test_memory_is_that_of_chunks_and_features_whatever_the_length(window: tuple[int, int] | None) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = rng.uniform(-0.5, 0.5, (3, 1, 1, 200_000, 2))
+    attention.approximate(q[:, :, :500], k[:, :, :500], v[:, :, :500], 1e-6, window=window, fallback="raise")
+    tracemalloc.start()
+    try:
+        found = attention.approximate(q, k, v, 1e-6, window=window, fallback="raise", memory=1 << 21, threads=2)
+        assert tracemalloc.get_traced_memory()[1] <= found.value.nbytes + (1 << 21)
+    finally:
+        tracemalloc.stop()
 
 
 def test_it_takes_arrays_of_any_strides_and_leaves_them_alone() -> None:
