@@ -235,8 +235,13 @@ class _Clock:
             return _Polynomial(
                 n * rank * self.rate.get((taken, d), self._block(1, d, _FEATURES) / _FEATURES), False, None, ""
             )
+        # a d-th of the keys at the ends of the range, either one, for every query: no moment of the scores is small
         draw = np.random.default_rng(0)
-        query, key = (draw.choice([-bound, bound], (1, 1, taken, d)).astype(np.float32) for _ in range(2))
+        corners = draw.choice([-bound, bound], (d, d)).astype(np.float32)
+        query, key = (
+            corners[draw.integers(d, size=taken)][None, None] * draw.choice([-1, 1], (taken, 1)).astype(np.float32)
+            for _ in range(2)
+        )
         value = draw.uniform(-1, 1, (1, 1, taken, d)).astype(np.float32)
         spread = value.max(axis=2) - value.min(axis=2)
 

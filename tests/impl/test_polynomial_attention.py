@@ -295,6 +295,22 @@ def test_progress_is_told_up_to_the_end() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (18000, 18000)
     assert len(seen) >= 4
+    seen.clear()
+    attention.approximate(x, x, x, 1e-3, fallback="raise", is_causal=True, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (18000, 18000)
+
+
+def test_a_bar_is_drawn_where_one_is_asked_for_and_nothing_otherwise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal
+    x = np.random.default_rng(0).uniform(-0.3, 0.3, (1, 1, 300, 2))
+    attention.approximate(x, x, x, 1e-3, fallback="raise")
+    assert capsys.readouterr() == ("", "")
+    attention.approximate(x, x, x, 1e-3, fallback="raise", progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "attention" in shown.err
 
 
 def test_the_cheaper_route_is_taken_and_the_reason_given() -> None:

@@ -25,6 +25,7 @@ from assay.impl.cpu.attention.passes import Team, passed
 from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import Coordinates, Extremes
+from assay.impl.cpu.progress import told
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
 from assay.spec.precision import precision
@@ -65,7 +66,7 @@ def approximate(
     fallback: str = "exact",
     memory: int = 1 << 30,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Callable[[int, int], None] = False,
 ) -> Certified:
     """Attention of (batch, heads, length, dim) arrays, float32 or float64, within ``error`` of the exact result.
 
@@ -77,7 +78,8 @@ def approximate(
     fallback: ``"exact"`` takes the polynomial route where it is predicted to be faster, and the exact tiled kernel
     otherwise or where the polynomial route cannot be certified; ``"raise"`` insists on the polynomial route.
     memory: bytes of working storage besides the output, at most.  threads: at most this many (default: the CPUs of
-    this process); the result does not depend on it.  progress: called with (points done, points in all).
+    this process); the result does not depend on it.  progress: True shows a bar; a function is called with (points
+    done, points in all).
 
     Time O(n·C(d + g, g)·(d_v + 1)) for a degree g, memory O(threads·C(d + g, g)·(d_v + 1)), 40 times that under a
     causal mask or a window; d is the numerical rank of the keys where that is less.
@@ -107,7 +109,8 @@ def approximate(
         sketches = [sketched(head, float(error), memory, workers) for head in found]
         if fallback == "exact":
             _require_faster(sketches)
-        return _polynomial(instance, sketches, memory, workers, progress)
+        with told(progress, "attention") as tell:
+            return _polynomial(instance, sketches, memory, workers, tell)
     except Infeasible as reason:
         if fallback == "raise":
             raise
@@ -136,7 +139,7 @@ def _require_faster(sketches: list[Sketch]) -> None:
 
 
 def _polynomial(
-    instance: Instance, sketches: list[Sketch], memory: int, workers: int, progress: Callable[[int, int], None] | None
+    instance: Instance, sketches: list[Sketch], memory: int, workers: int, tell: Callable[[int, int], None]
 ) -> Certified:
     b, h_q, n_q, _ = instance.query.shape
     d_v, group = instance.value.shape[3], instance.group
@@ -146,8 +149,7 @@ def _polynomial(
 
     def advance(count: int) -> None:
         points[1] = min(points[1] + count, points[0])  # a head may be passed twice
-        if progress is not None:
-            progress(points[1], points[0])
+        tell(points[1], points[0])
 
     plans = []
     with ThreadPoolExecutor(workers) as pool:
