@@ -108,8 +108,8 @@ def test_the_polynomial_method_keeps_the_error_asked_and_its_certificate(error: 
 def test_a_certificate_that_is_too_small_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from assay.impl.cpu.attention import polynomial
 
-    total = polynomial._total
-    monkeypatch.setattr(polynomial, "_total", lambda *given: 1e-3 * total(*given))
+    certificate = polynomial.certificate
+    monkeypatch.setattr(polynomial, "certificate", lambda *given: 1e-3 * certificate(*given))
     judge = Judge(load("assay:cpu-polynomial", options={"error": 1e-3}), "attention", precision("float64"))
     assert judge.outcome(Case("case", FAMILY, instance())).failed
 
