@@ -32,19 +32,19 @@ _MOST_GROWTH = 2.0**400  # of features, far from overflow
 
 def run(head: Head) -> int:
     """Rows of a band after which its running sums are begun anew: a group of them, or as many as the window is wide."""
-    band, rows = head.band, head.queries.shape[1]
+    band, rows = head.band, int(head.queries.shape[1])
     width = min(band.left + band.right + 1, rows)
     return rows if band.left >= rows + len(head.key) else max(GROUP, -(-width // GROUP) * GROUP)
 
 
 def roundings(head: Head, plan: Plan, m: int) -> int:
     """What a term of degree m meets at most on its way into a sum over keys and features."""
-    n, d = len(head.key), plan.frame.dimension
+    n, rows, d = len(head.key), int(head.queries.shape[1]), plan.frame.dimension
     count = features.roundings(d, plan.approximation.degree, m)
     if not head.banded:
         return count + max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1
     started = -(-min(head.band.left + head.band.right + 1, n) // features.BLOCK)
-    groups = -(-min(run(head), head.queries.shape[1]) // GROUP)
+    groups = -(-min(run(head), rows) // GROUP)
     return count + started + groups + 24 + 2 * features.CHUNK + (d + 2) * m
 
 

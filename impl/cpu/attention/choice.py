@@ -261,12 +261,12 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
 def _need(sketch: Sketch, workers: int) -> int:
     """Bytes of working storage."""
     head, degree, d = sketch.head, sketch.degree, sketch.frame.dimension
-    count, width = features.rank(d, degree), head.value.shape[1] + 2
+    count, width = features.rank(d, degree), int(head.value.shape[1]) + 2
     inner = features.rank(d, max(degree - 1, 0))
     tables = (2 * workers + 3) * (5 * GROUP // features.CHUNK if head.banded else 1) + 8 + 8
     if not head.banded:
         tables += max(-(-len(head.key) // features.BLOCK), 1).bit_length()
-    held = workers * features.CHUNK * (inner + 8 + 2 * d + head.queries.shape[2] + 2 * width)
+    held = workers * features.CHUNK * (inner + 8 + 2 * d + len(head.centre) + 2 * width)
     return 8 * ((count + 8) * (width * tables + 8) + held)
 
 

@@ -47,7 +47,7 @@ class Head:
     @property
     def points(self) -> int:
         """Keys and queries."""
-        return len(self.key) + self.queries.shape[0] * self.queries.shape[1]
+        return len(self.key) + int(self.queries.shape[0] * self.queries.shape[1])
 
     @property
     def magnitude(self) -> Array:
