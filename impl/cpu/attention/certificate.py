@@ -74,8 +74,8 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     widest = _growth(approximation.coefficients, max(frame.radius, 1.0) * frame.dimension)
     if not (found.share > 0.0 and widest <= _MOST_GROWTH):
         return nothing
-    counts = [roundings(head, plan, m) for m in range(approximation.degree + 1)]
-    weighted = [abs(c) * float(gamma(k, U)) for c, k in zip(approximation.coefficients, counts, strict=True)]
+    rounded_by = gamma(np.array([roundings(head, plan, m) for m in range(approximation.degree + 1)]), U)
+    weighted = (np.abs(plan.coefficients) * rounded_by).tolist()
     summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
     if not summed < 0.5:
         return nothing

@@ -43,7 +43,7 @@ _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
 _MOST_DEGREE = 64
 _RADII = (8, 64)  # per octave, for small problems and large: few polynomials are ever computed, or the degree is least
-_WORTH_A_PASS = 1 << 22  # points × features: some milliseconds
+_WORTH_A_PASS = 1 << 20  # points × features: half a millisecond
 _TRIED = 6  # polynomials, before a head is given up
 _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the prediction
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
@@ -56,7 +56,7 @@ class Sketch:
     """A head and an error, and what is known before any polynomial is.
 
     scatter, seen: of a pass over the data, where there was one.  moments: order → the largest mean power of the scores
-    of a row, or a guess.  degree: the least that may do.
+    of a row, or a guess.  candidates: what may do, the cheapest first.
     """
 
     head: Head
@@ -65,7 +65,11 @@ class Sketch:
     scatter: Scatter | None = None
     seen: Extremes | None = None
     moments: Mapping[int, float] = field(default_factory=dict)
-    degree: int = 0
+    candidates: tuple[tuple[int, Measure], ...] = ((0, Measure()),)
+
+    @property
+    def degree(self) -> int:
+        return self.candidates[0][0]
 
     @property
     def rank(self) -> int:
@@ -103,7 +107,7 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
         return plain
     try:
         found = _begun(plain)
-        if found.degree < 2 or not (found.worth_a_pass or _need(found, workers) > memory):
+        if found.degree < 2 or not (found.worth_a_pass or _need(found, workers, found.degree) > memory):
             return _affordable(found, memory, workers)
     except Infeasible:
         pass  # moments may show more
@@ -131,8 +135,8 @@ def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
     per_octave = _RADII[sketch.worth_a_pass]
     radius = 2.0 ** (math.ceil(math.log2(max(sketch.frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
     radius = max(radius, sketch.frame.radius)
-    for degree, measure in itertools.islice(_candidates(sketch), _TRIED):
-        if _need(replace(sketch, degree=degree), workers) > memory:
+    for degree, measure in sketch.candidates:
+        if _need(sketch, workers, degree) > memory:
             break
         if measure.order:
             found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
@@ -149,16 +153,16 @@ def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
 
 
 def _begun(sketch: Sketch) -> Sketch:
-    """With the least degree."""
-    for degree, _ in _candidates(sketch):
-        return replace(sketch, degree=degree)
+    """With candidates."""
+    if found := tuple(itertools.islice(_candidates(sketch), _TRIED)):
+        return replace(sketch, candidates=found)
     raise Infeasible(
         f"error {sketch.error:g}: scores up to {sketch.frame.radius:.3g} need a degree above {_MOST_DEGREE}"
     )
 
 
 def _affordable(sketch: Sketch, memory: int, workers: int) -> Sketch:
-    if (need := _need(sketch, workers)) > memory:
+    if (need := _need(sketch, workers, sketch.degree)) > memory:
         raise Infeasible(
             f"rank {sketch.rank} (degree {sketch.degree}, scores up to {sketch.frame.radius:.3g}) needs "
             f"{need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
@@ -258,9 +262,9 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
 
 
-def _need(sketch: Sketch, workers: int) -> int:
+def _need(sketch: Sketch, workers: int, degree: int) -> int:
     """Bytes of working storage."""
-    head, degree, d = sketch.head, sketch.degree, sketch.frame.dimension
+    head, d = sketch.head, sketch.frame.dimension
     count, width = features.rank(d, degree), int(head.value.shape[1]) + 2
     inner = features.rank(d, max(degree - 1, 0))
     tables = (2 * workers + 3) * (5 * GROUP // features.CHUNK if head.banded else 1) + 8 + 8
