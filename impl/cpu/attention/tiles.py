@@ -28,6 +28,7 @@ __all__ = ["exact"]
 
 _QUERY_TILE = 256  # queries whose scores lie side by side
 _LANES = 16  # queries are taken in multiples of this
+_STRIDE = _QUERY_TILE + _LANES  # no power of two: rows would share a few sets of the cache
 _KEY_TILE = 64
 _UNLIMITED = 1 << 62
 
@@ -96,9 +97,7 @@ def exact(
         work.type(0.0 if softcap is None else softcap),
         sink is not None,
         np.zeros(1, work) if sink is None else sink.astype(work),
-        _reduction(work),
-        _coefficients(work),
-        *_bits(work),
+        *_exponential(work),
         out,
         lse,
     )
@@ -126,24 +125,22 @@ def _query_tile(heads: int, n_q: int) -> int:
     return -(-n_q // (tiles * _LANES)) * _LANES
 
 
-def _reduction(work: np.dtype[Any]) -> tuple[Any, ...]:
-    """Constants of e^x = 2^k e^t (ATT-9): log₂e, ln 2 in two parts, a number that rounds to k, the least x."""
-    high, low = (0.6931471803691238, 1.9082149292705877e-10) if work == np.float64 else (0.693145751953125, 1.42860682e-6)
+@functools.cache
+def _exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
+    """What e^x = 2^k e^t needs (ATT-9): constants of the reduction; coefficients; the type of the bits; the mantissa.
+
+    The constants are log₂e, ln 2 in two parts, a number whose addition rounds to k, and the least x; the coefficients
+    1/i!, highest first.
+    """
     kind = np.finfo(work)
-    rounding = 1.5 * 2.0**kind.nmant + 1 - kind.minexp  # its last bits are the exponent of 2^k
+    degree, high, low, bits = {
+        "float32": (7, 0.693145751953125, 1.42860682030941723e-6, np.int32),
+        "float64": (13, 0.6931471803691238, 1.9082149292705877e-10, np.int64),
+    }[work.name]
+    rounding = 1.5 * 2.0**kind.nmant + 1 - kind.minexp  # the last bits of a sum with it are the exponent of 2^k
     least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))
-    return (*map(work.type, (math.log2(math.e), high, low, rounding)), least)
-
-
-def _coefficients(work: np.dtype[Any]) -> tuple[Any, ...]:
-    """1/i!, highest first: 0.35^(g+1)/(g+1)! is below half an ulp for the degree g of each type."""
-    degree = 13 if work == np.float64 else 7
-    return tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1))
-
-
-def _bits(work: np.dtype[Any]) -> tuple[Any, int]:
-    """The type of integers that has as many bits, and how many of these are the mantissa."""
-    return (np.int64, 52) if work == np.float64 else (np.int32, 23)
+    constants = (*map(work.type, (math.log2(math.e), high, low, rounding)), least)
+    return constants, tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1)), bits, kind.nmant
 
 
 @functools.cache
@@ -185,9 +182,9 @@ def _tiles(
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
-    queries = np.zeros(((d + 3) // 4 * 4, _QUERY_TILE), query.dtype)
-    scores = np.empty((_KEY_TILE + 1, _QUERY_TILE), query.dtype)
-    sums = np.empty(((d_v + 7) // 8 * 8, _QUERY_TILE), query.dtype)
+    queries = np.zeros(((d + 3) // 4 * 4, _STRIDE), query.dtype)
+    scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)
+    sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)
     total = np.empty(size, query.dtype)
     top = np.empty(size, query.dtype)
     power = np.empty(size, query.dtype)
@@ -249,12 +246,15 @@ def _tiles(
                     bits[r] <<= mantissa
                 for r in range(size):
                     s[r] *= power[r]
-            factor = scores[wide]
+            risen = False
             for r in range(size):
-                total[r] *= factor[r]
-            for c in range(d_v):
+                risen = risen or scores[wide, r] < one
+            if risen:
                 for r in range(size):
-                    sums[c, r] *= factor[r]
+                    total[r] *= scores[wide, r]
+                for c in range(d_v):
+                    for r in range(size):
+                        sums[c, r] *= scores[wide, r]
             for j in range(wide):
                 for r in range(size):
                     total[r] += scores[j, r]
@@ -282,9 +282,9 @@ def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
     those that a has no column for are to be 0, or to meet a number that may be added.
     """
     rows, inner = a.shape
-    above = c.reshape((c.shape[0] // 8, 8 * _QUERY_TILE))  # rows at constant distances need no check of their overlap
-    below = b.reshape((b.shape[0] // 4, 4 * _QUERY_TILE))
-    n = _QUERY_TILE
+    above = c.reshape((c.shape[0] // 8, 8 * _STRIDE))  # rows at constant distances need no check of their overlap
+    below = b.reshape((b.shape[0] // 4, 4 * _STRIDE))
+    n = _STRIDE
     for j in range(above.shape[0]):
         s = above[j]
         a0 = a[8 * j]
