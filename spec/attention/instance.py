@@ -260,6 +260,9 @@ def _require_array(name: str, array: Any, dimensions: int | None) -> None:
 
 
 def _require_finite(name: str, array: NDArray[Any]) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if array.dtype.char in "fd" and math.isfinite(array.sum()):
+            return  # a sum with a NaN or an infinity is none that is finite; no copy is made
     bad = ~np.isfinite(array.astype(np.float64))
     if bad.any():
         first = tuple(int(k) for k in np.argwhere(bad)[0])

@@ -79,12 +79,14 @@ def exact(
     left, right = (None, None) if window is None else window
     if instance.causal is not None:
         right = 0
-    size = _query_tile(b * h, n_q)
+    members = instance.group if n_q < _LANES else 1
+    size = _query_tile(b * h // members, members * n_q)
     arguments = (
         query.astype(work, copy=False),
         key.astype(work, copy=False),
         value.astype(work, copy=False),
         work.type(instance.scale),
+        members,
         size,
         instance.causal == "bottom-right",
         _UNLIMITED if left is None else int(left),
@@ -101,7 +103,7 @@ def exact(
         out,
         lse,
     )
-    _run(_kernel(work.name), arguments, b * h * -(-n_q // size), threads)
+    _run(_kernel(work.name), arguments, b * h // members * -(-members * n_q // size), threads)
     output = out.astype(query.dtype, copy=False)
     return (output, lse) if return_lse else output
 
@@ -118,11 +120,11 @@ def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, th
             done.result()
 
 
-def _query_tile(heads: int, n_q: int) -> int:
+def _query_tile(heads: int, queries: int) -> int:
     """Queries a tile, a multiple of the lanes: tiles alike in size, and small ones where else threads had no work."""
-    most = _QUERY_TILE if heads * n_q >= 8 * _QUERY_TILE else _QUERY_TILE // 4
-    tiles = -(-n_q // most)
-    return -(-n_q // (tiles * _LANES)) * _LANES
+    most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4
+    tiles = -(-queries // most)
+    return -(-queries // (tiles * _LANES)) * _LANES
 
 
 @functools.cache
@@ -149,15 +151,16 @@ def _kernel(dtype: str) -> Callable[..., None]:
     import numba
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer, terms = {"float32": (types.float32, types.int32, 8), "float64": (types.float64, types.int64, 14)}[dtype]
+    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
+    constants, coefficients, _, _ = _exponential(np.dtype(dtype))
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
 
     signature = types.void(
-        *[view(real, 4)] * 3, real, types.int64, types.boolean, types.int64, types.int64,
+        *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
         view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
-        view(real, 1), types.UniTuple(real, 5), types.UniTuple(real, terms), types.NumberClass(integer), types.int64,
+        view(real, 1), types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64,
         types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
     # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
@@ -169,15 +172,18 @@ def _kernel(dtype: str) -> Callable[..., None]:
 
 
 def _tiles(
-    query: Any, key: Any, value: Any, scale: Any, size: Any, bottom_right: Any, left: Any, right: Any,
+    query: Any, key: Any, value: Any, scale: Any, members: Any, size: Any, bottom_right: Any, left: Any, right: Any,
     lengths: Any, has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, has_sink: Any, sink: Any,
     reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
-    """Query tiles first … last−1, numbered over (batch, head, tile).  Compiled by :func:`_kernel`."""
+    """Query tiles first … last−1, numbered over (batch, heads, tile).  Compiled by :func:`_kernel`.
+
+    A tile takes its rows from the queries of ``members`` heads that share keys and values, one head after the other.
+    """
     _, h_q, n_q, d = query.shape
     d_v = value.shape[3]
     group = h_q // key.shape[1]
-    tiles = (n_q + size - 1) // size
+    tiles = (members * n_q + size - 1) // size
     log2e, ln2_high, ln2_low, rounding, least = reduction
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
@@ -190,38 +196,41 @@ def _tiles(
     power = np.empty(size, query.dtype)
     bits = power.view(integer)
     for item in range(first, last):
-        batch = item // (h_q * tiles)
-        head = item // tiles % h_q
+        batch = item // (h_q // members * tiles)
+        lead = item // tiles % (h_q // members) * members
         start = item % tiles * size
-        rows = min(size, n_q - start)
-        source = head // group
+        rows = min(size, members * n_q - start)
+        source = lead // group
         length = lengths[batch]
-        offset = start + (length - n_q if bottom_right else 0)
+        offset = length - n_q if bottom_right else 0
+        early, late = (start, start + rows) if members == 1 else (0, n_q)
         for r in range(size):
+            row = min(start + r, members * n_q - 1)
             for c in range(d):
-                queries[c, r] = scale * query[batch, head, min(start + r, n_q - 1), c]
+                queries[c, r] = scale * query[batch, lead + row // n_q, row % n_q, c]
             total[r] = zero
             top[r] = floor
         sums[:, :size] = zero
-        for at in range(max(0, offset - left), min(length, offset + rows + right), _KEY_TILE):
+        for at in range(max(0, early + offset - left), min(length, late + offset + right), _KEY_TILE):
             count = min(_KEY_TILE, length - at)
-            if has_mask and not mask[batch, head, start : start + rows, at : at + count].any():
+            if has_mask and not mask[batch, lead : lead + members, early:late, at : at + count].any():
                 continue
             wide = (count + 7) // 8 * 8
             scores[:wide, :size] = zero
             _multiply(key[batch, source, at : at + count], queries, scores[:wide], size)
             for r in range(rows):
+                head, i = lead + (start + r) // n_q, (start + r) % n_q
                 if softcap > zero:
                     for j in range(count):
                         scores[j, r] = softcap * np.tanh(scores[j, r] / softcap)
                 if has_bias:
                     for j in range(count):
-                        scores[j, r] += bias[batch, head, start + r, at + j]
+                        scores[j, r] += bias[batch, head, i, at + j]
                 if has_mask:
                     for j in range(count):
-                        if not mask[batch, head, start + r, at + j]:
+                        if not mask[batch, head, i, at + j]:
                             scores[j, r] = lowest
-                position = offset + r - at
+                position = i + offset - at
                 for j in range(min(position - left, count)):
                     scores[j, r] = lowest
                 for j in range(max(min(position + right + 1, count), 0), wide):
@@ -239,8 +248,8 @@ def _tiles(
                     k = power[r] - rounding
                     t = (x - k * ln2_high) - k * ln2_low
                     p = coefficients[0]
-                    for i in range(1, len(coefficients)):
-                        p = p * t + coefficients[i]
+                    for n in range(1, len(coefficients)):
+                        p = p * t + coefficients[n]
                     s[r] = p if s[r] - top[r] >= least else zero
                 for r in range(size):
                     bits[r] <<= mantissa
@@ -260,6 +269,7 @@ def _tiles(
                     total[r] += scores[j, r]
             _multiply(value[batch, source, at : at + count].T, scores[:wide], sums, size)
         for r in range(rows):
+            head, i = lead + (start + r) // n_q, (start + r) % n_q
             largest, weight = top[r], one
             if has_sink:
                 largest = max(top[r], sink[head])
@@ -267,37 +277,37 @@ def _tiles(
                 total[r] = total[r] * weight + np.exp(sink[head] - largest)
             if total[r] == zero:  # every key masked
                 for c in range(d_v):
-                    out[batch, head, start + r, c] = zero
-                lse[batch, head, start + r] = lowest
+                    out[batch, head, i, c] = zero
+                lse[batch, head, i] = lowest
                 continue
             for c in range(d_v):
-                out[batch, head, start + r, c] = sums[c, r] * weight / total[r]
-            lse[batch, head, start + r] = largest + np.log(total[r])
+                out[batch, head, i, c] = sums[c, r] * weight / total[r]
+            lse[batch, head, i] = largest + np.log(total[r])
 
 
 def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
-    """c[:, :columns] += a @ b[:, :columns], blocks of 8 by 4 of ``a`` held in registers.  Compiled by :func:`_kernel`.
+    """c[:, :columns] += a @ b[:, :columns], 8 × 4 numbers of ``a`` held in registers.  Compiled by :func:`_kernel`.
 
-    Rows of c are a multiple of 8: those that a has not get what its last row gives.  Rows of b are a multiple of 4:
-    those that a has no column for are to be 0, or to meet a number that may be added.
+    The rows of c are a multiple of 8: those beyond the rows of a get what its last one gives.  The rows of b are a
+    multiple of 4: those beyond the columns of a are 0.
     """
-    rows, inner = a.shape
+    last, end = a.shape[0] - 1, a.shape[1] - 1
     above = c.reshape((c.shape[0] // 8, 8 * _STRIDE))  # rows at constant distances need no check of their overlap
     below = b.reshape((b.shape[0] // 4, 4 * _STRIDE))
     n = _STRIDE
     for j in range(above.shape[0]):
         s = above[j]
         a0 = a[8 * j]
-        a1 = a[min(8 * j + 1, rows - 1)]
-        a2 = a[min(8 * j + 2, rows - 1)]
-        a3 = a[min(8 * j + 3, rows - 1)]
-        a4 = a[min(8 * j + 4, rows - 1)]
-        a5 = a[min(8 * j + 5, rows - 1)]
-        a6 = a[min(8 * j + 6, rows - 1)]
-        a7 = a[min(8 * j + 7, rows - 1)]
+        a1 = a[min(8 * j + 1, last)]
+        a2 = a[min(8 * j + 2, last)]
+        a3 = a[min(8 * j + 3, last)]
+        a4 = a[min(8 * j + 4, last)]
+        a5 = a[min(8 * j + 5, last)]
+        a6 = a[min(8 * j + 6, last)]
+        a7 = a[min(8 * j + 7, last)]
         for i in range(below.shape[0]):
             t = below[i]
-            w, x, y, z = min(4 * i, inner - 1), min(4 * i + 1, inner - 1), min(4 * i + 2, inner - 1), min(4 * i + 3, inner - 1)
+            w, x, y, z = min(4 * i, end), min(4 * i + 1, end), min(4 * i + 2, end), min(4 * i + 3, end)
             w0, w1, w2, w3, w4, w5, w6, w7 = a0[w], a1[w], a2[w], a3[w], a4[w], a5[w], a6[w], a7[w]
             x0, x1, x2, x3, x4, x5, x6, x7 = a0[x], a1[x], a2[x], a3[x], a4[x], a5[x], a6[x], a7[x]
             y0, y1, y2, y3, y4, y5, y6, y7 = a0[y], a1[y], a2[y], a3[y], a4[y], a5[y], a6[y], a7[y]
