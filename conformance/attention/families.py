@@ -291,7 +291,7 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink"),
     ),
     (
-        Family("layouts", "strides assumed: permuted, offset, padded, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
+        Family("layouts", "strides assumed: permuted, offset, padded, spaced, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
         _rows("smoke", "normal", "2x3:5x7:8/6", layout="permuted")
         + _rows("smoke", "normal", "2x3:5x7:8/6", layout="gap")
         + _rows("smoke", "normal", "2x3:5x7:8/6", layout="offset")
@@ -303,7 +303,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "2x3:5x7:8/6", "same-batch", layout="expanded")
         + _rows("standard", "normal", "2x4/2:9x9:16/16", "causal", layout="packed")
         + _rows("standard", "normal", "2x3:5x7:8/6", "mask-empty", layout="permuted")
-        + _rows("standard", "normal", "1x3:7x7:8/6", "bias-heads", layout="transposed"),
+        + _rows("standard", "normal", "1x3:7x7:8/6", "bias-heads", layout="transposed")
+        + _rows("standard", "normal", "2x3:5x7:8/6", layout="spaced"),  # the last axis too is no unit stride
     ),
     (
         Family("far-strides", "offsets in 32 bits: strides of 2³² elements, as a cache or a slice of a large array has them", "Dao-AILab/flash-attention#2611, #2260, #1500; fla-org/flash-linear-attention#769; tilelang#330"),

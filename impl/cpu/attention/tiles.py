@@ -160,8 +160,9 @@ def _kernel(dtype: str) -> Callable[..., None]:
     signature = types.void(
         *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
         view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
-        view(real, 1), types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64,
-        types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
+        view(real, 1), types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
+        types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
+        types.int64, types.int64,
     )  # fmt: skip
     # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
