@@ -169,6 +169,16 @@ def test_only_weights_below_the_normal_numbers_vanish(dtype: type) -> None:
     assert (weights(far) == 0).all()
 
 
+@pytest.mark.claim("ATT-9")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_weight_of_the_maximum_is_exactly_one(dtype: type) -> None:
+    x = np.array([0.0, -3.3, 700.25, -(2.0**100)], dtype).reshape(1, 1, -1, 1)
+    one = np.ones((1, 1, 1, 1), dtype)
+    output, lse = cpu.attention.exact(x, one, one, 1.0, return_lse=True)
+    assert np.array_equal(lse, x[..., 0])
+    assert np.array_equal(output, np.ones_like(x))
+
+
 _CACHED = """
 import numpy as np
 from assay.impl import cpu
