@@ -298,7 +298,7 @@ def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
     n = _STRIDE
     for j in range(above.shape[0]):
         s = above[j]
-        a0 = a[8 * j]
+        a0 = a[min(8 * j, last)]
         a1 = a[min(8 * j + 1, last)]
         a2 = a[min(8 * j + 2, last)]
         a3 = a[min(8 * j + 3, last)]
