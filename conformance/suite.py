@@ -51,11 +51,11 @@ class Layout:
     """How the arrays of a call lie in memory; values are the same in every layout.
 
     ``order`` permutes the axes of four-dimensional arrays in memory (None: C order); ``offset`` elements precede
-    the first one; ``gap`` elements lie between rows of the last axis, and along it every ``step``-th is taken, as in
-    a slice of a larger array; ``reverse`` stores the third axis backwards
-    (a negative stride: only for frameworks that have them).  ``expanded`` stores the first two axes once where all
-    their slices are equal (stride 0); ``packed`` makes the positional arrays slices of one array (batch, length,
-    everything of a position side by side); ``far`` puts the slices of an axis 2³² elements apart, in a sparse mapping.
+    the first one; ``gap`` elements lie between rows of the last axis; ``step`` is the distance of two neighbours, as in
+    a slice of a larger array; ``reverse`` stores the third axis backwards (a negative stride: only for frameworks that
+    have them).  ``expanded`` stores the first two axes once where all their slices are equal (stride 0); ``packed``
+    makes the positional arrays slices of one array (batch, length, everything of a position side by side); ``far`` puts
+    the slices of an axis 2³² elements apart, in a sparse mapping.
     """
 
     name: str = "contiguous"
