@@ -199,6 +199,12 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
                 "-math.inf → math.inf",
             ),
         ),
+        (
+            "_tiles",
+            "s[r] = p if s[r] - top[r] >= least else zero",
+            1,
+            ("s[r] - top[r] >= least → s[r] - top[r] > least",),
+        ),
     ),
     "scratch memory larger than it need be: the rest is never read": (
         ("_tiles", "scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)", 1, ("1 → 2",)),
@@ -337,8 +343,17 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             "_tiles",
             "sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)",
             1,
-            ("(d_v + 7) // 8 → (d_v + 7) * 8",),
+            (
+                "(d_v + 7) // 8 → (d_v + 7) * 8",
+                "7 → 8",
+                "8 → 7",
+            ),
         ),
+    ),
+    "a factor e⁰ = 1 where the maximum stays": (
+        ("_tiles", "risen = False", 1, ("False → True",)),
+        ("_tiles", "risen = risen or scores[wide, r] < one", 1, ("scores[wide, r] < one → scores[wide, r] <= one",)),
+        ("_tiles", "if risen:", 1, ("if risen: → if True:",)),
     ),
 }
 

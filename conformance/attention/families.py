@@ -290,7 +290,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "normal large", "1x2:5x9:8/4", "lse")
         + _rows("standard", "shifted-up shifted-down ramp-up", "1x1:3x40:3/4", "lse")
         + _rows("standard", "normal", "1x2:9x9:8/4", "lse", "causal")
-        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink"),
+        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink")
+        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink", "mask-empty"),  # the sink alone
     ),
     (
         Family("layouts", "strides assumed: permuted, offset, padded, spaced, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
