@@ -43,8 +43,8 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             "no_bias if bias is None else np.broadcast_to(bias.astype(work, copy=False), full),",
             1,
             (
-                "False → True",
                 "bias.astype(work, copy=False) → bias.astype(work)",
+                "False → True",
             ),
         ),
         (
@@ -52,27 +52,13 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             "output = out.astype(query.dtype, copy=False)",
             1,
             (
-                "False → True",
                 "out.astype(query.dtype, copy=False) → out.astype(query.dtype)",
+                "False → True",
             ),
         ),
     ),
     "speed alone: another number of threads, or other shares, compute the same tiles": (
-        (
-            "_run",
-            'available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1',
-            1,
-            (
-                "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1 → len(os.sched_getaffinity(0))",
-                "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1 → os.cpu_count() or 1",
-                "'sched_getaffinity' → 'sched_getaffinityx'",
-                "0 → 1",
-                "os.cpu_count() or 1 → os.cpu_count() and 1",
-                "1 → 0",
-                "1 → 2",
-            ),
-        ),
-        ("_run", "workers = min(threads or available, items)", 1, ("min → max",)),
+        ("_run", "workers = min(threads or cpus.available(), items)", 1, ("min → max",)),
         (
             "_run",
             "if workers == 1:",
@@ -81,8 +67,8 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
                 "if workers == 1: → if True:",
                 "if workers == 1: → if False:",
                 "workers == 1 → workers != 1",
-                "1 → 0",
                 "1 → 2",
+                "1 → 0",
             ),
         ),
         (
@@ -90,10 +76,10 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             "step = max(1, items // (8 * workers))  # causal tiles differ in cost",
             1,
             (
-                "8 → 7",
-                "8 → 9",
                 "1 → 2",
                 "items // (8 * workers) → items * (8 * workers)",
+                "8 → 9",
+                "8 → 7",
             ),
         ),
     ),
@@ -116,9 +102,9 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             1,
             (
                 "if threads is not None and threads < 1: → if False:",
+                "threads < 1 → threads <= 1",
                 "1 → 2",
                 "1 → 0",
-                "threads < 1 → threads <= 1",
             ),
         ),
     ),
@@ -129,23 +115,23 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             1,
             (
                 "np.zeros → np.ones",
-                "np.zeros → np.ones (2)",
-                "1 → 0",
-                "1 → 0 (2)",
-                "1 → 0 (3)",
-                "1 → 0 (4)",
-                "1 → 0 (5)",
-                "1 → 0 (6)",
-                "1 → 0 (7)",
-                "1 → 0 (8)",
                 "1 → 2",
+                "1 → 0",
                 "1 → 2 (2)",
+                "1 → 0 (2)",
                 "1 → 2 (3)",
+                "1 → 0 (3)",
                 "1 → 2 (4)",
+                "1 → 0 (4)",
+                "np.zeros → np.ones (2)",
                 "1 → 2 (5)",
+                "1 → 0 (5)",
                 "1 → 2 (6)",
+                "1 → 0 (6)",
                 "1 → 2 (7)",
+                "1 → 0 (7)",
                 "1 → 2 (8)",
+                "1 → 0 (8)",
             ),
         ),
         (
@@ -154,8 +140,8 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             1,
             (
                 "np.zeros → np.ones",
-                "1 → 0",
                 "1 → 2",
+                "1 → 0",
             ),
         ),
     ),
@@ -173,210 +159,78 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             "work = np.dtype(np.float64) if query.dtype == np.float64 else np.dtype(np.float32)",
             1,
             (
-                "np.float32 → np.float64",
                 "np.dtype(np.float64) if query.dtype == np.float64 else np.dtype(np.float32) → np.dtype(np.float64)",
+                "np.float32 → np.float64",
             ),
         ),
-        (
-            "_coefficients",
-            "degree = 13 if work == np.float64 else 7",
-            1,
-            (
-                "13 if work == np.float64 else 7 → 13",
-                "13 → 14",
-                "7 → 8",
-            ),
-        ),
-        (
-            "_coefficients",
-            "return (1.0 / np.cumprod([1.0, *range(1, degree + 1)]))[::-1].astype(work)",
-            1,
-            ("1 → 2 (2)",),
-        ),
-        (
-            "_tiles",
-            "if coefficients.shape[0] > 8:",
-            1,
-            (
-                "if coefficients.shape[0] > 8: → if True:",
-                "coefficients.shape[0] > 8 → coefficients.shape[0] >= 8",
-                "8 → 7",
-            ),
-        ),
-        (
-            "_tiles",
-            "log2e, ln2_high, ln2_low = one, one, one",
-            1,
-            ("log2e, ln2_high, ln2_low = (one, one, one) → pass",),
-        ),
-    ),
-    "both pairs of constants add up to ln 2 within float64": (
-        ("_tiles", "if coefficients.shape[0] > 8:", 1, ("if coefficients.shape[0] > 8: → if False:",)),
-    ),
-    "no type has a polynomial of that many coefficients, or the array has one axis": (
-        (
-            "_tiles",
-            "if coefficients.shape[0] > 8:",
-            1,
-            (
-                "8 → 9",
-                "0 → -1",
-            ),
-        ),
-        ("_tiles", "deepest = powers.shape[0] - 1", 1, ("0 → -1",)),
-        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("0 → -1",)),
-    ),
-    "only chooses the power of two of exp's reduction: the rest is computed from it, a hair beyond half of ln 2": (
-        (
-            "_tiles",
-            "log2e, ln2_high, ln2_low = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10",
-            1,
-            ("1.4426950408889634 → 1.442700544333791",),
-        ),
-        (
-            "_tiles",
-            "log2e, ln2_high, ln2_low = one * 1.4426950408889634, one * 0.693145751953125, one * 1.42860682030941723e-6",
-            1,
-            (
-                "1.4426950408889634 → 1.4441377359298522",
-                "1.4426950408889634 → 1.442700544333791",
-            ),
-        ),
-        ("_tiles", "k = np.floor(x * log2e + one * 0.5)", 1, ("0.5 → 0.5000019073486328", "0.5 → 0.5005")),
     ),
     "a relative 2⁻¹⁸ or 10⁻³ of the low part of ln 2: less than a rounding of the exponent": (
         (
-            "_tiles",
-            "log2e, ln2_high, ln2_low = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10",
-            1,
-            ("1.9082149292705877e-10 → 1.9082222085328605e-10",),
-        ),
-        (
-            "_tiles",
-            "log2e, ln2_high, ln2_low = one * 1.4426950408889634, one * 0.693145751953125, one * 1.42860682030941723e-6",
+            "_exponential",
+            '"float32": (7, 0.693145751953125, 1.42860682030941723e-6, np.int32),',
             1,
             (
                 "1.4286068203094173e-06 → 1.4300354271297264e-06",
                 "1.4286068203094173e-06 → 1.4286122700119483e-06",
             ),
         ),
+        (
+            "_exponential",
+            '"float64": (13, 0.6931471803691238, 1.9082149292705877e-10, np.int64),',
+            1,
+            ("1.9082149292705877e-10 → 1.9082222085328605e-10",),
+        ),
     ),
     "exp to 2 roundings instead of half of one: every class grants it 4": (
-        (
-            "_coefficients",
-            "degree = 13 if work == np.float64 else 7",
-            1,
-            (
-                "13 → 12",
-                "7 → 6",
-            ),
-        ),
-        (
-            "_coefficients",
-            "return (1.0 / np.cumprod([1.0, *range(1, degree + 1)]))[::-1].astype(work)",
-            1,
-            ("1 → 0 (2)",),
-        ),
-        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("1 → 0",)),
+        ("_tiles", "for n in range(1, len(coefficients)):", 1, ("1 → 0",)),
     ),
     "exp errs on one side, by at most 78 roundings, half of which count as the weights are divided by their sum: a correct kernel may err by as much by a maximum that lags 8 ln 2 behind (33, TOL-3) and one rescaling more (8)": (
-        (
-            "_coefficients",
-            "return (1.0 / np.cumprod([1.0, *range(1, degree + 1)]))[::-1].astype(work)",
-            1,
-            ("degree + 1 → degree - 1",),
-        ),
         ("_tiles", "p = coefficients[0]", 1, ("0 → 1",)),
-        ("_tiles", "for i in range(1, coefficients.shape[0]):", 1, ("1 → 2",)),
+        ("_tiles", "for n in range(1, len(coefficients)):", 1, ("1 → 2",)),
     ),
     "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
         (
-            "_powers",
-            "powers: NDArray[Any] = np.ldexp(work.type(1), -np.arange(1 - np.finfo(work).minexp))",
+            "_exponential",
+            "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
             1,
             (
-                "1 → 0 (2)",
-                "1 → 2 (2)",
+                "2.0 → 2.002",
+                "2.0 → 2.0000076293945312",
+                "-math.inf → math.inf",
             ),
         ),
-        ("_tiles", "deepest = powers.shape[0] - 1", 1, ("1 → 2",)),
         (
             "_tiles",
-            "s[j] = e if s[j] - largest > -deepest * ln2_high else zero",
+            "s[r] = p if s[r] - top[r] >= least else zero",
             1,
-            (
-                "s[j] - largest > -deepest * ln2_high → s[j] - largest >= -deepest * ln2_high",
-                "-deepest * ln2_high → -deepest / ln2_high",
-            ),
-        ),
-    ),
-    "a name that nothing reads": (
-        (
-            "_tiles",
-            "h_k, _, d_v = key.shape[1], key.shape[2], value.shape[3]",
-            1,
-            (
-                "2 → 3",
-                "2 → 1",
-            ),
+            ("s[r] - top[r] >= least → s[r] - top[r] > least",),
         ),
     ),
     "scratch memory larger than it need be: the rest is never read": (
-        ("_tiles", "width = d_v + 1  # a column of ones appended to V sums the row", 1, ("1 → 2",)),
-        ("_tiles", "keys = np.empty((d, 64), query.dtype)", 1, ("64 → 65",)),
-        ("_tiles", "values = np.empty((64, width), query.dtype)", 1, ("64 → 65",)),
-        ("_tiles", "queries = np.empty((32, d), query.dtype)", 1, ("32 → 33",)),
-        (
-            "_tiles",
-            "scores = np.empty((32, 64), query.dtype)",
-            1,
-            (
-                "32 → 33",
-                "64 → 65",
-            ),
-        ),
-        ("_tiles", "sums = np.empty((32, width), query.dtype)", 1, ("32 → 33",)),
-        ("_tiles", "top = np.empty(32, query.dtype)", 1, ("32 → 33",)),
+        ("_tiles", "scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)", 1, ("1 → 2",)),
     ),
     "speed alone: tiles are loaded whose every key is masked": (
-        ("_tiles", "end = min(end, start + rows + offset)", 1, ("end = min(end, start + rows + offset) → pass",)),
-        ("_tiles", "if causal:", 1, ("if causal: → if False:",)),
-    ),
-    "speed alone: the loop for the rest does the same": (
         (
             "_tiles",
-            "while c + 8 <= d:",
+            "early, late = (start, start + rows) if members == 1 else (0, n_q)",
             1,
             (
-                "c + 8 <= d → c + 8 < d",
-                "8 → 9",
-                "while c + 8 <= d: → pass",
+                "(start, start + rows) if members == 1 else (0, n_q) → (0, n_q)",
+                "1 → 2",
+                "1 → 0",
+                "0 → -1",
             ),
         ),
         (
             "_tiles",
-            "while j + 4 <= count:",
+            "if has_mask and not mask[batch, lead : lead + members, early:late, at : at + count].any():",
             1,
-            (
-                "while j + 4 <= count: → pass",
-                "j + 4 <= count → j + 4 < count",
-                "4 → 5",
-            ),
+            ("if has_mask and (not mask[batch, lead:lead + members, early:late, at:at + count].any()): → if False:",),
         ),
+        ("_tiles", "continue", 1, ("continue → pass",)),
     ),
     "writes −∞ where −∞ is, or beyond what is read": (
-        ("_tiles", "for j in range(max(high + 1, 0), count):", 1, ("0 → -1",)),
-    ),
-    "a factor e⁰ = 1 where the maximum stays": (
-        (
-            "_tiles",
-            "if largest > top[r]:",
-            1,
-            (
-                "if largest > top[r]: → if True:",
-                "largest > top[r] → largest >= top[r]",
-            ),
-        ),
+        ("_tiles", "for j in range(max(min(position + right + 1, count), 0), wide):", 1, ("0 → -1",)),
     ),
     "the two last axes are exchanged either way": (
         (
@@ -419,6 +273,87 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "an axis of length 1 has the same first and last element": (
         ("formula", "return output, (top + np.log(total))[..., 0]", 1, ("0 → -1",)),
+    ),
+    "speed alone: how many queries a tile has, and of how many heads: every row is computed in the same way": (
+        (
+            "exact",
+            "members = instance.group if n_q < _LANES else 1",
+            1,
+            (
+                "instance.group if n_q < _LANES else 1 → instance.group",
+                "instance.group if n_q < _LANES else 1 → 1",
+                "n_q < _LANES → n_q <= _LANES",
+            ),
+        ),
+        (
+            "exact",
+            "size = _query_tile(b * h // members, members * n_q)",
+            1,
+            (
+                "_query_tile(b * h // members, members * n_q) → _query_tile(members * n_q, b * h // members)",
+                "b * h // members → b * h * members",
+                "b * h → b / h",
+            ),
+        ),
+        (
+            "_query_tile",
+            "most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4",
+            1,
+            (
+                "_QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4 → _QUERY_TILE",
+                "_QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4 → _QUERY_TILE // 4",
+                "heads * queries >= 8 * _QUERY_TILE → heads * queries > 8 * _QUERY_TILE",
+                "heads * queries → heads / queries",
+                "8 * _QUERY_TILE → 8 / _QUERY_TILE",
+                "8 → 9",
+                "8 → 7",
+                "4 → 5",
+                "4 → 3",
+            ),
+        ),
+        ("_query_tile", "tiles = -(-queries // most)", 1, ("-queries // most → -queries * most",)),
+    ),
+    "the same number, or the same call": (
+        (
+            "_exponential",
+            "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
+            1,
+            ("math.inf → 10000.0",),
+        ),
+        (
+            "_exponential",
+            "return constants, tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1)), bits, kind.nmant",
+            1,
+            ("range(degree, -1, -1) → range(degree, -1, -1)",),
+        ),
+        ("_tiles", "zero, one = scale - scale, coefficients[-1]", 1, ("1 → 2",)),
+    ),
+    "scratch memory larger than it need be: the rest is 0, or takes what nothing reads": (
+        (
+            "_tiles",
+            "queries = np.zeros(((d + 3) // 4 * 4, _STRIDE), query.dtype)",
+            1,
+            (
+                "(d + 3) // 4 → (d + 3) * 4",
+                "3 → 4",
+                "4 → 3",
+            ),
+        ),
+        (
+            "_tiles",
+            "sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)",
+            1,
+            (
+                "(d_v + 7) // 8 → (d_v + 7) * 8",
+                "7 → 8",
+                "8 → 7",
+            ),
+        ),
+    ),
+    "a factor e⁰ = 1 where the maximum stays": (
+        ("_tiles", "risen = False", 1, ("False → True",)),
+        ("_tiles", "risen = risen or scores[wide, r] < one", 1, ("scores[wide, r] < one → scores[wide, r] <= one",)),
+        ("_tiles", "if risen:", 1, ("if risen: → if True:",)),
     ),
 }
 

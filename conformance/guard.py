@@ -133,7 +133,7 @@ def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
     """Strides in elements, and how many elements lie between the first and the last, both included."""
     order = layout.order if layout.order is not None and array.ndim == len(layout.order) else tuple(range(array.ndim))
     once = {axis for axis in (0, 1) if layout.expanded and array.ndim == 4 and _constant_along(array, axis)}
-    strides, step = [0] * array.ndim, 1
+    strides, step = [0] * array.ndim, layout.step if array.ndim >= 3 else 1
     for place in range(array.ndim - 1, -1, -1):
         axis = order[place]
         if axis in once:

@@ -51,16 +51,18 @@ class Layout:
     """How the arrays of a call lie in memory; values are the same in every layout.
 
     ``order`` permutes the axes of four-dimensional arrays in memory (None: C order); ``offset`` elements precede
-    the first one; ``gap`` elements lie between rows of the last axis; ``reverse`` stores the third axis backwards
-    (a negative stride: only for frameworks that have them).  ``expanded`` stores the first two axes once where all
-    their slices are equal (stride 0); ``packed`` makes the positional arrays slices of one array (batch, length,
-    everything of a position side by side); ``far`` puts the slices of an axis 2³² elements apart, in a sparse mapping.
+    the first one; ``gap`` elements lie between rows of the last axis; ``step`` is the distance of two neighbours, as in
+    a slice of a larger array; ``reverse`` stores the third axis backwards (a negative stride: only for frameworks that
+    have them).  ``expanded`` stores the first two axes once where all their slices are equal (stride 0); ``packed``
+    makes the positional arrays slices of one array (batch, length, everything of a position side by side); ``far`` puts
+    the slices of an axis 2³² elements apart, in a sparse mapping.
     """
 
     name: str = "contiguous"
     order: tuple[int, ...] | None = None
     offset: int = 0
     gap: int = 0
+    step: int = 1
     reverse: bool = False
     expanded: bool = False
     packed: bool = False
@@ -74,6 +76,7 @@ LAYOUTS: dict[str, Layout] = {
     "transposed": Layout("transposed", order=(0, 1, 3, 2)),
     "offset": Layout("offset", offset=7),
     "gap": Layout("gap", gap=5),
+    "spaced": Layout("spaced", step=2),
     "reversed": Layout("reversed", reverse=True),
     "expanded": Layout("expanded", expanded=True),
     "packed": Layout("packed", packed=True),

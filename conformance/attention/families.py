@@ -98,7 +98,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "31 32 63 64 127 128 129 130")
         + _rows("standard", "planted-tail zero-scores", "1x1:3x31:8/8 1x1:3x63:8/8 1x1:3x127:8/8 1x1:3x257:8/8")
         + _rows("thorough", "normal alternating", "5 7 9 11 13 19 23 47 97 191 255 257")
-        + _rows("standard", "normal", "1x3:32x32:8/8 2x2:64x64:8/4"),  # whole tiles of more than one head
+        + _rows("standard", "normal", "1x3:32x32:8/8 2x2:64x64:8/4")  # whole tiles of more than one head
+        + _rows("standard", "normal", "1x1:600x9:8/4"),  # more queries than a tile has
     ),
     (
         Family("causal", "a causal mask off by one or misaligned, a skipped tile", "huggingface/transformers#39408"),
@@ -137,7 +138,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "1x1:1x12:8/8", "window=4,0", "bottom-right")
         + _rows("thorough", "normal", "257", "window=31,0", "causal")
         + _rows("thorough", "planted", "97", "window=17,16")
-        + _rows("smoke", "normal", "1x2:21x9:8/8", "window=3,2", "bottom-right"),
+        + _rows("smoke", "normal", "1x2:21x9:8/8", "window=3,2", "bottom-right")
+        + _rows("standard", "normal", "1x8/1:15x15:4/4", "window=2,0"),  # heads that may be taken for rows of one tile
     ),
     (
         Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452"),
@@ -288,10 +290,11 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         _rows("smoke", "normal large", "1x2:5x9:8/4", "lse")
         + _rows("standard", "shifted-up shifted-down ramp-up", "1x1:3x40:3/4", "lse")
         + _rows("standard", "normal", "1x2:9x9:8/4", "lse", "causal")
-        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink"),
+        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink")
+        + _rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink", "mask-empty"),  # the sink alone
     ),
     (
-        Family("layouts", "strides assumed: permuted, offset, padded, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
+        Family("layouts", "strides assumed: permuted, offset, padded, spaced, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
         _rows("smoke", "normal", "2x3:5x7:8/6", layout="permuted")
         + _rows("smoke", "normal", "2x3:5x7:8/6", layout="gap")
         + _rows("smoke", "normal", "2x3:5x7:8/6", layout="offset")
@@ -303,7 +306,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("standard", "normal", "2x3:5x7:8/6", "same-batch", layout="expanded")
         + _rows("standard", "normal", "2x4/2:9x9:16/16", "causal", layout="packed")
         + _rows("standard", "normal", "2x3:5x7:8/6", "mask-empty", layout="permuted")
-        + _rows("standard", "normal", "1x3:7x7:8/6", "bias-heads", layout="transposed"),
+        + _rows("standard", "normal", "1x3:7x7:8/6", "bias-heads", layout="transposed")
+        + _rows("standard", "normal", "2x3:5x7:8/6", layout="spaced"),  # the last axis too is no unit stride
     ),
     (
         Family("far-strides", "offsets in 32 bits: strides of 2³² elements, as a cache or a slice of a large array has them", "Dao-AILab/flash-attention#2611, #2260, #1500; fla-org/flash-linear-attention#769; tilelang#330"),

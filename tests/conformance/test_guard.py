@@ -19,6 +19,7 @@ layouts = st.builds(
     st.sampled_from([None, (0, 2, 1, 3), (0, 1, 3, 2), (3, 2, 1, 0)]),
     st.integers(0, 9),
     st.integers(0, 5),
+    st.integers(1, 3),
     st.booleans(),
     st.booleans(),
 )
@@ -95,6 +96,13 @@ def test_slices_that_differ_in_a_bit_are_not_stored_once() -> None:
     keep = guarded("x", array, LAYOUTS["expanded"], huge=False, read_only=False)
     assert 0 not in keep.array.strides
     assert np.signbit(keep.array[0, 1, 2, 3])
+
+
+def test_between_the_elements_of_a_spaced_last_axis_lie_canaries() -> None:
+    keep = guarded("x", numbers((1, 2, 3, 4), np.float32), LAYOUTS["spaced"], huge=False, read_only=False)
+    assert keep.array.strides == (2 * 96, 2 * 48, 2 * 16, 2 * 4)
+    first = (keep.array.__array_interface__["data"][0] - keep.buffer.__array_interface__["data"][0]) // 4
+    assert np.isnan(keep.buffer[first + 1 : first + 48 : 2]).all()
 
 
 def packed(read_only: bool = False) -> list[Any]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 import pytest
+from flint import arb, ctx
 from hypothesis import given
 
 from assay.conformance.attention import instances
 from assay.impl import cpu
 from assay.spec.attention import Instance, define, tolerance
 from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def computed(instance: Instance, **options: object) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +72,132 @@ def test_it_takes_arrays_of_any_strides() -> None:
         cpu.attention.exact(q, k[:, :, ::-1], v[:, :, ::-1]),
         cpu.attention.exact(plain[0], k[:, :, ::-1].copy(), v[:, :, ::-1].copy()),
     )
+
+
+def test_a_last_axis_of_any_stride_is_read_in_place() -> None:
+    rng = np.random.default_rng(1)
+    wide = rng.standard_normal((2, 3, 70, 24)).astype(np.float32)
+    for q, k, v in (
+        (wide[..., ::3], wide[..., 1::3], wide[..., 2::2]),
+        (wide[..., :8], wide[..., ::-3], wide[..., ::-1]),
+        (wide[..., :8], np.broadcast_to(wide[..., :1], (2, 3, 70, 8)), wide[:, :, :1].repeat(70, 2)[..., 4:9]),
+    ):
+        plain = [np.ascontiguousarray(x) for x in (q, k, v)]
+        assert np.array_equal(cpu.attention.exact(q, k, v), cpu.attention.exact(*plain))
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+@pytest.mark.parametrize("causal", [None, "top-left", "bottom-right"])
+def test_heads_that_share_keys_get_what_each_would_get_alone(members: int, causal: str | None) -> None:
+    rng = np.random.default_rng(2)
+    q = rng.standard_normal((2, 3 * members, 13, 6)).astype(np.float32)
+    k, v = rng.standard_normal((2, 2, 3, 150, 6)).astype(np.float32)
+    mask = rng.random((2, 3 * members, 13, 150)) < 0.4
+    mask[:, 0] = False
+    options = {"causal": causal, "key_lengths": np.array([150, 80]), "sink": rng.standard_normal(3 * members)}
+    options["sink"] = options["sink"].astype(np.float32)
+    shared = cpu.attention.exact(q, k, v, mask=mask, bias=np.where(mask, q[..., :1], 0), **options)
+    for head in range(3 * members):
+        here, its = slice(head, head + 1), slice(head // members, head // members + 1)
+        alone = cpu.attention.exact(
+            q[:, here], k[:, its], v[:, its], mask=mask[:, here], bias=np.where(mask, q[..., :1], 0)[:, here],
+            **options | {"sink": options["sink"][here]},
+        )  # fmt: skip
+        assert np.array_equal(shared[:, here], alone)
+
+
+def test_what_hides_is_no_part_of_the_result_however_large_it_is() -> None:
+    largest = float(np.finfo(np.float32).max)
+    q = np.ones((1, 1, 20, 3), np.float32)
+    k = np.full((1, 1, 90, 3), -largest, np.float32)
+    v = np.full((1, 1, 90, 5), largest, np.float32)
+    k[:, :, 40:43], v[:, :, 40:43] = 0.25, [[-1.0], [0.0], [1.0]]
+    mask = np.zeros(90, bool)
+    mask[40:43] = True
+    output, lse = cpu.attention.exact(q, k, v, mask=mask, return_lse=True)
+    assert np.array_equal(output, np.zeros_like(output))
+    assert np.allclose(lse, 0.75 / math.sqrt(3) + math.log(3))
+
+
+def weights(x: np.ndarray) -> np.ndarray:
+    """The kernel's e^x, exactly, for x ≤ 0 of float32 below −18 or float64 below −38: a sum with 1 is 1."""
+    query, key, value = x.reshape(1, 1, -1, 1), np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    key, value = (y.astype(x.dtype).reshape(1, 1, 2, 1) for y in (key, value))
+    return cpu.attention.exact(query, key, value, 1.0).ravel()
+
+
+def last_before(x: float, count: int, dtype: type) -> np.ndarray:
+    """The numbers of a type about x, ``count`` on either side."""
+    bits = np.array([x], dtype).view(np.int32 if dtype is np.float32 else np.int64)
+    return (bits + np.arange(-count, count + 1, dtype=bits.dtype)).view(dtype)
+
+
+@pytest.mark.claim("ATT-9")
+def test_in_float32_exp_errs_by_at_most_three_roundings() -> None:
+    deep, end = np.array([18.0, 126 * math.log(2.0)], np.float32).view(np.int32)
+    few = np.arange(deep, end, 37, dtype=np.int32)  # every 37th number between
+    low, high = np.array([32 * math.log(2.0) - 0.35, 32 * math.log(2.0) + 0.35], np.float32).view(np.int32)
+    x = -np.concatenate([few, np.arange(low, high, dtype=np.int32)]).view(np.float32)  # every number about −32 ln 2
+    exact = np.exp(x.astype(np.float64))
+    assert (np.abs(weights(x) - exact) <= 3 * 2.0**-24 * exact + 2.0**-150).all()
+
+
+@pytest.mark.claim("ATT-9")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_keeps_its_bound_where_the_power_of_two_changes(dtype: type) -> None:
+    kind, first = np.finfo(dtype), 27 if dtype is np.float32 else 56
+    steps = range(first, -kind.minexp)
+    x = np.concatenate([last_before(-(k + half) * math.log(2.0), 3, dtype) for k in steps for half in (0.0, 0.5)])
+    ctx.prec = 200
+    found, u = weights(x), arb(2) ** -(kind.nmant + 1)
+    for one, computed in zip(x, found, strict=True):
+        exact = arb(float(one)).exp()
+        assert abs(arb(float(computed)) - exact) <= 3 * u * exact + u * arb(2) ** int(kind.minexp)
+
+
+@pytest.mark.claim("ATT-9")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_weights_below_the_normal_numbers_vanish(dtype: type) -> None:
+    kind = np.finfo(dtype)
+    x = last_before(kind.minexp * math.log(2.0), 40, dtype)
+    ctx.prec = 200
+    for one, computed in zip(x, weights(x), strict=True):
+        exact, least = arb(float(one)).exp(), arb(2) ** int(kind.minexp)
+        assert abs(arb(float(computed)) - exact) <= 4 * arb(2) ** -(kind.nmant + 1) * least or exact < least
+        assert computed == 0.0 or exact > 0.99 * least
+    far = np.array([-2.0 * abs(kind.minexp), kind.min / 2, kind.min], dtype)
+    assert (weights(far) == 0).all()
+
+
+@pytest.mark.claim("ATT-9")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_weight_of_the_maximum_is_exactly_one(dtype: type) -> None:
+    x = np.array([0.0, -3.3, 700.25, -(2.0**100)], dtype).reshape(1, 1, -1, 1)
+    one = np.ones((1, 1, 1, 1), dtype)
+    output, lse = cpu.attention.exact(x, one, one, 1.0, return_lse=True)
+    assert np.array_equal(lse, x[..., 0])
+    assert np.array_equal(output, np.ones_like(x))
+
+
+_CACHED = """
+import numpy as np
+from assay.impl import cpu
+x = np.random.default_rng(0).standard_normal((1, 2, 40, 8)).astype(np.float32)
+print(cpu.attention.exact(x, x, x).tobytes().hex())
+"""
+
+
+def test_a_kernel_compiled_by_another_process_gives_the_same(tmp_path: Path) -> None:
+    def output() -> str:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", _CACHED], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    compiled = output()
+    assert [*tmp_path.rglob("*.nbc")]
+    assert output() == compiled
 
 
 def test_it_leaves_its_inputs_alone() -> None:

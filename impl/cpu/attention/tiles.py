@@ -1,19 +1,22 @@
 """Exact attention on the CPU: tiles of queries against tiles of keys, online softmax, a few threads.
 
 The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 are
-computed in float32 and rounded once).  Extra memory is O(tile): two tiles of keys and values and one of scores a
-thread.
+computed in float32 and rounded once).  Scores lie with the queries of a tile side by side, so that all loops over
+them, maxima and sums too, are vector operations without a reduction.  Keys and values are read in place, whatever
+their strides.  Extra memory is O(tile): a tile of queries, one of outputs and one of scores a thread.
 """
 
 from __future__ import annotations
 
 import functools
-import os
+import math
 from concurrent.futures import ThreadPoolExecutor
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import threads as cpus
 from assay.spec.attention.instance import Instance
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["exact"]
 
-_QUERY_TILE = 32
+_QUERY_TILE = 256  # queries whose scores lie side by side
+_LANES = 16  # queries are taken in multiples of this
+_STRIDE = _QUERY_TILE + _LANES  # no power of two: rows would share a few sets of the cache
 _KEY_TILE = 64
 _UNLIMITED = 1 << 62
 
@@ -72,12 +77,17 @@ def exact(
     no_mask, no_bias = np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work)
     lengths = np.full(b, n_k, np.int64) if key_lengths is None else key_lengths.astype(np.int64)
     left, right = (None, None) if window is None else window
+    if instance.causal is not None:
+        right = 0
+    members = instance.group if n_q < _LANES else 1
+    size = _query_tile(b * h // members, members * n_q)
     arguments = (
         query.astype(work, copy=False),
         key.astype(work, copy=False),
         value.astype(work, copy=False),
         work.type(instance.scale),
-        instance.causal is not None,
+        members,
+        size,
         instance.causal == "bottom-right",
         _UNLIMITED if left is None else int(left),
         _UNLIMITED if right is None else int(right),
@@ -89,20 +99,18 @@ def exact(
         work.type(0.0 if softcap is None else softcap),
         sink is not None,
         np.zeros(1, work) if sink is None else sink.astype(work),
-        _powers(work),
-        _coefficients(work),
+        *_exponential(work),
         out,
         lse,
     )
-    _run(_kernel(work.name), arguments, b * h * -(-n_q // _QUERY_TILE), threads)
+    _run(_kernel(work.name), arguments, b * h // members * -(-members * n_q // size), threads)
     output = out.astype(query.dtype, copy=False)
     return (output, lse) if return_lse else output
 
 
 def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
     """Share ``items`` query tiles among threads; each writes its own rows."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(threads or available, items)
+    workers = min(threads or cpus.available(), items)
     if workers == 1:
         kernel(*arguments, 0, items)
         return
@@ -112,16 +120,29 @@ def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, th
             done.result()
 
 
-def _powers(work: np.dtype[Any]) -> NDArray[Any]:
-    """2^0, 2^-1, … down to the smallest normal number."""
-    powers: NDArray[Any] = np.ldexp(work.type(1), -np.arange(1 - np.finfo(work).minexp))
-    return powers
+def _query_tile(heads: int, queries: int) -> int:
+    """Queries a tile, a multiple of the lanes: tiles alike in size, and small ones where else threads had no work."""
+    most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4
+    tiles = -(-queries // most)
+    return -(-queries // (tiles * _LANES)) * _LANES
 
 
-def _coefficients(work: np.dtype[Any]) -> NDArray[Any]:
-    """1/i!, highest first: 0.35^(g+1)/(g+1)! is below half an ulp for the degree g of each type."""
-    degree = 13 if work == np.float64 else 7
-    return (1.0 / np.cumprod([1.0, *range(1, degree + 1)]))[::-1].astype(work)
+@functools.cache
+def _exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
+    """What e^x = 2^k e^t needs (ATT-9): constants of the reduction; coefficients; the type of the bits; the mantissa.
+
+    The constants are log₂e, ln 2 in two parts, a number whose addition rounds to k, and the least x; the coefficients
+    1/i!, highest first.
+    """
+    kind = np.finfo(work)
+    degree, high, low, bits = {
+        "float32": (7, 0.693145751953125, 1.42860682030941723e-6, np.int32),
+        "float64": (13, 0.6931471803691238, 1.9082149292705877e-10, np.int64),
+    }[work.name]
+    rounding = 1.5 * 2.0**kind.nmant + 1 - kind.minexp  # the last bits of a sum with it are the exponent of 2^k
+    least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))
+    constants = (*map(work.type, (math.log2(math.e), high, low, rounding)), least)
+    return constants, tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1)), bits, kind.nmant
 
 
 @functools.cache
@@ -130,161 +151,175 @@ def _kernel(dtype: str) -> Callable[..., None]:
     import numba
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real = {"float32": types.float32, "float64": types.float64}[dtype]
+    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
+    constants, coefficients, _, _ = _exponential(np.dtype(dtype))
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
 
     signature = types.void(
-        *[view(real, 4)] * 3, real, types.boolean, types.boolean, types.int64, types.int64, view(types.int64, 1),
-        types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean, view(real, 1),
-        view(real, 1), view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
+        *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
+        view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
+        view(real, 1), types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
+        types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
+        types.int64, types.int64,
     )  # fmt: skip
     # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    compiled: Callable[..., None] = numba.njit(
-        signature, nogil=True, cache=known, error_model="numpy", fastmath={"contract"}
-    )(_tiles)
+    options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
+    calling = FunctionType(_tiles.__code__, {**globals(), "_multiply": numba.njit(**options)(_multiply)})
+    compiled: Callable[..., None] = numba.njit(signature, **options)(calling)
     return compiled
 
 
 def _tiles(
-    query: Any, key: Any, value: Any, scale: Any, causal: Any, bottom_right: Any, left: Any, right: Any, lengths: Any,
-    has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, has_sink: Any, sink: Any,
-    powers: Any, coefficients: Any, out: Any, lse: Any, first: Any, last: Any,
+    query: Any, key: Any, value: Any, scale: Any, members: Any, size: Any, bottom_right: Any, left: Any, right: Any,
+    lengths: Any, has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, has_sink: Any, sink: Any,
+    reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
-    """Query tiles first … last−1, numbered over (batch, head, tile).  Compiled by :func:`_kernel`."""
+    """Query tiles first … last−1, numbered over (batch, heads, tile).  Compiled by :func:`_kernel`.
+
+    A tile takes its rows from the queries of ``members`` heads that share keys and values, one head after the other.
+    """
     _, h_q, n_q, d = query.shape
-    h_k, _, d_v = key.shape[1], key.shape[2], value.shape[3]
-    group = h_q // h_k
-    tiles = (n_q + 31) // 32
-    width = d_v + 1  # a column of ones appended to V sums the row
-    zero, one = scale - scale, powers[0]
+    d_v = value.shape[3]
+    group = h_q // key.shape[1]
+    tiles = (members * n_q + size - 1) // size
+    log2e, ln2_high, ln2_low, rounding, least = reduction
+    zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
-    log2e, ln2_high, ln2_low = one, one, one
-    if coefficients.shape[0] > 8:
-        log2e, ln2_high, ln2_low = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
-    else:
-        log2e, ln2_high, ln2_low = one * 1.4426950408889634, one * 0.693145751953125, one * 1.42860682030941723e-6
-    deepest = powers.shape[0] - 1
-    keys = np.empty((d, 64), query.dtype)
-    values = np.empty((64, width), query.dtype)
-    queries = np.empty((32, d), query.dtype)
-    scores = np.empty((32, 64), query.dtype)
-    sums = np.empty((32, width), query.dtype)
-    top = np.empty(32, query.dtype)
+    floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
+    queries = np.zeros(((d + 3) // 4 * 4, _STRIDE), query.dtype)
+    scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)
+    sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)
+    total = np.empty(size, query.dtype)
+    top = np.empty(size, query.dtype)
+    power = np.empty(size, query.dtype)
+    bits = power.view(integer)
     for item in range(first, last):
-        batch = item // (h_q * tiles)
-        head = item // tiles % h_q
-        start = item % tiles * 32
-        rows = min(32, n_q - start)
-        source = head // group
+        batch = item // (h_q // members * tiles)
+        lead = item // tiles % (h_q // members) * members
+        start = item % tiles * size
+        rows = min(size, members * n_q - start)
+        source = lead // group
         length = lengths[batch]
         offset = length - n_q if bottom_right else 0
-        for r in range(rows):
+        early, late = (start, start + rows) if members == 1 else (0, n_q)
+        for r in range(size):
+            row = min(start + r, members * n_q - 1)
             for c in range(d):
-                queries[r, c] = query[batch, head, start + r, c]
-            for c in range(width):
-                sums[r, c] = zero
-            top[r] = lowest
-        begin = max(0, start + offset - left)
-        end = min(length, start + rows + offset + right)
-        if causal:
-            end = min(end, start + rows + offset)
-        for at in range(begin, end, 64):
-            count = min(64, end - at)
-            for j in range(count):
-                for c in range(d):
-                    keys[c, j] = key[batch, source, at + j, c]
-                for c in range(d_v):
-                    values[j, c] = value[batch, source, at + j, c]
-                values[j, d_v] = one
+                queries[c, r] = scale * query[batch, lead + row // n_q, row % n_q, c]
+            total[r] = zero
+            top[r] = floor
+        sums[:, :size] = zero
+        for at in range(max(0, early + offset - left), min(length, late + offset + right), _KEY_TILE):
+            count = min(_KEY_TILE, length - at)
+            if has_mask and not mask[batch, lead : lead + members, early:late, at : at + count].any():
+                continue
+            wide = (count + 7) // 8 * 8
+            scores[:wide, :size] = zero
+            _multiply(key[batch, source, at : at + count], queries, scores[:wide], size)
             for r in range(rows):
-                position = start + r + offset
-                s = scores[r]
-                for j in range(count):
-                    s[j] = zero
-                c = 0
-                while c + 8 <= d:
-                    q0, q1, q2, q3 = queries[r, c], queries[r, c + 1], queries[r, c + 2], queries[r, c + 3]
-                    q4, q5, q6, q7 = queries[r, c + 4], queries[r, c + 5], queries[r, c + 6], queries[r, c + 7]
-                    for j in range(count):
-                        s[j] = (
-                            s[j] + q0 * keys[c, j] + q1 * keys[c + 1, j] + q2 * keys[c + 2, j] + q3 * keys[c + 3, j]
-                            + q4 * keys[c + 4, j] + q5 * keys[c + 5, j] + q6 * keys[c + 6, j] + q7 * keys[c + 7, j]
-                        )  # fmt: skip
-                    c += 8
-                while c < d:
-                    for j in range(count):
-                        s[j] += queries[r, c] * keys[c, j]
-                    c += 1
-                for j in range(count):
-                    s[j] *= scale
+                head, i = lead + (start + r) // n_q, (start + r) % n_q
                 if softcap > zero:
                     for j in range(count):
-                        s[j] = softcap * np.tanh(s[j] / softcap)
+                        scores[j, r] = softcap * np.tanh(scores[j, r] / softcap)
                 if has_bias:
                     for j in range(count):
-                        s[j] += bias[batch, head, start + r, at + j]
-                low = position - left - at
-                high = position + right - at
-                if causal:
-                    high = min(high, position - at)
-                for j in range(min(low, count)):
-                    s[j] = lowest
-                for j in range(max(high + 1, 0), count):
-                    s[j] = lowest
+                        scores[j, r] += bias[batch, head, i, at + j]
                 if has_mask:
                     for j in range(count):
-                        if not mask[batch, head, start + r, at + j]:
-                            s[j] = lowest
-                largest = top[r]
-                for j in range(count):
-                    largest = max(largest, s[j])
-                if largest == lowest:
-                    continue
-                if largest > top[r]:
-                    factor = np.exp(top[r] - largest)  # 0 for the first tile
-                    for c in range(width):
-                        sums[r, c] *= factor
-                    top[r] = largest
-                for j in range(count):  # e^(s − m): reduction, polynomial, power of two from a table
-                    x = max(s[j] - largest, -deepest * ln2_high)
-                    k = np.floor(x * log2e + one * 0.5)
+                        if not mask[batch, head, i, at + j]:
+                            scores[j, r] = lowest
+                position = i + offset - at
+                for j in range(min(position - left, count)):
+                    scores[j, r] = lowest
+                for j in range(max(min(position + right + 1, count), 0), wide):
+                    scores[j, r] = lowest
+            for r in range(size):
+                scores[wide, r] = top[r]
+            for j in range(wide):
+                for r in range(size):
+                    top[r] = max(top[r], scores[j, r])
+            for j in range(wide + 1):  # e^(s − m): reduction, polynomial, power of two (ATT-9); the old maxima as well
+                s = scores[j]
+                for r in range(size):
+                    x = max(s[r] - top[r], least)
+                    power[r] = x * log2e + rounding
+                    k = power[r] - rounding
                     t = (x - k * ln2_high) - k * ln2_low
                     p = coefficients[0]
-                    for i in range(1, coefficients.shape[0]):
-                        p = p * t + coefficients[i]
-                    e = p * powers[int(-k)]
-                    s[j] = e if s[j] - largest > -deepest * ln2_high else zero
-                j = 0
-                while j + 4 <= count:
-                    p0, p1, p2, p3 = s[j], s[j + 1], s[j + 2], s[j + 3]
-                    for c in range(width):
-                        sums[r, c] = (
-                            sums[r, c]
-                            + p0 * values[j, c]
-                            + p1 * values[j + 1, c]
-                            + p2 * values[j + 2, c]
-                            + p3 * values[j + 3, c]
-                        )
-                    j += 4
-                while j < count:
-                    for c in range(width):
-                        sums[r, c] += s[j] * values[j, c]
-                    j += 1
+                    for n in range(1, len(coefficients)):
+                        p = p * t + coefficients[n]
+                    s[r] = p if s[r] - top[r] >= least else zero
+                for r in range(size):
+                    bits[r] <<= mantissa
+                for r in range(size):
+                    s[r] *= power[r]
+            risen = False
+            for r in range(size):
+                risen = risen or scores[wide, r] < one
+            if risen:
+                for r in range(size):
+                    total[r] *= scores[wide, r]
+                for c in range(d_v):
+                    for r in range(size):
+                        sums[c, r] *= scores[wide, r]
+            for j in range(wide):
+                for r in range(size):
+                    total[r] += scores[j, r]
+            _multiply(value[batch, source, at : at + count].T, scores[:wide], sums, size)
         for r in range(rows):
-            total, largest = sums[r, d_v], top[r]
-            factor = one
+            head, i = lead + (start + r) // n_q, (start + r) % n_q
+            largest, weight = top[r], one
             if has_sink:
                 largest = max(top[r], sink[head])
-                factor = np.exp(top[r] - largest)
-                total = total * factor + np.exp(sink[head] - largest)
-            if total == zero:  # every key masked
+                weight = np.exp(top[r] - largest)
+                total[r] = total[r] * weight + np.exp(sink[head] - largest)
+            if total[r] == zero:  # every key masked
                 for c in range(d_v):
-                    out[batch, head, start + r, c] = zero
-                lse[batch, head, start + r] = lowest
+                    out[batch, head, i, c] = zero
+                lse[batch, head, i] = lowest
                 continue
             for c in range(d_v):
-                out[batch, head, start + r, c] = sums[r, c] * factor / total
-            lse[batch, head, start + r] = largest + np.log(total)
+                out[batch, head, i, c] = sums[c, r] * weight / total[r]
+            lse[batch, head, i] = largest + np.log(total[r])
+
+
+def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
+    """c[:, :columns] += a @ b[:, :columns], 8 × 4 numbers of ``a`` held in registers.  Compiled by :func:`_kernel`.
+
+    The rows of c are a multiple of 8: those beyond the rows of a get what its last one gives.  The rows of b are a
+    multiple of 4: those beyond the columns of a are 0.
+    """
+    last, end = a.shape[0] - 1, a.shape[1] - 1
+    above = c.reshape((c.shape[0] // 8, 8 * _STRIDE))  # rows at constant distances need no check of their overlap
+    below = b.reshape((b.shape[0] // 4, 4 * _STRIDE))
+    n = _STRIDE
+    for j in range(above.shape[0]):
+        s = above[j]
+        a0 = a[min(8 * j, last)]
+        a1 = a[min(8 * j + 1, last)]
+        a2 = a[min(8 * j + 2, last)]
+        a3 = a[min(8 * j + 3, last)]
+        a4 = a[min(8 * j + 4, last)]
+        a5 = a[min(8 * j + 5, last)]
+        a6 = a[min(8 * j + 6, last)]
+        a7 = a[min(8 * j + 7, last)]
+        for i in range(below.shape[0]):
+            t = below[i]
+            w, x, y, z = min(4 * i, end), min(4 * i + 1, end), min(4 * i + 2, end), min(4 * i + 3, end)
+            w0, w1, w2, w3, w4, w5, w6, w7 = a0[w], a1[w], a2[w], a3[w], a4[w], a5[w], a6[w], a7[w]
+            x0, x1, x2, x3, x4, x5, x6, x7 = a0[x], a1[x], a2[x], a3[x], a4[x], a5[x], a6[x], a7[x]
+            y0, y1, y2, y3, y4, y5, y6, y7 = a0[y], a1[y], a2[y], a3[y], a4[y], a5[y], a6[y], a7[y]
+            z0, z1, z2, z3, z4, z5, z6, z7 = a0[z], a1[z], a2[z], a3[z], a4[z], a5[z], a6[z], a7[z]
+            for r in range(columns):
+                p, q, u, v = t[r], t[n + r], t[2 * n + r], t[3 * n + r]
+                s[r] = s[r] + w0 * p + x0 * q + y0 * u + z0 * v
+                s[n + r] = s[n + r] + w1 * p + x1 * q + y1 * u + z1 * v
+                s[2 * n + r] = s[2 * n + r] + w2 * p + x2 * q + y2 * u + z2 * v
+                s[3 * n + r] = s[3 * n + r] + w3 * p + x3 * q + y3 * u + z3 * v
+                s[4 * n + r] = s[4 * n + r] + w4 * p + x4 * q + y4 * u + z4 * v
+                s[5 * n + r] = s[5 * n + r] + w5 * p + x5 * q + y5 * u + z5 * v
+                s[6 * n + r] = s[6 * n + r] + w6 * p + x6 * q + y6 * u + z6 * v
+                s[7 * n + r] = s[7 * n + r] + w7 * p + x7 * q + y7 * u + z7 * v

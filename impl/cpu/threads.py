@@ -1,0 +1,12 @@
+"""How many threads a kernel may use."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["available"]
+
+
+def available() -> int:
+    """The number of CPUs that this process may run on, at least 1: what a kernel uses unless told otherwise."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
