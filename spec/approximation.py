@@ -222,7 +222,7 @@ def _piece(
     try:
         exact = _quotient(function, weight, polynomial, middle, order)
         around = _quotient(function, weight, polynomial, middle + flint.arb(0, half), order + 1)
-    except ValueError:  # w may be 0 on so wide a piece
+    except ValueError:  # w may be 0 on so wide a piece, or terms were lost
         return math.inf, 0.0
     bound, power = flint.arb(0), flint.arb(1)
     for k in range(order):
@@ -235,15 +235,18 @@ def _piece(
 
 
 def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, terms: int) -> Any:
-    """(P − f)(at + t)/w(at + t) as a series in t."""
+    """(P − f)(at + t)/w(at + t) as a series in t of so many terms.  Raises ``ValueError`` where some were lost."""
     cap, flint.ctx.cap = flint.ctx.cap, terms
     try:
         variable = flint.arb_series([at, 1], prec=terms)
         above = flint.arb_series(polynomial(flint.arb_poly([at, 1])).coeffs()[:terms], prec=terms)
         values = function(variable)
-        return (above - values) / (values if weight is function else weight(variable))
+        found = (above - values) / (values if weight is function else weight(variable))
     finally:
         flint.ctx.cap = cap
+    if found.prec < terms:  # a term beyond reads as 0; the cap is one for all threads, and f may divide by a zero
+        raise ValueError(f"{found.prec} of {terms} terms")
+    return found
 
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:

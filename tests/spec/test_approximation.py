@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
 
+import flint
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -92,6 +94,24 @@ def test_taylor_polynomials_of_exp_err_by_what_exact_rationals_say() -> None:
 @pytest.mark.claim("APX-1")
 def test_a_function_with_a_zero_has_no_certificate() -> None:
     assert certified_error(lambda x: x, [0.0, 1.0], (-1.0, 0.7)) == math.inf
+
+
+@pytest.mark.claim("APX-1")
+def test_a_series_that_another_thread_cut_short_proves_nothing() -> None:
+    """The length of a series is a setting of the process: at another thread's, what is cut off would read as 0."""
+    calls = itertools.count()
+
+    def interrupted(x: Any) -> Any:
+        flint.ctx.cap = 3 if next(calls) % 3 == 1 else flint.ctx.cap
+        return x.exp()
+
+    cap = flint.ctx.cap
+    taylor = [1.0, 1.0, 0.5]
+    try:
+        found = certified_error(interrupted, taylor, (-1.0, 1.0))
+    finally:
+        flint.ctx.cap = cap
+    assert found >= math.e / 2 - 1  # at −1
 
 
 @pytest.mark.claim("APX-2")
