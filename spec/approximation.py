@@ -202,11 +202,14 @@ def alternation(
 ) -> float:
     """A proved lower bound of max |P* − f|/w for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
 
-    That is min |P − f|/w over the points, in increasing order, if its sign alternates there for certain.
+    That is min |P − f|/w over the points if they are in increasing order and its sign alternates there, for certain.
     coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
     """
     polynomial = flint.arb_poly(list(coefficients))
-    errors = [_error(function, weight or function, polynomial, flint.arb(x)) for x in points]
+    points = [flint.arb(x) for x in points]
+    if not all(here < after for here, after in itertools.pairwise(points)):
+        return 0.0
+    errors = [_error(function, weight or function, polynomial, x) for x in points]
     signs = [(e > 0) - (e < 0) for e in errors]
     if 0 in signs or any(here == after for here, after in itertools.pairwise(signs)):
         return 0.0

@@ -38,7 +38,7 @@ def headed(q: Any, k: Any, v: Any, **options: Any) -> Head:
 def planned(head: Head, polynomial: Approximation, radius: float, measure: Measure = Measure()) -> Plan:  # noqa: B008
     """The stored numbers are the features, and the scores exact: what is left is the polynomial and the arithmetic."""
     plain = Coordinates(np.zeros(head.key.shape[1]), 1.0, np.zeros((head.key.shape[1], 0)))
-    return Plan(polynomial, measure, Frame(plain, plain, radius, 0.0), head.middle, np.ones_like(head.middle))
+    return Plan(polynomial, measure, Frame(plain, plain, radius, 0.0, radius), head.middle, np.ones_like(head.middle))
 
 
 def computed(head: Head, plan: Plan) -> tuple[np.ndarray, Extremes]:
@@ -59,8 +59,13 @@ def without_error(coefficients: Sequence[float], radius: float) -> Approximation
 @pytest.mark.claim("ATT-5")
 @pytest.mark.parametrize(
     ("point", "power"),
-    [("0x1.01663fe0c743cp+0", 8), ("0x1.0043e67a4423bp+0", 8), ("0x1.00ecc63bbeb2dp+0", 12), ("0x1.0064775e84d43p+0", 18)],
-)  # fmt: skip
+    [
+        ("0x1.01663fe0c743cp+0", 8),
+        ("0x1.0043e67a4423bp+0", 8),
+        ("0x1.00ecc63bbeb2dp+0", 12),
+        ("0x1.0064775e84d43p+0", 18),
+    ],
+)
 def test_powers_that_are_always_rounded_the_same_way_lose_a_seventh_of_what_is_granted(point: str, power: int) -> None:
     """P(t) = t^m of one number, whose powers were searched for; values ±1, so the bound is 2·Γn/Z and 10 u more."""
     x = float.fromhex(point)
@@ -120,15 +125,32 @@ def test_every_key_that_a_table_took_in_or_gave_back_counts_as_if_both_were_ther
     assert found.share == pytest.approx(min(shares), rel=1e-12)
 
 
+@pytest.mark.claim("ATT-5")
+def test_values_far_from_zero_lose_a_third_of_what_is_granted_to_the_output() -> None:
+    """Values 1024 and 2^-20 more: only the last rounding is seen."""
+    q = np.linspace(-0.1, 0.1, 40)[:, None]
+    head = headed(q, [[1.0], [-1.0]], [[1024.0 + 2.0**-20], [1024.0]])
+    plan = planned(head, exp_of_degree(0.125, 12), 0.1 * (1 + 2**-50))
+    out, found = computed(head, plan)
+    bound = float(certificate(head, plan, found)[0])
+    with mp.workdps(40):
+        lost = [
+            abs(mpf(o) - 1024 - mpf(2) ** -20 / (1 + mp.exp(-2 * mpf(s))))
+            for o, s in zip(out[:, 0], q[:, 0], strict=True)
+        ]
+    assert 1 / 4 <= max(lost) / bound <= 1
+
+
 # --- moments (ATT-7)
 
 
 @pytest.mark.claim("ATT-7")
+@pytest.mark.parametrize("options", [{}, {"window": (0, 0)}])  # from a table, and key by key
 @pytest.mark.parametrize("order", [2, 4])
-def test_the_moment_is_an_upper_bound_whatever_is_rounded(order: int) -> None:
+def test_the_moment_is_an_upper_bound_whatever_is_rounded(order: int, options: dict[str, Any]) -> None:
     """One score and P = 1: W/Z is 1 + (ts)^p, in float64 below that for half of all scores."""
     for x in np.random.default_rng(order).uniform(1, 2, 40):
-        head = headed([[x]], [[x], [x]], [[1.0], [-1.0]])
+        head = headed([[x]], [[x], [x]], [[1.0], [-1.0]], **options)
         constant = without_error([1.0] + [0.0] * order, x * x * (1 + 2**-50))
         plan = planned(head, constant, x * x, Measure(order, 32.0))
         _, found = computed(head, plan)
@@ -206,18 +228,22 @@ def test_a_wrong_guess_of_the_fourth_moment_leads_to_a_second_plan(monkeypatch: 
 
 
 @pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("r", [1, 2, 3])
-def test_keys_near_a_subspace_need_no_more_features_than_its_dimension(r: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_near_a_subspace_need_no_more_features_than_its_dimension(
+    r: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(choice, "_WORTH_A_PASS", 0)
     rng = np.random.default_rng(r)
     plane = rng.standard_normal((r, 6))
     for outside in (0.0, 1e-13, 1e-10, 1e-7):
         k = rng.uniform(-1, 1, (40, r)) @ plane + outside * rng.choice([-1.0, 1.0], (40, 6))
-        instance = Instance(0.2 * rng.standard_normal((1, 1, 9, 6)), k[None, None], rng.uniform(-1, 1, (1, 1, 40, 2)))
-        found = attention.approximate(instance.query, instance.key, instance.value, 1e-4, fallback="raise")
+        q, k, v = 0.2 * rng.standard_normal((1, 1, 9, 6)), k[None, None], rng.uniform(-1, 1, (1, 1, 40, 2))
+        found = attention.approximate(q, k, v, 1e-4, is_causal=causal, fallback="raise")
         degree, rank = (int(found.route.split(f"{name} ")[1].split(",")[0]) for name in ("degree", "rank"))
         assert rank == features.rank(r, degree)
-        assert define(instance, 1e-19).ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
+        exact = define(Instance(q, k, v, is_causal=causal), 1e-19)
+        assert exact.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
 
 
 @pytest.mark.claim("ATT-5")

@@ -190,6 +190,8 @@ def test_an_alternation_proves_its_least_error_and_anything_else_nothing() -> No
     assert alternation(one, line, [0.5, 1.0]) == 0.0
     assert alternation(one, line, [-1.0, 0.0]) == 0.0
     assert alternation(one, line, [-1.0, 0.5, 1.0]) == 0.0
+    assert alternation(one, line, [-0.5, 1.0, -1.0]) == 0.0  # in order the sign changes once, and degree 1 has no error
+    assert alternation(one, line, [-0.5, 1.0, 1.0]) == 0.0
 
 
 @pytest.mark.claim("APX-2")
