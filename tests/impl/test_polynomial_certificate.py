@@ -150,7 +150,7 @@ def test_values_far_from_zero_lose_a_third_of_what_is_granted_to_the_output() ->
 def test_the_moment_is_an_upper_bound_whatever_is_rounded(order: int, options: dict[str, Any]) -> None:
     """One score and P = 1: W/Z is 1 + (ts)^p, in float64 below that for half of all scores."""
     for x in np.random.default_rng(order).uniform(1, 2, 40):
-        head = headed([[x]], [[x], [x]], [[1.0], [-1.0]], **options)
+        head = headed([[x], [x]], [[x], [x]], [[1.0], [-1.0]], **options)
         constant = without_error([1.0] + [0.0] * order, x * x * (1 + 2**-50))
         plan = planned(head, constant, x * x, Measure(order, 32.0))
         _, found = computed(head, plan)

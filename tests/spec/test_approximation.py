@@ -148,7 +148,8 @@ def test_a_series_that_another_thread_cut_short_proves_nothing() -> None:
     calls = itertools.count()
 
     def interrupted(x: Any) -> Any:
-        flint.ctx.cap = 3 if next(calls) % 3 == 1 else flint.ctx.cap
+        if (call := next(calls)) < 100 and call % 2:  # of every remainder, for a while
+            flint.ctx.cap = 3
         return x.exp()
 
     cap = flint.ctx.cap
