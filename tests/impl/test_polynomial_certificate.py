@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import types
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from assay.impl.cpu import attention, features
+from assay.impl.cpu import attention, feature_kernels, features
 from assay.impl.cpu.attention import choice, polynomial
 from assay.impl.cpu.attention.certificate import certificate, run
 from assay.impl.cpu.attention.heads import heads, scatter
@@ -292,3 +293,88 @@ def test_a_window_of_any_size_is_understood() -> None:
         wide = attention.approximate(x, x, x, 1e-6, window=(10**30, 0), fallback=fallback)
         assert np.array_equal(wide.value, attention.approximate(x, x, x, 1e-6, window=(6, 0), fallback=fallback).value)
     assert Instance(x, x, x, window=(10**30, 10**30)).visible().all()
+
+
+# --- the counts themselves: the loops of the kernels, run by an arithmetic that counts
+
+
+class Counted:
+    """A number, and how many roundings the term that met most of them has met; 0 and 1 add and multiply exactly."""
+
+    def __init__(self, value: float, roundings: int = 0) -> None:
+        self.value, self.roundings = value, roundings
+
+    def __add__(self, other: Any) -> Counted:
+        b = other if isinstance(other, Counted) else Counted(other)
+        if self.value == 0.0 or b.value == 0.0:
+            return b if self.value == 0.0 else self
+        return Counted(self.value + b.value, max(self.roundings, b.roundings) + 1)
+
+    def __mul__(self, other: Any) -> Counted:
+        b = other if isinstance(other, Counted) else Counted(other)
+        exact = 0.0 in (self.value, b.value) or 1.0 in (self.value, b.value)
+        return Counted(self.value * b.value, self.roundings + b.roundings + (not exact))
+
+    def __sub__(self, other: float) -> Counted:
+        return self + -other
+
+    def __truediv__(self, other: Any) -> Counted:
+        b = other if isinstance(other, Counted) else Counted(other)
+        return Counted(self.value / b.value, self.roundings + b.roundings + 1)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other: Any) -> bool:
+        return self.value < getattr(other, "value", other)
+
+    def __gt__(self, other: Any) -> bool:
+        return self.value > getattr(other, "value", other)
+
+
+def counting(name: str) -> Any:
+    """A kernel, uncompiled, whose arrays hold any objects."""
+    filled = {
+        key: lambda shape, one=value: np.full(shape, one, object) for key, value in (("zeros", 0.0), ("ones", 1.0))
+    }
+    numpy = types.SimpleNamespace(**filled, float64=lambda x: x, inf=math.inf)
+    known: dict[str, Any] = {"np": numpy, "four": feature_kernels._four, "add": feature_kernels._add}
+    known["load"] = types.FunctionType(feature_kernels._load.__code__, {"np": numpy, "range": range})
+    return types.FunctionType(feature_kernels.KERNELS[name].__code__, known)
+
+
+@pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize(("d", "degree", "m"), [(1, 1, 1), (1, 17, 17), (1, 17, 2), (2, 5, 5)])
+def test_no_term_meets_more_roundings_than_are_counted(d: int, degree: int, m: int) -> None:
+    """A whole block of keys, P of degree m, and the sums in the order that is the worst for their first term."""
+    n, table = features.BLOCK, features.monomials(d, degree)
+    none, zero = np.zeros((d, 0)), np.zeros(d)
+    x, v = np.full((n, d), Counted(1.5), object), np.full((n, 1), Counted(1.25), object)
+    sums = np.full((len(table.parent), 2), 0.0, object)
+    counting("_moments")(
+        x,
+        v,
+        zero,
+        1.0,
+        none,
+        np.zeros(1),
+        np.ones(1),
+        table.parent,
+        table.variable,
+        table.inner,
+        table.rank,
+        0,
+        n,
+        sums,
+    )
+    weights = [Counted(1.1, 1) if order <= m and a < table.rank else 0.0 for a, order in enumerate(table.order)]
+    weighted = sums * np.array(weights, object)[:, None]
+    out, found = np.full((1, 1), 0.0, object), np.array([math.inf, 0.0], object)
+    ends = np.array([-math.inf], object), np.array([math.inf], object)
+    counting("_evaluate")(
+        x, zero, 1.0, none, table.parent, table.variable, table.inner, weighted[None], np.zeros(1), np.ones(1), *ends,
+        0, 1, out, 0, 0.0, 0.0, np.zeros(1), 0, 2 * n, 2 * n, n, np.array([n]), x, v, zero, 1.0, found,
+        np.array([math.inf], object), np.array([-math.inf], object),
+    )  # fmt: skip
+    denominator = found[0].roundings - 1
+    numerator = out[0, 0].roundings - denominator - 1
+    assert denominator <= numerator <= features.roundings(d, degree, m) <= numerator + 6  # first additions, to zero
