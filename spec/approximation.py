@@ -202,11 +202,14 @@ def alternation(
 ) -> float:
     """A proved lower bound of max |P* − f|/w for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
 
-    That is min |P − f|/w over the points, in increasing order, if its sign alternates there for certain.
+    That is min |P − f|/w over the points if they are in increasing order and its sign alternates there, for certain.
     coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
     """
     polynomial = flint.arb_poly(list(coefficients))
-    errors = [_error(function, weight or function, polynomial, flint.arb(x)) for x in points]
+    points = [flint.arb(x) for x in points]
+    if not all(here < after for here, after in itertools.pairwise(points)):
+        return 0.0
+    errors = [_error(function, weight or function, polynomial, x) for x in points]
     signs = [(e > 0) - (e < 0) for e in errors]
     if 0 in signs or any(here == after for here, after in itertools.pairwise(signs)):
         return 0.0
@@ -222,7 +225,7 @@ def _piece(
     try:
         exact = _quotient(function, weight, polynomial, middle, order)
         around = _quotient(function, weight, polynomial, middle + flint.arb(0, half), order + 1)
-    except ValueError:  # w may be 0 on so wide a piece
+    except ValueError:  # w may be 0 on so wide a piece, or terms were lost
         return math.inf, 0.0
     bound, power = flint.arb(0), flint.arb(1)
     for k in range(order):
@@ -235,15 +238,18 @@ def _piece(
 
 
 def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, terms: int) -> Any:
-    """(P − f)(at + t)/w(at + t) as a series in t."""
+    """(P − f)(at + t)/w(at + t) as a series in t of so many terms.  Raises ``ValueError`` where some were lost."""
     cap, flint.ctx.cap = flint.ctx.cap, terms
     try:
         variable = flint.arb_series([at, 1], prec=terms)
         above = flint.arb_series(polynomial(flint.arb_poly([at, 1])).coeffs()[:terms], prec=terms)
         values = function(variable)
-        return (above - values) / (values if weight is function else weight(variable))
+        found = (above - values) / (values if weight is function else weight(variable))
     finally:
         flint.ctx.cap = cap
+    if found.prec < terms:  # a term beyond reads as 0; the cap is one for all threads, and f may divide by a zero
+        raise ValueError(f"{found.prec} of {terms} terms")
+    return found
 
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:

@@ -174,9 +174,9 @@ class Instance:
         if self.window is not None:
             left, right = self.window
             if left is not None:
-                allowed &= j >= position - left
+                allowed &= j >= position - min(int(left), n_q + n_k)  # NumPy holds no larger integers
             if right is not None:
-                allowed &= j <= position + right
+                allowed &= j <= position + min(int(right), n_q + n_k)
         result = allowed[None]
         shape = (self.query.shape[0], self.query.shape[1], n_q, n_k)
         if self.mask is not None:

@@ -63,6 +63,13 @@ def test_the_number_of_threads_changes_no_bit(instance: Instance) -> None:
     assert one[1].tobytes() == two[1].tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_byte_order_of_the_inputs_changes_no_bit(dtype: type) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 1, 5, 2)).astype(dtype)
+    swapped = x.astype(x.dtype.newbyteorder())
+    assert np.array_equal(cpu.attention.exact(swapped, swapped, swapped), cpu.attention.exact(x, x, x))
+
+
 def test_it_takes_arrays_of_any_strides() -> None:
     rng = np.random.default_rng(0)
     packed = rng.standard_normal((2, 9, 3, 4, 8)).astype(np.float32)  # (batch, length, qkv, heads, dim)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
 
+import flint
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -18,6 +20,7 @@ from assay.spec.approximation import (
     alternation,
     approximation,
     certified_error,
+    exp_by_moment,
     exp_of_least_degree,
     of_least_degree,
 )
@@ -94,6 +97,70 @@ def test_a_function_with_a_zero_has_no_certificate() -> None:
     assert certified_error(lambda x: x, [0.0, 1.0], (-1.0, 0.7)) == math.inf
 
 
+MOMENTS = [(0.25, 3, 2, 4.0), (1.0, 4, 4, 2.0), (3.0, 7, 2, 1.0), (8.0, 20, 4, 11.3), (20.0, 24, 2, 32.0)]
+
+
+@pytest.mark.claim("APX-1")
+@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize(("radius", "degree", "order", "ratio"), MOMENTS)
+def test_the_error_by_moments_is_nowhere_exceeded_and_nearly_attained(
+    radius: float, degree: int, order: int, ratio: float, root: bool
+) -> None:
+    found = exp_by_moment(radius, degree, order, ratio, root)
+    worst = mpf(0)
+    with mp.workdps(60):
+        for k in range(1001):
+            x = mpf(radius) * mp.cos(mp.pi * k / 1000)
+            w = 1 + (mpf(ratio) * x / mpf(radius)) ** order
+            error = abs(mp.polyval([mpf(c) for c in found.coefficients[::-1]], x) - mp.exp(x))
+            worst = max(worst, error / (mp.sqrt(w) if root else w))
+        assert worst <= found.error <= mpf("1.03") * worst
+
+
+@pytest.mark.claim("APX-2")
+@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize(("radius", "degree", "order", "ratio"), MOMENTS[:3])
+def test_no_other_polynomial_of_the_degree_errs_less_by_moments(
+    radius: float, degree: int, order: int, ratio: float, root: bool
+) -> None:
+    """Rivals: interpolation where the best one crosses e^x, in floating point, and small changes of the best."""
+    found = exp_by_moment(radius, degree, order, ratio, root)
+    assert 0.97 * found.error <= found.best <= found.error
+
+    def weight(x: Any) -> Any:
+        w = 1 + (x * (ratio / radius)) ** order
+        return w.sqrt() if root else w
+
+    s = np.linspace(-radius, radius, 4001)
+    crossings = s[:-1][np.diff(np.sign(np.polyval(found.coefficients[::-1], s) - np.exp(s))) != 0]
+    assert len(crossings) == degree + 1
+    rng = np.random.default_rng(degree)
+    rivals = [np.polynomial.polynomial.polyfit(crossings, np.exp(crossings), degree)]
+    changes = found.error * rng.standard_normal((5, degree + 1)) * radius ** -np.arange(degree + 1.0)
+    rivals += [np.array(found.coefficients) + 10.0 ** rng.uniform(-3, 0) * change for change in changes]
+    for rival in rivals:
+        assert certified_error(exp, rival.tolist(), (-radius, radius), weight) >= found.best
+
+
+@pytest.mark.claim("APX-1")
+def test_a_series_that_another_thread_cut_short_proves_nothing() -> None:
+    """The length of a series is a setting of the process: at another thread's, what is cut off would read as 0."""
+    calls = itertools.count()
+
+    def interrupted(x: Any) -> Any:
+        if (call := next(calls)) < 100 and call % 2:  # of every remainder, for a while
+            flint.ctx.cap = 3
+        return x.exp()
+
+    cap = flint.ctx.cap
+    taylor = [1.0, 1.0, 0.5]
+    try:
+        found = certified_error(interrupted, taylor, (-1.0, 1.0))
+    finally:
+        flint.ctx.cap = cap
+    assert found >= math.e / 2 - 1  # at −1
+
+
 @pytest.mark.claim("APX-2")
 @pytest.mark.parametrize(
     ("f", "g", "interval"), [(exp, mp.exp, (-2.0, 2.0)), (reciprocal, lambda x: 1 / (1 + x), (0.0, 3.0))]
@@ -124,6 +191,8 @@ def test_an_alternation_proves_its_least_error_and_anything_else_nothing() -> No
     assert alternation(one, line, [0.5, 1.0]) == 0.0
     assert alternation(one, line, [-1.0, 0.0]) == 0.0
     assert alternation(one, line, [-1.0, 0.5, 1.0]) == 0.0
+    assert alternation(one, line, [-0.5, 1.0, -1.0]) == 0.0  # in order the sign changes once, and degree 1 has no error
+    assert alternation(one, line, [-0.5, 1.0, 1.0]) == 0.0
 
 
 @pytest.mark.claim("APX-2")

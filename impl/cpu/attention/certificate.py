@@ -27,7 +27,8 @@ GROUP = 8 * features.CHUNK  # rows of a band that share one call
 STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output: relative, absolute
 _SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
 _VANISHED = 2.0**-300  # what underflow may lose, in units of the largest value
-_MOST_GROWTH = 2.0**400  # of features, far from overflow
+_MOST_GROWTH = 2.0**600  # of features, far from overflow
+_LONGEST = 2.0**8  # of queries: twice the largest radius, and more
 
 
 def run(head: Head) -> int:
@@ -71,8 +72,8 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     """
     nothing = np.full_like(head.mean, math.inf)
     approximation, measure, frame = plan.approximation, plan.measure, plan.frame
-    widest = _growth(approximation.coefficients, max(frame.radius, 1.0) * frame.dimension)
-    if not (found.share > 0.0 and widest <= _MOST_GROWTH):
+    widest = _growth(approximation.coefficients, max(frame.query_norm, 1.0) * frame.dimension)
+    if not (found.share > 0.0 and widest <= _MOST_GROWTH and frame.query_norm <= _LONGEST):
         return nothing
     rounded_by = gamma(np.array([roundings(head, plan, m) for m in range(approximation.degree + 1)]), U)
     weighted = (np.abs(plan.coefficients) * rounded_by).tolist()

@@ -233,7 +233,7 @@ def _frame(head: Head) -> Frame:
     if not radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
     keys, queries = Coordinates(head.centre, 1.0 / unit, none), Coordinates(np.zeros(d), factor, none)
-    return Frame(keys, queries, radius, 3.0 * U * radius * _SLACK + 2.0**-999)
+    return Frame(keys, queries, radius, 3.0 * U * radius * _SLACK + 2.0**-500, abs(factor) * head.query_norm * _SLACK)
 
 
 def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
@@ -258,7 +258,7 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries) + again * whole_query
     rounded = float(gamma(2 * r + 4, U)) * (whole_key + frobenius * key_norm)
     lost = whole_query * (rest + rounded + again * key_norm)
-    rotated = Frame(keys, queries, query_norm * key_norm * _SLACK, frame.shifted + lost * _SLACK)
+    rotated = Frame(keys, queries, query_norm * key_norm * _SLACK, frame.shifted + lost * _SLACK, query_norm)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
 
 

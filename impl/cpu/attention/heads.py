@@ -130,7 +130,7 @@ def scatter(head: Head) -> Scatter:
             for first in range(0, len(query), _BLOCK):
                 q = query[first : first + _BLOCK].astype(np.float64)
                 largest = max(largest, float(np.einsum("ij,ij->i", q @ total, q).max()))
-        moment = head.scale**2 * largest
+        moment = head.scale * largest * head.scale  # a power would raise OverflowError
         deviation = np.sqrt(squares / n) * (1.0 + (n + 8) * 2.0**-52) + 2.0**-500
     if not (np.isfinite(total).all() and math.isfinite(moment)):
         return Scatter(np.eye(d), np.full(d, math.inf), math.inf, deviation)

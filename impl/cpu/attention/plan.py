@@ -39,13 +39,15 @@ class Measure:
 class Frame:
     """The numbers that scores are made of: ⟨z, x⟩ of the coordinates of a query and a key.
 
-    radius: at least |⟨z, x⟩|.  shifted: at least |⟨z, x⟩ − s| for the exact score s, but for a constant of the row.
+    radius: at least ‖z‖‖x‖.  shifted: at least |⟨z, x⟩ − s| for the exact score s, but for a constant of the row.
+    query_norm: at least ‖z‖.
     """
 
     keys: Coordinates
     queries: Coordinates
     radius: float
     shifted: float
+    query_norm: float
 
     @property
     def dimension(self) -> int:

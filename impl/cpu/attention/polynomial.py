@@ -95,6 +95,8 @@ def approximate(
     instance = Instance(query, key, value, scale, is_causal, causal, window, key_lengths=key_lengths)
     if query.dtype.name not in STORED:
         raise InvalidInstance(f"query: dtype {query.dtype.name}, expected float32 or float64")
+    if not query.dtype.isnative:
+        raise InvalidInstance(f"query: dtype {query.dtype.str}, expected the byte order of this machine")
     if isinstance(error, bool) or not isinstance(error, (int, float, np.number)) or not 0.0 < error < math.inf:
         raise ValueError(f"error: {error!r}, expected a positive finite number")
     if fallback not in ("exact", "raise"):

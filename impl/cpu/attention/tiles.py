@@ -68,7 +68,7 @@ def exact(
     )
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
-    work = np.dtype(np.float64) if query.dtype == np.float64 else np.dtype(np.float32)
+    work = np.dtype(np.float64 if query.dtype.name == "float64" else np.float32)  # in any byte order
     b, h, n_q, _ = query.shape
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
@@ -89,8 +89,8 @@ def exact(
         members,
         size,
         instance.causal == "bottom-right",
-        _UNLIMITED if left is None else int(left),
-        _UNLIMITED if right is None else int(right),
+        _UNLIMITED if left is None else min(int(left), _UNLIMITED),
+        _UNLIMITED if right is None else min(int(right), _UNLIMITED),
         lengths,
         mask is not None,
         no_mask if mask is None else np.broadcast_to(mask, full),
