@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import Coordinates, Extremes
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.threads import available
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
 from assay.spec.precision import precision
@@ -46,9 +46,9 @@ __all__ = ["Infeasible", "approximate"]
 
 _SLACK = 1.0 + 2.0**-30
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_POLYNOMIAL = (0.41, 0.06)  # per point and feature: a fixed part, and each column of V and the sum of weights
+_POLYNOMIAL = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
 _NEAR = (10.0, 0.5)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
-_EXACT = (7.6, 0.10)  # per pair of query and key: a fixed part, and each coordinate of K and V
+_EXACT = {"float32": (0.8, 0.015), "float64": (0.95, 0.025)}  # per query and key: a fixed part, each coordinate of K, V
 _CALL = 2e5  # per head
 
 
@@ -105,7 +105,7 @@ def approximate(
         raise ValueError(f"threads: {threads!r}, expected at least 1")
     if memory < 1:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
-    workers = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    workers = threads or available()
     found = list(heads(instance))
     try:
         sketches = [sketched(head, float(error), memory, workers) for head in found]
@@ -116,7 +116,7 @@ def approximate(
     except Infeasible as reason:
         if fallback == "raise":
             raise
-        return _exact(instance, found, float(error), memory, threads, str(reason))
+        return _exact(instance, found, float(error), memory, workers, str(reason))
 
 
 def _require_faster(sketches: list[Sketch]) -> None:
@@ -131,7 +131,7 @@ def _require_faster(sketches: list[Sketch]) -> None:
             fixed, each = _NEAR
             polynomial += group * n_q * min(features.CHUNK, n_k) * (fixed + each * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
-        fixed, each = _EXACT
+        fixed, each = _EXACT[head.key.dtype.name]
         quadratic += group * n_q * pairs * (fixed + each * (d + d_v))
     if polynomial > quadratic:
         largest = max(sketch.rank for sketch in sketches)
@@ -200,12 +200,10 @@ def _route(plans: list[Plan], worst: float) -> str:
     )
 
 
-def _exact(
-    instance: Instance, found: list[Head], error: float, memory: int, threads: int | None, reason: str
-) -> Certified:
+def _exact(instance: Instance, found: list[Head], error: float, memory: int, workers: int, reason: str) -> Certified:
     """The tiled kernel in the dtype of the inputs if ATT-8 certifies that, else in float64; says why."""
     query, key, value = instance.query, instance.key, instance.value
-    (b, h_q, _, d), (n_k, d_v), group = query.shape, value.shape[2:], instance.group
+    (b, h_q, n_q, d), (n_k, d_v), group = query.shape, value.shape[2:], instance.group
     best, origin = math.inf, Coordinates(np.zeros(d), 1.0, np.zeros((d, 0)))
     for name in dict.fromkeys((query.dtype.name, "float64")):
         bound = np.zeros((b, h_q, 1, d_v))
@@ -221,17 +219,18 @@ def _exact(
             break
     else:
         raise Infeasible(f"{reason}; and the exact kernel is certified only to {best:.2g} of the {error:g} requested")
-    copied = name != query.dtype.name
-    need = 8 * (query.size + key.size + value.size + query.shape[2] * b * h_q * d_v) if copied else 0
+    need = 8 * (b * h_q * n_q + workers * 300 * (d + d_v + 80))  # the log-sum-exp, tiles
+    if name != query.dtype.name:
+        need += 8 * (query.size + key.size + value.size + b * h_q * n_q * d_v)
     if need > memory:
         raise Infeasible(
-            f"{reason}; and the exact kernel in float64 needs {need >> 20} MiB of the {memory >> 20} allowed"
+            f"{reason}; and the exact kernel in {name} needs {need / 2**20:.1f} MiB of the {memory / 2**20:.1f} allowed"
         )
     work = np.dtype(name)
     q, k, v = (x.astype(work, copy=False) for x in (query, key, value))
     out = exact(
         q, k, v, instance.scale, causal=instance.causal, window=instance.window, key_lengths=instance.key_lengths,
-        threads=threads,
+        threads=workers,
     )  # fmt: skip
     with np.errstate(over="ignore"):
         out = out.astype(query.dtype, copy=False)
