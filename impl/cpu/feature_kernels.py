@@ -158,6 +158,7 @@ def _evaluate(
     f = np.ones((inner + 8, 128))
     total = np.zeros((columns, 128))
     s = np.zeros(128)
+    p = np.zeros(128)
     power = np.zeros(128)
     beside = np.zeros(d)
     coordinate = np.zeros(x.shape[0])
@@ -210,30 +211,36 @@ def _evaluate(
                     coordinate[c] = 0.0
                     for k in range(d):
                         coordinate[c] += beside[k] * basis[k, c]
-            for j in range(j0, j1):
+            for j in range(128):  # all lanes, those beyond the rows that see the key weighted by 0
                 s[j] = 0.0
             for c in range(x.shape[0]):
                 by = coordinate[c]
-                for j in range(j0, j1):
+                for j in range(128):
                     s[j] += x[c, j] * by
             if order > 0:
-                for j in range(j0, j1):
+                for j in range(128):
                     power[j] = (ratio * s[j]) * (ratio * s[j])
-                    if order == 4:
+                if order == 4:
+                    for j in range(128):
                         power[j] *= power[j]
                 for j in range(j0, j1):
                     total[w + 1, j] += power[j]
-            for j in range(j0, j1):
-                p = coefficients[coefficients.shape[0] - 1]
-                for m in range(coefficients.shape[0] - 2, -1, -1):
-                    p = p * s[j] + coefficients[m]
-                s[j] = p
+            for j in range(128):
+                p[j] = coefficients[coefficients.shape[0] - 1]
+            for m in range(coefficients.shape[0] - 2, -1, -1):
+                term = coefficients[m]
+                for j in range(128):
+                    p[j] = p[j] * s[j] + term
+            p[:j0] = 0.0
+            p[j1:] = 0.0
             for c in range(w):
                 by = (np.float64(near_values[t, c]) - middle[c]) / grow[c]
-                for j in range(j0, j1):
-                    total[c, j] += s[j] * by
-            for j in range(j0, j1):
-                total[w, j] += s[j]
+                row = total[c]
+                for j in range(128):
+                    row[j] += p[j] * by
+            row = total[w]
+            for j in range(128):
+                row[j] += p[j]
             t += 1
         entered = touched[number] - max(past - full, 0)
         for j in range(count):

@@ -47,7 +47,7 @@ __all__ = ["Infeasible", "approximate"]
 _SLACK = 1.0 + 2.0**-30
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _POLYNOMIAL = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
-_NEAR = (10.0, 0.5)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
+_NEAR = (1.5, 0.3)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
 _EXACT = {"float32": (0.8, 0.015), "float64": (0.95, 0.025)}  # per query and key: a fixed part, each coordinate of K, V
 _CALL = 2e5  # per head
 
@@ -129,7 +129,8 @@ def _require_faster(sketches: list[Sketch]) -> None:
         pairs = n_k
         if head.banded:
             fixed, each = _NEAR
-            polynomial += group * n_q * min(features.CHUNK, n_k) * (fixed + each * (d + d_v))
+            ends = (head.band.left < n_k) + (head.band.right < n_k)  # with half a chunk of keys each
+            polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (fixed + each * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
         fixed, each = _EXACT[head.key.dtype.name]
         quadratic += group * n_q * pairs * (fixed + each * (d + d_v))
