@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["KERNELS"]
 
 
-def _four(a: Any, b: Any, j: Any) -> Any:
+def _dot(a: Any, b: Any, j: Any) -> Any:
     """Σ a_i b_i over i ≡ j mod 32, of 128."""
     return a[j] * b[j] + a[j + 32] * b[j + 32] + a[j + 64] * b[j + 64] + a[j + 96] * b[j + 96]
 
@@ -44,7 +44,7 @@ def _add(a: Any, b: Any) -> Any:
 
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
-four: Any = numba.njit(**_OPTIONS)(_four)
+dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
 load: Any = numba.njit(**_OPTIONS)(_load)
 
@@ -93,14 +93,16 @@ def _largest_squares(points: Any, centre: Any, factor: Any, basis: Any, out: Any
 
 def _moments(
     points: Any, values: Any, centre: Any, factor: Any, basis: Any, middle: Any, shrink: Any, parent: Any,
-    variable: Any, inner: Any, rank: Any, first: Any, last: Any, out: Any,
+    variable: Any, inner: Any, first: Any, last: Any, out: Any,
 ) -> None:  # fmt: skip
     d, w, r = points.shape[1], values.shape[1], basis.shape[1]
     raw = np.zeros((d, 128))
     x = np.zeros((r if r > 0 else d, 128))
     y = np.zeros((w + 1, 128))
-    f = np.ones((inner + 1, 128))
-    sums = np.zeros((rank, w + 1))  # of sixteen chunks
+    padded = parent.shape[0]
+    kept = min((inner + 3) // 4 * 4, padded)  # features that are held; others are made four at a time
+    f = np.ones((kept + 4, 128))
+    sums = np.zeros((padded, w + 1))  # of sixteen chunks
     for start in range(first, last, 128):
         count = min(128, last - start)
         load(points, start, count, centre, factor, basis, raw, x)
@@ -111,35 +113,27 @@ def _moments(
         for j in range(count, 128):
             for c in range(w + 1):
                 y[c, j] = 0.0
-        for a in range(rank):
-            row = f[min(a, inner)]
-            if a > 0:
-                above, by = f[parent[a]], x[variable[a]]
+        for four in range(0, padded, 4):
+            base = min(four, kept)
+            for a in range(max(four, 1), four + 4):
+                row, above, by = f[base + a - four], f[parent[a]], x[variable[a]]
                 for j in range(128):
                     row[j] = above[j] * by[j]
-            c = 0
-            while c + 4 <= w + 1:
-                y0, y1, y2, y3 = y[c], y[c + 1], y[c + 2], y[c + 3]
+            f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
+            for c in range(w + 1):
+                column = y[c]
                 s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
                 for j in range(32):
-                    s0 = add(s0, four(row, y0, j))
-                    s1 = add(s1, four(row, y1, j))
-                    s2 = add(s2, four(row, y2, j))
-                    s3 = add(s3, four(row, y3, j))
-                sums[a, c] += s0
-                sums[a, c + 1] += s1
-                sums[a, c + 2] += s2
-                sums[a, c + 3] += s3
-                c += 4
-            while c < w + 1:
-                y0 = y[c]
-                s0 = 0.0
-                for j in range(32):
-                    s0 = add(s0, four(row, y0, j))
-                sums[a, c] += s0
-                c += 1
+                    s0 = add(s0, dot(f0, column, j))
+                    s1 = add(s1, dot(f1, column, j))
+                    s2 = add(s2, dot(f2, column, j))
+                    s3 = add(s3, dot(f3, column, j))
+                sums[four, c] += s0
+                sums[four + 1, c] += s1
+                sums[four + 2, c] += s2
+                sums[four + 3, c] += s3
         if (start - first) % (16 * 128) == 15 * 128 or start + 128 >= last:
-            for a in range(rank):
+            for a in range(padded):
                 for c in range(w + 1):
                     out[a, c] += sums[a, c]
                     sums[a, c] = 0.0
@@ -155,8 +149,11 @@ def _evaluate(
     columns = weighted.shape[2]  # w, the sum of weights, and maybe that of powers of scores
     raw = np.zeros((d, 128))
     x = np.zeros((r if r > 0 else d, 128))
-    f = np.ones((inner + 8, 128))
-    total = np.zeros((columns, 128))
+    kept = min((inner + 7) // 8 * 8, padded)  # features that are held; others are made batch by batch
+    f = np.ones((kept + 8, 128))
+    batches = f.reshape((kept // 8 + 1, 8 * 128))  # rows at constant distances need no check of their overlap
+    total = np.zeros(((columns + 1) // 2 * 2, 128))
+    pairs = total.reshape((total.shape[0] // 2, 2 * 128))
     s = np.zeros(128)
     p = np.zeros(128)
     power = np.zeros(128)
@@ -167,30 +164,27 @@ def _evaluate(
         number = (start - first) // 128 if weighted.shape[0] > 1 else 0
         table = weighted[number]
         load(points, start, count, centre, factor, basis, raw, x)
-        for c in range(columns):
-            for j in range(128):
-                total[c, j] = 0.0
-        for a in range(1, inner):
+        total[:] = 0.0
+        for a in range(1, kept):
             row, above, times = f[a], f[parent[a]], x[variable[a]]
             for j in range(128):
                 row[j] = above[j] * times[j]
         for batch in range(padded - 8, -1, -8):  # the highest degree, of which there is least, meets most roundings
-            for a in range(max(batch, inner, 1), batch + 8):
-                row, above, times = f[inner + a - batch], f[parent[a]], x[variable[a]]
+            for a in range(max(batch, kept, 1), batch + 8):
+                row, above, times = f[kept + a - batch], f[parent[a]], x[variable[a]]
                 for j in range(128):
                     row[j] = above[j] * times[j]
-            f0, f1 = f[batch if batch < inner else inner], f[batch + 1 if batch + 1 < inner else inner + 1]
-            f2, f3 = f[batch + 2 if batch + 2 < inner else inner + 2], f[batch + 3 if batch + 3 < inner else inner + 3]
-            f4, f5 = f[batch + 4 if batch + 4 < inner else inner + 4], f[batch + 5 if batch + 5 < inner else inner + 5]
-            f6, f7 = f[batch + 6 if batch + 6 < inner else inner + 6], f[batch + 7 if batch + 7 < inner else inner + 7]
-            for c in range(columns):
-                t = total[c]
-                m0, m1, m2, m3 = table[batch, c], table[batch + 1, c], table[batch + 2, c], table[batch + 3, c]
-                m4, m5, m6, m7 = table[batch + 4, c], table[batch + 5, c], table[batch + 6, c], table[batch + 7, c]
+            g = batches[min(batch, kept) // 8]
+            for c in range(pairs.shape[0]):
+                t, m = pairs[c], table[batch : batch + 8, 2 * c]
+                n = table[batch : batch + 8, min(2 * c + 1, columns - 1)]
+                m0, m1, m2, m3, m4, m5, m6, m7 = m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7]
+                n0, n1, n2, n3, n4, n5, n6, n7 = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]
                 for j in range(128):
-                    t[j] += (f0[j] * m0 + f1[j] * m1 + f2[j] * m2 + f3[j] * m3) + (
-                        f4[j] * m4 + f5[j] * m5 + f6[j] * m6 + f7[j] * m7
-                    )
+                    f0, f1, f2, f3 = g[j], g[128 + j], g[256 + j], g[384 + j]
+                    f4, f5, f6, f7 = g[512 + j], g[640 + j], g[768 + j], g[896 + j]
+                    t[j] += (f0 * m0 + f1 * m1 + f2 * m2 + f3 * m3) + (f4 * m4 + f5 * m5 + f6 * m6 + f7 * m7)
+                    t[128 + j] += (f0 * n0 + f1 * n1 + f2 * n2 + f3 * n3) + (f4 * n4 + f5 * n5 + f6 * n6 + f7 * n7)
         # keys that some of these rows attend to and others do not
         begin = max(start + offset - left, 0)
         end = min(start + count - 1 + offset + right, keys - 1)

@@ -187,7 +187,7 @@ def moments(
     out = np.zeros((len(table.parent), values.shape[1] + 1))
     _compiled("_moments", points.dtype.name)(
         points, values, coordinates.centre, coordinates.factor, coordinates.basis, middle, shrink,
-        table.parent, table.variable, table.inner, table.rank, first, last, out,
+        table.parent, table.variable, table.inner, first, last, out,
     )  # fmt: skip
     return out
 
@@ -239,7 +239,7 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
         "_extent": types.void(points, vector, vector, vector),
         "_largest_squares": types.void(points, vector, number, square, vector),
         "_moments": types.void(
-            points, points, vector, number, square, vector, vector, column, column, index, index, index, index, square
+            points, points, vector, number, square, vector, vector, column, column, index, index, index, square
         ),
         "_evaluate": types.void(
             points, vector, number, square, column, column, index, tables, vector, vector, vector, vector, index, index,

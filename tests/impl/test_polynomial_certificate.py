@@ -337,7 +337,7 @@ def counting(name: str) -> Any:
         key: lambda shape, one=value: np.full(shape, one, object) for key, value in (("zeros", 0.0), ("ones", 1.0))
     }
     numpy = types.SimpleNamespace(**filled, float64=lambda x: x, inf=math.inf)
-    known: dict[str, Any] = {"np": numpy, "four": feature_kernels._four, "add": feature_kernels._add}
+    known: dict[str, Any] = {"np": numpy, "dot": feature_kernels._dot, "add": feature_kernels._add}
     known["load"] = types.FunctionType(feature_kernels._load.__code__, {"np": numpy, "range": range})
     return types.FunctionType(feature_kernels.KERNELS[name].__code__, known)
 
@@ -351,20 +351,7 @@ def test_no_term_meets_more_roundings_than_are_counted(d: int, degree: int, m: i
     x, v = np.full((n, d), Counted(1.5), object), np.full((n, 1), Counted(1.25), object)
     sums = np.full((len(table.parent), 2), 0.0, object)
     counting("_moments")(
-        x,
-        v,
-        zero,
-        1.0,
-        none,
-        np.zeros(1),
-        np.ones(1),
-        table.parent,
-        table.variable,
-        table.inner,
-        table.rank,
-        0,
-        n,
-        sums,
+        x, v, zero, 1.0, none, np.zeros(1), np.ones(1), table.parent, table.variable, table.inner, 0, n, sums
     )
     weights = [Counted(1.1, 1) if order <= m and a < table.rank else 0.0 for a, order in enumerate(table.order)]
     weighted = sums * np.array(weights, object)[:, None]
