@@ -156,10 +156,10 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "float64 in place of float32: more accurate, and rounded to the type asked": (
         (
             "exact",
-            "work = np.dtype(np.float64) if query.dtype == np.float64 else np.dtype(np.float32)",
+            'work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)',
             1,
             (
-                "np.dtype(np.float64) if query.dtype == np.float64 else np.dtype(np.float32) → np.dtype(np.float64)",
+                'np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32) → np.dtype(np.float64)',
                 "np.float32 → np.float64",
             ),
         ),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Instance", "load"]
 
 _FLOATS = {"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
+_LONGEST = 1 << 62  # of windows: no array is longer, and 64 bits hold its sum with a position
 _BLOCK = 1 << 16  # elements that are looked at together, 512 KiB at most
 _LARGEST = {"float16": 0x7BFF, "bfloat16": 0x7F7F, "float8_e4m3fn": 0x7E, "float8_e5m2": 0x7B}  # finite, its bits
 
@@ -115,6 +116,8 @@ class Instance:
             good = isinstance(self.window, tuple) and len(self.window) == 2
             if not good or any(s is not None and (not isinstance(s, (int, np.integer)) or s < 0) for s in self.window):
                 raise InvalidInstance(f"window: {self.window!r}, expected (left, right), each an integer ≥ 0 or None")
+            sides = (None if s is None else min(int(s), _LONGEST) for s in self.window)
+            object.__setattr__(self, "window", tuple(sides))
         if self.mask is not None:
             _require_array("mask", self.mask, None)
             if self.mask.dtype != np.bool_:
@@ -174,9 +177,9 @@ class Instance:
         if self.window is not None:
             left, right = self.window
             if left is not None:
-                allowed &= j >= position - min(int(left), n_q + n_k)  # NumPy holds no larger integers
+                allowed &= j >= position - left
             if right is not None:
-                allowed &= j <= position + min(int(right), n_q + n_k)
+                allowed &= j <= position + right
         result = allowed[None]
         shape = (self.query.shape[0], self.query.shape[1], n_q, n_k)
         if self.mask is not None:

@@ -293,6 +293,7 @@ def test_a_window_of_any_size_is_understood() -> None:
         wide = attention.approximate(x, x, x, 1e-6, window=(10**30, 0), fallback=fallback)
         assert np.array_equal(wide.value, attention.approximate(x, x, x, 1e-6, window=(6, 0), fallback=fallback).value)
     assert Instance(x, x, x, window=(10**30, 10**30)).visible().all()
+    assert np.array_equal(attention.exact(x, x, x, window=(10**30, 0)), attention.exact(x, x, x, is_causal=True))
 
 
 # --- the counts themselves: the loops of the kernels, run by an arithmetic that counts

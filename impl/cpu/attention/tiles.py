@@ -68,7 +68,7 @@ def exact(
     )
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
-    work = np.dtype(np.float64 if query.dtype.name == "float64" else np.float32)  # in any byte order
+    work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
     b, h, n_q, _ = query.shape
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
@@ -76,7 +76,7 @@ def exact(
     full = (b, h, n_q, n_k)
     no_mask, no_bias = np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work)
     lengths = np.full(b, n_k, np.int64) if key_lengths is None else key_lengths.astype(np.int64)
-    left, right = (None, None) if window is None else window
+    left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
     members = instance.group if n_q < _LANES else 1
@@ -89,8 +89,8 @@ def exact(
         members,
         size,
         instance.causal == "bottom-right",
-        _UNLIMITED if left is None else min(int(left), _UNLIMITED),
-        _UNLIMITED if right is None else min(int(right), _UNLIMITED),
+        _UNLIMITED if left is None else int(left),
+        _UNLIMITED if right is None else int(right),
         lengths,
         mask is not None,
         no_mask if mask is None else np.broadcast_to(mask, full),
