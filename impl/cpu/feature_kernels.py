@@ -100,7 +100,7 @@ def _moments(
     x = np.zeros((r if r > 0 else d, 128))
     y = np.zeros((w + 1, 128))
     padded = parent.shape[0]
-    kept = min((inner + 3) // 4 * 4, padded)  # features that are held; others are made four at a time
+    kept = min((max(inner, 1) + 3) // 4 * 4, padded)  # features that are held; others are made four at a time
     f = np.ones((kept + 4, 128))
     sums = np.zeros((padded, w + 1))  # of sixteen chunks
     for start in range(first, last, 128):
@@ -149,7 +149,7 @@ def _evaluate(
     columns = weighted.shape[2]  # w, the sum of weights, and maybe that of powers of scores
     raw = np.zeros((d, 128))
     x = np.zeros((r if r > 0 else d, 128))
-    kept = min((inner + 7) // 8 * 8, padded)  # features that are held; others are made batch by batch
+    kept = min((max(inner, 1) + 7) // 8 * 8, padded)  # features that are held; others are made batch by batch
     f = np.ones((kept + 8, 128))
     batches = f.reshape((kept // 8 + 1, 8 * 128))  # rows at constant distances need no check of their overlap
     total = np.zeros(((columns + 1) // 2 * 2, 128))
@@ -170,7 +170,7 @@ def _evaluate(
             for j in range(128):
                 row[j] = above[j] * times[j]
         for batch in range(padded - 8, -1, -8):  # the highest degree, of which there is least, meets most roundings
-            for a in range(max(batch, kept, 1), batch + 8):
+            for a in range(max(batch, kept), batch + 8):
                 row, above, times = f[kept + a - batch], f[parent[a]], x[variable[a]]
                 for j in range(128):
                     row[j] = above[j] * times[j]

@@ -201,6 +201,20 @@ def test_the_number_of_threads_changes_no_bit(seed: int, heads: int) -> None:
     assert np.array_equal(one.error, two.error)
 
 
+@pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("degree", range(6))
+def test_every_degree_holds_over_several_chunks(degree: int, causal: bool) -> None:
+    rng = np.random.default_rng(degree)
+    q, k, v = rng.uniform(-1, 1, (3, 1, 1, 300, 2))
+    error = {0: 1e-3, 1: 1e-6, 2: 1e-9, 3: 1e-11, 4: 1e-11, 5: 1e-12}[degree]
+    scale = {0: 1e-4, 1: 1e-4, 2: 1e-4, 3: 1e-3, 4: 1e-2, 5: 1e-2}[degree]
+    found = attention.approximate(q, k, v, error, scale, is_causal=causal, fallback="raise")
+    assert f"degree {degree}," in found.route
+    exact = define(Instance(q, k, v, scale, causal), 1e-19)
+    assert exact.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
+
+
 def test_many_blocks_of_keys_and_queries_are_joined_rightly() -> None:
     """Points repeated 20,000 times: the exact answer is that of a few keys."""
     rng = np.random.default_rng(3)
