@@ -159,7 +159,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             'work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)',
             1,
             (
-                'np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32) → np.dtype(np.float64)',
+                "np.dtype(np.float64) if query.dtype.name == 'float64' else np.dtype(np.float32) → np.dtype(np.float64)",
                 "np.float32 → np.float64",
             ),
         ),
