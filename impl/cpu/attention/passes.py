@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,14 @@ class Team:
     workers: int
     advance: Callable[[int], None]
 
-    def ordered(self, part: Callable[[int], Any], firsts: range) -> Iterator[Any]:
-        """The results of all parts, in order, with at most two a worker waiting."""
-        if self.workers == 1 or len(firsts) == 1:
-            yield from map(part, firsts)
+    def ordered(self, part: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """part(*item) for every item, in order, with at most two a worker waiting."""
+        if self.workers == 1 or (isinstance(items, Sized) and len(items) == 1):
+            yield from itertools.starmap(part, items)
             return
         waiting: deque[Any] = deque()
-        for first in firsts:
-            waiting.append(self.pool.submit(part, first))
+        for item in items:
+            waiting.append(self.pool.submit(part, *item))
             if len(waiting) >= 2 * self.workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -64,7 +65,7 @@ def _full(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extreme
         last = min(first + features.BLOCK, n)
         return last - first, _moments(head, plan, first, last)
 
-    total = _tree(team, team.ordered(summed, range(0, n, features.BLOCK)))
+    total = _tree(team, team.ordered(summed, _firsts(n, features.BLOCK)))
     weighted = _weighted(plan, total[None])
     touched = np.array([n])
     found = []
@@ -75,7 +76,7 @@ def _full(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extreme
             return last - first, _evaluate(head, plan, query, rows, weighted, touched, first, last)
 
         best = _nothing(rows)
-        for count, here in team.ordered(evaluated, range(0, len(query), _ROWS)):
+        for count, here in team.ordered(evaluated, _firsts(len(query), _ROWS)):
             best = best.joined(here)
             team.advance(count)
         found.append(best)
@@ -118,30 +119,31 @@ def _banded(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extre
             for query, rows in zip(head.queries, out, strict=True)
         ]
 
+    def slid() -> Iterator[tuple[int, Array, NDArray[np.int64]]]:
+        """Every group: its first row, the tables of its chunks, and how many keys each was touched by."""
+        current, entered = np.zeros(0), 0
+        for first, begin, added, dropped, counts in team.ordered(summed, _firsts(n_q, GROUP)):
+            if begin is not None:
+                current, entered = begin, counts[0]
+            tables, touched, here = [], [], np.zeros_like(current)
+            for more, less, count in zip(added, dropped, counts[1:], strict=True):
+                tables.append(current + here)
+                touched.append(entered)
+                here, entered = here + more - less, entered + count
+            current = current + here
+            yield first, np.array(tables), np.array(touched)
+
     found = [_nothing(rows) for rows in out]
-
-    def joined(count: int, parts: list[Extremes]) -> None:
-        found[:] = [before.joined(here) for before, here in zip(found, parts, strict=True)]
+    for count, parts in team.ordered(evaluated, slid()):
+        found = [before.joined(here) for before, here in zip(found, parts, strict=True)]
         team.advance(len(head.queries) * count)
-
-    waiting: deque[Any] = deque()
-    current, entered = np.zeros(0), 0
-    for first, begin, added, dropped, counts in team.ordered(summed, range(0, n_q, GROUP)):
-        if begin is not None:
-            current, entered = begin, counts[0]
-        tables, touched, here = [], [], np.zeros_like(current)
-        for more, less, count in zip(added, dropped, counts[1:], strict=True):
-            tables.append(current + here)
-            touched.append(entered)
-            here, entered = here + more - less, entered + count
-        current = current + here
-        waiting.append(team.pool.submit(evaluated, first, np.array(tables), np.array(touched)))
-        if len(waiting) >= 2 * team.workers:
-            joined(*waiting.popleft().result())
-    while waiting:
-        joined(*waiting.popleft().result())
     team.advance(len(head.key))
     return found
+
+
+def _firsts(count: int, step: int) -> list[tuple[int]]:
+    """The first of every ``step``, as the arguments of a task."""
+    return [(first,) for first in range(0, count, step)]
 
 
 def _moments(head: Head, plan: Plan, first: int, last: int) -> Array:
