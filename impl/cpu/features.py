@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "evaluate", "extent", "largest_norms", "moments",
-    "monomials", "rank", "roundings",
+    "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent", "largest_norms",
+    "moments", "monomials", "rank", "roundings",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -82,6 +82,11 @@ class Coordinates:
     @property
     def dimension(self) -> int:
         return self.basis.shape[1] or len(self.centre)
+
+
+def centred(centre: Array, factor: float = 1.0) -> Coordinates:
+    """factor·(point − centre), with no basis."""
+    return Coordinates(centre, factor, np.zeros((len(centre), 0)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.impl.cpu import features
-from assay.impl.cpu.attention.plan import U
+from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.features import Extremes
 from assay.spec.attention.perturbation import output_error
 from assay.spec.attention.tolerance import gamma
@@ -25,7 +25,6 @@ __all__ = ["GROUP", "STORED", "certificate", "expected", "roundings", "run"]
 
 GROUP = 8 * features.CHUNK  # rows of a band that share one call
 STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output: relative, absolute
-_SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
 _VANISHED = 2.0**-300  # what underflow may lose, in units of the largest value
 _MOST_GROWTH = 2.0**600  # of features, far from overflow
 _LONGEST = 2.0**8  # of queries: twice the largest radius, and more
@@ -96,21 +95,21 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
                     cut = np.minimum(cut, approximation.error * math.sqrt(moment / share) * (deviation + drift))
             rounded = summed * (2.0 * head.half + cut) + 2.0 * _VANISHED / found.share * plan.grow
             bound: Array = (
-                math.tanh(frame.shifted * _SLACK / 2.0) * head.spread
+                math.tanh(frame.shifted * SLACK / 2.0) * head.spread
                 + cut
                 + rounded
                 + 4.0 * U * head.half
                 + 3.0 * U * (head.magnitude + head.half + cut + rounded)
                 + relative * size
                 + absolute
-            ) * _SLACK + 2.0**-1070
+            ) * SLACK + 2.0**-1070
             return np.where(np.isnan(bound), math.inf, bound)
 
         bound = total(head.spread, head.spread)
         if measure.order == 0:
             return bound
-        distance = np.maximum(head.largest - found.least, found.largest - head.least) * _SLACK + bound
-        drift = np.maximum(np.abs(found.least - head.mean), np.abs(found.largest - head.mean)) * _SLACK + bound
+        distance = np.maximum(head.largest - found.least, found.largest - head.least) * SLACK + bound
+        drift = np.maximum(np.abs(found.least - head.mean), np.abs(found.largest - head.mean)) * SLACK + bound
         return total(np.minimum(head.spread, distance), np.minimum(head.spread, drift))
 
 
@@ -119,4 +118,4 @@ def _growth(coefficients: list[float] | tuple[float, ...], radius: float) -> flo
     total = 0.0
     for c in reversed(coefficients):
         total = total * radius + abs(c)
-    return total * _SLACK
+    return total * SLACK

@@ -20,8 +20,7 @@ import numpy as np
 from assay.impl.cpu import features
 from assay.impl.cpu.attention.certificate import GROUP, certificate, expected
 from assay.impl.cpu.attention.heads import Scatter, scatter
-from assay.impl.cpu.attention.plan import Frame, Measure, Plan, U
-from assay.impl.cpu.features import Coordinates
+from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
 from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
 from assay.spec.attention.perturbation import weight_error
 from assay.spec.attention.tolerance import gamma
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Sketch", "corrected", "realised", "sketched"]
 
-_SLACK = 1.0 + 2.0**-30
 _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
 _MOST_DEGREE = 64
@@ -226,14 +224,13 @@ def _plan(sketch: Sketch, approximation: Approximation, measure: Measure) -> Pla
 def _frame(head: Head) -> Frame:
     """Centred keys over a power of two, queries times it and the scale."""
     d = head.queries.shape[2]
-    none = np.zeros((d, 0))
     unit = math.ldexp(1.0, max(-1000, math.frexp(head.key_norm)[1])) if head.key_norm < math.inf else math.inf
     factor = head.scale * unit if unit < math.inf else math.inf
-    radius = abs(factor) * head.query_norm * (head.key_norm / unit) * _SLACK if unit < math.inf else math.inf
+    radius = abs(factor) * head.query_norm * (head.key_norm / unit) * SLACK if unit < math.inf else math.inf
     if not radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
-    keys, queries = Coordinates(head.centre, 1.0 / unit, none), Coordinates(np.zeros(d), factor, none)
-    return Frame(keys, queries, radius, 3.0 * U * radius * _SLACK + 2.0**-500, abs(factor) * head.query_norm * _SLACK)
+    keys, queries = features.centred(head.centre, 1.0 / unit), features.centred(np.zeros(d), factor)
+    return Frame(keys, queries, radius, 3.0 * U * radius * SLACK + 2.0**-500, abs(factor) * head.query_norm * SLACK)
 
 
 def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
@@ -251,14 +248,14 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     basis = np.ascontiguousarray(known.axes[:, :r])
     keys, queries = replace(frame.keys, basis=basis), replace(frame.queries, basis=basis)
     whole_key, whole_query = head.key_norm * frame.keys.factor, head.query_norm * abs(frame.queries.factor)
-    frobenius = float(np.linalg.norm(basis)) * _SLACK
+    frobenius = float(np.linalg.norm(basis)) * SLACK
     again = 2.0 * float(gamma(d + 2, U)) * frobenius  # a coordinate is computed in two places, in two orders
     key_norm, rest = features.largest_norms(head.key, keys)
     key_norm, rest = key_norm + again * whole_key, rest + again * frobenius * whole_key
     query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries) + again * whole_query
     rounded = float(gamma(2 * r + 4, U)) * (whole_key + frobenius * key_norm)
     lost = whole_query * (rest + rounded + again * key_norm)
-    rotated = Frame(keys, queries, query_norm * key_norm * _SLACK, frame.shifted + lost * _SLACK, query_norm)
+    rotated = Frame(keys, queries, query_norm * key_norm * SLACK, frame.shifted + lost * SLACK, query_norm)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
 
 

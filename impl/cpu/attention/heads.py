@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import features
-from assay.impl.cpu.features import Band, Coordinates
+from assay.impl.cpu.features import Band
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +109,8 @@ def heads(instance: Instance) -> Iterator[Head]:
             yield Head(
                 batch, number, queries, key, value, instance.scale, band,
                 instance.causal is not None or instance.window is not None, centre, mean,
-                max(features.largest_norms(q, _plain(np.zeros(d)))[0] for q in queries),
-                features.largest_norms(key, _plain(centre))[0] if length else 0.0,
+                max(features.largest_norms(q, features.centred(np.zeros(d)))[0] for q in queries),
+                features.largest_norms(key, features.centred(centre))[0] if length else 0.0,
                 least, largest,
             )  # fmt: skip
 
@@ -136,7 +136,3 @@ def scatter(head: Head) -> Scatter:
         return Scatter(np.eye(d), np.full(d, math.inf), math.inf, deviation)
     weights, axes = np.linalg.eigh(total)
     return Scatter(np.ascontiguousarray(axes[:, ::-1]), np.maximum(weights[::-1], 0.0), moment, deviation)
-
-
-def _plain(centre: Array) -> Coordinates:
-    return Coordinates(centre, 1.0, np.zeros((len(centre), 0)))

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Frame", "Measure", "Plan", "U"]
+__all__ = ["SLACK", "Frame", "Measure", "Plan", "U"]
 
 U = 2.0**-53
+SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
 
 
 @dataclass(frozen=True)

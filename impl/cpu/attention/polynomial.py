@@ -21,9 +21,10 @@ from assay.impl.cpu.attention.certificate import STORED, certificate
 from assay.impl.cpu.attention.choice import corrected, realised, sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team, passed
+from assay.impl.cpu.attention.plan import SLACK
 from assay.impl.cpu.attention.tiles import exact
 from assay.impl.cpu.certified import Certified
-from assay.impl.cpu.features import Coordinates, Extremes
+from assay.impl.cpu.features import Extremes
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.threads import available
 from assay.spec.approximation import Infeasible
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Infeasible", "approximate"]
 
-_SLACK = 1.0 + 2.0**-30
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _POLYNOMIAL = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
 _NEAR = (1.5, 0.3)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
@@ -205,7 +205,7 @@ def _exact(instance: Instance, found: list[Head], error: float, memory: int, wor
     """The tiled kernel in the dtype of the inputs if ATT-8 certifies that, else in float64; says why."""
     query, key, value = instance.query, instance.key, instance.value
     (b, h_q, n_q, d), (n_k, d_v), group = query.shape, value.shape[2:], instance.group
-    best, origin = math.inf, Coordinates(np.zeros(d), 1.0, np.zeros((d, 0)))
+    best, origin = math.inf, features.centred(np.zeros(d))
     for name in dict.fromkeys((query.dtype.name, "float64")):
         bound = np.zeros((b, h_q, 1, d_v))
         for p in found:
@@ -213,7 +213,7 @@ def _exact(instance: Instance, found: list[Head], error: float, memory: int, wor
             here = exact_bound(precision(name), n_k, d, p.scale, p.query_norm, norm, p.magnitude, p.spread)
             if name != query.dtype.name:
                 relative, absolute = STORED[query.dtype.name]
-                here = (here + relative * (p.magnitude + here)) * _SLACK + absolute
+                here = (here + relative * (p.magnitude + here)) * SLACK + absolute
             bound[p.batch, p.number * group : (p.number + 1) * group, 0] = here
         best = min(best, float(np.where(np.isnan(bound), math.inf, bound).max()))
         if best <= error:
