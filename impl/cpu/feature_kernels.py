@@ -139,11 +139,43 @@ def _moments(
                     sums[a, c] = 0.0
 
 
+def _quadratic_gram(points: Any, centre: Any, factor: Any, basis: Any, first: Any, last: Any, out: Any) -> None:
+    d, r, padded = points.shape[1], basis.shape[1], out.shape[0]
+    raw, x = np.zeros((d, 128)), np.zeros((r, 128))
+    f = np.zeros((padded, 128))
+    for start in range(first, last, 128):
+        count = min(128, last - start)
+        load(points, start, count, centre, factor, basis, raw, x)
+        at = 0
+        for a in range(r):
+            for b in range(a, r):
+                row, one, other = f[at], x[a], x[b]
+                for j in range(128):
+                    row[j] = one[j] * other[j]
+                at += 1
+        f[at] = 1.0
+        f[:, count:] = 0.0
+        for four in range(0, padded, 4):
+            f0, f1, f2, f3 = f[four], f[four + 1], f[four + 2], f[four + 3]
+            for by in range(four + 4):
+                row = f[by]
+                s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+                for j in range(32):
+                    s0 = add(s0, dot(f0, row, j))
+                    s1 = add(s1, dot(f1, row, j))
+                    s2 = add(s2, dot(f2, row, j))
+                    s3 = add(s3, dot(f3, row, j))
+                out[four, by] += s0
+                out[four + 1, by] += s1
+                out[four + 2, by] += s2
+                out[four + 3, by] += s3
+
+
 def _evaluate(
     points: Any, centre: Any, factor: Any, basis: Any, parent: Any, variable: Any, inner: Any, weighted: Any,
     middle: Any, grow: Any, least: Any, largest: Any, first: Any, last: Any, out: Any, order: Any, ratio: Any,
-    slack: Any, coefficients: Any, offset: Any, left: Any, right: Any, keys: Any, touched: Any, near: Any,
-    near_values: Any, key_centre: Any, key_factor: Any, found: Any, low: Any, high: Any,
+    slack: Any, kurtosis: Any, coefficients: Any, offset: Any, left: Any, right: Any, keys: Any, touched: Any,
+    near: Any, near_values: Any, key_centre: Any, key_factor: Any, found: Any, low: Any, high: Any,
 ) -> None:  # fmt: skip
     d, w, padded, r = points.shape[1], out.shape[1], parent.shape[0], basis.shape[1]
     columns = weighted.shape[2]  # w, the sum of weights, and maybe that of powers of scores
@@ -251,7 +283,10 @@ def _evaluate(
                 z = 1.0
             found[0] = min(found[0], z / most)
             if order > 0:
-                found[1] = max(found[1], (seen + max(total[w + 1, j], 0.0) + slack * most) / z)
+                powers = max(total[w + 1, j], 0.0) + slack * most
+                if kurtosis > 0.0:
+                    powers = kurtosis * powers * powers / seen
+                found[1] = max(found[1], (seen + powers) / z)
             for c in range(w):
                 o = min(max(middle[c] + grow[c] * (total[c, j] / z), least[c]), largest[c])
                 out[start + j, c] = o
@@ -259,4 +294,4 @@ def _evaluate(
                 high[c] = max(high[c], o)
 
 
-KERNELS = {each.__name__: each for each in (_extent, _largest_squares, _moments, _evaluate)}
+KERNELS = {each.__name__: each for each in (_extent, _largest_squares, _moments, _quadratic_gram, _evaluate)}

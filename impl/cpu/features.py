@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent", "largest_norms",
-    "moments", "monomials", "rank", "roundings",
+    "moments", "monomials", "quadratic_gram", "rank", "roundings",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -197,11 +197,26 @@ def moments(
     return out
 
 
+def quadratic_gram(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
+    """Σ_j φ_j φ_jᵀ over points first ≤ j < last; φ: the products x_a x_b, a ≤ b, row by row, and then 1.
+
+    The coordinates have a basis.  Sums are in any order.
+    """
+    r = coordinates.dimension
+    count = r * (r + 1) // 2 + 1
+    out = np.zeros((-(-count // 4) * 4,) * 2)
+    _compiled("_quadratic_gram", points.dtype.name)(
+        points, coordinates.centre, coordinates.factor, coordinates.basis, first, last, out
+    )
+    below: Array = np.tril(out[:count, :count])
+    return below + np.tril(below, -1).T
+
+
 def evaluate(
     points: NDArray[Any], table: Monomials, weighted: Array, *, coordinates: Coordinates, middle: Array, grow: Array,
     hull: tuple[Array, Array], first: int, last: int, out: NDArray[Any], order: int, ratio: float, slack: float,
-    coefficients: Array, band: Band, touched: NDArray[np.int64], keys: NDArray[Any], values: NDArray[Any],
-    key_coordinates: Coordinates,
+    kurtosis: float, coefficients: Array, band: Band, touched: NDArray[np.int64], keys: NDArray[Any],
+    values: NDArray[Any], key_coordinates: Coordinates,
 ) -> Extremes:  # fmt: skip
     """Rows first … last−1 of out = middle + grow·N/Z, cut to the hull.
 
@@ -210,16 +225,17 @@ def evaluate(
     one for all of them, of the keys that all rows of the chunk attend to; those that only some do are added one by
     one, weighted by the polynomial itself.  ``touched``: for every table the number of keys that entered it.
 
-    Z/touched is −inf where Z is no positive number; W = (number of keys) + G + slack·touched.
+    Z/touched is −inf where Z is no positive number; W = n + G′, n the number of keys, G′ = G + slack·touched, or
+    kurtosis·G′²/n in its place where ``kurtosis`` > 0.
     """
     w = out.shape[1]
     found = np.array([math.inf, 0.0])
     least, largest = np.full(w, math.inf), np.full(w, -math.inf)
     _compiled("_evaluate", points.dtype.name)(
         points, coordinates.centre, coordinates.factor, coordinates.basis, table.parent, table.variable, table.inner,
-        weighted, middle, grow, *hull, first, last, out, order, ratio, slack, coefficients, band.offset, band.left,
-        band.right, band.keys, touched, keys, values, key_coordinates.centre, key_coordinates.factor, found, least,
-        largest,
+        weighted, middle, grow, *hull, first, last, out, order, ratio, slack, kurtosis, coefficients, band.offset,
+        band.left, band.right, band.keys, touched, keys, values, key_coordinates.centre, key_coordinates.factor,
+        found, least, largest,
     )  # fmt: skip
     return Extremes(float(found[0]), float(found[1]), least, largest)
 
@@ -246,10 +262,11 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
         "_moments": types.void(
             points, points, vector, number, square, vector, vector, column, column, index, index, index, square
         ),
+        "_quadratic_gram": types.void(points, vector, number, square, index, index, square),
         "_evaluate": types.void(
             points, vector, number, square, column, column, index, tables, vector, vector, vector, vector, index, index,
-            types.Array(real, 2, "A"), index, number, number, vector, index, index, index, index, column, points,
-            points, vector, number, vector, vector, vector,
+            types.Array(real, 2, "A"), index, number, number, number, vector, index, index, index, index, column,
+            points, points, vector, number, vector, vector, vector,
         ),
     }[name]  # fmt: skip
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one

@@ -6,6 +6,7 @@ import itertools
 import math
 import types
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +154,11 @@ def test_the_moment_is_an_upper_bound_whatever_is_rounded(order: int, options: d
     for x in np.random.default_rng(order).uniform(1, 2, 40):
         head = headed([[x], [x]], [[x], [x]], [[1.0], [-1.0]], **options)
         constant = without_error([1.0] + [0.0] * order, x * x * (1 + 2**-50))
-        plan = planned(head, constant, x * x, Measure(order, 32.0))
-        _, found = computed(head, plan)
         exact = 1 + (Fraction(32.0) / Fraction(constant.interval[1]) * Fraction(x) ** 2) ** order
-        assert exact <= Fraction(found.moment) <= exact * (1 + Fraction(1, 10**12))
+        for kurtosis in (0.0, 1.0)[: 1 + (order == 4 and not options)]:
+            plan = planned(head, constant, x * x, Measure(order, 32.0, kurtosis=kurtosis))
+            _, found = computed(head, plan)
+            assert exact <= Fraction(found.moment) <= exact * (1 + Fraction(1, 10**12))
 
 
 def extrema(found: Approximation, measure: Measure) -> list[tuple[float, float]]:
@@ -179,12 +181,16 @@ def extrema(found: Approximation, measure: Measure) -> list[tuple[float, float]]
         (0.5, 6, Measure(2, 4.0, root=True), 0.9),
         (1.0, 6, Measure(4, 2.0, root=True), 0.9),
         (3.0, 6, Measure(4, 2.0, root=True), 0.9),
+        (0.5, 2, Measure(4, 2.0, kurtosis=1.0), 0.9),
+        (0.5, 3, Measure(4, 4.0, kurtosis=1.0), 0.9),
+        (0.5, 2, Measure(4, 4.0, root=True, kurtosis=1.0), 0.8),
+        (0.5, 3, Measure(4, 4.0, root=True, kurtosis=1.0), 0.8),
     ],
 )
 def test_keys_at_two_extrema_and_values_of_matching_sign_attain_the_bound_by_moments(
     radius: float, degree: int, measure: Measure, attained: float
 ) -> None:
-    """As many keys at either that their weights e^s are equal; v = ±1."""
+    """As many keys at either that their weights e^s are equal; v = ±1.  A kurtosis is that of these keys."""
     found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
     points, worst = extrema(found, measure), 0.0
     assert len(points) >= degree + 2
@@ -193,9 +199,10 @@ def test_keys_at_two_extrema_and_values_of_matching_sign_attain_the_bound_by_mom
         if up < 0 or down > 0 or many > 500:
             continue
         n_a, n_b = (many, 20) if b > a else (20, many)
-        v = np.repeat([1.0, -1.0], [n_a, n_b])[:, None]
-        head = headed([[1.0]], np.repeat([a, b], [n_a, n_b])[:, None], v)
-        plan = planned(head, found, radius, measure)
+        k, v = np.repeat([a, b], [n_a, n_b])[:, None], np.repeat([1.0, -1.0], [n_a, n_b])[:, None]
+        head = headed([[1.0]], k, v)
+        kurtosis = float((k**4).mean() / (k**2).mean() ** 2 * (1 + 1e-15)) if measure.kurtosis else 0.0
+        plan = planned(head, found, radius, replace(measure, kurtosis=kurtosis))
         out, seen = computed(head, plan)
         bound = float(certificate(head, plan, seen, scatter(head).deviation)[0])
         with mp.workdps(30):
@@ -360,7 +367,7 @@ def test_no_term_meets_more_roundings_than_are_counted(d: int, degree: int, m: i
     ends = np.array([-math.inf], object), np.array([math.inf], object)
     counting("_evaluate")(
         x, zero, 1.0, none, table.parent, table.variable, table.inner, weighted[None], np.zeros(1), np.ones(1), *ends,
-        0, 1, out, 0, 0.0, 0.0, np.zeros(1), 0, 2 * n, 2 * n, n, np.array([n]), x, v, zero, 1.0, found,
+        0, 1, out, 0, 0.0, 0.0, 0.0, np.zeros(1), 0, 2 * n, 2 * n, n, np.array([n]), x, v, zero, 1.0, found,
         np.array([math.inf], object), np.array([-math.inf], object),
     )  # fmt: skip
     denominator = found[0].roundings - 1

@@ -21,6 +21,7 @@ from assay.impl.cpu import features
 from assay.impl.cpu.attention.certificate import GROUP, certificate, expected
 from assay.impl.cpu.attention.heads import Scatter, scatter
 from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
+from assay.impl.cpu.kurtosis import kurtosis
 from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
 from assay.spec.attention.perturbation import weight_error
 from assay.spec.attention.tolerance import gamma
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.impl.cpu.attention.heads import Head
+    from assay.impl.cpu.attention.passes import Team
     from assay.impl.cpu.features import Extremes
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "corrected", "realised", "sketched"]
+__all__ = ["Sketch", "corrected", "measured", "realised", "sketched"]
 
 _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
@@ -46,6 +48,10 @@ _TRIED = 6  # polynomials, before a head is given up
 _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the prediction
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
+_UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
+# Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
+_PASS = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
+_KURTOSIS = (2e6, 0.026)  # a fixed part, and per key and pair of products of two coordinates
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
@@ -54,7 +60,8 @@ class Sketch:
     """A head and an error, and what is known before any polynomial is.
 
     scatter, seen: of a pass over the data, where there was one.  moments: order → the largest mean power of the scores
-    of a row, or a guess.  candidates: what may do, the cheapest first.
+    of a row, or a guess.  kurtosis: of the keys in any direction, a guess until it is ``measured``.  candidates: what
+    may do, the cheapest first.
     """
 
     head: Head
@@ -63,6 +70,8 @@ class Sketch:
     scatter: Scatter | None = None
     seen: Extremes | None = None
     moments: Mapping[int, float] = field(default_factory=dict)
+    kurtosis: float = math.inf
+    measured: bool = False
     candidates: tuple[tuple[int, Measure], ...] = ((0, Measure()),)
 
     @property
@@ -72,6 +81,26 @@ class Sketch:
     @property
     def rank(self) -> int:
         return features.rank(self.frame.dimension, self.degree)
+
+    @property
+    def cost(self) -> float:
+        """Nanoseconds of one core."""
+        return self.cost_of(*self.candidates[0])
+
+    def cost_of(self, degree: int, measure: Measure) -> float:
+        fixed, each = _PASS
+        points = self.head.points * features.rank(self.frame.dimension, degree)
+        cost = points * (fixed + each * (self.head.value.shape[1] + 1))
+        if measure.kurtosis and not self.measured:
+            fixed, each = _KURTOSIS
+            cost += fixed + each * len(self.head.key) * features.rank(self.frame.dimension, 2) ** 2 / 2.0
+        return cost
+
+    def moment(self, measure: Measure) -> float:
+        """The largest mean power of the scores of a row, or what is taken for it."""
+        if measure.kurtosis:
+            return measure.kurtosis * self.moments[2] ** 2
+        return self.moments.get(measure.order, 0.0)
 
     @property
     def worth_a_pass(self) -> bool:
@@ -104,28 +133,51 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
     if plain.trivial:
         return plain
     try:
-        found = _begun(plain)
-        if found.degree < 2 or not (found.worth_a_pass or _need(found, workers, found.degree) > memory):
-            return _affordable(found, memory, workers)
+        found = _begun(plain, memory, workers)
+        if found.degree < 2 or not found.worth_a_pass:
+            return found
     except Infeasible:
         pass  # moments may show more
     known = scatter(head)
-    frame, moments = _rotated(head, plain.frame, known, error), {}
+    frame, moments, guess = _rotated(head, plain.frame, known, error), {}, math.inf
     if known.moment < math.inf:
         second = known.moment * (1.0 + 2.0**-20)
         moments = {4: min(_GAUSSIAN * second**2, frame.radius**2 * second), 2: second}
-    return _affordable(_begun(Sketch(head, error, frame, known, None, moments)), memory, workers)
+        r = frame.dimension
+        if not head.banded and 0.0 < known.weights[0] / _UNEVEN <= known.weights[r - 1]:
+            spread = 1.0 + math.sqrt(features.rank(r, 2) / len(head.key))  # of a sample covariance
+            guess = _GAUSSIAN - 2.0 + 2.1 * spread**2
+    return _begun(Sketch(head, error, frame, known, None, moments, guess), memory, workers)
+
+
+def measured(sketch: Sketch, memory: int, team: Team) -> Sketch:
+    """The same with the kurtosis of its keys, where the first candidate relies on it."""
+    if sketch.measured or not sketch.candidates[0][1].kurtosis:
+        return sketch
+    assert sketch.scatter is not None
+    head, keys, r = sketch.head, sketch.frame.keys, sketch.frame.dimension
+    basis = sketch.scatter.axes[:, :r] / (np.sqrt(sketch.scatter.weights[:r]) * keys.factor)
+    white = replace(keys, basis=np.ascontiguousarray(basis))
+    n = len(head.key)
+
+    def summed(first: int) -> Array:
+        return features.quadratic_gram(head.key, white, first, min(first + features.BLOCK, n))
+
+    gram = functools.reduce(np.add, team.ordered(summed, [(first,) for first in range(0, n, features.BLOCK)]))
+    again = 2.0 * float(gamma(len(head.centre) + 2, U)) * float(np.linalg.norm(basis)) * SLACK  # as in _rotated
+    found = kurtosis(gram, again * head.key_norm * keys.factor)
+    return _begun(replace(sketch, kurtosis=found, measured=True), memory, team.workers)
 
 
 def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
     """The same after a pass whose certificate was too large: nothing is guessed any more."""
-    moments = dict(sketch.moments)
-    if plan.measure.order:
-        moments[plan.measure.order] = max(seen.moment - 1.0, 0.0) / plan.ratio**plan.measure.order
-    return _affordable(_begun(replace(sketch, seen=seen, moments=moments)), memory, workers)
+    moments, measure = dict(sketch.moments), plan.measure
+    if measure.order and not measure.kurtosis:
+        moments[measure.order] = max(seen.moment - 1.0, 0.0) / plan.ratio**measure.order
+    return _begun(replace(sketch, seen=seen, moments=moments), memory, workers)
 
 
-def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
+def realised(sketch: Sketch) -> Plan:
     """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error."""
     if sketch.trivial:
         return _plan(sketch, exp_of_degree(0.0, 0), Measure())
@@ -134,8 +186,6 @@ def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
     radius = 2.0 ** (math.ceil(math.log2(max(sketch.frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
     radius = max(radius, sketch.frame.radius)
     for degree, measure in sketch.candidates:
-        if _need(sketch, workers, degree) > memory:
-            break
         if measure.order:
             found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
         else:
@@ -150,26 +200,25 @@ def realised(sketch: Sketch, memory: int, workers: int) -> Plan:
     raise Infeasible(f"error {sketch.error:g}: the best certificate in sight is {best:.2g}")
 
 
-def _begun(sketch: Sketch) -> Sketch:
-    """With candidates."""
-    if found := tuple(itertools.islice(_candidates(sketch), _TRIED)):
-        return replace(sketch, candidates=found)
-    raise Infeasible(
-        f"error {sketch.error:g}: scores up to {sketch.frame.radius:.3g} need a degree above {_MOST_DEGREE}"
-    )
-
-
-def _affordable(sketch: Sketch, memory: int, workers: int) -> Sketch:
-    if (need := _need(sketch, workers, sketch.degree)) > memory:
+def _begun(sketch: Sketch, memory: int, workers: int) -> Sketch:
+    """With candidates that ``memory`` bytes are enough for."""
+    found = list(itertools.islice(_candidates(sketch), _TRIED))
+    if not found:
         raise Infeasible(
-            f"rank {sketch.rank} (degree {sketch.degree}, scores up to {sketch.frame.radius:.3g}) needs "
-            f"{need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
+            f"error {sketch.error:g}: scores up to {sketch.frame.radius:.3g} need a degree above {_MOST_DEGREE}"
         )
-    return sketch
+    needs = {candidate: _need(sketch, workers, *candidate) for candidate in found}
+    if not (affordable := [candidate for candidate in found if needs[candidate] <= memory]):
+        degree, need = found[0][0], needs[found[0]]
+        raise Infeasible(
+            f"rank {features.rank(sketch.frame.dimension, degree)} (degree {degree}, scores up to "
+            f"{sketch.frame.radius:.3g}) needs {need / 2**20:.0f} MiB of the {memory / 2**20:.0f} MiB allowed"
+        )
+    return replace(sketch, candidates=tuple(sorted(affordable, key=lambda candidate: sketch.cost_of(*candidate))))
 
 
 def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
-    """Degrees and measures whose error is predicted to be small enough, the cheapest first."""
+    """Degrees and measures whose error is predicted to be small enough, the least degree first."""
     head, radius = sketch.head, max(sketch.frame.radius, _SMALLEST_RADIUS)
     shown = head.spread > 0.0
     left = _left(sketch)[shown]
@@ -184,18 +233,19 @@ def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
         if error <= _ROOM * min(relative, 0.5):
             yield degree, Measure()
             continue
-        for order, moment in sketch.moments.items():
-            if order > degree:
+        for order in sketch.moments:
+            measure = Measure(order, kurtosis=sketch.kurtosis if 2 <= degree < order else 0.0)
+            if degree < 2 or not measure.kurtosis < math.inf:
                 continue
 
-            def share(ratio: float, order: int = order, moment: float = moment) -> float:
+            def share(ratio: float, order: int = order, moment: float = sketch.moment(measure)) -> float:
                 return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
 
             ratio = min(_RATIOS, key=share)
             if error * share(ratio) <= _ROOM * linear:
-                yield degree, Measure(order, ratio)
+                yield degree, replace(measure, ratio=ratio)
             elif error * math.sqrt(share(ratio)) <= _ROOM * rooted:  # the root has the same best ratio
-                yield degree, Measure(order, ratio, root=True)
+                yield degree, replace(measure, ratio=ratio, root=True)
 
 
 def _left(sketch: Sketch) -> Array:
@@ -211,7 +261,7 @@ def _left(sketch: Sketch) -> Array:
 
 
 def _predicted(sketch: Sketch, plan: Plan) -> Array:
-    moment = sketch.moments.get(plan.measure.order, 0.0) * plan.ratio**plan.measure.order
+    moment = sketch.moment(plan.measure) * plan.ratio**plan.measure.order
     seen = replace(sketch.expected, moment=1.0 + moment)
     return certificate(sketch.head, plan, seen, sketch.deviation)
 
@@ -259,7 +309,7 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
 
 
-def _need(sketch: Sketch, workers: int, degree: int) -> int:
+def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
     """Bytes of working storage."""
     head, d = sketch.head, sketch.frame.dimension
     count, width = features.rank(d, degree), int(head.value.shape[1]) + 2
@@ -268,7 +318,10 @@ def _need(sketch: Sketch, workers: int, degree: int) -> int:
     if not head.banded:
         tables += max(-(-len(head.key) // features.BLOCK), 1).bit_length()
     held = workers * features.CHUNK * (inner + 8 + 2 * d + len(head.centre) + 2 * width)
-    return 8 * ((count + 8) * (width * tables + 8) + held)
+    passes = (count + 8) * (width * tables + 8) + held
+    products = features.rank(d, 2) + 8
+    squares = (4 * workers + 8) * products**2 + workers * features.CHUNK * products if measure.kurtosis else 0
+    return 8 * max(passes, squares)
 
 
 @functools.cache

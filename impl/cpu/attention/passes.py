@@ -165,12 +165,13 @@ def _evaluate(
     head: Head, plan: Plan, query: NDArray[Any], rows: NDArray[Any], weighted: Array, touched: NDArray[np.int64],
     first: int, last: int,
 ) -> Extremes:  # fmt: skip
-    order = plan.measure.order
+    order = plan.power
     return features.evaluate(
         query, plan.table, weighted, coordinates=plan.frame.queries, middle=plan.middle, grow=plan.grow,
         hull=(head.least, head.largest), first=first, last=last, out=rows, order=order, ratio=plan.ratio,
-        slack=plan.slack(roundings(head, plan, order) + 16), coefficients=plan.coefficients, band=head.band,
-        touched=touched, keys=head.key, values=head.value, key_coordinates=plan.frame.keys,
+        slack=plan.slack(roundings(head, plan, order) + 16), kurtosis=plan.measure.kurtosis,
+        coefficients=plan.coefficients, band=head.band, touched=touched, keys=head.key, values=head.value,
+        key_coordinates=plan.frame.keys,
     )  # fmt: skip
 
 

@@ -29,11 +29,13 @@ class Measure:
     """How the error of a polynomial is measured: |P(s) − e^s| ≤ error·w(s).
 
     order 0: w = e^s (ATT-3).  order 2 or 4: w = 1 + (ratio·s/R)^order on [−R, R], or its ``root`` (ATT-7).
+    kurtosis: where it is positive, Σ s⁴ is not taken but bounded by kurtosis·(Σ s²)²/n (ATT-10).
     """
 
     order: int = 0
     ratio: float = 0.0
     root: bool = False
+    kurtosis: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +87,17 @@ class Plan:
         return self.measure.ratio / self.approximation.interval[1] if self.measure.order else 0.0
 
     @property
+    def power(self) -> int:
+        """Of the scores that are summed."""
+        return 2 if self.measure.kurtosis else self.measure.order
+
+    @property
     def moment_weights(self) -> Array:
-        """(padded rank,): those of (ratio·s)^order."""
-        order = self.measure.order
-        weights: Array = np.where(self.table.order == order, self.table.multinomial * self.ratio**order, 0.0)
+        """(padded rank,): those of (ratio·s)^power."""
+        weights: Array = np.where(self.table.order == self.power, self.table.multinomial * self.ratio**self.power, 0.0)
         return weights
 
     def slack(self, roundings: float) -> float:
-        """At least what a computed sum of (ratio·s)^order may err by, for a key that is in it (ATT-7)."""
+        """At least what a computed sum of (ratio·s)^power may err by, for a key that is in it (ATT-7)."""
         reach = self.ratio * self.frame.radius * (1.0 + 2.0**-40)
-        return float(gamma(roundings, U)) * reach**self.measure.order + 2.0**-300 if self.measure.order else 0.0
+        return float(gamma(roundings, U)) * reach**self.power + 2.0**-300 if self.power else 0.0

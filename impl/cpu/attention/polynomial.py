@@ -18,7 +18,7 @@ import numpy as np
 from assay.impl.cpu import features
 from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.certificate import STORED, certificate
-from assay.impl.cpu.attention.choice import corrected, realised, sketched
+from assay.impl.cpu.attention.choice import corrected, measured, realised, sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team, passed
 from assay.impl.cpu.attention.plan import SLACK
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["Infeasible", "approximate"]
 
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_POLYNOMIAL = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
 _NEAR = (1.5, 0.3)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
 _EXACT = {"float32": (0.8, 0.015), "float64": (0.95, 0.025)}  # per query and key: a fixed part, each coordinate of K, V
 _CALL = 2e5  # per head
@@ -124,8 +123,7 @@ def _require_faster(sketches: list[Sketch]) -> None:
     for sketch in sketches:
         head = sketch.head
         (group, n_q, d), (n_k, d_v) = head.queries.shape, head.value.shape
-        fixed, each = _POLYNOMIAL
-        polynomial += _CALL + head.points * sketch.rank * (fixed + each * (d_v + 1))
+        polynomial += _CALL + sketch.cost
         pairs = n_k
         if head.banded:
             fixed, each = _NEAR
@@ -173,7 +171,8 @@ def _served(sketch: Sketch, out: NDArray[Any], memory: int, team: Team) -> tuple
     """One head: its plan, and its certificate (group, d_v); a second plan where a guess was wrong."""
     head, error = sketch.head, sketch.error
     for last in (False, True):
-        plan = realised(sketch, memory, team.workers)
+        sketch = measured(sketch, memory, team)
+        plan = realised(sketch)
         found = passed(head, plan, out, team)
         bounds = np.array([certificate(head, plan, each, sketch.deviation) for each in found])
         if bounds.max() <= error:
@@ -193,6 +192,8 @@ def _route(plans: list[Plan], worst: float) -> str:
 
     moments = sorted({plan.measure.order for plan in plans} - {0})
     by_moments = f", by moments of order {' and '.join(map(str, moments))}" if moments else ""
+    if largest := max(plan.measure.kurtosis for plan in plans):
+        by_moments += f" of keys of kurtosis {largest:.3g}"
     return (
         f"polynomial: degree {spanned([plan.approximation.degree for plan in plans])}, "
         f"rank {spanned([plan.table.rank for plan in plans])}, "
