@@ -139,7 +139,8 @@ _TABLE: tuple[tuple[Family, tuple[_Row, ...]], ...] = (
         + _rows("thorough", "normal", "257", "window=31,0", "causal")
         + _rows("thorough", "planted", "97", "window=17,16")
         + _rows("smoke", "normal", "1x2:21x9:8/8", "window=3,2", "bottom-right")
-        + _rows("standard", "normal", "1x8/1:15x15:4/4", "window=2,0"),  # heads that may be taken for rows of one tile
+        + _rows("standard", "normal", "1x8/1:15x15:4/4", "window=2,0")  # heads that may be taken for rows of one tile
+        + _rows("standard", "normal", "1x4/2:5x9:8/4", "window=0,2"),  # and whose window reaches back nowhere
     ),
     (
         Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452"),

@@ -80,6 +80,26 @@ def test_powers_that_are_always_rounded_the_same_way_lose_a_seventh_of_what_is_g
 
 
 @pytest.mark.claim("ATT-5")
+@pytest.mark.parametrize(("options", "attained"), [({}, 0.9), ({"causal": "bottom-right"}, 0.7)])
+def test_sums_that_lose_every_batch_after_the_first_err_by_most_of_what_is_granted(
+    options: dict[str, Any], attained: float
+) -> None:
+    """P(t) = t².  All but one of the keys have one feature, the last, with which both sums begin: 128 and −128.
+
+    The other key, whose value is 1, adds 20,000 features to both, less than half a last place in each batch of eight.
+    """
+    d = 200
+    k, q = np.zeros((129, d)), np.full((1, d), 2.0**-20 * (1 - 2.0**-8))
+    k[:128, -1], k[128, :-1], q[0, -1] = 1.0, 2.0**-5, 1 + 2.0**-30
+    head = headed(q, k, np.repeat([-1.0, 1.0], [128, 1])[:, None], **options)
+    plan = planned(head, without_error([0.0, 0.0, 1.0], 1 + 2**-28), 1 + 2**-28)
+    out, found = computed(head, plan)
+    many, other = 128 * Fraction(q[0, -1]) ** 2, ((d - 1) * Fraction(q[0, 0]) / 32) ** 2
+    lost = abs(Fraction(out[0, 0]) - (other - many) / (other + many))
+    assert attained <= lost / Fraction(float(certificate(head, plan, found)[0])) <= 1
+
+
+@pytest.mark.claim("ATT-5")
 @pytest.mark.parametrize(
     "options", [{}, {"causal": "top-left"}, {"causal": "bottom-right"}, {"window": (40, 3)}, {"window": (200, None)}]
 )
