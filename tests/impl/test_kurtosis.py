@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 
 from assay.impl.cpu import attention, features
 from assay.impl.cpu.attention import choice
-from assay.impl.cpu.attention.plan import SLACK
+from assay.impl.cpu.attention.heads import heads
+from assay.impl.cpu.attention.passes import Team
+from assay.impl.cpu.attention.plan import SLACK, Measure
 from assay.impl.cpu.kurtosis import _norm, kurtosis
 from assay.spec.attention import Instance, define
 from assay.spec.attention.tolerance import gamma
@@ -111,6 +115,9 @@ def test_the_kurtosis_found_is_that_of_the_points_whatever_matrix_makes_them_eve
     exact = max(in_direction(x, steepest(x, rng)) for _ in range(8))
     for away in (0.0, 1e-3, 1e-2, 0.1):
         assert exact <= Fraction(found(x, whitened(x) @ (np.eye(3) + away * rng.uniform(-1, 1, (3, 3)))))
+    for line in (x[:, :1], x[:, 1:2]):
+        for size in (0.9, 1.0, 1.1):
+            assert in_direction(line, np.ones(1)) <= Fraction(found(line, size * whitened(line)))
     assert found(x, 2 * whitened(x)) == np.inf
     assert found(x, 0.5 * whitened(x)) == np.inf
     assert found(x, whitened(x), lost=0.3) == np.inf
@@ -120,10 +127,9 @@ def test_the_kurtosis_found_is_that_of_the_points_whatever_matrix_makes_them_eve
 @pytest.mark.claim("ATT-10")
 @pytest.mark.parametrize("lost", [1e-3, 1e-2, 0.1])
 def test_points_that_are_known_but_roughly_have_a_kurtosis_below_what_is_found(lost: float) -> None:
-    """Each of the points is known too far inwards, or outwards, whichever makes their kurtosis smaller."""
-    x = np.concatenate([np.full(50, 0.7), np.full(50, -0.7), [5.0, -5.0]])[:, None]
-    x = x / np.sqrt((x * x).mean())
-    known = x - lost * np.sign(x) * np.where(np.abs(x) > 2, 1, -1)
+    """One is far and known to be less far; the others, which make most of the second moment, are known too far."""
+    x = np.concatenate([np.resize([1.0, -1.0], 16_384), [16.0]])[:, None]
+    known = x + lost * np.sign(x) * np.where(x > 2, -1, 1)
     exact, even = in_direction(x, np.ones(1)), whitened(known)
     assert found(known, even, 0.0) < exact <= found(known, even, lost * even[0, 0])
 
@@ -152,6 +158,47 @@ def test_sums_of_products_are_exact_over_chunks_that_are_not_full() -> None:
         assert np.array_equal(sum(parts), phi.T @ phi)
 
 
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few keys be worth it."""
+    monkeypatch.setattr(choice, "_WORTH_A_PASS", 0)
+    monkeypatch.setattr(choice, "_KURTOSIS", (0.0, 0.0))
+
+
+@pytest.mark.claim("ATT-10")
+@pytest.mark.parametrize("kind", ["normal", "axes", "heavy", "uneven", "flat"])
+def test_the_kurtosis_of_the_keys_of_a_head_is_that_of_its_coordinates(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of centred keys, and of the plane in which they nearly lie."""
+    cheap(monkeypatch)
+    rng = np.random.default_rng(2)
+    k = drawn(rng, "cube" if kind == "flat" else kind, 3000, 3)
+    if kind == "flat":
+        k[:, 2] = k[:, 0] + 1e-9 * k[:, 2]
+    k[-1] -= k.sum(axis=0)  # the mean is 0
+    instance = Instance(*(x[None, None] for x in (rng.uniform(-1, 1, (9, 3)) / np.abs(k).max() / 9, k, k)), 1.0)
+    sketch = choice.sketched(next(heads(instance)), 1e-5 * float(np.abs(k).max()), 1 << 26, 1)
+    sketch = replace(sketch, candidates=((2, Measure(4, 1.0, kurtosis=sketch.kurtosis)),))
+    with ThreadPoolExecutor(1) as pool:
+        sketch = choice.measured(sketch, 1 << 26, Team(pool, 1, lambda _: None))
+    flat = k[:, :2] @ np.linalg.cholesky(np.array([[2.0, 0.0], [0.0, 1.0]])) if kind == "flat" else k
+    exact = max(in_direction(flat, steepest(flat, rng)) for _ in range(3))
+    assert sketch.frame.dimension == flat.shape[1]
+    assert 1 <= Fraction(sketch.kurtosis) / exact <= 1.3
+
+
+@pytest.mark.claim("ATT-10")
+@pytest.mark.parametrize("options", [{"is_causal": True}, {"window": (3, None)}])
+def test_where_rows_see_only_some_of_the_keys_the_kurtosis_of_all_says_nothing(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap(monkeypatch)
+    rng = np.random.default_rng(3)
+    q, k, v = (x[None, None] for x in (0.1 * rng.uniform(-1, 1, (50, 3)), *rng.uniform(-1, 1, (2, 50, 3))))
+    for error in 10.0 ** np.arange(-2, -9, -0.5):
+        assert "kurtosis" not in attention.approximate(q, k, v, error, 1.0, **options, fallback="raise").route
+
+
 @pytest.mark.claim("ATT-7")
 @pytest.mark.claim("ATT-10")
 @pytest.mark.parametrize("kind", ["cube", "heavy", "uneven"])
@@ -159,8 +206,7 @@ def test_a_kurtosis_in_place_of_fourth_powers_keeps_every_certificate(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guess is that of normal keys: heavy tails need another plan."""
-    monkeypatch.setattr(choice, "_WORTH_A_PASS", 0)
-    monkeypatch.setattr(choice, "_KURTOSIS", (0.0, 0.0))
+    cheap(monkeypatch)
     rng = np.random.default_rng(1)
     k = drawn(rng, kind, 400, 3)
     instance = Instance(*(x[None, None] for x in (rng.uniform(-0.1, 0.1, (50, 3)), k, np.sin(3 * k))), 1.0)

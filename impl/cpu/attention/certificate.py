@@ -88,11 +88,10 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
             if measure.order == 0:
                 cut = output_error(approximation.error) * head.spread
             else:
-                moment = found.moment / (1.0 - summed)
-                cut = approximation.error * moment * distance
+                cut = approximation.error * found.moment * distance
                 if measure.root and deviation is not None:
-                    share = found.share * (1.0 - summed)
-                    cut = np.minimum(cut, approximation.error * math.sqrt(moment / share) * (deviation + drift))
+                    rooted = math.sqrt(found.moment / found.share)
+                    cut = np.minimum(cut, approximation.error * rooted * (deviation + drift))
             rounded = summed * (2.0 * head.half + cut) + 2.0 * _VANISHED / found.share * plan.grow
             bound: Array = (
                 math.tanh(frame.shifted * SLACK / 2.0) * head.spread
