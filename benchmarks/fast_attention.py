@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from timing import interleaved, publish
 
-from assay.impl.cpu import attention
+from assay.impl.cpu import attention, features
+from assay.impl.cpu.kurtosis import kurtosis
 from assay.spec.approximation import Infeasible
 from assay.spec.attention import Instance, define
 
@@ -378,7 +379,7 @@ def memory(rows: list[Row], sizes: list[int]) -> None:
 
 
 def model() -> None:
-    """Least-squares constants of the router in polynomial.py: processor time of one thread, relative residuals."""
+    """Least-squares constants of choice.py and polynomial.py: processor time of one thread, relative residuals."""
     rng = np.random.default_rng(0)
 
     def nanoseconds(call: Callable[[], object]) -> float:
@@ -407,6 +408,16 @@ def model() -> None:
         times.append(nanoseconds(call) / (2 * n))
     fixed, each = fitted(rows, times)
     found.append({"what": "polynomial: a point and feature, each column", "fixed": fixed, "each": each})
+    rows, times = [], []
+    for d in (4, 8, 16, 32):
+        k, white = rng.uniform(-1, 1, (n, d)), features.Coordinates(np.zeros(d), 1.0, np.eye(d))
+        gram = features.quadratic_gram(k, white, 0, n)
+        rows.append((1.0, n * features.rank(d, 2) ** 2 / 2.0))
+        times.append(
+            nanoseconds(partial(features.quadratic_gram, k, white, 0, n)) + nanoseconds(partial(kurtosis, gram, 0.0))
+        )
+    fixed, each = fitted(rows, times)
+    found.append({"what": "kurtosis: a head, each key and pair of products", "fixed": fixed, "each": each})
     for dtype in ("float32", "float64"):
         rows, times, n = [], [], 1024
         for d, d_v in ((2, 2), (8, 8), (8, 64), (64, 64), (64, 8)):
@@ -416,7 +427,7 @@ def model() -> None:
             times.append(nanoseconds(partial(attention.exact, q, k, v, 1 / d, threads=1)) / n**2)
         fixed, each = fitted(rows, times)
         found.append({"what": f"exact, {dtype}: a pair, each coordinate of K and V", "fixed": fixed, "each": each})
-    publish("fast_attention-model", found, "nanoseconds of one core: the constants of the router in polynomial.py")
+    publish("fast_attention-model", found, "nanoseconds of one core: the constants of choice.py and polynomial.py")
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.impl.cpu import attention, features
-from assay.impl.cpu.attention import choice
+from assay.impl.cpu.attention import choice, polynomial
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team
-from assay.impl.cpu.attention.plan import SLACK, Measure
+from assay.impl.cpu.attention.plan import SLACK
 from assay.impl.cpu.kurtosis import _norm, kurtosis
+from assay.spec.approximation import Infeasible
 from assay.spec.attention import Instance, define
 from assay.spec.attention.tolerance import gamma
 
@@ -178,13 +179,31 @@ def test_the_kurtosis_of_the_keys_of_a_head_is_that_of_its_coordinates(
     k[-1] -= k.sum(axis=0)  # the mean is 0
     instance = Instance(*(x[None, None] for x in (rng.uniform(-1, 1, (9, 3)) / np.abs(k).max() / 9, k, k)), 1.0)
     sketch = choice.sketched(next(heads(instance)), 1e-5 * float(np.abs(k).max()), 1 << 26, 1)
-    sketch = replace(sketch, candidates=((2, Measure(4, 1.0, kurtosis=sketch.kurtosis)),))
     with ThreadPoolExecutor(1) as pool:
-        sketch = choice.measured(sketch, 1 << 26, Team(pool, 1, lambda _: None))
+        largest = choice._kurtosis(sketch, Team(pool, 1, lambda _: None))
     flat = k[:, :2] @ np.linalg.cholesky(np.array([[2.0, 0.0], [0.0, 1.0]])) if kind == "flat" else k
     exact = max(in_direction(flat, steepest(flat, rng)) for _ in range(3))
     assert sketch.frame.dimension == flat.shape[1]
-    assert 1 <= Fraction(sketch.kurtosis) / exact <= 1.3
+    assert 1 <= Fraction(largest) / exact <= 1.3
+
+
+@pytest.mark.claim("ATT-10")
+def test_no_plan_relies_on_a_guess_of_the_kurtosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever candidate is the first to do."""
+    cheap(monkeypatch)
+    known, relied = {0.0}, set()
+    monkeypatch.setattr(choice, "kurtosis", lambda *given: known.add(one := kurtosis(*given)) or one)
+    passed = polynomial.passed
+    monkeypatch.setattr(polynomial, "passed", lambda *given: relied.add(given[1].measure.kurtosis) or passed(*given))
+    monkeypatch.setattr(choice, "_ROOM", 1.2)  # candidates are promised too much
+    rng = np.random.default_rng(4)
+    for kind in ("cube", "heavy", "axes"):
+        q, k, v = (x[None, None] for x in (0.1 * drawn(rng, "cube", 9, 3), *(drawn(rng, kind, 300, 3) for _ in "kv")))
+        for error in 10.0 ** np.arange(-2, -9, -0.1):
+            with contextlib.suppress(Infeasible):
+                attention.approximate(q, k, v, error, 1.0, fallback="raise")
+    assert len(relied) > 3
+    assert relied <= known
 
 
 @pytest.mark.claim("ATT-10")

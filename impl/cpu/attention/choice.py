@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "corrected", "measured", "realised", "sketched"]
+__all__ = ["Sketch", "corrected", "realised", "sketched"]
 
 _LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
@@ -89,8 +89,8 @@ class Sketch:
 
     def cost_of(self, degree: int, measure: Measure) -> float:
         fixed, each = _PASS
-        points = self.head.points * features.rank(self.frame.dimension, degree)
-        cost = points * (fixed + each * (self.head.value.shape[1] + 1))
+        cost = self.head.points * features.rank(self.frame.dimension, degree)
+        cost *= fixed + each * (self.head.value.shape[1] + 1)
         if measure.kurtosis and not self.measured:
             fixed, each = _KURTOSIS
             cost += fixed + each * len(self.head.key) * features.rank(self.frame.dimension, 2) ** 2 / 2.0
@@ -150,25 +150,6 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
     return _begun(Sketch(head, error, frame, known, None, moments, guess), memory, workers)
 
 
-def measured(sketch: Sketch, memory: int, team: Team) -> Sketch:
-    """The same with the kurtosis of its keys, where the first candidate relies on it."""
-    if sketch.measured or not sketch.candidates[0][1].kurtosis:
-        return sketch
-    assert sketch.scatter is not None
-    head, keys, r = sketch.head, sketch.frame.keys, sketch.frame.dimension
-    basis = sketch.scatter.axes[:, :r] / (np.sqrt(sketch.scatter.weights[:r]) * keys.factor)
-    white = replace(keys, basis=np.ascontiguousarray(basis))
-    n = len(head.key)
-
-    def summed(first: int) -> Array:
-        return features.quadratic_gram(head.key, white, first, min(first + features.BLOCK, n))
-
-    gram = functools.reduce(np.add, team.ordered(summed, [(first,) for first in range(0, n, features.BLOCK)]))
-    again = 2.0 * float(gamma(len(head.centre) + 2, U)) * float(np.linalg.norm(basis)) * SLACK  # as in _rotated
-    found = kurtosis(gram, again * head.key_norm * keys.factor)
-    return _begun(replace(sketch, kurtosis=found, measured=True), memory, team.workers)
-
-
 def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
     """The same after a pass whose certificate was too large: nothing is guessed any more."""
     moments, measure = dict(sketch.moments), plan.measure
@@ -177,15 +158,21 @@ def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: 
     return _begun(replace(sketch, seen=seen, moments=moments), memory, workers)
 
 
-def realised(sketch: Sketch) -> Plan:
-    """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error."""
+def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
+    """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error.
+
+    And the sketch it was made from: with the kurtosis of the keys, where a candidate relies on it.
+    """
     if sketch.trivial:
-        return _plan(sketch, exp_of_degree(0.0, 0), Measure())
+        return sketch, _plan(sketch, exp_of_degree(0.0, 0), Measure())
     best = math.inf
     per_octave = _RADII[sketch.worth_a_pass]
     radius = 2.0 ** (math.ceil(math.log2(max(sketch.frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
     radius = max(radius, sketch.frame.radius)
     for degree, measure in sketch.candidates:
+        if measure.kurtosis and not sketch.measured:
+            known = replace(sketch, kurtosis=_kurtosis(sketch, team), measured=True)
+            return realised(_begun(known, memory, team.workers), memory, team)
         if measure.order:
             found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
         else:
@@ -195,7 +182,7 @@ def realised(sketch: Sketch) -> Plan:
         plan = _plan(sketch, found, measure)
         bound = float(_predicted(sketch, plan).max())
         if bound <= sketch.error:
-            return plan
+            return sketch, plan
         best = min(best, bound)
     raise Infeasible(f"error {sketch.error:g}: the best certificate in sight is {best:.2g}")
 
@@ -307,6 +294,21 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     lost = whole_query * (rest + rounded + again * key_norm)
     rotated = Frame(keys, queries, query_norm * key_norm * SLACK, frame.shifted + lost * SLACK, query_norm)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
+
+
+def _kurtosis(sketch: Sketch, team: Team) -> float:
+    """Of the keys of a head in any direction, in the coordinates of its frame (ATT-10)."""
+    head, keys, r, n = sketch.head, sketch.frame.keys, sketch.frame.dimension, len(sketch.head.key)
+    assert sketch.scatter is not None
+    basis = sketch.scatter.axes[:, :r] / (np.sqrt(sketch.scatter.weights[:r]) * keys.factor)
+    white = replace(keys, basis=np.ascontiguousarray(basis))
+
+    def summed(first: int) -> Array:
+        return features.quadratic_gram(head.key, white, first, min(first + features.BLOCK, n))
+
+    gram = functools.reduce(np.add, team.ordered(summed, [(first,) for first in range(0, n, features.BLOCK)]))
+    again = 2.0 * float(gamma(len(head.centre) + 2, U)) * float(np.linalg.norm(basis)) * SLACK  # as in _rotated
+    return kurtosis(gram, again * head.key_norm * keys.factor)
 
 
 def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:

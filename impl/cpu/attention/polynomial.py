@@ -18,7 +18,7 @@ import numpy as np
 from assay.impl.cpu import features
 from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.certificate import STORED, certificate
-from assay.impl.cpu.attention.choice import corrected, measured, realised, sketched
+from assay.impl.cpu.attention.choice import corrected, realised, sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team, passed
 from assay.impl.cpu.attention.plan import SLACK
@@ -171,8 +171,7 @@ def _served(sketch: Sketch, out: NDArray[Any], memory: int, team: Team) -> tuple
     """One head: its plan, and its certificate (group, d_v); a second plan where a guess was wrong."""
     head, error = sketch.head, sketch.error
     for last in (False, True):
-        sketch = measured(sketch, memory, team)
-        plan = realised(sketch)
+        sketch, plan = realised(sketch, memory, team)
         found = passed(head, plan, out, team)
         bounds = np.array([certificate(head, plan, each, sketch.deviation) for each in found])
         if bounds.max() <= error:
