@@ -38,6 +38,13 @@ def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: 
                 x[c, j] += raw[i, j] * by
 
 
+def _lines(rows: Any, width: Any, fill: Any) -> Any:
+    """(rows, width), every row beginning with a line of the cache: vectors that straddle two take twice the time."""
+    flat = np.full(rows * width + 8, fill)
+    first = -(flat.ctypes.data // 8) % 8
+    return flat[first : first + rows * width].reshape((rows, width))
+
+
 def _add(a: Any, b: Any) -> Any:
     """a + b, one of a sum whose order is free."""
     return a + b
@@ -47,6 +54,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "ns
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
 load: Any = numba.njit(**_OPTIONS)(_load)
+lines: Any = numba.njit(**_OPTIONS)(_lines)
 
 
 def _extent(points: Any, total: Any, least: Any, largest: Any) -> None:
@@ -63,32 +71,35 @@ def _extent(points: Any, total: Any, least: Any, largest: Any) -> None:
             largest[c] = max(largest[c], x)
 
 
-def _largest_squares(points: Any, centre: Any, factor: Any, basis: Any, out: Any) -> None:
-    n, d = points.shape
-    r = basis.shape[1]
-    raw, x = np.zeros(d), np.zeros(r)
-    for i in range(n):
-        square, rest = 0.0, 0.0
-        for c in range(d):
-            raw[c] = (np.float64(points[i, c]) - centre[c]) * factor
-            if r == 0:
-                square += raw[c] * raw[c]
-        for c in range(r):
-            x[c] = 0.0
-            for k in range(d):
-                x[c] += raw[k] * basis[k, c]
-            square += x[c] * x[c]
-        if r > 0:
-            for k in range(d):
-                for c in range(r):
-                    raw[k] -= basis[k, c] * x[c]
-                rest += raw[k] * raw[k]
-        if not (square < np.inf and rest < np.inf):
-            out[0] = np.inf
-            out[1] = np.inf
-            return
-        out[0] = max(out[0], square)
-        out[1] = max(out[1], rest)
+def _largest_squares(points: Any, centre: Any, factor: Any, basis: Any, beside: Any, out: Any) -> None:
+    n, d, r = points.shape[0], points.shape[1], basis.shape[1]
+    raw, x = lines(d, 136, 0.0), lines(r if r > 0 else d, 136, 0.0)
+    squares, rest, largest, largest_rest, spoilt = lines(5, 128, 0.0)
+    for start in range(0, n, 128):
+        count = min(128, n - start)
+        load(points, start, count, centre, factor, basis, raw, x)
+        for j in range(128):
+            squares[j] = 0.0
+            rest[j] = 0.0
+        for c in range(x.shape[0]):
+            row = x[c]
+            for j in range(128):
+                squares[j] += row[j] * row[j]
+        for k in range(d if beside else 0):
+            row = raw[k]
+            for c in range(r):
+                by, along = basis[k, c], x[c]
+                for j in range(128):
+                    row[j] -= by * along[j]
+            for j in range(128):
+                rest[j] += row[j] * row[j]
+        for j in range(count):
+            largest[j] = max(largest[j], squares[j])
+            largest_rest[j] = max(largest_rest[j], rest[j])
+            spoilt[j] += (squares[j] - squares[j]) + (rest[j] - rest[j])  # NaN where one is no finite number
+    for j in range(128):
+        out[0] = max(out[0], largest[j]) if spoilt[j] == 0.0 else np.inf
+        out[1] = max(out[1], largest_rest[j]) if spoilt[j] == 0.0 else np.inf
 
 
 def _moments(
@@ -96,12 +107,10 @@ def _moments(
     variable: Any, inner: Any, first: Any, last: Any, out: Any,
 ) -> None:  # fmt: skip
     d, w, r = points.shape[1], values.shape[1], basis.shape[1]
-    raw = np.zeros((d, 128))
-    x = np.zeros((r if r > 0 else d, 128))
-    y = np.zeros((w + 1, 128))
+    raw, x, y = lines(d, 136, 0.0), lines(r if r > 0 else d, 136, 0.0), lines(w + 1, 136, 0.0)
     padded = parent.shape[0]
     kept = min((max(inner, 1) + 3) // 4 * 4, padded)  # features that are held; others are made four at a time
-    f = np.ones((kept + 4, 128))
+    f = lines(kept + 4, 128, 1.0)
     sums = np.zeros((padded, w + 1))  # of sixteen chunks
     for start in range(first, last, 128):
         count = min(128, last - start)
@@ -141,8 +150,7 @@ def _moments(
 
 def _quadratic_gram(points: Any, centre: Any, factor: Any, basis: Any, first: Any, last: Any, out: Any) -> None:
     d, r, padded = points.shape[1], basis.shape[1], out.shape[0]
-    raw, x = np.zeros((d, 128)), np.zeros((r, 128))
-    f = np.zeros((padded, 128))
+    raw, x, f = lines(d, 136, 0.0), lines(r, 136, 0.0), lines(padded, 128, 0.0)
     for start in range(first, last, 128):
         count = min(128, last - start)
         load(points, start, count, centre, factor, basis, raw, x)
@@ -179,16 +187,13 @@ def _evaluate(
 ) -> None:  # fmt: skip
     d, w, padded, r = points.shape[1], out.shape[1], parent.shape[0], basis.shape[1]
     columns = weighted.shape[2]  # w, the sum of weights, and maybe that of powers of scores
-    raw = np.zeros((d, 128))
-    x = np.zeros((r if r > 0 else d, 128))
+    raw, x = lines(d, 136, 0.0), lines(r if r > 0 else d, 136, 0.0)
     kept = min((max(inner, 1) + 7) // 8 * 8, padded)  # features that are held; others are made batch by batch
-    f = np.ones((kept + 8, 128))
+    f = lines(kept + 8, 128, 1.0)
     batches = f.reshape((kept // 8 + 1, 8 * 128))  # rows at constant distances need no check of their overlap
-    total = np.zeros(((columns + 1) // 2 * 2, 128))
+    total = lines((columns + 1) // 2 * 2, 128, 0.0)
     pairs = total.reshape((total.shape[0] // 2, 2 * 128))
-    s = np.zeros(128)
-    p = np.zeros(128)
-    power = np.zeros(128)
+    s, p, power = lines(3, 128, 0.0)
     beside = np.zeros(d)
     coordinate = np.zeros(x.shape[0])
     for start in range(first, last, 128):

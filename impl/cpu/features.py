@@ -161,16 +161,16 @@ def extent(points: NDArray[Any]) -> tuple[Array, Array, Array]:
     return total, least, largest
 
 
-def largest_norms(points: NDArray[Any], coordinates: Coordinates) -> tuple[float, float]:
-    """At least max ‖x‖₂ and max ‖p − basis·x‖₂ over points: x their coordinates, p what basisᵀ was applied to.
+def largest_norms(points: NDArray[Any], coordinates: Coordinates, *, beside: bool = False) -> tuple[float, float]:
+    """At least max ‖x‖₂ and, ``beside`` a basis, max ‖p − basis·x‖₂ over points: x their coordinates, basisᵀp.
 
     Within a factor 1 + 1e-12 and 1e-153·√d of what the stored numbers x and the rounded differences are (the second is
-    0 without a basis); +inf on overflow.
+    0 where it is not wanted); +inf on overflow.
     """
     d, r = len(coordinates.centre), coordinates.dimension
     squares = np.zeros(2)
     _compiled("_largest_squares", points.dtype.name)(
-        points, coordinates.centre, coordinates.factor, coordinates.basis, squares
+        points, coordinates.centre, coordinates.factor, coordinates.basis, beside, squares
     )
 
     def root(square: float, count: int) -> float:
@@ -178,7 +178,7 @@ def largest_norms(points: NDArray[Any], coordinates: Coordinates) -> tuple[float
             return math.inf
         return math.sqrt(square) * (1.0 + (count + 8) * 2.0**-52) + math.sqrt(count) * 2.0**-510
 
-    return root(float(squares[0]), r), root(float(squares[1]), d) if coordinates.basis.size else 0.0
+    return root(float(squares[0]), r), root(float(squares[1]), d) if beside else 0.0
 
 
 def moments(
@@ -258,7 +258,7 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
     points, square, tables = view(real, 2), types.Array(number, 2, "C"), types.Array(number, 3, "C")
     signature = {
         "_extent": types.void(points, vector, vector, vector),
-        "_largest_squares": types.void(points, vector, number, square, vector),
+        "_largest_squares": types.void(points, vector, number, square, types.boolean, vector),
         "_moments": types.void(
             points, points, vector, number, square, vector, vector, column, column, index, index, index, square
         ),

@@ -22,6 +22,7 @@ __all__ = ["kurtosis"]
 
 _U = 2.0**-53
 _SQUARINGS = 7
+_PANEL = 1 << 18  # products of one call: more would wake OpenBLAS's threads, which take cores while they wait for more
 
 
 def kurtosis(gram: Array, lost: float) -> float:
@@ -37,15 +38,15 @@ def kurtosis(gram: Array, lost: float) -> float:
     second[upper] = gram[-1, :-1] / n
     second += np.triu(second, 1).T
     rounded = 8.0 * float(gamma(n + 4 * count + 32, _U))
-    apart = float(np.linalg.norm(second - np.eye(r))) + rounded * float(np.trace(second))
+    apart = _size(second - np.eye(r)) + rounded * float(np.trace(second))
     if not (apart < 0.5 and lost < 0.25):
         return math.inf
     twice = np.where(upper[0] == upper[1], 1.0, math.sqrt(2.0))  # ⟨w, y⟩² = ⟨φ(w), φ(y)⟩ and ‖φ(w)‖ = ‖w‖²
     fourth = gram[:-1, :-1] / n * np.outer(twice, twice)
     centre = np.where(upper[0] == upper[1], 1.0 / math.sqrt(r), 0.0)  # φ(w) is ‖w‖²/√r times it, and a rest across
-    image = fourth @ centre
-    along = float(centre @ image)
-    across = float(np.linalg.norm(image - along * centre))
+    image = (fourth * centre).sum(axis=1)
+    along = float((centre * image).sum())
+    across = _size(image - along * centre)
     rest = fourth - np.outer(centre, image) - np.outer(image, centre) + along * np.outer(centre, centre)
     largest = (
         along / r + 2.0 * math.sqrt(r - 1.0) / r * across + (1.0 - 1.0 / r) * _norm(rest, _SQUARINGS)
@@ -55,12 +56,19 @@ def kurtosis(gram: Array, lost: float) -> float:
     return found if found >= 1.0 else math.inf
 
 
+def _size(x: Array) -> float:
+    """Euclid's norm, or Frobenius'."""
+    return math.sqrt(float(np.square(x).sum()))
+
+
 def _norm(matrix: Array, squarings: int) -> float:
     """At least ‖M‖₂ of a matrix: that of Frobenius, but for ‖M‖₂² = ‖MᵀM‖₂."""
     count = len(matrix)
-    size = float(np.linalg.norm(matrix)) * (1.0 + float(gamma(count * count + 8, _U)))
+    size = _size(matrix) * (1.0 + float(gamma(count * count + 8, _U)))
     if squarings == 0 or not 0.0 < size < math.inf:
         return size
     shrunk = matrix / size
-    square = _norm(shrunk.T @ shrunk, squarings - 1) + 2.0 * float(gamma(count + 4, _U))
+    rows = max(_PANEL // count**2, 1)
+    panels = [shrunk.T[first : first + rows] @ shrunk for first in range(0, count, rows)]
+    square = _norm(np.concatenate(panels), squarings - 1) + 2.0 * float(gamma(count + 4, _U))
     return size * (math.sqrt(square) + 4.0 * _U)

@@ -287,7 +287,7 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     whole_key, whole_query = head.key_norm * frame.keys.factor, head.query_norm * abs(frame.queries.factor)
     frobenius = float(np.linalg.norm(basis)) * SLACK
     again = 2.0 * float(gamma(d + 2, U)) * frobenius  # a coordinate is computed in two places, in two orders
-    key_norm, rest = features.largest_norms(head.key, keys)
+    key_norm, rest = features.largest_norms(head.key, keys, beside=True)
     key_norm, rest = key_norm + again * whole_key, rest + again * frobenius * whole_key
     query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries) + again * whole_query
     rounded = float(gamma(2 * r + 4, U)) * (whole_key + frobenius * key_norm)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Head", "Scatter", "heads", "scatter"]
 
-_BLOCK = 8192  # points that are converted at a time
-
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -116,23 +114,26 @@ def heads(instance: Instance) -> Iterator[Head]:
 
 
 def scatter(head: Head) -> Scatter:
-    """One pass over keys, values and queries."""
+    """One pass over keys, values and queries; without BLAS, whose threads take cores while they wait for more."""
     n, d = head.key.shape
     total, squares = np.zeros((d, d)), np.zeros(head.value.shape[1])
+    keys, linear = features.centred(head.centre), features.monomials(d, 1)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for first in range(0, n, _BLOCK):
-            x = head.key[first : first + _BLOCK].astype(np.float64) - head.centre
-            total += x.T @ x
-            squares += np.square(head.value[first : first + _BLOCK].astype(np.float64) - head.mean).sum(axis=0)
+        for first in range(0, n, features.BLOCK):
+            last = min(first + features.BLOCK, n)
+            total += features.moments(
+                head.key, head.key, linear, coordinates=keys, middle=head.centre, shrink=np.ones(d),
+                first=first, last=last,
+            )[1 : d + 1, :d]  # fmt: skip
+            squares += np.square(head.value[first:last].astype(np.float64) - head.mean).sum(axis=0)
         total /= n
-        largest = 0.0
-        for query in head.queries:
-            for first in range(0, len(query), _BLOCK):
-                q = query[first : first + _BLOCK].astype(np.float64)
-                largest = max(largest, float(np.einsum("ij,ij->i", q @ total, q).max()))
-        moment = head.scale * largest * head.scale  # a power would raise OverflowError
         deviation = np.sqrt(squares / n) * (1.0 + (n + 8) * 2.0**-52) + 2.0**-500
-    if not (np.isfinite(total).all() and math.isfinite(moment)):
-        return Scatter(np.eye(d), np.full(d, math.inf), math.inf, deviation)
-    weights, axes = np.linalg.eigh(total)
-    return Scatter(np.ascontiguousarray(axes[:, ::-1]), np.maximum(weights[::-1], 0.0), moment, deviation)
+    nothing = Scatter(np.eye(d), np.full(d, math.inf), math.inf, deviation)
+    if not np.isfinite(total).all():
+        return nothing
+    weights, axes = (x[..., ::-1] for x in np.linalg.eigh(total))
+    weights = np.maximum(weights, 0.0)
+    root = features.Coordinates(np.zeros(d), 1.0, np.ascontiguousarray(axes * np.sqrt(weights)))
+    largest = abs(head.scale) * max(features.largest_norms(query, root)[0] for query in head.queries)
+    moment = largest * largest  # a power would raise OverflowError
+    return Scatter(np.ascontiguousarray(axes), weights, moment, deviation) if moment < math.inf else nothing
