@@ -50,8 +50,8 @@ _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, ve
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_PASS = (0.6, 0.07)  # per point and feature: a fixed part, and each column of V and the sum of weights
-_KURTOSIS = (2e6, 0.026)  # a fixed part, and per key and pair of products of two coordinates
+_PASS = (0.6, 0.04)  # per point and feature: a fixed part, and each column of V and the sum of weights
+_KURTOSIS = (2e5, 0.022)  # a fixed part, and per key and pair of products of two coordinates
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
