@@ -22,7 +22,8 @@ __all__ = ["kurtosis"]
 
 _U = 2.0**-53
 _SQUARINGS = 7
-_PANEL = 1 << 18  # products of one call: more would wake OpenBLAS's threads, which take cores while they wait for more
+_PANEL = 1 << 18  # products in one call: more wake OpenBLAS's threads, which then take cores while they wait for more
+_SMALL = 256  # rows: the products of larger matrices take so long that this is no matter
 
 
 def kurtosis(gram: Array, lost: float) -> float:
@@ -68,7 +69,7 @@ def _norm(matrix: Array, squarings: int) -> float:
     if squarings == 0 or not 0.0 < size < math.inf:
         return size
     shrunk = matrix / size
-    rows = max(_PANEL // count**2, 1)
+    rows = _PANEL // count**2 if count <= _SMALL else count
     panels = [shrunk.T[first : first + rows] @ shrunk for first in range(0, count, rows)]
     square = _norm(np.concatenate(panels), squarings - 1) + 2.0 * float(gamma(count + 4, _U))
     return size * (math.sqrt(square) + 4.0 * _U)
