@@ -18,6 +18,7 @@ threads wait for each other, 8 ms at a time: ratios of medians mean something on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import statistics
@@ -385,48 +386,52 @@ def model() -> None:
     def nanoseconds(call: Callable[[], object]) -> float:
         call()
         spent = []
-        for _ in range(5):
-            start = time.process_time()
+        for _ in range(7):
+            start = time.perf_counter()
             call()
-            spent.append(time.process_time() - start)
+            spent.append(time.perf_counter() - start)
         return 1e9 * min(spent)
 
-    def fitted(rows: list[tuple[float, float]], times: list[float]) -> list[float]:
+    def fitted(what: str, rows: list[tuple[float, ...]], times: list[float]) -> dict[str, str]:
         scaled = np.array(rows) / np.array(times)[:, None]
-        return [round(float(x), 3) for x in np.linalg.lstsq(scaled, np.ones(len(times)))[0]]
+        constants = np.linalg.lstsq(scaled, np.ones(len(times)))[0]
+        worst = float(np.abs(np.log2(scaled @ constants)).max())
+        return {"what": what, "constants": ", ".join(f"{x:.2g}" for x in constants), "off by": f"{2.0**worst:.1f} ×"}
 
     found = []
-    rows: list[tuple[float, float]] = []
+    rows: list[tuple[float, ...]] = []
     times: list[float] = []
-    n = 16384
-    for d, d_v, error in ((2, 2, 1e-4), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-3), (8, 64, 1e-3)):
+    for n, (d, d_v, error) in itertools.product(
+        (256, 2048, 16384),
+        ((2, 2, 1e-4), (2, 2, 1e-9), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-4), (8, 64, 1e-4)),
+    ):
         q, k = rng.uniform(-1, 1, (2, 1, 1, n, d))
         v = rng.uniform(-1, 1, (1, 1, n, d_v))
         call = partial(attention.approximate, q, k, v, error, 1 / d, fallback="raise", threads=1)
-        rank = int(stated(call().route, "rank"))
-        rows.append((rank, rank * (d_v + 1)))
-        times.append(nanoseconds(call) / (2 * n))
-    fixed, each = fitted(rows, times)
-    found.append({"what": "polynomial: a point and feature, each column", "fixed": fixed, "each": each})
+        route = call().route
+        if "kurtosis" not in route:
+            rank = int(stated(route, "rank"))
+            rows.append((1.0, *(2.0 * n * each for each in (d + d_v + 1, rank, rank * (d_v + 1)))))
+            times.append(nanoseconds(call))
+    found.append(fitted("polynomial: a head; a point's coordinate, feature, feature and column", rows, times))
     rows, times = [], []
-    for d in (4, 8, 16, 32):
-        k, white = rng.uniform(-1, 1, (n, d)), features.Coordinates(np.zeros(d), 1.0, np.eye(d))
-        gram = features.quadratic_gram(k, white, 0, n)
-        rows.append((1.0, n * features.rank(d, 2) ** 2 / 2.0))
-        times.append(
-            nanoseconds(partial(features.quadratic_gram, k, white, 0, n)) + nanoseconds(partial(kurtosis, gram, 0.0))
-        )
-    fixed, each = fitted(rows, times)
-    found.append({"what": "kurtosis: a head, each key and pair of products", "fixed": fixed, "each": each})
+    for n, d in itertools.product((1024, 4096, 32768), (4, 8, 16, 24, 32)):
+        k = rng.standard_normal((n, d))
+        weights, axes = np.linalg.eigh(k.T @ k / n)
+        white = features.Coordinates(np.zeros(d), 1.0, np.ascontiguousarray(axes / np.sqrt(weights)))
+        count = features.rank(d, 2)
+        rows.append((1.0, n * count**2 / 2.0, count**3))
+        gram = partial(features.quadratic_gram, k, white, 0, n)
+        times.append(nanoseconds(gram) + nanoseconds(partial(kurtosis, gram(), 0.0)))
+    found.append(fitted("kurtosis, N products: a head; a key's pair; N³", rows, times))
     for dtype in ("float32", "float64"):
-        rows, times, n = [], [], 1024
-        for d, d_v in ((2, 2), (8, 8), (8, 64), (64, 64), (64, 8)):
+        rows, times = [], []
+        for n, (d, d_v) in itertools.product((1024, 4096), ((2, 2), (8, 8), (8, 64), (64, 64), (64, 8))):
             q, k = rng.uniform(-1, 1, (2, 1, 1, n, d)).astype(dtype)
             v = rng.uniform(-1, 1, (1, 1, n, d_v)).astype(dtype)
-            rows.append((1.0, d + d_v))
-            times.append(nanoseconds(partial(attention.exact, q, k, v, 1 / d, threads=1)) / n**2)
-        fixed, each = fitted(rows, times)
-        found.append({"what": f"exact, {dtype}: a pair, each coordinate of K and V", "fixed": fixed, "each": each})
+            rows.append((n**2, n**2 * (d + d_v)))
+            times.append(nanoseconds(partial(attention.exact, q, k, v, 1 / d, threads=1)))
+        found.append(fitted(f"exact, {dtype}: a query and key, each coordinate of K and V", rows, times))
     publish("fast_attention-model", found, "nanoseconds of one core: the constants of choice.py and polynomial.py")
 
 

@@ -162,7 +162,7 @@ def test_sums_of_products_are_exact_over_chunks_that_are_not_full() -> None:
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few keys be worth it."""
     monkeypatch.setattr(choice, "_WORTH_A_PASS", 0)
-    monkeypatch.setattr(choice, "_KURTOSIS", (0.0, 0.0))
+    monkeypatch.setattr(choice, "_KURTOSIS", (0.0, 0.0, 0.0))
 
 
 @pytest.mark.claim("ATT-10")

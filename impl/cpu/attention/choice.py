@@ -50,8 +50,9 @@ _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, ve
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_PASS = (0.6, 0.04)  # per point and feature: a fixed part, and each column of V and the sum of weights
-_KURTOSIS = (2e5, 0.022)  # a fixed part, and per key and pair of products of two coordinates
+_HEAD = 3.5e5
+_PASS = (4.1, 0.2, 0.011)  # per point: each coordinate and column of V; each feature; each column of each feature
+_KURTOSIS = (1.4e5, 0.023, 0.25)  # of N products of coordinates: a head; each pair for each key; N³
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
@@ -88,12 +89,14 @@ class Sketch:
         return self.cost_of(*self.candidates[0])
 
     def cost_of(self, degree: int, measure: Measure) -> float:
-        fixed, each = _PASS
-        cost = self.head.points * features.rank(self.frame.dimension, degree)
-        cost *= fixed + each * (self.head.value.shape[1] + 1)
+        rank, columns = features.rank(self.frame.dimension, degree), int(self.head.value.shape[1]) + 1
+        coordinate, feature, product = _PASS
+        per_point = coordinate * (len(self.head.centre) + columns) + rank * (feature + product * columns)
+        cost = _HEAD + self.head.points * per_point
         if measure.kurtosis and not self.measured:
-            fixed, each = _KURTOSIS
-            cost += fixed + each * len(self.head.key) * features.rank(self.frame.dimension, 2) ** 2 / 2.0
+            fixed, pair, cube = _KURTOSIS
+            count = features.rank(self.frame.dimension, 2)
+            cost += fixed + pair * len(self.head.key) * count**2 / 2.0 + cube * count**3
         return cost
 
     def moment(self, measure: Measure) -> float:

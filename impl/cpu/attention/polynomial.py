@@ -47,8 +47,7 @@ __all__ = ["Infeasible", "approximate"]
 
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _NEAR = (1.5, 0.3)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
-_EXACT = {"float32": (0.8, 0.015), "float64": (0.95, 0.025)}  # per query and key: a fixed part, each coordinate of K, V
-_CALL = 2e5  # per head
+_EXACT = {"float32": (0.55, 0.015), "float64": (1.0, 0.024)}  # per query and key: a fixed part, each coordinate of K, V
 
 
 def approximate(
@@ -123,7 +122,7 @@ def _require_faster(sketches: list[Sketch]) -> None:
     for sketch in sketches:
         head = sketch.head
         (group, n_q, d), (n_k, d_v) = head.queries.shape, head.value.shape
-        polynomial += _CALL + sketch.cost
+        polynomial += sketch.cost
         pairs = n_k
         if head.banded:
             fixed, each = _NEAR
