@@ -47,6 +47,7 @@ _LEVELLED = 1.01  # an exchange stops when the errors at the reference differ by
 _SHARP = 1.01  # a certified error is at most this factor above the largest error seen …
 _EXACT = 2.0**-70  # … or below this, far under the roundoff of the coefficients
 _PIECES = 1 << 13  # … unless that takes more pieces than this
+_FIRST_PIECES = 32  # before any is halved; twice as many where a weight has poles of its own near the interval
 _MOST_DEGREE = 96
 _MOST_SPREAD = 80.0  # of ln f: float64 coefficients have lost all digits long before
 _SPARE_DEGREES = 2  # tried above the least that real coefficients need
@@ -141,10 +142,10 @@ def exp_by_moment(radius: float, degree: int, order: int, ratio: float, root: bo
     """
 
     def weight(x: Any) -> Any:
-        y = x * (flint.arb(ratio) / flint.arb(radius))
-        power = y * y
+        square = x * x * (flint.arb(ratio) / flint.arb(radius)) ** 2
+        power = square
         for _ in range(order // 2 - 1):
-            power = power * y * y
+            power *= square
         return (1 + power).sqrt() if root else 1 + power
 
     return approximation(lambda x: x.exp(), (-radius, radius), degree, weight)
@@ -184,17 +185,20 @@ def certified_error(
     with flint.ctx.workprec(_bits(function, a, b, degree)):
         polynomial = flint.arb_poly([flint.arb(c) for c in coefficients])
         seen = 0.0
-        pieces: list[tuple[float, int, Any, Any]] = [(-math.inf, 0, flint.arb(a), flint.arb(b))]
-        for number in range(0, 2 * _PIECES, 2):
-            largest, _, left, right = heapq.heappop(pieces)
-            if -largest <= max(_SHARP * seen, _EXACT):
-                return -largest
-            middle = ((left + right) / 2).mid()
-            for side, (low, high) in enumerate(((left, middle), (middle, right))):
+        pieces: list[tuple[float, int, Any, Any]] = []
+        first = _FIRST_PIECES if weight is None else 2 * _FIRST_PIECES
+        cuts = [flint.arb(a), *((flint.arb(a) + (flint.arb(b) - a) * k / first).mid() for k in range(1, first))]
+        parts = [*cuts, flint.arb(b)]
+        number = itertools.count()
+        while True:
+            for low, high in itertools.pairwise(parts):
                 bound, here = _piece(function, weight or function, polynomial, low, high, degree + 4)
-                heapq.heappush(pieces, (-bound, number + side, low, high))
+                heapq.heappush(pieces, (-bound, next(number), low, high))
                 seen = max(seen, here)
-        return -min(pieces)[0]
+            largest, _, low, high = heapq.heappop(pieces)
+            if -largest <= max(_SHARP * seen, _EXACT) or len(pieces) >= _PIECES:
+                return -largest
+            parts = [low, ((low + high) / 2).mid(), high]
 
 
 def alternation(
@@ -254,7 +258,7 @@ def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, te
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:
     """Working precision: P cancels where f is small beside its largest value."""
-    return 128 + 8 * degree + math.ceil(4 * _spread(function, a, b))
+    return 80 + 8 * degree + math.ceil(4 * _spread(function, a, b))
 
 
 def _spread(function: Function, a: float, b: float) -> float:

@@ -17,7 +17,7 @@ from assay.impl.cpu.attention import choice, polynomial
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team
 from assay.impl.cpu.attention.plan import SLACK
-from assay.impl.cpu.kurtosis import _norm, kurtosis
+from assay.impl.cpu.kurtosis import _largest_eigenvalue, kurtosis
 from assay.spec.approximation import Infeasible
 from assay.spec.attention import Instance, define
 from assay.spec.attention.tolerance import gamma
@@ -137,13 +137,25 @@ def test_points_that_are_known_but_roughly_have_a_kurtosis_below_what_is_found(l
 
 @pytest.mark.claim("ATT-10")
 @given(st.integers(0, 2**32), st.one_of(st.integers(1, 30), st.sampled_from([65, 100, 257])))
-def test_a_norm_by_squaring_is_an_upper_bound_and_close(seed: int, n: int) -> None:
+def test_an_eigenvalue_is_bounded_from_above_and_closely(seed: int, n: int) -> None:
+    """Of matrices that are positive semidefinite, but for rounding."""
     rng = np.random.default_rng(seed)
-    m = rng.standard_normal((n, n)) * 10.0 ** rng.integers(-30, 30)
-    m = m + m.T if rng.integers(2) else np.outer(m[0], m[0])
-    true = float(np.linalg.norm(m, 2))
-    assert true * (1 - 1e-12) <= _norm(m, 7) <= true * n ** (1 / 256) * (1 + 1e-9)
-    assert _norm(np.zeros((n, n)), 7) == 0
+    x = rng.standard_normal((int(rng.integers(1, 2 * n + 1)), n)) * 10.0 ** rng.integers(-30, 30)
+    m = x.T @ x
+    true = float(np.linalg.eigvalsh(m)[-1])
+    assert true * (1 - 1e-12) <= _largest_eigenvalue(m) <= 1.1 * true
+    assert _largest_eigenvalue(np.zeros((n, n))) < 1e-80
+    m[n // 2, 0] = np.nan
+    assert _largest_eigenvalue(m) == np.inf
+
+
+@pytest.mark.claim("ATT-10")
+def test_an_eigenvalue_that_is_nearly_out_of_reach_of_the_guess_is_not_missed() -> None:
+    """Its eigenvector is nearly across the vector that the powers begin with, and the other eigenvalue is near."""
+    for size in (1.001, 1.5, 3.0, 15.0, 25.0):
+        v = np.array([1.0, -1.0]) / np.sqrt(2)
+        bound = _largest_eigenvalue(np.full((2, 2), 0.5) + size * np.outer(v, v))
+        assert size <= bound <= 2.2 * size or (bound == np.inf and size > 20)
 
 
 def test_sums_of_products_are_exact_over_chunks_that_are_not_full() -> None:
