@@ -174,8 +174,7 @@ def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
     radius = max(radius, sketch.frame.radius)
     for degree, measure in sketch.candidates:
         if measure.kurtosis and not sketch.measured:
-            known = replace(sketch, kurtosis=_kurtosis(sketch, team), measured=True)
-            return realised(_begun(known, memory, team.workers), memory, team)
+            return realised(_measured(sketch, memory, team), memory, team)
         if measure.order:
             found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
         else:
@@ -297,6 +296,15 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     lost = whole_query * (rest + rounded + again * key_norm)
     rotated = Frame(keys, queries, query_norm * key_norm * SLACK, frame.shifted + lost * SLACK, query_norm)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
+
+
+def _measured(sketch: Sketch, memory: int, team: Team) -> Sketch:
+    """With the kurtosis of the keys in place of a guess."""
+    found = replace(sketch, kurtosis=_kurtosis(sketch, team), measured=True)
+    if found.kurtosis > sketch.kurtosis:
+        return _begun(found, memory, team.workers)
+    known = ((g, replace(each, kurtosis=each.kurtosis and found.kurtosis)) for g, each in sketch.candidates)
+    return replace(found, candidates=tuple(known))
 
 
 def _kurtosis(sketch: Sketch, team: Team) -> float:
