@@ -8,6 +8,7 @@ error is ε·max|out − mean V|, below which the mean of V is no answer, or whe
     python benchmarks/fast_attention.py exponent [--most 22] [--rows 1 2 …]      of n, in seconds
     python benchmarks/fast_attention.py memory [--sizes n …] [--rows 1 2 …]      beyond inputs and outputs
     python benchmarks/fast_attention.py model                                    nanoseconds of one core, for the router
+    python benchmarks/fast_attention.py quadratics                               what degree 2 could be certified for
 
 Warm is a call like the one before.  Cold is the first call for its numbers in a process that has made one for others:
 compiled kernels are loaded, but the polynomial is neither found nor proved, and tables are not made.  "–" stands where
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -55,6 +57,7 @@ _ASKED = 1 << 12  # exponent, memory: the length whose requested error stands fo
 _LONGEST = 30.0  # exponent: seconds of a call after which no longer one is made
 _SIZES = (1 << 16, 1 << 20, 1 << 22, 10_000_000)
 _MIB = 1 << 20
+_QUERIES, _RENEWED = 4, 12  # quadratics: of each length; weights
 _NOT = "–"
 _MEASURED = (
     "rank", "degree", "warm s", "warm min", "cold s", "torch s", "torch min", f"exact s, {_PART} × n/{_PART} queries",
@@ -381,6 +384,38 @@ def memory(rows: list[Row], sizes: list[int]) -> None:
     )
 
 
+def quadratics(row: Row, n: int) -> None:
+    """How far Σ_j |P(s_j) − e^(s_j)||v_j − o|, which bounds an error whatever cancels, falls for quadratics P.
+
+    The P of every query and column is its own: weighted least squares, the weights renewed until the sum is least.
+    """
+    arrays = drawn(row, n)
+    asked = requested(row, arrays)
+    q, k, v = (x[0, 0].astype(np.float64) for x in arrays)
+    k -= k.mean(axis=0)
+    longest = np.argsort(-np.square(q).sum(axis=1))
+    found = []
+    for name, queries in (("the longest", longest[:_QUERIES]), ("of median length", longest[n // 2 :][:_QUERIES])):
+        ratios = []
+        for i in queries:
+            s = row.scale * (k @ q[i])
+            e = np.exp(s)
+            out = e @ v / e.sum()
+            powers = np.stack([np.ones(n), s, s * s / np.abs(s).max()], axis=1)
+            for c in range(row.d):
+                far = np.abs(v[:, c] - out[c])
+                weights, least = far, math.inf
+                for _ in range(_RENEWED):
+                    weighted = powers * weights[:, None]
+                    apart = np.abs(powers @ np.linalg.solve(weighted.T @ powers, weighted.T @ e) - e)
+                    least = min(least, float(apart @ far / e.sum()))
+                    weights = far / np.maximum(apart, 1e-3 * apart.mean())
+                ratios.append(least / asked)
+        columns = np.array(ratios).reshape(len(queries), row.d).max(axis=1)
+        found.append({"queries": name, "least": columns.min(), "largest": columns.max()})
+    publish("fast_attention-quadratics", found, f"{row}, n = {n}: Σ|P − e^s||v − o|/Σe^s over the error asked for")
+
+
 def model() -> None:
     """Least-squares constants of choice.py and polynomial.py: processor time of one thread, relative residuals."""
     rng = np.random.default_rng(0)
@@ -483,6 +518,7 @@ def main() -> None:
         "--sizes", type=int, nargs="+", default=list(_SIZES), metavar="n"
     )
     parts.add_parser("model", help="nanoseconds of one core, for the router")
+    parts.add_parser("quadratics", help="what no certificate of degree 2 could show that does not count cancellation")
     for name in ("cold", "memory-of-call"):
         own = parts.add_parser(name)  # what the others start in a process of its own
         own.add_argument("row", type=int)
@@ -494,6 +530,8 @@ def main() -> None:
         print(json.dumps(call(ROWS[chosen.row - 1], chosen.n, chosen.error)))
     elif chosen.part == "model":
         model()
+    elif chosen.part == "quadratics":
+        quadratics(ROWS[5], 1 << 16)
     else:
         rows = [ROWS[number - 1] for number in chosen.rows]
         if chosen.part == "ratios":

@@ -50,9 +50,9 @@ _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, ve
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_HEAD = 3.5e5
-_PASS = (4.1, 0.2, 0.011)  # per point: each coordinate and column of V; each feature; each column of each feature
-_KURTOSIS = (1.4e5, 0.023, 0.25)  # of N products of coordinates: a head; each pair for each key; N³
+_HEAD = 3.4e5
+_PASS = (2.8, 0.18, 0.017)  # per point: each coordinate and column of V; each feature; each column of each feature
+_KURTOSIS = (1e5, 0.022, 0.1)  # of N products of coordinates: a head; each pair for each key; N³
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
