@@ -162,7 +162,7 @@ def extent(points: NDArray[Any]) -> tuple[Array, Array, Array]:
 
 
 def largest_norms(points: NDArray[Any], coordinates: Coordinates, *, beside: bool = False) -> tuple[float, float]:
-    """At least max ‖x‖₂ and, ``beside`` a basis, max ‖p − basis·x‖₂ over points: x their coordinates, basisᵀp.
+    """At least max ‖x‖₂ and, where ``beside`` asks for it, max ‖p − basis·x‖₂, over the coordinates x = basisᵀp.
 
     Within a factor 1 + 1e-12 and 1e-153·√d of what the stored numbers x and the rounded differences are (the second is
     0 where it is not wanted); +inf on overflow.
