@@ -47,7 +47,7 @@ _LEVELLED = 1.01  # an exchange stops when the errors at the reference differ by
 _SHARP = 1.01  # a certified error is at most this factor above the largest error seen …
 _EXACT = 2.0**-70  # … or below this, far under the roundoff of the coefficients
 _PIECES = 1 << 13  # … unless that takes more pieces than this
-_FIRST_PIECES = 32  # before any is halved; twice as many where a weight has poles of its own near the interval
+_FIRST_PIECES = 32  # before any is halved; twice as many with a weight, which may have poles near the interval
 _MOST_DEGREE = 96
 _MOST_SPREAD = 80.0  # of ln f: float64 coefficients have lost all digits long before
 _SPARE_DEGREES = 2  # tried above the least that real coefficients need
@@ -177,8 +177,8 @@ def certified_error(
     """A proved upper bound of |P(x) − f(x)|/w(x) over the whole interval; +inf where none was found (APX-1).
 
     On a piece m ± h the quotient is its Taylor polynomial at m, of order K, plus a remainder whose coefficient is a
-    ball that holds the K-th Taylor coefficient at every point of the piece.  The piece of the largest bound is halved,
-    until that is near the largest error seen.
+    ball that holds the K-th Taylor coefficient at every point of the piece.  Of pieces that are equal at first the one
+    of the largest bound is halved, until that is near the largest error seen.
     """
     a, b = _interval(interval)
     degree = len(coefficients) - 1
@@ -186,7 +186,7 @@ def certified_error(
         polynomial = flint.arb_poly([flint.arb(c) for c in coefficients])
         seen = 0.0
         pieces: list[tuple[float, int, Any, Any]] = []
-        first = _FIRST_PIECES if weight is None else 2 * _FIRST_PIECES
+        first = 1 if a == b else _FIRST_PIECES if weight is None else 2 * _FIRST_PIECES
         cuts = [flint.arb(a), *((flint.arb(a) + (flint.arb(b) - a) * k / first).mid() for k in range(1, first))]
         parts = [*cuts, flint.arb(b)]
         number = itertools.count()
@@ -257,8 +257,8 @@ def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, te
 
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:
-    """Working precision: P cancels where f is small beside its largest value."""
-    return 80 + 8 * degree + math.ceil(4 * _spread(function, a, b))
+    """Working precision: P cancels where f is small beside its largest value; an exchange needs errors to 2^-100."""
+    return max(128, 80 + 8 * degree + math.ceil(4 * _spread(function, a, b)))
 
 
 def _spread(function: Function, a: float, b: float) -> float:

@@ -1,7 +1,7 @@
 """The loops of :mod:`assay.impl.cpu.features`, compiled by it: chunks of 128 points, eight features at a time.
 
-A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_moments`.  The
-numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings`.
+A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_moments` and
+:func:`_quadratic_gram`.  The numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings`.
 """
 
 from __future__ import annotations

@@ -53,9 +53,10 @@ def kurtosis(gram: Array, lost: float) -> float:
     along = float((centre * image).sum())
     across = _size(image - along * centre)
     rest = fourth - np.outer(centre, image) - np.outer(image, centre) + along * np.outer(centre, centre)
-    largest = along / r + 2.0 * math.sqrt(r - 1.0) / r * across + rounded * float(np.trace(fourth))
-    if r > 1:
-        largest += (1.0 - 1.0 / r) * _largest_eigenvalue(rest)
+    largest = (
+        along / r + 2.0 * math.sqrt(r - 1.0) / r * across + (1.0 - 1.0 / r) * _largest_eigenvalue(rest)
+        + rounded * float(np.trace(fourth))
+    )  # fmt: skip
     found = ((largest**0.25 + lost) / (math.sqrt(1.0 - apart) - lost)) ** 4 * (1.0 + 2.0**-40)
     return found if found >= 1.0 else math.inf
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,47 @@ def test_the_kurtosis_of_the_keys_of_a_head_is_that_of_its_coordinates(
     exact = max(in_direction(flat, steepest(flat, rng)) for _ in range(3))
     assert sketch.frame.dimension == flat.shape[1]
     assert 1 <= Fraction(largest) / exact <= 1.3
+
+
+@pytest.mark.claim("ATT-10")
+@pytest.mark.parametrize("flat", [False, True])
+def test_what_the_coordinates_of_keys_lose_is_granted(flat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """y = Ax but for rounding: exact rationals of the stored numbers."""
+    cheap(monkeypatch)
+    seen: dict[str, Any] = {}
+    gram = features.quadratic_gram
+    monkeypatch.setattr(features, "quadratic_gram", lambda k, c, *span: seen.update(white=c) or gram(k, c, *span))
+    monkeypatch.setattr(choice, "kurtosis", lambda _, lost: seen.update(lost=lost) or 3.0)
+
+    def stored(k: np.ndarray, coordinates: features.Coordinates, j: int) -> list[Fraction]:
+        table, none = features.monomials(coordinates.dimension, 1), np.zeros(0)
+        sums = features.moments(
+            k, k[:, :0], table, coordinates=coordinates, middle=none, shrink=none, first=j, last=j + 1
+        )
+        return [Fraction(float(x)) for x in sums[1 : table.rank, 0]]
+
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        k = rng.standard_normal((40, 3)) * 10.0 ** rng.integers(-3, 4, 3) + 5.0
+        if flat:
+            k[:, 2] = k[:, 0] - k[:, 1] * (1 + 1e-12)
+        q = rng.uniform(-1, 1, (9, 3)) / np.abs(k).max() / 9
+        head = next(heads(Instance(*(x[None, None] for x in (q, k, rng.uniform(-1, 1, (40, 1)))), 1.0)))
+        sketch = choice.sketched(head, 1e-5, 1 << 26, 1)
+        with ThreadPoolExecutor(1) as pool:
+            choice._kurtosis(sketch, Team(pool, 1, lambda _: None))
+        scatter, keys, r = sketch.scatter, sketch.frame.keys, sketch.frame.dimension
+        assert scatter is not None
+        assert r < 3 or not flat
+        a = seen["white"].basis.T
+        if keys.basis.size:
+            a = np.diag(1.0 / (np.sqrt(scatter.weights[:r]) * keys.factor))
+        rows = [[Fraction(c) for c in row] for row in a.tolist()]
+        for n in range(40):
+            x, y = stored(k, keys, n), stored(k, seen["white"], n)
+            apart = [b - sum(map(mul, row, x)) for row, b in zip(rows, y, strict=True)]
+            assert sum(c * c for c in apart) <= Fraction(seen["lost"]) ** 2
+        assert 0 < seen["lost"] < 1e-7
 
 
 @pytest.mark.claim("ATT-10")

@@ -162,6 +162,13 @@ def test_norms_are_bounded_from_above_and_closely(d: int, n: int, seed: int) -> 
     )
 
 
+@pytest.mark.claim("ATT-5")
+def test_a_norm_that_overflows_on_the_way_is_infinite() -> None:
+    """Coordinates of ∞ and −∞, whose sum is no number."""
+    far = features.Coordinates(np.full(2, -1.7e308), 1.0, np.array([[1.0], [-1.0]]))
+    assert features.largest_norms(np.full((1, 2), 1.7e308), far, beside=True) == (math.inf, math.inf)
+
+
 @pytest.mark.claim("ATT-4")
 @pytest.mark.parametrize(
     ("radius", "error", "degree"), [(1.0, 1e-3, 4), (1.0, 1e-6, 8), (0.5, 1e-6, 6), (3.9, 1e-3, 9)]

@@ -21,6 +21,7 @@ from assay.spec.approximation import (
     approximation,
     certified_error,
     exp_by_moment,
+    exp_of_degree,
     exp_of_least_degree,
     of_least_degree,
 )
@@ -207,6 +208,16 @@ def test_one_degree_less_is_proved_too_few(radius: float, error: float) -> None:
 def test_known_degrees_of_exp() -> None:
     degrees = {(1.0, 1e-3): 4, (1.0, 1e-6): 7, (1.0, 1e-12): 12, (4.0, 1e-3): 9, (8.0, 1e-6): 19}
     assert {key: exp_of_least_degree(*key).degree for key in degrees} == degrees
+
+
+@pytest.mark.claim("ATT-4")
+def test_intervals_on_which_a_function_hardly_varies_need_no_special_care() -> None:
+    """Errors of the best polynomial far below the last bit of any coefficient."""
+    for radius in (1e-20, 1e-25, 1e-30):
+        assert exp_of_least_degree(radius, 1e-3).degree == 0
+    for power, degree in itertools.product((30, 46, 60), range(6)):
+        found = exp_of_degree(2.0**-power, degree)
+        assert found.best <= found.error <= 2.0 ** (2 - power)
 
 
 def test_a_polynomial_is_its_own_approximation() -> None:

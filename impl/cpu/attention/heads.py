@@ -114,7 +114,7 @@ def heads(instance: Instance) -> Iterator[Head]:
 
 
 def scatter(head: Head) -> Scatter:
-    """One pass over keys, values and queries; without BLAS, whose threads take cores while they wait for more."""
+    """One pass over keys, values and queries; no BLAS over them, whose threads take cores while they wait for more."""
     n, d = head.key.shape
     total, squares = np.zeros((d, d)), np.zeros(head.value.shape[1])
     keys, linear = features.centred(head.centre), features.monomials(d, 1)
