@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.compiled import compiled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -269,8 +271,4 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
             points, points, vector, number, vector, vector, vector,
         ),
     }[name]  # fmt: skip
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    compiled: Callable[..., Any] = numba.njit(
-        signature, nogil=True, cache=known, error_model="numpy", fastmath={"contract", "nsz"}
-    )(KERNELS[name])
-    return compiled
+    return compiled(KERNELS[name], signature, {"contract", "nsz"})

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.compiled import compiled
 from assay.spec.attention.tolerance import gamma
+from assay.spec.enclosure.float64 import U
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["kurtosis"]
 
-_U = 2.0**-53
 _POWERS = 40  # of a matrix, for a guess of its largest eigenvalue
 _GOLDEN = 0.6180339887498949
 _ATTEMPTS = 12  # to prove one a little larger: from 1 % to 20 times
@@ -42,7 +43,7 @@ def kurtosis(gram: Array, lost: float) -> float:
     second = np.zeros((r, r))
     second[upper] = gram[-1, :-1] / n
     second += np.triu(second, 1).T
-    rounded = 8.0 * float(gamma(n + 4 * count + 32, _U))
+    rounded = 8.0 * float(gamma(n + 4 * count + 32, U))
     apart = _size(second - np.eye(r)) + rounded * float(np.trace(second))
     if not (apart < 0.5 and lost < 0.25):
         return math.inf
@@ -92,7 +93,7 @@ def _bounded(matrix: Any) -> Any:
             break
         for j in range(n):
             v[j] = image[j] / np.sqrt(square)
-    hidden = 4.0 * (n + 8.0) * (n + 8.0) * _U
+    hidden = 4.0 * (n + 8.0) * (n + 8.0) * U
     for attempt in range(_ATTEMPTS):
         bound = guess * (1.0 + 0.01 * 2.0**attempt) + 2.0 ** (attempt - 300)
         definite = True
@@ -122,9 +123,4 @@ def _compiled() -> Callable[[Array], float]:
     import numba
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    compiled: Callable[[Array], float] = numba.njit(
-        types.float64(types.Array(types.float64, 2, "C")), nogil=True, cache=known, error_model="numpy",
-        fastmath={"contract"},
-    )(_bounded)  # fmt: skip
-    return compiled
+    return compiled(_bounded, types.float64(types.Array(types.float64, 2, "C")), {"contract"})

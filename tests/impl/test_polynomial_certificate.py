@@ -367,6 +367,7 @@ def counting(name: str) -> Any:
     numpy = types.SimpleNamespace(**filled, float64=lambda x: x, inf=math.inf)
     known: dict[str, Any] = {"np": numpy, "dot": feature_kernels._dot, "add": feature_kernels._add}
     known["lines"] = lambda rows, width, fill: np.full((rows, width), fill, object)
+    known["four"] = types.FunctionType(feature_kernels._four.__code__, known | {"range": range})
     known["load"] = types.FunctionType(feature_kernels._load.__code__, {"np": numpy, "range": range})
     return types.FunctionType(feature_kernels.KERNELS[name].__code__, known)
 

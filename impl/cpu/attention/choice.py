@@ -288,7 +288,7 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     keys, queries = replace(frame.keys, basis=basis), replace(frame.queries, basis=basis)
     whole_key, whole_query = head.key_norm * frame.keys.factor, head.query_norm * abs(frame.queries.factor)
     frobenius = float(np.linalg.norm(basis)) * SLACK
-    again = 2.0 * float(gamma(d + 2, U)) * frobenius  # a coordinate is computed in two places, in two orders
+    again = _again(basis)
     key_norm, rest = features.largest_norms(head.key, keys, beside=True)
     key_norm, rest = key_norm + again * whole_key, rest + again * frobenius * whole_key
     query_norm = max(features.largest_norms(query, queries)[0] for query in head.queries) + again * whole_query
@@ -296,6 +296,11 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
     lost = whole_query * (rest + rounded + again * key_norm)
     rotated = Frame(keys, queries, query_norm * key_norm * SLACK, frame.shifted + lost * SLACK, query_norm)
     return rotated if math.tanh(rotated.shifted / 2.0) <= 2.0 * granted else frame
+
+
+def _again(basis: Array) -> float:
+    """At least how far basisᵀp, computed in two places and two orders, may lie apart, beside ‖p‖."""
+    return 2.0 * float(gamma(len(basis) + 2, U)) * float(np.linalg.norm(basis)) * SLACK
 
 
 def _measured(sketch: Sketch, memory: int, team: Team) -> Sketch:
@@ -318,8 +323,7 @@ def _kurtosis(sketch: Sketch, team: Team) -> float:
         return features.quadratic_gram(head.key, white, first, min(first + features.BLOCK, n))
 
     gram = functools.reduce(np.add, team.ordered(summed, [(first,) for first in range(0, n, features.BLOCK)]))
-    again = 2.0 * float(gamma(len(head.centre) + 2, U)) * float(np.linalg.norm(basis)) * SLACK  # as in _rotated
-    return kurtosis(gram, again * head.key_norm * keys.factor)
+    return kurtosis(gram, _again(basis) * head.key_norm * keys.factor)
 
 
 def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:

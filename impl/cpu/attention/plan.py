@@ -9,6 +9,7 @@ import numpy as np
 
 from assay.impl.cpu.features import monomials
 from assay.spec.attention.tolerance import gamma
+from assay.spec.enclosure.float64 import U
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SLACK", "Frame", "Measure", "Plan", "U"]
 
-U = 2.0**-53
 SLACK = 1.0 + 2.0**-30  # over the rounding of the bounds themselves, fewer than 2^16 roundings
 
 
