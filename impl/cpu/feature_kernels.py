@@ -167,7 +167,6 @@ def _quadratic_gram(points: Any, centre: Any, factor: Any, basis: Any, first: An
                 for j in range(128):
                     row[j] = one[j] * other[j]
                 product += 1
-        f[product] = 1.0
         f[:, count:] = 0.0
         for at in range(0, padded, 4):
             for by in range(at + 4):

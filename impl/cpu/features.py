@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent", "largest_norms",
-    "moments", "monomials", "quadratic_gram", "rank", "roundings",
+    "moments", "monomials", "quadratic_gram", "rank", "roundings", "second_moments",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -200,18 +200,32 @@ def moments(
 
 
 def quadratic_gram(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
-    """Σ_j φ_j φ_jᵀ over points first ≤ j < last; φ: the products x_a x_b, a ≤ b, row by row, and then 1.
+    """Σ_j φ_j φ_jᵀ over points first ≤ j < last; φ: the products x_a x_b, a ≤ b, row by row.
 
     The coordinates have a basis.  Sums are in any order.
     """
     r = coordinates.dimension
-    count = r * (r + 1) // 2 + 1
+    count = r * (r + 1) // 2
     out = np.zeros((-(-count // 4) * 4,) * 2)
     _compiled("_quadratic_gram", points.dtype.name)(
         points, coordinates.centre, coordinates.factor, coordinates.basis, first, last, out
     )
     below: Array = np.tril(out[:count, :count])
     return below + np.tril(below, -1).T
+
+
+def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
+    """(r, r): Σ_j x_j x_jᵀ over points first ≤ j < last, at most :data:`BLOCK` of them."""
+    r, none = coordinates.dimension, np.zeros(0)
+    table = monomials(r, 2)
+    sums = moments(
+        points, points[:, :0], table, coordinates=coordinates, middle=none, shrink=none, first=first, last=last
+    )  # fmt: skip
+    pairs = slice(1 + r, table.rank)
+    one, other = table.parent[pairs] - 1, table.variable[pairs]
+    out = np.zeros((r, r))
+    out[one, other] = out[other, one] = sums[pairs, 0]
+    return out
 
 
 def evaluate(

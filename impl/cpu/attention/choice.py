@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,13 +27,13 @@ from assay.spec.attention.perturbation import weight_error
 from assay.spec.attention.tolerance import gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from assay.impl.cpu.attention.heads import Head
     from assay.impl.cpu.attention.passes import Team
-    from assay.impl.cpu.features import Extremes
+    from assay.impl.cpu.features import Coordinates, Extremes
 
     Array = NDArray[np.float64]
 
@@ -49,10 +49,12 @@ _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the pred
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
+_PARTS = (4, 2, 1)  # of the coordinates, for a kurtosis: twice as many cost an eighth, and show a quarter
+_LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _HEAD = 3.4e5
 _PASS = (2.8, 0.18, 0.017)  # per point: each coordinate and column of V; each feature; each column of each feature
-_KURTOSIS = (1e5, 0.022, 0.1)  # of N products of coordinates: a head; each pair for each key; N³
+_KURTOSIS = (1e5, 0.022, 0.1)  # of N products of coordinates: a part; each pair for each key; N³
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
@@ -61,8 +63,8 @@ class Sketch:
     """A head and an error, and what is known before any polynomial is.
 
     scatter, seen: of a pass over the data, where there was one.  moments: order → the largest mean power of the scores
-    of a row, or a guess.  kurtosis: of the keys in any direction, a guess until it is ``measured``.  candidates: what
-    may do, the cheapest first.
+    of a row, or a guess.  kurtosis: of the keys in any direction, by the number of parts of the coordinates in which it
+    is found; a guess, but for those numbers that are ``measured``.  candidates: what may do, the cheapest first.
     """
 
     head: Head
@@ -71,8 +73,8 @@ class Sketch:
     scatter: Scatter | None = None
     seen: Extremes | None = None
     moments: Mapping[int, float] = field(default_factory=dict)
-    kurtosis: float = math.inf
-    measured: bool = False
+    kurtosis: Mapping[int, float] = field(default_factory=dict)
+    measured: frozenset[int] = frozenset()
     candidates: tuple[tuple[int, Measure], ...] = ((0, Measure()),)
 
     @property
@@ -93,10 +95,11 @@ class Sketch:
         coordinate, feature, product = _PASS
         per_point = coordinate * (len(self.head.centre) + columns) + rank * (feature + product * columns)
         cost = _HEAD + self.head.points * per_point
-        if measure.kurtosis and not self.measured:
+        if measure.kurtosis and measure.parts not in self.measured:
             fixed, pair, cube = _KURTOSIS
-            count = features.rank(self.frame.dimension, 2)
-            cost += fixed + pair * len(self.head.key) * count**2 / 2.0 + cube * count**3
+            for part in _split(self.frame.dimension, measure.parts):
+                count = len(part) * (len(part) + 1) // 2
+                cost += fixed + pair * len(self.head.key) * count**2 / 2.0 + cube * count**3
         return cost
 
     def moment(self, measure: Measure) -> float:
@@ -142,15 +145,18 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
     except Infeasible:
         pass  # moments may show more
     known = scatter(head)
-    frame, moments, guess = _rotated(head, plain.frame, known, error), {}, math.inf
+    frame, moments, guesses = _rotated(head, plain.frame, known, error), {}, {}
     if known.moment < math.inf:
         second = known.moment * (1.0 + 2.0**-20)
         moments = {4: min(_GAUSSIAN * second**2, frame.radius**2 * second), 2: second}
         r = frame.dimension
         if not head.banded and 0.0 < known.weights[0] / _UNEVEN <= known.weights[r - 1]:
-            spread = 1.0 + math.sqrt(features.rank(r, 2) / len(head.key))  # of a sample covariance
-            guess = _GAUSSIAN - 2.0 + 2.1 * spread**2
-    return _begun(Sketch(head, error, frame, known, None, moments, guess), memory, workers)
+            for parts in _PARTS:
+                if parts == 1 or r >= parts * _LEAST_PART:
+                    count = features.rank(-(-r // parts), 2)
+                    spread = 1.0 + math.sqrt(count / len(head.key))  # of a sample covariance
+                    guesses[parts] = parts**2 * (_GAUSSIAN - 2.0 + 2.1 * spread**2)
+    return _begun(Sketch(head, error, frame, known, None, moments, guesses), memory, workers)
 
 
 def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
@@ -173,8 +179,8 @@ def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
     radius = 2.0 ** (math.ceil(math.log2(max(sketch.frame.radius, _SMALLEST_RADIUS)) * per_octave) / per_octave)
     radius = max(radius, sketch.frame.radius)
     for degree, measure in sketch.candidates:
-        if measure.kurtosis and not sketch.measured:
-            return realised(_measured(sketch, memory, team), memory, team)
+        if measure.kurtosis and measure.parts not in sketch.measured:
+            return realised(_measured(sketch, measure.parts, memory, team), memory, team)
         if measure.order:
             found = exp_by_moment(radius, degree, measure.order, measure.ratio, measure.root)
         else:
@@ -222,19 +228,22 @@ def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
         if error <= _ROOM * min(relative, 0.5):
             yield degree, Measure()
             continue
-        for order in sketch.moments:
-            measure = Measure(order, kurtosis=sketch.kurtosis if 2 <= degree < order else 0.0)
-            if degree < 2 or not measure.kurtosis < math.inf:
-                continue
+        for order in sketch.moments if degree >= 2 else ():
+            measures = [Measure(order)]
+            if degree < order:
+                measures = [Measure(order, kurtosis=most, parts=parts) for parts, most in sketch.kurtosis.items()]
+            for measure in measures:
 
-            def share(ratio: float, order: int = order, moment: float = sketch.moment(measure)) -> float:
-                return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
+                def share(ratio: float, order: int = order, moment: float = sketch.moment(measure)) -> float:
+                    return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
 
-            ratio = min(_RATIOS, key=share)
-            if error * share(ratio) <= _ROOM * linear:
-                yield degree, replace(measure, ratio=ratio)
-            elif error * math.sqrt(share(ratio)) <= _ROOM * rooted:  # the root has the same best ratio
-                yield degree, replace(measure, ratio=ratio, root=True)
+                ratio = min(_RATIOS, key=share)
+                if error * share(ratio) <= _ROOM * linear:
+                    yield degree, replace(measure, ratio=ratio)
+                    break
+                if error * math.sqrt(share(ratio)) <= _ROOM * rooted:  # the root has the same best ratio
+                    yield degree, replace(measure, ratio=ratio, root=True)
+                    break
 
 
 def _left(sketch: Sketch) -> Array:
@@ -303,27 +312,46 @@ def _again(basis: Array) -> float:
     return 2.0 * float(gamma(len(basis) + 2, U)) * float(np.linalg.norm(basis)) * SLACK
 
 
-def _measured(sketch: Sketch, memory: int, team: Team) -> Sketch:
-    """With the kurtosis of the keys in place of a guess."""
-    found = replace(sketch, kurtosis=_kurtosis(sketch, team), measured=True)
-    if found.kurtosis > sketch.kurtosis:
+def _measured(sketch: Sketch, parts: int, memory: int, team: Team) -> Sketch:
+    """With the kurtosis of the keys, found in so many parts of the coordinates, in place of a guess."""
+    most = _kurtosis(sketch, parts, team)
+    found = replace(sketch, kurtosis={**sketch.kurtosis, parts: most}, measured=sketch.measured | {parts})
+    if most > sketch.kurtosis[parts]:
         return _begun(found, memory, team.workers)
-    known = ((g, replace(each, kurtosis=each.kurtosis and found.kurtosis)) for g, each in sketch.candidates)
+    known = (
+        (g, replace(each, kurtosis=most) if each.kurtosis and each.parts == parts else each)
+        for g, each in sketch.candidates
+    )
     return replace(found, candidates=tuple(known))
 
 
-def _kurtosis(sketch: Sketch, team: Team) -> float:
+def _kurtosis(sketch: Sketch, parts: int, team: Team) -> float:
     """Of the keys of a head in any direction, in the coordinates of its frame (ATT-10)."""
     head, keys, r, n = sketch.head, sketch.frame.keys, sketch.frame.dimension, len(sketch.head.key)
     assert sketch.scatter is not None
     basis = sketch.scatter.axes[:, :r] / (np.sqrt(sketch.scatter.weights[:r]) * keys.factor)
-    white = replace(keys, basis=np.ascontiguousarray(basis))
 
-    def summed(first: int) -> Array:
-        return features.quadratic_gram(head.key, white, first, min(first + features.BLOCK, n))
+    def summed(sums: Callable[[NDArray[Any], Coordinates, int, int], Array], part: range) -> Array:
+        """Over the keys, in some of the coordinates."""
+        white = replace(keys, basis=np.ascontiguousarray(basis[:, part.start : part.stop]))
 
-    gram = functools.reduce(np.add, team.ordered(summed, [(first,) for first in range(0, n, features.BLOCK)]))
-    return kurtosis(gram, _again(basis) * head.key_norm * keys.factor)
+        def block(first: int) -> Array:
+            return sums(head.key, white, first, min(first + features.BLOCK, n))
+
+        found: Array = functools.reduce(
+            np.add, team.ordered(block, [(first,) for first in range(0, n, features.BLOCK)])
+        )
+        return found
+
+    grams = (summed(features.quadratic_gram, part) for part in _split(r, parts))
+    second = summed(features.second_moments, range(r))
+    return kurtosis(grams, second, n, _again(basis) * head.key_norm * keys.factor)
+
+
+def _split(count: int, parts: int) -> list[range]:
+    """range(count) in so many parts, as equal as can be."""
+    ends = [count * part // parts for part in range(parts + 1)]
+    return list(itertools.starmap(range, itertools.pairwise(ends)))
 
 
 def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
@@ -336,7 +364,7 @@ def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
         tables += max(-(-len(head.key) // features.BLOCK), 1).bit_length()
     held = workers * features.CHUNK * (inner + 8 + 2 * d + len(head.centre) + 2 * width)
     passes = (count + 8) * (width * tables + 8) + held
-    products = features.rank(d, 2) + 8
+    products = features.rank(-(-d // measure.parts), 2) + 8
     squares = (4 * workers + 8) * products**2 + workers * features.CHUNK * products if measure.kurtosis else 0
     return 8 * max(passes, squares)
 

@@ -29,13 +29,15 @@ class Measure:
     """How the error of a polynomial is measured: |P(s) − e^s| ≤ error·w(s).
 
     order 0: w = e^s (ATT-3).  order 2 or 4: w = 1 + (ratio·s/R)^order on [−R, R], or its ``root`` (ATT-7).
-    kurtosis: where it is positive, Σ s⁴ is not taken but bounded by kurtosis·(Σ s²)²/n (ATT-10).
+    kurtosis: where it is positive, Σ s⁴ is not taken but bounded by kurtosis·(Σ s²)²/n (ATT-10).  parts: of the
+    coordinates, in which it is found.
     """
 
     order: int = 0
     ratio: float = 0.0
     root: bool = False
     kurtosis: float = 0.0
+    parts: int = 1
 
 
 @dataclass(frozen=True, eq=False)
