@@ -452,15 +452,18 @@ def model() -> None:
     rows: list[tuple[float, ...]] = []
     times: list[float] = []
     for n, (d, d_v, error) in itertools.product(
-        (256, 2048, 16384),
-        ((2, 2, 1e-4), (2, 2, 1e-9), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-4), (8, 64, 1e-4)),
-    ):
+        (256, 1024, 4096, 16384),
+        (
+            (2, 2, 1e-4), (2, 2, 1e-9), (4, 4, 1e-5), (4, 16, 1e-5), (4, 64, 1e-5), (8, 8, 1e-4), (8, 64, 1e-4),
+            (16, 16, 1e-2), (16, 16, 1e-4), (32, 32, 1e-3), (64, 16, 1e-3), (64, 64, 1e-3),
+        ),
+    ):  # fmt: skip
         q, k = rng.uniform(-1, 1, (2, 1, 1, n, d))
         v = rng.uniform(-1, 1, (1, 1, n, d_v))
         call = partial(attention.approximate, q, k, v, error, 1 / d, fallback="raise", threads=1)
         route = call().route
-        if "kurtosis" not in route:
-            rank = int(stated(route, "rank"))
+        rank = int(stated(route, "rank"))
+        if "kurtosis" not in route and rank <= n:
             rows.append((1.0, *(2.0 * n * each for each in (d + d_v + 1, rank, rank * (d_v + 1)))))
             times.append(nanoseconds(call))
     found.append(fitted("polynomial: a head; a point's coordinate, feature, feature and column", rows, times))

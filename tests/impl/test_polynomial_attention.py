@@ -341,6 +341,18 @@ def test_the_cheaper_route_is_taken_and_the_reason_given() -> None:
     assert attention.approximate(long, long, long, 1e-6).route.startswith("polynomial: degree")
 
 
+def test_what_float32_cannot_be_certified_for_is_weighed_against_the_exact_kernel_in_float64() -> None:
+    """Which takes twice the time."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.uniform(-1, 1, (1, 1, 256, 16)).astype(np.float32) for _ in "qkv")
+
+    def costs(error: float) -> str:
+        return attention.approximate(q, k, v, error, 1 / 16).route.split("predicted to cost ")[1]
+
+    in_float32, in_float64 = (float(costs(error).split("and exact ")[1]) for error in (1e-3, 1e-6))
+    assert 1.5 <= in_float64 / in_float32 <= 2.0
+
+
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"error": 0.0}, ValueError, r"error: 0\.0, expected a positive finite number"),
     ({"error": -1e-3}, ValueError, "expected a positive finite number"),

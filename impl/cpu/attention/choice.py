@@ -53,7 +53,7 @@ _PARTS = (4, 2, 1)  # of the coordinates, for a kurtosis: twice as many cost an 
 _LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _HEAD = 3.4e5
-_PASS = (2.8, 0.18, 0.017)  # per point: each coordinate and column of V; each feature; each column of each feature
+_PASS = (2.8, 0.18, 0.02)  # per point: each coordinate and column of V; each feature; each column of each feature
 _KURTOSIS = (1e5, 0.022, 0.1)  # of N products of coordinates: a part; each pair for each key; N³
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 

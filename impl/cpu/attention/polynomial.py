@@ -106,19 +106,21 @@ def approximate(
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()
     found = list(heads(instance))
+    exactly = _exact_class(instance, found, float(error)) if fallback == "exact" else None
     try:
         sketches = [sketched(head, float(error), memory, workers) for head in found]
-        if fallback == "exact":
-            _require_faster(sketches)
+        if exactly is not None and exactly[1].max() <= error:
+            _require_faster(sketches, exactly[0])
         with told(progress, "attention") as tell:
             return _polynomial(instance, sketches, memory, workers, tell)
     except Infeasible as reason:
-        if fallback == "raise":
+        if exactly is None:
             raise
-        return _exact(instance, found, float(error), memory, workers, str(reason))
+        return _exact(instance, *exactly, float(error), memory, workers, str(reason))
 
 
-def _require_faster(sketches: list[Sketch]) -> None:
+def _require_faster(sketches: list[Sketch], name: str) -> None:
+    """Than the exact kernel in the type ``name``."""
     polynomial = quadratic = 0.0
     for sketch in sketches:
         head = sketch.head
@@ -130,7 +132,7 @@ def _require_faster(sketches: list[Sketch]) -> None:
             ends = (head.band.left < n_k) + (head.band.right < n_k)  # with half a chunk of keys each
             polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (fixed + each * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
-        fixed, each = _EXACT[head.key.dtype.name]
+        fixed, each = _EXACT[name]
         quadratic += group * n_q * pairs * (fixed + each * (d + d_v))
     if polynomial > quadratic:
         largest = max(sketch.rank for sketch in sketches)
@@ -201,24 +203,34 @@ def _route(plans: list[Plan], worst: float) -> str:
     )
 
 
-def _exact(instance: Instance, found: list[Head], error: float, memory: int, workers: int, reason: str) -> Certified:
-    """The tiled kernel in the dtype of the inputs if ATT-8 certifies that, else in float64; says why."""
-    query, key, value = instance.query, instance.key, instance.value
-    (b, h_q, n_q, d), (n_k, d_v), group = query.shape, value.shape[2:], instance.group
-    best, origin = math.inf, features.centred(np.zeros(d))
-    for name in dict.fromkeys((query.dtype.name, "float64")):
-        bound = np.zeros((b, h_q, 1, d_v))
-        for p in found:
-            norm = features.largest_norms(p.key, origin)[0] if len(p.key) else 0.0
-            here = exact_bound(precision(name), n_k, d, p.scale, p.query_norm, norm, p.magnitude, p.spread)
-            if name != query.dtype.name:
-                relative, absolute = STORED[query.dtype.name]
-                here = (here + relative * (p.magnitude + here)) * SLACK + absolute
-            bound[p.batch, p.number * group : (p.number + 1) * group, 0] = here
-        best = min(best, float(np.where(np.isnan(bound), math.inf, bound).max()))
-        if best <= error:
+def _exact_class(instance: Instance, found: list[Head], error: float) -> tuple[str, Array]:
+    """The type in which the exact kernel is within ``error`` by ATT-8, that of the inputs if it is, and its bounds."""
+    (b, h_q, _, d), (n_k, d_v), group = instance.query.shape, instance.value.shape[2:], instance.group
+    own, origin = instance.query.dtype.name, features.centred(np.zeros(d))
+    norms = [features.largest_norms(head.key, origin)[0] if len(head.key) else 0.0 for head in found]
+    name, bound = own, np.zeros((b, h_q, 1, d_v))
+    for name in dict.fromkeys((own, "float64")):
+        for head, norm in zip(found, norms, strict=True):
+            here = exact_bound(
+                precision(name), n_k, d, head.scale, head.query_norm, norm, head.magnitude, head.spread
+            )  # fmt: skip
+            if name != own:
+                relative, absolute = STORED[own]
+                here = (here + relative * (head.magnitude + here)) * SLACK + absolute
+            here = np.where(np.isnan(here), math.inf, here)
+            bound[head.batch, head.number * group : (head.number + 1) * group, 0] = here
+        if bound.max() <= error:
             break
-    else:
+    return name, bound
+
+
+def _exact(
+    instance: Instance, name: str, bound: Array, error: float, memory: int, workers: int, reason: str
+) -> Certified:
+    """The tiled kernel in the type ``name``; says why."""
+    query, key, value = instance.query, instance.key, instance.value
+    (b, h_q, n_q, d), d_v = query.shape, value.shape[3]
+    if not (best := float(bound.max())) <= error:
         raise Infeasible(f"{reason}; and the exact kernel is certified only to {best:.2g} of the {error:g} requested")
     need = 8 * (b * h_q * n_q + workers * 300 * (d + d_v + 80))  # the log-sum-exp, tiles
     if name != query.dtype.name:
