@@ -194,7 +194,7 @@ def _route(plans: list[Plan], worst: float) -> str:
     moments = sorted({plan.measure.order for plan in plans} - {0})
     by_moments = f", by moments of order {' and '.join(map(str, moments))}" if moments else ""
     if largest := max(plan.measure.kurtosis for plan in plans):
-        by_moments += f" of keys of kurtosis {largest:.3g}"
+        by_moments += f" of keys of kurtosis at most {largest:.3g}"
     return (
         f"polynomial: degree {spanned([plan.approximation.degree for plan in plans])}, "
         f"rank {spanned([plan.table.rank for plan in plans])}, "
