@@ -232,10 +232,8 @@ def test_keys_at_two_extrema_and_values_of_matching_sign_attain_the_bound_by_mom
 
 
 @pytest.mark.claim("ATT-11")
-def test_degree_2_is_certified_to_a_thousandth_of_the_values_at_head_dimension_64_but_of_the_signal_by_no_moments() -> (
-    None
-):
-    """Of the signal, max|out − mean V|, only a proof that counts what cancels between keys could show it."""
+def test_no_moments_certify_degree_2_to_a_thousandth_of_the_signal_at_head_dimension_64() -> None:
+    """Though they do to a thousandth of max|V|: the signal is max|out − mean V|."""
     n, d, column = 1 << 16, 64, 0
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((d, d)) / math.sqrt(d)

@@ -80,8 +80,8 @@ def approximate(
     done, points in all).
 
     Time O(n·C(d + g, g)·(d_v + 1)) for a degree g, memory O(threads·C(d + g, g)·(d_v + 1)), 40 times that under a
-    causal mask or a window, and the square of C(d + 2, 2) in place of C(d + g, g)·(d_v + 1) where the kurtosis of the
-    keys is taken; d is the numerical rank of the keys where that is less.
+    causal mask or a window, and at most the square of C(d + 2, 2) in place of C(d + g, g)·(d_v + 1) where the kurtosis
+    of the keys is taken; d is the numerical rank of the keys where that is less.
     Source: ATT-1 … ATT-5, ATT-7, ATT-8 and ATT-10 of proofs_notes/attention.md.  Raises
     :class:`~assay.spec.problem.InvalidInstance` for bad input, ``ValueError`` for other bad arguments, and
     :class:`~assay.spec.approximation.Infeasible` where no route can be certified to ``error``.
