@@ -73,8 +73,9 @@ def approximate(
     output.  The value has the dtype of the inputs; the ``error`` that is returned has shape (b, h_q, 1, d_v) and is at
     most the one requested.
 
-    fallback: ``"exact"`` takes the polynomial route where it is predicted to be faster, and the exact tiled kernel
-    otherwise or where the polynomial route cannot be certified; ``"raise"`` insists on the polynomial route.
+    fallback: ``"exact"`` takes the polynomial route where it is predicted to be faster than the exact tiled kernel, in
+    float64 where ``error`` needs that, and this kernel otherwise or where the polynomial route cannot be certified;
+    ``"raise"`` insists on the polynomial route.
     memory: bytes of working storage besides the output, at most.  threads: at most this many (default: the CPUs of
     this process); the result does not depend on it.  progress: True shows a bar; a function is called with (points
     done, points in all).
