@@ -19,16 +19,19 @@ def _dot(a: Any, b: Any, j: Any) -> Any:
     return a[j] * b[j] + a[j + 32] * b[j + 32] + a[j + 64] * b[j + 64] + a[j + 96] * b[j + 96]
 
 
-def _four(f: Any, at: Any, row: Any) -> Any:
-    """Σ_j f_ij row_j over 128 points, for the four rows of f from ``at`` on."""
-    f0, f1, f2, f3 = f[at], f[at + 1], f[at + 2], f[at + 3]
+def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
+    """Add Σ_j f_ij row_j over 128 points to column c of out, for four rows: of f from ``base`` on, of out ``at``."""
+    f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     for j in range(32):
         s0 = add(s0, dot(f0, row, j))
         s1 = add(s1, dot(f1, row, j))
         s2 = add(s2, dot(f2, row, j))
         s3 = add(s3, dot(f3, row, j))
-    return s0, s1, s2, s3
+    out[at, c] += s0
+    out[at + 1, c] += s1
+    out[at + 2, c] += s2
+    out[at + 3, c] += s3
 
 
 def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: Any, raw: Any, x: Any) -> None:
@@ -142,11 +145,7 @@ def _moments(
                 for j in range(128):
                     row[j] = above[j] * by[j]
             for c in range(w + 1):
-                s0, s1, s2, s3 = four(f, base, y[c])
-                sums[at, c] += s0
-                sums[at + 1, c] += s1
-                sums[at + 2, c] += s2
-                sums[at + 3, c] += s3
+                four(f, base, y[c], sums, at, c)
         if (start - first) % (16 * 128) == 15 * 128 or start + 128 >= last:
             for a in range(padded):
                 for c in range(w + 1):
@@ -170,11 +169,7 @@ def _quadratic_gram(points: Any, centre: Any, factor: Any, basis: Any, first: An
         f[:, count:] = 0.0
         for at in range(0, padded, 4):
             for by in range(at + 4):
-                s0, s1, s2, s3 = four(f, at, f[by])
-                out[at, by] += s0
-                out[at + 1, by] += s1
-                out[at + 2, by] += s2
-                out[at + 3, by] += s3
+                four(f, at, f[by], out, at, by)
 
 
 def _evaluate(
