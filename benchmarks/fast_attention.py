@@ -184,9 +184,8 @@ def cold_call(row: Row, n: int, error: float) -> dict[str, Any]:
     attention.approximate(0.6 * q, k, v, larger, row.scale, fallback="raise", threads=_THREADS)
     even = features.Coordinates(np.zeros(2), np.sqrt(3.0) / row.bound, np.eye(2))
     few = k[0, 0, : features.BLOCK, -2:], even, 0, min(n, features.BLOCK)
-    kurtosis(
-        [features.quadratic_gram(*few)], features.second_moments(*few), few[-1], 0.0
-    )  # which it may not have needed
+    gram, second = features.quadratic_gram(*few), features.second_moments(*few)
+    kurtosis([gram], second, few[-1], 0.0)  # which that call may not have needed
     start = time.perf_counter()
     polynomial(row, arrays, error)
     return {"seconds": time.perf_counter() - start}

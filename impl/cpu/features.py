@@ -220,7 +220,7 @@ def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, l
     table = monomials(r, 2)
     sums = moments(
         points, points[:, :0], table, coordinates=coordinates, middle=none, shrink=none, first=first, last=last
-    )  # fmt: skip
+    )
     pairs = slice(1 + r, table.rank)
     one, other = table.parent[pairs] - 1, table.variable[pairs]
     out = np.zeros((r, r))

@@ -107,22 +107,22 @@ def approximate(
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()
     found = list(heads(instance))
-    exactly = _exact_class(instance, found, float(error)) if fallback == "exact" else None
+    exactly = functools.cache(lambda: _exact_class(instance, found, float(error)))  # another pass over the keys
     try:
         sketches = [sketched(head, float(error), memory, workers) for head in found]
-        if exactly is not None and exactly[1].max() <= error:
-            _require_faster(sketches, exactly[0])
+        if fallback == "exact":
+            _require_faster(sketches, query.dtype.name, exactly)
         with told(progress, "attention") as tell:
             return _polynomial(instance, sketches, memory, workers, tell)
     except Infeasible as reason:
-        if exactly is None:
+        if fallback == "raise":
             raise
-        return _exact(instance, *exactly, float(error), memory, workers, str(reason))
+        return _exact(instance, *exactly(), float(error), memory, workers, str(reason))
 
 
-def _require_faster(sketches: list[Sketch], name: str) -> None:
-    """Than the exact kernel in the type ``name``."""
-    polynomial = quadratic = 0.0
+def _require_faster(sketches: list[Sketch], own: str, exactly: Callable[[], tuple[str, Array]]) -> None:
+    """Than the exact kernel in the type that it needs, which is looked for only where that of the inputs is faster."""
+    polynomial, quadratic = 0.0, {own: 0.0, "float64": 0.0}
     for sketch in sketches:
         head = sketch.head
         (group, n_q, d), (n_k, d_v) = head.queries.shape, head.value.shape
@@ -133,12 +133,17 @@ def _require_faster(sketches: list[Sketch], name: str) -> None:
             ends = (head.band.left < n_k) + (head.band.right < n_k)  # with half a chunk of keys each
             polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (fixed + each * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
-        fixed, each = _EXACT[name]
-        quadratic += group * n_q * pairs * (fixed + each * (d + d_v))
-    if polynomial > quadratic:
+        for name in quadratic:
+            fixed, each = _EXACT[name]
+            quadratic[name] += group * n_q * pairs * (fixed + each * (d + d_v))
+    if polynomial <= quadratic[own]:
+        return
+    name, bound = exactly()
+    if bound.max() <= sketches[0].error and polynomial > quadratic[name]:
         largest = max(sketch.rank for sketch in sketches)
         raise Infeasible(
-            f"rank {largest} is predicted to cost {polynomial / 1e6:.3g} ms of a core, and exact {quadratic / 1e6:.3g}"
+            f"rank {largest} is predicted to cost {polynomial / 1e6:.3g} ms of a core, "
+            f"and exact {quadratic[name] / 1e6:.3g}"
         )
 
 
@@ -212,9 +217,7 @@ def _exact_class(instance: Instance, found: list[Head], error: float) -> tuple[s
     name, bound = own, np.zeros((b, h_q, 1, d_v))
     for name in dict.fromkeys((own, "float64")):
         for head, norm in zip(found, norms, strict=True):
-            here = exact_bound(
-                precision(name), n_k, d, head.scale, head.query_norm, norm, head.magnitude, head.spread
-            )  # fmt: skip
+            here = exact_bound(precision(name), n_k, d, head.scale, head.query_norm, norm, head.magnitude, head.spread)
             if name != own:
                 relative, absolute = STORED[own]
                 here = (here + relative * (head.magnitude + here)) * SLACK + absolute
