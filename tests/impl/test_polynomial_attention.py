@@ -351,6 +351,15 @@ def test_what_float32_cannot_be_certified_for_is_weighed_against_the_exact_kerne
 
     in_float32, in_float64 = (float(costs(error).split("and exact ")[1]) for error in (1e-3, 1e-6))
     assert 1.5 <= in_float64 / in_float32 <= 2.0
+    q, k, v = (rng.uniform(-0.5, 0.5, (1, 1, 1024, 16)).astype(np.float32) for _ in "qkv")
+    assert attention.approximate(q, k, v, 3e-6, 1 / 16).route.startswith("polynomial: degree 3, rank 969")
+
+
+def test_what_no_exact_kernel_can_be_certified_for_takes_the_polynomial_route_however_dear() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.uniform(-1, 1, (1, 1, n, 1)) for n in (2, 2048, 2048))
+    assert "predicted to cost" in attention.approximate(q, k, v, 1e-11, 1.0).route
+    assert attention.approximate(q, k, v, 3e-13, 1.0).route.startswith("polynomial: degree")
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
