@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,21 +48,21 @@ class Head:
         """Keys and queries."""
         return len(self.key) + int(self.queries.shape[0] * self.queries.shape[1])
 
-    @property
+    @functools.cached_property
     def magnitude(self) -> Array:
         return np.maximum(np.abs(self.least), np.abs(self.largest))
 
-    @property
+    @functools.cached_property
     def spread(self) -> Array:
         """range(V), rounded up."""
         with np.errstate(over="ignore"):
             return (self.largest - self.least) * (1.0 + 2.0**-50)
 
-    @property
+    @functools.cached_property
     def middle(self) -> Array:
         return self.least / 2.0 + self.largest / 2.0
 
-    @property
+    @functools.cached_property
     def half(self) -> Array:
         """At least |v − middle|."""
         with np.errstate(over="ignore"):
