@@ -117,9 +117,9 @@ def _bounded(matrix: Any) -> Any:
             for i in range(k + 1, n):
                 column[i] = rest[i, k] / root
             for i in range(k + 1, n):
-                row, by = rest[i], column[i]
-                for j in range(k + 1, i + 1):
-                    row[j] -= by * column[j]
+                row, others, by = rest[i, k + 1 : i + 1], column[k + 1 : i + 1], column[i]
+                for j in range(i - k):  # from 0, which makes it one of vectors
+                    row[j] -= by * others[j]
         if definite:
             return bound
     return np.inf
