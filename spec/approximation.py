@@ -275,8 +275,14 @@ def _at(function: Function, x: Any) -> Any:
 
 def _error(function: Function, weight: Function, polynomial: Any, x: Any) -> Any:
     """(P − f)/w at a point."""
+    value, unit = _values(function, weight, x)
+    return (polynomial(x) - value) / unit
+
+
+def _values(function: Function, weight: Function, x: Any) -> tuple[Any, Any]:
+    """f and w at a point."""
     value = _at(function, x)
-    return (polynomial(x) - value) / (value if weight is function else _at(weight, x))
+    return value, value if weight is function else _at(weight, x)
 
 
 def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) -> tuple[list[Any], float]:
@@ -287,20 +293,22 @@ def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) ->
         raise ValueError(f"the {named} may be 0 on [{float(a):g}, {float(b):g}]: expected one without a zero there")
     count = _DENSITY * (degree + 2)
     grid = [((a + b) / 2 - (b - a) / 2 * _cos(k, count)).mid() for k in range(count + 1)]
+    known = [(x, *_values(function, weight, x)) for x in grid]
     nearest: list[Any] = []
     least, best = flint.arb("inf"), 0.0
     for _ in range(_EXCHANGES):
         coefficients, levelled = _levelled(function, weight, points, degree, a, b)
         polynomial = flint.arb_poly(coefficients)
         best = max(best, alternation(function, coefficients, points, weight))
-        everywhere = sorted(grid + points, key=lambda x: float(x))  # with the points, at which the sign alternates
-        errors = [_error(function, weight, polynomial, x).mid() for x in everywhere]
+        there = [(x, *_values(function, weight, x)) for x in points]  # where the sign alternates
+        everywhere = sorted(known + there, key=lambda each: float(each[0]))
+        errors = [((polynomial(x) - value) / unit).mid() for x, value, unit in everywhere]
         largest = max(abs(e) for e in errors)
         if not nearest or largest < least:
             nearest, least = coefficients, largest
         if largest < _LEVELLED * abs(levelled) or largest < _NOISE:
             break
-        points = _extrema(everywhere, errors, degree + 2)
+        points = _extrema([x for x, _, _ in everywhere], errors, degree + 2)
     return nearest, best
 
 

@@ -1,7 +1,7 @@
 """The loops of :mod:`assay.impl.cpu.features`, compiled by it: chunks of 128 points, eight features at a time.
 
-A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_four`.  The
-numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings`.
+A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_four` and all of
+:func:`_eight`.  The numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings` and in ATT-10.
 """
 
 from __future__ import annotations
@@ -34,6 +34,31 @@ def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
     out[at + 3, c] += s3
 
 
+def _eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
+    """Add Σ_j f_ij f_cj over 256 points to out_ic, in float32: for four rows i from ``base`` on, and two columns c."""
+    f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
+    g, h = f[one], f[other]
+    nothing = np.float32(0.0)
+    s0, s1, s2, s3, t0, t1, t2, t3 = nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing
+    for j in range(256):
+        s0 = plus(s0, f0[j], g[j])
+        s1 = plus(s1, f1[j], g[j])
+        s2 = plus(s2, f2[j], g[j])
+        s3 = plus(s3, f3[j], g[j])
+        t0 = plus(t0, f0[j], h[j])
+        t1 = plus(t1, f1[j], h[j])
+        t2 = plus(t2, f2[j], h[j])
+        t3 = plus(t3, f3[j], h[j])
+    out[base, one] += s0
+    out[base + 1, one] += s1
+    out[base + 2, one] += s2
+    out[base + 3, one] += s3
+    out[base, other] += t0
+    out[base + 1, other] += t1
+    out[base + 2, other] += t2
+    out[base + 3, other] += t3
+
+
 def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: Any, raw: Any, x: Any) -> None:
     """x (r, 128): the coordinates of ``count`` points."""
     d, r = points.shape[1], basis.shape[1]
@@ -55,8 +80,8 @@ def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: 
 
 def _lines(rows: Any, width: Any, fill: Any) -> Any:
     """(rows, width), every row beginning with a line of the cache: vectors that straddle two take twice the time."""
-    flat = np.full(rows * width + 8, fill)
-    first = -(flat.ctypes.data // 8) % 8
+    flat = np.full(rows * width + 16, fill)
+    first = -(flat.ctypes.data // flat.itemsize) % (64 // flat.itemsize)
     return flat[first : first + rows * width].reshape((rows, width))
 
 
@@ -65,10 +90,17 @@ def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
+def _plus(a: Any, b: Any, c: Any) -> Any:
+    """a + bc, likewise."""
+    return a + b * c
+
+
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
+plus: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(_plus)
 four: Any = numba.njit(**_OPTIONS, inline="always")(_four)  # a call takes half as long again
+eight: Any = numba.njit(**_OPTIONS, inline="always")(_eight)
 load: Any = numba.njit(**_OPTIONS)(_load)
 lines: Any = numba.njit(**_OPTIONS)(_lines)
 
@@ -153,23 +185,42 @@ def _moments(
                     sums[a, c] = 0.0
 
 
-def _quadratic_gram(points: Any, centre: Any, factor: Any, basis: Any, first: Any, last: Any, out: Any) -> None:
-    d, r, padded = points.shape[1], basis.shape[1], out.shape[0]
-    raw, x, f = lines(d, 136, 0.0), lines(r, 136, 0.0), lines(padded, 128, 0.0)
+def _second_moments(points: Any, centre: Any, factor: Any, basis: Any, first: Any, last: Any, out: Any) -> None:
+    d, padded = points.shape[1], out.shape[0]
+    raw, x = lines(d, 136, 0.0), lines(padded, 136, 0.0)
     for start in range(first, last, 128):
         count = min(128, last - start)
         load(points, start, count, centre, factor, basis, raw, x)
-        product = 0
-        for a in range(r):
-            for b in range(a, r):
-                row, one, other = f[product], x[a], x[b]
-                for j in range(128):
-                    row[j] = one[j] * other[j]
-                product += 1
-        f[:, count:] = 0.0
+        x[:, count:] = 0.0
         for at in range(0, padded, 4):
             for by in range(at + 4):
-                four(f, at, f[by], out, at, by)
+                four(x, at, x[by], out, at, by)
+    for a in range(padded):
+        for b in range(a):
+            out[b, a] = out[a, b]
+
+
+def _fourth_moments(points: Any, centre: Any, factor: Any, basis: Any, first: Any, last: Any, out: Any) -> None:
+    d, r = points.shape[1], basis.shape[1]
+    pairs = r * (r + 1) // 2
+    raw, x, f = lines(d, 136, 0.0), lines(r, 136, 0.0), lines(pairs + 3, 256, np.float32(0.0))
+    for start in range(first, last, 256):
+        for half in (0, 128):
+            count = min(128, max(last - start - half, 0))
+            load(points, start + half, count, centre, factor, basis, raw, x)
+            pair = 0
+            for a in range(r):
+                for b in range(a, r):
+                    row, one, other = f[pair, half : half + 128], x[a], x[b]
+                    for j in range(128):
+                        row[j] = one[j] * other[j]
+                    pair += 1
+            f[:, half + count : half + 128] = 0.0
+        for b in range(r):
+            for at in range(b * (2 * r - b + 1) // 2, pairs, 4):  # from (b, b) on
+                for a in range(0, b + 1, 2):
+                    pair = a * (2 * r - a - 1) // 2 + b
+                    eight(f, at, pair, pair + r - a - 1 if a < b else pairs, out)
 
 
 def _evaluate(
@@ -292,4 +343,6 @@ def _evaluate(
                 high[c] = max(high[c], o)
 
 
-KERNELS = {each.__name__: each for each in (_extent, _largest_squares, _moments, _quadratic_gram, _evaluate)}
+KERNELS = {
+    each.__name__: each for each in (_extent, _largest_squares, _second_moments, _fourth_moments, _moments, _evaluate)
+}

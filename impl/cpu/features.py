@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "BLOCK", "CHUNK", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent", "largest_norms",
-    "moments", "monomials", "quadratic_gram", "rank", "roundings", "second_moments",
+    "BLOCK", "CHUNK", "SINGLE", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent",
+    "fourth_moments", "largest_norms", "moments", "monomials", "rank", "roundings", "second_moments",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
+SINGLE = 2 * CHUNK  # points whose products of four coordinates are summed in float32
 BLOCK = 64 * CHUNK  # points that are summed into one table of moments
 _BATCH = 8  # features that are added to the output at a time
 _EXACT_FACTORIAL = 18  # 18! < 2^53
@@ -159,7 +160,7 @@ def extent(points: NDArray[Any]) -> tuple[Array, Array, Array]:
     """Sum (rounded), least and largest value of every column of (n, d) points."""
     d = points.shape[1]
     total, least, largest = np.zeros(d), np.empty(d), np.empty(d)
-    _compiled("_extent", points.dtype.name)(points, total, least, largest)
+    _compiled("_extent", points.dtype)(points, total, least, largest)
     return total, least, largest
 
 
@@ -171,7 +172,7 @@ def largest_norms(points: NDArray[Any], coordinates: Coordinates, *, beside: boo
     """
     d, r = len(coordinates.centre), coordinates.dimension
     squares = np.zeros(2)
-    _compiled("_largest_squares", points.dtype.name)(
+    _compiled("_largest_squares", points.dtype)(
         points, coordinates.centre, coordinates.factor, coordinates.basis, beside, squares
     )
 
@@ -192,39 +193,36 @@ def moments(
     y_j = shrink·(value − middle), float64.
     """
     out = np.zeros((len(table.parent), values.shape[1] + 1))
-    _compiled("_moments", points.dtype.name)(
+    _compiled("_moments", points.dtype)(
         points, values, coordinates.centre, coordinates.factor, coordinates.basis, middle, shrink,
         table.parent, table.variable, table.inner, first, last, out,
     )  # fmt: skip
     return out
 
 
-def quadratic_gram(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
-    """Σ_j φ_j φ_jᵀ over points first ≤ j < last; φ: the products x_a x_b, a ≤ b, row by row.
-
-    The coordinates have a basis.  Sums are in any order.
-    """
+def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
+    """(r, r): Σ_j x_j x_jᵀ over points first ≤ j < last.  Sums are in any order."""
     r = coordinates.dimension
-    count = r * (r + 1) // 2
-    out = np.zeros((-(-count // 4) * 4,) * 2)
-    _compiled("_quadratic_gram", points.dtype.name)(
+    out = np.zeros((-(-r // 4) * 4,) * 2)
+    _compiled("_second_moments", points.dtype)(
         points, coordinates.centre, coordinates.factor, coordinates.basis, first, last, out
     )
-    below: Array = np.tril(out[:count, :count])
-    return below + np.tril(below, -1).T
+    return out[:r, :r]
 
 
-def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
-    """(r, r): Σ_j x_j x_jᵀ over points first ≤ j < last, at most :data:`BLOCK` of them."""
-    r, none = coordinates.dimension, np.zeros(0)
-    table = monomials(r, 2)
-    sums = moments(
-        points, points[:, :0], table, coordinates=coordinates, middle=none, shrink=none, first=first, last=last
+def fourth_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
+    """Σ_j x_a x_b x_c x_d over points first ≤ j < last, for a ≤ b ≤ c ≤ d: row (c, d), column (a, b).
+
+    Pairs a ≤ b are counted as in ``np.triu_indices``, N = r(r + 1)/2 of them; shape (N + 3, N + 1), and what is
+    elsewhere says nothing.  The coordinates have a basis.  Products of two are rounded to float32; sums over
+    :data:`SINGLE` points are of this type too, in any order, those beyond float64.
+    """
+    r = coordinates.dimension
+    pairs = r * (r + 1) // 2
+    out = np.zeros((pairs + 3, pairs + 1))
+    _compiled("_fourth_moments", points.dtype)(
+        points, coordinates.centre, coordinates.factor, coordinates.basis, first, last, out
     )
-    pairs = slice(1 + r, table.rank)
-    one, other = table.parent[pairs] - 1, table.variable[pairs]
-    out = np.zeros((r, r))
-    out[one, other] = out[other, one] = sums[pairs, 0]
     return out
 
 
@@ -247,7 +245,7 @@ def evaluate(
     w = out.shape[1]
     found = np.array([math.inf, 0.0])
     least, largest = np.full(w, math.inf), np.full(w, -math.inf)
-    _compiled("_evaluate", points.dtype.name)(
+    _compiled("_evaluate", points.dtype)(
         points, coordinates.centre, coordinates.factor, coordinates.basis, table.parent, table.variable, table.inner,
         weighted, middle, grow, *hull, first, last, out, order, ratio, slack, kurtosis, coefficients, band.offset,
         band.left, band.right, band.keys, touched, keys, values, key_coordinates.centre, key_coordinates.factor,
@@ -257,14 +255,14 @@ def evaluate(
 
 
 @functools.cache
-def _compiled(name: str, dtype: str) -> Callable[..., Any]:
+def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """One kernel for one dtype of the points, any strides."""
     import numba
 
     from assay.impl.cpu.feature_kernels import KERNELS
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real = {"float32": types.float32, "float64": types.float64}[dtype]
+    real = {"float32": types.float32, "float64": types.float64}[dtype.name]
     number, index = types.float64, types.int64
 
     def view(of: Any, dimensions: int) -> Any:
@@ -278,7 +276,8 @@ def _compiled(name: str, dtype: str) -> Callable[..., Any]:
         "_moments": types.void(
             points, points, vector, number, square, vector, vector, column, column, index, index, index, square
         ),
-        "_quadratic_gram": types.void(points, vector, number, square, index, index, square),
+        "_second_moments": types.void(points, vector, number, square, index, index, square),
+        "_fourth_moments": types.void(points, vector, number, square, index, index, square),
         "_evaluate": types.void(
             points, vector, number, square, column, column, index, tables, vector, vector, vector, vector, index, index,
             types.Array(real, 2, "A"), index, number, number, number, vector, index, index, index, index, column,

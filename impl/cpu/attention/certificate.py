@@ -79,7 +79,7 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
     if not summed < 0.5:
         return nothing
-    relative, absolute = STORED[head.key.dtype.name]
+    relative, absolute = STORED[head.dtype]
     size = np.maximum(np.abs(found.least), np.abs(found.largest))
     with np.errstate(over="ignore", invalid="ignore"):
 

@@ -52,9 +52,9 @@ _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is 
 _PARTS = (4, 2, 1)  # of the coordinates, for a kurtosis: twice as many cost an eighth, and show a quarter
 _LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_HEAD = 3.4e5
-_PASS = (2.8, 0.18, 0.02)  # per point: each coordinate and column of V; each feature; each column of each feature
-_KURTOSIS = (1e5, 0.022, 0.1)  # of N products of coordinates: a part; each pair for each key; N³
+_HEAD = 2.7e5
+_PASS = (2.8, 0.17, 0.019)  # per point: each coordinate and column of V; each feature; each column of each feature
+_KURTOSIS = (5e4, 0.018, 0.014)  # a part of the coordinates; each product of four for each key; N³, N pairs
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
@@ -96,10 +96,10 @@ class Sketch:
         per_point = coordinate * (len(self.head.centre) + columns) + rank * (feature + product * columns)
         cost = _HEAD + self.head.points * per_point
         if measure.kurtosis and measure.parts not in self.measured:
-            fixed, pair, cube = _KURTOSIS
+            fixed, four, cube = _KURTOSIS
             for part in _split(self.frame.dimension, measure.parts):
-                count = len(part) * (len(part) + 1) // 2
-                cost += fixed + pair * len(self.head.key) * count**2 / 2.0 + cube * count**3
+                pairs, fours = (features.rank(len(part) - 1, order) for order in (2, 4))
+                cost += fixed + four * len(self.head.key) * fours + cube * pairs**3
         return cost
 
     def moment(self, measure: Measure) -> float:
@@ -223,27 +223,34 @@ def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
     relative = weight_error(min(float((left / head.spread[shown]).min()), 1.0))
     linear = float((left / distance).min())
     rooted = 0.0 if sketch.deviation is None else float((left / (sketch.deviation[shown] + drift)).min())
+    by_order = [_by_moment(sketch, radius, order) for order in sketch.moments]
     for degree in range(_MOST_DEGREE + 1):
         error = _least_error(radius, degree)
         if error <= _ROOM * min(relative, 0.5):
             yield degree, Measure()
             continue
-        for order in sketch.moments if degree >= 2 else ():
-            measures = [Measure(order)]
-            if degree < order:
-                measures = [Measure(order, kurtosis=most, parts=parts) for parts, most in sketch.kurtosis.items()]
-            for measure in measures:
-
-                def share(ratio: float, order: int = order, moment: float = sketch.moment(measure)) -> float:
-                    return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
-
-                ratio = min(_RATIOS, key=share)
-                if error * share(ratio) <= _ROOM * linear:
-                    yield degree, replace(measure, ratio=ratio)
+        for measures in by_order:
+            for degrees, measure, share in measures:
+                whole = error * share <= _ROOM * linear
+                if degree in degrees and (whole or error * math.sqrt(share) <= _ROOM * rooted):
+                    yield degree, replace(measure, root=not whole)
                     break
-                if error * math.sqrt(share(ratio)) <= _ROOM * rooted:  # the root has the same best ratio
-                    yield degree, replace(measure, ratio=ratio, root=True)
-                    break
+
+
+def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, Measure, float]]:
+    """Measures by one moment: the degrees that may use it, its best ratio, and what it makes of an error there."""
+    found = []
+    measures = [(range(order, _MOST_DEGREE + 1), Measure(order))]
+    for parts, most in sketch.kurtosis.items():
+        measures.append((range(2, order), Measure(order, kurtosis=most, parts=parts)))
+    for degrees, measure in measures:
+
+        def share(ratio: float, moment: float = sketch.moment(measure)) -> float:
+            return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
+
+        ratio = min(_RATIOS, key=share)  # of the root too
+        found.append((degrees, replace(measure, ratio=ratio), share(ratio)))
+    return found
 
 
 def _left(sketch: Sketch) -> Array:
@@ -265,8 +272,7 @@ def _predicted(sketch: Sketch, plan: Plan) -> Array:
 
 
 def _plan(sketch: Sketch, approximation: Approximation, measure: Measure) -> Plan:
-    grow = np.ldexp(1.0, np.clip(np.frexp(sketch.head.half)[1], -1000, 1023))
-    return Plan(approximation, measure, sketch.frame, sketch.head.middle, grow)
+    return Plan(approximation, measure, sketch.frame, sketch.head.middle, sketch.head.grow)
 
 
 def _frame(head: Head) -> Frame:
@@ -343,9 +349,9 @@ def _kurtosis(sketch: Sketch, parts: int, team: Team) -> float:
         )
         return found
 
-    grams = (summed(features.quadratic_gram, part) for part in _split(r, parts))
+    fourths = (summed(features.fourth_moments, part) for part in _split(r, parts))
     second = summed(features.second_moments, range(r))
-    return kurtosis(grams, second, n, _again(basis) * head.key_norm * keys.factor)
+    return kurtosis(fourths, second, n, _again(basis) * head.key_norm * keys.factor)
 
 
 def _split(count: int, parts: int) -> list[range]:

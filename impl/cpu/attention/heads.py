@@ -43,7 +43,11 @@ class Head:
     least: Array  # of V, per column
     largest: Array
 
-    @property
+    @functools.cached_property
+    def dtype(self) -> str:
+        return self.key.dtype.name
+
+    @functools.cached_property
     def points(self) -> int:
         """Keys and queries."""
         return len(self.key) + int(self.queries.shape[0] * self.queries.shape[1])
@@ -67,6 +71,12 @@ class Head:
         """At least |v − middle|."""
         with np.errstate(over="ignore"):
             return np.maximum(self.largest - self.middle, self.middle - self.least) * (1.0 + 2.0**-50)
+
+    @functools.cached_property
+    def grow(self) -> Array:
+        """The power of two next above it, where that is a number."""
+        power: Array = np.ldexp(1.0, np.clip(np.frexp(self.half)[1], -1000, 1023))
+        return power
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +128,11 @@ def scatter(head: Head) -> Scatter:
     """One pass over keys, values and queries; no BLAS over them, whose threads take cores while they wait for more."""
     n, d = head.key.shape
     total, squares = np.zeros((d, d)), np.zeros(head.value.shape[1])
-    keys, linear = features.centred(head.centre), features.monomials(d, 1)
+    keys = features.centred(head.centre)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for first in range(0, n, features.BLOCK):
             last = min(first + features.BLOCK, n)
-            total += features.moments(
-                head.key, head.key, linear, coordinates=keys, middle=head.centre, shrink=np.ones(d),
-                first=first, last=last,
-            )[1 : d + 1, :d]  # fmt: skip
+            total += features.second_moments(head.key, keys, first, last)
             squares += np.square(head.value[first:last].astype(np.float64) - head.mean).sum(axis=0)
         total /= n
         deviation = np.sqrt(squares / n) * (1.0 + (n + 8) * 2.0**-52) + 2.0**-500
