@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,24 @@ def run(head: Head) -> int:
 
 def roundings(head: Head, plan: Plan, m: int) -> int:
     """What a term of degree m meets at most on its way into a sum over keys and features."""
-    n, rows, d = len(head.key), int(head.queries.shape[1]), plan.frame.dimension
-    count = features.roundings(d, plan.approximation.degree, m)
+    beyond, each = _beyond(head, plan.frame.dimension)
+    return features.roundings(plan.frame.dimension, plan.approximation.degree, m) + beyond + each * m
+
+
+def _beyond(head: Head, dimension: int) -> tuple[int, int]:
+    """Of these, what is not of one block of keys: of any term, and for each of its factors."""
+    n, rows = len(head.key), int(head.queries.shape[1])
     if not head.banded:
-        return count + max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1
+        return max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1, 0
     started = -(-min(head.band.left + head.band.right + 1, n) // features.BLOCK)
     groups = -(-min(run(head), rows) // GROUP)
-    return count + started + groups + 24 + 2 * features.CHUNK + (d + 2) * m
+    return started + groups + 24 + 2 * features.CHUNK, dimension + 2
+
+
+@functools.lru_cache(maxsize=256)
+def _rounded(dimension: int, degree: int, beyond: int, each: int) -> Array:
+    """(degree + 1,): what so many roundings make of a term of each degree, relative to it."""
+    return gamma(np.array([features.roundings(dimension, degree, m) + beyond + each * m for m in range(degree + 1)]), U)
 
 
 def expected(head: Head, radius: float, second: float, deviation: Array | None) -> Extremes:
@@ -74,8 +86,8 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     widest = _growth(approximation.coefficients, max(frame.query_norm, 1.0) * frame.dimension)
     if not (found.share > 0.0 and widest <= _MOST_GROWTH and frame.query_norm <= _LONGEST):
         return nothing
-    rounded_by = gamma(np.array([roundings(head, plan, m) for m in range(approximation.degree + 1)]), U)
-    weighted = (np.abs(plan.coefficients) * rounded_by).tolist()
+    by_degree = _rounded(frame.dimension, approximation.degree, *_beyond(head, frame.dimension))
+    weighted = (np.abs(plan.coefficients) * by_degree).tolist()
     summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
     if not summed < 0.5:
         return nothing
