@@ -117,7 +117,7 @@ class Sketch:
         """Whether no polynomial is needed."""
         return len(self.head.key) == 0 or not self.head.spread.any()
 
-    @property
+    @functools.cached_property
     def expected(self) -> Extremes:
         if self.seen is not None:
             return self.seen

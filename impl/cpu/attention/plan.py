@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ class Frame:
     shifted: float
     query_norm: float
 
-    @property
+    @functools.cached_property
     def dimension(self) -> int:
         return self.keys.dimension
 
