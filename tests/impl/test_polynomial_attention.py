@@ -374,6 +374,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"query": np.zeros((1, 1, 2, 4), np.float16)}, InvalidInstance, "dtype"),
     ({"error": 1e-20}, Infeasible, "exact kernel is certified only to"),
     ({"error": 1e-20, "fallback": "raise"}, Infeasible, "error 1e-20"),
+    ({"query": 95 * np.eye(2, 4).reshape(1, 1, 2, 4), "fallback": "raise"}, Infeasible, "rounding alone may cost"),
     ({"query": np.full((1, 1, 2, 4), 1e4), "fallback": "raise"}, Infeasible, "of which the polynomial method serves"),
     ({"query": np.full((1, 1, 2, 4), 1e300), "key": np.eye(3, 4).reshape(1, 1, 3, 4) * 1e300}, Infeasible, "scores of"),
     ({"query": np.full((1, 1, 2, 4), 1.5), "memory": 1000, "fallback": "raise"}, Infeasible, "MiB allowed"),

@@ -81,16 +81,15 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
 
     deviation: at least √(mean (v − mean)²) of a column, for rows that attend to all keys.
     """
-    nothing = np.full_like(head.mean, math.inf)
     approximation, measure, frame = plan.approximation, plan.measure, plan.frame
     widest = _growth(approximation.coefficients, max(frame.query_norm, 1.0) * frame.dimension)
     if not (found.share > 0.0 and widest <= _MOST_GROWTH and frame.query_norm <= _LONGEST):
-        return nothing
+        return np.full_like(head.mean, math.inf)
     by_degree = _rounded(frame.dimension, approximation.degree, *_beyond(head, frame.dimension))
     weighted = (np.abs(plan.coefficients) * by_degree).tolist()
     summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
     if not summed < 0.5:
-        return nothing
+        return np.full_like(head.mean, math.inf)
     relative, absolute = STORED[head.dtype]
     size = np.maximum(np.abs(found.least), np.abs(found.largest))
     with np.errstate(over="ignore", invalid="ignore"):

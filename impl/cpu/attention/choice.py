@@ -27,7 +27,7 @@ from assay.spec.attention.perturbation import weight_error
 from assay.spec.attention.tolerance import gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -44,7 +44,7 @@ _SMALLEST_RADIUS = 2.0**-20
 _MOST_DEGREE = 64
 _RADII = (8, 64)  # per octave, for small problems and large: few polynomials are ever computed, or the degree is least
 _WORTH_A_PASS = 1 << 20  # points × features: half a millisecond
-_TRIED = 6  # polynomials, before a head is given up
+_TRIED = 3  # degrees, before a head is given up
 _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the prediction
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
@@ -197,7 +197,7 @@ def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
 
 def _begun(sketch: Sketch, memory: int, workers: int) -> Sketch:
     """With candidates that ``memory`` bytes are enough for."""
-    found = list(itertools.islice(_candidates(sketch), _TRIED))
+    found = _candidates(sketch)
     if not found:
         raise Infeasible(
             f"error {sketch.error:g}: scores up to {sketch.frame.radius:.3g} need a degree above {_MOST_DEGREE}"
@@ -212,7 +212,7 @@ def _begun(sketch: Sketch, memory: int, workers: int) -> Sketch:
     return replace(sketch, candidates=tuple(sorted(affordable, key=lambda candidate: sketch.cost_of(*candidate))))
 
 
-def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
+def _candidates(sketch: Sketch) -> list[tuple[int, Measure]]:
     """Degrees and measures whose error is predicted to be small enough, the least degree first."""
     head, radius = sketch.head, max(sketch.frame.radius, _SMALLEST_RADIUS)
     shown = head.spread > 0.0
@@ -224,17 +224,20 @@ def _candidates(sketch: Sketch) -> Iterator[tuple[int, Measure]]:
     linear = float((left / distance).min())
     rooted = 0.0 if sketch.deviation is None else float((left / (sketch.deviation[shown] + drift)).min())
     by_order = [_by_moment(sketch, radius, order) for order in sketch.moments]
-    for degree in range(_MOST_DEGREE + 1):
-        error = _least_error(radius, degree)
+    found: list[tuple[int, Measure]] = []
+    for degree, error in enumerate(_least_errors(radius)):
+        if found and degree == found[0][0] + _TRIED:
+            break
         if error <= _ROOM * min(relative, 0.5):
-            yield degree, Measure()
+            found.append((degree, Measure()))
             continue
         for measures in by_order:
             for degrees, measure, share in measures:
                 whole = error * share <= _ROOM * linear
                 if degree in degrees and (whole or error * math.sqrt(share) <= _ROOM * rooted):
-                    yield degree, replace(measure, root=not whole)
+                    found.append((degree, replace(measure, root=not whole)))
                     break
+    return found
 
 
 def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, Measure, float]]:
@@ -255,10 +258,10 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
 
 def _left(sketch: Sketch) -> Array:
     """What rounding leaves to the polynomial, per column of V."""
-    degree = next(g for g in itertools.count() if _least_error(max(sketch.frame.radius, _SMALLEST_RADIUS), g) < 1e-7)
-    taylor = tuple(1.0 / math.factorial(m) for m in range(degree + 1))
-    stand_in = Approximation(taylor, (-sketch.frame.radius, sketch.frame.radius), 0.0, 0.0)
-    rounding = _predicted(sketch, _plan(sketch, stand_in, Measure()))
+    errors = _least_errors(max(sketch.frame.radius, _SMALLEST_RADIUS))
+    degree = next((g for g, error in enumerate(errors) if error < 1e-7), _MOST_DEGREE)
+    stand_in = Approximation(_taylor(degree), (-sketch.frame.radius, sketch.frame.radius), 0.0, 0.0)
+    rounding = certificate(sketch.head, _plan(sketch, stand_in, Measure()), sketch.expected, sketch.deviation)
     left: Array = sketch.error - rounding
     if not left.min() > 0.0:
         raise Infeasible(f"error {sketch.error:g}: rounding alone may cost {float(rounding.max()):.2g}")
@@ -383,8 +386,15 @@ def _geometric_mean(order: int, ratio: float) -> float:
     return abs((1.0 + cmath.sqrt(1.0 + 1j * ratio**2)) / 2.0) ** 4
 
 
-def _least_error(radius: float, degree: int) -> float:
-    """About what the best polynomial errs relative to e^s: twice a Bessel function, I_(g+1)(R), bounded."""
-    n = degree + 1
-    exponent = n * math.log(radius / 2.0) - math.lgamma(n + 1.0) + radius**2 / (4.0 * (n + 1.0))
-    return 2.0 * math.exp(min(exponent, 0.0))
+@functools.cache
+def _taylor(degree: int) -> tuple[float, ...]:
+    return tuple(1.0 / math.factorial(m) for m in range(degree + 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _least_errors(radius: float) -> list[float]:
+    """About what the best polynomial of each degree errs relative to e^s: twice Bessel's I_(g+1)(R), bounded."""
+    n = np.arange(1.0, _MOST_DEGREE + 2.0)
+    exponents = n * math.log(radius / 2.0) - np.cumsum(np.log(n)) + radius**2 / (4.0 * (n + 1.0))
+    errors: list[float] = (2.0 * np.exp(np.minimum(exponents, 0.0))).tolist()
+    return errors

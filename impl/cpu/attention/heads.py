@@ -75,7 +75,7 @@ class Head:
     @functools.cached_property
     def grow(self) -> Array:
         """The power of two next above it, where that is a number."""
-        power: Array = np.ldexp(1.0, np.clip(np.frexp(self.half)[1], -1000, 1023))
+        power: Array = np.ldexp(1.0, np.minimum(np.maximum(np.frexp(self.half)[1], -1000), 1023))
         return power
 
 
