@@ -52,7 +52,7 @@ _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is 
 _PARTS = (4, 2, 1)  # of the coordinates, for a kurtosis: twice as many cost an eighth, and show a quarter
 _LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_HEAD = 2.5e5
+_HEAD = 2e5
 _PASS = (2.8, 0.17, 0.019)  # per point: each coordinate and column of V; each feature; each column of each feature
 _KURTOSIS = (5e4, 0.018, 0.014)  # a part of the coordinates; each product of four for each key; N³, N pairs
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
