@@ -1,4 +1,4 @@
-"""The loops of :mod:`assay.impl.cpu.features`, compiled by it: chunks of 128 points, eight features at a time.
+"""The loops of :mod:`assay.impl.cpu.features`, compiled by it: chunks of 128 points, some features at a time.
 
 A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_four` and all of
 :func:`_eight`.  The numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings` and in ATT-10.
@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["KERNELS"]
+__all__ = ["FUSED", "KERNELS"]
 
 
 def _dot(a: Any, b: Any, j: Any) -> Any:
@@ -85,6 +85,11 @@ def _lines(rows: Any, width: Any, fill: Any) -> Any:
     return flat[first : first + rows * width].reshape((rows, width))
 
 
+def _pair(a: Any, b: Any, r: Any) -> Any:
+    """The number of (a, b) among the pairs a ≤ b < r, row by row."""
+    return a * (2 * r - a - 1) // 2 + b
+
+
 def _add(a: Any, b: Any) -> Any:
     """a + b, one of a sum whose order is free."""
     return a + b
@@ -95,12 +100,14 @@ def _plus(a: Any, b: Any, c: Any) -> Any:
     return a + b * c
 
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
+FUSED = {"contract", "nsz"}  # here, as what is kept on disk is known by this file
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
 plus: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(_plus)
 four: Any = numba.njit(**_OPTIONS, inline="always")(_four)  # a call takes half as long again
 eight: Any = numba.njit(**_OPTIONS, inline="always")(_eight)
+pair: Any = numba.njit(**_OPTIONS)(_pair)
 load: Any = numba.njit(**_OPTIONS)(_load)
 lines: Any = numba.njit(**_OPTIONS)(_lines)
 
@@ -208,19 +215,31 @@ def _fourth_moments(points: Any, centre: Any, factor: Any, basis: Any, first: An
         for half in (0, 128):
             count = min(128, max(last - start - half, 0))
             load(points, start + half, count, centre, factor, basis, raw, x)
-            pair = 0
             for a in range(r):
                 for b in range(a, r):
-                    row, one, other = f[pair, half : half + 128], x[a], x[b]
+                    row, one, other = f[pair(a, b, r), half : half + 128], x[a], x[b]
                     for j in range(128):
                         row[j] = one[j] * other[j]
-                    pair += 1
             f[:, half + count : half + 128] = 0.0
         for b in range(r):
-            for at in range(b * (2 * r - b + 1) // 2, pairs, 4):  # from (b, b) on
+            for at in range(pair(b, b, r), pairs, 4):
                 for a in range(0, b + 1, 2):
-                    pair = a * (2 * r - a - 1) // 2 + b
-                    eight(f, at, pair, pair + r - a - 1 if a < b else pairs, out)
+                    eight(f, at, pair(a, b, r), pair(a + 1, b, r) if a < b else pairs, out)
+
+
+def _unfolded(sums: Any, r: Any, n: Any, out: Any) -> None:
+    """Sums of products whose coordinates ascend, wherever these stand in another order."""
+    root = np.sqrt(2.0)
+    row = 0
+    for a in range(r):
+        for b in range(a, r):
+            by, column = (1.0 if a == b else root) / n, 0
+            for c in range(a + 1):
+                for d in range(c, r if c < a else b + 1):
+                    value = sums[row, column] if d <= a else sums[pair(min(b, d), max(b, d), r), pair(c, a, r)]
+                    out[row, column] = out[column, row] = value * (by if c == d else by * root)
+                    column += 1
+            row += 1
 
 
 def _evaluate(
@@ -344,5 +363,6 @@ def _evaluate(
 
 
 KERNELS = {
-    each.__name__: each for each in (_extent, _largest_squares, _second_moments, _fourth_moments, _moments, _evaluate)
+    each.__name__: each
+    for each in (_extent, _largest_squares, _moments, _second_moments, _fourth_moments, _unfolded, _evaluate)
 }

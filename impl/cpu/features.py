@@ -4,7 +4,7 @@ For a polynomial P(t) = Σ_m c_m t^m the multinomial theorem separates P(⟨q, k
 the C(d + g, g) multi-indices α of degree at most g (proofs_notes/attention.md, ATT-3).  A monomial is its parent, one
 degree lower, times one coordinate.  The compiled kernels work in float64 on chunks of :data:`CHUNK` points, whose
 features stay in the cache; they release the interpreter, so that threads can share the points.  The order of every sum
-is written out, as ATT-5 counts it.
+is written out, as ATT-5 counts it, but for second and fourth moments, which need none, and the latter float32 only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK", "CHUNK", "SINGLE", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent",
-    "fourth_moments", "largest_norms", "moments", "monomials", "rank", "roundings", "second_moments",
+    "fourth_moments", "largest_norms", "moments", "monomials", "rank", "roundings", "second_moments", "unfolded",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -226,6 +226,17 @@ def fourth_moments(points: NDArray[Any], coordinates: Coordinates, first: int, l
     return out
 
 
+def unfolded(sums: Array, n: int) -> Array:
+    """(N, N): Σ_j φ_j φ_jᵀ/n from sums that are those of :func:`fourth_moments`.
+
+    φ: the products x_a x_b, a ≤ b, those with a < b times √2.
+    """
+    pairs = sums.shape[1] - 1
+    out = np.empty((pairs, pairs))
+    _compiled("_unfolded", sums.dtype)(sums, (math.isqrt(8 * pairs + 1) - 1) // 2, n, out)
+    return out
+
+
 def evaluate(
     points: NDArray[Any], table: Monomials, weighted: Array, *, coordinates: Coordinates, middle: Array, grow: Array,
     hull: tuple[Array, Array], first: int, last: int, out: NDArray[Any], order: int, ratio: float, slack: float,
@@ -259,7 +270,7 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """One kernel for one dtype of the points, any strides."""
     import numba
 
-    from assay.impl.cpu.feature_kernels import KERNELS
+    from assay.impl.cpu.feature_kernels import FUSED, KERNELS
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real = {"float32": types.float32, "float64": types.float64}[dtype.name]
@@ -278,10 +289,11 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
         ),
         "_second_moments": types.void(points, vector, number, square, index, index, square),
         "_fourth_moments": types.void(points, vector, number, square, index, index, square),
+        "_unfolded": types.void(square, index, number, square),
         "_evaluate": types.void(
             points, vector, number, square, column, column, index, tables, vector, vector, vector, vector, index, index,
             types.Array(real, 2, "A"), index, number, number, number, vector, index, index, index, index, column,
             points, points, vector, number, vector, vector, vector,
         ),
     }[name]  # fmt: skip
-    return compiled(KERNELS[name], signature, {"contract", "nsz"})
+    return compiled(KERNELS[name], signature, FUSED)

@@ -49,7 +49,11 @@ _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the pred
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
-_PARTS = (4, 2, 1)  # of the coordinates, for a kurtosis: twice as many cost an eighth, and show a quarter
+_PARTS = (
+    4,
+    2,
+    1,
+)  # of the coordinates, for a kurtosis: twice as many take an eighth of the time, and show four times as much
 _LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _HEAD = 2e5
@@ -160,7 +164,7 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
 
 
 def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
-    """The same after a pass whose certificate was too large: nothing is guessed any more."""
+    """The same after a pass whose certificate was too large, with what it saw in place of guesses."""
     moments, measure = dict(sketch.moments), plan.measure
     if measure.order and not measure.kurtosis:
         moments[measure.order] = max(seen.moment - 1.0, 0.0) / plan.ratio**measure.order
@@ -244,7 +248,7 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
     """Measures by one moment: the degrees that may use it, its best ratio, and what it makes of an error there."""
     found = []
     measures = [(range(order, _MOST_DEGREE + 1), Measure(order))]
-    for parts, most in sketch.kurtosis.items():
+    for parts, most in sketch.kurtosis.items() if order > 2 else ():
         measures.append((range(2, order), Measure(order, kurtosis=most, parts=parts)))
     for degrees, measure in measures:
 
