@@ -213,7 +213,7 @@ def alternation(
     points = [flint.arb(x) for x in points]
     if not all(here < after for here, after in itertools.pairwise(points)):
         return 0.0
-    errors = [_error(function, weight or function, polynomial, x) for x in points]
+    errors = [_error(polynomial, x, *_values(function, weight or function, x)) for x in points]
     signs = [(e > 0) - (e < 0) for e in errors]
     if 0 in signs or any(here == after for here, after in itertools.pairwise(signs)):
         return 0.0
@@ -273,9 +273,8 @@ def _at(function: Function, x: Any) -> Any:
     return function(flint.arb_series([x], prec=1))[0]
 
 
-def _error(function: Function, weight: Function, polynomial: Any, x: Any) -> Any:
-    """(P − f)/w at a point."""
-    value, unit = _values(function, weight, x)
+def _error(polynomial: Any, x: Any, value: Any, unit: Any) -> Any:
+    """(P − f)/w at a point, of f and w there."""
     return (polynomial(x) - value) / unit
 
 
@@ -302,7 +301,7 @@ def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) ->
         best = max(best, alternation(function, coefficients, points, weight))
         there = [(x, *_values(function, weight, x)) for x in points]  # where the sign alternates
         everywhere = sorted(known + there, key=lambda each: float(each[0]))
-        errors = [((polynomial(x) - value) / unit).mid() for x, value, unit in everywhere]
+        errors = [_error(polynomial, *each).mid() for each in everywhere]
         largest = max(abs(e) for e in errors)
         if not nearest or largest < least:
             nearest, least = coefficients, largest

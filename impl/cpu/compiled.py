@@ -11,7 +11,10 @@ __all__ = ["compiled"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
-    """For one signature, without the interpreter's lock, and kept on disk for the next process."""
+    """For one signature, without the interpreter's lock, and kept on disk for the next process.
+
+    What is kept is known by the kernel's file and the signature: ``fastmath`` belongs into that file.
+    """
     import numba
 
     known = kernel.__module__.startswith("assay.")  # what is kept under another name could not be read under this one

@@ -100,7 +100,7 @@ def _plus(a: Any, b: Any, c: Any) -> Any:
     return a + b * c
 
 
-FUSED = {"contract", "nsz"}  # here, as what is kept on disk is known by this file
+FUSED = {"contract", "nsz"}
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "BLOCK", "CHUNK", "SINGLE", "Band", "Coordinates", "Extremes", "Monomials", "centred", "evaluate", "extent",
-    "fourth_moments", "largest_norms", "moments", "monomials", "rank", "roundings", "second_moments", "unfolded",
+    "BLOCK", "CHUNK", "SINGLE", "Band", "Coordinates", "Extremes", "Monomials", "centred", "diagonal", "evaluate",
+    "extent", "fourth_moments", "largest_norms", "moments", "monomials", "rank", "roundings", "second_moments",
+    "unfolded",
 ]  # fmt: skip
 
 CHUNK = 128  # points whose features are held at a time
@@ -233,8 +234,15 @@ def unfolded(sums: Array, n: int) -> Array:
     """
     pairs = sums.shape[1] - 1
     out = np.empty((pairs, pairs))
-    _compiled("_unfolded", sums.dtype)(sums, (math.isqrt(8 * pairs + 1) - 1) // 2, n, out)
+    _compiled("_unfolded", sums.dtype)(sums, len(diagonal(pairs)), n, out)
     return out
+
+
+def diagonal(pairs: int) -> NDArray[np.int64]:
+    """(r,): which of the N = r(r + 1)/2 pairs a ≤ b are a = b."""
+    r = (math.isqrt(8 * pairs + 1) - 1) // 2
+    a = np.arange(r)
+    return a * (2 * r + 1 - a) // 2
 
 
 def evaluate(

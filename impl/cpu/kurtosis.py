@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.compiled import compiled
-from assay.impl.cpu.features import SINGLE, unfolded
+from assay.impl.cpu.features import SINGLE, diagonal, unfolded
 from assay.spec.attention.tolerance import gamma
 from assay.spec.enclosure.float64 import U
 
@@ -52,10 +52,10 @@ def _fourth(sums: Array, n: int) -> float:
     """At least Σ_j ⟨w, y_j⟩⁴/n over unit vectors w; +inf where nothing is certain."""
     fourth = unfolded(sums, n)  # of φ(y): ⟨w, y⟩² = ⟨φ(w), φ(y)⟩ and ‖φ(w)‖ = ‖w‖²
     count, trace = len(fourth), float(np.trace(fourth))
-    r = (math.isqrt(8 * count + 1) - 1) // 2
+    squares = diagonal(count)
+    r = len(squares)
     # as ATT-10 counts it: products and sums in float32, then all else
     rounded = 1.01 * float(gamma(SINGLE + 3, 2.0**-24)) + 8.0 * float(gamma(n + 4 * count + 32, U))
-    squares = np.arange(r) * np.arange(2 * r + 1, r + 1, -1) // 2  # the pairs a = b
     part, centre = 1.0 / math.sqrt(r), np.zeros(count)
     centre[squares] = part  # φ(w) is ‖w‖²/√r times it, and a rest across
     image = fourth[:, squares].sum(axis=1) * part

@@ -40,8 +40,12 @@ def run(head: Head) -> int:
 
 def roundings(head: Head, plan: Plan, m: int) -> int:
     """What a term of degree m meets at most on its way into a sum over keys and features."""
-    beyond, each = _beyond(head, plan.frame.dimension)
-    return features.roundings(plan.frame.dimension, plan.approximation.degree, m) + beyond + each * m
+    d = plan.frame.dimension
+    return _count(m, d, plan.approximation.degree, *_beyond(head, d))
+
+
+def _count(m: int, dimension: int, degree: int, beyond: int, each: int) -> int:
+    return features.roundings(dimension, degree, m) + beyond + each * m
 
 
 def _beyond(head: Head, dimension: int) -> tuple[int, int]:
@@ -57,7 +61,7 @@ def _beyond(head: Head, dimension: int) -> tuple[int, int]:
 @functools.lru_cache(maxsize=256)
 def _rounded(dimension: int, degree: int, beyond: int, each: int) -> Array:
     """(degree + 1,): what so many roundings make of a term of each degree, relative to it."""
-    return gamma(np.array([features.roundings(dimension, degree, m) + beyond + each * m for m in range(degree + 1)]), U)
+    return gamma(np.array([_count(m, dimension, degree, beyond, each) for m in range(degree + 1)]), U)
 
 
 def expected(head: Head, radius: float, second: float, deviation: Array | None) -> Extremes:

@@ -49,11 +49,8 @@ _ROOM = 0.98  # of what is left to the polynomial, for the roundness of the pred
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
 _UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
-_PARTS = (
-    4,
-    2,
-    1,
-)  # of the coordinates, for a kurtosis: twice as many take an eighth of the time, and show four times as much
+# Of the coordinates, for a kurtosis: twice as many take an eighth of the time, and show four times as much
+_PARTS = (4, 2, 1)
 _LEAST_PART = 16  # coordinates: with fewer time is no matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _HEAD = 2e5
