@@ -171,7 +171,7 @@ def tried(original: Original, source: str, how: str, *, drawn: bool, tell: Calla
         warnings.simplefilter("ignore")
         for level, (name, judge) in itertools.product(("smoke", "standard"), judges.items()):
             for each in prepared(name):
-                if each.level != level or (how == INTERPRETED and judge.suite.size(each.case.instance) > _SMALL):
+                if each.level != level or (how == INTERPRETED and each.case.instance.size() > _SMALL):
                     continue
                 under: Row = {"level": level, "id": each.id, "case": each.case.name, "survived": survived}
                 tell(under | {"kind": "crashed"})

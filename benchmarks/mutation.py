@@ -35,7 +35,6 @@ from rich.progress import track
 from timing import publish
 
 from assay.conformance.judge import Judge
-from assay.conformance.recall import digest
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import wrap
 from assay.spec.precision import precision
@@ -67,7 +66,7 @@ def fingerprint(cases: Mapping[str, Case]) -> str:
     """Changes when a case, its layout or its place does."""
     state = hashlib.blake2b(digest_size=16)
     for name, case in cases.items():
-        state.update(name.encode() + digest(case.instance) + case.layout.name.encode())
+        state.update(name.encode() + case.instance.digest() + case.layout.name.encode())
     return state.hexdigest()
 
 

@@ -21,8 +21,8 @@ from assay.conformance.attention.target_numpy import formula
 from assay.conformance.judge import Judge
 from assay.conformance.targets import UsageError, wrap
 from assay.spec.attention import Instance, define
+from assay.spec.floats import dtype_named
 from assay.spec.precision import precision
-from assay.spec.storage import dtype_named
 
 _CLOSE = {"float64": (1e-7, 1e-7), "float32": (1.3e-6, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float16": (1e-3, 1e-5)}
 _SHAPES = ((2, 4, 64, 32), (1, 2, 128, 64))

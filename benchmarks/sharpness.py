@@ -9,8 +9,8 @@ import numpy as np
 from timing import publish
 
 from assay.spec.attention import Instance, tolerance
+from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS
-from assay.spec.storage import dtype_named
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def one(
         if name not in known:
             cases = [case for case in suite.cases(judge.precision, level, seed) if case.name not in beyond]
             cases += [] if beyond else drawn(suite, name, level, seed)
-            small = sorted(cases, key=lambda case: suite.size(case.instance))[: len(cases) // 2]
+            small = sorted(cases, key=lambda case: case.instance.size())[: len(cases) // 2]
             cases += [] if beyond else lawful(small, level, seed)
             known[name] = [(case, judge.reference(case.instance)) for case in cases]
         with np.errstate(all="ignore"):

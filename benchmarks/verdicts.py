@@ -49,9 +49,11 @@ def compared(before: Path, after: Path) -> int:
     old, new = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
     differences = [f"only in one of them: {name}" for name in sorted(set(old) ^ set(new))]
     for name in sorted(set(old) & set(new)):
-        for case in dict.fromkeys([*old[name], *new[name]]):
-            if old[name].get(case) != new[name].get(case):
-                differences.append(f"{name}: {case}: {old[name].get(case)} → {new[name].get(case)}")
+        differences.extend(
+            f"{name}: {case}: {old[name].get(case)} → {new[name].get(case)}"
+            for case in dict.fromkeys([*old[name], *new[name]])
+            if old[name].get(case) != new[name].get(case)
+        )
     print("\n".join(differences[:100]))
     print(f"{len(differences)} differences in {sum(map(len, new.values()))} verdicts of {len(new)} runs")
     return len(differences)

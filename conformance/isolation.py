@@ -33,7 +33,7 @@ from assay.conformance.stdout import first_line
 from assay.conformance.suite import suite as suite_of
 from assay.conformance.targets import UsageError, wrap
 from assay.conformance.trial import CALL_SECONDS, Answer, judged
-from assay.spec.storage import dtype_named
+from assay.spec.floats import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,7 +23,6 @@ from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.guard import Memory
 from assay.conformance.isolation import Isolated, Limits, isolated
 from assay.conformance.level import Progress, Run
-from assay.conformance.recall import digest
 from assay.conformance.report import CaseResult, Finding, Report
 from assay.conformance.stages import losses, sentences
 from assay.conformance.stdout import captured
@@ -141,7 +140,7 @@ class Judge:
     def _reference(self, instance: Any, precision: Precision) -> Reference:
         if self.references is None:
             return self.suite.reference(instance, self.kernel, precision)
-        key = (precision, tuple(sorted(self.kernel.conventions.items())), digest(instance))
+        key = (precision, tuple(sorted(self.kernel.conventions.items())), instance.digest())
         if key not in self.references:
             self.references[key] = self.suite.reference(instance, self.kernel, precision)
         return self.references[key]
@@ -301,14 +300,14 @@ class Judge:
             sentence=outcome.sentence,
             case=case.name,
             family=case.family.id,
-            description=self.suite.describe(case.instance),
+            description=case.instance.describe(),
             output=outcome.output,
             index=outcome.index,
             got=outcome.got,
             interval=outcome.interval,
             tolerance=outcome.tolerance,
             ratio=outcome.ratio,
-            size=self.suite.size(case.instance),
+            size=case.instance.size(),
             instance=case.instance,
             instance_path=path,
             reproducer=self._reproducer(path, case),

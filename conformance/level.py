@@ -68,7 +68,7 @@ class Run:
         self.leak(cases)
         for judged in self.drawn():
             self.record(*judged)
-        small = sorted(cases, key=lambda case: judge.suite.size(case.instance))[: max(40, len(cases) // 2)]
+        small = sorted(cases, key=lambda case: case.instance.size())[: max(40, len(cases) // 2)]
         for number, law in enumerate(laws):
             for judged in self.lawful(number, law, small):
                 self.record(*judged)
@@ -133,7 +133,7 @@ class Run:
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
         if costly and not known:  # every try starts a process
             seconds *= 5
-        instance, smaller = shrunk(case.instance, outcome, attempt, self.judge.suite, seconds)
+        instance, smaller = shrunk(case.instance, outcome, attempt, seconds)
         if costly:
             self.restarting += time.monotonic() - begun
         return (case if instance is case.instance else replace(case, instance=instance)), smaller
@@ -197,7 +197,7 @@ class Run:
         known = [case for case in cases if case.name in right]
         if self.judge.process is None or not known or self.over or self.given_up:
             return
-        known.sort(key=lambda case: self.judge.suite.size(case.instance))
+        known.sort(key=lambda case: case.instance.size())
         for case in (known[-1], known[len(known) // 2]):
             begun = time.monotonic()
             outcome = self.judge.leak(case, LEAK_SECONDS)
@@ -251,7 +251,7 @@ class Run:
                 raise
         yield from passing
         if failing:
-            yield min(failing, key=lambda judged: suite.size(judged[0].instance))
+            yield min(failing, key=lambda judged: judged[0].instance.size())
 
     def lawful(self, number: int, law: Law, small: list[Case]) -> Iterator[Judged]:
         """Some instances, and what a law transforms them to.

@@ -1,4 +1,4 @@
-"""The smallest failing input: greedy descent over what a suite calls smaller."""
+"""The smallest failing input: greedy descent over what an instance calls smaller."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from assay.conformance.suite import Suite
     from assay.conformance.trial import Outcome
 
 __all__ = ["shrunk"]
 
 
 def shrunk(
-    instance: Any, outcome: Outcome, attempt: Callable[[Any], Outcome | None], suite: Suite, seconds: float
+    instance: Any, outcome: Outcome, attempt: Callable[[Any], Outcome | None], seconds: float
 ) -> tuple[Any, Outcome]:
     """A smaller instance that fails in the same way, and how it fails; the given one where there is none.
 
@@ -25,10 +24,10 @@ def shrunk(
     progress = True
     while progress:
         progress = False
-        for candidate in suite.smaller(instance):
+        for candidate in instance.smaller():
             if time.monotonic() > end:
                 return instance, outcome
-            if suite.size(candidate) >= suite.size(instance):
+            if candidate.size() >= instance.size():
                 continue
             found = attempt(candidate)
             if found is not None and found.failed and found.kind == outcome.kind:

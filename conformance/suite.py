@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+    from collections.abc import Callable, Iterable, Mapping, Set
 
     import numpy as np
     from hypothesis.strategies import SearchStrategy
@@ -225,11 +225,6 @@ class Suite:
     #: the documented signature, for error messages, and the names of its positional parameters
     signature: str
     positional: tuple[str, ...]
-    #: smaller instances to try when shrinking a failure, most aggressive first
-    smaller: Callable[[Any], Iterator[Any]]
-    #: a number that shrinking lowers, and one line that says shape and options
-    size: Callable[[Any], float]
-    describe: Callable[[Any], str]
     #: enclosure and tolerance of every output, under the kernel's declared conventions
     reference: Callable[[Any, Kernel, Precision], Mapping[str, tuple[Any, NDArray[np.float64]]]]
     semantics: tuple[Semantics, ...]

@@ -9,8 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
 
-__all__ = ["PRECISIONS", "Precision", "precision"]
+__all__ = ["PRECISIONS", "Precision", "StageRoundings", "precision"]
+
+
+class StageRoundings(Protocol):
+    """What a kernel of one problem rounds in its own stages: a frozen dataclass of that problem's room."""
+
+    @classmethod
+    def usual(cls, precision: Precision) -> Self:
+        """The roundings of these stages on a machine of that class."""
+        ...
+
+
+S = TypeVar("S", bound=StageRoundings)
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,11 @@ class Precision:
     tile: int = 16  # least number of keys between two rescalings
     part: int = 128  # least number of keys of a part that is merged with others through a stored log-sum-exp
     lag: float = 8 * math.log(2.0)  # how far the running shift may trail the row's maximum
+    stages: tuple[Any, ...] = ()  # roundings of one problem's own stages, where they are not the usual ones
+
+    def of(self, kind: type[S]) -> S:
+        """The roundings of the stages that ``kind`` describes: those of this class, else what is usual for it."""
+        return next((stage for stage in self.stages if isinstance(stage, kind)), None) or kind.usual(self)
 
     def with_(self, name: str, **changes: object) -> Precision:
         """A user-defined class: this one under another name with some entries changed."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from assay.spec.enclosure import Enclosure
     from assay.spec.precision import Precision
 
-__all__ = ["PROBLEMS", "Instance", "InvalidInstance", "Law", "Problem", "Provenance", "problem"]
+__all__ = ["PROBLEMS", "InvalidInstance", "Law", "Problem", "Provenance", "problem"]
 
 #: The problems that are built, in the order of the papers.
 PROBLEMS: tuple[str, ...] = ("attention",)
@@ -39,19 +38,6 @@ class Provenance:
     seed: int | None = None
     note: str = ""
     truth: Mapping[str, Any] = field(default_factory=dict)  # JSON values only: known answers, e.g. satisfiability
-
-
-class Instance(Protocol):
-    """What the judge may ask of any problem's input."""
-
-    @property
-    def provenance(self) -> Provenance: ...
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The input arrays by name, in the order of the kernel's positional arguments, then the optional ones."""
-        ...
-
-    def save(self, path: str | Path) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,33 @@
-"""Instances on disk: bit exact, versioned, without pickle.
+"""The container of a saved instance: bit exact, versioned, without pickle.
 
-A file is an ``.npz`` with one member a field array and the member ``metadata`` (JSON as UTF-8 bytes):
-schema version, problem, the dtype name of every array, scalars and provenance.  Types that NumPy cannot
-name in a file (bfloat16, float8) are stored as unsigned integers of their width.  Members whose name begins with
-``hard.`` say more about the instance (:mod:`assay.spec.instances.file`); whoever reads the instance passes them over.
+A file is an ``.npz`` with one member an array and the member ``metadata`` (JSON as UTF-8 bytes): schema version,
+problem, the dtype name of every array, and plain values.  Types that NumPy cannot name in a file (bfloat16, float8) are
+stored as unsigned integers of their width.  Members whose name begins with ``hard.`` say more about the instance
+(:mod:`assay.spec.instances.file`); whoever reads the instance passes them over.
 
-Files are the same bit for bit wherever they are written: no time, no compression, no mark of the system.
+Files are the same bit for bit wherever they are written: they hold no time, no compression and no mark of the system.
+What the members mean is said by :class:`assay.spec.instance.Instance`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from assay.spec.problem import InvalidInstance, Provenance
+from assay.spec.floats import dtype_named
+from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SCHEMA_VERSION", "dtype_named", "load_instance", "members", "problem_of", "save_instance"]
+__all__ = ["SCHEMA_VERSION", "Stored", "members", "problem_of", "read", "write"]
 
 SCHEMA_VERSION = 1
 _MORE = "hard."
@@ -34,37 +35,31 @@ _UNREADABLE = (  # RuntimeError: encrypted, or compressed in a way that Python d
     OSError, ValueError, KeyError, AttributeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds: the name of a problem, arrays in their own types, and plain JSON values."""
+
+    problem: str
+    arrays: Mapping[str, np.ndarray[Any, Any]]
+    values: Mapping[str, Any]
 
 
-def dtype_named(name: str) -> np.dtype[Any]:
-    """The dtype called ``name``, NumPy's own or one of ml_dtypes."""
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
-def save_instance(
-    path: str | Path, problem: str, instance: Any, more: Mapping[str, np.ndarray[Any, Any]] | None = None
-) -> None:
-    """Write a frozen dataclass of arrays, scalars, tuples and a :class:`Provenance` to ``path``.
+def write(path: str | Path, stored: Stored, more: Mapping[str, np.ndarray[Any, Any]] | None = None) -> None:
+    """Write ``stored`` to ``path``.
 
     more: further members, of NumPy's own types, whose names begin with ``hard.``.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    dtypes: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    for item in dataclasses.fields(instance):
-        value = getattr(instance, item.name)
-        if isinstance(value, np.ndarray):
-            dtypes[item.name] = value.dtype.name
-            plain = np.ascontiguousarray(value).reshape(value.shape)
-            arrays[item.name] = plain if value.dtype.isbuiltin == 1 else plain.view(f"u{value.dtype.itemsize}")
-        elif isinstance(value, Provenance):
-            values[item.name] = dataclasses.asdict(value)
-        elif isinstance(value, float):
-            values[item.name] = value.hex()
-        else:
-            values[item.name] = value
-    metadata = {"schema": SCHEMA_VERSION, "problem": problem, "dtypes": dtypes, "values": values}
+    for name, array in stored.arrays.items():
+        plain = np.ascontiguousarray(array).reshape(array.shape)
+        arrays[name] = plain if array.dtype.isbuiltin == 1 else plain.view(f"u{array.dtype.itemsize}")
+    metadata = {
+        "schema": SCHEMA_VERSION,
+        "problem": stored.problem,
+        "dtypes": {name: array.dtype.name for name, array in stored.arrays.items()},
+        "values": dict(stored.values),
+    }
     arrays["metadata"] = np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8)
     arrays |= more or {}
     with zipfile.ZipFile(path, "w") as archive:
@@ -76,17 +71,38 @@ def save_instance(
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+def read(path: str | Path) -> Stored:
+    """Read what :func:`write` wrote.  Raises :class:`InvalidInstance` for anything else."""
+    metadata, archived = _read(path)
+    try:
+        arrays = {}
+        for name, array in archived.items():
+            if not name.startswith(_MORE):
+                if name not in metadata["dtypes"]:
+                    raise ValueError(f"member {name!r} has no dtype")
+                dtype = dtype_named(metadata["dtypes"][name])
+                arrays[name] = array if array.dtype == dtype else array.view(dtype)
+        return Stored(str(metadata["problem"]), arrays, dict(metadata["values"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise InvalidInstance(f"{path}: damaged instance file ({error})") from None
+
+
 def members(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """What a file says besides the instance: the members whose names begin with ``hard.``, without that."""
-    found = _read(path)[1]
-    return {name.removeprefix(_MORE): array for name, array in found.items() if name.startswith(_MORE)}
+    archived = _read(path)[1]
+    return {name.removeprefix(_MORE): array for name, array in archived.items() if name.startswith(_MORE)}
+
+
+def problem_of(path: str | Path) -> str:
+    """The name of the problem whose instance ``path`` holds.  Raises :class:`InvalidInstance`."""
+    return str(_read(path)[0]["problem"])
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
         with Path(path).open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        metadata = json.loads(found.pop("metadata").tobytes().decode())
+            archived = {name: archive[name] for name in archive.files}
+        metadata = json.loads(archived.pop("metadata").tobytes().decode())
     except FileNotFoundError:
         raise InvalidInstance(f"{path}: no such file") from None
     except _UNREADABLE as error:
@@ -97,38 +113,4 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, A
         raise InvalidInstance(f"{path}: metadata without schema, problem, dtypes and values")
     if metadata["schema"] != SCHEMA_VERSION:
         raise InvalidInstance(f"{path}: schema {metadata['schema']!r}, expected {SCHEMA_VERSION}")
-    return metadata, found
-
-
-def problem_of(path: str | Path) -> str:
-    """The name of the problem whose instance ``path`` holds.  Raises :class:`InvalidInstance`."""
-    return str(_read(path)[0]["problem"])
-
-
-def load_instance(path: str | Path, problem: str, kind: type[T]) -> T:
-    """Read what :func:`save_instance` wrote.  Raises :class:`InvalidInstance` for anything else."""
-    metadata, found = _read(path)
-    found = {name: array for name, array in found.items() if not name.startswith(_MORE)}
-    if metadata["problem"] != problem:
-        raise InvalidInstance(f"{path}: an instance of {metadata['problem']!r}, expected {problem!r}")
-    fields: dict[str, Any] = {}
-    hints = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = (set(metadata["values"]) | set(found)) - set(hints)
-    if unknown:
-        raise InvalidInstance(f"{path}: unknown fields {sorted(unknown)}")
-    try:
-        for name, value in metadata["values"].items():
-            if name == "provenance":
-                fields[name] = Provenance(**value)
-            elif isinstance(value, str) and "float" in hints[name]:
-                fields[name] = float.fromhex(value)
-            else:
-                fields[name] = tuple(value) if isinstance(value, list) else value
-        for name, array in found.items():
-            dtype = dtype_named(metadata["dtypes"][name])
-            fields[name] = array if array.dtype == dtype else array.view(dtype)
-        return kind(**fields)
-    except InvalidInstance as error:
-        raise InvalidInstance(f"{path}: {error}") from None
-    except (TypeError, ValueError, KeyError) as error:
-        raise InvalidInstance(f"{path}: damaged instance file ({error})") from None
+    return metadata, archived

@@ -23,7 +23,7 @@ from assay.conformance.render import from_json
 from assay.conformance.suite import Target
 from assay.spec import attention
 from assay.spec.instances import corpus
-from assay.spec.storage import save_instance
+from assay.spec.storage import Stored, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def run(
     (tmp_path / "broken.py").write_text("def kernel(:\n", encoding="utf-8")
     whole = instance()
     whole.save("instance.npz")
-    save_instance("other.npz", "firing_neurons", whole)
+    write("other.npz", Stored("firing_neurons", whole.arrays(), whole.values()))
     content = (tmp_path / "instance.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     members = dict(np.load("instance.npz"))

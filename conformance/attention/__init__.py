@@ -10,7 +10,6 @@ from assay.conformance.attention.families import FAMILIES, cases
 from assay.conformance.attention.ordinary import ordinary
 from assay.conformance.attention.references import CONVENTIONS, reference
 from assay.conformance.attention.semantics import SEMANTICS
-from assay.conformance.attention.smaller import describe, size, smaller
 from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
 from assay.conformance.suite import Suite
@@ -44,9 +43,6 @@ SUITE = Suite(
     call=call,
     signature=SIGNATURE,
     positional=POSITIONAL,
-    smaller=smaller,
-    size=size,
-    describe=describe,
     reference=reference,
     semantics=SEMANTICS,
     stages=stages,

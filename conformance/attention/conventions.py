@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.conformance.suite import Ask, NoAnswer, Question
 from assay.spec.attention import Instance
-from assay.spec.storage import dtype_named
+from assay.spec.floats import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 
 from assay.spec.attention import Instance
+from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
-from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

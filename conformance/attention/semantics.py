@@ -16,7 +16,7 @@ import numpy as np
 from assay.conformance.attention.options import alibi_slopes
 from assay.conformance.suite import Semantics
 from assay.spec.attention import evaluate
-from assay.spec.storage import dtype_named
+from assay.spec.floats import dtype_named
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

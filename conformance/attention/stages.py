@@ -22,8 +22,8 @@ import numpy as np
 
 from assay.conformance.suite import Probe, Stage
 from assay.spec.attention import Instance
+from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
-from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,10 +16,10 @@ from assay.conformance.attention.options import build
 from assay.conformance.attention.values import Shape
 from assay.conformance.suite import Case, Family
 from assay.spec.attention import Instance
+from assay.spec.floats import dtype_named
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import Provenance
-from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Set

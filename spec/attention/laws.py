@@ -102,7 +102,7 @@ def _separate(instance: Instance, rng: np.random.Generator) -> tuple[Instance, .
     b, h = instance.query.shape[:2]
     if b * h == 1 or b * h > 8:
         return ()
-    return tuple(instance.part(batches=[batch], heads=[head]) for batch in range(b) for head in range(h))
+    return tuple(instance.part(batch=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
 def _together(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from assay.spec.enclosure.arb import ArbBall
 from assay.spec.enclosure.double_double import DoubleDoubleBall
-from assay.spec.enclosure.enclosure import Enclosure
+from assay.spec.enclosure.enclosure import Enclosure, in_units_of
 from assay.spec.enclosure.float64 import Float64Ball
 
-__all__ = ["ArbBall", "DoubleDoubleBall", "Enclosure", "Float64Ball"]
+__all__ = ["ArbBall", "DoubleDoubleBall", "Enclosure", "Float64Ball", "in_units_of"]

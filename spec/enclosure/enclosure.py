@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Enclosure"]
+__all__ = ["Enclosure", "in_units_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Enclosure:
         ``array`` may have any floating dtype (it is converted to float64, exactly for all but longer types) and must
         broadcast to :attr:`shape`.  Rigorous in one direction: ``False`` is certain.
         """
-        return np.asarray(self._least_error(array) <= 0.0)
+        return np.asarray(self.least_error(array) <= 0.0)
 
     def ratio(self, array: Any, tolerance: Any) -> Array:
         """Per element, the error of ``array`` in units of ``tolerance``: a lower bound: nothing right is blamed.
@@ -75,15 +75,9 @@ class Enclosure:
         0/0 is 0, a positive error over 0 is +inf; an infinite tolerance allows everything, NaN too; otherwise NaN and
         a wrong infinity give +inf.
         """
-        error = self._least_error(array)
-        allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), error.shape)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
-        ratio = np.where(error == 0.0, 0.0, ratio)
-        ratio = np.where((allowed == 0.0) & (error > 0.0), np.inf, ratio)
-        return np.where(np.isposinf(allowed), 0.0, ratio)
+        return in_units_of(self.least_error(array), tolerance)
 
-    def _least_error(self, array: Any) -> Array:
+    def least_error(self, array: Any) -> Array:
         """max(0, |array − midpoint| − radius), rounded down; +inf for NaN and for an infinity that is not the value."""
         value = np.asarray(array)
         value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
@@ -103,6 +97,17 @@ class Enclosure:
             return _interval(float(self.midpoint), float(self.radius), self.balls)
         parts = [str(self[i]) for i in range(min(len(self.midpoint), 6))]
         return "[" + ", ".join(parts) + (", …]" if len(self.midpoint) > 6 else "]")
+
+
+def in_units_of(error: Array, allowed: Array) -> Array:
+    """error / allowed, rounded down; 0/0 is 0, a positive error over 0 is +inf, and over +inf every error is 0."""
+    error = np.asarray(error, dtype=np.float64)
+    allowed = np.broadcast_to(np.asarray(allowed, dtype=np.float64), error.shape)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
+    ratio = np.where(error == 0.0, 0.0, ratio)
+    ratio = np.where((allowed == 0.0) & (error > 0.0), np.inf, ratio)
+    return np.where(np.isposinf(allowed), 0.0, ratio)
 
 
 def _interval(midpoint: float, radius: float, ball: NDArray[Any] | None) -> str:

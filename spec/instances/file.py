@@ -25,7 +25,7 @@ from assay.spec.instances.truth import Truth
 from assay.spec.problem import InvalidInstance
 from assay.spec.problem import problem as problem_named
 from assay.spec.reductions import Composite, GapMaxInnerProduct, reduction
-from assay.spec.storage import members, problem_of, save_instance
+from assay.spec.storage import members, problem_of
 
 __all__ = ["SCHEMA_VERSION", "described", "load", "save", "schema", "to_json"]
 
@@ -49,7 +49,7 @@ def save(path: str | Path, problem: HardProblem) -> None:
     described_ = json.dumps(described(problem), sort_keys=True, ensure_ascii=True)
     more = {"hard.metadata": np.frombuffer(described_.encode(), np.uint8)}
     more |= {f"hard.{name}": array for name, array in _source_arrays(problem.source).items()}
-    save_instance(path, problem.problem, problem.instance, more)
+    problem.instance.save(path, more)
 
 
 def to_json(problem: HardProblem) -> str:

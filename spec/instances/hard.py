@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.floats import dtype_named
 from assay.spec.instances import dimacs, families, truth
 from assay.spec.instances.extra import MissingExtra
 from assay.spec.instances.formula import Formula
@@ -22,7 +23,6 @@ from assay.spec.instances.truth import Truth
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
 from assay.spec.reductions import GapMaxInnerProduct, Satisfiability, Solutions, path
 from assay.spec.reductions.reduction import require_memory
-from assay.spec.storage import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -321,7 +321,7 @@ def climb(entry: Entry, name: str | Precision, seed: int, generations: int, *, o
             continue
         winner = int(np.argmax(per))
         if per[winner] >= height:
-            height, best = float(per[winner]), crowd.part(batches=[winner])
+            height, best = float(per[winner]), crowd.part(batch=[winner])
     return Found(entry.name, u.name, output, pattern, seed, height, best)
 
 

@@ -164,7 +164,7 @@ def test_a_kernel_that_needs_writable_arrays_but_leaves_them_alone_passes_with_a
 @pytest.mark.parametrize("huge", [False, True])
 def test_reading_past_the_end_meets_a_canary(huge: bool) -> None:
     judge = Judge(wrap(reads_past_the_end), "attention", precision("float32"))
-    one = drawn().part(batches=[0], heads=[0])
+    one = drawn().part(batch=[0], heads=[0])
     with np.errstate(all="ignore"):
         assert judge.outcome(Case("case", FAMILY, one), huge_canaries=huge).failed
 

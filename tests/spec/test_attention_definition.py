@@ -10,7 +10,7 @@ import pytest
 from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate
-from assay.spec.storage import dtype_named
+from assay.spec.floats import dtype_named
 
 Array = np.ndarray[Any, Any]
 RELATIVE = [1e-12, 1e-28, 1e-60]  # float64, double-double, Arb

@@ -62,9 +62,9 @@ REFUSED = {
     ),
     "bias too large a shape": (changed(bias=np.zeros((3, 2, 4, 3, 6), np.float32)), "bias: shape"),
     "key_lengths beyond": (changed(key_lengths=np.array([7, 1])), "key_lengths: [7, 1]"),
-    "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: float64"),
+    "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: dtype float64"),
     "softcap": (changed(softcap=0.0), "softcap: 0.0"),
-    "sink shape": (changed(sink=np.zeros(2, np.float32)), "sink: float32 of shape (2,)"),
+    "sink shape": (changed(sink=np.zeros(2, np.float32)), "sink: shape (2,), expected (heads) with heads = 4"),
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from assay.spec.attention import Instance, evaluate, tolerance
 from assay.spec.attention.quality import deviation, quality
+from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS, Precision, precision
-from assay.spec.storage import dtype_named
 
 U = precision("float32")
 

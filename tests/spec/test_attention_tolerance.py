@@ -12,8 +12,8 @@ from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate, tolerance
 from assay.spec.attention.tolerance import reference_accuracy
+from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS, Precision
-from assay.spec.storage import dtype_named
 
 CLASSES = sorted(PRECISIONS)
 

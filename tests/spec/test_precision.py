@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS, precision
-from assay.spec.storage import dtype_named
 
 NAMES = ["float64", "float32", "tf32", "bfloat16", "float16", "bfloat16-eager", "float16-eager", "float8-e4m3"]
 

@@ -1,0 +1,112 @@
+"""What an output is held to: one number, the error in units of what is allowed, of which at most 1 passes.
+
+Three kinds of answers are judged.  A number is *close* to a certified value; a yes or no is *decided* by a certified
+margin; and anything else is *bounded*: a certified measure of the output stays below a limit.
+
+Every criterion is sound in one direction: its error is a lower bound of what is wrong with an output, so that no right
+output is blamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.enclosure import in_units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.spec.enclosure import Enclosure
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Criterion", "bounded", "close", "decided"]
+
+
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """What one output, or several together, are held to.
+
+    error(*values): a certified lower bound of what each part of the output is wrong by; +inf where nothing excuses it.
+    The values are those of the outputs that ``outputs`` names, in their own types; left empty, it is the output under
+    whose name the criterion stands.
+    allowed: what a correct kernel of the class may be wrong by, per part; +inf where nothing is judged.
+    expected(index): the right answer there, in words that follow "expected" or stand alone.
+    value: the certified value, where the criterion is closeness to one.
+    """
+
+    error: Callable[..., Array]
+    allowed: Array
+    expected: Callable[[tuple[int, ...]], str]
+    outputs: tuple[str, ...] = ()
+    value: Enclosure | None = None
+
+    def ratio(self, *values: NDArray[Any]) -> Array:
+        """Error in units of what is allowed, per part: a lower bound.  At most 1 passes."""
+        return in_units_of(self.error(*values), self.allowed)
+
+    def judges(self) -> bool:
+        """Whether there is a part that is judged."""
+        return bool(np.isfinite(self.allowed).any())
+
+
+def close(value: Enclosure, tolerance: Array) -> Criterion:
+    """Every number lies within ``tolerance`` of a certified value.
+
+    >>> import numpy as np
+    >>> from assay.spec.enclosure import Enclosure
+    >>> criterion = close(Enclosure(np.array([1.0]), np.zeros(1)), np.array([0.5]))
+    >>> criterion.ratio(np.array([1.25])), criterion.expected((0,))
+    (array([0.5]), 'the exact value 1')
+    """
+    return Criterion(
+        value.least_error, tolerance, lambda index: f"the exact value {float(value.midpoint[index]):.12g}", value=value
+    )
+
+
+def decided(margin: Enclosure, tolerance: Array) -> Criterion:
+    """A yes or no is as wrong as its margin is wide: yes is right where the margin is positive.
+
+    tolerance: how far the margin of a correct kernel may be off, so that it may decide either way within it.
+
+    >>> import numpy as np
+    >>> from assay.spec.enclosure import Enclosure
+    >>> criterion = decided(Enclosure(np.array([2.0, -1.0]), np.zeros(2)), np.array([0.5, 4.0]))
+    >>> criterion.ratio(np.array([False, True])), criterion.expected((0,))
+    (array([4.  , 0.25]), 'yes by a margin of 2')
+    """
+
+    def error(value: NDArray[Any]) -> Array:
+        answer = np.broadcast_to(np.asarray(value).astype(bool), margin.midpoint.shape)
+        wrong = answer != (margin.midpoint > 0.0)
+        # The distance of the margin's interval from 0, rounded down; an interval that holds 0 decides nothing.
+        nearest = np.maximum(np.where(margin.midpoint > 0.0, margin.lower, -margin.upper), 0.0)
+        return np.where(wrong, nearest, 0.0)
+
+    def expected(index: tuple[int, ...]) -> str:
+        middle = float(margin.midpoint[index])
+        return f"{'yes' if middle > 0 else 'no'} by a margin of {abs(middle):.3g}"
+
+    return Criterion(error, tolerance, expected)
+
+
+def bounded(measure: Callable[..., float], limit: float, words: str, outputs: tuple[str, ...] = ()) -> Criterion:
+    """A certified measure of the output stays at or below ``limit``.
+
+    measure(*values): a lower bound of what the outputs are wrong by, +inf where they make no sense.
+    words: what is measured, as in "similarity below the best".
+
+    >>> import numpy as np
+    >>> bounded(lambda x: float(x.max()), 0.5, "largest entry").ratio(np.array([1.0, 0.25]))
+    array(2.)
+    """
+
+    def error(*values: NDArray[Any]) -> Array:
+        return np.asarray(measure(*values), dtype=np.float64)
+
+    return Criterion(error, np.asarray(limit, np.float64), lambda _: f"{words} of at most {limit:.3g}", outputs)

@@ -1,0 +1,445 @@
+"""What every problem's input has in common: it declares its arrays and options once, and the rest is derived.
+
+An instance is a frozen dataclass whose fields are arrays, made with :func:`array`, and plain options: numbers, made
+with :func:`real`, and strings, truth values, integers, ``None`` and tuples of these.  It is flat: nothing nests arrays.
+From the declarations follow validation, files, the digest, parts, what to try when a failure is shrunk, the size and
+the description.  A problem overrides what its arrays mean together: attention's ``part``, for instance, keeps groups of
+heads whole.
+
+>>> from dataclasses import dataclass
+>>> import numpy as np
+>>> @dataclass(frozen=True, eq=False)
+... class Doubling(Instance):
+...     problem = "doubling"
+...     points: NDArray[Any] = array("points")
+...     factor: float = real(2.0)
+>>> instance = Doubling(np.arange(3.0))
+>>> instance.lengths(), instance.part(points=[2]).points.tolist(), instance.describe()
+({'points': 3}, [2.0], 'points 3, float64')
+>>> Doubling(np.zeros((2, 2)))
+Traceback (most recent call last):
+assay.spec.problem.InvalidInstance: points: shape (2, 2), expected (points)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from assay.spec import floats, storage
+from assay.spec.problem import InvalidInstance, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+__all__ = ["Instance", "array", "parts_of", "real"]
+
+_KINDS = {"whole": "iu", "truth": "b"}  # kinds of an array, and NumPy's letters for them; "real" is FLOATS
+_WORDS = {"real": f"one of {', '.join(sorted(floats.FLOATS))}", "whole": "integers", "truth": "bool"}
+_GOOD: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "finite": (floats.finite, "finite numbers"),
+    "finite or −inf": (floats.finite_or_minus_infinity, "finite numbers or −inf"),
+}
+
+
+@dataclass(frozen=True)
+class _Array:
+    """The declaration of an array field."""
+
+    axes: tuple[str, ...]
+    kind: str
+    broadcast: bool
+    like: str
+    values: str
+    empty: bool
+
+
+def array(
+    axes: str,
+    *,
+    kind: str = "real",
+    optional: bool = False,
+    broadcast: bool = False,
+    like: str = "",
+    values: str = "finite",
+    empty: bool = False,
+) -> Any:
+    """A field that holds an array.
+
+    axes: the name of every axis, in order; equal names mean equal lengths, in all arrays of the instance.
+    kind: ``real`` (a floating type), ``whole`` (integers) or ``truth``.
+    optional: the field may be ``None``, and is if nothing is given.
+    broadcast: leading axes may be missing, and any axis may have the length 1, as NumPy broadcasts.
+    like: the name of a field whose dtype this one must have.
+    values: what the numbers of a real array may be: ``finite``, ``finite or −inf``, or ``any``.
+    empty: whether an axis may have the length 0.
+    """
+    declaration = _Array(tuple(axes.split()), kind, broadcast, like, values, empty)
+    more: dict[str, Any] = {"default": None} if optional else {}
+    return field(metadata={"array": declaration}, **more)
+
+
+def real(default: float | None = None, *, plain: float | None = None) -> Any:
+    """A field that holds a finite number, or ``None`` where that is the default.
+
+    plain: the value that a failure is shrunk towards, where it is not the default.
+    """
+    return field(default=default, metadata={"real": True, "plain": plain})
+
+
+@functools.cache
+def _declared(kind: type[Instance]) -> dict[str, _Array]:
+    """The array fields of a class of instances, in order."""
+    return {item.name: item.metadata["array"] for item in dataclasses.fields(kind) if "array" in item.metadata}
+
+
+@functools.cache
+def _plain_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
+    """The fields that are neither arrays nor the provenance, in order."""
+    return {
+        item.name: item
+        for item in dataclasses.fields(kind)
+        if "array" not in item.metadata and item.name != "provenance"
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One input of a problem.  Arrays are kept as given, without a copy; numbers are exact as stored.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` in one line that names the field, what it was and what was
+    expected.  A subclass names its ``problem``, declares its fields, and checks in its own ``__post_init__``, after
+    ``super().__post_init__()``, what the declarations cannot say.
+    """
+
+    problem: ClassVar[str]
+
+    provenance: Provenance = field(default_factory=Provenance, kw_only=True)
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, int] = {}
+        broadcast = []
+        for name, declaration in _declared(type(self)).items():
+            value = getattr(self, name)
+            if value is None and self._default(name) is None:
+                continue
+            self._require_array(name, value, declaration)
+            if declaration.broadcast:
+                broadcast.append((name, value, declaration))
+            else:
+                _require_shape(name, value, declaration, lengths)
+        for name, value, declaration in broadcast:
+            _require_broadcast(name, value, tuple(lengths[axis] for axis in declaration.axes))
+        for name, item in _plain_fields(type(self)).items():
+            if item.metadata.get("real") and (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _finite_number(name, value))
+            elif item.metadata.get("real") and item.default is not None:
+                raise InvalidInstance(f"{name}: None, expected a finite number")
+        for name, value in self.arrays().items():
+            declaration = _declared(type(self))[name]
+            if declaration.kind == "real" and declaration.values != "any":
+                good, words = _GOOD[declaration.values]
+                if (index := floats.first_that_is_not(good, value)) is not None:
+                    raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")
+
+    def _require_array(self, name: str, value: Any, declaration: _Array) -> None:
+        if not isinstance(value, np.ndarray):
+            raise InvalidInstance(f"{name}: {type(value).__name__}, expected a NumPy array")
+        if declaration.like:
+            dtype = getattr(self, declaration.like).dtype
+            if value.dtype != dtype:
+                raise InvalidInstance(
+                    f"{name}: dtype {value.dtype.name}, expected {dtype.name} as in {declaration.like}"
+                )
+        elif declaration.kind == "real":
+            if not floats.floating(value.dtype):
+                raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS['real']}")
+        elif value.dtype.kind not in _KINDS[declaration.kind]:
+            raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS[declaration.kind]}")
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return next(item.default for item in dataclasses.fields(cls) if item.name == name)
+
+    # --- what it holds ------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are given, by name, in the order of the fields."""
+        return {name: value for name in _declared(type(self)) if (value := getattr(self, name)) is not None}
+
+    def lengths(self) -> dict[str, int]:
+        """Axis → length, of every axis of an array that does not broadcast, in the order of the fields."""
+        lengths: dict[str, int] = {}
+        for name, declaration in _declared(type(self)).items():
+            value = getattr(self, name)
+            if value is not None and not declaration.broadcast:
+                for axis, length in zip(declaration.axes, value.shape, strict=True):
+                    lengths.setdefault(axis, length)
+        return lengths
+
+    def usual(self) -> dict[str, Any]:
+        """Options whose usual value depends on the instance, and that value: attention's scale 1/√d, for one."""
+        return {}
+
+    def options(self) -> dict[str, Any]:
+        """The plain options that differ from their usual value."""
+        usual = self.usual()
+        return {
+            name: value
+            for name, item in _plain_fields(type(self)).items()
+            if (value := getattr(self, name)) != usual.get(name, item.default)
+        }
+
+    @classmethod
+    def axes_of(cls, name: str) -> tuple[str, ...]:
+        """The axes that the array field ``name`` declares."""
+        return _declared(cls)[name].axes
+
+    @classmethod
+    def is_option(cls, name: str) -> bool:
+        """Whether the field ``name`` may be left out: a plain option, or an optional array."""
+        return cls._default(name) is not dataclasses.MISSING
+
+    # --- other instances ----------------------------------------------------------------------------------------------
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        return dataclasses.replace(self, **changes)
+
+    def part(self, **kept: Sequence[int] | NDArray[np.intp] | None) -> Self:
+        """The instance of some indices of some axes, in the order given (``None``: all), in every array that has them.
+
+        >>> import numpy as np
+        >>> from assay.spec.attention import Instance as Attention
+        >>> x = np.zeros((1, 2, 3, 4))
+        >>> Attention(x, x, x).part(queries=[2, 0], heads=[1]).query.shape
+        (1, 1, 2, 4)
+        """
+        return self.replace(**self._parts(kept))
+
+    def _parts(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays of :meth:`part` that change."""
+        names = {axis for declaration in _declared(type(self)).values() for axis in declaration.axes}
+        if unknown := set(kept) - names:
+            raise TypeError(f"part: no axis {', '.join(sorted(unknown))}, expected some of {', '.join(sorted(names))}")
+        changes = {}
+        for name, value in self.arrays().items():
+            declaration = _declared(type(self))[name]
+            chosen = value
+            for place, axis in enumerate(declaration.axes, -len(declaration.axes)):
+                index = kept.get(axis)
+                missing = declaration.broadcast and (value.ndim < -place or value.shape[place] == 1)
+                if index is not None and not missing:
+                    chosen = np.take(chosen, np.asarray(index, dtype=np.intp), axis=place)
+            if chosen is not value:
+                changes[name] = chosen
+        return changes
+
+    # --- smaller ones, when a failure is shrunk -----------------------------------------------------------------------
+
+    def smaller(self) -> Iterator[Self]:
+        """Instances to try in place of this one, the boldest first: parts of axes, fewer options, plainer numbers."""
+        for make in self._smaller():
+            with contextlib.suppress(InvalidInstance):
+                yield make()
+
+    def _smaller(self) -> Iterator[Callable[[], Self]]:
+        for axis, length in self.lengths().items():
+            for kept in parts_of(length):
+                yield functools.partial(self.part, **{axis: kept})
+        for name in _declared(type(self)):
+            if self._default(name) is None and getattr(self, name) is not None:
+                yield functools.partial(self.replace, **{name: None})
+        for name, plain in self._plainer().items():
+            yield functools.partial(self.replace, **{name: plain})
+        for name, value in self.arrays().items():
+            if _declared(type(self))[name].kind != "truth" and self._default(name) is dataclasses.MISSING:
+                for plain_numbers in (np.zeros_like(value), *_rounded(value)):
+                    if (plain_numbers != value).any():
+                        yield functools.partial(self.replace, **{name: plain_numbers})
+
+    def _plainer(self) -> dict[str, Any]:
+        """The options that are not as plain as they could be, and the value to try."""
+        plainer = {}
+        for name, item in _plain_fields(type(self)).items():
+            plain = item.metadata.get("plain")
+            plain = item.default if plain is None else plain
+            if plain is not dataclasses.MISSING and getattr(self, name) != plain:
+                plainer[name] = plain
+        return plainer
+
+    def size(self) -> float:
+        """What shrinking lowers: elements, and a little for every option and every number that is no small integer."""
+        given = self.arrays().values()
+        odd = sum(float((x != np.rint(x)).sum() + 0.5 * (x != 0).sum()) for x in given if x.dtype.kind != "b")
+        long = sum(float((_quarters(x) != x).sum()) for x in given if x.dtype.kind not in "biu")
+        optional = sum(self._default(name) is None for name in self.arrays())
+        elements = sum(x.size for x in given)
+        return float(elements + 0.1 * (odd + long) + optional + len(self._plainer()))
+
+    def describe(self) -> str:
+        """Lengths, type and options in one line."""
+        words = [f"{axis.replace('_', ' ')} {length}" for axis, length in self.lengths().items()]
+        main = next(iter(self.arrays().values()), None)
+        words += [] if main is None else [main.dtype.name]
+        words += [f"{name.replace('_', ' ')} {_said(value)}" for name, value in self.options().items()]
+        optional = {name: value for name, value in self.arrays().items() if self._default(name) is None}
+        words += [f"{name.replace('_', ' ')} {_array_said(value)}" for name, value in optional.items()]
+        return ", ".join(words)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def values(self) -> dict[str, Any]:
+        """Everything but the arrays and the provenance as JSON values; numbers in hexadecimal, so that no bit is lost.
+
+        Raises :class:`InvalidInstance` for a field that is neither an array nor plain.
+        """
+        stored: dict[str, Any] = {}
+        for name in _declared(type(self)):
+            if getattr(self, name) is None:
+                stored[name] = None
+        for name, item in _plain_fields(type(self)).items():
+            value = getattr(self, name)
+            if item.metadata.get("real") and value is not None:
+                stored[name] = value.hex()
+            elif _is_plain(value):
+                stored[name] = value
+            else:
+                raise InvalidInstance(f"{name}: {type(value).__name__}, expected an array or a plain value")
+        return stored
+
+    def digest(self) -> bytes:
+        """A key of everything in the instance but its provenance: equal for equal contents, whatever their memory."""
+        state = hashlib.blake2b(f"{type(self).__module__}.{type(self).__qualname__}".encode())
+        for name, value in self.arrays().items():
+            state.update(f"{name} {value.dtype.name} {value.shape}".encode())
+            state.update(np.ascontiguousarray(value).tobytes())
+        state.update(json.dumps(self.values(), sort_keys=True).encode())
+        return state.digest()
+
+    def save(self, path: str | Path, more: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Write to an ``.npz`` file, bit exact; :meth:`load` reads it back.
+
+        more: further members of the file (:func:`assay.spec.storage.write`).
+        """
+        values = {**self.values(), "provenance": dataclasses.asdict(self.provenance)}
+        storage.write(path, storage.Stored(self.problem, self.arrays(), values), more)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that :meth:`save` wrote.  Raises :class:`InvalidInstance` for anything else."""
+        stored = storage.read(path)
+        if stored.problem != cls.problem:
+            raise InvalidInstance(f"{path}: an instance of {stored.problem!r}, expected {cls.problem!r}")
+        plain = _plain_fields(cls)
+        arrays = _declared(cls)
+        unknown = (set(stored.values) - {"provenance"} - set(plain) - set(arrays)) | (set(stored.arrays) - set(arrays))
+        if unknown:
+            raise InvalidInstance(f"{path}: unknown fields {sorted(unknown)}")
+        try:
+            values: dict[str, Any] = {}
+            for name, value in stored.values.items():
+                if name == "provenance":
+                    values[name] = Provenance(**value)
+                elif name in plain and plain[name].metadata.get("real") and value is not None:
+                    values[name] = float.fromhex(value)
+                else:
+                    values[name] = tuple(value) if isinstance(value, list) else value
+            return cls(**values, **stored.arrays)
+        except InvalidInstance as error:
+            raise InvalidInstance(f"{path}: {error}") from None
+        except (TypeError, ValueError, KeyError) as error:
+            raise InvalidInstance(f"{path}: damaged instance file ({error})") from None
+
+
+def parts_of(length: int) -> Iterator[list[int]]:
+    """What to keep of an axis that shrinks: one element, a half, all but one; each choice once."""
+    seen = set()
+    for kept in (
+        [0],
+        [length - 1],
+        range(length // 2),
+        range(length // 2, length),
+        range(length - 1),
+        range(1, length),
+    ):
+        part = list(kept)
+        if 0 < len(part) < length and tuple(part) not in seen:
+            seen.add(tuple(part))
+            yield part
+
+
+def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths: dict[str, int]) -> None:
+    """The shape fits the axes and the lengths of earlier arrays, to which it adds its own."""
+    axes = declaration.axes
+    fits = value.ndim == len(axes) and all(
+        lengths.get(axis, length) == length for axis, length in zip(axes, value.shape, strict=True)
+    )
+    if not fits:
+        known = {axis: lengths[axis] for axis in axes if axis in lengths}
+        where = f" with {', '.join(f'{axis} = {length}' for axis, length in known.items())}" if known else ""
+        raise InvalidInstance(f"{name}: shape {value.shape}, expected ({', '.join(axes)}){where}")
+    if not declaration.empty and 0 in value.shape:
+        raise InvalidInstance(f"{name}: shape {value.shape}, expected every side at least 1")
+    lengths.update(zip(axes, value.shape, strict=True))
+
+
+def _require_broadcast(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> None:
+    try:
+        good = np.broadcast_shapes(value.shape, shape) == shape
+    except ValueError:
+        good = False
+    if not good:
+        raise InvalidInstance(f"{name}: shape {value.shape}, expected one that broadcasts to {shape}")
+
+
+def _finite_number(name: str, value: Any) -> float:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
+    return float(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is one that JSON keeps, but for a floating-point number, which only :func:`real` fields hold."""
+    if isinstance(value, tuple):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, (str, bool, int))
+
+
+def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Plainer numbers than those of a real array: integers, then quarters."""
+    return () if x.dtype.kind in "iu" else (np.rint(x), _quarters(x))
+
+
+def _quarters(x: NDArray[Any]) -> NDArray[Any]:
+    """The nearest numbers with two binary digits after the point."""
+    rounded: NDArray[Any] = (np.rint(x.astype(np.float64) * 4) / 4).astype(x.dtype)
+    return rounded
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, tuple):
+        return "({})".format(", ".join("∞" if part is None else _said(part) for part in value))
+    return str(value)
+
+
+def _array_said(value: NDArray[Any]) -> str:
+    """A short array of integers by its elements, any other by its shape."""
+    if value.dtype.kind in "iu" and value.size <= 16:
+        return str(value.tolist())
+    return "×".join(map(str, value.shape))
