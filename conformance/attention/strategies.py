@@ -11,10 +11,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assay.conformance.attention.calls import CAPABILITIES
+from assay.conformance.attention.interface import INTERFACE
 from assay.conformance.attention.options import build
-from assay.conformance.attention.patterns import Shape
-from assay.conformance.interface.suite import Case, Family
+from assay.conformance.softmax.patterns import Shape
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.precision import Precision
@@ -24,9 +23,8 @@ from assay.spec.problem import Provenance
 if TYPE_CHECKING:
     from collections.abc import Set
 
-__all__ = ["drawn_cases", "instances"]
+__all__ = ["instances"]
 
-_FAMILY = Family("drawn", "whatever no family thought of", "Hypothesis")
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "causal_top_left": ("causal",),
     "causal_bottom_right": ("bottom-right",),
@@ -115,7 +113,7 @@ def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Inst
 
 
 def instances(
-    precision: str | Precision = "float32", capabilities: Set[str] = frozenset(CAPABILITIES)
+    precision: str | Precision = "float32", capabilities: Set[str] = frozenset(c.name for c in INTERFACE.capabilities)
 ) -> st.SearchStrategy[Instance]:
     """Instances of attention in the storage type of a class, with the options that ``capabilities`` names.
 
@@ -124,9 +122,3 @@ def instances(
     chosen = precision_named(precision)
     return st.one_of(_tiny(chosen, capabilities), _built(chosen, capabilities))
 
-
-def drawn_cases(precision: Precision, capabilities: Set[str]) -> st.SearchStrategy[Case]:
-    """What the judge draws."""
-    return instances(precision, capabilities).map(
-        lambda instance: Case(f"drawn: {instance.provenance.note}", _FAMILY, instance)
-    )

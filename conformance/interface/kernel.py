@@ -20,16 +20,20 @@ class Declined(NotImplementedError):
 class Kernel:
     """A kernel under test.
 
-    function: called as the suite's ``call`` says, with arrays of ``framework``.
-    keywords: names it accepts by keyword.
-    conventions: what ``options`` declares, e.g. {"empty_row": "nan"}.
-    lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped_heads"}.
+    function: called as the script of its problem's interface says, with arrays of ``framework``.
+    problem: what it solves; set where the kernel is loaded.
+    keywords: the keywords of the protocol that it accepts.
+    conventions: what ``options`` declares, as in {"empty_row": "nan"}.
+    lacks: capabilities without a keyword that it declares not to have, as in {"grouped_heads"}.
+    positional: the names of its positional arrays, of the forms that the interface knows; empty for the first form.
     """
 
     name: str
     function: Callable[..., Any]
     framework: str = "numpy"
+    problem: str = ""
     keywords: frozenset[str] = frozenset()
     conventions: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     lacks: frozenset[str] = frozenset()
     version: str = ""
+    positional: tuple[str, ...] = ()
