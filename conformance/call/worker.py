@@ -1,4 +1,4 @@
-"""The process in which an isolated kernel runs: ``python -m assay.conformance.call.worker REQUESTS REPLIES`` (descriptors).
+"""The process in which an isolated kernel runs.  Its arguments are two descriptors: of requests and of replies.
 
 It loads one kernel, then calls it as it is told and says what came of it.  It never knows what is right.  Whatever it
 writes to stdout is the kernel's.  The judge's side is :mod:`assay.conformance.call.isolation`.
@@ -156,7 +156,3 @@ def _resident() -> int:
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
