@@ -61,7 +61,8 @@ def test_no_module_is_named_for_having_no_subject() -> None:
 
 def test_importing_assay_loads_no_module_that_is_not_in_every_program() -> None:
     """What makes an import slow is what it imports, so this is also the test that ``import assay`` is quick."""
-    code = "import importlib, sys, typing; had = set(sys.modules); import assay; print(*set(sys.modules) - had)"
+    code = "import __future__, importlib, sys, typing; before = set(sys.modules); import assay; "
+    code += "print(*set(sys.modules) - before)"
     assert set(printed(code).split()) == {"assay"}
 
 
@@ -167,8 +168,8 @@ def test_an_installed_package_looks_for_its_modules_in_its_own_folder_only(tmp_p
 
 def test_in_the_root_of_this_repository_every_room_is_found(tmp_path: Path) -> None:
     installed = distribution(tmp_path / "installed")
-    code = "from assay import spec, conformance\nfrom assay.impl import cpu\n"
-    code += "for module in (spec, conformance, cpu): print(module.__file__)"
+    code = "from assay import spec, conformance; from assay.impl import cpu; "
+    code += "print(spec.__file__, conformance.__file__, cpu.__file__)"
     assert printed(code, folder=ROOT, path=installed).split() == [
         str(ROOT / room / "__init__.py") for room in ("spec", "conformance", "impl/cpu")
     ]

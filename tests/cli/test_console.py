@@ -62,7 +62,7 @@ def test_a_quiet_command_shows_no_progress(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_importing_the_command_line_loads_typer_and_nothing_heavy() -> None:
-    code = "import sys, typer; had = set(sys.modules); import assay.cli; print(*set(sys.modules) - had)"
+    code = "import sys, typer; before = set(sys.modules); import assay.cli; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     outside = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
     assert outside == {"assay"}
