@@ -58,7 +58,7 @@ def limits(isolate: bool, call_seconds: float | None, memory: int | None) -> dic
 
 
 def precision_named(name: str) -> str:
-    """The name of a class of arithmetic, if there is one; else ``UsageError``."""
+    """The name of a class of arithmetic.  Raises ``UsageError``, which names the classes, if there is none of it."""
     from assay.spec.precision import precision
 
     try:
