@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import assay
 from assay.conformance.call import wire
 from assay.conformance.call.call import Answer
 from assay.conformance.call.process import MIB, Ended, Limits, Worker, one_line
