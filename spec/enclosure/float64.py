@@ -38,7 +38,7 @@ _CHUNK = 1 << 14
 
 
 def gamma(k: float) -> float:
-    """An upper bound of γ_k = ku/(1 − ku), the relative error of k roundings."""
+    """γ_k: the relative error of k roundings."""
     return k * U / (1 - k * U) * UP
 
 
