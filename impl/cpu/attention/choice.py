@@ -50,7 +50,8 @@ _ROOM = 0.98  # the part of the remaining error that a predicted error may take:
 _LARGEST_OVER_MEAN = 4.0  # of the parts of keys that lie outside a subspace: a guess, verified afterwards
 _GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured afterwards
 _UNEVEN = 1e10  # the ratio of mean squares of keys along two axes beyond which no kurtosis is taken
-# Numbers of parts of the coordinates for a kurtosis: twice as many take an eighth of the time and loosen it
+# Numbers of parts of the coordinates in which a kurtosis is bounded: twice as many parts take an eighth of the time,
+# but the bound is four times as large
 _PARTS = (4, 2, 1)
 _LEAST_PART = 16  # coordinates in a part: with fewer, time does not matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
