@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.conformance.judge.judge import check
+    from assay.conformance.engagement import check
     from assay.conformance.report.report import Report
     from assay.spec.instances.hard import hard
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 __all__ = ["Report", "check", "hard"]
 
 _HOME = {
-    "check": "assay.conformance.judge.judge",
+    "check": "assay.conformance.engagement",
     "Report": "assay.conformance.report.report",
     "hard": "assay.spec.instances.hard",
 }

@@ -27,7 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TARGET",
         help="module:function, file.py:function or a built-in (repeatable)",
     )
-    add("--assay-problem", metavar="PROBLEM", help="what the kernels solve (default: told by the names of their arrays)")
+    add(
+        "--assay-problem", metavar="PROBLEM", help="what the kernels solve (default: told by the names of their arrays)"
+    )
     add(
         "--assay-precision",
         action="append",
@@ -70,7 +72,7 @@ def settings(config: pytest.Config) -> dict[str, Any]:
 
 
 def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
-    """(problem, kernel, class) of every test that the options ask for; without kernels, every built-in as documented."""
+    """(problem, kernel, class) of every test that is asked for; without kernels, every built-in as it documents."""
     from assay.conformance.interface.targets import documented
     from assay.spec.problem import PROBLEMS
 

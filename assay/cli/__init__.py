@@ -20,7 +20,7 @@ import typer
 from assay import __version__
 from assay.cli import check, hard, listing, phase, values
 from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 
 __all__ = [
     "CallSeconds",
@@ -26,7 +26,9 @@ __all__ = [
 
 Instance = Annotated[Path, typer.Argument(help="A saved instance (.npz).")]
 Target = Annotated[str, typer.Argument(help="module:function, file.py:function or a built-in.")]
-Problem = Annotated[str, typer.Option(help="What the kernel is to compute.")]
+Problem = Annotated[
+    str | None, typer.Option(help="What the kernel is to compute (default: told by the names of its arrays).")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same cases.")]
 Framework = Annotated[str | None, typer.Option(help="Arrays that the kernel takes: numpy, torch, jax, …")]
 Options = Annotated[

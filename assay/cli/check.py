@@ -22,8 +22,9 @@ from assay.cli.arguments import (
     precision_named,
 )
 from assay.cli.console import FAILED, PASSED, Interrupted, Watch, coloured, say, shown
-from assay.cli.files import Pair, ReportFiles, make_folder, require_writable, write
-from assay.conformance.interface.targets import UsageError, documented, missing, option_values
+from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
+from assay.conformance.interface.targets import documented, missing, option_values
+from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check(
     target: Annotated[
         str | None, typer.Argument(help="module:function, file.py:function or a built-in; every built-in if left out.")
     ] = None,
-    problem: Problem = PROBLEMS[0],
+    problem: Problem = None,
     precision: Annotated[
         str | None, typer.Option(help="The class of arithmetic that the kernel claims (default float32).")
     ] = None,
@@ -79,9 +80,7 @@ def check(
                 raise UsageError(f"--{parameter}: not with --corpus")
         if target is None:
             raise UsageError("--corpus: needs the kernel that is to run over it")
-        settings: dict[str, Any] = {"precision": precision or "float32", "framework": framework}
-        if is_explicit(context, "problem"):
-            settings["problem"] = problem
+        settings: dict[str, Any] = {"problem": problem, "precision": precision or "float32", "framework": framework}
         if call_seconds is not None:
             settings["call_seconds"] = call_seconds
         return _check_corpus(target, corpus, settings, option, quiet)
@@ -92,57 +91,68 @@ def check(
         make_folder(reproducers)
     plan = _plan(target, problem, precision)
     settings = limits(isolate, call_seconds, memory)
-    reports, others = files.earlier(plan, problem, level, seed) if resume else ({}, [])
-    settings |= {"problem": problem, "level": level, "seed": seed, "framework": framework}
+    reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
+    settings |= {"level": level, "seed": seed, "framework": framework}
     settings |= {"options": option_values(option or []), "reproducers": reproducers}
-    for pair in plan:
-        if pair not in reports:
+    for judgement in plan:
+        if judgement not in reports:
             watch = Watch()
             try:
-                reports[pair] = _report(pair, settings, watch, quiet)
+                reports[judgement] = _report(judgement, settings, watch, quiet)
             except KeyboardInterrupt:
-                place = f"interrupted in {' '.join(pair)} after {watch.progress}"
+                place = f"interrupted in {judgement.words} after {watch.progress}"
                 raise Interrupted(place + files.resumption(reports, plan)) from None
         files.write([reports[done] for done in plan if done in reports], others)
-        text = _text(reports[pair])
-        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[pair].passed) else text)
+        text = _text(reports[judgement])
+        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
     if target is None and not quiet:
-        _summarise([reports[pair] for pair in plan], problem)
-    return PASSED if all(reports[pair].passed for pair in plan) else FAILED
+        _summarise([reports[judgement] for judgement in plan], _problems(problem))
+    return PASSED if all(reports[judgement].passed for judgement in plan) else FAILED
 
 
-def _plan(target: str | None, problem: str, precision: str | None) -> list[Pair]:
+def _problems(problem: str | None) -> tuple[str, ...]:
+    """The problems that are meant: one, or all."""
+    from assay.conformance.engagement import require_problem
+
+    if problem is None:
+        return PROBLEMS
+    require_problem(problem)
+    return (problem,)
+
+
+def _plan(target: str | None, problem: str | None, precision: str | None) -> list[Judgement]:
     """What to judge: one target, or each built-in that is installed in each class that it documents."""
     if precision is not None:
         precision_named(precision)
-    if problem not in PROBLEMS:
-        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
+    problems = _problems(problem)
     if target is not None:
-        return [(target, precision or "float32")]
-    plan = documented(problem, precision)
+        return [Judgement(problem, target, precision or "float32")]
+    plan = [Judgement(name, *pair) for name in problems for pair in documented(name, precision)]
     if not plan:
+        which = ", ".join(problems)
         raise UsageError(
-            f"no installed built-in of {problem} documents {precision}" if precision else f"no built-in of {problem}"
+            f"no installed built-in of {which} documents {precision}" if precision else f"no built-in of {which}"
         )
     return plan
 
 
-def _report(pair: Pair, settings: dict[str, Any], watch: Watch, quiet: bool) -> Report:
+def _report(judgement: Judgement, settings: dict[str, Any], watch: Watch, quiet: bool) -> Report:
     """The judgement of one target in one class."""
     import assay
 
-    target, precision = pair
-    with shown(watch, " ".join(pair), quiet=quiet):
-        return assay.check(target, precision=precision, progress=watch.tell, **settings)
+    with shown(watch, judgement.words, quiet=quiet):
+        return assay.check(
+            judgement.kernel, judgement.problem, precision=judgement.precision, progress=watch.tell, **settings
+        )
 
 
-def _summarise(reports: list[Report], problem: str) -> None:
+def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:
     """Say the verdicts of all built-ins in a table, and which built-ins were left out and why."""
     from assay.conformance.interface.suite import suite
-    from assay.conformance.report.render import summary
+    from assay.conformance.report.text import summary
 
     say("\n" + summary(*reports, colour=coloured()))
-    for target in suite(problem).targets.values():
+    for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
         if missing(target):
             say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'")
 
@@ -162,7 +172,7 @@ def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: l
 
 def profile(
     target: Target,
-    problem: Problem = PROBLEMS[0],
+    problem: Problem = None,
     precision: Annotated[
         list[str] | None, typer.Option(help="A class to judge it in (repeatable; default every class).")
     ] = None,
@@ -197,6 +207,7 @@ def profile(
 def replay(
     instance: Instance,
     target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],
+    problem: Annotated[str | None, typer.Option(help="Of a problem of your own: module:SUITE.")] = None,
     precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
     layout: Annotated[str, typer.Option(help="How the arrays lie in memory: as the finding says.")] = "contiguous",
     after: Annotated[
@@ -217,6 +228,7 @@ def replay(
     report = judged_again(
         instance,
         target,
+        problem=problem,
         precision=precision,
         layout=layout,
         framework=framework,
@@ -230,6 +242,6 @@ def replay(
 
 
 def _text(report: Report) -> str:
-    from assay.conformance.report.render import to_text
+    from assay.conformance.report.text import to_text
 
     return to_text(report, colour=coloured())

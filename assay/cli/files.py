@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +14,28 @@ if TYPE_CHECKING:
 
     from assay.conformance.report.report import Report
 
-__all__ = ["Pair", "ReportFiles", "make_folder", "require_writable", "write", "writing"]
+__all__ = ["Judgement", "ReportFiles", "make_folder", "require_writable", "write", "writing"]
 
-#: What one report is about: a target and the class of arithmetic that it is judged in.
-Pair = tuple[str, str]
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one report is about: a kernel, the problem it is to solve (None: it tells), the class it is judged in."""
+
+    problem: str | None
+    kernel: str
+    precision: str
+
+    @property
+    def words(self) -> str:
+        """The judgement in a few words."""
+        return " ".join(filter(None, (self.kernel, self.problem, self.precision)))
+
+    def is_of(self, report: Report) -> bool:
+        """Whether a report is what this judgement came to."""
+        return (report.kernel, report.precision) == (self.kernel, self.precision) and self.problem in (
+            None,
+            report.problem,
+        )
 
 
 def require_writable(path: Path | None) -> None:
@@ -61,7 +79,7 @@ class ReportFiles:
 
     def prepare(self, *, resume: bool) -> None:
         """Refuse now what would fail after a long run.  Raises ``UsageError``."""
-        from assay.conformance.report.render import to_html
+        from assay.conformance.report.page import to_html
 
         if resume and self.json is None:
             raise UsageError("--resume: needs --json FILE, where the earlier reports are")
@@ -70,14 +88,12 @@ class ReportFiles:
         if self.html is not None:
             to_html()  # an empty page, which needs jinja2 as a full one does
 
-    def earlier(
-        self, plan: Sequence[Pair], problem: str, level: str, seed: int
-    ) -> tuple[dict[Pair, Report], list[Report]]:
+    def earlier(self, plan: Sequence[Judgement], level: str, seed: int) -> tuple[dict[Judgement, Report], list[Report]]:
         """The reports that the JSON file holds already: those that answer a part of ``plan``, and all others.
 
         Raises ``UsageError`` if the file is there and holds something else.
         """
-        from assay.conformance.report.render import from_json
+        from assay.conformance.report.reading import from_json
 
         if self.json is None or not self.json.exists():
             return {}, []
@@ -85,19 +101,21 @@ class ReportFiles:
             reports = from_json(self.json.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.json}: {error}") from None
-        answers: dict[Pair, Report] = {}
+        answers: dict[Judgement, Report] = {}
         others: list[Report] = []
         for report in reports:
-            pair = report.kernel, report.precision
-            if pair in plan and (report.problem, report.level, report.seed) == (problem, level, seed):
-                answers[pair] = report
+            judgement = next((one for one in plan if one.is_of(report)), None)
+            if judgement is not None and (report.level, report.seed) == (level, seed):
+                answers[judgement] = report
             else:
                 others.append(report)
         return answers, others
 
     def write(self, reports: Sequence[Report], others: Sequence[Report]) -> None:
         """Write every file anew.  ``others`` are kept in the JSON file, from which they were read."""
-        from assay.conformance.report.render import to_html, to_json, to_junit
+        from assay.conformance.report.data import to_json
+        from assay.conformance.report.junit import to_junit
+        from assay.conformance.report.page import to_html
 
         if self.json is not None:
             write(self.json, to_json(*others, *reports))
@@ -106,7 +124,7 @@ class ReportFiles:
         if self.junit is not None:
             write(self.junit, to_junit(*reports))
 
-    def resumption(self, reports: Mapping[Pair, Report], plan: Sequence[Pair]) -> str:
+    def resumption(self, reports: Mapping[Judgement, Report], plan: Sequence[Judgement]) -> str:
         """What to add to the line that says where a run was interrupted; empty if nothing could be resumed."""
         if self.json is None or not reports:
             return ""

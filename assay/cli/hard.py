@@ -9,7 +9,8 @@ import typer
 
 from assay.cli.console import FAILED, PASSED, say
 from assay.cli.files import writing
-from assay.conformance.interface.targets import UsageError, option_values
+from assay.conformance.interface.targets import option_values
+from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS, InvalidInstance
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["decode", "hard"]
 
 
 def hard(
-    problem: Annotated[str | None, typer.Argument(help="The problem that is to be hard (default attention).")] = None,
+    problem: Annotated[str | None, typer.Argument(help="The problem that is to be hard.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="A formula in DIMACS CNF.")] = None,
     family: Annotated[str | None, typer.Option(help="A family of formulas or vectors.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the family, or of the corpus.")] = 0,
@@ -46,6 +47,8 @@ def hard(
         if family not in (None, "gap") or source is not None:
             raise UsageError("--gap: is a family of its own, expected no other --family and no --from")
         family = "gap"
+    if problem is None:
+        raise UsageError(f"expected the problem that is to be hard: one of {', '.join(PROBLEMS)}")
     if (source is None) == (family is None):
         raise UsageError(f"expected --from FILE, --corpus DIR or --family, one of {', '.join(FAMILIES)}")
     if to is None:
@@ -57,7 +60,7 @@ def hard(
     sizes = {name: value for name, value in (("n", n), ("d", d)) if value is not None}
     sizes |= _numbers(parameter or [])
     made = hard_problem(
-        problem or PROBLEMS[0],
+        problem,
         source if source is not None else family,
         seed,
         counting=counting,

@@ -8,26 +8,30 @@ from typing import Annotated
 import typer
 
 from assay.cli.console import FAILED, PASSED, say
-from assay.conformance.interface.targets import UsageError, missing
+from assay.conformance.interface.targets import missing
+from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 __all__ = ["claims", "list_"]
 
 
 def list_(
-    what: Annotated[str | None, typer.Argument(help="reductions: only the graph of reductions.")] = None,
+    what: Annotated[str | None, typer.Argument(help="A problem; or reductions, the graph of reductions.")] = None,
     dot: Annotated[bool, typer.Option("--dot", help="The graph in Graphviz' language.")] = False,
 ) -> int:
-    """Problems, levels, precision classes, and for every problem targets, families and laws; or reductions."""
-    if what is not None:
-        if what != "reductions":
-            raise UsageError(f"list {what!r}: expected reductions, or nothing")
+    """Problems, levels, precision classes, and for every problem signature, targets, families and laws."""
+    if what == "reductions":
         from assay.spec import reductions
 
         say(reductions.dot() if dot else reductions.draw())
         return PASSED
     if dot:
         raise UsageError("--dot: only with `list reductions`")
+    if what is not None:
+        if what not in PROBLEMS:
+            raise UsageError(f"list {what!r}: expected reductions, nothing, or one of {', '.join(PROBLEMS)}")
+        _list_problem(what)
+        return PASSED
     from assay.conformance.interface.suite import LEVELS
     from assay.spec.precision import PRECISIONS
 
@@ -38,9 +42,9 @@ def list_(
 
 
 def _list_problem(name: str) -> None:
-    """The targets, families and laws of one problem, a table each."""
+    """How kernels of one problem are called, its targets, families and laws."""
     from assay.conformance.interface.suite import suite
-    from assay.conformance.report.render import table
+    from assay.conformance.report.table import table
     from assay.spec.problem import problem
 
     targets = [
@@ -53,6 +57,7 @@ def _list_problem(name: str) -> None:
     ]
     families = [(family.id, family.level, family.hunts) for family in suite(name).families]
     laws = [(law.id, law.claim, law.statement) for law in problem(name).LAWS]
+    say("\n".join([f"\nkernels of {name}", *(f"  {form.signature}" for form in suite(name).interface.forms)]))
     for title, rows in (("targets", targets), ("families", families), ("laws", laws)):
         say("\n".join([f"\n{title} of {name}", *(f"  {line}" for line in table(rows))]))
 

@@ -10,7 +10,7 @@ import typer
 
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 
 __all__ = ["phase"]
 

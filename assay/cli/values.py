@@ -10,7 +10,7 @@ import typer
 from assay.cli.arguments import Instance, precision_named
 from assay.cli.console import PASSED, say
 from assay.cli.files import writing
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS, InvalidInstance
 
 __all__ = ["bound", "reference"]

@@ -37,7 +37,7 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 
 
 def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
-    """Closeness of every output: to the tolerance of the class, or to the error that an approximate kernel is asked for.
+    """Closeness of every output: to the tolerance of the class, or to the error asked of an approximate kernel.
 
     A kernel that returns a certificate is held to that as well.
     """

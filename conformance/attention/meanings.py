@@ -35,7 +35,9 @@ def _rows() -> Iterator[Meaning]:
         "causal mask aligned bottom-right, where top-left was asked for",
         masks.aligned("bottom-right"),
     )
-    yield row("causal-top-left", "causal mask aligned top-left, where bottom-right was asked for", masks.aligned("top-left"))
+    yield row(
+        "causal-top-left", "causal mask aligned top-left, where bottom-right was asked for", masks.aligned("top-left")
+    )
     yield row(
         "causal-array-length",
         "bottom-right alignment by the length of the key array instead of the key lengths",
@@ -70,7 +72,9 @@ def _rows() -> Iterator[Meaning]:
         yield row(f"{name}-ignored", f"{called} ignored", masks.dropped(name))
     yield row("mask-inverted", "mask inverted: True hides", masks.mask_inverted)
     yield row("mask-added", "boolean mask added to the scores as 0 and 1", masks.mask_added)
-    yield row("mask-all-added", "every mask, causal and lengths too, added to the scores as 0 and 1", masks.visible_added)
+    yield row(
+        "mask-all-added", "every mask, causal and lengths too, added to the scores as 0 and 1", masks.visible_added
+    )
     yield row("mask-transposed", "mask transposed", masks.mask_transposed)
     for name in ("mask", "bias"):
         for axis, called in ((-4, "batch"), (-3, "head"), (-2, "query")):
@@ -86,12 +90,18 @@ def _rows() -> Iterator[Meaning]:
     yield row("key_lengths-minus", "key lengths off by one: one key too few", masks.lengths_plus(-1))
     yield row("bias-twice", "bias added twice", masks.bias_times(lambda instance: 2.0))
     yield row("bias-scaled", "bias multiplied by the scale", masks.bias_times(scores.scale_of))
-    yield row("alibi-slopes", "ALiBi slopes 2^(−8h/H) for a number H of heads that is no power of two", masks.plain_slopes)
+    yield row(
+        "alibi-slopes", "ALiBi slopes 2^(−8h/H) for a number H of heads that is no power of two", masks.plain_slopes
+    )
     yield row("bias-negated", "bias subtracted", masks.bias_times(lambda instance: -1.0))
     yield row("scale-standard", "scale ignored: 1/√dim used whatever is given", scores.scaled(scores.standard_scale))
     yield row("scale-half", "scale ignored: a constant 0.5", scores.scaled(lambda instance: 0.5))
     yield row("scale-one", "scale ignored: scores are not scaled", scores.scaled(lambda instance: 1.0))
-    yield row("scale-zero", "scale 0 taken for unset: 1/√dim used", scores.scaled(lambda i: scores.scale_of(i) or scores.standard_scale(i)))
+    yield row(
+        "scale-zero",
+        "scale 0 taken for unset: 1/√dim used",
+        scores.scaled(lambda i: scores.scale_of(i) or scores.standard_scale(i)),
+    )
     yield row("scale-twice", "scale applied twice", scores.scaled(lambda i: scores.scale_of(i) ** 2))
     yield row(
         "scale-root",
@@ -102,12 +112,20 @@ def _rows() -> Iterator[Meaning]:
     yield row(
         "scale-value-dim",
         "scale of the value dim, 1/√d_v",
-        scores.scaled(lambda i: scores.standard_scale(i, i.value.shape[3]) if scores.scale_of(i) == scores.standard_scale(i) else scores.scale_of(i)),
+        scores.scaled(
+            lambda i: (
+                scores.standard_scale(i, i.value.shape[3])
+                if scores.scale_of(i) == scores.standard_scale(i)
+                else scores.scale_of(i)
+            )
+        ),
     )
     yield row(
         "scale-linear",
         "scale 1/dim instead of 1/√dim",
-        scores.scaled(lambda i: 1.0 / i.query.shape[3] if scores.scale_of(i) == scores.standard_scale(i) else scores.scale_of(i)),
+        scores.scaled(
+            lambda i: 1.0 / i.query.shape[3] if scores.scale_of(i) == scores.standard_scale(i) else scores.scale_of(i)
+        ),
     )
     for to, called in (
         (0, "a power of two"),
@@ -116,7 +134,9 @@ def _rows() -> Iterator[Meaning]:
         (64, "a multiple of 64"),
     ):
         yield row(
-            f"scale-padded-{to}", f"scale of the dim padded to {called}", scores.scaled(functools.partial(scores.padded, to=to))
+            f"scale-padded-{to}",
+            f"scale of the dim padded to {called}",
+            scores.scaled(functools.partial(scores.padded, to=to)),
         )
     for name in ("bfloat16", "float16"):
         yield row(f"scale-{name}", f"scale constant rounded to {name}", scores.scaled(scores.rounded_scale(name)))
@@ -147,10 +167,14 @@ def _rows() -> Iterator[Meaning]:
         heads.keys_of(lambda h, h_q, h_k: min(h, h_k - 1)),
     )
     yield row("batch-first", "every batch reads the keys and values of batch 0", heads.first_batch)
-    yield row("exchanged", "query and key exchanged: softmax over the wrong axis of a transposed product", heads.exchanged)
+    yield row(
+        "exchanged", "query and key exchanged: softmax over the wrong axis of a transposed product", heads.exchanged
+    )
     yield row("tail-last", "tail of the keys dropped: the last one", heads.tail_dropped(0))
     for tile in (2, 4, 8, 16, 32, 64, 128):
-        yield row(f"tail-{tile}", f"tail of the keys dropped: only whole tiles of {tile} are read", heads.tail_dropped(tile))
+        yield row(
+            f"tail-{tile}", f"tail of the keys dropped: only whole tiles of {tile} are read", heads.tail_dropped(tile)
+        )
     for tile in (2, 4, 8, 16, 32, 64, 128):
         yield row(
             f"tail-zero-{tile}",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +14,19 @@ if TYPE_CHECKING:
 
     from assay.spec.attention import Instance
 
-__all__ = ["base_two", "empty_mean", "empty_rows", "has_empty", "has_lse", "largest_score", "nan_in_empty_rows", "nan_lse_of_empty_rows", "only_maximum", "without_maximum", "zero_when_empty"]
+__all__ = [
+    "base_two",
+    "empty_mean",
+    "empty_rows",
+    "has_empty",
+    "has_lse",
+    "largest_score",
+    "nan_in_empty_rows",
+    "nan_lse_of_empty_rows",
+    "only_maximum",
+    "without_maximum",
+    "zero_when_empty",
+]
 
 
 def empty_rows(instance: Instance) -> NDArray[np.bool_]:

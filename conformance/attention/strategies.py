@@ -121,4 +121,3 @@ def instances(
     """
     chosen = precision_named(precision)
     return st.one_of(_tiny(chosen, capabilities), _built(chosen, capabilities))
-

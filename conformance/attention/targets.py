@@ -18,7 +18,11 @@ TARGETS: dict[str, Target] = {
         Target("numpy:attention", ("float64", "float32"), (), "", lazily(f"{__package__}.target_numpy", "textbook")),
         Target("torch:sdpa", _TORCH, ("torch",), "torch", lazily(f"{__package__}.target_torch", "sdpa", "torch:sdpa")),
         Target(
-            "torch:sdpa-math", _TORCH, ("torch",), "torch", lazily(f"{__package__}.target_torch", "sdpa", "torch:sdpa-math", "MATH")
+            "torch:sdpa-math",
+            _TORCH,
+            ("torch",),
+            "torch",
+            lazily(f"{__package__}.target_torch", "sdpa", "torch:sdpa-math", "MATH"),
         ),
         Target(
             "torch:sdpa-flash",

@@ -11,7 +11,6 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -25,10 +24,11 @@ from assay.conformance.call.stdout import captured
 from assay.conformance.call.stdout import first_line as first_printed_line
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.layouts import Layout
-from assay.conformance.interface.steps import Oracle
 from assay.conformance.interface.targets import first_line
 
 if TYPE_CHECKING:
+    from assay.conformance.interface.steps import Oracle
+    from collections.abc import Mapping
     from collections.abc import Callable
 
     from numpy.typing import NDArray
@@ -222,9 +222,7 @@ class _Stage:
         guards: list[Placed] = []
         for number, step in enumerate(script):
             memory = None if self.memory is None else self.memory.of_step(number)
-            given = handed(
-                self.framework, step, self.layout, huge=self.huge, read_only=self.read_only, memory=memory
-            )
+            given = handed(self.framework, step, self.layout, huge=self.huge, read_only=self.read_only, memory=memory)
             guards += given.memory
             before = _holders(given.memory)
             try:
@@ -273,7 +271,9 @@ class _Stage:
                 raise Fault("oracle", recorder.refusal)
             values[f"{name} saw"] = recorder.record()
         if self.framework.shares_memory and step.outputs:
-            kept = [guard for guard in given.memory if any(np.shares_memory(guard.buffer, raw) for raw in _raw(returned))]
+            kept = [
+                guard for guard in given.memory if any(np.shares_memory(guard.buffer, raw) for raw in _raw(returned))
+            ]
             self.notes.extend(f"returned a view of its input {guard.name!r}" for guard in kept)
         return returned
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import assay
 from assay.conformance.call import wire
 from assay.conformance.call.call import Answer
 from assay.conformance.call.process import MIB, Ended, Limits, Worker, one_line
@@ -254,7 +253,9 @@ def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output],
     """What a reply says, as far as it can be believed."""
     kind, sentence, notes, outputs = (header.get(name) for name in ("kind", "sentence", "notes", "outputs"))
     said = header.get("printed")
-    whole = isinstance(sentence, str) and isinstance(notes, list) and isinstance(said, str) and isinstance(outputs, list)
+    whole = (
+        isinstance(sentence, str) and isinstance(notes, list) and isinstance(said, str) and isinstance(outputs, list)
+    )
     if kind not in _KINDS or not whole:
         raise wire.Nonsense("its header lacks a part")
     values = {} if kind else _values(outputs, content, wanted)

@@ -74,7 +74,7 @@ class Memory:
     steps: dict[int, Memory] = field(default_factory=dict)
 
     def of_step(self, number: int) -> Memory:
-        """The memory of one step: what an earlier step of the same script handed over is not written over by a later."""
+        """The memory of one step: a later step of the same script does not write over what an earlier one handed over."""
         return self.steps.setdefault(number, Memory())
 
 
@@ -161,7 +161,7 @@ def _constant_along(array: NDArray[Any], axis: int) -> bool:
 
 
 def _packed(arrays: Sequence[tuple[str, NDArray[Any]]], *, huge: bool, read_only: bool) -> list[Placed]:
-    """Slices of one array (stack, length, everything of a position side by side): packed along the last axis but two."""
+    """Slices of one array (stack, length, everything of a position): packed along the last axis but two."""
     *stack, _, length, _ = arrays[0][1].shape
     widths = [array.shape[-3] * array.shape[-1] for _, array in arrays]
     row = sum(widths)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import assay
 from assay.conformance.call import wire
 from assay.conformance.call.call import CALL_SECONDS
 from assay.conformance.interface.usage import UsageError
@@ -30,6 +31,18 @@ MIB = 1 << 20
 _START_SECONDS = 180.0  # for imports
 _TICK_SECONDS = 0.02
 _KEPT = 4096  # bytes of what was written to stdout and stderr
+
+#: What the worker's Python executes.  The judge and the worker must be of one copy of assay, whichever others are
+#: installed or on the path: the front door is loaded from the file that is the first argument, and the rest of the
+#: package follows the front door.
+_WORKER = """
+import importlib.util, sys
+front_door = importlib.util.spec_from_file_location("assay", sys.argv.pop(1))
+sys.modules["assay"] = importlib.util.module_from_spec(front_door)
+front_door.loader.exec_module(sys.modules["assay"])
+from assay.conformance.call.worker import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class Worker:
         self.printed = self.complained = b""
         theirs_in, self._requests = os.pipe()
         self._replies, theirs_out = os.pipe()
-        command = [sys.executable, "-P", "-m", "assay.conformance.call.worker", str(theirs_in), str(theirs_out)]
+        command = [sys.executable, "-P", "-c", _WORKER, assay.__file__, str(theirs_in), str(theirs_out)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

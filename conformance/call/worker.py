@@ -1,8 +1,8 @@
 """The process in which an isolated kernel runs.
 
-It is ``python -m assay.conformance.call.worker REQUESTS REPLIES``, two descriptors.  It loads one kernel, then plays
-the scripts that it is sent and says what came of each.  It never knows what is right.  Whatever it
-writes to stdout is the kernel's.  The judge's side is :mod:`assay.conformance.call.isolation`.
+Its arguments are two descriptors: of requests and of replies.  It loads one kernel, then plays the scripts that it is
+sent and says what came of each.  It never knows what is right.  Whatever it writes to stdout is the kernel's.  The
+judge's side is :mod:`assay.conformance.call.isolation`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ import numpy as np
 from assay.conformance.call import wire
 from assay.conformance.call.call import Answer, answered, handed, played
 from assay.conformance.call.memory import Memory
+from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import function_named, kernel_of
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.frameworks import framework as framework_named
-from assay.conformance.interface.suite import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

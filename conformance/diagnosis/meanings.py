@@ -7,7 +7,6 @@ is compared.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
@@ -44,8 +44,8 @@ class Meaning:
     """A named wrong meaning.
 
     sentence: what a kernel of this meaning behaves like.
-    criteria(instance, right): what would be right under it; ``None`` where the meaning changes nothing.  ``right`` gives
-    the criteria of any instance in the class that is judged, or ``None`` where they are not known.
+    criteria(instance, right): what would be right under it; ``None`` where the meaning changes nothing.  ``right``
+    gives the criteria of any instance in the class that is judged, or ``None`` where they are not known.
     """
 
     id: str
@@ -130,7 +130,7 @@ def diagnose(
     right(instance, precision): the criteria of an instance in a class (``None``: the one that is judged), or ``None``
     where they are not known.
     others: other classes on the same types, which the kernel may keep in place of its own.
-    lost(): the stages in which the kernel loses precision, as sentences; asked only where no meaning explains everything.
+    lost(): the stages in which the kernel loses precision, as sentences; asked only where no meaning explains all.
     """
     wrong = sorted(
         (failure for failure in failures if failure[1].kind in ("error", "non-finite")),
@@ -178,8 +178,7 @@ def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> l
         best = [(sentence, explained) for sentence, explained in matches if explained & left == chosen & left]
         if len(best) <= _ALTERNATIVES:
             sentences += [
-                f"{sentence} (explains {len(explained) / failures:.0%} of the failures)"
-                for sentence, explained in best
+                f"{sentence} (explains {len(explained) / failures:.0%} of the failures)" for sentence, explained in best
             ]
         left -= chosen
     return sentences if len(alike) >= _MOST * failures else []

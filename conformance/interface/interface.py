@@ -6,11 +6,11 @@ capabilities the instance needs, and from an interface and a kernel which of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Callable
 
     from assay.conformance.interface.kernel import Kernel

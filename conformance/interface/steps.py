@@ -7,14 +7,13 @@ what the oracle was shown is one more output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Oracle", "Output", "Script", "Step", "outputs_of"]

@@ -7,7 +7,6 @@ attribute ``SUITE`` is a :class:`Suite`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Callable, Set
 
     import numpy as np
@@ -126,7 +126,7 @@ class Suite:
     stages(precision): where a kernel of a class may lose precision, the likeliest first.
     questions: conventions and habits that a data sheet tells, in its order.
     typical: rows without malice, on which quality is measured.
-    quality(instance, precision): how accurate independent roundings leave a kernel, per element of the outputs it names.
+    quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
     strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
     """
 

@@ -292,9 +292,7 @@ def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interfa
     positional, wanted = _positional(parameters), len(form.positional)
     only_named = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     demanded = [
-        p
-        for p in (*positional[wanted:], *only_named)
-        if p.default is p.empty and p.name not in interface.keywords
+        p for p in (*positional[wanted:], *only_named) if p.default is p.empty and p.name not in interface.keywords
     ]
     if demanded:
         return f"requires {demanded[0].name!r}, which is not in the protocol"

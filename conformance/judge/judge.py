@@ -25,7 +25,6 @@ from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.kernel import Declined
-from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
@@ -34,6 +33,7 @@ from assay.conformance.report.finding import Finding
 from assay.spec.precision import PRECISIONS
 
 if TYPE_CHECKING:
+    from assay.conformance.interface.layouts import Layout
     from collections.abc import Callable, Iterable, Mapping
 
     from assay.conformance.call.isolation import Isolated

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import textwrap
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.conformance.report.data import strict
 from assay.conformance.report.table import table
@@ -98,4 +98,3 @@ def to_json(profile: Profile) -> str:
     data["environment"] = dict(profile.environment)
     document = {"schema": SCHEMA_VERSION, "tightest": profile.tightest, **data}
     return json.dumps(strict(document), allow_nan=False, indent=1, ensure_ascii=False) + "\n"
-

@@ -19,7 +19,10 @@ __all__ = ["to_html"]
 
 
 def to_html(*reports: Report) -> str:
-    """One self-contained page.  Raises :class:`~assay.conformance.interface.usage.UsageError` where jinja2 is not installed."""
+    """One self-contained page.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` where jinja2 is not installed.
+    """
     try:
         import jinja2
     except ModuleNotFoundError:

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 
     from assay.spec.attention import Instance
 
-__all__ = ["clamped", "columns", "exchanged", "first_batch", "first_keys", "key_not_transposed", "keys_again", "keys_of", "overlapping", "tail_dropped", "tail_zero", "value_dim_is_dim", "whole_tiles"]
+__all__ = [
+    "clamped",
+    "columns",
+    "exchanged",
+    "first_batch",
+    "first_keys",
+    "key_not_transposed",
+    "keys_again",
+    "keys_of",
+    "overlapping",
+    "tail_dropped",
+    "tail_zero",
+    "value_dim_is_dim",
+    "whole_tiles",
+]
 
 Wrong = Callable[["Instance"], "Instance | None"]
 
@@ -142,8 +156,6 @@ def key_not_transposed(instance: Instance) -> Instance | None:
     if instance.key.shape[2] != instance.key.shape[3]:
         return None
     return instance.replace(key=np.ascontiguousarray(np.swapaxes(instance.key, 2, 3)))
-
-
 
 
 def value_dim_is_dim(instance: Instance) -> Instance | None:

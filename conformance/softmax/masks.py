@@ -18,7 +18,29 @@ if TYPE_CHECKING:
 
     from assay.spec.attention import Instance
 
-__all__ = ["aligned", "aligned_by_arrays", "bias_times", "causal_ignored", "causal_moved", "dropped", "first_along", "within_window", "lengths_plus", "mask_added", "mask_inverted", "mask_transposed", "only_masked", "plain_slopes", "positions", "visible_added", "window_changed", "window_exchanged", "window_ignored", "window_only", "window_realigned"]
+__all__ = [
+    "aligned",
+    "aligned_by_arrays",
+    "bias_times",
+    "causal_ignored",
+    "causal_moved",
+    "dropped",
+    "first_along",
+    "lengths_plus",
+    "mask_added",
+    "mask_inverted",
+    "mask_transposed",
+    "only_masked",
+    "plain_slopes",
+    "positions",
+    "visible_added",
+    "window_changed",
+    "window_exchanged",
+    "window_ignored",
+    "window_only",
+    "window_realigned",
+    "within_window",
+]
 
 Wrong = Callable[["Instance"], "Instance | None"]
 

@@ -6,7 +6,7 @@ Instances have the fields of attention's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from assay.spec.attention import Instance
 
-__all__ = ["denominator_unscaled", "denominator_unscaled_lse", "excess_of_maximum", "more_weight", "needs_rescaling", "numerator_unscaled", "unscaled"]
+__all__ = [
+    "denominator_unscaled",
+    "denominator_unscaled_lse",
+    "excess_of_maximum",
+    "more_weight",
+    "needs_rescaling",
+    "numerator_unscaled",
+    "unscaled",
+]
 
 Altered = Callable[["Instance", "NDArray[np.float64]"], "NDArray[np.float64]"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from assay.spec.attention import Instance
 
-__all__ = ["cap_after_bias", "cap_of_raw", "finite_mask", "padded", "rounded_scale", "scale_of", "scaled", "scaled_scores", "sink_with_value", "standard_scale"]
+__all__ = [
+    "cap_after_bias",
+    "cap_of_raw",
+    "finite_mask",
+    "padded",
+    "rounded_scale",
+    "scale_of",
+    "scaled",
+    "scaled_scores",
+    "sink_with_value",
+    "standard_scale",
+]
 
 Wrong = Callable[["Instance"], "Instance | None"]
 
