@@ -100,14 +100,22 @@ def real(default: float | None = None, *, plain: float | None = None) -> Any:
 
 
 @functools.cache
-def _declared(kind: type[Instance]) -> dict[str, _Array]:
-    """The array fields of a class of instances, in order."""
+def _array_fields(kind: Any) -> dict[str, _Array]:
     return {item.name: item.metadata["array"] for item in dataclasses.fields(kind) if "array" in item.metadata}
 
 
-@functools.cache
-def _plain_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
+def _declared(kind: Any) -> dict[str, _Array]:
+    """The array fields of a class of instances, in order."""
+    return _array_fields(kind)
+
+
+def _plain_fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     """The fields that are neither arrays nor the provenance, in order."""
+    return _option_fields(kind)
+
+
+@functools.cache
+def _option_fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     return {
         item.name: item
         for item in dataclasses.fields(kind)
@@ -357,7 +365,8 @@ class Instance:
                     values[name] = float.fromhex(value)
                 else:
                     values[name] = tuple(value) if isinstance(value, list) else value
-            return cls(**values, **stored.arrays)
+            fields: dict[str, Any] = {**values, **stored.arrays}
+            return cls(**fields)
         except InvalidInstance as error:
             raise InvalidInstance(f"{path}: {error}") from None
         except (TypeError, ValueError, KeyError) as error:

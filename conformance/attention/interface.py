@@ -38,7 +38,7 @@ def _is_causal(instance: Instance) -> bool:
 
 
 def _lengths_differ(instance: Instance) -> bool:
-    return instance.query.shape[2] != instance.key.shape[2]
+    return bool(instance.query.shape[2] != instance.key.shape[2])
 
 
 def _has_empty_row(instance: Instance) -> bool:

@@ -26,8 +26,7 @@ from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 

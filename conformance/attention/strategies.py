@@ -58,6 +58,9 @@ _LENGTHS = (*tuple(range(1, 10)), 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129)
 _DIMS = (1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 40, 64, 80)
 
 
+_EVERY = frozenset(capability.name for capability in INTERFACE.capabilities)
+
+
 @st.composite
 def _built(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Instance:
     """A pattern in a shape with options that the kernel has."""
@@ -112,9 +115,7 @@ def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Inst
     )
 
 
-def instances(
-    precision: str | Precision = "float32", capabilities: Set[str] = frozenset(c.name for c in INTERFACE.capabilities)
-) -> st.SearchStrategy[Instance]:
+def instances(precision: str | Precision = "float32", capabilities: Set[str] = _EVERY) -> st.SearchStrategy[Instance]:
     """Instances of attention in the storage type of a class, with the options that ``capabilities`` names.
 
     They shrink towards one head, one query, one key, one column, no options.

@@ -27,15 +27,13 @@ from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.targets import first_line
 
 if TYPE_CHECKING:
-    from assay.conformance.interface.steps import Oracle
-    from collections.abc import Mapping
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.conformance.frameworks import Framework
     from assay.conformance.interface.kernel import Kernel
-    from assay.conformance.interface.steps import Output, Script, Step
+    from assay.conformance.interface.steps import Oracle, Output, Script, Step
 
 __all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "answered", "handed", "played", "returned_by"]
 

@@ -7,7 +7,6 @@ the criteria stay here.  Linux only.
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 import threading
@@ -253,10 +252,9 @@ def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output],
     """What a reply says, as far as it can be believed."""
     kind, sentence, notes, outputs = (header.get(name) for name in ("kind", "sentence", "notes", "outputs"))
     said = header.get("printed")
-    whole = (
-        isinstance(sentence, str) and isinstance(notes, list) and isinstance(said, str) and isinstance(outputs, list)
-    )
-    if kind not in _KINDS or not whole:
+    if not isinstance(sentence, str) or not isinstance(said, str) or not isinstance(kind, str):
+        raise wire.Nonsense("its header lacks a part")
+    if kind not in _KINDS or not isinstance(notes, list) or not isinstance(outputs, list):
         raise wire.Nonsense("its header lacks a part")
     values = {} if kind else _values(outputs, content, wanted)
     return Answer(
@@ -266,9 +264,11 @@ def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output],
 
 def _values(outputs: Sequence[Any], content: bytes, wanted: Sequence[Output]) -> dict[str, NDArray[Any]]:
     """The arrays of a reply: those that were asked for, in types and shapes that were, and no byte more."""
+    if len(outputs) != len(wanted):
+        raise wire.Nonsense(f"{len(outputs)} outputs, expected {len(wanted)}")
     values: dict[str, NDArray[Any]] = {}
     start = 0
-    for described, output in itertools.zip_longest(outputs, wanted):
+    for described, output in zip(outputs, wanted, strict=True):
         dtype, shape = _form(described, output)
         end = start + math.prod(shape) * dtype.itemsize
         if end > len(content):
@@ -280,16 +280,14 @@ def _values(outputs: Sequence[Any], content: bytes, wanted: Sequence[Output]) ->
     return values
 
 
-def _form(described: Any, output: Output | None) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _form(described: Any, output: Output) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """The dtype and the shape that a reply gives an output, if they are among those that were asked for."""
     try:
         name, dtype, shape = described
-        shape = tuple(int(n) for n in shape)
-        good = output is not None and name == output.name and dtype in output.dtypes
-        good = good and len(shape) == len(output.shape) and min(shape, default=0) >= 0
-        good = good and all(want in (None, n) for n, want in zip(shape, output.shape, strict=True))
+        lengths = tuple(int(n) for n in shape)
     except (TypeError, ValueError):
-        good = False
-    if not good:
+        raise wire.Nonsense("its outputs are not described as name, dtype and shape") from None
+    good = name == output.name and dtype in output.dtypes and len(lengths) == len(output.shape)
+    if not good or any(n < 0 or want not in (None, n) for n, want in zip(lengths, output.shape, strict=True)):
         raise wire.Nonsense("its outputs are not those that were asked for")
-    return dtype_named(dtype), shape
+    return dtype_named(dtype), lengths

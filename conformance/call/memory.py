@@ -74,7 +74,7 @@ class Memory:
     steps: dict[int, Memory] = field(default_factory=dict)
 
     def of_step(self, number: int) -> Memory:
-        """The memory of one step: a later step of the same script does not write over what an earlier one handed over."""
+        """The memory of one step: a later step of a script does not write over what an earlier one handed over."""
         return self.steps.setdefault(number, Memory())
 
 

@@ -18,8 +18,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 

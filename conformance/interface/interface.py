@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Script

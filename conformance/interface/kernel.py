@@ -21,19 +21,19 @@ class Kernel:
     """A kernel under test.
 
     function: called as the script of its problem's interface says, with arrays of ``framework``.
-    problem: what it solves; set where the kernel is loaded.
     keywords: the keywords of the protocol that it accepts.
     conventions: what ``options`` declares, as in {"empty_row": "nan"}.
     lacks: capabilities without a keyword that it declares not to have, as in {"grouped_heads"}.
+    problem: what it solves; set where the kernel is loaded.
     positional: the names of its positional arrays, of the forms that the interface knows; empty for the first form.
     """
 
     name: str
     function: Callable[..., Any]
     framework: str = "numpy"
-    problem: str = ""
     keywords: frozenset[str] = frozenset()
     conventions: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     lacks: frozenset[str] = frozenset()
     version: str = ""
+    problem: str = ""
     positional: tuple[str, ...] = ()

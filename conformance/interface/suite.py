@@ -15,8 +15,7 @@ from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Mapping, Set
 
     import numpy as np
     from hypothesis.strategies import SearchStrategy

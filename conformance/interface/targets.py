@@ -98,7 +98,9 @@ def kernel_of(
     problem = problem or _told(function, name)
     interface, framework = suite(problem).interface, framework or "numpy"
     form, keywords = _read(function, name, interface)
-    made = Kernel(name, form.adapt(function, framework), framework, problem, keywords, positional=form.positional)
+    made = Kernel(
+        name, form.adapt(function, framework), framework, keywords, problem=problem, positional=form.positional
+    )
     return _declared(made, interface, options)
 
 

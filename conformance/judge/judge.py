@@ -33,13 +33,13 @@ from assay.conformance.report.finding import Finding
 from assay.spec.precision import PRECISIONS
 
 if TYPE_CHECKING:
-    from assay.conformance.interface.layouts import Layout
     from collections.abc import Callable, Iterable, Mapping
 
     from assay.conformance.call.isolation import Isolated
     from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
     from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.layouts import Layout
     from assay.spec.precision import Precision
 
 __all__ = ["Judge"]

@@ -25,8 +25,7 @@ from assay.spec.precision import PRECISIONS, Precision
 from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 

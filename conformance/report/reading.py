@@ -41,7 +41,7 @@ def _got(value: Any) -> float | bool | str | None:
     """What was returned: a number that JSON lacks is a string there, as is what was judged as a whole."""
     if value in ("inf", "-inf", "nan"):
         return float(value)
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value  # type: ignore[no-any-return]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _finding_of(data: dict[str, Any]) -> Finding:
