@@ -1,8 +1,10 @@
 """The nouns that every problem shares: the protocol, the registry, provenance and the error of bad input.
 
 A problem is a package ``assay.spec.<name>`` with the same five public names, ``Instance``, ``define``,
-``symbolic``, ``tolerance`` and ``LAWS``, and the tuple ``OUTPUTS`` of what it computes (the first is the
-main output).  Nothing here knows any one problem: :data:`PROBLEMS` names them, :func:`problem` imports one.
+``symbolic``, ``tolerance`` and ``LAWS``, the tuple ``OUTPUTS`` of what it computes (the first is the main output),
+and ``PRECISIONS``, the classes of arithmetic that make sense for it: shared ones, and perhaps some of its own
+(``precision(name, problem(...).PRECISIONS)`` finds one).  Nothing in this module knows any one problem:
+:data:`PROBLEMS` names them, :func:`problem` imports one.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class Problem(Protocol):
     NAME: str
     OUTPUTS: tuple[str, ...]
     LAWS: tuple[Law, ...]
+    PRECISIONS: Mapping[str, Precision]
     Instance: Any
 
     def define(self, instance: Any, relative: float = 1e-12, output: str = ...) -> Enclosure: ...

@@ -7,8 +7,9 @@ from assay.spec.attention.instance import Instance, load
 from assay.spec.attention.laws import LAWS
 from assay.spec.attention.symbolic import symbolic
 from assay.spec.attention.tolerance import tolerance
+from assay.spec.precision import PRECISIONS
 
-__all__ = ["LAWS", "NAME", "OUTPUTS", "Instance", "define", "evaluate", "load", "symbolic", "tolerance"]
+__all__ = ["LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "define", "evaluate", "load", "symbolic", "tolerance"]
 
 NAME = "attention"
 OUTPUTS: tuple[str, ...] = ("output", "log_sum_exp")

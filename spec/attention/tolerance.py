@@ -22,6 +22,7 @@ import numpy as np
 from assay.spec.attention.definition import Exact, evaluate
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
+from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class _Rows:
 
 
 def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
+    soft = u.of(Softmax)
     query, key, value = (
         instance.query.astype(np.float64),
         np.repeat(instance.key.astype(np.float64), instance.group, axis=1),
@@ -127,14 +129,14 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
             score = np.concatenate([score, sink], axis=3)
             log_p = np.concatenate([log_p, exact.log_sink_probability.midpoint[..., None]], axis=3)
             log_p_radius = np.concatenate([log_p_radius, exact.log_sink_probability.radius[..., None]], axis=3)
-            delta = np.concatenate([delta, (4 * u.product + u.stored_score) * np.abs(sink)], axis=3)
+            delta = np.concatenate([delta, (4 * u.product + soft.stored_score) * np.abs(sink)], axis=3)
             attended = np.concatenate([attended, np.ones_like(sink, dtype=bool)], axis=3)
             value = np.concatenate([value, np.zeros_like(value[:, :, :1])], axis=2)
         size = np.where(attended, np.abs(score), 0.0)
         top = np.where(attended, score, -np.inf).max(axis=3, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0.0)  # an empty row: nothing below matters
         count = attended.sum(axis=3).astype(np.float64)
-        tiles = np.minimum(math.ceil(instance.key.shape[2] / u.tile), count)
+        tiles = np.minimum(math.ceil(instance.key.shape[2] / soft.tile), count)
         # D = 1/max_j p_j: accurate where lse − m would cancel; and 1 ≤ D ≤ n
         log_denominator = np.where(count > 0, -np.where(attended, log_p, -np.inf).max(axis=3, initial=-np.inf), 0.0)
         log_denominator = np.clip(log_denominator, 0.0, np.log(np.maximum(count, 1.0)))
@@ -144,10 +146,10 @@ def _rows(instance: Instance, u: Precision, exact: Exact) -> _Rows:
         delta = np.where(attended, delta, 0.0)
         largest_delta = delta.max(axis=3, initial=0.0)
         largest_size = size.max(axis=3, initial=0.0)
-        argument = below + delta + (largest_delta + 2 * u.lag + log_denominator)[..., None]
-        rounding = 1.01 * (3 * u.product + u.stored_score) * argument
+        argument = below + delta + (largest_delta + 2 * soft.lag + log_denominator)[..., None]
+        rounding = 1.01 * (3 * u.product + soft.stored_score) * argument
         rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
-        shared = -math.log1p(-u.exp) - (tiles + 1) * math.log1p(-u.rescale)
+        shared = -math.log1p(-soft.exp) - (tiles + 1) * math.log1p(-soft.rescale)
         shared = shared + merge_error(u, largest_size + largest_delta, log_denominator, count)
         spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
         spread = np.where(attended, spread * _SLACK, 0.0)
@@ -181,7 +183,8 @@ def merge_error(u: Precision, maximum: Array | float, log_denominator: Array | f
 
 def _merges(row: _Rows, u: Precision) -> int:
     """P: parts that are merged one after the other through a stored log-sum-exp (K7)."""
-    return math.ceil(int(row.attended.shape[3]) / u.part)
+    soft = u.of(Softmax)
+    return math.ceil(int(row.attended.shape[3]) / soft.part)
 
 
 def _roundings(row: _Rows) -> Array:
@@ -196,7 +199,8 @@ def _steps(row: _Rows) -> Array:
 
 def _unit(row: _Rows, u: Precision) -> Array:
     """The largest weight where probabilities are rounded, in units of the normalised ones: 1/D, or 1 after dividing."""
-    unit: Array = np.exp(0.0 * row.count if u.normalised else -row.log_denominator)
+    soft = u.of(Softmax)
+    unit: Array = np.exp(0.0 * row.count if soft.normalised else -row.log_denominator)
     return unit
 
 
@@ -204,19 +208,20 @@ def _score_errors(
     instance: Instance, u: Precision, query: Array, key: Array, score: Array, attended: NDArray[np.bool_]
 ) -> tuple[Array, NDArray[np.bool_]]:
     """K1: Δ_ij of every score (TOL-1, TOL-2), and which rows are inside the domain (TOL-6)."""
+    soft = u.of(Softmax)
     assert instance.scale is not None
     d, n_k = query.shape[3], key.shape[2]
     scale = abs(instance.scale)
     product = np.abs(query) @ np.swapaxes(np.abs(key), 2, 3)  # G_ij = Σ_c |q_ic||k_jc|
     scaled = scale * product
-    relative = compound(u.input_rounding, u.input_rounding, gamma(d + 8, u.product))
+    relative = compound(soft.query_rounding, soft.query_rounding, gamma(d + 8, u.product))
     norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
-    underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + u.stored_tiny * (norms + product))
+    underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + soft.stored_tiny * (norms + product))
     delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0)
-    stored, times = scaled, u.stored_times
+    stored, times = scaled, soft.stored_times
 
     if instance.softcap is not None:  # c·tanh(s/c) is 1-Lipschitz and |tanh| ≤ 1
-        delta = delta + instance.softcap * (u.tanh + 8 * u.product)
+        delta = delta + instance.softcap * (soft.tanh + 8 * u.product)
         times += 3 if times else 0
     if instance.bias is not None:
         bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
@@ -226,12 +231,14 @@ def _score_errors(
         stored = stored + bias
     else:
         bias = np.zeros(())
-    delta = delta + compound(*[u.stored_score] * times) * (stored + delta) + times * u.stored_tiny * max(1.0, scale)
+    delta = (
+        delta + compound(*[soft.stored_score] * times) * (stored + delta) + times * soft.stored_tiny * max(1.0, scale)
+    )
     delta = np.where(attended, delta, 0.0)
 
     # TOL-6.  1.5 > log₂e; everything that a kernel may form on its way to a score stays below half the largest number
     fold = 1.5 * max(1.0, scale)
-    limit = u.largest_score / 2
+    limit = soft.largest_score / 2
     reach = fold * np.maximum(
         product, np.maximum(np.abs(query).max(axis=3)[..., None], np.abs(key).max(axis=3)[..., None, :])
     )
@@ -249,13 +256,14 @@ def _score_errors(
     largest_value = np.abs(instance.value.astype(np.float64)).max(axis=(2, 3))
     largest_value = np.repeat(largest_value, instance.group, axis=1)[..., None]
     inside &= normal
-    inside &= 2 * (n_k + 1) * largest_value * math.exp(u.lag) <= u.largest_sum
+    inside &= 2 * (n_k + 1) * largest_value * math.exp(soft.lag) <= soft.largest_sum
     inside &= largest_value * (1 + 4 * u.output) <= u.largest_output
     return delta, inside
 
 
 def _output_bound(row: _Rows, u: Precision) -> Array:
     """TOL-7: E1 + E2 + E3 + E4 per element."""
+    soft = u.of(Softmax)
     common, deviation, hull, absolute, largest, total = _sums(row)
     mass = row.lower_mass[..., None]
     e1 = np.fmin(common / mass, hull)  # fmin: an overflowed sum is no bound, the hull always is
@@ -265,15 +273,15 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
     # TOL-4: relative errors of numerator (ν) and denominator (λ)
     k = _roundings(row)
     merge = merge_error(u, row.maximum + row.score_error, row.log_denominator, row.count)
-    factor = np.where(row.count > 1, -math.log1p(-u.rescale), 0.0)
+    factor = np.where(row.count > 1, -math.log1p(-soft.rescale), 0.0)
     merges = np.expm1((_merges(row, u) + 1) * (np.log1p(merge) + factor))
-    nu_plain = compound(u.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
-    nu = compound(u.probability, nu_plain)
-    lam = compound(u.row_sum, gamma(k, u.accumulate)[..., None])
+    nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
+    nu = compound(soft.probability, nu_plain)
+    lam = compound(soft.row_sum, gamma(k, u.accumulate)[..., None])
 
     # TOL-5: absolute errors, in units of normalised weights
     weight = np.exp(row.score_error - np.log(row.lower_mass))[..., None]
-    lost = math.exp(u.lag) * u.flush + u.probability_tiny * _unit(row, u)[..., None]
+    lost = math.exp(soft.lag) * soft.flush + soft.probability_tiny * _unit(row, u)[..., None]
     steps = _steps(row)[..., None]
     lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
     lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
@@ -284,9 +292,9 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
 
     # the denominator sums unrounded probabilities, or the rounded ones: then their rounding is common
     e2 = quotient(nu, magnitude, size)
-    if u.probability > 0:
-        shift = u.probability / (1 - u.probability) * np.fmin(deviation / mass + e1, 2 * largest)
-        grown = np.fmin(magnitude * (1 + u.probability) / (1 - u.probability), largest)
+    if soft.probability > 0:
+        shift = soft.probability / (1 - soft.probability) * np.fmin(deviation / mass + e1, 2 * largest)
+        grown = np.fmin(magnitude * (1 + soft.probability) / (1 - soft.probability), largest)
         e2 = np.maximum(e2, shift + quotient(nu_plain, grown, np.fmin(size + shift, grown)))
 
     kappa = compound(u.accumulate, u.accumulate, u.output)
@@ -297,19 +305,20 @@ def _output_bound(row: _Rows, u: Precision) -> Array:
 
 def _log_sum_exp_bound(row: _Rows, u: Precision) -> Array:
     """TOL-9: the error of the log-sum-exp output."""
+    soft = u.of(Softmax)
     excess = (row.probability * np.expm1(np.minimum(row.spread, 700.0))).sum(axis=3)
     largest = row.spread.max(axis=3, initial=0.0)
     weights = np.fmin(excess, largest)  # ln Σ p e^L ≤ Σ p (e^L − 1), and −ln Σ p e^(−L) ≤ Σ p L
     k = gamma(_roundings(row), u.accumulate)
     weight = np.exp(row.score_error - np.log(row.lower_mass))
-    lost = math.exp(u.lag) * u.flush + u.probability_tiny * _unit(row, u)
-    lost = compound(u.row_sum, k) + weight * (lost * row.count + _steps(row) * u.tiny)
-    lost = compound(u.probability, lost)  # the rounded probabilities may be the ones that are summed
+    lost = math.exp(soft.lag) * soft.flush + soft.probability_tiny * _unit(row, u)
+    lost = compound(soft.row_sum, k) + weight * (lost * row.count + _steps(row) * u.tiny)
+    lost = compound(soft.probability, lost)  # the rounded probabilities may be the ones that are summed
     sums = np.where(lost < 1, -np.log1p(-np.minimum(lost, 0.999999)), np.inf)
-    written = 4 * u.product * (row.maximum + row.score_error + u.lag)
-    written = written + 8 * u.product * (row.log_denominator + u.lag + 1)
-    bound = weights + sums + _merges(row, u) * written + u.log_sum_exp * row.log_sum_exp + 2 * u.tiny
-    return np.where(row.count == 0, 0.0, bound * _SLACK * (1 + 2 * u.log_sum_exp))
+    written = 4 * u.product * (row.maximum + row.score_error + soft.lag)
+    written = written + 8 * u.product * (row.log_denominator + soft.lag + 1)
+    bound = weights + sums + _merges(row, u) * written + soft.log_sum_exp * row.log_sum_exp + 2 * u.tiny
+    return np.where(row.count == 0, 0.0, bound * _SLACK * (1 + 2 * soft.log_sum_exp))
 
 
 def _sums(row: _Rows) -> tuple[Array, Array, Array, Array, Array, Array]:
