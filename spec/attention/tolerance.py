@@ -22,6 +22,7 @@ import numpy as np
 from assay.spec.attention.definition import Exact, evaluate
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
+from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["gamma", "merge_error", "reference_accuracy", "tolerance"]
+__all__ = ["merge_error", "reference_accuracy", "tolerance"]
 
 _SLACK = 1.0 + 1e-9  # over the rounding of this computation itself, of relative size 1e-12 at most (TOL-8)
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
@@ -68,20 +69,6 @@ def tolerance(
 def reference_accuracy(precision: str | Precision) -> float:
     """How accurate a reference should be so that it costs a class less than a thousandth of its tolerance."""
     return min(2.0**-10 * precision_named(precision).product, 2.0**-34)
-
-
-def gamma(k: Array | float, u: float) -> Array:
-    """γ_k(u) = ku/(1 − ku), the relative error of k roundings; +inf (no bound) from ku = 1/2 on (Higham 2002, 3.1)."""
-    ku = np.asarray(k, dtype=np.float64) * u
-    return np.where(ku < 0.5, ku / (1.0 - np.minimum(ku, 0.5)), np.inf)
-
-
-def compound(*rates: Array | float) -> Array:
-    """Π(1 + rate) − 1 without cancellation: the rates of the float64 class are themselves of the size of a rounding."""
-    total = np.zeros(())
-    for rate in rates:
-        total = total + rate + total * rate
-    return total
 
 
 @dataclass(frozen=True)

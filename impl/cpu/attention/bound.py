@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.attention.tolerance import gamma, merge_error
+from assay.spec.attention.tolerance import merge_error
+from assay.spec.rounding import gamma
 from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
