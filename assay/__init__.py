@@ -10,14 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.conformance.judge import check
-    from assay.conformance.report import Report
+    from assay.conformance.judge.judge import check
+    from assay.conformance.report.report import Report
     from assay.spec.instances.hard import hard
 
 __version__ = "0.1.0"
 __all__ = ["Report", "check", "hard"]
 
-_HOME = {"check": "assay.conformance.judge", "Report": "assay.conformance.report", "hard": "assay.spec.instances.hard"}
+_HOME = {
+    "check": "assay.conformance.judge.judge",
+    "Report": "assay.conformance.report.report",
+    "hard": "assay.spec.instances.hard",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay import __version__
-from assay.conformance.targets import UsageError, documented, missing, option_values
+from assay.conformance.interface.targets import UsageError, documented, missing, option_values
 from assay.spec.problem import PROBLEMS, InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from assay.conformance.report import Report
-    from assay.conformance.suite import Target
+    from assay.conformance.interface.suite import Target
+    from assay.conformance.report.report import Report
 
 __all__ = ["app", "main"]
 
@@ -146,7 +146,7 @@ def check(
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
     import assay
-    from assay.conformance.render import summary
+    from assay.conformance.report.render import summary
 
     if error is not None:
         option = [*(option or ()), f"error={error!r}"]
@@ -236,7 +236,7 @@ def profile(
     json: Annotated[Path | None, typer.Option(help="Write the data sheet as JSON.")] = None,
 ) -> int:
     """The data sheet of a kernel: classes that it keeps, quality, determinism, conventions.  Judges nothing."""
-    from assay.conformance.profile import profile as profiled
+    from assay.conformance.profile.profile import profile as profiled
 
     _Files(json, None, None).prepare(resume=False)
     watch = _Watch()
@@ -321,13 +321,13 @@ def _plan(target: str | None, problem: str, precision: str | None) -> list[Pair]
 
 
 def _absent(problem: str) -> list[Target]:
-    from assay.conformance.suite import suite
+    from assay.conformance.interface.suite import suite
 
     return [each for each in suite(problem).targets.values() if missing(each)]
 
 
 def _text(report: Report, *, brief: bool = False) -> str:
-    from assay.conformance.render import to_text
+    from assay.conformance.report.render import to_text
 
     text = to_text(report, colour=_colour())
     return text.partition("\n")[0] if brief else text
@@ -384,7 +384,7 @@ class _Files:
 
     def prepare(self, resume: bool) -> None:
         """Refuse now what would fail after a long run."""
-        from assay.conformance.render import to_html
+        from assay.conformance.report.render import to_html
 
         if resume and self.json is None:
             raise UsageError("--resume: needs --json FILE, where the earlier reports are")
@@ -398,7 +398,7 @@ class _Files:
 
     def earlier(self, plan: list[Pair], problem: str, level: str, seed: int) -> tuple[dict[Pair, Report], list[Report]]:
         """Reports of the JSON file: those that answer a part of ``plan``, and the others."""
-        from assay.conformance.render import from_json
+        from assay.conformance.report.render import from_json
 
         if self.json is None or not self.json.exists():
             return {}, []
@@ -418,7 +418,7 @@ class _Files:
 
     def write(self, reports: list[Report], others: list[Report]) -> None:
         """Every file anew: ``others`` are kept in the JSON."""
-        from assay.conformance.render import to_html, to_json, to_junit
+        from assay.conformance.report.render import to_html, to_json, to_junit
 
         if self.json is not None:
             _write(self.json, to_json(*others, *reports))
@@ -766,8 +766,8 @@ def list_(
         return PASSED
     if dot:
         raise UsageError("--dot: only with `list reductions`")
-    from assay.conformance.render import table
-    from assay.conformance.suite import LEVELS, suite
+    from assay.conformance.interface.suite import LEVELS, suite
+    from assay.conformance.report.render import table
     from assay.spec.precision import PRECISIONS
     from assay.spec.problem import problem
 

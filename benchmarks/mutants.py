@@ -50,16 +50,16 @@ from rich.progress import track
 from timing import publish
 
 from assay.conformance.attention import target_numpy
-from assay.conformance.judge import Judge
-from assay.conformance.suite import suite as suite_of
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.judge.judge import Judge
 from assay.impl.cpu.attention import tiles
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from assay.conformance.suite import Case
+    from assay.conformance.interface.suite import Case
 
 Row = dict[str, Any]
 

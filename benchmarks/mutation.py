@@ -34,15 +34,15 @@ from rich.console import Console
 from rich.progress import track
 from timing import publish
 
-from assay.conformance.judge import Judge
-from assay.conformance.suite import suite as suite_of
-from assay.conformance.targets import wrap
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from assay.conformance.suite import Case
+    from assay.conformance.interface.suite import Case
 
 Row = dict[str, Any]
 

@@ -18,8 +18,8 @@ from rich.progress import track
 from timing import publish
 
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.judge import Judge
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.attention import Instance, define
 from assay.spec.floats import dtype_named
 from assay.spec.precision import precision

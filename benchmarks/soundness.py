@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.progress import track
 from timing import publish
 
-from assay.conformance.judge import Judge
-from assay.conformance.level import EXAMPLES, LAW_CASES
-from assay.conformance.suite import LEVELS, Case, Suite
-from assay.conformance.suite import suite as suite_of
-from assay.conformance.targets import wrap
+from assay.conformance.interface.suite import LEVELS, Case, Suite
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import EXAMPLES, LAW_CASES
 from assay.spec.attention import LAWS
 from assay.spec.precision import precision
 

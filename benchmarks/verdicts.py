@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from assay.conformance.judge import Judge
-from assay.conformance.suite import suite
-from assay.conformance.targets import load, missing
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import load, missing
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS
 from assay.spec.problem import PROBLEMS
 

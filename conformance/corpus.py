@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.isolation import Limits
-from assay.conformance.judge import Judge
-from assay.conformance.render import table
-from assay.conformance.suite import Case, Family
-from assay.conformance.targets import UsageError, load
-from assay.conformance.trial import CALL_SECONDS
+from assay.conformance.call.call import CALL_SECONDS
+from assay.conformance.call.isolation import Limits
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.targets import UsageError, load
+from assay.conformance.judge.judge import Judge
+from assay.conformance.report.render import table
 from assay.spec.instances import corpus
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -89,7 +89,7 @@ def check_corpus(
 ) -> CorpusReport:
     """Run ``target`` on every instance of a corpus (``assay hard --corpus``), in the number type of the class.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.targets.UsageError` in one line.
+    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.targets.UsageError` in one line.
     """
     try:
         chosen = precision_named(precision)

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def settings(config: pytest.Config) -> dict[str, Any]:
     """What the options say, as arguments of :func:`assay.check`."""
-    from assay.conformance.targets import option_values
+    from assay.conformance.interface.targets import option_values
 
     return {
         "level": config.getoption("assay_level") or "smoke",
@@ -75,9 +75,9 @@ def precisions(config: pytest.Config) -> list[str] | None:
 
 def _validate(config: pytest.Config) -> None:
     """Bad usage is told in one line before anything runs, not as an error in every test."""
-    from assay.conformance.isolation import isolated
-    from assay.conformance.suite import LEVELS
-    from assay.conformance.targets import UsageError, load
+    from assay.conformance.call.isolation import isolated
+    from assay.conformance.interface.suite import LEVELS
+    from assay.conformance.interface.targets import UsageError, load
     from assay.spec.precision import precision
     from assay.spec.problem import PROBLEMS
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.isolation import Limits, isolated
-from assay.conformance.judge import Judge
-from assay.conformance.level import LEAK_SECONDS
-from assay.conformance.report import CaseResult, Report
-from assay.conformance.suite import LAYOUTS, Case, Family
-from assay.conformance.targets import UsageError, load
-from assay.conformance.trial import CALL_SECONDS
+from assay.conformance.call.call import CALL_SECONDS
+from assay.conformance.call.isolation import Limits, isolated
+from assay.conformance.interface.suite import LAYOUTS, Case, Family
+from assay.conformance.interface.targets import UsageError, load
+from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import LEAK_SECONDS
+from assay.conformance.report.report import CaseResult, Report
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS, InvalidInstance
 from assay.spec.problem import problem as problem_named
@@ -43,7 +43,7 @@ def replay(
     after, beside: instances that it is called with before, or by other threads at the same time.
     isolate: in a process of its own, where it is also called again and again to see whether its memory grows.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.targets.UsageError` in one line.
+    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.targets.UsageError` in one line.
     """
     name = problem_of(path)
     if name not in PROBLEMS:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import pytest
 
 import assay
+from assay.conformance.interface.targets import documented
 from assay.conformance.plugin import precisions, settings
-from assay.conformance.targets import documented
 
 PROBLEM = "attention"
 

@@ -18,9 +18,9 @@ import pytest
 import assay.conformance.attention
 from assay import __version__
 from assay.cli import main
-from assay.conformance.kernel import Kernel
-from assay.conformance.render import from_json
-from assay.conformance.suite import Target
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.suite import Target
+from assay.conformance.report.render import from_json
 from assay.spec import attention
 from assay.spec.instances import corpus
 from assay.spec.storage import Stored, write

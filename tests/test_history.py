@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from assay.conformance.report import Report
-from assay.conformance.suite import LEVELS, suite
+from assay.conformance.interface.suite import LEVELS, suite
+from assay.conformance.report.report import Report
 from assay.spec.precision import precision
 
 

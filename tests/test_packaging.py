@@ -44,7 +44,7 @@ def test_importing_assay_loads_no_framework_no_compiler_no_test_library() -> Non
     [
         ("assay.spec.attention", {"flint", "sympy"}),
         ("assay.conformance.attention", {"flint", "sympy"}),
-        ("assay.conformance.judge", {"flint", "sympy"}),
+        ("assay.conformance.judge.judge", {"flint", "sympy"}),
         ("assay.conformance.plugin", set()),
     ],
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.attention.calls import CAPABILITIES, POSITIONAL, SIGNATURE, call, needs
-from assay.conformance.attention.conventions import QUESTIONS
+from assay.conformance.attention.criteria import CONVENTIONS, reference
 from assay.conformance.attention.families import FAMILIES, cases
-from assay.conformance.attention.ordinary import ordinary
-from assay.conformance.attention.references import CONVENTIONS, reference
-from assay.conformance.attention.semantics import SEMANTICS
+from assay.conformance.attention.meanings import SEMANTICS
+from assay.conformance.attention.questions import QUESTIONS
 from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
-from assay.conformance.suite import Suite
+from assay.conformance.attention.typical import ordinary
+from assay.conformance.interface.suite import Suite
 from assay.spec.attention.quality import quality
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
     from assay.conformance.attention.strategies import instances
-    from assay.conformance.suite import Case
+    from assay.conformance.interface.suite import Case
     from assay.spec.precision import Precision
 
 __all__ = ["SUITE", "instances"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.suite import CERTIFICATE, Call
+from assay.conformance.interface.suite import CERTIFICATE, Call
 
 if TYPE_CHECKING:
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
     from assay.spec.attention import Instance
     from assay.spec.precision import Precision
 

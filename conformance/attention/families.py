@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.attention.changes import CHANGES
 from assay.conformance.attention.options import build
-from assay.conformance.attention.values import Shape
-from assay.conformance.suite import LAYOUTS, LEVELS, Case, Family
+from assay.conformance.attention.other_calls import CHANGES
+from assay.conformance.attention.patterns import Shape
+from assay.conformance.interface.suite import LAYOUTS, LEVELS, Case, Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from assay.spec.problem import Provenance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from assay.conformance.attention.values import Shape
+    from assay.conformance.attention.patterns import Shape
     from assay.spec.precision import Precision
 
-from assay.conformance.attention.values import PATTERNS
+from assay.conformance.attention.patterns import PATTERNS
 
 __all__ = ["OPTIONS", "alibi_slopes", "build"]
 

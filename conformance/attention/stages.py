@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.suite import Probe, Stage
+from assay.conformance.interface.suite import Probe, Stage
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from assay.conformance.attention.calls import CAPABILITIES
 from assay.conformance.attention.options import build
-from assay.conformance.attention.values import Shape
-from assay.conformance.suite import Case, Family
+from assay.conformance.attention.patterns import Shape
+from assay.conformance.interface.suite import Case, Family
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.precision import Precision

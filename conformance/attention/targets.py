@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.suite import Target
+from assay.conformance.interface.suite import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
 
 __all__ = ["TARGETS"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.conformance.attention.semantics import SEMANTICS
-from assay.conformance.diagnosis import diagnose
-from assay.conformance.judge import Judge
-from assay.conformance.suite import Case, suite
-from assay.conformance.targets import wrap
-from assay.conformance.trial import Outcome
+from assay.conformance.attention.meanings import SEMANTICS
+from assay.conformance.call.call import Outcome
+from assay.conformance.diagnosis.meanings import diagnose
+from assay.conformance.interface.suite import Case, suite
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.impl import cpu
 from assay.spec.precision import precision
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.judge import Judge
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
 

@@ -10,8 +10,8 @@ import pytest
 from bank.buggy import BUGGY, Buggy
 from bank.correct import CORRECT, Entry
 
-from assay.conformance.judge import Judge
-from assay.conformance.targets import wrap
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]

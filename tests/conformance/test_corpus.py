@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from assay.conformance import corpus as over
-from assay.conformance.judge import Judge
-from assay.conformance.targets import wrap
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.instances.hard import HardProblem, hard
 from assay.spec.instances.truth import Truth
 from assay.spec.precision import precision

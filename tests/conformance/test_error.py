@@ -9,9 +9,9 @@ import pytest
 
 from assay.cli import main
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.judge import Judge
-from assay.conformance.suite import Case, Family
-from assay.conformance.targets import UsageError, load, wrap
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.targets import UsageError, load, wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
 

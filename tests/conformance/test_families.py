@@ -8,12 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from assay.conformance.attention.changes import CHANGES
 from assay.conformance.attention.families import FAMILIES
-from assay.conformance.judge import Judge
-from assay.conformance.report import CaseResult, Finding, Report
-from assay.conformance.suite import LAYOUTS, LEVELS, Case, suite
-from assay.conformance.targets import wrap
+from assay.conformance.attention.other_calls import CHANGES
+from assay.conformance.interface.suite import LAYOUTS, LEVELS, Case, suite
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
+from assay.conformance.report.report import CaseResult, Finding, Report
 from assay.impl import cpu
 from assay.spec.precision import PRECISIONS, precision
 
@@ -70,7 +70,7 @@ def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolera
 
 
 def test_a_layout_finds_arrays_that_it_can_lay_out_so() -> None:
-    from assay.conformance.guard import laid
+    from assay.conformance.call.memory import laid
 
     for case in cases():
         if case.layout.name in ("expanded", "packed"):

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from assay.conformance.call.memory import guarded
 from assay.conformance.frameworks import framework
-from assay.conformance.guard import guarded
-from assay.conformance.suite import Layout
+from assay.conformance.interface.suite import Layout
 
 NAMES = ("numpy", "torch", "jax")
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.bool_, np.int32)

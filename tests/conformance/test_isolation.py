@@ -18,11 +18,11 @@ from bank import bad
 
 import assay
 from assay.cli import main
-from assay.conformance import wire
-from assay.conformance.isolation import Isolated, Limits, isolated, leaks
-from assay.conformance.judge import Judge
-from assay.conformance.suite import Case, Family
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.call import wire
+from assay.conformance.call.isolation import Isolated, Limits, isolated, leaks
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
 
@@ -254,7 +254,7 @@ def test_verdicts_in_a_process_of_its_own_are_those_in_ours(target: str, name: s
         pytest.importorskip("torch")
     cases = [instance(), instance(40), instance(1)]
     cases = [Instance(*(a.astype(_dtype(name)) for a in each.arrays().values())) for each in cases]
-    ours = Judge(assay.conformance.targets.load(target), "attention", precision(name))
+    ours = Judge(assay.conformance.interface.targets.load(target), "attention", precision(name))
     with isolated(target, "attention") as process:
         theirs = judge_of(process, name)
         for each in cases:

@@ -14,11 +14,11 @@ import pytest
 
 import assay
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.judge import Judge
-from assay.conformance.kernel import Declined
-from assay.conformance.report import ConformanceError
-from assay.conformance.suite import Case, Family, Layout, suite
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import Case, Family, Layout, suite
+from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.judge.judge import Judge
+from assay.conformance.report.report import ConformanceError
 from assay.impl import cpu
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
@@ -170,7 +170,7 @@ def test_reading_past_the_end_meets_a_canary(huge: bool) -> None:
 
 
 def test_a_kernel_that_hangs_is_stopped() -> None:
-    from assay.conformance import trial
+    from assay.conformance.call import call as trial
 
     judge = Judge(wrap(hangs), "attention", precision("float32"))
     instance = drawn()
@@ -418,7 +418,7 @@ def test_a_missing_extra_names_the_install_command(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_judge_knows_no_problem_by_name() -> None:
-    folder = Path(__import__("assay.conformance.judge", fromlist=["judge"]).__file__).parent
+    folder = Path(__import__("assay.conformance.judge.judge", fromlist=["judge"]).__file__).parent
     judges = [path for path in folder.glob("*.py") if not path.name.startswith("test_")] + list(
         (folder / "frameworks").glob("*.py")
     )

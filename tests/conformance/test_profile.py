@@ -14,16 +14,16 @@ from bank.buggy import BUGGY
 from bank.correct import CORRECT
 
 from assay.cli import main
-from assay.conformance.judge import Judge
-from assay.conformance.profile import Answer, ClassRow, Profile, answers, profile
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.judge.judge import Judge
+from assay.conformance.profile.profile import Answer, ClassRow, Profile, answers, profile
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BANK = {entry.name: entry.function for entry in (*CORRECT, *BUGGY)}
-SCHEMA = json.loads((files("assay.conformance") / "profile.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((files("assay.conformance.profile") / "profile.schema.json").read_text(encoding="utf-8"))
 
 
 def told(kernel: Any, *identifiers: str, name: str = "float32") -> list[str]:

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from assay.conformance.render import families, from_json, summary, to_html, to_json, to_junit, to_text
-from assay.conformance.report import CaseResult, ConformanceError, Finding, Report
-from assay.conformance.targets import UsageError
+from assay.conformance.interface.targets import UsageError
+from assay.conformance.report.render import families, from_json, summary, to_html, to_json, to_junit, to_text
+from assay.conformance.report.report import CaseResult, ConformanceError, Finding, Report
 
 REPRODUCER = "assay replay /tmp/a/causal.npz --target my:kernel --precision float32"
 
@@ -158,7 +158,7 @@ def test_summary_has_one_line_a_report() -> None:
 
 
 def schema() -> Any:
-    return json.loads((files("assay.conformance") / "report.schema.json").read_text(encoding="utf-8"))
+    return json.loads((files("assay.conformance.report") / "report.schema.json").read_text(encoding="utf-8"))
 
 
 def strict(text: str) -> Any:

@@ -12,14 +12,14 @@ import pytest
 from bank.buggy import BUGGY, Buggy
 
 from assay.conformance.attention.families import FAMILIES, cases
-from assay.conformance.judge import Judge
-from assay.conformance.targets import wrap
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from assay.conformance.suite import Case
+    from assay.conformance.interface.suite import Case
 
 
 @pytest.fixture(scope="module")

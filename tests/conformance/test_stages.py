@@ -10,10 +10,10 @@ from bank.buggy import BUGGY, Buggy
 from bank.correct import CORRECT, Entry
 
 from assay.conformance.attention.stages import stages
-from assay.conformance.judge import Judge
-from assay.conformance.stages import FORMATS, Loss, losses, sentences
-from assay.conformance.suite import Case, Family, suite
-from assay.conformance.targets import wrap
+from assay.conformance.diagnosis.precision import FORMATS, Loss, losses, sentences
+from assay.conformance.interface.suite import Case, Family, suite
+from assay.conformance.interface.targets import wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS, precision
 
 

@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from assay.conformance.suite import Stage
-    from assay.conformance.trial import Outcome, Reference
+    from assay.conformance.call.call import Outcome, Reference
+    from assay.conformance.interface.suite import Stage
 
 __all__ = ["FORMATS", "Loss", "losses", "sentences"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.conformance.suite import Layout
+    from assay.conformance.interface.suite import Layout
 
 __all__ = ["FAR", "Guarded", "Memory", "NoRoom", "guarded", "laid"]
 

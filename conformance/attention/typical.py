@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from assay.conformance.attention.families import parse_shape
 from assay.conformance.attention.options import build
-from assay.conformance.suite import Case, Family
+from assay.conformance.interface.suite import Case, Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.attention.options import alibi_slopes
-from assay.conformance.suite import Semantics
+from assay.conformance.interface.suite import Semantics
 from assay.spec.attention import evaluate
 from assay.spec.floats import dtype_named
 

@@ -1,7 +1,7 @@
-"""The process in which an isolated kernel runs: ``python -m assay.conformance.worker REQUESTS REPLIES`` (descriptors).
+"""The process in which an isolated kernel runs: ``python -m assay.conformance.call.worker REQUESTS REPLIES`` (descriptors).
 
 It loads one kernel, then calls it as it is told and says what came of it.  It never knows what is right.  Whatever it
-writes to stdout is the kernel's.  The judge's side is :mod:`assay.conformance.isolation`.
+writes to stdout is the kernel's.  The judge's side is :mod:`assay.conformance.call.isolation`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance import wire
+from assay.conformance.call import wire
+from assay.conformance.call.call import Answer, answered, handed, outputs
+from assay.conformance.call.memory import Memory
 from assay.conformance.frameworks import framework as framework_named
-from assay.conformance.guard import Memory
-from assay.conformance.suite import Layout
-from assay.conformance.targets import UsageError, function_named, load
-from assay.conformance.trial import Answer, answered, handed, outputs
+from assay.conformance.interface.suite import Layout
+from assay.conformance.interface.targets import UsageError, function_named, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from assay.conformance.frameworks import Framework
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
 
 __all__ = ["main"]
 

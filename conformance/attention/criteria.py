@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
     from assay.spec.attention import Instance
     from assay.spec.precision import Precision
 

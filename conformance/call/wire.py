@@ -16,8 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from assay.conformance.kernel import Kernel
-    from assay.conformance.suite import Call, Layout
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.suite import Call, Layout
 
 __all__ = ["Nonsense", "Repeats", "Request", "Setup", "packed", "received", "reply", "unpacked"]
 
@@ -49,7 +49,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Request:
-    """Call the kernel once, as :func:`assay.conformance.trial.answered` does.
+    """Call the kernel once, as :func:`assay.conformance.call.call.answered` does.
 
     place: requests with the same number, one after the other, find their arrays in the same memory.
     """

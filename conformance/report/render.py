@@ -17,8 +17,8 @@ from importlib.resources import files
 from typing import Any
 from xml.etree import ElementTree
 
-from assay.conformance.report import OUT_OF_TIME, CaseResult, Finding, Report
-from assay.conformance.targets import UsageError
+from assay.conformance.interface.targets import UsageError
+from assay.conformance.report.report import OUT_OF_TIME, CaseResult, Finding, Report
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -385,7 +385,7 @@ def _valid(text: str) -> str:
 
 
 def to_html(*reports: Report) -> str:
-    """One self-contained page.  Raises :class:`~assay.conformance.targets.UsageError` where jinja2 is not installed."""
+    """One self-contained page.  Raises :class:`~assay.conformance.interface.targets.UsageError` where jinja2 is not installed."""
     try:
         import jinja2
     except ModuleNotFoundError:
@@ -403,7 +403,7 @@ def to_html(*reports: Report) -> str:
         "number": _number,
         "share": _share,
     }
-    template = environment.from_string((files("assay.conformance") / "report.html").read_text(encoding="utf-8"))
+    template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))
     page: str = template.render(reports=reports, passed=_all_passed(reports), **helpers)
     return page
 

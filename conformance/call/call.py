@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.deadline import Hung, deadline
-from assay.conformance.guard import Guarded, Memory, NoRoom, laid
-from assay.conformance.kernel import Declined
-from assay.conformance.stdout import captured, first_line
-from assay.conformance.suite import CERTIFICATE, Layout
+from assay.conformance.call.deadline import Hung, deadline
+from assay.conformance.call.memory import Guarded, Memory, NoRoom, laid
+from assay.conformance.call.stdout import captured, first_line
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import CERTIFICATE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.frameworks import Framework
-    from assay.conformance.kernel import Kernel
-    from assay.conformance.suite import Call, Suite
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.suite import Call, Suite
     from assay.spec.precision import Precision
 
     Reference = Mapping[str, tuple[Any, NDArray[np.float64]]]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.trial import within
+from assay.conformance.call.call import within
 from assay.spec.precision import PRECISIONS
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from assay.conformance.suite import Suite
-    from assay.conformance.trial import Outcome, Reference
+    from assay.conformance.call.call import Outcome, Reference
+    from assay.conformance.interface.suite import Suite
     from assay.spec.precision import Precision
 
 __all__ = ["diagnose"]

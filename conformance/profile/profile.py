@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.deadline import Hung, deadline
-from assay.conformance.judge import Judge
-from assay.conformance.suite import LEVELS, Ask, NoAnswer
-from assay.conformance.targets import UsageError, load, wrap
-from assay.conformance.trial import capabilities
+from assay.conformance.call.call import capabilities
+from assay.conformance.call.deadline import Hung, deadline
+from assay.conformance.interface.suite import LEVELS, Ask, NoAnswer
+from assay.conformance.interface.targets import UsageError, load, wrap
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS, Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.conformance.level import Progress
-    from assay.conformance.suite import Question
+    from assay.conformance.interface.suite import Question
+    from assay.conformance.judge.level import Progress
 
 __all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
@@ -95,13 +95,13 @@ class Profile:
 
     def to_text(self) -> str:
         """One page."""
-        from assay.conformance.datasheet import to_text
+        from assay.conformance.profile.datasheet import to_text
 
         return to_text(self)
 
     def to_json(self) -> str:
         """JSON of the published schema (``profile.schema.json``)."""
-        from assay.conformance.datasheet import to_json
+        from assay.conformance.profile.datasheet import to_json
 
         return to_json(self)
 
@@ -119,7 +119,7 @@ def profile(
 ) -> Profile:
     """Judge ``kernel`` in every class (or in ``precisions``), measure its quality, ask for its conventions.
 
-    The other arguments are those of :func:`assay.check`.  Raises :class:`~assay.conformance.targets.UsageError`.
+    The other arguments are those of :func:`assay.check`.  Raises :class:`~assay.conformance.interface.targets.UsageError`.
     """
     if problem not in PROBLEMS:
         raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")

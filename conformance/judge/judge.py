@@ -1,6 +1,6 @@
 """The judge: one kernel in one class; verdicts, findings, a report.
 
-Knows no problem: everything it needs of one is its :class:`~assay.conformance.suite.Suite` and its spec module.
+Knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite` and its spec module.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.diagnosis import diagnose
+from assay.conformance.call.call import CALL_SECONDS, Outcome, lacking, run, within
+from assay.conformance.call.isolation import Isolated, Limits, isolated
+from assay.conformance.call.memory import Memory
+from assay.conformance.call.stdout import captured
+from assay.conformance.call.threads import together
+from assay.conformance.diagnosis.meanings import diagnose
+from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
-from assay.conformance.guard import Memory
-from assay.conformance.isolation import Isolated, Limits, isolated
-from assay.conformance.level import Progress, Run
-from assay.conformance.report import CaseResult, Finding, Report
-from assay.conformance.stages import losses, sentences
-from assay.conformance.stdout import captured
-from assay.conformance.suite import LEVELS, Case, Family, Layout, Suite
-from assay.conformance.suite import suite as suite_of
-from assay.conformance.targets import UsageError, load, wrap
-from assay.conformance.together import together
-from assay.conformance.trial import CALL_SECONDS, Outcome, lacking, run, within
+from assay.conformance.interface.suite import LEVELS, Case, Family, Layout, Suite
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import UsageError, load, wrap
+from assay.conformance.judge.level import Progress, Run
+from assay.conformance.report.report import CaseResult, Finding, Report
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -38,9 +38,9 @@ from assay.spec.problem import PROBLEMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from assay.conformance.kernel import Kernel
-    from assay.conformance.stages import Loss
-    from assay.conformance.trial import Reference
+    from assay.conformance.call.call import Reference
+    from assay.conformance.diagnosis.precision import Loss
+    from assay.conformance.interface.kernel import Kernel
 
 __all__ = ["Judge", "check"]
 
@@ -72,7 +72,7 @@ def check(
     output on stdout, leaks and hangs that Python cannot interrupt become findings.
     call_seconds: the limit of one call; memory: that of an isolated kernel, in MiB beyond what it has when loaded.
 
-    Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.targets.UsageError`, a ``ValueError``
+    Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.interface.targets.UsageError`, a ``ValueError``
     of one line.
 
     >>> check("assay:cpu", precision="float64", level="smoke").passed

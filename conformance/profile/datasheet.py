@@ -9,10 +9,10 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.render import table
+from assay.conformance.report.render import table
 
 if TYPE_CHECKING:
-    from assay.conformance.profile import Answer, ClassRow, Profile
+    from assay.conformance.profile.profile import Answer, ClassRow, Profile
 
 __all__ = ["SCHEMA_VERSION", "to_json", "to_text"]
 

@@ -1,6 +1,6 @@
 """A kernel in a process of its own: what it does to that process is a finding, and the judge goes on.
 
-One worker (:mod:`assay.conformance.worker`) serves all calls and is replaced when it dies, hangs or grows beyond its
+One worker (:mod:`assay.conformance.call.worker`) serves all calls and is replaced when it dies, hangs or grows beyond its
 memory.  The limits are enforced from here: time, because code that Python cannot interrupt ignores every alarm;
 memory, because address space (``RLIMIT_AS``, ``RLIMIT_DATA``) is reserved in bulk by frameworks and sparse mappings
 that never use it.  What counts is resident memory, read from ``/proc`` while the call runs and, as its peak, after it.
@@ -26,22 +26,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance import wire
+from assay.conformance.call import wire
+from assay.conformance.call.call import CALL_SECONDS, Answer, judged
+from assay.conformance.call.stdout import first_line
 from assay.conformance.frameworks import Framework
-from assay.conformance.kernel import Kernel
-from assay.conformance.stdout import first_line
-from assay.conformance.suite import suite as suite_of
-from assay.conformance.targets import UsageError, wrap
-from assay.conformance.trial import CALL_SECONDS, Answer, judged
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import UsageError, wrap
 from assay.spec.floats import dtype_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from assay.conformance.guard import Memory
-    from assay.conformance.suite import Call, Layout, Suite
-    from assay.conformance.trial import Outcome, Reference
+    from assay.conformance.call.call import Outcome, Reference
+    from assay.conformance.call.memory import Memory
+    from assay.conformance.interface.suite import Call, Layout, Suite
     from assay.spec.precision import Precision
 
 __all__ = ["Isolated", "Limits", "isolated", "leaks"]
@@ -105,7 +105,7 @@ def isolated(
 ) -> Isolated:
     """``kernel``, a target or a callable that can be imported by its name, in a process of its own.
 
-    A target is loaded there and not here.  Raises :class:`~assay.conformance.targets.UsageError` in one line.
+    A target is loaded there and not here.  Raises :class:`~assay.conformance.interface.targets.UsageError` in one line.
     """
     if not sys.platform.startswith("linux"):
         raise UsageError("isolation needs Linux: processes there are watched through /proc")
@@ -195,7 +195,7 @@ class Isolated:
         held: bool,
         memory: Memory | None = None,
     ) -> Outcome:
-        """As :func:`assay.conformance.trial.run`; a kernel that is right but prints has failed."""
+        """As :func:`assay.conformance.call.call.run`; a kernel that is right but prints has failed."""
         printed: list[str] = []
 
         def answer(call: Call) -> Answer:
@@ -331,7 +331,7 @@ class _Worker:
         self.printed = self.complained = b""
         theirs_in, self._requests = os.pipe()
         self._replies, theirs_out = os.pipe()
-        command = [sys.executable, "-P", "-m", "assay.conformance.worker", str(theirs_in), str(theirs_out)]
+        command = [sys.executable, "-P", "-m", "assay.conformance.call.worker", str(theirs_in), str(theirs_out)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -368,7 +368,7 @@ class _Worker:
         """Send ``message`` and wait for the reply, with at most ``most`` bytes of numbers.
 
         Raises :class:`_Ended` if the worker dies, grows or takes too long (it is ended then), and
-        :class:`~assay.conformance.wire.Nonsense`.
+        :class:`~assay.conformance.call.wire.Nonsense`.
         """
         end = time.monotonic() + seconds
         waiting, buffer = memoryview(message), bytearray()

@@ -1,4 +1,4 @@
-"""From what a user names or passes to a :class:`~assay.conformance.kernel.Kernel`."""
+"""From what a user names or passes to a :class:`~assay.conformance.interface.kernel.Kernel`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.kernel import Kernel
-from assay.conformance.suite import Suite, Target, suite
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.suite import Suite, Target, suite
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:

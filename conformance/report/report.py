@@ -108,23 +108,23 @@ class Report:
             raise ConformanceError(self.to_text())
 
     def to_text(self, *, colour: bool = False) -> str:
-        from assay.conformance.render import to_text
+        from assay.conformance.report.render import to_text
 
         return to_text(self, colour=colour)
 
     def to_json(self) -> str:
         """JSON of the published schema (``report.schema.json``)."""
-        from assay.conformance.render import to_json
+        from assay.conformance.report.render import to_json
 
         return to_json(self)
 
     def to_junit(self) -> str:
-        from assay.conformance.render import to_junit
+        from assay.conformance.report.render import to_junit
 
         return to_junit(self)
 
     def to_html(self) -> str:
         """One self-contained page.  Needs the extra ``report``."""
-        from assay.conformance.render import to_html
+        from assay.conformance.report.render import to_html
 
         return to_html(self)

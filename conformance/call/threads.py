@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.trial import Outcome
+from assay.conformance.call.call import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
 
 __all__ = ["ROUNDS", "together"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.report import OUT_OF_TIME, CaseResult, Report
-from assay.conformance.shrink import shrunk
-from assay.conformance.trial import Outcome, capabilities, lacking
+from assay.conformance.call.call import Outcome, capabilities, lacking
+from assay.conformance.judge.shrink import shrunk
+from assay.conformance.report.report import OUT_OF_TIME, CaseResult, Report
 from assay.spec.problem import problem as problem_named
 
 if TYPE_CHECKING:
-    from assay.conformance.judge import Judge
-    from assay.conformance.suite import Case
+    from assay.conformance.interface.suite import Case
+    from assay.conformance.judge.judge import Judge
     from assay.spec.problem import Law
 
 __all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run"]

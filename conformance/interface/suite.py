@@ -1,6 +1,6 @@
 """What a problem brings to the judge, as data: families, strategies, how a kernel is called, wrong semantics, targets.
 
-The judge (:mod:`assay.conformance.judge`) knows only these nouns.  A problem registers by having a package
+The judge (:mod:`assay.conformance.judge.judge`) knows only these nouns.  A problem registers by having a package
 ``assay.conformance.<problem>`` whose attribute ``SUITE`` is a :class:`Suite`.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
     from numpy.typing import NDArray
 
-    from assay.conformance.kernel import Kernel
+    from assay.conformance.interface.kernel import Kernel
     from assay.spec.precision import Precision
 
 __all__ = [
