@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PRECISIONS", "Precision", "StageRoundings", "precision"]
+__all__ = ["PRECISIONS", "Precision", "StageRoundings", "precision", "reference_accuracy"]
 
 
 class StageRoundings(Protocol):
@@ -181,3 +181,8 @@ def precision(name: str | Precision, among: Mapping[str, Precision] = PRECISIONS
     if name not in among:
         raise ValueError(f"unknown precision class {name!r}: expected one of {', '.join(among)}")
     return among[name]
+
+
+def reference_accuracy(precision_: str | Precision) -> float:
+    """The relative radius of a reference that costs a class less than a thousandth of its tolerance."""
+    return min(2.0**-10 * precision(precision_).product, 2.0**-34)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
-from assay.spec.attention.tolerance import reference_accuracy, tolerance
-from assay.spec.precision import Precision
+from assay.spec.attention.tolerance import tolerance
+from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.softmax.rounding import Softmax
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
-from assay.spec.precision import Precision
+from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["merge_error", "reference_accuracy", "tolerance"]
+__all__ = ["merge_error", "tolerance"]
 
 _SLACK = 1.0 + 1e-9  # over the rounding of this computation itself, of relative size 1e-12 at most (TOL-8)
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
@@ -64,11 +64,6 @@ def tolerance(
         bound = _output_bound(row, u) if output == "output" else _log_sum_exp_bound(row, u)
         outside = np.isnan(bound) | ~(row.inside[..., None] if output == "output" else row.inside)
     return np.where(outside, np.inf, bound)
-
-
-def reference_accuracy(precision: str | Precision) -> float:
-    """How accurate a reference should be so that it costs a class less than a thousandth of its tolerance."""
-    return min(2.0**-10 * precision_named(precision).product, 2.0**-34)
 
 
 @dataclass(frozen=True)

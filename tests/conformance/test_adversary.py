@@ -13,8 +13,7 @@ from bank.correct import CORRECT
 
 from assay.conformance.attention.patterns import Shape
 from assay.spec.attention import evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
-from assay.spec.precision import PRECISIONS, precision
+from assay.spec.precision import PRECISIONS, precision, reference_accuracy
 
 BANK = {entry.name: entry for entry in CORRECT}
 

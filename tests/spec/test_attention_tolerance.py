@@ -11,9 +11,8 @@ import pytest
 from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
 from assay.spec.floats import dtype_named
-from assay.spec.precision import PRECISIONS, Precision
+from assay.spec.precision import PRECISIONS, Precision, reference_accuracy
 from assay.spec.softmax.rounding import Softmax
 
 CLASSES = sorted(PRECISIONS)
