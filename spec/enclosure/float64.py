@@ -82,6 +82,11 @@ class Float64Ball:
         bound = gamma_above(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
         return Float64Ball(mid, known(mid, bound))
 
+    @staticmethod
+    def exact(a: Array) -> Float64Ball:
+        """The numbers as they are."""
+        return Float64Ball(a, np.zeros_like(a))
+
     def scaled(self, factor: float) -> Float64Ball:
         mid = self.mid * factor
         return Float64Ball(mid, known(mid, (self.rad * abs(factor) + U * np.abs(mid) + ETA) * UP))
