@@ -77,6 +77,7 @@ def test_only_the_rows_that_are_missing_go_on() -> None:
     assert (stacks.tolist(), rows.tolist()) == ([0, 1], [1, 2])  # the smallest grid that has both
     first = exponentials(1e-12)
     assert (enclosure.midpoint[~needs] == first.midpoint[~needs]).all()  # a row that was fine is kept as it was
+    assert (enclosure.radius[~needs] == first.radius[~needs]).all()
     assert (enclosure.radius[needs] < first.radius[needs]).all()
     assert first.contains(enclosure.midpoint).all()
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.attention.tolerance import merge_error
 from assay.spec.rounding import gamma
 from assay.spec.softmax.rounding import Softmax
+from assay.spec.softmax.weights import merge_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
