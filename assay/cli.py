@@ -590,7 +590,9 @@ def hard(
         found.save(to)
     _say(f"{to}  {found.problem}  {found.reduced.reduction.name}")
     sized = "  ".join(f"{name} {value}" for name, value in found.sizes.items() if name != "B")
-    _say(f"sizes      {sized}  B {found.entry_bound:.4g}  B/√ln n {found.entry_bound_over_root_log:.4g}")
+    bounds = (("B", found.entry_bound), ("B/√ln n", found.entry_bound_over_root_log))
+    sized += "".join(f"  {name} {value:.4g}" for name, value in bounds if value is not None)
+    _say(f"sizes      {sized}")
     _say(f"accuracy   every element within {float(found.accuracy):.4g}")
     _say(f"truth      {_answer(found.truth)}  ({', '.join(found.truth.certified)})")
     return PASSED
@@ -613,7 +615,7 @@ def decode(
     output: Annotated[Path, typer.Argument(help="A kernel's output on it (.npy).")],
 ) -> int:
     """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds."""
-    from assay.spec.instances.file import load
+    from assay.spec.instances.hard import load
 
     problem, array = load(instance), _array(output)
     try:

@@ -1,7 +1,7 @@
 """A corpus of hard instances: every family, the same bytes on every machine for one :data:`VERSION`.
 
 A folder of instance files (:mod:`assay.spec.instances.file`) and ``manifest.json``: the version, and for every file its
-name, SHA-256, family, seed, parameters and arrows.  Small ones are there as JSON too.
+name, SHA-256, problem, family, seed, parameters and arrows.  Small ones are there as JSON too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.spec.instances.file import load, save
-from assay.spec.instances.hard import HardProblem, hard
+from assay.spec.instances.hard import HardProblem, hard, load
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRIES", "VERSION", "Entry", "read", "write"]
 
 #: Of the corpus; another one means other bytes.
-VERSION = 1
+VERSION = 2
 _MANIFEST = "manifest.json"
 _KIND = "assay hard instances"
 
@@ -37,11 +36,12 @@ class Entry:
     parameters: Mapping[str, int] = field(default_factory=dict)
     counting: bool = False
     as_json: bool = False
+    problem: str = "attention"
 
     def made(self, seed: int = 0) -> HardProblem:
         """The instance, in the corpus of that seed."""
         sizes: dict[str, Any] = dict(self.parameters)
-        return hard("attention", self.family, seed + self.seed, counting=self.counting, **sizes)
+        return hard(self.problem, self.family, seed + self.seed, counting=self.counting, **sizes)
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -82,11 +82,12 @@ def write(folder: str | Path, seed: int = 0) -> int:
     for entry, problem in problems:
         for suffix in (".npz", ".json") if entry.as_json else (".npz",):
             path = place / f"{entry.name}{suffix}"
-            save(path, problem)
+            problem.save(path)
             files.append(
                 {
                     "name": path.name,
                     "sha256": _digest(path),
+                    "problem": problem.problem,
                     "family": entry.family,
                     "seed": problem.seed,
                     "parameters": dict(problem.parameters),
