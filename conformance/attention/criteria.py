@@ -1,4 +1,4 @@
-"""What an attention kernel is compared with: enclosures and tolerances, under the conventions it declares."""
+"""What the outputs of an attention kernel are held to, under the conventions that it declares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.attention import evaluate, tolerance
+from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
 from assay.spec.precision import reference_accuracy
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from assay.spec.attention import Instance
     from assay.spec.precision import Precision
 
-__all__ = ["CONVENTIONS", "reference"]
+__all__ = ["CERTIFICATE", "CONVENTIONS", "criteria"]
+
+#: The output that bounds the error of ``output``, of a kernel that declares ``certificate=yes``: it is held to it.
+CERTIFICATE = "certificate"
 
 #: Conventions that ``options`` may declare, the first being the default.
 #: ``empty_row``: the output of a query that attends to no key; ``any`` for a kernel that documents nothing.
@@ -32,10 +36,11 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def reference(
-    instance: Instance, kernel: Kernel, precision: Precision
-) -> Mapping[str, tuple[Enclosure, NDArray[np.float64]]]:
-    """Output → (certified value, tolerance of the class, or the error that an approximate kernel was asked for)."""
+def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
+    """Closeness of every output: to the tolerance of the class, or to the error asked of an approximate kernel.
+
+    A kernel that returns a certificate is held to that as well.
+    """
     exact = evaluate(instance, reference_accuracy(precision))
     output, allowed = exact.output, tolerance(instance, precision, exact=exact)
     if "error" in kernel.conventions:
@@ -47,7 +52,24 @@ def reference(
             output = Enclosure(np.where(empty, np.nan, output.midpoint), output.radius)
         else:
             allowed = np.where(empty, np.inf, allowed)
-    found: dict[str, tuple[Enclosure, Any]] = {"output": (output, allowed)}
+    held_to = {"output": close(output, allowed)}
     if instance.return_lse:
-        found["log_sum_exp"] = (exact.log_sum_exp, tolerance(instance, precision, "log_sum_exp", exact=exact))
-    return found
+        held_to["log_sum_exp"] = close(exact.log_sum_exp, tolerance(instance, precision, "log_sum_exp", exact=exact))
+    if kernel.conventions.get("certificate") == "yes":
+        held_to[CERTIFICATE] = _certified(output)
+    return held_to
+
+
+def _certified(output: Enclosure) -> Criterion:
+    """The error of the output is at most what the certificate says; a negative or missing bound allows nothing."""
+
+    def error(value: NDArray[Any], certificate: NDArray[Any]) -> NDArray[np.float64]:
+        least = output.least_error(value)
+        allowed = np.where(certificate >= 0.0, certificate, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.where(least == 0.0, 0.0, least / allowed)
+
+    def expected(index: tuple[int, ...]) -> str:
+        return f"less than the error of the output, whose exact value is {float(output.midpoint[index]):.12g}"
+
+    return Criterion(error, np.ones(output.shape), expected, ("output", CERTIFICATE))

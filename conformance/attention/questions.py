@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.interface.suite import Ask, NoAnswer, Question
+from assay.conformance.profile.questions import Ask, NoAnswer, Question
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.interface.suite import Probe, Stage
+from assay.conformance.diagnosis.precision import Probe, Stage
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
@@ -42,6 +42,11 @@ _LIMB_BITS = 8  # significant bits of a limb, at most: exact in bfloat16 and in 
 _PART = Fraction(3, 4)
 _KEYS = 16  # of a probe with many equal weights: one tile of every class
 _LONG_ROW = 256  # keys of a probe of sums: a row of ones is summed exactly by a type of 8 bits
+
+
+_SENTENCES: dict[str, Callable[[float], str]] = {
+    "small-weights": lambda bits: f"those of 2^-{bits:.0f} and below, beside the largest"
+}
 
 
 @functools.cache
@@ -112,7 +117,10 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
             _small_weights,
         ),
     )
-    found = [Stage(name, words, bits, explained, build(precision)) for name, words, bits, explained, build in rows]
+    found = [
+        Stage(name, words, bits, explained, build(precision), _SENTENCES.get(name))
+        for name, words, bits, explained, build in rows
+    ]
     others = tuple(stage.id for stage in found)
     factor = -math.log2(soft.rescale)
     found.append(Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision)))

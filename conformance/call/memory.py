@@ -8,6 +8,7 @@ gigabytes of which only a few pages exist: then the surroundings of what was lai
 
 from __future__ import annotations
 
+import math
 import mmap
 import sys
 from dataclasses import dataclass, field
@@ -16,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from assay.conformance.interface.layouts import Layout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from assay.conformance.interface.suite import Layout
+    Named = tuple[str, NDArray[Any]]
 
-__all__ = ["FAR", "Guarded", "Memory", "NoRoom", "guarded", "laid"]
+
+__all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "moves", "placed"]
 
 #: Elements from one slice to the next of the axis that a layout spreads: every offset, counted in elements or in
 #: bytes, signed or not, is the same modulo 2³² as one in the first slice, so arithmetic of 32 bits reads that.
@@ -40,7 +44,7 @@ class NoRoom(Exception):
 
 
 @dataclass(frozen=True)
-class Guarded:
+class Placed:
     """One input: what the kernel gets, the buffer around it and the bytes of its watched parts before the call."""
 
     name: str
@@ -67,24 +71,63 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Memory:
-    """Buffers that several calls share: a later call finds other numbers at the same addresses, in the same arrays."""
+    """Buffers that several scripts share: a later one finds other numbers at the same addresses, in the same arrays."""
 
     kept: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    steps: dict[int, Memory] = field(default_factory=dict)
+
+    def of_step(self, number: int) -> Memory:
+        """The memory of one step: a later step of a script does not write over what an earlier one handed over."""
+        return self.steps.setdefault(number, Memory())
 
 
-def laid(
-    arrays: Sequence[tuple[str, NDArray[Any]]],
+def placed(
+    arrays: Sequence[Named],
     layout: Layout,
     *,
     huge: bool,
     read_only: bool,
     memory: Memory | None = None,
-) -> list[Guarded]:
+) -> list[Placed]:
     """Copies of ``arrays`` in ``layout``: together in one buffer where it packs them and their shapes allow it."""
-    alike = {(array.ndim, array.dtype, array.shape[:1], array.shape[2:3]) for _, array in arrays}
-    if layout.packed and len(alike) == 1 and arrays[0][1].ndim == 4:
+    if layout.packed and _pack(arrays):
         return _packed(arrays, huge=huge, read_only=read_only)
     return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
+
+
+def moves(layout: Layout, arrays: Sequence[Named], named: Sequence[Named]) -> bool:
+    """Whether some array lies otherwise in ``layout`` than it would in C order.
+
+    arrays: those that are positional, which alone are packed or laid far apart; named: those given by keyword.
+    """
+    if layout.offset:
+        return True
+    if layout.packed:
+        return len(arrays) > 1 and _pack(arrays)
+    if layout.far is not None:
+        return any(_is_far(array, layout.far) for _, array in arrays)
+    plain = Layout()
+    return any(
+        (layout.reverse and array.ndim >= 2 and array.shape[-2] > 1) or _moved(array, layout, plain)
+        for _, array in (*arrays, *named)
+    )
+
+
+def _moved(array: NDArray[Any], layout: Layout, plain: Layout) -> bool:
+    """Whether the strides of an axis with more than one element differ."""
+    ours, theirs = _strides(array, layout)[0], _strides(array, plain)[0]
+    return any(a != b and n > 1 for a, b, n in zip(ours, theirs, array.shape, strict=True))
+
+
+def _pack(arrays: Sequence[Named]) -> bool:
+    """Whether arrays can be slices of one: they differ in nothing but the last axis and the last but two."""
+    alike = {(array.ndim, array.dtype, array.shape[:-3], array.shape[-2:-1]) for _, array in arrays}
+    return len(alike) == 1 and arrays[0][1].ndim >= 3
+
+
+def _is_far(array: NDArray[Any], axis: int) -> bool:
+    """Whether the slices of an axis of the stack can be laid far apart."""
+    return axis < array.ndim - 2 and array.shape[axis] > 1
 
 
 def guarded(
@@ -95,28 +138,28 @@ def guarded(
     huge: bool,
     read_only: bool,
     memory: Memory | None = None,
-) -> Guarded:
+) -> Placed:
     """A copy of ``array`` in ``layout``, among canaries (NaN, or ``huge`` finite numbers).
 
     With ``memory`` it lies where the last array of the same name, shape, type and layout lay.  Raises
     :class:`NoRoom`.
     """
-    if layout.far is not None and array.ndim == 4 and array.shape[layout.far] > 1:
+    if layout.far is not None and _is_far(array, layout.far):
         return _spread(name, array, layout.far, huge=huge, read_only=read_only)
     strides, span = _strides(array, layout)
-    margin = _margin(array.shape[-1])
+    margin = _margin(_row(array))
     if layout.expanded:
-        margin = _margin(array.shape[-1], array.size)  # who takes it for packed memory stays in the buffer
+        margin = _margin(_row(array), array.size)  # who takes it for packed memory stays in the buffer
     first = margin + layout.offset
-    if layout.reverse and array.ndim >= 3:
-        first += (array.shape[2] - 1) * strides[2]
-        strides[2] = -strides[2]
+    if layout.reverse and array.ndim >= 2:
+        first += (array.shape[-2] - 1) * strides[-2]
+        strides[-2] = -strides[-2]
     key = (name, array.shape, array.dtype, layout, read_only)
     if memory is not None and key in memory.kept:
         buffer, given = memory.kept[key]
         buffer[:] = _canary(array.dtype, huge=huge)
         _view(buffer, first, array.shape, strides)[...] = array
-        return Guarded(name, given, buffer, buffer.tobytes())
+        return Placed(name, given, buffer, buffer.tobytes())
     buffer = np.empty(span + 2 * margin + layout.offset, array.dtype)
     buffer[:] = _canary(array.dtype, huge=huge)
     view = _view(buffer, first, array.shape, strides)
@@ -126,14 +169,17 @@ def guarded(
         view.flags.writeable = False
     if memory is not None:
         memory.kept[key] = buffer, view
-    return Guarded(name, view, buffer, snapshot)
+    return Placed(name, view, buffer, snapshot)
 
 
 def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
     """Strides in elements, and how many elements lie between the first and the last, both included."""
-    order = layout.order if layout.order is not None and array.ndim == len(layout.order) else tuple(range(array.ndim))
-    once = {axis for axis in (0, 1) if layout.expanded and array.ndim == 4 and _constant_along(array, axis)}
-    strides, step = [0] * array.ndim, layout.step if array.ndim >= 3 else 1
+    order = list(range(array.ndim))
+    if layout.swap is not None and array.ndim >= -min(layout.swap):
+        a, b = layout.swap
+        order[a], order[b] = order[b], order[a]
+    once = {axis for axis in range(array.ndim - 2) if layout.expanded and _constant_along(array, axis)}
+    strides, step = [0] * array.ndim, layout.step
     for place in range(array.ndim - 1, -1, -1):
         axis = order[place]
         if axis in once:
@@ -151,29 +197,30 @@ def _constant_along(array: NDArray[Any], axis: int) -> bool:
     return array.shape[axis] > 1 and np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(array).tobytes()
 
 
-def _packed(arrays: Sequence[tuple[str, NDArray[Any]]], *, huge: bool, read_only: bool) -> list[Guarded]:
-    """Slices of one array (batch, length, all heads of all of them side by side)."""
-    batch, _, length, _ = arrays[0][1].shape
-    widths = [array.shape[1] * array.shape[3] for _, array in arrays]
+def _packed(arrays: Sequence[Named], *, huge: bool, read_only: bool) -> list[Placed]:
+    """Slices of one array (stack, length, everything of a position): packed along the last axis but two."""
+    *stack, _, length, _ = arrays[0][1].shape
+    widths = [array.shape[-3] * array.shape[-1] for _, array in arrays]
     row = sum(widths)
     margin = _margin(row)
-    buffer = np.empty(batch * length * row + 2 * margin, arrays[0][1].dtype)
+    buffer = np.empty(math.prod(stack) * length * row + 2 * margin, arrays[0][1].dtype)
+    outer = [length * row * math.prod(stack[place + 1 :]) for place in range(len(stack))]
     buffer[:] = _canary(buffer.dtype, huge=huge)
     views = []
     for number, (_, array) in enumerate(arrays):
-        strides = [length * row, array.shape[3], row, 1]
+        strides = [*outer, array.shape[-1], row, 1]
         views.append(_view(buffer, margin + sum(widths[:number]), array.shape, strides))
         views[-1][...] = array
         if read_only:
             views[-1].flags.writeable = False
     snapshot = buffer.tobytes()
     return [
-        Guarded(name, view, buffer, snapshot, neighbours=tuple(other for other in views if other is not view))
+        Placed(name, view, buffer, snapshot, neighbours=tuple(other for other in views if other is not view))
         for (name, _), view in zip(arrays, views, strict=True)
     ]
 
 
-def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only: bool) -> Guarded:
+def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only: bool) -> Placed:
     """Slices of one axis :data:`FAR` elements apart, in a mapping that has memory only where something was written."""
     strides, step = [0] * array.ndim, 1
     for other in range(array.ndim - 1, -1, -1):
@@ -181,7 +228,7 @@ def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only:
             strides[other] = step
             step *= array.shape[other]
     strides[axis] = FAR
-    margin = _margin(array.shape[-1], array.size)
+    margin = _margin(_row(array), array.size)
     buffer = _mapped((array.shape[axis] - 1) * FAR + step + 2 * margin, array.dtype)
     watched = tuple(slice(number * FAR, number * FAR + step + 2 * margin) for number in range(array.shape[axis]))
     for part in watched:
@@ -190,7 +237,7 @@ def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only:
     view[...] = array
     if read_only:
         view.flags.writeable = False
-    return Guarded(name, view, buffer, _bytes(buffer, watched), watched)
+    return Placed(name, view, buffer, _bytes(buffer, watched), watched)
 
 
 def _mapped(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -203,6 +250,11 @@ def _mapped(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise NoRoom(f"needs a sparse mapping of {size / 2**30:.0f} GiB, which cannot be had here ({error})") from None
     return np.frombuffer(mapping, dtype, count)
+
+
+def _row(array: NDArray[Any]) -> int:
+    """Elements in a row of the last axis; one in an array without axes."""
+    return array.shape[-1] if array.ndim else 1
 
 
 def _margin(row: int, least: int = 0) -> int:

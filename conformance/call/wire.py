@@ -1,8 +1,8 @@
 """Messages between the judge and the worker in which a kernel runs.
 
-To the worker they are pickles: it trusts its judge.  From the worker they are a JSON object and raw float64 numbers,
-for the kernel may have taken the worker over: nothing that it sends is executed here, and nothing is believed of it
-but what the judge can check.  Both begin with their lengths.
+To the worker they are pickles: it trusts its judge.  From the worker they are a JSON object and the raw bytes of
+arrays, for the kernel may have taken the worker over: nothing that it sends is executed here, and nothing is believed
+of it but what the judge can check.  Both begin with their lengths.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from assay.conformance.interface.kernel import Kernel
-    from assay.conformance.interface.suite import Call, Layout
+    from assay.conformance.interface.layouts import Layout
+    from assay.conformance.interface.steps import Script
 
 __all__ = ["Nonsense", "Repeats", "Request", "Setup", "packed", "received", "reply", "unpacked"]
 
 _LENGTH = struct.Struct(">Q")
-_LENGTHS = struct.Struct(">4sIQ")  # magic, bytes of JSON, bytes of numbers
+_LENGTHS = struct.Struct(">4sIQ")  # magic, bytes of JSON, bytes of arrays
 _MAGIC = b"asy1"
 _LONGEST_HEADER = 1 << 20
 
@@ -39,7 +40,7 @@ class Setup:
     """
 
     target: str
-    problem: str
+    problem: str | None
     framework: str | None
     options: Mapping[str, Any]
     path: tuple[str, ...]
@@ -49,12 +50,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Request:
-    """Call the kernel once, as :func:`assay.conformance.call.call.answered` does.
+    """Play a script once, as :func:`assay.conformance.call.call.answered` does.
 
     place: requests with the same number, one after the other, find their arrays in the same memory.
     """
 
-    call: Call
+    script: Script
     layout: Layout
     huge: bool
     seconds: float
@@ -64,9 +65,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Call the kernel ``blocks`` × ``calls`` times with the same arrays, for ``seconds`` of its time at most."""
+    """Play a script ``blocks`` × ``calls`` times with the same arrays, for ``seconds`` of its time at most."""
 
-    call: Call
+    script: Script
     blocks: int
     calls: int
     seconds: float
@@ -87,23 +88,23 @@ def received(stream: IO[bytes]) -> Any:
     return pickle.loads(content)
 
 
-def reply(header: Mapping[str, Any], numbers: bytes = b"") -> bytes:
+def reply(header: Mapping[str, Any], content: bytes = b"") -> bytes:
     """A message to the judge."""
     words = json.dumps(header).encode()
-    return _LENGTHS.pack(_MAGIC, len(words), len(numbers)) + words + numbers
+    return _LENGTHS.pack(_MAGIC, len(words), len(content)) + words + content
 
 
 def unpacked(buffer: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytes] | None:
-    """The reply that ``buffer`` begins with: its header and its numbers, ``most`` bytes of them; None if incomplete.
+    """The reply that ``buffer`` begins with: its header and at most ``most`` bytes of arrays; None if incomplete.
 
     Raises :class:`Nonsense` for anything else.
     """
     if len(buffer) < _LENGTHS.size:
         return None
-    magic, words, numbers = _LENGTHS.unpack_from(buffer)
-    if magic != _MAGIC or words > _LONGEST_HEADER or numbers > most:
+    magic, words, content = _LENGTHS.unpack_from(buffer)
+    if magic != _MAGIC or words > _LONGEST_HEADER or content > most:
         raise Nonsense("its first bytes are not those of a reply")
-    end = _LENGTHS.size + words + numbers
+    end = _LENGTHS.size + words + content
     if len(buffer) < end:
         return None
     if len(buffer) > end:

@@ -1,7 +1,8 @@
-"""The process in which an isolated kernel runs: ``python -m assay.conformance.call.worker REQUESTS REPLIES`` (descriptors).
+"""The process in which an isolated kernel runs.
 
-It loads one kernel, then calls it as it is told and says what came of it.  It never knows what is right.  Whatever it
-writes to stdout is the kernel's.  The judge's side is :mod:`assay.conformance.call.isolation`.
+Its arguments are two descriptors: of requests and of replies.  It loads one kernel, then plays the scripts that it is
+sent and says what came of each.  It never knows what is right.  Whatever it writes to stdout is the kernel's.  The
+judge's side is :mod:`assay.conformance.call.isolation`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call import wire
-from assay.conformance.call.call import Answer, answered, handed, outputs
+from assay.conformance.call.call import Answer, answered, handed, played
 from assay.conformance.call.memory import Memory
 from assay.conformance.frameworks import framework as framework_named
-from assay.conformance.interface.suite import Layout
-from assay.conformance.interface.targets import UsageError, function_named, load
+from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import function_named, kernel_of
+from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,9 +85,11 @@ def _prepared(setup: wire.Setup) -> None:
 
 def _loaded(setup: wire.Setup) -> tuple[Kernel, Framework]:
     if setup.known is None:
-        kernel = load(setup.target, problem=setup.problem, framework=setup.framework, options=setup.options)
+        kernel = kernel_of(setup.target, setup.problem, framework=setup.framework, options=setup.options)
     else:
-        kernel = replace(setup.known, function=function_named(setup.target))
+        form = suite(setup.known.problem).interface.form_of(setup.known)
+        function = form.adapt(function_named(setup.target), setup.known.framework)
+        kernel = replace(setup.known, function=function)
     try:
         return kernel, framework_named(kernel.framework)
     except ImportError as error:
@@ -94,6 +99,8 @@ def _loaded(setup: wire.Setup) -> tuple[Kernel, Framework]:
 def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
     return {
         "name": kernel.name,
+        "problem": kernel.problem,
+        "positional": list(kernel.positional),
         "framework": framework.name,
         "framework_version": framework.version,
         "keywords": sorted(kernel.keywords),
@@ -103,13 +110,13 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
     }
 
 
-def _send(replies: Any, header: dict[str, Any], numbers: bytes = b"") -> None:
+def _send(replies: Any, header: dict[str, Any], content: bytes = b"") -> None:
     """Everything printed before the reply, in Python or in C, is out before it."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).fflush(None)
-    replies.write(wire.reply(header, numbers))
+    replies.write(wire.reply(header, content))
     replies.flush()
 
 
@@ -117,10 +124,10 @@ def _answer(
     kernel: Kernel, framework: Framework, request: wire.Request, memory: Memory | None
 ) -> tuple[dict[str, Any], bytes]:
     try:
-        found = answered(
+        answer = answered(
             kernel,
             framework,
-            request.call,
+            request.script,
             request.layout,
             huge=request.huge,
             seconds=request.seconds,
@@ -128,20 +135,26 @@ def _answer(
             memory=memory,
         )
     except KeyboardInterrupt:  # nobody else sends one here
-        found = Answer(kind="raised", sentence="raised KeyboardInterrupt")
-    header = {"kind": found.kind, "sentence": found.sentence, "notes": found.notes, "printed": found.printed}
-    return header, b"".join(np.ascontiguousarray(found.values[name]).tobytes() for name in found.values)
+        answer = Answer(kind="raised", sentence="raised KeyboardInterrupt")
+    header = {
+        "kind": answer.kind,
+        "sentence": answer.sentence,
+        "notes": answer.notes,
+        "printed": answer.printed,
+        "outputs": [[name, array.dtype.name, array.shape] for name, array in answer.values.items()],
+    }
+    return header, b"".join(np.ascontiguousarray(array).tobytes() for array in answer.values.values())
 
 
 def _repeated(kernel: Kernel, framework: Framework, request: wire.Repeats) -> list[int]:
     """Bytes of resident memory before the first and after every block of calls, as far as there was time."""
-    arguments, keywords, _ = handed(framework, request.call, Layout(), huge=False, read_only=False)
+    prepared = [handed(framework, step, Layout(), huge=False, read_only=False) for step in request.script]
     end, patience = time.process_time() + request.seconds, time.monotonic() + _PATIENCE * request.seconds
     resident = [_resident()]
     for _ in range(request.blocks):
         for _ in range(request.calls):
             try:
-                outputs(kernel.function(*arguments, **keywords), framework, request.call)
+                played(kernel, framework, request.script, prepared)
             except Exception:  # that is not what is looked for here
                 return resident
             if time.process_time() > end or time.monotonic() > patience:
@@ -156,7 +169,3 @@ def _resident() -> int:
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -20,10 +20,12 @@ class Declined(NotImplementedError):
 class Kernel:
     """A kernel under test.
 
-    function: called as the suite's ``call`` says, with arrays of ``framework``.
-    keywords: names it accepts by keyword.
-    conventions: what ``options`` declares, e.g. {"empty_row": "nan"}.
-    lacks: capabilities without a keyword that it declares not to have, e.g. {"grouped_heads"}.
+    function: called as the script of its problem's interface says, with arrays of ``framework``.
+    keywords: the keywords of the protocol that it accepts.
+    conventions: what ``options`` declares, as in {"empty_row": "nan"}.
+    lacks: capabilities without a keyword that it declares not to have, as in {"grouped_heads"}.
+    problem: what it solves; set where the kernel is loaded.
+    positional: the names of its positional arrays, of the forms that the interface knows; empty for the first form.
     """
 
     name: str
@@ -33,3 +35,5 @@ class Kernel:
     conventions: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     lacks: frozenset[str] = frozenset()
     version: str = ""
+    problem: str = ""
+    positional: tuple[str, ...] = ()

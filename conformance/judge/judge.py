@@ -1,13 +1,10 @@
-"""The judge: one kernel in one class; verdicts, findings, a report.
+"""The judge of one kernel in one class: it runs cases one by one, and says what is to be said of a failure.
 
-Knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite` and its spec module.
+It knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite`.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 import shlex
 import tempfile
 import time
@@ -17,105 +14,61 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.call.call import CALL_SECONDS, Outcome, lacking, run, within
-from assay.conformance.call.isolation import Isolated, Limits, isolated
+from assay.conformance.call.call import answered
 from assay.conformance.call.memory import Memory
+from assay.conformance.call.outcome import Outcome, compared, is_right_for
+from assay.conformance.call.process import Limits
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.threads import together
 from assay.conformance.diagnosis.meanings import diagnose
 from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
-from assay.conformance.interface.suite import LEVELS, Case, Family, Layout, Suite
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
-from assay.conformance.interface.targets import UsageError, load, wrap
-from assay.conformance.judge.level import Progress, Run
-from assay.conformance.report.report import CaseResult, Finding, Report
-from assay.spec.precision import Precision
-from assay.spec.precision import precision as precision_named
-from assay.spec.problem import PROBLEMS
+from assay.conformance.interface.targets import first_line
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.finding import Finding
+from assay.spec.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from assay.conformance.call.call import Reference
+    from assay.conformance.call.isolation import Isolated
+    from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
     from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.layouts import Layout
+    from assay.spec.precision import Precision
 
-__all__ = ["Judge", "check"]
+__all__ = ["Judge"]
 
 _LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
-
-
-def check(
-    kernel: Any,
-    problem: str = PROBLEMS[0],
-    *,
-    precision: str | Precision = "float32",
-    level: str = "standard",
-    seed: int = 0,
-    framework: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    reproducers: str | Path | None = None,
-    isolate: bool = False,
-    call_seconds: float = CALL_SECONDS,
-    memory: int = Limits.memory,
-) -> Report:
-    """Judge a kernel against the specification of ``problem``.
-
-    kernel: a callable with the documented signature, a target (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
-    precision: the class of arithmetic that it claims; level: ``smoke``, ``standard`` or ``thorough``.
-    framework: what kind of arrays a callable takes (default NumPy).  options: conventions that it declares.
-    progress: called as (done, total, sentence) between cases.  reproducers: a folder for failing instances.
-    isolate: run the kernel in a process of its own (a callable must be one that can be imported by its name): crashes,
-    output on stdout, leaks and hangs that Python cannot interrupt become findings.
-    call_seconds: the limit of one call; memory: that of an isolated kernel, in MiB beyond what it has when loaded.
-
-    Same seed, same cases, on any machine.  Raises :class:`~assay.conformance.interface.targets.UsageError`, a ``ValueError``
-    of one line.
-
-    >>> check("assay:cpu", precision="float64", level="smoke").passed
-    True
-    """
-    if problem not in PROBLEMS:
-        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
-    if level not in LEVELS:
-        raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
-    try:
-        chosen = precision_named(precision)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    limits = Limits(call_seconds, memory)
-    if isolate:
-        with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
-            judge = Judge(process.kernel, problem, chosen, options or {}, reproducers, limits=limits, process=process)
-            return judge.report(level, seed, progress)
-    if isinstance(kernel, str):
-        loaded = load(kernel, problem=problem, framework=framework, options=options)
-    else:
-        loaded = wrap(kernel, problem=problem, framework=framework, options=options)
-    judge = Judge(loaded, problem, chosen, options=options or {}, reproducers=reproducers, limits=limits)
-    return judge.report(level, seed, progress)
+_STAGES = Family("stages", "a stage that loses precision", "")
 
 
 @dataclass
 class Judge:
-    """One kernel, one class: judges cases one by one, or a whole level."""
+    """One kernel, one class: judges cases one by one.
+
+    options: what the user declared, for reproducers.  reproducers: a folder for failing instances.
+    references: where the criteria of instances are kept, if judges of several kernels share them.
+    limits: what one call may take.  process: where the kernel runs, if not here.
+    """
 
     kernel: Kernel
-    problem: str
     precision: Precision
     options: Mapping[str, Any] = field(default_factory=dict)
     reproducers: str | Path | None = None
-    references: dict[Any, Reference] | None = None  # kept here where given: judges of many kernels share one
+    references: dict[Any, Criteria] | None = None
     limits: Limits = field(default_factory=Limits)
-    process: Isolated | None = None  # where the kernel runs, if not here
+    process: Isolated | None = None
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
 
     def __post_init__(self) -> None:
-        self.suite = suite_of(self.problem)
+        self.suite = suite_of(self.kernel.problem)
         if self.reproducers is not None:  # now, not after an hour
             try:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
@@ -131,36 +84,45 @@ class Judge:
                 f"{self.kernel.name}: framework {self.kernel.framework!r} is not available ({error})"
             ) from None
 
-    # --- one case -------------------------------------------------------------------------------------------------
+    # --- criteria -----------------------------------------------------------------------------------------------------
 
-    def reference(self, instance: Any) -> Reference:
-        """Enclosure and tolerance of every output of an instance."""
-        return self._reference(instance, self.precision)
-
-    def _reference(self, instance: Any, precision: Precision) -> Reference:
+    def criteria(self, instance: Any, precision: Precision | None = None) -> Criteria:
+        """What the outputs of an instance are held to: in the class of the judge, or in another."""
+        precision = precision or self.precision
         if self.references is None:
-            return self.suite.reference(instance, self.kernel, precision)
+            return self.suite.criteria(instance, self.kernel, precision)
         key = (precision, tuple(sorted(self.kernel.conventions.items())), instance.digest())
         if key not in self.references:
-            self.references[key] = self.suite.reference(instance, self.kernel, precision)
+            self.references[key] = self.suite.criteria(instance, self.kernel, precision)
         return self.references[key]
 
-    def outcome(
-        self, case: Case, reference: Reference | None = None, *, huge_canaries: bool = False, held: bool = False
-    ) -> Outcome:
-        """Run one case.  ``reference`` may come from another judge of the same class and conventions.
+    def criteria_if_known(self, instance: Any, precision: Precision | None = None) -> Criteria | None:
+        """The same; ``None`` where there are none, because the instance cannot be evaluated."""
+        try:
+            return self.criteria(instance, precision)
+        except (ValueError, ArithmeticError):
+            return None
 
-        ``held``: look also whether the kernel keeps its inputs.
+    # --- one case -----------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self, case: Case, criteria: Criteria | None = None, *, huge_canaries: bool = False, held: bool = False
+    ) -> Outcome:
+        """Run one case.
+
+        criteria: those of another judge of the same class and conventions may be given.
+        held: look also whether the kernel keeps its inputs.
         """
+        interface = self.suite.interface
         for instance in (case.instance, *case.after, *case.beside):
-            reason = lacking(self.kernel, self.suite.needs(instance) | case.needs, self.suite)
+            reason = interface.lacking(self.kernel, interface.needs(instance) | case.needs)
             if reason:
                 return Outcome("skipped", sentence=reason)
-        reference = self.reference(case.instance) if reference is None else reference
+        criteria = self.criteria(case.instance) if criteria is None else criteria
         if case.beside:
-            return self._beside(case, reference, huge_canaries)
+            return self._beside(case, criteria, huge_canaries)
         if not case.after:
-            return self._run(case.instance, reference, case.layout, huge_canaries, held=held)
+            return self._run(case.instance, criteria, case.layout, huge_canaries, held=held)
         calls = len(case.after) + 1
         apart = [Memory() for _ in range(calls)]  # kept until the end: no address comes again by chance
         outcome = Outcome("passed")
@@ -169,7 +131,7 @@ class Judge:
                 outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
                 if outcome.status != "passed":
                     return outcome
-            outcome = self._run(case.instance, reference, case.layout, huge_canaries, memories[-1])
+            outcome = self._run(case.instance, criteria, case.layout, huge_canaries, memories[-1])
             if outcome.failed:
                 answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
                 others = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
@@ -179,118 +141,97 @@ class Judge:
     def _run(
         self,
         instance: Any,
-        reference: Reference,
+        criteria: Criteria,
         layout: Layout,
-        huge_canaries: bool,
+        huge: bool,
         memory: Memory | None = None,
         kernel: Kernel | None = None,
         held: bool = False,
     ) -> Outcome:
-        known = (instance, self.precision, self.suite, reference, layout)
+        """Play the script of an instance, and compare what it gives."""
+        try:
+            script = self.suite.interface.script(instance, self.kernel, self.precision)
+        except Declined as reason:
+            return Outcome("declined", sentence=first_line(reason) or "declined")
         if self.process is not None:
-            return self.process.outcome(*known, huge_canaries=huge_canaries, held=held, memory=memory)
-        return run(
-            kernel or self.kernel,
-            self.framework,
-            *known,
-            huge_canaries=huge_canaries,
-            held=held,
-            seconds=self.limits.seconds,
-            memory=memory,
-        )
+            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory)
+            outcome = compared(answer, criteria)
+            if answer.printed and outcome.status in ("passed", "outside"):
+                sentence = f"printed to stdout: {answer.printed!r}"
+                outcome = replace(outcome, status="failed", kind="printed", sentence=sentence)
+            return outcome
+        answer = answered(
+            kernel or self.kernel, self.framework, script, layout,
+            huge=huge, seconds=self.limits.seconds, held=held, memory=memory,
+        )  # fmt: skip
+        if answer.printed:
+            answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
+        return compared(answer, criteria)
 
-    def _beside(self, case: Case, reference: Reference, huge_canaries: bool) -> Outcome:
+    def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
         """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
         if self.process is not None:
             return Outcome("skipped", sentence="calls at the same time are not made in an isolated process")
-        everyone = [(case.instance, reference), *((other, self.reference(other)) for other in case.beside)]
+        everyone = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
 
-        def trial(instance: Any, known: Reference) -> Callable[[Kernel], Outcome]:
-            return lambda kernel: self._run(instance, known, case.layout, huge_canaries, kernel=kernel)
+        def trial(instance: Any, held_to: Criteria) -> Callable[[Kernel], Outcome]:
+            return lambda kernel: self._run(instance, held_to, case.layout, huge, kernel=kernel)
 
         with captured() as printed:
-            outcomes = together(self.kernel, [trial(*each) for each in everyone], self.limits.seconds)
+            outcomes = together(self.kernel, [trial(*one) for one in everyone], self.limits.seconds)
         wrong = next((outcome for outcome in outcomes if outcome.failed), None)
         if wrong is None:
             notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
             return replace(outcomes[0], notes=notes)
         others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
         answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
-        allowed = " (a kernel that is documented as not reentrant declares concurrent_calls=no)"
+        allowed = f" (a kernel that is documented as not reentrant declares {CONCURRENT_CALLS}=no)"
         return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}{allowed}")
 
     def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
-        """Whether an output is right for one of these instances."""
-        known = (self.known_reference(instance) for instance in instances)
-        return any(reference is not None and within(reference, outcome) for reference in known)
+        """Whether the outputs are right for one of these instances."""
+        known = (self.criteria_if_known(instance) for instance in instances)
+        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in known)
 
     def leak(self, case: Case, seconds: float) -> Outcome | None:
         """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
         if self.process is None:
             return None
-        sentence = self.process.leak(self.suite.call(case.instance, self.kernel, self.precision), seconds)
+        script = self.suite.interface.script(case.instance, self.kernel, self.precision)
+        sentence = self.process.leak(script, seconds)
         if sentence is None:
             return None
         return Outcome("failed", np.inf, "leak", sentence) if sentence else Outcome("passed")
 
-    # --- a level --------------------------------------------------------------------------------------------------
-
-    def report(self, level: str, seed: int, progress: Progress | None = None) -> Report:
-        """Judge every case of a level."""
-        return Run(self, level, seed, progress).report()
-
-    def assembled(
-        self,
-        level: str,
-        seed: int,
-        results: tuple[CaseResult, ...],
-        diagnosis: list[str],
-        notes: tuple[str, ...],
-        seconds: float,
-    ) -> Report:
-        return Report(
-            kernel=self.kernel.name,
-            framework=self.framework.name,
-            version=self.kernel.version or self.framework.version,
-            problem=self.problem,
-            precision=self.precision.name,
-            level=level,
-            seed=seed,
-            cases=results,
-            diagnosis=diagnosis,
-            notes=notes,
-            seconds=seconds,
-            environment=_environment(self.framework),
-        )
-
-    def known_reference(self, instance: Any, precision: Precision | None = None) -> Reference | None:
-        """The reference, in another class if one is given; None where there is none."""
-        try:
-            return self._reference(instance, precision or self.precision)
-        except (ValueError, ArithmeticError):
-            return None
+    # --- why ----------------------------------------------------------------------------------------------------------
 
     def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
         """What the kernel behaves like: sentences, best first."""
-        return diagnose(failures, self.known_reference, self.suite, self.precision, lambda: sentences(self.losses()))
+        own = self.precision
+        others = [
+            other
+            for other in PRECISIONS.values()
+            if other.name != own.name and (other.storage, other.result) == (own.storage, own.result)
+        ]
+        meanings = self.suite.meanings
+        return diagnose(failures, self.criteria_if_known, meanings, others, lambda: sentences(self.losses()))
 
     def losses(self) -> list[Loss]:
         """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""
         begun = time.monotonic()
-        family = Family("stages", "a stage that loses precision", "")
 
-        def outcome(instance: Any) -> tuple[Outcome, Reference] | None:
+        def outcome(instance: Any) -> tuple[Outcome, Criteria] | None:
             if time.monotonic() - begun > _LOSS_SECONDS:
                 raise TimeoutError
-            reference = self.known_reference(instance)
-            return None if reference is None else (self.outcome(Case("stages", family, instance), reference), reference)
+            criteria = self.criteria_if_known(instance)
+            return None if criteria is None else (self.outcome(Case("stages", _STAGES, instance), criteria), criteria)
 
         try:
             return losses(self.suite.stages(self.precision), outcome)
         except TimeoutError:
             return []
 
-    # --- findings -------------------------------------------------------------------------------------------------
+    # --- findings -----------------------------------------------------------------------------------------------------
 
     def finding(self, case: Case, outcome: Outcome, path: str = "") -> Finding:
         """What a failed outcome says in a report; ``path`` is where the instance is saved (default: now)."""
@@ -304,8 +245,9 @@ class Judge:
             output=outcome.output,
             index=outcome.index,
             got=outcome.got,
+            expected=outcome.expected,
             interval=outcome.interval,
-            tolerance=outcome.tolerance,
+            tolerance=outcome.allowed,
             ratio=outcome.ratio,
             size=case.instance.size(),
             instance=case.instance,
@@ -330,6 +272,8 @@ class Judge:
 
     def _reproducer(self, path: str, case: Case) -> str:
         words = ["assay", "replay", path, "--target", self.kernel.name, "--precision", self.precision.name]
+        if ":" in self.kernel.problem:  # a problem that a file of its instances cannot name
+            words += ["--problem", self.kernel.problem]
         if self.framework.name != "numpy" and ":" in self.kernel.name and self.kernel.name not in self.suite.targets:
             words += ["--framework", self.framework.name]
         if case.layout.name != "contiguous":
@@ -343,19 +287,3 @@ class Judge:
         if ":" not in self.kernel.name:
             return f"{shlex.join(words)}  # {self.kernel.name} must be importable: give --target module:function"
         return shlex.join(words)
-
-
-def _environment(framework: Framework) -> dict[str, str]:
-    found = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": str(os.cpu_count()),
-    }
-    if framework.name != "numpy":
-        found[framework.name] = framework.version
-    try:
-        found["assay"] = importlib.metadata.version("assay")
-    except importlib.metadata.PackageNotFoundError:
-        found["assay"] = "not installed"
-    return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.call.call import Outcome, capabilities, lacking
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.shrink import shrunk
-from assay.conformance.report.report import OUT_OF_TIME, CaseResult, Report
-from assay.spec.problem import problem as problem_named
+from assay.conformance.report.finding import OUT_OF_TIME, CaseResult
+from assay.conformance.report.report import Report
 
 if TYPE_CHECKING:
+    from assay.conformance.frameworks import Framework
     from assay.conformance.interface.suite import Case
     from assay.conformance.judge.judge import Judge
     from assay.spec.problem import Law
 
-__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run"]
+__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run", "assembled"]
 
 #: Seconds after which a level stops taking new cases: they are counted as skipped, and the report says so.
 BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.0}
@@ -58,8 +64,8 @@ class Run:
 
     def report(self) -> Report:
         """Judge everything."""
-        judge, laws = self.judge, problem_named(self.judge.problem).LAWS
-        cases = list(judge.suite.cases(judge.precision, self.level, self.seed))
+        judge, laws = self.judge, self.judge.suite.spec.LAWS
+        cases = list(cases_of(judge.suite, judge.precision, self.level, self.seed))
         self.total = len(cases) + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
         for judged in self.named(cases):
@@ -74,7 +80,7 @@ class Run:
                 self.record(*judged)
         diagnosis = judge.diagnosis(_diverse(self.failures)) if self.failures else []
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
-        return judge.assembled(self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
+        return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
 
     # --- time and results -----------------------------------------------------------------------------------------
 
@@ -126,8 +132,8 @@ class Run:
             return case, outcome
 
         def attempt(candidate: Any) -> Outcome | None:
-            reference = self.judge.known_reference(candidate)
-            return None if reference is None else self.judge.outcome(replace(case, instance=candidate), reference)
+            criteria = self.judge.criteria_if_known(candidate)
+            return None if criteria is None else self.judge.outcome(replace(case, instance=candidate), criteria)
 
         seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
@@ -241,8 +247,8 @@ class Run:
             verbosity=hypothesis.Verbosity.quiet,
             report_multiple_bugs=False,
         )
-        suite = self.judge.suite
-        strategy = suite.strategy(self.judge.precision, capabilities(self.judge.kernel, suite))
+        judge = self.judge
+        strategy = drawn_cases(judge.suite, judge.precision, judge.suite.interface.has(judge.kernel))
         test = hypothesis.seed(self.seed)(settings(hypothesis.given(strategy)(trial)))
         try:
             test()
@@ -256,10 +262,10 @@ class Run:
     def lawful(self, number: int, law: Law, small: list[Case]) -> Iterator[Judged]:
         """Some instances, and what a law transforms them to.
 
-        Each is judged against its own reference: outputs within their tolerances cannot break the law by more than the
+        Each is judged by its own criteria: outputs within their tolerances cannot break the law by more than the
         sum of these, which is all that the law may ask of a kernel.
         """
-        suite, kernel = self.judge.suite, self.judge.kernel
+        interface, kernel = self.judge.suite.interface, self.judge.kernel
         rng = np.random.default_rng([self.seed, number])
         done = 0
         for position in range(len(small)):
@@ -268,7 +274,7 @@ class Run:
             case = small[(len(small) // 2 + position * 7 + number * 11) % len(small)]  # elsewhere for each law
             transformed = law.transform(case.instance, rng)
             everyone = (case.instance, *transformed)
-            if not transformed or any(lacking(kernel, suite.needs(instance), suite) for instance in everyone):
+            if not transformed or any(interface.lacking(kernel, interface.needs(instance)) for instance in everyone):
                 continue
             done += 1
             named = replace(case, name=f"law {law.id} on {case.name}")
@@ -286,6 +292,49 @@ class Run:
             if outcome.status != "passed":
                 return judged[-1]
         return max(judged, key=lambda each: each[1].ratio)
+
+
+def assembled(
+    judge: Judge,
+    level: str,
+    seed: int,
+    results: tuple[CaseResult, ...],
+    diagnosis: list[str],
+    notes: tuple[str, ...],
+    seconds: float,
+) -> Report:
+    """The report of what a judge found."""
+    return Report(
+        kernel=judge.kernel.name,
+        framework=judge.framework.name,
+        version=judge.kernel.version or judge.framework.version,
+        problem=judge.kernel.problem,
+        precision=judge.precision.name,
+        level=level,
+        seed=seed,
+        cases=results,
+        diagnosis=diagnosis,
+        notes=notes,
+        seconds=seconds,
+        environment=_environment(judge.framework),
+    )
+
+
+def _environment(framework: Framework) -> dict[str, str]:
+    """Versions of what took part, and the machine."""
+    versions = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": str(os.cpu_count()),
+    }
+    if framework.name != "numpy":
+        versions[framework.name] = framework.version
+    try:
+        versions["assay"] = importlib.metadata.version("assay")
+    except importlib.metadata.PackageNotFoundError:
+        versions["assay"] = "not installed"
+    return versions
 
 
 def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from assay.conformance.call.call import Outcome
+    from assay.conformance.call.outcome import Outcome
 
 __all__ = ["shrunk"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import textwrap
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from assay.conformance.report.render import table
+from assay.conformance.report.data import strict
+from assay.conformance.report.table import table
 
 if TYPE_CHECKING:
     from assay.conformance.profile.profile import Answer, ClassRow, Profile
@@ -97,12 +97,4 @@ def to_json(profile: Profile) -> str:
     data["answers"] = [dataclasses.asdict(answer) for answer in profile.answers]
     data["environment"] = dict(profile.environment)
     document = {"schema": SCHEMA_VERSION, "tightest": profile.tightest, **data}
-    return json.dumps(_strict(document), allow_nan=False, indent=1, ensure_ascii=False) + "\n"
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(strict(document), allow_nan=False, indent=1, ensure_ascii=False) + "\n"

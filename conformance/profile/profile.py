@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.call.call import capabilities
 from assay.conformance.call.deadline import Hung, deadline
-from assay.conformance.interface.suite import LEVELS, Ask, NoAnswer
-from assay.conformance.interface.targets import UsageError, load, wrap
-from assay.conformance.judge.judge import Judge
+from assay.conformance.engagement import engaged, require_level, require_precision
+from assay.conformance.interface.targets import first_line
+from assay.conformance.judge.cases import typical_cases
+from assay.conformance.judge.level import Run, assembled
+from assay.conformance.profile import datasheet
+from assay.conformance.profile.questions import Ask, NoAnswer
+from assay.spec.enclosure import in_units_of
 from assay.spec.precision import PRECISIONS, Precision
 from assay.spec.precision import precision as precision_named
-from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from assay.conformance.interface.suite import Question
+    from assay.conformance.judge.judge import Judge
     from assay.conformance.judge.level import Progress
+    from assay.conformance.profile.questions import Question
 
 __all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
@@ -43,7 +46,7 @@ class ClassRow:
     """A kernel in one class.
 
     status: ``passed``, ``failed``, ``not taken`` (it refuses the types), ``nothing judged``.
-    quality: the largest error in units of the quality level on ordinary inputs, if it passed; grade: see ``GRADES``.
+    quality: the largest error in units of the quality level on typical inputs, if it passed; grade: see ``GRADES``.
     """
 
     precision: str
@@ -95,20 +98,16 @@ class Profile:
 
     def to_text(self) -> str:
         """One page."""
-        from assay.conformance.profile.datasheet import to_text
-
-        return to_text(self)
+        return datasheet.to_text(self)
 
     def to_json(self) -> str:
         """JSON of the published schema (``profile.schema.json``)."""
-        from assay.conformance.profile.datasheet import to_json
-
-        return to_json(self)
+        return datasheet.to_json(self)
 
 
 def profile(
     kernel: Any,
-    problem: str = PROBLEMS[0],
+    problem: str | None = None,
     *,
     precisions: Sequence[str | Precision] = (),
     level: str = "smoke",
@@ -119,36 +118,31 @@ def profile(
 ) -> Profile:
     """Judge ``kernel`` in every class (or in ``precisions``), measure its quality, ask for its conventions.
 
-    The other arguments are those of :func:`assay.check`.  Raises :class:`~assay.conformance.interface.targets.UsageError`.
+    The other arguments are those of :func:`assay.check`.  Raises
+    :class:`~assay.conformance.interface.usage.UsageError`.
     """
-    if problem not in PROBLEMS:
-        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
-    if level not in LEVELS:
-        raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
-    try:
-        chosen = [precision_named(name) for name in precisions or PRECISIONS]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    make = load if isinstance(kernel, str) else wrap
-    loaded = make(kernel, problem=problem, framework=framework, options=options)
+    require_level(level)
+    chosen = [require_precision(name) for name in precisions or PRECISIONS]
     begun = time.monotonic()
-    rows = []
-    for number, each in enumerate(chosen):
+    with engaged(kernel, problem, chosen[0], framework=framework, options=options) as judge:
+        rows = []
+        for number, precision in enumerate(chosen):
 
-        def tell(done: int, total: int, sentence: str, number: int = number, name: str = each.name) -> None:
-            if progress is not None:
-                progress(1000 * number + 1000 * done // max(total, 1), 1000 * (len(chosen) + 1), f"{name}: {sentence}")
+            def tell(done: int, total: int, sentence: str, number: int = number, name: str = precision.name) -> None:
+                if progress is not None:
+                    share = 1000 * number + 1000 * done // max(total, 1)
+                    progress(share, 1000 * (len(chosen) + 1), f"{name}: {sentence}")
 
-        tell(0, 1, "starting")
-        rows.append(_row(Judge(loaded, problem, each, options=options or {}), level, seed, tell))
-    judge = Judge(loaded, problem, _asked_in(rows, chosen), options=options or {})
-    asked = answers(judge) if any(row.status != "not taken" for row in rows) else ()
-    report = judge.assembled(level, seed, (), [], (), time.monotonic() - begun)
+            tell(0, 1, "starting")
+            rows.append(_row(dataclasses.replace(judge, precision=precision), level, seed, tell))
+        judge = dataclasses.replace(judge, precision=_asked_in(rows, chosen))
+        asked = answers(judge) if any(row.status != "not taken" for row in rows) else ()
+        report = assembled(judge, level, seed, (), [], (), time.monotonic() - begun)
     return Profile(
         kernel=report.kernel,
         framework=report.framework,
         version=report.version,
-        problem=problem,
+        problem=report.problem,
         level=level,
         seed=seed,
         classes=tuple(rows),
@@ -182,7 +176,7 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
     refused = _refused(judge, seed)
     if refused:
         return ClassRow(u.name, u.storage, "not taken", reason=refused)
-    report = judge.report(level, seed, progress)
+    report = Run(judge, level, seed, progress).report()
     status = "passed" if report.passed else "failed" if report.failures else "nothing judged"
     row = ClassRow(
         u.name,
@@ -205,9 +199,9 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
 
 
 def _refused(judge: Judge, seed: int) -> str:
-    """Why the kernel does not take the types of a class: what it says to every ordinary input.  Empty if it does."""
+    """Why the kernel does not take the types of a class: what it says to every typical input.  Empty if it does."""
     said = ""
-    for case in judge.suite.ordinary(judge.precision, seed):
+    for case in typical_cases(judge.suite, judge.precision, seed):
         outcome = judge.outcome(case)
         if outcome.kind not in ("raised", "type", "dtype") and outcome.status != "declined":
             return ""
@@ -216,17 +210,18 @@ def _refused(judge: Judge, seed: int) -> str:
 
 
 def _quality(judge: Judge, seed: int) -> float | None:
-    """The largest error on ordinary inputs in units of the quality level; None where nothing could be measured."""
-    worst = None
-    for case in judge.suite.ordinary(judge.precision, seed):
+    """The largest error on typical inputs in units of the quality level; None where nothing could be measured."""
+    if judge.suite.quality is None:
+        return None
+    ratios = []
+    for case in typical_cases(judge.suite, judge.precision, seed):
         outcome = judge.outcome(case)
         if outcome.status != "passed":
             continue
-        name, value = next(iter(outcome.values.items()))
-        enclosure, _ = judge.reference(case.instance)[name]
-        ratio = float(enclosure.ratio(value, judge.suite.quality(case.instance, judge.precision)).max())
-        worst = ratio if worst is None else max(worst, ratio)
-    return worst
+        criteria = judge.criteria(case.instance)
+        for name, level in judge.suite.quality(case.instance, judge.precision).items():
+            ratios.append(float(in_units_of(criteria[name].error(outcome.values[name]), level).max()))
+    return max(ratios, default=None)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -237,10 +232,11 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
 
     questions: those of the problem's suite, or some; what needs a capability that the kernel lacks is not asked.
     """
-    known, has = judge.suite.capabilities, capabilities(judge.kernel, judge.suite)
-    ask = Ask(judge.precision, has, _Direct(judge))
-    # what has a keyword is asked even where it is declared not to be had: the sheet tells what happens
-    offered = {name for name, keywords in known.items() if set(keywords) & judge.kernel.keywords} | has
+    interface, kernel = judge.suite.interface, judge.kernel
+    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge))
+    # What has a keyword is asked even where it is declared not to be had: the sheet tells what happens.
+    named = {c.name for c in interface.capabilities if set(c.keywords) & kernel.keywords}
+    offered = named | interface.has(kernel)
     found = []
     for question in judge.suite.questions if questions is None else questions:
         if not set(question.needs) <= offered:
@@ -263,11 +259,14 @@ class _Direct:
         self, instance: Any, without: Sequence[str] = (), **arrays: NDArray[Any]
     ) -> dict[str, NDArray[np.float64]]:
         judge, framework = self.judge, self.judge.framework
-        call = judge.suite.call(instance, judge.kernel, judge.precision)
-        given = [framework.to_native(np.array(arrays.get(name, array))) for name, array in call.arrays]
+        script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
+        if len(script) != 1:
+            raise NoAnswer("only a pure function can be asked")
+        (step,) = script
+        given = [framework.to_native(np.array(arrays.get(name, array))) for name, array in step.arrays]
         keywords = {
             name: framework.to_native(np.array(value)) if isinstance(value, np.ndarray) else value
-            for name, value in call.keywords.items()
+            for name, value in step.keywords.items()
             if name not in without
         }
         try:
@@ -279,16 +278,12 @@ class _Direct:
         except KeyboardInterrupt:
             raise
         except NotImplementedError as error:
-            raise NoAnswer(f"declined: {_first_line(error)}") from None
+            raise NoAnswer(f"declined: {first_line(error)}") from None
         except Hung:
             raise NoAnswer(f"did not return within {_ASK_SECONDS:g} s") from None
         except BaseException as error:
-            raise NoAnswer(f"raises {type(error).__name__}: {_first_line(error)}") from None
+            raise NoAnswer(f"raises {type(error).__name__}: {first_line(error)}") from None
         shapes = [value.shape for value in values]
-        if shapes != list(call.shapes):
+        if shapes != [output.shape for output in step.outputs]:
             raise NoAnswer(f"returns shapes {', '.join(map(str, shapes))}")
-        return dict(zip(call.outputs, values, strict=True))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+        return {output.name: value for output, value in zip(step.outputs, values, strict=True)}

@@ -1,67 +1,22 @@
-"""The verdict: what was run, what was found, and the same as text, JSON, JUnit XML and HTML (see ``render``)."""
+"""The verdict: what was run, what was found, and the same as text, JSON, JUnit XML and HTML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from assay.conformance.report import data, junit, page, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["OUT_OF_TIME", "CaseResult", "ConformanceError", "Finding", "Report"]
+    from assay.conformance.report.finding import CaseResult, Finding
 
-#: The reason of a case that was skipped because its level had used up its time.
-OUT_OF_TIME = "time budget"
+__all__ = ["ConformanceError", "Report"]
 
 
 class ConformanceError(AssertionError):
     """Raised by :meth:`Report.raise_if_failed`; its text is the report's."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One failure, shrunk where there was time.
-
-    kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
-    ``mutated``, ``out-of-bounds``, ``memory``, ``exited`` (it ended the program); of an isolated kernel also
-    ``crashed``, ``printed`` (to stdout), ``leak``.
-    """
-
-    kind: str
-    sentence: str
-    case: str
-    family: str
-    description: str  # shape and options of the shrunk instance, one line
-    output: str = ""
-    index: tuple[int, ...] | None = None
-    got: float | None = None
-    interval: tuple[float, float] | None = None  # the certified reference
-    tolerance: float | None = None
-    ratio: float = float("inf")  # error / tolerance
-    size: float = float("inf")  # of the instance, as the suite measures it
-    instance: Any = field(default=None, repr=False, compare=False)
-    instance_path: str = ""
-    reproducer: str = ""  # one shell line
-    hunts: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """What became of one case.
-
-    status: ``passed``, ``failed``, ``skipped`` (the kernel lacks a capability, or time ran out), ``declined`` (the
-    kernel said so), ``outside`` (beyond the domain of the class).
-    """
-
-    name: str
-    family: str
-    level: str
-    status: str
-    ratio: float = 0.0  # largest error / tolerance over the outputs
-    seconds: float = 0.0
-    reason: str = ""
-    finding: Finding | None = None
 
 
 @dataclass(frozen=True)
@@ -108,23 +63,15 @@ class Report:
             raise ConformanceError(self.to_text())
 
     def to_text(self, *, colour: bool = False) -> str:
-        from assay.conformance.report.render import to_text
-
-        return to_text(self, colour=colour)
+        return text.to_text(self, colour=colour)
 
     def to_json(self) -> str:
         """JSON of the published schema (``report.schema.json``)."""
-        from assay.conformance.report.render import to_json
-
-        return to_json(self)
+        return data.to_json(self)
 
     def to_junit(self) -> str:
-        from assay.conformance.report.render import to_junit
-
-        return to_junit(self)
+        return junit.to_junit(self)
 
     def to_html(self) -> str:
         """One self-contained page.  Needs the extra ``report``."""
-        from assay.conformance.report.render import to_html
-
-        return to_html(self)
+        return page.to_html(self)

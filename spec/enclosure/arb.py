@@ -1,4 +1,4 @@
-"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017), the last tier, without limits of range."""
+"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017).  This last tier has no limits of range."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST = (2.0 - 2.0**-52) * 2.0**1023  # the largest float64
 
 
 def _each(function: Any, *arrays: Any) -> Objects:
-    """Apply a function to every element; an object array even for one element."""
+    """Apply a function to every element; the result is an object array, even for one element."""
     broadcast = np.broadcast_arrays(*arrays)
     out = np.empty(broadcast[0].shape, dtype=object)
     flat = [np.asarray(array, dtype=object).reshape(-1).tolist() for array in broadcast]
@@ -34,7 +34,7 @@ def _exact(array: Array) -> Objects:
 
 
 def from_parts(high: Array, low: Array, rad: Array) -> Objects:
-    """high + low ± rad, exactly; everything where an overflow left nothing known."""
+    """The balls high + low ± rad, exactly; all real numbers where an overflow left nothing known."""
     with flint.ctx.workprec(2200):  # enough to add any two float64 numbers without rounding
         return _each(_ball, high, low, rad)
 

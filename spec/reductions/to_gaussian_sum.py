@@ -1,4 +1,4 @@
-"""From vectors to sums of Gaussians: OV-6, the gadget points of OV-5 and a decay of ½ ln 4m."""
+"""From vectors to sums of Gaussians (OV-6): the gadget points of OV-5 and a decay of ½ ln 4m."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _forward(source: OrthogonalVectors) -> GaussianSum:
 
 
 def _levels(d: int, decay: Fraction) -> tuple[Fraction, Fraction]:
-    """(yes, no): a sum is at least the one where there is a partner, at most the other where there is none."""
+    """(yes, no): a sum is at least ``yes`` where there is a partner, and at most ``no`` where there is none."""
     low, high = exp_bounds(-2 * decay * d)
     return low, high / 4
 

@@ -18,11 +18,11 @@ import numpy as np
 from assay.conformance.attention.calls import call, needs
 from assay.conformance.attention.criteria import reference
 from assay.conformance.attention.options import build
-from assay.conformance.attention.patterns import PATTERNS, Filled, Shape
 from assay.conformance.call.call import lacking
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import wrap
+from assay.conformance.softmax.patterns import PATTERNS, Filled, Shape
 from assay.spec.precision import Precision, precision
 from assay.spec.problem import InvalidInstance
 

@@ -11,7 +11,7 @@ import pytest
 from bank.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
 from bank.correct import CORRECT
 
-from assay.conformance.attention.patterns import Shape
+from assay.conformance.softmax.patterns import Shape
 from assay.spec.attention import evaluate, tolerance
 from assay.spec.precision import PRECISIONS, precision, reference_accuracy
 

@@ -14,12 +14,12 @@ import pytest
 import assay
 from assay.conformance.attention.options import build
 from assay.conformance.attention.other_calls import CHANGES
-from assay.conformance.attention.patterns import Shape
 from assay.conformance.call.call import Outcome
 from assay.conformance.call.threads import together
 from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import wrap
 from assay.conformance.judge.judge import Judge
+from assay.conformance.softmax.patterns import Shape
 from assay.impl import cpu
 from assay.spec.precision import precision
 

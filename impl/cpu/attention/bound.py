@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exact_bound"]
 
-_SLACK = 1.0 + 1e-9  # over the rounding of this computation itself
+_SLACK = 1.0 + 1e-9  # pays for the rounding of this computation itself
 _HALF = 0.5
 
 
@@ -26,10 +26,11 @@ def exact_bound(
     u: Precision, n: int, d: int, scale: float, query_norm: float, key_norm: float,
     magnitude: NDArray[np.float64], spread: NDArray[np.float64],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """What TOL-7 allows a kernel of class ``u`` at most, per column of V; +inf where TOL-6 may not hold.
+    """(d_v,): an upper bound of the tolerance of TOL-7 for class ``u``, per column of V; +inf where TOL-6 may fail.
 
-    n keys at most, head dimension d; query_norm ≥ ‖q_i‖₂, key_norm ≥ ‖k_j‖₂; magnitude ≥ |v_jc|, spread ≥ max_j v_jc −
-    min_j v_jc, arrays (d_v,).  No softcap, bias or sink.
+    n: at least the number of keys.  d: the head dimension.  query_norm ≥ ‖q_i‖₂ and key_norm ≥ ‖k_j‖₂ for all rows.
+    magnitude (d_v,) ≥ |v_jc|.  spread (d_v,) ≥ max_j v_jc − min_j v_jc.  There is no softcap, bias or sink.
+    Source: ATT-8.
     """
     soft = u.of(Softmax)
     nothing = np.full_like(magnitude, math.inf)
