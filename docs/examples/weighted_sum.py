@@ -24,7 +24,7 @@ from assay.spec.precision import Precision
 from assay.spec.problem import Law, Provenance
 from assay.spec.rounding import gamma
 
-# --- what is right: in a room of its own this is spec/<problem>/  ---
+# --- what is right: in a room of its own this is spec/<problem>/ ---
 
 NAME = "weighted_sum"
 OUTPUTS = ("total",)
@@ -73,7 +73,7 @@ def criteria(instance: Instance, precision: Precision) -> dict[str, Criterion]:
     return {"total": close(define(instance), tolerance(instance, precision))}
 
 
-# --- what judges: in a room of its own this is conformance/<problem>/  ---
+# --- what judges: in a room of its own this is conformance/<problem>/ ---
 
 
 def script(instance: Instance, kernel: Any, precision: Precision) -> Script:
@@ -122,7 +122,7 @@ SUITE = Suite(
     meanings=MEANINGS,
 )
 
-# --- who is judged: in a room of its own this is tests/bank/  ---
+# --- who is judged: in a room of its own this is tests/bank/ ---
 
 
 def exact(points: NDArray[Any], weights: NDArray[Any], *, absolute: bool = False) -> NDArray[Any]:
