@@ -231,7 +231,11 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
     questions: those of the problem's suite, or some; what needs a capability that the kernel lacks is not asked.
     """
     interface, kernel = judge.suite.interface, judge.kernel
-    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge))
+
+    def typical() -> Any:
+        return next(iter(typical_cases(judge.suite, judge.precision, 0))).instance
+
+    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge), typical)
     # What has a keyword is asked even where it is declared not to be had: the sheet tells what happens.
     named = {c.name for c in interface.capabilities if set(c.keywords) & kernel.keywords}
     offered = named | interface.has(kernel)
