@@ -15,8 +15,8 @@ import pytest
 
 import assay.conformance.attention
 from assay.conformance.interface.kernel import Kernel
-from assay.conformance.interface.suite import Target
-from assay.conformance.report.render import from_json
+from assay.conformance.interface.targets import Target
+from assay.conformance.report.reading import from_json
 from assay.spec.instances import corpus
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.render import families, from_json, summary, to_html, to_json, to_junit, to_text
 from assay.conformance.report.report import CaseResult, ConformanceError, Finding, Report
 
