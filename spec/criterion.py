@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.enclosure import in_units_of
+from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.spec.enclosure import Enclosure
+    from assay.spec.precision import Precision
 
     Array = NDArray[np.float64]
 
-__all__ = ["Criterion", "bounded", "close", "decided"]
+__all__ = ["Criterion", "bounded", "close", "decided", "each_close"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,24 @@ def close(value: Enclosure, tolerance: Array) -> Criterion:
     return Criterion(
         value.least_error, tolerance, lambda index: f"the exact value {float(value.midpoint[index]):.12g}", value=value
     )
+
+
+def each_close(
+    define: Callable[..., Enclosure], tolerance: Callable[..., Array], outputs: tuple[str, ...]
+) -> Callable[[Any, Precision], Mapping[str, Criterion]]:
+    """The ``criteria`` of a problem each of whose ``outputs`` is close to what its definition says.
+
+    define(instance, relative, output=name) and tolerance(instance, precision, name) are those of the problem.
+    """
+
+    def criteria(instance: Any, precision: Precision) -> Mapping[str, Criterion]:
+        accuracy = reference_accuracy(precision)
+        return {
+            name: close(define(instance, accuracy, output=name), tolerance(instance, precision, name))
+            for name in outputs
+        }
+
+    return criteria
 
 
 def decided(margin: Enclosure, tolerance: Array) -> Criterion:

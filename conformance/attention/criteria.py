@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.attention import evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
+from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

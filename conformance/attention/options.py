@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
+from assay.conformance.softmax.masks import alibi_slopes
 from assay.conformance.softmax.patterns import PATTERNS, Shape
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from assay.conformance.interface.suite import Row
     from assay.spec.precision import Precision
 
-__all__ = ["OPTIONS", "alibi_slopes", "build", "built", "parse_shape"]
+__all__ = ["OPTIONS", "build", "built", "parse_shape"]
 
 #: Every option that a table may name, with what it does; "=…" takes a value.
 OPTIONS: dict[str, str] = {
@@ -138,19 +137,6 @@ def build(
     q, k, v = (np.clip(array, -largest, largest).astype(dtype) for array in (q, k, v))
     instance = Instance(q, k, v, **fields)
     return _with_garbage(instance) if garbage else instance
-
-
-def alibi_slopes(heads: int) -> NDArray[np.float64]:
-    """Slopes of ALiBi (Press, Smith, Lewis 2022): powers of 2^(−8/P) for P heads, P the largest power of two up to
-    ``heads``; the heads beyond have every other one of 2P.
-    """
-    known = 1 << (heads.bit_length() - 1)
-
-    def powers(count: int) -> NDArray[np.float64]:
-        slopes: NDArray[np.float64] = 2.0 ** (-8.0 * (1 + np.arange(count)) / count)
-        return slopes
-
-    return np.concatenate([powers(known), powers(2 * known)[::2][: heads - known]])
 
 
 def _with_garbage(instance: Instance) -> Instance:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
-from assay.conformance.call.memory import Memory, NoRoom, Placed, placed
+from assay.conformance.call.memory import Memory, NoRoom, Placed, moves, placed
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.stdout import first_line as first_printed_line
 from assay.conformance.interface.kernel import Declined
@@ -93,6 +93,8 @@ def answered(
     huge: canaries are huge finite numbers, not NaN.  held: look also whether a pure function keeps its inputs.
     memory: scripts that share one find the arrays of their steps at the same addresses.
     """
+    if idle := _without_effect(layout, script, framework):
+        return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
     notes: list[str] = []
     values: dict[str, NDArray[Any]] = {}
     kind = sentence = ""
@@ -123,12 +125,27 @@ def answered(
     return Answer(values, kind, sentence, () if kind else tuple(notes), first_printed_line(printed.kept))
 
 
+def _without_effect(layout: Layout, script: Script, framework: Framework) -> str:
+    """Why a layout would be the plain one for every array of a script; empty if it is not."""
+    if layout == Layout():
+        return ""
+    if not framework.shares_memory:
+        return f"changes nothing: {framework.name} copies its arrays"
+    if layout.reverse and not framework.negative_strides:
+        return f"changes nothing: {framework.name} has no negative strides"
+    arrays = [
+        (step.arrays, [(name, value) for name, value in step.keywords.items() if isinstance(value, np.ndarray)])
+        for step in script
+    ]
+    if any(moves(layout, positional, named) for positional, named in arrays):
+        return ""
+    return "changes nothing for arrays of these shapes"
+
+
 def handed(
     framework: Framework, step: Step, layout: Layout, *, huge: bool, read_only: bool, memory: Memory | None = None
 ) -> Handed:
     """What a step hands to the kernel, its arrays in guarded memory.  Raises :class:`NoRoom`."""
-    if (layout.reverse and not framework.negative_strides) or (layout.far is not None and not framework.shares_memory):
-        layout = Layout()
     named = [(name, value) for name, value in step.keywords.items() if isinstance(value, np.ndarray)]
     plain = layout if not layout.packed and layout.far is None else Layout()
     guards = [

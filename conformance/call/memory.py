@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from assay.conformance.interface.layouts import Layout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from assay.conformance.interface.layouts import Layout
+    Named = tuple[str, NDArray[Any]]
 
-__all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "placed"]
+
+__all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "moves", "placed"]
 
 #: Elements from one slice to the next of the axis that a layout spreads: every offset, counted in elements or in
 #: bytes, signed or not, is the same modulo 2³² as one in the first slice, so arithmetic of 32 bits reads that.
@@ -79,7 +82,7 @@ class Memory:
 
 
 def placed(
-    arrays: Sequence[tuple[str, NDArray[Any]]],
+    arrays: Sequence[Named],
     layout: Layout,
     *,
     huge: bool,
@@ -87,10 +90,44 @@ def placed(
     memory: Memory | None = None,
 ) -> list[Placed]:
     """Copies of ``arrays`` in ``layout``: together in one buffer where it packs them and their shapes allow it."""
-    alike = {(array.ndim, array.dtype, array.shape[:-3], array.shape[-2:-1]) for _, array in arrays}
-    if layout.packed and len(alike) == 1 and arrays[0][1].ndim >= 3:
+    if layout.packed and _pack(arrays):
         return _packed(arrays, huge=huge, read_only=read_only)
     return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
+
+
+def moves(layout: Layout, arrays: Sequence[Named], named: Sequence[Named]) -> bool:
+    """Whether some array lies otherwise in ``layout`` than it would in C order.
+
+    arrays: those that are positional, which alone are packed or laid far apart; named: those given by keyword.
+    """
+    if layout.offset:
+        return True
+    if layout.packed:
+        return len(arrays) > 1 and _pack(arrays)
+    if layout.far is not None:
+        return any(_is_far(array, layout.far) for _, array in arrays)
+    plain = Layout()
+    return any(
+        (layout.reverse and array.ndim >= 2 and array.shape[-2] > 1) or _moved(array, layout, plain)
+        for _, array in (*arrays, *named)
+    )
+
+
+def _moved(array: NDArray[Any], layout: Layout, plain: Layout) -> bool:
+    """Whether the strides of an axis with more than one element differ."""
+    ours, theirs = _strides(array, layout)[0], _strides(array, plain)[0]
+    return any(a != b and n > 1 for a, b, n in zip(ours, theirs, array.shape, strict=True))
+
+
+def _pack(arrays: Sequence[Named]) -> bool:
+    """Whether arrays can be slices of one: they differ in nothing but the last axis and the last but two."""
+    alike = {(array.ndim, array.dtype, array.shape[:-3], array.shape[-2:-1]) for _, array in arrays}
+    return len(alike) == 1 and arrays[0][1].ndim >= 3
+
+
+def _is_far(array: NDArray[Any], axis: int) -> bool:
+    """Whether the slices of an axis of the stack can be laid far apart."""
+    return axis < array.ndim - 2 and array.shape[axis] > 1
 
 
 def guarded(
@@ -107,7 +144,7 @@ def guarded(
     With ``memory`` it lies where the last array of the same name, shape, type and layout lay.  Raises
     :class:`NoRoom`.
     """
-    if layout.far is not None and layout.far < array.ndim - 2 and array.shape[layout.far] > 1:
+    if layout.far is not None and _is_far(array, layout.far):
         return _spread(name, array, layout.far, huge=huge, read_only=read_only)
     strides, span = _strides(array, layout)
     margin = _margin(_row(array))
@@ -160,7 +197,7 @@ def _constant_along(array: NDArray[Any], axis: int) -> bool:
     return array.shape[axis] > 1 and np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(array).tobytes()
 
 
-def _packed(arrays: Sequence[tuple[str, NDArray[Any]]], *, huge: bool, read_only: bool) -> list[Placed]:
+def _packed(arrays: Sequence[Named], *, huge: bool, read_only: bool) -> list[Placed]:
     """Slices of one array (stack, length, everything of a position): packed along the last axis but two."""
     *stack, _, length, _ = arrays[0][1].shape
     widths = [array.shape[-3] * array.shape[-1] for _, array in arrays]

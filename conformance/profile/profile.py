@@ -158,7 +158,7 @@ def profile(
 
 def _roundoff(u: Precision) -> float:
     """A number that orders classes of one storage type: the sum of their roundoffs, inputs and scores first."""
-    return sum((u.product, u.input_rounding, u.stored_times * u.stored_score, u.exp, u.probability, u.value_rounding))
+    return sum((u.product, u.input_rounding, u.stored, u.elementary, u.operand, u.output))
 
 
 def _asked_in(rows: Sequence[ClassRow], chosen: Sequence[Precision]) -> Precision:

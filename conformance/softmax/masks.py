@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.attention.options import alibi_slopes
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention import Instance
 
 __all__ = [
+    "alibi_slopes",
     "aligned",
     "aligned_by_arrays",
     "bias_times",
@@ -196,6 +195,19 @@ def bias_times(factor: Callable[[Instance], float]) -> Wrong:
         return instance.replace(bias=np.where(hidden, wide, np.where(hidden, 0.0, wide) * factor(instance)))
 
     return wrong
+
+
+def alibi_slopes(heads: int) -> NDArray[np.float64]:
+    """Slopes of ALiBi (Press, Smith, Lewis 2022): powers of 2^(−8/P) for P heads, P the largest power of two up to
+    ``heads``; the heads beyond have every other one of 2P.
+    """
+    known = 1 << (heads.bit_length() - 1)
+
+    def powers(count: int) -> NDArray[np.float64]:
+        slopes: NDArray[np.float64] = 2.0 ** (-8.0 * (1 + np.arange(count)) / count)
+        return slopes
+
+    return np.concatenate([powers(known), powers(2 * known)[::2][: heads - known]])
 
 
 def plain_slopes(instance: Instance) -> Instance | None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.features import SINGLE, diagonal, unfolded
-from assay.spec.attention.tolerance import gamma
 from assay.spec.enclosure.float64 import U
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

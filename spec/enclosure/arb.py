@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Objects = NDArray[np.object_]
 
-__all__ = ["LARGEST", "ArbBall", "from_parts"]
+__all__ = ["LARGEST", "ArbArithmetic", "ArbBall", "from_parts"]
 
 LARGEST = (2.0 - 2.0**-52) * 2.0**1023  # the largest float64
 
@@ -51,13 +51,6 @@ class ArbBall:
 
     balls: Objects
     precision: int
-
-    @staticmethod
-    def product_at(precision: int) -> Any:
-        def product(a: Array, b: Array) -> ArbBall:
-            return ArbBall(_matrix_product(_exact(a), _exact(b), precision), precision)
-
-        return product
 
     def _new(self, function: Any, *arrays: Any) -> ArbBall:
         with flint.ctx.workprec(self.precision):
@@ -128,6 +121,21 @@ class ArbBall:
 
     def full(self) -> Objects:
         return self.balls
+
+
+@dataclass(frozen=True)
+class ArbArithmetic:
+    """Balls of ``precision`` bits."""
+
+    precision: int
+
+    def product(self, a: Array, b: Array) -> ArbBall:
+        """a @ b for exact a (…, m, k) and b (…, k, n)."""
+        return ArbBall(_matrix_product(_exact(a), _exact(b), self.precision), self.precision)
+
+    def exact(self, a: Array) -> ArbBall:
+        """The numbers as they are."""
+        return ArbBall(_exact(a), self.precision)
 
 
 def _matrix_product(a: Objects, b: Objects, precision: int) -> Objects:

@@ -201,6 +201,11 @@ class DoubleDoubleBall:
         high, low = _exact_product(a_parts, b_parts)
         return DoubleDoubleBall(high, low, known(high, _product_error(a, b, a_unit, b_unit, bits) * UP))
 
+    @staticmethod
+    def exact(a: Array) -> DoubleDoubleBall:
+        """The numbers as they are."""
+        return DoubleDoubleBall(a, np.zeros_like(a), np.zeros_like(a))
+
     def _ball(self, pair: Pair, rad: Array, factor: float = 1.0) -> DoubleDoubleBall:
         """The ball around ``pair`` with radius ``rad`` plus the error of the operation that made the pair (ENC-5)."""
         return DoubleDoubleBall(pair[0], pair[1], known(pair[0], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP))

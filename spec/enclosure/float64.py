@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.enclosure.arb import LARGEST, from_parts
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +38,9 @@ _COEFFICIENTS = [1.0 / math.factorial(i) for i in range(14)]
 _CHUNK = 1 << 14
 
 
-def gamma(k: float) -> float:
-    """γ_k: the relative error of k roundings."""
-    return k * U / (1 - k * U) * UP
+def gamma_above(k: float) -> float:
+    """γ_k(2^-53) and what pays for rounding it: the relative error of k roundings."""
+    return float(gamma(k, U)) * UP
 
 
 def known(mid: Array, rad: Array) -> Array:
@@ -79,8 +80,13 @@ class Float64Ball:
         """a @ b for exact a (…, m, k) and b (…, k, n) (ENC-1)."""
         k = a.shape[-1]
         mid = a @ b
-        bound = gamma(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
+        bound = gamma_above(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
         return Float64Ball(mid, known(mid, bound))
+
+    @staticmethod
+    def exact(a: Array) -> Float64Ball:
+        """The numbers as they are."""
+        return Float64Ball(a, np.zeros_like(a))
 
     def scaled(self, factor: float) -> Float64Ball:
         mid = self.mid * factor
@@ -121,7 +127,7 @@ class Float64Ball:
         """The sum over the last axis of balls with midpoints ≥ 0, kept as an axis (ENC-10)."""
         n = self.mid.shape[-1]
         mid = self.mid.sum(axis=-1, keepdims=True)
-        rad = (self.rad.sum(axis=-1, keepdims=True) + gamma(n) * mid) * (UP + 2 * n * U)
+        rad = (self.rad.sum(axis=-1, keepdims=True) + gamma_above(n) * mid) * (UP + 2 * n * U)
         return Float64Ball(mid, known(mid, rad))
 
     def times_matrix(self, v: Array) -> tuple[Float64Ball, Array]:
@@ -129,7 +135,7 @@ class Float64Ball:
         n = v.shape[-2]
         size = np.abs(v)
         mid, magnitude = self.mid @ v, self.mid @ size
-        rad = (self.rad @ size + gamma(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
+        rad = (self.rad @ size + gamma_above(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
 

@@ -6,8 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from assay.spec.attention import Instance, evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
-from assay.spec.precision import PRECISIONS
+from assay.spec.precision import PRECISIONS, reference_accuracy
 
 if TYPE_CHECKING:
     from assay.spec.reductions.reduction import Reduced

@@ -12,7 +12,7 @@ from assay.impl.cpu import features
 from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.features import Extremes
 from assay.spec.attention.perturbation import output_error
-from assay.spec.attention.tolerance import gamma
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,7 +25,7 @@ from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
 from assay.impl.cpu.kurtosis import kurtosis
 from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
 from assay.spec.attention.perturbation import weight_error
-from assay.spec.attention.tolerance import gamma
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.impl.cpu.features import monomials
-from assay.spec.attention.tolerance import gamma
 from assay.spec.enclosure.float64 import U
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
