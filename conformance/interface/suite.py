@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
+__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Linear", "Row", "Suite", "look_here", "rows", "suite"]
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -110,6 +110,18 @@ class Case:
     needs: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Linear:
+    """An output that is linear in an array: a sum of its rows (the last axis but one) with weights.
+
+    sums_to_one(instance): whether the weights of a row add up to 1.
+    """
+
+    array: str
+    output: str
+    sums_to_one: Callable[[Any], bool]
+
+
 def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
     return ()
 
@@ -129,6 +141,10 @@ class Suite:
     typical: rows without malice, on which quality is measured.
     quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
     strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
+    features: conditions that may decide whether a kernel fails, in words that follow "fails when", beside lengths,
+    options and layouts, which every problem has.
+    factors: the plain numbers of an instance that a wrong kernel may take some times as large.
+    linear_in: the array in which an output is linear, so that a diagnosis can read the weights that a kernel used.
     """
 
     problem: str
@@ -145,6 +161,9 @@ class Suite:
     quality: Callable[[Any, Precision], Mapping[str, NDArray[np.float64]]] | None = None
     strategy: Callable[[Precision, Set[str]], SearchStrategy[Any]] | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)
+    features: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    factors: tuple[str, ...] = ()
+    linear_in: Linear | None = None
 
     @property
     def families(self) -> tuple[Family, ...]:

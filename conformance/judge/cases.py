@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
 
-__all__ = ["cases", "typical_cases"]
+__all__ = ["again", "cases", "typical_cases"]
 
 _TYPICAL = Family("typical", "nothing: it measures", "", "quality")
 
@@ -35,10 +35,26 @@ def cases(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator
             yield _case(suite, precision, family, rows[place], mixed)
 
 
-def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: int) -> Case:
+def again(suite: Suite, precision: Precision, case: Case, seed: int) -> Case | None:
+    """The row of a case once more with other numbers; ``None`` for a case that is of no row of the table."""
+    for family, rows in suite.table:
+        if family.id != case.family.id:
+            continue
+        for row in rows:
+            if _name(family, row) in case.name:
+                return _case(suite, precision, family, row, seed)
+    return None
+
+
+def _name(family: Family, row: Row) -> str:
+    """What a case of this row is called."""
     name = " ".join((f"{family.id}: {row.pattern} {row.size}", *row.options))
     name += "" if row.layout == "contiguous" else f" {row.layout}"
-    name += "".join(f", {word} {' '.join(words)}" for word in ("after", "beside") if (words := getattr(row, word)))
+    return name + "".join(f", {word} {' '.join(words)}" for word in ("after", "beside") if (words := getattr(row, word)))
+
+
+def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: int) -> Case:
+    name = _name(family, row)
     instance = suite.build(row, Provenance(family.id, seed, name), precision)
     after, beside = (tuple(suite.changes[word](instance) for word in words) for words in (row.after, row.beside))
     needs = frozenset({CONCURRENT_CALLS}) if beside else frozenset[str]()

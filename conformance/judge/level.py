@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis.diagnosis import Diagnosis
+from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.report.finding import OUT_OF_TIME, CaseResult
+from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
 if TYPE_CHECKING:
@@ -57,7 +60,8 @@ class Run:
     begun: float = field(default_factory=time.monotonic)
     total: int = 0
     results: list[CaseResult] = field(default_factory=list)
-    failures: list[tuple[Any, Outcome]] = field(default_factory=list)
+    failures: list[JudgedCase] = field(default_factory=list)
+    passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
     restarting: float = 0.0  # seconds, which the budget does not count
@@ -78,7 +82,7 @@ class Run:
         for number, law in enumerate(laws):
             for judged in self.lawful(number, law, small):
                 self.record(*judged)
-        diagnosis = judge.diagnosis(_diverse(self.failures)) if self.failures else []
+        diagnosis = judge.diagnosis(_diverse(self.failures), self.passes) if self.failures else Diagnosis()
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
         return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
 
@@ -114,9 +118,11 @@ class Run:
         if outcome.failed:
             small, smaller = self.shrunk(case, outcome)
             if small is not case:
-                self.failures.insert(0, (small.instance, smaller))
-            self.failures.append((case.instance, outcome))
+                self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
+            self.failures.append(JudgedCase(case, outcome))
             finding = self.judge.finding(small, smaller)
+        elif outcome.status == "passed":
+            self.passes.append(case)
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
         family, ratio = case.family, outcome.ratio
         self.results.append(
@@ -299,7 +305,7 @@ def assembled(
     level: str,
     seed: int,
     results: tuple[CaseResult, ...],
-    diagnosis: list[str],
+    diagnosis: Diagnosis,
     notes: tuple[str, ...],
     seconds: float,
 ) -> Report:
@@ -313,7 +319,8 @@ def assembled(
         level=level,
         seed=seed,
         cases=results,
-        diagnosis=diagnosis,
+        diagnosis=diagnosis.sentences,
+        weights=None if diagnosis.weights is None else pictured(diagnosis.weights),
         notes=notes,
         seconds=seconds,
         environment=_environment(judge.framework),
@@ -337,8 +344,15 @@ def _environment(framework: Framework) -> dict[str, str]:
     return versions
 
 
-def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:
-    """A few failures with an output to compare, the shrunk ones first, then ones spread over the run."""
-    failures = [each for each in failures if each[1].values]
-    step = max(1, len(failures) // _DIAGNOSED)
-    return failures[:2] + failures[2::step][: _DIAGNOSED - 2]
+def _diverse(failures: list[JudgedCase]) -> list[JudgedCase]:
+    """A few failures: the shrunk ones first, then ones spread over the run, of every kind."""
+    shrunk = [failure for failure in failures if failure.shrunk][:2]
+    others = [failure for failure in failures if not failure.shrunk]
+    step = max(1, len(others) // _DIAGNOSED)
+    chosen = others[::step][: _DIAGNOSED - 2]
+    kinds = {failure.outcome.kind for failure in chosen}
+    for failure in others:
+        if failure.outcome.kind not in kinds:
+            kinds.add(failure.outcome.kind)
+            chosen.append(failure)
+    return shrunk + chosen

@@ -38,6 +38,7 @@ def all_passed(reports: Sequence[Report]) -> bool:
 def _report_data(report: Report) -> dict[str, Any]:
     data = _fields(report)
     data["verdict"] = {"passed": report.passed, "judged": report.ran, "worst_ratio": report.worst_ratio}
+    data["weights"] = None if report.weights is None else _fields(report.weights)
     data["cases"] = [_case_data(case) for case in report.cases]
     return strict(data)  # type: ignore[no-any-return]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.data import all_passed
+from assay.conformance.report.heatmap import colour
 from assay.conformance.report.words import behaviour, counted, facts, families, not_judged, number, verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def to_html(*reports: Report) -> str:
         "families": families,
         "not_judged": lambda report: not_judged(report).most_common(),
         "number": number,
+        "colour": colour,
         "share": _share,
     }
     template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))
