@@ -89,7 +89,8 @@ class _Session:
         fresh = self._fresh(numeric) if self.steady else []
         every = [*numeric, *fresh]
         whole, exact = self._whole(every) if not calls else ([], False)
-        sentences += [*calls, *whole]
+        partly = self._partly(every) if not whole and not calls else []
+        sentences += [*calls, *whole, *partly]
         if not exact:
             sentences += self._places(every)
             if self.steady:
@@ -97,7 +98,7 @@ class _Session:
                 if not whole and not calls:
                     sentences += self._factors(every)
         if not whole and self.steady:
-            sentences += self._partly(every, bool(sentences))
+            sentences += self._rounds(every, bool(partly))
         sentences = list(dict.fromkeys(sentences))
         return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
 
@@ -187,8 +188,8 @@ class _Session:
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = any(len(view) > 1 for view in views)
-        sentences = [where.wrong_outputs(views)]
-        sentences += [where.told([view[name] for view in views if name in view], name, several) for name in names]
+        sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
+        sentences.append(where.wrong_outputs(views))
         return [f"where: {sentence}" for sentence in sentences if sentence][:2]
 
     def _when(self) -> list[str]:
@@ -236,13 +237,16 @@ class _Session:
             sentences.append(factors.of_option(every, option, evidence.known, end))
         return [sentence for sentence in sentences if sentence]
 
-    def _partly(self, every: Sequence[Judged], something: bool) -> list[str]:
-        """What explains a part: a stage that loses precision, meanings with their shares, or another class."""
+    def _partly(self, every: Sequence[Judged]) -> list[str]:
+        """Meanings that explain a part of the failures, with their shares."""
+        end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
+        return together(self.suite.meanings, every, self.evidence.known, end)
+
+    def _rounds(self, every: Sequence[Judged], something: bool) -> list[str]:
+        """The stages that lose precision, or another class that covers every failure."""
         evidence = self.evidence
-        end = min(evidence.end, time.monotonic() + _MEANING_SECONDS)
         lost = list(self.lost()) if evidence.left > 1.0 else []
-        partly = together(self.suite.meanings, every, evidence.known, end) if not something else []
-        return [*lost, *(partly or other_classes(every, evidence, self.others))]
+        return [*lost, *([] if something else other_classes(every, evidence, self.others))]
 
 
 def _keys(failure: Judged, array: str) -> str:

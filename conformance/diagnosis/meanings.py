@@ -201,17 +201,29 @@ def _criteria(meaning: Explanation, instance: Any, right: Right) -> Criteria | N
 
 
 def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
-    """Whether the answer under a wrong meaning is beyond the tolerance where the kernel's is the farthest."""
+    """Whether a wrong meaning's own answer is beyond the tolerance where the kernel's is, and much nearer to it.
+
+    An error that is hardly beyond the tolerance needs an answer that is at least half as far.
+    """
     compared = False
     for name, criterion in proper.items():
-        meant = wrong.get(name)
-        if criterion.value is None or meant is None or meant.value is None or meant.value.shape != criterion.value.shape:
+        meant, got = wrong.get(name), outcome.values.get(name)
+        if criterion.value is None or got is None or meant is None or meant.value is None:
+            continue
+        if meant.value.shape != criterion.value.shape:
             continue
         compared = True
-        ratio = criterion.ratio(meant.value.midpoint)
-        got = criterion.ratio(outcome.values[name])
-        worst = np.unravel_index(int(np.argmax(got)), got.shape) if got.size else ()
-        if got.size and got[worst] > 1.0 and ratio[worst] > 1.0 and meant.ratio(criterion.value.midpoint)[worst] > 1.0:
+        ratio = criterion.ratio(got)
+        beyond = ratio > 1.0
+        if not beyond.any():
+            continue
+        with np.errstate(invalid="ignore"):
+            before = np.abs(got.astype(np.float64) - criterion.value.midpoint)[beyond]
+            after = np.abs(got.astype(np.float64) - meant.value.midpoint)[beyond]
+        finite = np.isfinite(before) & np.isfinite(after)
+        nearer = after[finite].sum() <= 0.5 * before[finite].sum()
+        farthest = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+        if nearer and criterion.ratio(meant.value.midpoint)[farthest] > min(1.0, 0.5 * float(ratio[farthest])):
             return True
     return not compared
 
@@ -260,7 +272,7 @@ def _one_order(both: Sequence[Both]) -> list[Both]:
 
 
 def together(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[str]:
-    """A few meanings that together explain most failures, each with its share.
+    """A few meanings that together explain most failures, each with its share: at most three sentences.
 
     The first explains the most, the next the most of the others, and so on.  A failure counts less the more meanings
     explain it: on one query and one key many come to the same.
@@ -286,7 +298,7 @@ def together(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Rig
                 for sentence, explained in best
             ]
         left -= chosen
-    return sentences if len(alike) >= _MOST * len(failures) else []
+    return sentences[:MOST_SENTENCES] if len(alike) >= _MOST * len(failures) else []
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:

@@ -28,6 +28,7 @@ __all__ = ["Repeats", "other_calls", "repeats"]
 _CALLS = 6
 _INPUTS = 3
 _LEAST_NUMBERS = 6  # of an answer that is compared with another
+_LARGE = 4096.0  # elements of an input that is large enough
 _FAR = 10.0  # tolerances: two answers are not the same by chance
 
 
@@ -133,7 +134,7 @@ def _added(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
     large = [f.case for f in failures if not f.case.beside and _numbers(f.outcome) >= _LEAST_NUMBERS]
     if not large:
         return []
-    base = large[0]
+    base = max(large, key=lambda case: min(case.instance.size(), _LARGE))
     calls = [_anew(evidence, base, seed) for seed in (1, 2, 3)]
     judged = [None if case is None else evidence.tried(case) for case in calls]
     pairs = [(a, b) for a, b in zip(judged, judged[1:], strict=False) if a is not None and b is not None]
@@ -194,6 +195,9 @@ def _difference(evidence: Evidence, before: Judged, now: Judged) -> bool:
 
 
 def _equal(first: Outcome, second: Outcome) -> bool:
+    """Whether two answers are the same to the bit, and more than one number all over."""
+    if not any(np.unique(value[np.isfinite(value)]).size > 2 for value in first.values.values()):
+        return False
     return all(
         np.array_equal(value, second.values.get(name, np.nan), equal_nan=True) for name, value in first.values.items()
     )

@@ -93,17 +93,18 @@ def wrong_outputs(failures: Sequence[Mapping[str, Seen]]) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """A set of indices of an axis, in words.
+    """A set of indices of an axis, in words; ``fixed`` where it is made of the numbers that were seen.
 
     holds(length, lengths): which of its indices are meant, lengths being those of the axes of the instance.
     """
 
     words: str
     holds: Callable[[int, Mapping[str, int]], Mask]
+    fixed: bool = False
 
 
-def _fixed(words: str, test: Callable[[Any, int], Any]) -> Place:
-    return Place(words, lambda n, lengths: np.asarray(test(np.arange(n), n)))
+def _fixed(words: str, test: Callable[[Any, int], Any], fixed: bool = False) -> Place:
+    return Place(words, lambda n, lengths: np.asarray(test(np.arange(n), n)), fixed)
 
 
 def _places(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Iterator[Place]:
@@ -113,14 +114,14 @@ def _places(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Itera
     firsts = {int(np.argmax(mask)) for mask, _ in wrong if mask.any()}
     lasts = {int(np.flatnonzero(mask)[-1]) for mask, _ in wrong if mask.any()}
     for k in sorted(firsts & lasts):
-        yield _fixed(f"{axis} {k}", lambda i, n, k=k: i == k)
+        yield _fixed(f"{axis} {k}", lambda i, n, k=k: i == k, fixed=True)
     yield _fixed(f"all of {axis} but 0", lambda i, n: i > 0)
     yield _fixed(f"all of {axis} but the last", lambda i, n: i < n - 1)
     for k in sorted(firsts):
         if k:
-            yield _fixed(f"{axis} from {k} on", lambda i, n, k=k: i >= k)
+            yield _fixed(f"{axis} from {k} on", lambda i, n, k=k: i >= k, fixed=True)
     for k in sorted(lasts):
-        yield _fixed(f"{axis} 0 to {k}", lambda i, n, k=k: i <= k)
+        yield _fixed(f"{axis} 0 to {k}", lambda i, n, k=k: i <= k, fixed=True)
     yield _fixed(f"odd indices of {axis}", lambda i, n: i % 2 == 1)
     yield _fixed(f"even indices of {axis}", lambda i, n: i % 2 == 0)
     yield _fixed(f"the second half of {axis}", lambda i, n: i >= n // 2)
@@ -165,6 +166,8 @@ def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Place
         if all((mask == named).all() for mask, named in sets):
             return place
     for place in _places(axis, wrong):
+        if place.fixed:
+            continue
         sets = [(mask, place.holds(mask.size, lengths)) for mask, lengths in wrong]
         inside = all((named | ~mask).all() for mask, named in sets)
         full = all(mask.sum() >= _FULL * named.sum() for mask, named in sets)
@@ -290,7 +293,11 @@ def _content(failures: Sequence[Seen]) -> str:
     telling = [one for one in failures if one.wrong.any()]
     if sum(int(one.wrong.sum()) for one in telling) < _LEAST:
         return ""
+    numbers = np.concatenate([one.got[one.wrong] for one in telling])
+    varied = np.unique(numbers[np.isfinite(numbers)]).size >= _LEAST
     for words, same in _contents(telling):
+        if not varied and words.startswith(("those", "the ")):
+            continue  # a few equal numbers are found anywhere
         if all(same(one)[one.wrong].all() for one in telling):
             return words
     return ""
