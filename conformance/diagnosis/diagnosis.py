@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis import factors, runs, shapes, weights, when, where
-from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime
+from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime, wrong_parts
 from assay.conformance.diagnosis.meanings import (
     MOST_SENTENCES,
     contradicted,
@@ -45,6 +45,8 @@ _PLACED = 12  # failures that a sentence on places is made from
 _MEANING_SECONDS = 6.0
 _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 6.0
+_RESIZED = 24  # inputs of other lengths that are tried to get failures
+_RESIZED_SECONDS = 2.0
 _FACTOR_SECONDS = 3.0
 
 
@@ -78,6 +80,7 @@ class _Session:
     lost: Callable[[], Sequence[str]]
     steady: bool = True
     weights: Weights | None = None
+    more: list[Judged] | None = None
 
     def diagnosis(self) -> Diagnosis:
         evidence = self.evidence
@@ -90,6 +93,8 @@ class _Session:
         every = [*numeric, *fresh]
         whole, exact = self._whole(every) if not calls else ([], False)
         partly = self._partly(every) if not whole and not calls else []
+        if not whole and not calls and self.steady:
+            calls = self._unmoved(numeric)
         sentences += [*calls, *whole, *partly]
         if not exact:
             sentences += self._places(every)
@@ -113,6 +118,14 @@ class _Session:
         except OutOfTime:
             return []
         return [*again.sentences, *kept]
+
+    def _unmoved(self, numeric: Sequence[Judged]) -> list[str]:
+        """What the answer does not depend on although it should."""
+        unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
+        try:
+            return runs.unmoved(self.evidence, unshrunk, self.suite.changes)
+        except OutOfTime:
+            return []
 
     def _fresh(self, numeric: Sequence[Judged]) -> list[Judged]:
         """Failures of the same rows with other numbers."""
@@ -148,26 +161,34 @@ class _Session:
         chosen = sound or whole
         return [meaning.sentence for meaning in chosen[:MOST_SENTENCES]], bool(sound)
 
+    def _resized(self, every: Sequence[Judged]) -> list[Judged]:
+        """Failures in other lengths, with the same options."""
+        if self.more is not None:
+            return self.more
+        evidence, self.more = self.evidence, []
+        rng = np.random.default_rng(1)
+        bases = [f.case for f in every if not f.shrunk and not f.case.after and not f.case.beside]
+        end = min(evidence.end, time.monotonic() + _RESIZED_SECONDS)
+        try:
+            for number in range(_RESIZED if self.steady and bases else 0):
+                base = bases[number % len(bases)]
+                if time.monotonic() > end:
+                    break
+                optional = {name for name in base.instance.arrays() if base.instance.is_option(name)}
+                kept = frozenset(base.instance.options()) | optional | {"layout"}
+                case = mutant(base, (), kept, rng)
+                judged = None if case is None else evidence.tried(case)
+                if judged is not None and judged.outcome.kind in NUMERIC:
+                    self.more.append(judged)
+        except OutOfTime:
+            pass
+        return self.more
+
     def _narrowed(self, whole: Sequence[Explanation], every: Sequence[Judged]) -> list[Explanation]:
         """Of several meanings those that explain the most of what fails in other lengths too."""
-        evidence = self.evidence
-        rng = np.random.default_rng(0)
-        bases = [failure.case for failure in every if not failure.case.after and not failure.case.beside]
-        end = min(evidence.end, time.monotonic() + _PAIR_SECONDS)
-        counts = [0] * len(whole)
-        for number in range(24):
-            if not bases or time.monotonic() > end or len(whole) == 1:
-                break
-            options = frozenset(bases[number % len(bases)].instance.options())
-            case = mutant(bases[number % len(bases)], (), options | {"layout"}, rng)
-            try:
-                judged = None if case is None else evidence.tried(case)
-            except OutOfTime:
-                break
-            if judged is None or judged.outcome.kind not in NUMERIC:
-                continue
-            for place, meaning in enumerate(whole):
-                counts[place] += explains(meaning, judged, evidence.known)
+        counts = [
+            sum(explains(meaning, judged, self.evidence.known) for judged in self._resized(every)) for meaning in whole
+        ]
         best = max(counts)
         return [meaning for meaning, count in zip(whole, counts, strict=True) if count == best]
 
@@ -185,7 +206,7 @@ class _Session:
 
     def _places(self, every: Sequence[Judged]) -> list[str]:
         """Where the outputs are wrong, and what stands there."""
-        views = self._seen(every)
+        views = self._seen([*every, *self._resized(every)])
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = any(len(view) > 1 for view in views)
         sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
@@ -203,6 +224,7 @@ class _Session:
         if linear is None:
             return []
         plain = [f for f in every if not f.shrunk and not f.case.after and not f.case.beside]
+        plain = [f for f in plain if _is_wrong(self.evidence, f, linear.output)]
         plain.sort(key=lambda failure: abs(failure.instance.lengths()[_keys(failure, linear.array)] - 12))
         told: list[list[str]] = []
         try:
@@ -247,6 +269,12 @@ class _Session:
         evidence = self.evidence
         lost = list(self.lost()) if evidence.left > 1.0 else []
         return [*lost, *([] if something else other_classes(every, evidence, self.others))]
+
+
+def _is_wrong(evidence: Evidence, failure: Judged, output: str) -> bool:
+    criteria = evidence.known(failure.instance)
+    wrong = wrong_parts(failure, criteria or {}).get(output)
+    return wrong is not None and bool(wrong.any())
 
 
 def _keys(failure: Judged, array: str) -> str:

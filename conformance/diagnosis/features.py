@@ -14,10 +14,12 @@ from assay.conformance.interface.suite import Case
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Condition", "conditions", "threshold"]
+__all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
 
+#: What a condition on the calls before or beside is about.
+CALLS = "calls"
 _MULTIPLES = (8, 16, 32, 64, 128)
-_TELLING = 10.0  # a plain number beyond this factor of 1 is large
+_OFTEN = 0.3  # the share of cases in which two axes of one kind are equally long
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,8 @@ def conditions(cases: Sequence[Case], own: Mapping[str, Callable[[Any], bool]]) 
         *_calls(cases),
         *(Condition(words, _of_instance(holds), frozenset({"numbers"}), 1.2) for words, holds in own.items()),
         *(one for axis in axes for one in _lengths(axis, cases)),
-        *_pairs(axes),
+        *_pairs(comparable(cases)),
+        *_products(axes[:2], cases),
     ]
     told: dict[str, Condition] = {}
     for one in every:
@@ -146,14 +149,14 @@ def _calls(cases: Sequence[Case]) -> Iterator[Condition]:
     for name in sorted(layouts):
         yield Condition(f"the layout is {name}", lambda c, n=name: c.layout.name == n, frozenset({"layout"}), 1.1)
     if any(case.after for case in cases):
-        yield Condition("another call came before", lambda case: bool(case.after), frozenset({"calls"}))
+        yield Condition("another call came before", lambda case: bool(case.after), frozenset({CALLS}))
         changed = sorted({name for case in cases for name in _changed(case)})
         for name in changed:
             yield Condition(
-                f"{_said(name)} changed since a call before", lambda c, n=name: n in _changed(c), frozenset({"calls"}), 1.1
+                f"{_said(name)} changed since a call before", lambda c, n=name: n in _changed(c), frozenset({CALLS}), 1.1
             )
     if any(case.beside for case in cases):
-        yield Condition("several threads call at once", lambda case: bool(case.beside), frozenset({"calls"}))
+        yield Condition("several threads call at once", lambda case: bool(case.beside), frozenset({CALLS}))
 
 
 def _changed(case: Case) -> set[str]:
@@ -202,22 +205,51 @@ def _lengths(axis: str, cases: Sequence[Case]) -> Iterator[Condition]:
             yield length(f"= {value}", lambda n, v=value: n == v, 1.6)
 
 
-def _pairs(axes: Sequence[str]) -> Iterator[Condition]:
-    """How the lengths of two axes compare."""
+def comparable(cases: Sequence[Case]) -> list[tuple[str, str]]:
+    """Pairs of axes that are of one kind: their lengths are often equal, and not only where both are short."""
+    axes = list(dict.fromkeys(axis for case in cases for axis in case.instance.lengths()))
+    pairs = []
     for number, a in enumerate(axes):
         for b in axes[number + 1 :]:
-            about = frozenset({a, b})
-            for sign, test in (
-                ("=", lambda x, y: x == y),
-                ("≠", lambda x, y: x != y),
-                (">", lambda x, y: x > y),
-                ("<", lambda x, y: x < y),
-            ):
-                yield Condition(
-                    f"{_said(a)} {sign} {_said(b)}",
-                    lambda case, a=a, b=b, t=test: t(
-                        case.instance.lengths().get(a, 0), case.instance.lengths().get(b, 0)
-                    ),
-                    about,
-                    1.25,
-                )
+            both = [(n.get(a, 1), n.get(b, 1)) for n in (case.instance.lengths() for case in cases)]
+            long = [(x, y) for x, y in both if max(x, y) > 2]
+            if long and sum(x == y for x, y in long) >= _OFTEN * len(long):
+                pairs.append((a, b))
+    return pairs
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterator[Condition]:
+    """How the lengths of two axes compare."""
+    for a, b in pairs:
+        about = frozenset({a, b})
+        for sign, test in (
+            ("=", lambda x, y: x == y),
+            ("≠", lambda x, y: x != y),
+            (">", lambda x, y: x > y),
+            ("<", lambda x, y: x < y),
+        ):
+            yield Condition(
+                f"{_said(a)} {sign} {_said(b)}",
+                lambda case, a=a, b=b, t=test: t(case.instance.lengths().get(a, 0), case.instance.lengths().get(b, 0)),
+                about,
+                1.25,
+            )
+
+
+def _products(axes: Sequence[str], cases: Sequence[Case]) -> Iterator[Condition]:
+    """How large a grid is: the product of the lengths of the first two axes."""
+    if len(axes) < 2:
+        return
+    a, b = axes
+
+    def product(case: Case) -> int:
+        lengths = case.instance.lengths()
+        return lengths.get(a, 1) * lengths.get(b, 1)
+
+    for least in sorted({product(case) for case in cases})[1:]:
+        yield Condition(
+            f"{_said(a)} × {_said(b)} ≥ {least}",
+            lambda case, least=least: product(case) >= least,
+            frozenset({a, b}),
+            1.45,
+        )

@@ -5,6 +5,7 @@ Everything else in a diagnosis supposes that a call fails again: here it is aske
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,17 @@ from assay.conformance.diagnosis.variations import renumbered
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from assay.conformance.call.outcome import Outcome
     from assay.conformance.diagnosis.evidence import Evidence, Judged
     from assay.conformance.interface.suite import Case
 
-__all__ = ["Repeats", "other_calls", "repeats"]
+__all__ = ["Repeats", "other_calls", "repeats", "unmoved"]
 
 _CALLS = 6
 _INPUTS = 3
+_SEQUENCES = 6  # failures that are looked at
 _LEAST_NUMBERS = 6  # of an answer that is compared with another
 _LARGE = 4096.0  # elements of an input that is large enough
 _FAR = 10.0  # tolerances: two answers are not the same by chance
@@ -87,21 +89,32 @@ def other_calls(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
 def _kept(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
     """Answers that are right for a call before, or for this one with an option of a call before.
 
-    They count only where the same call passes without the others before it.
+    They count only where the same call passes without the others before it: both are made in lengths that the kernel
+    has not seen, so that nothing is kept from other calls.
     """
-    if not failures:
-        return []
-    for failure in failures:
-        alone = evidence.tried(dataclasses.replace(failure.case, after=()))
-        if alone is None or alone.outcome.failed:
-            return []
     explained: dict[str, int] = {}
-    for failure in failures:
-        words = _source(evidence, failure)
-        if not words:
-            return []
-        explained[words] = explained.get(words, 0) + 1
+    for failure in failures[:_SEQUENCES]:
+        sequence, alone = (_shorter(failure.case, by) for by in (1, 2))
+        first = None if alone is None else evidence.tried(dataclasses.replace(alone, after=()))
+        judged = None if sequence is None else evidence.tried(sequence)
+        if first is None or judged is None or first.outcome.failed or not judged.outcome.failed:
+            continue
+        words = _source(evidence, judged)
+        if words:
+            explained[words] = explained.get(words, 0) + 1
     return [f"calls: {words}" for words in explained][:3]
+
+
+def _shorter(case: Case, by: int) -> Case | None:
+    """A sequence of calls whose arrays are a little shorter, all in the same axis."""
+    lengths = case.instance.lengths()
+    for axis in sorted(lengths, key=lambda axis: -lengths[axis]):
+        kept = range(lengths[axis] - by)
+        with contextlib.suppress(InvalidInstance, ValueError, TypeError):
+            if len(kept) > 1 and all(before.lengths()[axis] == lengths[axis] for before in case.after):
+                after = tuple(before.part(**{axis: kept}) for before in case.after)
+                return dataclasses.replace(case, instance=case.instance.part(**{axis: kept}), after=after)
+    return None
 
 
 def _source(evidence: Evidence, failure: Judged) -> str:
@@ -146,9 +159,45 @@ def _added(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
         return ["calls: the answer is the one to the call before"]
     if all(_difference(evidence, a, b) for a, b in pairs):
         return ["calls: the answer is added to what the call before returned"]
-    if all(_equal(a.outcome, b.outcome) for a, b in pairs):
-        return ["calls: the answer does not change with the numbers of the input"]
     return []
+
+
+def unmoved(evidence: Evidence, failures: Sequence[Judged], changes: Mapping[str, Callable[[Any], Any]]) -> list[str]:
+    """What an answer does not change with although it should: numbers, or options; the same bits for both.
+
+    changes: what another call differs in, by name.
+    """
+    sentences = []
+    for name, change in changes.items():
+        counted = 0
+        for failure in failures[:_SEQUENCES]:
+            if failure.case.after or failure.case.beside or _numbers(failure.outcome) < _LEAST_NUMBERS:
+                continue
+            try:
+                other = change(failure.instance)
+            except (AssertionError, InvalidInstance, ValueError, TypeError, IndexError):
+                continue
+            first = evidence.tried(failure.case)
+            second = evidence.tried(dataclasses.replace(failure.case, instance=other))
+            if first is None or second is None or not _unlike(evidence, first, second):
+                continue
+            if not _equal(first.outcome, second.outcome):
+                counted = 0
+                break
+            counted += 1
+        if counted >= 2 and "-" not in name and name != "same":
+            what = "the numbers of the input" if name == "numbers" else name
+            sentences.append(f"calls: the answer does not change when {what} changes".replace("input changes", "input change"))
+    return sentences
+
+
+def _equal(first: Outcome, second: Outcome) -> bool:
+    """Whether two answers are the same to the bit, and more than one number all over."""
+    if not any(np.unique(value[np.isfinite(value)]).size > 2 for value in first.values.values()):
+        return False
+    return all(
+        np.array_equal(value, second.values.get(name, np.nan), equal_nan=True) for name, value in first.values.items()
+    )
 
 
 def _numbers(outcome: Outcome) -> int:
@@ -192,12 +241,3 @@ def _difference(evidence: Evidence, before: Judged, now: Judged) -> bool:
         if not (np.abs(gap) <= 2 * np.where(np.isfinite(criterion.allowed), criterion.allowed, 0.0) + 4 * spacing).all():
             return False
     return True
-
-
-def _equal(first: Outcome, second: Outcome) -> bool:
-    """Whether two answers are the same to the bit, and more than one number all over."""
-    if not any(np.unique(value[np.isfinite(value)]).size > 2 for value in first.values.values()):
-        return False
-    return all(
-        np.array_equal(value, second.values.get(name, np.nan), equal_nan=True) for name, value in first.values.items()
-    )

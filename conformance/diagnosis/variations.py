@@ -6,6 +6,7 @@ A length becomes shorter by leaving indices out and longer by repeating them, in
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,23 @@ def renumbered(instance: Any, rng: np.random.Generator) -> Any:
 
 
 def resized(instance: Any, axis: str, length: int) -> Any:
-    """The same with another length of one axis."""
-    before = instance.lengths()[axis]
-    return instance.part(**{axis: np.arange(length) % before})
+    """The same with another length of one axis, and of what goes with it: query heads with their key heads, for one.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` where the problem has no such instance.
+    """
+    before = instance.lengths()
+    try:
+        return instance.part(**{axis: np.arange(length) % before[axis]})
+    except InvalidInstance:
+        for other, now in before.items():
+            share, rest = divmod(length * now, before[axis])
+            if other == axis or rest or not share:
+                continue
+            with contextlib.suppress(InvalidInstance):
+                changed = instance.part(**{other: np.arange(share) % now})
+                if changed.lengths()[axis] == length:
+                    return changed
+        raise
 
 
 def without(instance: Any, name: str) -> Any:

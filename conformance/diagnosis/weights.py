@@ -137,9 +137,11 @@ def _which(marked: Mask, among: Mask) -> str:
     columns = [(marked.reshape(-1, marked.shape[-1]).any(axis=0), dict[str, int]())]
     rows = among.any(axis=-1)
     same = (marked == (marked.any(axis=tuple(range(marked.ndim - 1))) & among)).all()
-    place = indices("keys", columns)
+    if same and len(set(key.tolist())) <= 3:
+        return f"key {', '.join(str(k) for k in sorted(set(key.tolist())))} of every row"
+    place = indices("keys", columns, bits=0.0)
     if place is not None and same:
-        return place.words
+        return f"{place.words} of every row"
     offsets = np.unique(key - query)
     if len(offsets) == 1 and len(places) > 1:
         offset = int(offsets[0])
@@ -155,7 +157,7 @@ def _rows(weights: Weights, rows: Mask) -> str:
     words = []
     for number, axis in enumerate(weights.axes[:-1]):
         others = tuple(a for a in range(rows.ndim) if a != number)
-        place = indices(axis, [(rows.any(axis=others), dict[str, int]())])
+        place = indices(axis, [(rows.any(axis=others), dict[str, int]())], bits=0.0)
         if place is not None:
             words.append(place.words)
     return " and in them ".join(words) or "all of them"
@@ -178,7 +180,9 @@ def _again(weights: Weights) -> Mask:
 
 def _elsewhere(weights: Weights) -> str:
     """The weights of another row, head or batch; a constant factor."""
-    criteria = Seen(weights.used, weights.true, weights.room, weights.unlike, weights.axes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num(np.abs(weights.used - weights.true) / weights.room, nan=np.inf)
+    criteria = Seen(weights.used, weights.true, weights.room, weights.unlike, weights.axes, ratio)
     sentence = told_where([criteria], "the weights", several=True)
     return sentence if "those of" in sentence or "exchanged" in sentence else ""
 
@@ -200,6 +204,10 @@ def _powered(weights: Weights) -> str:
     rest = float(np.nanmax(np.abs(y - slope * x)))
     if rest > 0.02 or abs(slope - 1.0) < 0.01:
         return ""
+    if abs(slope) < 0.01:
+        return "all keys that count get the same weight, whatever their scores"
+    if abs(slope + 1.0) < 0.01:
+        return "weights as of scores with the sign turned"
     return f"weights as of scores {named_number(float(f'{slope:.3g}'))} times as large"
 
 
@@ -215,14 +223,18 @@ def _factored(weights: Weights, sums_to_one: bool) -> str:
         sums = weights.used.sum(axis=-1)
         off = np.abs(sums - weights.true.sum(axis=-1)) > 4 * weights.room.sum(axis=-1)
         if sums_to_one and off.any():
-            return f"rows of weights do not add up to 1: {rounded(float(sums.min()))} to {rounded(float(sums.max()))}"
+            wrong = sums[off]
+            ends = dict.fromkeys((rounded(float(wrong.min())), rounded(float(wrong.max()))))
+            return f"rows of weights do not add up to 1 but to {' … '.join(ends)}"
         return ""
     off = rows & (np.abs(0.5 * (low + high) - 1.0) > slack)
     if not off.any():
         return ""
     least, most = float(low[off].min()), float(high[off].max())
     if math.isclose(least, most, rel_tol=1e-3):
-        return f"all weights of a row are {named_number(float(f'{0.5 * (least + most):.4g}'))} times the right ones"
+        middle = 0.5 * (least + most)
+        short = middle if abs(middle - 1.0) < 1e-3 else float(f"{middle:.4g}")
+        return f"all weights of a row are {named_number(short)} times the right ones"
     return (
         f"all weights of a row are off by one factor, {least:.3g} to {most:.3g} in different rows: "
         "its maximum or its sum is wrong"

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
-from assay.conformance.diagnosis.features import Condition, conditions, threshold
+from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
 from assay.conformance.diagnosis.variations import mutant, renumbered, resized
+from assay.conformance.interface.layouts import Layout
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Rule", "separating", "told"]
 
 _FRESH = 12  # cases on each side that have to agree
-_ENOUGH = 6  # … where the time does not allow more
-_TRIES = 90  # mutants looked at to get them
-_ROUNDS = 12
+_ENOUGH = 6  # … where no more can be had
+_ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
+_TRIES = 120  # mutants looked at to get them
+_ROUNDS = 20
 _MOST_CASES = 400
 _BISECTIONS = 10
 
@@ -79,6 +81,8 @@ def separating(parts: Sequence[Condition], failing: Sequence[Case], passing: Seq
         if wrong <= limit and wrong < len(passing):
             ranked.append((_badness(wrong, len(failing), kept_parts[a].cost), Rule((kept_parts[a],))))
     for a, b in combinations(range(len(kept)), 2):
+        if CALLS in kept_parts[a].about | kept_parts[b].about:
+            continue  # no length can be changed in a sequence of calls, so that a second part could not be tested
         wrong = int((on_passing[a] & on_passing[b]).sum())
         if wrong <= limit and wrong < min(int(on_passing[a].sum()), int(on_passing[b].sum())):
             cost = kept_parts[a].cost + kept_parts[b].cost
@@ -109,6 +113,7 @@ class _Search:
     end: float
     rng: np.random.Generator
     lengths: tuple[int, ...] = ()
+    refused: set[str] = field(default_factory=set)  # rules that could not be tested
 
     def fails(self, case: Case) -> bool | None:
         """Whether a fresh case fails in this way; ``None`` where it cannot be asked or fails in another."""
@@ -159,55 +164,81 @@ class _Search:
             below, least = (below, middle) if failed else (middle, least)
         return threshold(axis, least)
 
-    def fresh(self, rule: Rule) -> tuple[list[Case], list[Case]] | None:
-        """Fresh cases on both sides of a rule that agree with it; ``None`` where one does not (it is learnt)."""
-        inside: list[Case] = []
-        outside: list[Case] = []
+    def fresh(self, rule: Rule) -> tuple[int, int] | None:
+        """How many fresh cases on the two sides of a rule agree with it; ``None`` where one does not (it is learnt).
+
+        On the outside every part of the rule is broken in some cases; none count where one part cannot be.
+        """
+        inside, outside = 0, [0] * len(rule.parts)
         bases = self.failing[-40:]
         others = [case for case in self.passing if not case.after and not case.beside]
-        broken = [part.about for part in rule.parts]
         for number in range(_TRIES):
-            if len(inside) >= _FRESH and len(outside) >= _FRESH:
+            if inside >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
                 break
-            wants_inside = len(inside) <= len(outside)
             base = bases[int(self.rng.integers(len(bases)))]
-            case = self._candidate(base, rule, others, broken[number % len(broken)], wants_inside)
-            if case is None or (len(inside) >= _FRESH and rule.holds(case)):
+            if inside <= sum(outside):
+                case = self._inside(base, rule, others)
+            else:
+                case = self._outside(base, rule, others, int(np.argmin(outside)))
+            if case is None:
                 continue
-            if not rule.holds(case) and len(outside) >= _FRESH:
+            holds = [part.holds(case) for part in rule.parts]
+            if all(holds) and inside >= _FRESH:
                 continue
             failed = self.fails(case)
             if failed is None:
                 continue
-            if failed != rule.holds(case):
+            if failed != all(holds):
                 self.learn(case, failed)
                 return None
-            (inside if failed else outside).append(case)
-        return inside, outside
+            if failed:
+                inside += 1
+            elif holds.count(False) == 1:
+                outside[holds.index(False)] += 1
+        if min(outside) < min(_ENOUGH_OF_PART, _ENOUGH // len(rule.parts)):
+            return inside, 0
+        return inside, sum(outside)
 
-    def _candidate(
-        self, base: Case, rule: Rule, others: Sequence[Case], broken: frozenset[str], inside: bool
-    ) -> Case | None:
-        """A fresh case meant for one side: like a failing one in all that the rule speaks of, or but for one part."""
-        if base.after or base.beside or rule.about & {"layout", "calls"}:
-            return self._called(base, rule, inside)
-        if inside:
-            return mutant(base, others, rule.about, self.rng, self.lengths)
-        every = frozenset(base.instance.lengths()) | frozenset(base.instance.options())
+    def _inside(self, base: Case, rule: Rule, others: Sequence[Case]) -> Case | None:
+        """Like a failing case in all that the rule speaks of."""
+        if base.after or base.beside or CALLS in rule.about:
+            return self.evidence.again(base, int(self.rng.integers(1 << 30)))
+        if others and self.rng.random() < 0.3:  # a passing case that is made to fulfil the rule where it can be
+            return self._moved(others[int(self.rng.integers(len(others)))], base, rule.about)
+        return mutant(base, others, rule.about, self.rng, self.lengths)
+
+    def _outside(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
+        """Like a failing case but for one part of the rule."""
+        broken = rule.parts[number].about
+        if base.after or base.beside or CALLS in broken:
+            again = self.evidence.again(base, int(self.rng.integers(1 << 30)))
+            return None if again is None else dataclasses.replace(again, after=(), beside=())
+        rest = rule.about - broken
+        unlike = [case for case in others if not rule.parts[number].holds(case)]
+        if unlike and self.rng.random() < 0.4:
+            return self._moved(unlike[int(self.rng.integers(len(unlike)))], base, rest)
+        every = frozenset(base.instance.lengths()) | frozenset(base.instance.options()) | {"layout"}
         every |= {name for name in base.instance.arrays() if base.instance.is_option(name)}
-        if "numbers" in broken:
-            candidate: Case | None = mutant(base, (), every | {"layout"}, self.rng)
-            return candidate
-        return mutant(base, others, (every - broken) | {"layout"}, self.rng, self.lengths)
+        kept = every - broken if self.rng.random() < 0.5 else rest
+        candidate = mutant(base, others, kept, self.rng, self.lengths)
+        if candidate is not None and "layout" in broken:
+            candidate = dataclasses.replace(candidate, layout=Layout())
+        return candidate
 
-    def _called(self, base: Case, rule: Rule, inside: bool) -> Case | None:
-        """A case of the same row with other numbers, or the same without its layout or the calls around it."""
-        again = self.evidence.again(base, int(self.rng.integers(1 << 30)))
-        if again is None:
+    def _moved(self, case: Case, base: Case, about: frozenset[str]) -> Case | None:
+        """A case with the lengths, plain options and layout of another in what a rule is about."""
+        instance, like = case.instance, base.instance
+        try:
+            options = {name: value for name, value in like.options().items() if name in about}
+            instance = instance.replace(**options) if options else instance
+            for axis in about & instance.lengths().keys():
+                if instance.lengths()[axis] != like.lengths().get(axis):
+                    instance = resized(instance, axis, like.lengths()[axis])
+            instance = renumbered(instance, self.rng)
+        except (InvalidInstance, ValueError, TypeError, KeyError):
             return None
-        if inside:
-            return again
-        return dataclasses.replace(again, after=(), beside=(), layout=type(again.layout)())
+        layout = base.layout if "layout" in about else case.layout
+        return dataclasses.replace(case, name="variation", instance=instance, layout=layout)
 
 
 def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | None:
@@ -246,16 +277,18 @@ def _of_one_kind(
     try:
         for _ in range(_ROUNDS):
             rules = separating(search.parts(), search.failing, search.passing)
+            rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:
                 return ""
             rule = search.refined(rules[0])
-            cases = search.fresh(rule)
-            if cases is None:
+            counts = search.fresh(rule)
+            if counts is None:
                 continue
-            inside, outside = cases
-            if len(inside) < _ENOUGH or len(outside) < _ENOUGH:
-                return ""
-            return f"{verb} when {rule.words}: {len(inside)} of {len(inside)} fresh cases, none of {len(outside)} without"
+            inside, outside = counts
+            if inside < _ENOUGH or outside < _ENOUGH:
+                search.refused.add(rule.words)
+                continue
+            return f"{verb} when {rule.words}: {inside} of {inside} fresh cases, none of {outside} without"
     except OutOfTime:
         return ""
     return ""

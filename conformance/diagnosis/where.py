@@ -30,6 +30,8 @@ __all__ = ["Place", "Seen", "indices", "seen", "told", "wrong_outputs"]
 _TILES = (2, 4, 8, 16, 32, 64, 128, 256)
 _LEAST = 4  # wrong numbers, in all, from which something is told
 _FULL = 0.5  # the share of a named index set that has to be wrong
+_BITS = 10.0  # how unlikely, as a power of 2, a name of indices is to fit by chance
+_FAR = 8.0  # tolerances: an error from which on what stands there cannot be something else by chance
 _MOST_OTHER = 64  # the longest axis whose every other index is compared
 
 
@@ -42,6 +44,7 @@ class Seen:
     allowed: Array
     wrong: Mask
     axes: tuple[str, ...]
+    ratio: Array
     lengths: Mapping[str, int] = field(default_factory=dict)
 
     def same_as(self, other: Array, allowed: Array | None = None) -> Mask:
@@ -70,8 +73,8 @@ def seen(
             continue
         right = criterion.value.midpoint
         allowed = np.broadcast_to(criterion.allowed + criterion.value.radius, right.shape)
-        wrong = criterion.ratio(value) > 1.0
-        every[name] = Seen(value.astype(np.float64), right, allowed, wrong, axes, lengths)
+        ratio = criterion.ratio(value)
+        every[name] = Seen(value.astype(np.float64), right, allowed, ratio > 1.0, axes, ratio, lengths)
     return every
 
 
@@ -154,16 +157,17 @@ def _places(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Itera
         )
 
 
-def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Place | None:
+def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]], bits: float = _BITS) -> Place | None:
     """What the wrong indices of an axis are called, over several failures; ``None`` where there is no word for them.
 
-    wrong: which indices are wrong in each failure, and the lengths of the axes of its instance.
+    wrong: which indices are wrong in each failure, and the lengths of the axes of its instance.  bits: how unlikely,
+    as a power of 2, the name has to be to fit by chance.
     """
     if all(mask.all() for mask, _ in wrong):
         return None
     for place in _places(axis, wrong):
         sets = [(mask, place.holds(mask.size, lengths)) for mask, lengths in wrong]
-        if all((mask == named).all() for mask, named in sets):
+        if all((mask == named).all() for mask, named in sets) and _bits(sets) >= bits:
             return place
     for place in _places(axis, wrong):
         if place.fixed:
@@ -172,9 +176,15 @@ def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Place
         inside = all((named | ~mask).all() for mask, named in sets)
         full = all(mask.sum() >= _FULL * named.sum() for mask, named in sets)
         telling = sum(not named.all() for _, named in sets)
-        if inside and full and telling and sum((mask == named).all() for mask, named in sets) >= 0.5 * len(sets):
+        exact = sum((mask == named).all() for mask, named in sets)
+        if inside and full and telling >= 0.5 * len(sets) and exact >= 0.5 * len(sets) and _bits(sets) >= bits:
             return place
     return None
+
+
+def _bits(sets: Sequence[tuple[Mask, Mask]]) -> float:
+    """How unlikely it is that sets of indices are named by chance, as a power of 2: one an index, where all agree."""
+    return float(sum(named.size for mask, named in sets if not named.all() and (mask == named).all()))
 
 
 # --- what stands there ------------------------------------------------------------------------------------------------
@@ -193,7 +203,7 @@ def _contents(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], 
 
 def _constant(one: Seen) -> Mask:
     numbers = one.got[one.wrong]
-    constant = numbers.size > 2 and bool((numbers == numbers[0]).all())
+    constant = numbers.size > 2 and bool(np.isfinite(numbers[0]) and (numbers == numbers[0]).all())
     return one.wrong if constant else np.zeros_like(one.wrong)
 
 
@@ -295,8 +305,9 @@ def _content(failures: Sequence[Seen]) -> str:
         return ""
     numbers = np.concatenate([one.got[one.wrong] for one in telling])
     varied = np.unique(numbers[np.isfinite(numbers)]).size >= _LEAST
+    far = float(np.median(np.concatenate([one.ratio[one.wrong] for one in telling]))) >= _FAR
     for words, same in _contents(telling):
-        if not varied and words.startswith(("those", "the ")):
+        if not (varied and far) and words.startswith(("those", "the ")):
             continue  # a few equal numbers are found anywhere
         if all(same(one)[one.wrong].all() for one in telling):
             return words
@@ -345,9 +356,11 @@ def rounded(number: float) -> str:
 def named_number(number: float) -> str:
     """A factor in words, where it is one that has a name.
 
-    >>> named_number(2**-0.5), named_number(1.0001)
-    ('0.707107 (1/√2)', '1.0001')
+    >>> named_number(2**-0.5), named_number(1.0001), named_number(1 - 3e-6)
+    ('0.707107 (1/√2)', '1.0001', '1 − 3e-06')
     """
+    if 0 < abs(number - 1.0) < 5e-5:
+        return f"1 {'+' if number > 1 else '−'} {abs(number - 1.0):.2g}"
     names = {
         2**-0.5: "1/√2",
         2**0.5: "√2",

@@ -111,7 +111,7 @@ def columns(name: str, kept: Callable[[int], int]) -> Wrong:
     def wrong(instance: Instance) -> Instance | None:
         array = getattr(instance, name)
         count = kept(array.shape[3])
-        if not 0 <= count < array.shape[3]:
+        if not 0 < count < array.shape[3]:
             return None
         short = array.copy()
         short[..., count:] = 0
