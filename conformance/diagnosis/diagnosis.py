@@ -87,7 +87,7 @@ class _Session:
         numeric = [f for f in evidence.failures if f.outcome.kind in NUMERIC and f.outcome.values]
         sentences = list(shapes.told(evidence, evidence.failures))
         if not numeric:
-            return Diagnosis([*sentences, *self._when()][:MOST])
+            return Diagnosis((sentences or self._when())[:MOST])
         calls = self._calls(numeric)
         fresh = self._fresh(numeric) if self.steady else []
         every = [*numeric, *fresh]

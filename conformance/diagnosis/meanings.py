@@ -55,6 +55,8 @@ __all__ = [
 #: How many meanings are told: what more of them explain alike tells nothing.
 MOST_SENTENCES = 3
 _MOST = 0.6  # a share of the failures that is worth telling
+_SHARE = 0.1  # a share of them that one meaning has to explain
+_NOTHING = 1e-12  # a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
 
@@ -220,6 +222,9 @@ def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
         with np.errstate(invalid="ignore"):
             before = np.abs(got.astype(np.float64) - criterion.value.midpoint)[beyond]
             after = np.abs(got.astype(np.float64) - meant.value.midpoint)[beyond]
+            nothing = (got.astype(np.float64)[beyond] == 0.0) & (np.abs(meant.value.midpoint[beyond]) > _NOTHING)
+        if nothing.any():  # a kernel that writes nothing is not explained by an answer that happens to be small
+            continue
         finite = np.isfinite(before) & np.isfinite(after)
         nearer = after[finite].sum() <= 0.5 * before[finite].sum()
         farthest = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
@@ -296,6 +301,7 @@ def together(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Rig
             sentences += [
                 f"{sentence} (explains {len(explained) / len(failures):.0%} of the failures)"
                 for sentence, explained in best
+                if len(explained) >= _SHARE * len(failures)
             ]
         left -= chosen
     return sentences[:MOST_SENTENCES] if len(alike) >= _MOST * len(failures) else []

@@ -122,8 +122,6 @@ def _source(evidence: Evidence, failure: Judged) -> str:
     for before in reversed(failure.case.after):
         if before.digest() == now.digest():
             continue
-        if _right(evidence, before, failure.outcome):
-            return "the answer is the one to a call before"
         names = [*before.options(), *before.arrays(), *now.options(), *now.arrays()]
         for name in dict.fromkeys(names):
             if not now.is_option(name):
@@ -134,6 +132,8 @@ def _source(evidence: Evidence, failure: Judged) -> str:
                 continue
             if _right(evidence, other, failure.outcome):
                 return f"{name.replace('_', ' ')} is that of a call before"
+        if _right(evidence, before, failure.outcome):
+            return "the answer is the one to a call before"
     return ""
 
 

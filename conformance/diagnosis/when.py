@@ -36,6 +36,7 @@ _FRESH = 12  # cases on each side that have to agree
 _ENOUGH = 6  # … where no more can be had
 _ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
 _TRIES = 120  # mutants looked at to get them
+_LOOKS = 6  # mutants looked at for one that fulfils a rule by itself
 _ROUNDS = 20
 _MOST_CASES = 400
 _BISECTIONS = 10
@@ -145,9 +146,11 @@ class _Search:
         rest = Rule(tuple(one for one in rule.parts if one is not part))
         base = min(
             (case for case in self.failing if case.instance.lengths()[axis] >= least and not case.after),
-            key=lambda case: case.instance.size(),
+            key=lambda case: case.instance.lengths()[axis],
             default=None,
         )
+        if base is not None:
+            least = base.instance.lengths()[axis]
         passing = [case.instance.lengths().get(axis, 0) for case in self.passing if rest.holds(case)]
         below = max((n for n in passing if n < least), default=0)
         if base is None:
@@ -201,10 +204,17 @@ class _Search:
 
     def _inside(self, base: Case, rule: Rule, others: Sequence[Case]) -> Case | None:
         """Like a failing case in all that the rule speaks of."""
-        if base.after or base.beside or CALLS in rule.about:
+        called = base.after or base.beside or CALLS in rule.about
+        if called or ("layout" in rule.about and self.rng.random() < 0.6):
             return self.evidence.again(base, int(self.rng.integers(1 << 30)))
         if others and self.rng.random() < 0.3:  # a passing case that is made to fulfil the rule where it can be
             return self._moved(others[int(self.rng.integers(len(others)))], base, rule.about)
+        if self.rng.random() < 0.5:  # also in other lengths that fulfil the rule
+            free = rule.about - base.instance.lengths().keys()
+            for _ in range(_LOOKS):
+                case = mutant(base, others, free, self.rng, self.lengths)
+                if case is not None and rule.holds(case):
+                    return case
         return mutant(base, others, rule.about, self.rng, self.lengths)
 
     def _outside(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
