@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from assay.conformance.call.outcome import Outcome
     from assay.conformance.interface.steps import Output
@@ -92,7 +93,7 @@ class Evidence:
         return None if outcome is None or outcome.status not in ("passed", "failed") else Judged(case, outcome)
 
 
-def wrong_parts(judged: Judged, criteria: Criteria) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
+def wrong_parts(judged: Judged, criteria: Criteria) -> dict[str, NDArray[np.bool_]]:
     """Output → which of its numbers are beyond their tolerance, of the outputs that are close to a certified value."""
     wrong = {}
     for name, criterion in criteria.items():

@@ -112,7 +112,9 @@ def of_option(failures: Sequence[Judged], option: str, right: Right, end: float)
     One factor for all failures is looked for on the smallest of them, and checked on every other; where none fits all,
     a length of an axis, its root or their inverses.
     """
-    usable = [f for f in failures if isinstance(getattr(f.instance, option, None), float) and getattr(f.instance, option)]
+    usable = [
+        f for f in failures if isinstance(getattr(f.instance, option, None), float) and getattr(f.instance, option)
+    ]
     if not usable or len(usable) < len(failures):
         return ""
     usable.sort(key=lambda failure: failure.instance.size())

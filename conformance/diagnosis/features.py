@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.interface.suite import Case
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from assay.conformance.interface.suite import Case
 
 __all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
 
 #: What a condition on the calls before or beside is about.
 CALLS = "calls"
-_MULTIPLES = (8, 16, 32, 64, 128)
+_MULTIPLES = (4, 8, 16, 32, 64, 128)
 _OFTEN = 0.3  # the share of cases in which two axes of one kind are equally long
 
 
@@ -153,7 +153,10 @@ def _calls(cases: Sequence[Case]) -> Iterator[Condition]:
         changed = sorted({name for case in cases for name in _changed(case)})
         for name in changed:
             yield Condition(
-                f"{_said(name)} changed since a call before", lambda c, n=name: n in _changed(c), frozenset({CALLS}), 1.1
+                f"{_said(name)} changed since a call before",
+                lambda c, n=name: n in _changed(c),
+                frozenset({CALLS}),
+                1.1,
             )
     if any(case.beside for case in cases):
         yield Condition("several threads call at once", lambda case: bool(case.beside), frozenset({CALLS}))

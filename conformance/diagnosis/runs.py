@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def _added(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
     base = max(large, key=lambda case: min(case.instance.size(), _LARGE))
     calls = [_anew(evidence, base, seed) for seed in (1, 2, 3)]
     judged = [None if case is None else evidence.tried(case) for case in calls]
-    pairs = [(a, b) for a, b in zip(judged, judged[1:], strict=False) if a is not None and b is not None]
+    pairs = [(a, b) for a, b in pairwise(judged) if a is not None and b is not None]
     if len(pairs) < 2 or any(not b.outcome.failed or not b.outcome.values for _, b in pairs):
         return []
     if not all(_unlike(evidence, a, b) for a, b in pairs):
@@ -187,7 +188,9 @@ def unmoved(evidence: Evidence, failures: Sequence[Judged], changes: Mapping[str
             counted += 1
         if counted >= 2 and "-" not in name and name != "same":
             what = "the numbers of the input" if name == "numbers" else name
-            sentences.append(f"calls: the answer does not change when {what} changes".replace("input changes", "input change"))
+            sentences.append(
+                f"calls: the answer does not change when {what} changes".replace("input changes", "input change")
+            )
     return sentences
 
 
@@ -211,7 +214,12 @@ def _unlike(evidence: Evidence, a: Judged, b: Judged) -> bool:
         return False
     for name, criterion in first.items():
         other = second.get(name)
-        if criterion.value is None or other is None or other.value is None or other.value.shape != criterion.value.shape:
+        if (
+            criterion.value is None
+            or other is None
+            or other.value is None
+            or other.value.shape != criterion.value.shape
+        ):
             return False
         if (criterion.ratio(other.value.midpoint) > _FAR).mean() < 0.5:
             return False
@@ -238,6 +246,8 @@ def _difference(evidence: Evidence, before: Judged, now: Judged) -> bool:
             return False
         gap = b.astype(np.float64) - a.astype(np.float64) - criterion.value.midpoint
         spacing = np.spacing(np.maximum(np.abs(a), np.abs(b))).astype(np.float64)
-        if not (np.abs(gap) <= 2 * np.where(np.isfinite(criterion.allowed), criterion.allowed, 0.0) + 4 * spacing).all():
+        if not (
+            np.abs(gap) <= 2 * np.where(np.isfinite(criterion.allowed), criterion.allowed, 0.0) + 4 * spacing
+        ).all():
             return False
     return True

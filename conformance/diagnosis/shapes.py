@@ -72,13 +72,19 @@ def _answers(
                         return value.shape == tuple(wanted)
 
                     yield f"returns as many {axis} as there are {other.replace('_', ' ')}", taken
-    yield f"returns the right {name} without its axes of length 1", lambda value, asked, criterion, _: (
-        value.shape == tuple(n for n in asked.shape if n != 1) and _close(value.reshape(asked.shape), criterion)
+    yield (
+        f"returns the right {name} without its axes of length 1",
+        lambda value, asked, criterion, _: (
+            value.shape == tuple(n for n in asked.shape if n != 1) and _close(value.reshape(asked.shape), criterion)
+        ),
     )
-    yield f"returns the numbers of the right {name}, in order, in another shape", lambda value, asked, criterion, _: (
-        None not in asked.shape
-        and value.size == int(np.prod([n or 0 for n in asked.shape]))
-        and _close(value.reshape(asked.shape), criterion)
+    yield (
+        f"returns the numbers of the right {name}, in order, in another shape",
+        lambda value, asked, criterion, _: (
+            None not in asked.shape
+            and value.size == int(np.prod([n or 0 for n in asked.shape]))
+            and _close(value.reshape(asked.shape), criterion)
+        ),
     )
 
 

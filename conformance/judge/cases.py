@@ -50,7 +50,9 @@ def _name(family: Family, row: Row) -> str:
     """What a case of this row is called."""
     name = " ".join((f"{family.id}: {row.pattern} {row.size}", *row.options))
     name += "" if row.layout == "contiguous" else f" {row.layout}"
-    return name + "".join(f", {word} {' '.join(words)}" for word in ("after", "beside") if (words := getattr(row, word)))
+    return name + "".join(
+        f", {word} {' '.join(words)}" for word in ("after", "beside") if (words := getattr(row, word))
+    )
 
 
 def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: int) -> Case:

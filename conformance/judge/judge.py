@@ -26,9 +26,9 @@ from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
-from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import again
