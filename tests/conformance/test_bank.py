@@ -10,6 +10,7 @@ import pytest
 from bank.attention.buggy import BUGGY, Buggy
 from bank.attention.correct import CORRECT, Entry
 
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
@@ -50,13 +51,16 @@ def test_the_diagnosis_is_right_for_nine_of_ten_semantic_bugs(references: dict[A
     for entry in semantic:
         kernel = kernel_of(entry.function, "attention", options=entry.options)
         judge = Judge(kernel, precision(entry.precision), entry.options, references=references)
-        failures = []
+        failures: list[Judged] = []
+        passes = []
         with np.errstate(all="ignore"):
             for n, case in enumerate(cases_of(judge.suite, judge.precision, "standard", 0)):
                 outcome = judge.outcome(case, huge_canaries=n % 2 == 1)
                 if outcome.failed and len(failures) < 12:
-                    failures.append((case.instance, outcome))
-            told = " ".join(judge.diagnosis(failures)).lower()
+                    failures.append(Judged(case, outcome))
+                elif outcome.status == "passed":
+                    passes.append(case)
+            told = " ".join(judge.diagnosis(failures, passes).sentences).lower()
         if entry.diagnosis not in told:
             wrong.append(f"{entry.name}: expected {entry.diagnosis!r} in {told!r}")
     assert len(semantic) >= 50

@@ -1,24 +1,29 @@
 """Wrong kernels as beginners write them, none of a meaning that the table of attention has: what is told of each.
 
-``words`` are what the diagnosis must contain, in some sentence, and ``never`` what no sentence may say.  Every kernel is
-the engine of :mod:`bank.attention.buggy` with one mistake.
+``words`` are what the diagnosis must contain in some sentence, any one of them.  Every kernel is the engine of
+:mod:`bank.attention.buggy` with one mistake.
 """
 
+# ruff: noqa: E501 - the table at the end has one kernel a line
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bank.attention.buggy import RIGHT, _after, _attention, _called, _masked, _meaning, _steps
-from bank.attention.correct import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bank.attention.correct import Task
+
+    Array = NDArray[Any]
 
 __all__ = ["BEGINNERS", "Beginner"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
