@@ -42,7 +42,8 @@ __all__ = ["MOST", "Diagnosis", "diagnosed"]
 
 #: How many sentences a diagnosis has at most.
 MOST = 6
-_FRESH_OF = 4  # failing cases that are asked again with other numbers
+_FRESH_OF = 3  # failing cases that are asked again with other numbers
+_LARGE = 0.25  # the part of an answer that is no error of rounding
 _SHARED = 18  # failures of which the shares of meanings are taken
 _PLACED = 12  # failures that a sentence on places is made from
 _MEANING_SECONDS = 6.0
@@ -283,10 +284,24 @@ class _Session:
         shared = [(meaning, part) for meaning, part in self._shared(every) if not self._contradicted(meaning)]
         return together(shared, len(self._few(every)))
 
+    def _coarse(self, every: Sequence[Judged]) -> bool:
+        """Whether most failures err by a large part of the right answer, which no rounding does."""
+        large = [
+            bool(
+                (
+                    np.abs(one.got - one.right)[one.wrong] > _LARGE * np.abs(one.right[np.isfinite(one.right)]).max()
+                ).any()
+            )
+            for view in self._seen(every)
+            for one in view.values()
+            if one.wrong.any() and np.isfinite(one.got).all() and np.isfinite(one.right).any()
+        ]
+        return sum(large) > 0.5 * len(every)
+
     def _rounds(self, every: Sequence[Judged], something: bool) -> list[str]:
         """The stages that lose precision, or another class that covers every failure."""
         evidence = self.evidence
-        lost = list(self.lost()) if evidence.left > 1.0 else []
+        lost = list(self.lost()) if evidence.left > 1.0 and not self._coarse(every) else []
         return [*lost, *([] if something else other_classes(every, evidence, self.others))]
 
 
