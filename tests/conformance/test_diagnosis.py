@@ -87,9 +87,8 @@ def test_a_meaning_that_hardly_changes_the_answer_explains_nothing() -> None:
     instance = drawn()
     criterion = right(instance)["output"]
     off = criterion.value.midpoint + 1.5 * criterion.allowed
-    hardly = Meaning(
-        "hardly", "a scale that is larger by 1e-12", solves(lambda i: i.replace(scale=i.scale * (1 + 1e-12)))
-    )
+    larger = solves(lambda i: i.replace(scale=i.scale * (1 + 1e-12)))
+    hardly = Meaning("hardly", "a scale that is larger by 1e-12", larger)
     wide = dataclasses.replace(criterion, allowed=3 * criterion.allowed)
     loose = Meaning("loose", "anything near", lambda i, _: {"output": wide})
     for meaning in (hardly, loose):
@@ -119,9 +118,8 @@ def test_two_changes_at_once_are_one_of_the_other() -> None:
     assert explains(Both(scale, causal), failure(instance, wrong), right)
     assert not explains(scale, failure(instance, wrong), right)
     plain = drawn()
-    assert explains(
-        Both(scale, causal), failure(plain, right(plain.replace(scale=2 * plain.scale))["output"].value.midpoint), right
-    )
+    wrong = right(plain.replace(scale=2 * plain.scale))["output"].value.midpoint
+    assert explains(Both(scale, causal), failure(plain, wrong), right)
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -136,9 +134,8 @@ def test_the_shortest_rule_that_separates_comes_first() -> None:
 
 @pytest.mark.parametrize("axis", ["heads", "keys", "queries", "batch", "dim", "value_dim"])
 def test_an_axis_becomes_longer_and_shorter_in_every_array(axis: str) -> None:
-    grouped = next(
-        case.instance for case in cases("smoke") if case.instance.query.shape[1] != case.instance.key.shape[1]
-    )
+    every = [case.instance for case in cases("smoke")]
+    grouped = next(instance for instance in every if instance.query.shape[1] != instance.key.shape[1])
     for length in (1, grouped.lengths()[axis] * 3):
         assert variations.resized(grouped, axis, length).lengths()[axis] == length
 

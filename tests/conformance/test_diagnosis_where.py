@@ -31,9 +31,8 @@ def spoilt(change: Callable[[Any], Any]) -> list[Seen]:
         criterion = close(Enclosure(right, np.zeros(shape)), np.full(shape, 1e-6))
         output = Output("output", shape, ("float64",), AXES)
         lengths = dict(zip(AXES, shape, strict=True))
-        views.append(
-            seen({"output": change(right.copy())}, {"output": criterion}, {"output": output}, lengths)["output"]
-        )
+        values, criteria, outputs = {"output": change(right.copy())}, {"output": criterion}, {"output": output}
+        views.append(seen(values, criteria, outputs, lengths)["output"])
     return views
 
 
@@ -56,13 +55,17 @@ def tails(x: Any) -> Any:
     return x
 
 
+def first_head(x: Any) -> Any:
+    return x[:, :1].repeat(x.shape[1], 1)
+
+
 TABLE = (
     (blank(slice(None), slice(5, None)), "only heads from 5 on are wrong, and what stands there is 0"),
     (blank(slice(None), 3), "only heads 3 are wrong, and what stands there is 0"),
     (blank(Ellipsis, -1), "only the last of rows are wrong, and what stands there is 0"),
     (shifted, "only rows from 4 on are wrong, and what stands there is right for rows i − 1"),
     (tails, "only rows beyond the last whole tile of 16 are wrong, and what stands there is NaN"),
-    (lambda x: x[:, :1].repeat(x.shape[1], 1), "only all of heads but 0 are wrong, and what stands there is right for heads 0"),
+    (first_head, "only all of heads but 0 are wrong, and what stands there is right for heads 0"),
     (lambda x: x[:, ::-1], "every number is right for heads n − 1 − i"),
     (lambda x: np.roll(x, 1, axis=2), "every number is right for rows (i − 1) mod n"),
     (lambda x: x.swapaxes(1, 2).reshape(x.shape), "every number is right with heads and rows exchanged in memory"),

@@ -10,6 +10,7 @@ from bank.attention.buggy import BUGGY, Buggy
 from bank.attention.correct import CORRECT, Entry
 
 from assay.conformance.attention.stages import stages
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.diagnosis.precision import FORMATS, Loss, losses, sentences
 from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import kernel_of
@@ -69,8 +70,8 @@ def test_the_diagnosis_names_the_stage_and_the_bits_it_keeps(references: dict[An
     for case in cases_of(judging.suite, judging.precision, "smoke", 0):
         outcome = judging.outcome(case)
         if outcome.failed and len(failures) < 4:
-            failures.append((case.instance, outcome))
-    assert judging.diagnosis(failures)[0] == (
+            failures.append(Judged(case, outcome))
+    assert judging.diagnosis(failures).sentences[0] == (
         "lost precision in the probabilities, rounded before the product with the values: "
         "about 8 bits (bfloat16?) where 24 are promised"
     )
