@@ -77,8 +77,9 @@ def nan_lse_of_empty_rows(instance: Instance, lse: NDArray[np.float64]) -> NDArr
 
 
 def has_rest(instance: Instance, tile: int) -> Instance | None:
-    """The instance itself, where its queries do not fill their last tile."""
-    return instance if instance.query.shape[2] % tile else None
+    """The instance itself, where its queries fill a tile, but not their last one."""
+    n_q = instance.query.shape[2]
+    return instance if n_q > tile and n_q % tile else None
 
 
 def blank_rows(kept: Callable[[int], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:

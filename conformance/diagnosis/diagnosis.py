@@ -19,7 +19,7 @@ from assay.conformance.diagnosis import factors, runs, shapes, weights, when, wh
 from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime, wrong_parts
 from assay.conformance.diagnosis.meanings import (
     MOST_SENTENCES,
-    contradicted,
+    contradictions,
     explaining,
     explains,
     other_classes,
@@ -101,7 +101,7 @@ class _Session:
         factor = self._factors(every) if self.steady and not (calls or whole) else []
         lost = self._lost(every) if self.steady and not (calls or whole or factor) else []
         partly = [] if calls or whole or factor or lost else self._partly(every)
-        if self.steady and not (calls or whole or factor or lost):
+        if self.steady and not (calls or whole or factor or lost or partly):
             calls = self._unmoved(numeric)
         sentences += [*calls, *whole, *partly, *lost]
         if not exact and not lost:  # where roundings are too large is a matter of the numbers
@@ -165,11 +165,14 @@ class _Session:
         sound = [meaning for meaning in whole if not self._contradicted(meaning)]
         if sound:
             return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
+        if not any(_varied(failure) for failure in every):
+            return [], False  # zeros or NaN that passing cases speak against are explained by much
         return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
 
-    def _contradicted(self, meaning: Explanation) -> bool:
+    def _contradicted(self, meaning: Explanation, most: int = 1) -> bool:
+        """Whether so many passing cases speak against a meaning."""
         end = min(self.evidence.end, time.monotonic() + _PAIR_SECONDS)
-        return contradicted(meaning, self.evidence.passes, self.evidence.known, end)
+        return contradictions(meaning, self.evidence.passes, self.evidence.known, end, most) >= most
 
     def _shared(self, every: Sequence[Judged]) -> list[tuple[Meaning, frozenset[int]]]:
         """Which of the failures each meaning explains."""
@@ -252,6 +255,8 @@ class _Session:
                 read = weights.read(self.evidence, linear, failure)
                 if read is None:
                     continue
+                if not read.unlike.any() and not self._coarse(every):
+                    continue  # a rounding of the output
                 said = weights.sentences(read, linear.sums_to_one(failure.instance))
                 if read.unlike.any() and self.weights is None:
                     self.weights = read
@@ -282,8 +287,12 @@ class _Session:
         return [sentence for sentence in sentences if sentence]
 
     def _partly(self, every: Sequence[Judged]) -> list[str]:
-        """Meanings that explain a part of the failures, with their shares, if no passing case speaks against them."""
-        shared = [(meaning, part) for meaning, part in self._shared(every) if not self._contradicted(meaning)]
+        """Meanings that explain a part of the failures, with their shares.
+
+        More failures have to speak for each than passing cases against it.
+        """
+        shared = self._shared(every)
+        shared = [(meaning, part) for meaning, part in shared if not self._contradicted(meaning, len(part))]
         return together(shared, len(self._few(every)))
 
     def _coarse(self, every: Sequence[Judged]) -> bool:
@@ -300,6 +309,11 @@ class _Session:
     def _lost(self, every: Sequence[Judged]) -> list[str]:
         """The stages that lose precision."""
         return [] if self.evidence.left < 1.0 or self._coarse(every) else list(self.lost())
+
+
+def _varied(failure: Judged) -> bool:
+    """Whether an output has several numbers."""
+    return any(np.unique(value[np.isfinite(value)]).size > 2 for value in failure.outcome.values.values())
 
 
 def _is_wrong(evidence: Evidence, failure: Judged, output: str) -> bool:

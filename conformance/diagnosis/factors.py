@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_option", "of_output"]
 
+_NOTHING = 1e-3  # a factor that is as good as 0, which is told as what stands there
 _LEAST_FITS = 2  # failures to which one is fitted, at least
 _LEAST = 3  # numbers of one failure to which a factor is fitted
 _START = (-1.0, 0.1, 0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0, 6.0, 8.0, 11.0, 16.0)
@@ -56,6 +57,8 @@ def of_output(failures: Sequence[Seen], name: str, several: bool) -> str:
         return ""
     output = f"output {name}" if several else "output"
     least, most = max(fit.least for _, fit in fits), min(fit.most for _, fit in fits)
+    if most < _NOTHING and least > -_NOTHING:
+        return ""
     if least <= most:
         factor = _plainest(least, most)
         if all(_is_times(one, factor) for one in telling):

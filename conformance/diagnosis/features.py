@@ -147,6 +147,10 @@ def _calls(cases: Sequence[Case]) -> Iterator[Condition]:
     layouts = {case.layout.name for case in cases} - {"contiguous"}
     if layouts:
         yield Condition("the layout is not contiguous", lambda c: c.layout.name != "contiguous", frozenset({"layout"}))
+    if any(case.layout.far is not None for case in cases):
+        yield Condition(
+            "slices of an array lie 2³² elements apart", lambda c: c.layout.far is not None, frozenset({"layout"}), 1.05
+        )
     for name in sorted(layouts):
         yield Condition(f"the layout is {name}", _has_layout(name), frozenset({"layout"}), 1.1)
     if any(case.after for case in cases):

@@ -41,7 +41,7 @@ __all__ = [
     "Explanation",
     "Meaning",
     "altered",
-    "contradicted",
+    "contradictions",
     "explaining",
     "explains",
     "mixed",
@@ -235,28 +235,33 @@ def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
     return not compared
 
 
-def contradicted(meaning: Explanation, passes: Sequence[Case], right: Right, end: float) -> bool:
-    """Whether a kernel of this meaning would have failed a case that passed."""
+def contradictions(meaning: Explanation, passes: Sequence[Case], right: Right, end: float, most: int) -> int:
+    """How many cases that passed a kernel of this meaning would have failed; counted up to ``most``."""
+    count = 0
     for case in sorted(passes, key=lambda case: case.instance.size()):
-        if time.monotonic() > end:
-            return False
+        if count >= most or time.monotonic() > end:
+            break
         wrong, proper = _criteria(meaning, case.instance, right), right(case.instance)
-        if wrong is None or proper is None:
+        count += wrong is not None and proper is not None and _would_fail(wrong, proper)
+    return count
+
+
+def _would_fail(wrong: Criteria, proper: Criteria) -> bool:
+    """Whether what is right under a wrong meaning is clearly wrong."""
+    for name, criterion in proper.items():
+        meant = wrong.get(name)
+        if (
+            criterion.value is None
+            or meant is None
+            or meant.value is None
+            or meant.value.shape != criterion.value.shape
+        ):
             continue
-        for name, criterion in proper.items():
-            meant = wrong.get(name)
-            if (
-                criterion.value is None
-                or meant is None
-                or meant.value is None
-                or meant.value.shape != criterion.value.shape
-            ):
-                continue
-            with np.errstate(invalid="ignore"):
-                apart = criterion.ratio(meant.value.midpoint) > _CLEARLY
-                clear = meant.ratio(criterion.value.midpoint) > _CLEARLY
-            if (apart & clear & np.isfinite(criterion.allowed) & np.isfinite(meant.allowed)).any():
-                return True
+        with np.errstate(invalid="ignore"):
+            apart = criterion.ratio(meant.value.midpoint) > _CLEARLY
+            clear = meant.ratio(criterion.value.midpoint) > _CLEARLY
+        if (apart & clear & np.isfinite(criterion.allowed) & np.isfinite(meant.allowed)).any():
+            return True
     return False
 
 

@@ -169,11 +169,11 @@ def unmoved(evidence: Evidence, failures: Sequence[Judged], changes: Mapping[str
     changes: what another call differs in, by name.
     """
     sentences = []
+    plain = [f for f in failures if not f.case.after and not f.case.beside and _has_several(f.outcome)]
+    plain.sort(key=lambda failure: min(failure.instance.size(), _LARGE), reverse=True)
     for name, change in changes.items():
         counted = 0
-        for failure in failures[:_SEQUENCES]:
-            if failure.case.after or failure.case.beside or _numbers(failure.outcome) < _LEAST_NUMBERS:
-                continue
+        for failure in plain[:_SEQUENCES]:
             try:
                 other = change(failure.instance)
             except (AssertionError, InvalidInstance, ValueError, TypeError, IndexError):
@@ -194,10 +194,13 @@ def unmoved(evidence: Evidence, failures: Sequence[Judged], changes: Mapping[str
     return sentences
 
 
+def _has_several(outcome: Outcome) -> bool:
+    """Whether an answer is more than one number all over."""
+    return any(np.unique(value[np.isfinite(value)]).size > 2 for value in outcome.values.values())
+
+
 def _equal(first: Outcome, second: Outcome) -> bool:
-    """Whether two answers are the same to the bit, and more than one number all over."""
-    if not any(np.unique(value[np.isfinite(value)]).size > 2 for value in first.values.values()):
-        return False
+    """Whether two answers are the same to the bit."""
     return all(
         np.array_equal(value, second.values.get(name, np.nan), equal_nan=True) for name, value in first.values.items()
     )

@@ -32,6 +32,7 @@ _TILES = (2, 4, 8, 16, 32, 64, 128, 256)
 _LEAST = 4  # wrong numbers, in all, from which something is told
 _FULL = 0.5  # the share of a named index set that has to be wrong
 _BITS = 10.0  # how unlikely, as a power of 2, a name of indices is to fit by chance
+_LONG = 64  # indices from which on one length is enough: in shorter ones a pattern of the input may be the reason
 _FAR = 8.0  # tolerances: an error from which on what stands there cannot be something else by chance
 _MOST_OTHER = 64  # the longest axis whose every other index is compared
 
@@ -190,8 +191,12 @@ def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]], bits: fl
 
 
 def _bits(sets: Sequence[tuple[Mask, Mask]]) -> float:
-    """How unlikely it is that sets of indices are named by chance, as a power of 2: one an index, where all agree."""
-    return float(sum(named.size for mask, named in sets if not named.all() and (mask == named).all()))
+    """How unlikely it is that sets of indices are named by chance, as a power of 2: one an index, where all agree.
+
+    Failures that are all equally long may share a pattern of the input, and count as nothing.
+    """
+    telling = [named.size for mask, named in sets if not named.all() and (mask == named).all()]
+    return float(sum(telling)) if len(set(telling)) > 1 or max(telling, default=0) >= _LONG else 0.0
 
 
 # --- what stands there ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.data import to_json
 from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.heatmap import Heatmap
 from assay.conformance.report.junit import to_junit
 from assay.conformance.report.page import to_html
 from assay.conformance.report.reading import from_json
@@ -77,6 +78,30 @@ EMPTY = report()
 ALL = {"passed": PASSED, "failed": FAILED, "nothing": NOTHING, "empty": EMPTY}
 
 every_report = pytest.mark.parametrize("each", ALL.values(), ids=ALL.keys())
+
+
+WEIGHTS = Heatmap("causal 3x5: batch 1; batch 0, heads 0", "queries", "keys", (0, 2), ((0.5, 0.5),), ((1.0, 0.0),))
+
+
+def test_weights_are_two_heat_maps_without_scripts_and_survive_json() -> None:
+    drawn = report(*FAILED_CASES, weights=WEIGHTS)
+    page = to_html(drawn)
+    assert page.count('<table class="heat">') == 2
+    assert "<script" not in page
+    assert "queries down, keys across" in page
+    jsonschema.validate(json.loads(to_json(drawn)), schema())
+    assert from_json(to_json(drawn))[0].weights == WEIGHTS
+    assert from_json(to_json(FAILED))[0].weights is None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["where: only heads 1 are wrong", "fails when dim is odd: 12 of 12 fresh cases", "weights: hidden keys get weight"],
+)
+def test_what_is_no_meaning_is_not_called_a_behaviour(sentence: str) -> None:
+    text = to_text(report(*FAILED_CASES, diagnosis=[sentence]))
+    assert f"\n{sentence}" in text
+    assert "behaves like" not in text
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

@@ -1083,7 +1083,7 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("float16/eager", "Eager arithmetic in a kernel that claims float32 inside.", _eager(FLOAT16), "float16", "TOLERANCE: onnxruntime, JAX, eager PyTorch", stage="scores"),
     _arithmetic("float16/bfloat16-weights", "Weights are rounded to bfloat16.", _steps(short=lambda task, e: _rounded(e, BFLOAT16)), "float16", stage="probabilities"),
     _arithmetic("float16/exp-degree-2", "exp2 of a polynomial of degree 2.", _steps(exp=_polynomial_exp(*_fit(2))), "float16", stage="exp"),
-    _semantic("float16/empty-mean", "mean", "Masked scores are −65504, and an empty row gives the mean of V.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-65504.0)), "float16"),
+    _semantic("float16/empty-mean", "-65504", "Masked scores are −65504, and an empty row gives the mean of V.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-65504.0)), "float16"),
     _semantic("float16/head-modulo", "head", "Query head h reads key head h % h_k.", _HEADS, _places(_head_modulo), "float16"),
     # float64
     _arithmetic("float64/in-float32", "Everything is computed in float32.", _called(_in_float32), "float64", stage="scores"),
