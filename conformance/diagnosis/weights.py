@@ -34,6 +34,8 @@ __all__ = ["Weights", "read", "sentences"]
 _MOST_CALLS = 24
 _HIDDEN = 1e-30  # a weight below this is none
 _SEEN = 1e-3  # a weight from which on it is clear that a key counts
+_FEW_KEYS = 3  # keys that are told by their numbers
+_ENOUGH_ROWS = 3  # rows from which on it is clear that the key goes with the row
 _SHARE = 1e-4  # … that a ratio of weights means something
 
 
@@ -137,13 +139,13 @@ def _which(weights: Weights, marked: Mask, among: Mask) -> str:
     columns = [(np.asarray(marked.reshape(-1, marked.shape[-1]).any(axis=0)), weights.judged.instance.lengths())]
     rows = among.any(axis=-1)
     same = (marked == (marked.any(axis=tuple(range(marked.ndim - 1))) & among)).all()
-    if same and len(set(key.tolist())) <= 3:
-        return f"key {', '.join(str(k) for k in sorted(set(key.tolist())))} of every row"
+    if len(set(key.tolist())) <= _FEW_KEYS and (same or len(set(query.tolist())) < _ENOUGH_ROWS):
+        return f"key {', '.join(str(k) for k in sorted(set(key.tolist())))} of {'every row' if same else 'some rows'}"
     place = indices(weights.axes[-1], columns, bits=0.0)
     if place is not None and same:
         return f"{place.words} of every row"
     offsets = np.unique(key - query)
-    if len(offsets) == 1 and len(places) > 1:
+    if len(offsets) == 1 and len(set(query.tolist())) >= _ENOUGH_ROWS:
         offset = int(offsets[0])
         return f"key i{offset:+d} of query i".replace("i+0", "i").replace("-", "−")
     if len(offsets) <= 3 and len(places) > 3:
