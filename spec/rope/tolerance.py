@@ -58,7 +58,7 @@ def tolerance(
     >>> from assay.spec.rope import Instance
     >>> x = np.ones((1, 1, 3, 2), np.float32)
     >>> print(*(f"{x:.0e}" for x in tolerance(Instance(x, positions=np.array([0, 1, 2**25])), "float32")[0, 0, :, 0]))
-    4e-31 7e-07 2e+00
+    3e-37 7e-07 2e+00
     """
     u = _class(precision)
     angles = u.of(Angles)
@@ -96,7 +96,7 @@ def tolerance(
             value + error <= u.largest_output
         )
     full = np.full(x.shape, 4 * u.tiny)
-    full[..., columns] = np.where(judged & ~np.isnan(bound), bound * _SLACK + exact.radius[..., columns], np.inf)
+    full[..., columns] = np.where(judged & ~np.isnan(bound), bound * _SLACK, np.inf)
     return full
 
 
@@ -139,7 +139,7 @@ def _blend_roundings(instance: Instance, unit: float, plain: Array, count: Array
         with flint.ctx.workprec(128):
             first, last = (float(end) for end in correction_range(instance))
             ends = [float(end) for end in correction_range(instance, whole=False)]
-        off = [2 * instance.rotated / math.log(instance.base) + 6 * abs(end) for end in ends]
+        off = [3 * instance.rotated / math.log(instance.base) + 6 * abs(end) for end in ends]
         raw = (np.arange(len(plain)) - first) / (last - first)
         blend = 4 * np.abs(raw)
         if instance.truncate:  # an end so near an integer may be rounded to another
@@ -148,7 +148,7 @@ def _blend_roundings(instance: Instance, unit: float, plain: Array, count: Array
             blend = blend + (np.abs(1 - raw) * off[0] + np.abs(raw) * off[1]) / (last - first)
             uncertain = sum(off) * unit > 2.0**-8 * (last - first)
     blend = 1.01 * blend
-    blend = np.where((raw >= -unit * blend) & (raw <= 1 + unit * blend), blend, 0.0)
+    blend = np.where((raw >= -2 * unit * blend) & (raw <= 1 + 2 * unit * blend), blend, 0.0)
     return blend, uncertain or bool((unit * blend > 2.0**-8).any())
 
 
