@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance, problem
 
 if TYPE_CHECKING:
-    from assay.spec import attention
+    from assay.spec import attention, rope
 
-__all__ = ["PROBLEMS", "InvalidInstance", "Provenance", "attention", "problem"]
+__all__ = ["PROBLEMS", "InvalidInstance", "Provenance", "attention", "problem", "rope"]
 
 
 def __getattr__(name: str) -> Any:
