@@ -72,7 +72,7 @@ _CAPABILITIES = (
 #: Conventions that ``options`` may declare, the first being the default.
 #: ``rotation``: ``negative`` turns by −φ, of queries and keys alike.
 #: ``magnitude``: ``separate`` leaves yarn's magnitude to the caller, who scales the scores.
-#: ``dynamic_length``: ``array`` takes the number of tokens for the length of the scaling ``dynamic``, not the positions.
+#: ``dynamic_length``: ``array`` takes the number of tokens for the length of ``dynamic``, not the largest position + 1.
 #: ``table``: how many positions the kernel has a table for: larger ones, and negative ones, are not asked.
 CONVENTIONS: dict[str, tuple[str, ...]] = {
     "rotation": ("positive", "negative"),

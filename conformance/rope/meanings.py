@@ -133,8 +133,10 @@ def _turned(matrix: Callable[[Instance, Array], Matrix | None], theta: Callable[
         known = right(easy)
         if found is None or known is None:
             return None
-        easy_allowed = np.asarray(known["query"].allowed).max(axis=(0, 1, 3))
-        unit, of_angle = easy_allowed[0], (easy_allowed[1] - easy_allowed[0]) / 2**20
+        (small, large), (_, far) = np.asarray(known["query"].allowed)[0, 0]
+        of_output = (large - small) / (math.sin(1) + math.cos(1) - abs(math.cos(1) - math.sin(1)))
+        of_size = (large - of_output * (math.sin(1) + math.cos(1))) / math.sqrt(2)
+        of_angle = max(far - large, 0.0) / 2**20
         spread = np.abs(angles) * (7 * np.abs(np.log(np.maximum(np.abs(frequency), 1e-300))) + 15) / 3 * of_angle
         columns, _, _ = paired(instance)
         half, m = len(columns) // 2, max(_m(instance), 1.0)
@@ -149,7 +151,8 @@ def _turned(matrix: Callable[[Instance, Array], Matrix | None], theta: Callable[
                     cos * first - sin * second,
                     other_sin * first + other_cos * second,
                 )
-                allowed[..., columns] = np.tile(size * (2 * unit + np.minimum(spread, 0.1)), 2) + 2.0**-24 * unit
+                allowed[..., columns] = np.tile(size * (1.2 * of_size + np.minimum(spread, 0.1)), 2)
+                allowed[..., columns] += of_output * np.abs(value[..., columns]) + 2.0**-24 * of_size
                 wrong[name] = close(Enclosure(value, np.zeros_like(value)), allowed)
         return wrong
 
@@ -259,7 +262,8 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     def one(identifier: str, sentence: str, change: Change) -> tuple[str, str, Any]:
         return identifier, sentence, solves(change)
 
-    # fmt: off - one meaning a line
+    # one meaning a line
+    # fmt: off
     yield one("layout", "halves rotated where pairs were asked for, or the reverse", CHANGES["layout"])
     for of, other in (("halves", "pairs"), ("pairs", "halves")):
         yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(_tables(of))

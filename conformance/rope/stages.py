@@ -50,20 +50,23 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
     angles = precision.of(Angles)
     claimed = 53.0 if angles.unit == 0 else -math.log2(angles.unit)
     table = -math.log2(max(angles.table, angles.trig))
-    three_quarters, odd = 16 / 9, 7.3
     powers = tuple(1 << k for k in range(4, 21, 2))
+    odd = tuple(power + 1 for power in powers)
     return (
-        Stage("positions", "the positions", claimed, (), _angle_probes(precision, 1.0001, 0, [p + 1 for p in powers])),
+        Stage("positions", "the positions", claimed, ("tables",), _angle_probes(precision, 1.0001, 0, odd)),
         Stage(
-            "angles", "the product of position and frequency", claimed, ("positions", "frequencies"),
-            _angle_probes(precision, three_quarters, 1, [171, 1365, 5461, 87381]),
+            "angles",
+            "the product of position and frequency",
+            claimed,
+            ("positions", "frequencies", "tables"),
+            _angle_probes(precision, 16 / 9, 1, (171, 1365, 5461, 87381)),
         ),
-        Stage("frequencies", "the frequencies", claimed - 4, (), _angle_probes(precision, odd, 1, powers)),
-        Stage("tables", "the cosines and sines", table, ("positions", "angles", "frequencies"), _table_probes(precision)),
-    )  # fmt: skip
+        Stage("frequencies", "the frequencies", claimed - 4, ("tables",), _angle_probes(precision, 7.3, 1, powers)),
+        Stage("tables", "the cosines and sines", table, (), _table_probes(precision)),
+    )
 
 
-def _angle_probes(precision: Precision, base: float, pair: int, positions: list[int] | tuple[int, ...]) -> tuple[Probe, ...]:
+def _angle_probes(precision: Precision, base: float, pair: int, positions: tuple[int, ...]) -> tuple[Probe, ...]:
     """One token a probe: the bits of the angle of one pair, as long as its error is no half turn."""
 
     def probe(position: int) -> Probe:

@@ -17,7 +17,7 @@ def equinox() -> Kernel:
     import equinox as library
 
     lacks = frozenset({"offset_positions", "any_positions", "batched_positions"})
-    name = "equinox:RotaryPositionalEmbedding"
+    name = "equinox:rope"
     return Kernel(name, _kernel, "jax", keywords_of(_kernel, "rope"), lacks=lacks, version=library.__version__)
 
 

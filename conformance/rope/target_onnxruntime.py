@@ -33,6 +33,7 @@ def _kernel(
 ) -> Any:  # fmt: skip
     r = rotary_dim or query.shape[3]
     distinct, row = np.unique(positions, return_inverse=True)
+    distinct = np.pad(distinct, (0, max(query.shape[2] - len(distinct), 0)))  # no table may be shorter than the text
     angles = distinct[:, None] * base ** (-np.arange(0, r, 2) / r)
     tables = [function(angles).astype(query.dtype) for function in (np.cos, np.sin)]
     ids = np.broadcast_to(row.reshape(positions.shape), (query.shape[0], query.shape[2])).astype(np.int64)

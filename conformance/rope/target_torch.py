@@ -1,6 +1,6 @@
 """The rotary embeddings of PyTorch libraries: transformers, rotary-embedding-torch and torchtune.
 
-Sources: ``transformers.modeling_rope_utils`` and the models GLM and Llama; github.com/lucidrains/rotary-embedding-torch;
+Sources: ``transformers.modeling_rope_utils`` and the models GLM and Llama; lucidrains/rotary-embedding-torch on GitHub;
 ``torchtune.modules.RotaryPositionalEmbeddings`` and ``torchtune.models.llama3_1.Llama3ScaledRoPE``.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
 
-__all__ = ["rotary_embedding_torch", "torchtune", "transformers"]
+__all__ = ["lucidrains", "torchtune", "transformers"]
 
 _TABLE = 8192  # positions of torchtune's tables
 
@@ -64,7 +64,10 @@ def _transformers(
         parameters |= {"attention_factor": attention_factor}
     if scaling in ("llama3", "yarn"):
         parameters["original_max_position_embeddings"] = original_length
-    module = (_kept if kept else _module)(r, original_length or 2048, tuple(parameters.items()))
+    length = original_length or 2048
+    if scaling in ("llama3", "yarn"):  # transformers warns of a ratio that is not the factor
+        length = int(length * (factor or 1.0))
+    module = (_kept if kept else _module)(r, length, tuple(parameters.items()))
     with torch.inference_mode():
         cos, sin = module(query, positions.reshape(-1, query.shape[2]))
         if layout == "pairs":
@@ -92,9 +95,10 @@ _kept = functools.cache(_module)
 # --- rotary-embedding-torch -------------------------------------------------------------------------------------------
 
 
-def rotary_embedding_torch(name: str, *, offset: bool) -> Kernel:
+def lucidrains(name: str, *, offset: bool) -> Kernel:
     """offset: by ``rotate_queries_or_keys``, which counts from an offset; else by positions of one's own."""
-    lacks = ["halves", "dynamic", *(("any_positions", "batched_positions") if offset else ("linear",))]
+    lacks = ["halves", "dynamic"]
+    lacks += ["any_positions", "batched_positions", "negative_positions"] if offset else ["linear"]
     return _kernel(name, "rotary-embedding-torch", functools.partial(_lucidrains, offset), *lacks)
 
 
@@ -105,7 +109,9 @@ def _lucidrains(
     import torch
     from rotary_embedding_torch import apply_rotary_emb
 
-    module = _lucidrains_module(rotary_dim or query.shape[3], base, scaling, factor)
+    if (r := rotary_dim or query.shape[3]) == 2:
+        raise Declined("two columns: the module divides by dim − 2")
+    module = _lucidrains_module(r, base, scaling, factor)
     with torch.inference_mode():
         if offset:
             return tuple(module.rotate_queries_or_keys(x, offset=int(positions[0])) for x in (query, key))
@@ -127,7 +133,7 @@ def _lucidrains_module(r: int, base: float, scaling: str | None, factor: float) 
 def torchtune() -> Kernel:
     """The modules are read from their files: importing the package needs torchao, which is built for other torch."""
     return _kernel(
-        "torchtune:RotaryPositionalEmbeddings", "torchtune", _torchtune, "halves", "yarn", "linear", "ntk", "dynamic",
+        "torchtune:rope", "torchtune", _torchtune, "halves", "yarn", "linear", "ntk", "dynamic",
         table=str(_TABLE),
     )  # fmt: skip
 
