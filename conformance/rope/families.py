@@ -173,8 +173,17 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     (shared.LAYOUTS, shared.laid_out("normal", "2x3/3:5:16", "rows=50")[1] + shared.laid_out("normal", "2x3/3:5:16", "rows=50", "pairs")[1]),
     (
         shared.STATE,
-        shared.called_before("normal", "2x2/2:6:16", "offset", "longer", "base", "layout", "rotary", "scaling")[1]
-        + tuple(row for after in ("numbers", "offset", "longer", "base", "same base") for row in rows("standard", "normal", "2x2/2:6:16", "pairs", after=after))
+        # another size for each: what is kept from other rows is found under no key
+        shared.called_before("normal", "2x2/2:6:16")[1]
+        + tuple(
+            row
+            for number, change in enumerate(("numbers", "offset", "longer", "base", "layout", "rotary", "scaling"))
+            for layout in ((), ("pairs",))
+            for again in ("", "same ")
+            for row in rows("standard", "normal", f"2x2/2:{7 + number}:{24 + 8 * number}", *layout, after=again + change)
+        )
+        + rows("smoke", "normal", "1x2/2:5:12", after="offset")
+        + rows("smoke", "normal", "1x2/2:5:14", "base=500000", after="base")
         + rows("standard", "normal", "2x2/2:6:16", "rows=50", after="rows")
         + rows("standard", "normal", "2x2/2:6:16", "rows=50", "pairs", after="rows")
         + rows("standard", "normal", "2x4/2:6:16", "from=3", after="heads")

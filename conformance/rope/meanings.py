@@ -119,8 +119,15 @@ def _rotation(cos: Array, sin: Array) -> Matrix:
     return cos, sin, sin, cos
 
 
-def _turned(matrix: Callable[[Instance, Array], Matrix | None], theta: Callable[[Instance], Array] = _theta) -> Any:
+def _turned(
+    matrix: Callable[[Instance, Array], Matrix | None],
+    theta: Callable[[Instance], Array] = _theta,
+    *,
+    mixed_pairs: bool = False,
+) -> Any:
     """The meaning of a kernel that multiplies pairs by ``matrix(instance, angles)`` of the frequencies ``theta``.
+
+    mixed_pairs: the angles of other pairs than its own turn a column.
 
     Its tolerance is like that of the class, whose units are read off the criteria of two easy tokens: an angle of 1,
     and one of 2^20.
@@ -138,6 +145,7 @@ def _turned(matrix: Callable[[Instance, Array], Matrix | None], theta: Callable[
         of_size = (large - of_output * (math.sin(1) + math.cos(1))) / math.sqrt(2)
         of_angle = max(far - large, 0.0) / 2**20
         spread = np.abs(angles) * (7 * np.abs(np.log(np.maximum(np.abs(frequency), 1e-300))) + 15) / 3 * of_angle
+        spread = np.broadcast_to(spread.max(axis=3, keepdims=True), spread.shape) if mixed_pairs else spread
         columns, _, _ = paired(instance)
         half, m = len(columns) // 2, max(_m(instance), 1.0)
         wrong = {}
@@ -226,9 +234,25 @@ def _heads(instance: Instance, angles: Array) -> Matrix | None:
     return _rotation(_m(instance) * np.cos(turned), _m(instance) * np.sin(turned))
 
 
-def _last_pair_left(instance: Instance, angles: Array) -> Matrix:
-    turned = np.where(np.arange(angles.shape[3]) < angles.shape[3] - 1, angles, 0.0)
+def _some_pairs(instance: Instance, angles: Array, kept: Callable[[int], int]) -> Matrix | None:
+    """Only the first pairs rotated."""
+    pairs = angles.shape[3]
+    if kept(pairs) == pairs:
+        return None
+    turned = np.where(np.arange(pairs) < kept(pairs), angles, 0.0)
     return _rotation(_m(instance) * np.cos(turned), _m(instance) * np.sin(turned))
+
+
+def _whole(count: int, tile: int) -> int:
+    return count // tile * tile or count
+
+
+def _whole_tokens(instance: Instance, tile: int) -> Instance | None:
+    """Position 0 for the tokens beyond whole tiles."""
+    n = instance.query.shape[2]
+    if _whole(n, tile) == n or instance.scaling is not None:
+        return None
+    return instance.replace(positions=np.where(np.arange(n) < _whole(n, tile), instance.positions, 0))
 
 
 def _last_columns(instance: Instance) -> Instance | None:
@@ -266,7 +290,7 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     # fmt: off
     yield one("layout", "halves rotated where pairs were asked for, or the reverse", CHANGES["layout"])
     for of, other in (("halves", "pairs"), ("pairs", "halves")):
-        yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(_tables(of))
+        yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(_tables(of), mixed_pairs=True)
     for step, words in ((1, "one too large"), (-1, "one too small")):
         yield one(f"position{step:+}", f"positions off by one: {words}", _at(lambda p, step=step: p + step))
     yield one("position-ignored", "positions ignored: 0 … n − 1", _at(lambda p: np.broadcast_to(np.arange(p.shape[-1]), p.shape)))
@@ -277,6 +301,7 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     yield one("position-sorted", "positions sorted", _at(lambda p: np.sort(p, axis=-1)))
     yield one("position-size", "the sign of positions lost", _at(np.abs))
     yield one("position-offset", "positions of an earlier call: 5 too large", CHANGES["offset"])
+    yield one("position-offset-twice", "the offset added twice: by the first position too far", _at(lambda p: p + p[..., :1]))
     yield one("position-twice", "rotated twice, or positions doubled", _at(lambda p: 2 * p))
     for length in _TABLES:
         for word, move in (
@@ -289,7 +314,12 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     yield "sign-lost", "the minus of the first member lost", _turned(_by(lambda c, s: (c, -s, s, c)))
     yield "exchanged", "cosine and sine exchanged", _turned(_by(lambda c, s: (s, c, c, s)))
     yield "position-heads", "positions taken along the axis of heads", _turned(_heads)
-    yield "last-pair", "the last pair is not rotated", _turned(_last_pair_left)
+    yield "last-pair", "the last pair is not rotated", _turned(functools.partial(_some_pairs, kept=lambda pairs: pairs - 1))
+    for tile in (2, 4, 8, 16, 32):
+        kept = functools.partial(_whole, tile=tile)
+        yield f"pairs-{tile}", f"pairs beyond a multiple of {tile} are not rotated", _turned(functools.partial(_some_pairs, kept=kept))
+    for tile in (2, 4, 8, 16, 32, 64, 128):
+        yield one(f"tokens-{tile}", f"tokens beyond whole tiles of {tile} are not rotated", functools.partial(_whole_tokens, tile=tile))
     yield "key-plain", "the key is not rotated", mixed(query=same, key=still)
     yield "query-plain", "the query is not rotated", mixed(query=still, key=same)
     yield "plain", "nothing is rotated", mixed(query=still, key=still)

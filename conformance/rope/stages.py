@@ -50,8 +50,8 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
     angles = precision.of(Angles)
     claimed = 53.0 if angles.unit == 0 else -math.log2(angles.unit)
     table = -math.log2(max(angles.table, angles.trig))
-    powers = tuple(1 << k for k in range(4, 21, 2))
-    odd = tuple(power + 1 for power in powers)
+    powers = tuple(1 << k for k in range(4, 21))
+    odd = (3, *(power + 1 for power in powers))
     return (
         Stage("positions", "the positions", claimed, ("tables",), _angle_probes(precision, 1.0001, 0, odd)),
         Stage(
@@ -61,7 +61,7 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
             ("positions", "frequencies", "tables"),
             _angle_probes(precision, 16 / 9, 1, (171, 1365, 5461, 87381)),
         ),
-        Stage("frequencies", "the frequencies", claimed - 4, ("tables",), _angle_probes(precision, 7.3, 1, powers)),
+        Stage("frequencies", "the frequencies", claimed - 4, ("tables",), _angle_probes(precision, 5.7, 1, (2, *powers))),
         Stage("tables", "the cosines and sines", table, (), _table_probes(precision)),
     )
 
@@ -79,6 +79,8 @@ def _angle_probes(precision: Precision, base: float, pair: int, positions: tuple
 
         def bits(value: Array) -> Array:
             error = float(phase_errors(instance, value)[0, 0, 0, pair])
+            if angle < 4 and error > 1:  # a small angle is no question of precision
+                return np.zeros(value.shape)
             tellable = 4 * precision.output < error < 2.0  # beyond what rounding of the output explains
             return np.full(value.shape, math.log2(angle / error) if tellable else _KEPT)
 
