@@ -61,7 +61,10 @@ def test_a_wrong_decision_is_as_wrong_as_its_margin_is_wide() -> None:
     criterion = decided(enclosure([2.0, -1.0, 4.0]), np.array([0.5, 4.0, 2.0]))
     assert criterion.ratio(np.array([True, False, True])).tolist() == [0.0, 0.0, 0.0]
     assert criterion.ratio(np.array([False, True, False])) == pytest.approx([4.0, 0.25, 2.0])
-    assert [criterion.expected((i,)) for i in (0, 1)] == ["yes by a margin of 2", "no by a margin of 1"]
+    assert [criterion.expected((i,)) for i in (0, 1)] == [
+        "expected yes by a margin of 2",
+        "expected no by a margin of 1",
+    ]
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -110,7 +113,7 @@ def test_a_measure_is_compared_with_its_limit() -> None:
     criterion = bounded(lambda pairs: float(len(pairs)), 4.0, "calls")
     assert criterion.ratio(np.zeros((3, 2))) == pytest.approx(0.75)
     assert criterion.ratio(np.zeros((8, 2))) == pytest.approx(2.0)
-    assert criterion.expected(()) == "calls of at most 4"
+    assert criterion.expected(()) == "expected calls of at most 4"
 
 
 def test_an_output_that_makes_no_sense_is_beyond_every_limit() -> None:
