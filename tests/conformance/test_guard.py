@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.conformance.call.memory import FAR, Memory, NoRoom, guarded, laid
-from assay.conformance.interface.suite import LAYOUTS, Layout
+from assay.conformance.interface.layouts import LAYOUTS, Layout
 
 layouts = st.builds(
     Layout,

@@ -2,7 +2,7 @@
 
 Each re-creates the behaviour of a defect that shipped (the source names the issue) or of planted arithmetic.
 One correct engine, :func:`_attention`, does the work; a bug replaces one of its :class:`Steps`, or solves another
-:class:`~bank.correct.Task` than the one that was asked (a wrong *meaning*), or spoils the result (*after*).
+:class:`~bank.attention.correct.Task` than the one that was asked (a wrong *meaning*), or spoils the result (*after*).
 """
 
 # ruff: noqa: E501 - the table at the end has one kernel a line
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from bank.correct import Task
+from bank.attention.correct import Task
 
 __all__ = ["BUGGY", "Buggy"]
 
