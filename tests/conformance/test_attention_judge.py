@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import assay
 from assay.conformance.attention.target_numpy import formula
+from assay.conformance.call.isolation import isolated
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.targets import kernel_of
@@ -254,3 +257,19 @@ def test_a_reproducer_shows_the_finding_again(kernel: Any, tmp_path: Path, monke
             words = shlex.split(finding.reproducer)
             assert words[:2] == ["assay", "replay"]
             assert main(words[1:]) == 1, finding.reproducer
+
+
+def test_a_verdict_in_a_process_of_its_own_is_that_in_ours() -> None:
+    pytest.importorskip("torch")
+    if sys.platform != "linux":
+        pytest.skip("isolation needs Linux")
+    short = np.dtype(ml_dtypes.bfloat16)
+    instances = [Instance(*(a.astype(short) for a in each.arrays().values())) for each in (drawn(), drawn(1, 40))]
+    ours = Judge(kernel_of("torch:sdpa", "attention"), precision("bfloat16"))
+    with isolated("torch:sdpa", "attention") as process:
+        theirs = Judge(process.kernel, precision("bfloat16"), process=process)
+        for instance in instances:
+            here, there = (judge.outcome(Case("case", FAMILY, instance)) for judge in (ours, theirs))
+            assert here.status == there.status == "passed"
+            assert here.ratio == there.ratio
+            assert np.array_equal(here.values["output"], there.values["output"])

@@ -69,7 +69,7 @@ TABLE = (
     (Family("lengths", "the last point left out", "toy"), rows("smoke", "normal integers", "1 2 5 8")),
     (Family("factors", "a factor that is fixed", "toy"), rows("smoke", "normal", "4", "factor=3") * 2),
     (Family("strides", "packed memory taken for granted", "toy"), rows("smoke", "normal", "6", layout="spaced")),
-    (Family("state", "the answer to an earlier call", "toy"), rows("smoke", "normal", "6", after="numbers")),
+    (Family("state", "an answer of before", "toy"), rows("smoke", "normal", "9", "factor=3", after="factor numbers")),
     (Family("threads", "a buffer that calls share", "toy"), rows("smoke", "normal", "6", beside="numbers numbers")),
     (Family("long", "a tail", "toy"), rows("standard", "normal", "17 40")),
 )
@@ -86,7 +86,8 @@ INTERFACE = Interface(
 )
 DOUBLING = Suite(
     Doubling.problem, SimpleNamespace(Instance=Doubling, LAWS=(APPENDED,)), INTERFACE, products, TABLE, doubling_of,
-    changes={"numbers": lambda i: i.replace(points=i.points[::-1] + i.points.dtype.type(5))},
+    changes={"numbers": lambda i: i.replace(points=-i.points),
+             "factor": lambda i: i.replace(factor=-i.factor)},
     meanings=MEANINGS,
     targets={"toy:doubling": Target("toy:doubling", ("float32",), (), "toy", lazily("toy.kernels", "built_in"))},
 )  # fmt: skip
