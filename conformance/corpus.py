@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.process import Limits
-from assay.conformance.engagement import engaged, require_precision
+from assay.conformance.engagement import engaged
 from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.table import table
@@ -92,7 +92,6 @@ def check_corpus(
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
     line.
     """
-    storage = require_precision(precision).storage
     problems = list(corpus.read(folder))
     limits = Limits(call_seconds, Limits.memory)
     with engaged(target, problem, precision, framework=framework, options=options, limits=limits) as judge:
@@ -106,7 +105,7 @@ def check_corpus(
         for done, (path, hard_problem) in enumerate(problems):
             if progress is not None:
                 progress(done, len(problems), path.name)
-            rows.append(_row(path.name, hard_problem.stored_as(storage), judge))
+            rows.append(_row(path.name, hard_problem.stored_as(judge.precision.storage), judge))
         return CorpusReport(judge.kernel.name, judge.precision.name, tuple(rows))
 
 

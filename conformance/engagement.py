@@ -14,6 +14,7 @@ from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
+from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,13 +49,13 @@ def engaged(
     """
     limits = limits or Limits()
     if problem is not None:
-        require_problem(problem)
-    chosen = require_precision(precision)
+        require_precision(precision, problem)
     if not isolate:
         loaded = kernel_of(kernel, problem, framework=framework, options=options)
-        yield Judge(loaded, chosen, options or {}, reproducers, limits=limits)
+        yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
         return
     with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
+        chosen = require_precision(precision, process.kernel.problem)
         yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
 
 
@@ -69,10 +70,15 @@ def require_level(level: str) -> None:
         raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
 
 
-def require_precision(precision: str | Precision) -> Precision:
-    """The class of that name.  Raises :class:`~assay.conformance.interface.usage.UsageError` where there is none."""
+def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
+    """The class of that name among those that make sense for a problem, or for any.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` where there is none.
+    """
+    problems = PROBLEMS if problem is None else (problem,)
+    classes = {name: each for one in problems for name, each in suite(one).spec.PRECISIONS.items()}
     try:
-        return precision_named(precision)
+        return precision_named(precision, classes)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -38,7 +38,7 @@ class Criterion:
     The values are those of the outputs that ``outputs`` names, in their own types; left empty, it is the output under
     whose name the criterion stands.
     allowed: what a correct kernel of the class may be wrong by, per part; +inf where nothing is judged.
-    expected(index): the right answer there, in words that follow "expected" or stand alone.
+    expected(index): the right answer there, in words that follow "is …, ".
     value: the certified value, where the criterion is closeness to one.
     """
 
@@ -98,7 +98,7 @@ def decided(margin: Enclosure, tolerance: Array) -> Criterion:
     >>> from assay.spec.enclosure import Enclosure
     >>> criterion = decided(Enclosure(np.array([2.0, -1.0]), np.zeros(2)), np.array([0.5, 4.0]))
     >>> criterion.ratio(np.array([False, True])), criterion.expected((0,))
-    (array([4.  , 0.25]), 'yes by a margin of 2')
+    (array([4.  , 0.25]), 'expected yes by a margin of 2')
     """
 
     def error(value: NDArray[Any]) -> Array:
@@ -110,7 +110,7 @@ def decided(margin: Enclosure, tolerance: Array) -> Criterion:
 
     def expected(index: tuple[int, ...]) -> str:
         middle = float(margin.midpoint[index])
-        return f"{'yes' if middle > 0 else 'no'} by a margin of {abs(middle):.3g}"
+        return f"expected {'yes' if middle > 0 else 'no'} by a margin of {abs(middle):.3g}"
 
     return Criterion(error, tolerance, expected)
 
@@ -129,4 +129,6 @@ def bounded(measure: Callable[..., float], limit: float, words: str, outputs: tu
     def error(*values: NDArray[Any]) -> Array:
         return np.asarray(measure(*values), dtype=np.float64)
 
-    return Criterion(error, np.asarray(limit, np.float64), lambda _: f"{words} of at most {limit:.3g}", outputs)
+    return Criterion(
+        error, np.asarray(limit, np.float64), lambda _: f"expected {words} of at most {limit:.3g}", outputs
+    )

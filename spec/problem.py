@@ -74,7 +74,11 @@ class Law:
 
 
 class Problem(Protocol):
-    """The module ``assay.spec.<name>``."""
+    """The module ``assay.spec.<name>``.
+
+    PRECISIONS: the classes of arithmetic that make sense for the problem, by name; of those that store the same type
+    tighter ones come before looser ones.
+    """
 
     NAME: str
     OUTPUTS: tuple[str, ...]

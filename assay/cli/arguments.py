@@ -59,11 +59,11 @@ def limits(isolate: bool, call_seconds: float | None, memory: int | None) -> dic
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def precision_named(name: str) -> str:
-    """The name of a class of arithmetic.  Raises ``UsageError``, which names the classes, if there is none of it."""
-    from assay.spec.precision import precision
+def precision_named(name: str, problem: str | None = None) -> str:
+    """The name of a class of arithmetic that makes sense for a problem, or for any.
 
-    try:
-        return precision(name).name
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    Raises ``UsageError``, which names the classes, if there is none of it.
+    """
+    from assay.conformance.engagement import require_precision
+
+    return require_precision(name, problem).name

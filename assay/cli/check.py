@@ -123,7 +123,7 @@ def _problems(problem: str | None) -> tuple[str, ...]:
 def _plan(target: str | None, problem: str | None, precision: str | None) -> list[Judgement]:
     """What to judge: one target, or each built-in that is installed in each class that it documents."""
     if precision is not None:
-        precision_named(precision)
+        precision_named(precision, problem)
     problems = _problems(problem)
     if target is not None:
         return [Judgement(problem, target, precision or "float32")]

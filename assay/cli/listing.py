@@ -19,7 +19,7 @@ def list_(
     what: Annotated[str | None, typer.Argument(help="A problem; or reductions, the graph of reductions.")] = None,
     dot: Annotated[bool, typer.Option("--dot", help="The graph in Graphviz' language.")] = False,
 ) -> int:
-    """Problems, levels, precision classes, and for every problem signature, targets, families and laws."""
+    """Problems and levels, and for every problem its signature, classes, targets, families and laws."""
     if what == "reductions":
         from assay.spec import reductions
 
@@ -33,20 +33,20 @@ def list_(
         _list_problem(what)
         return PASSED
     from assay.conformance.interface.suite import LEVELS
-    from assay.spec.precision import PRECISIONS
 
-    say(f"problems   {', '.join(PROBLEMS)}\nlevels     {', '.join(LEVELS)}\nclasses    {', '.join(PRECISIONS)}")
+    say(f"problems   {', '.join(PROBLEMS)}\nlevels     {', '.join(LEVELS)}")
     for problem in PROBLEMS:
         _list_problem(problem)
     return PASSED
 
 
 def _list_problem(name: str) -> None:
-    """How kernels of one problem are called, its targets, families and laws."""
+    """How kernels of one problem are called, its classes, targets, families and laws."""
     from assay.conformance.interface.suite import suite
     from assay.conformance.report.table import table
     from assay.spec.problem import problem
 
+    module = problem(name)
     targets = [
         (
             target.name,
@@ -56,8 +56,9 @@ def _list_problem(name: str) -> None:
         for target in suite(name).targets.values()
     ]
     families = [(family.id, family.level, family.hunts) for family in suite(name).families]
-    laws = [(law.id, law.claim, law.statement) for law in problem(name).LAWS]
+    laws = [(law.id, law.claim, law.statement) for law in module.LAWS]
     say("\n".join([f"\nkernels of {name}", *(f"  {form.signature}" for form in suite(name).interface.forms)]))
+    say(f"\nclasses of {name}\n  {', '.join(module.PRECISIONS)}")
     for title, rows in (("targets", targets), ("families", families), ("laws", laws)):
         say("\n".join([f"\n{title} of {name}", *(f"  {line}" for line in table(rows))]))
 

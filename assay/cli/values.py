@@ -62,7 +62,7 @@ def bound(
 
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
-    tolerance = problem.tolerance(loaded, precision_named(precision), name)
+    tolerance = problem.tolerance(loaded, precision_named(precision, problem.NAME), name)
     if to is not None:
         with writing(to), to.open("wb") as file:
             np.save(file, tolerance)

@@ -5,6 +5,7 @@ Sizes are "batch×heads/key heads: queries×keys: dim/value dim"; parts may be l
 
 from __future__ import annotations
 
+from assay.conformance.interface import families as shared
 from assay.conformance.interface.suite import Family, Row, rows
 
 __all__ = ["TABLE", "TYPICAL"]
@@ -238,7 +239,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "2x2:5x9:8/4", "lse", "sink", "mask-empty"),  # the sink alone
     ),
     (
-        Family("layouts", "strides assumed: permuted, offset, padded, spaced, reversed, expanded or packed memory", "pytorch/pytorch#181133, #163597, #112577, #187506; huggingface/candle#3703; torch-spyre#4331; BobMcDear/attorch#14"),
+        shared.LAYOUTS,
         rows("smoke", "normal", "2x3:5x7:8/6", layout="permuted")
         + rows("smoke", "normal", "2x3:5x7:8/6", layout="gap")
         + rows("smoke", "normal", "2x3:5x7:8/6", layout="offset")
@@ -254,14 +255,14 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "2x3:5x7:8/6", layout="spaced"),  # the last axis too is no unit stride
     ),
     (
-        Family("far-strides", "offsets in 32 bits: strides of 2³² elements, as a cache or a slice of a large array has them", "Dao-AILab/flash-attention#2611, #2260, #1500; fla-org/flash-linear-attention#769; tilelang#330"),
+        shared.FAR_STRIDES,
         rows("smoke", "normal", "2x2:7x7:8/6", layout="far-batches")
         + rows("standard", "normal", "1x2:7x7:8/8", layout="far-heads")
         + rows("thorough", "normal", "3x4/2:17x17:16/8", "causal", layout="far-heads")
         + rows("thorough", "normal", "3x2:17x33:16/8", layout="far-batches"),
     ),
     (
-        Family("state", "something kept from another call: a result by shape, address or a few elements, a scale, a mask, a workspace", "lucidrains/rotary-embedding-torch#11; MemOS#2315; maclocal-api#92"),
+        shared.STATE,
         rows("smoke", "normal", "1x2:9x9:8/8", after="numbers")
         + rows("smoke", "large", "1x2:9x9:8/8", after="scale")
         + rows("smoke", "normal", "2x2:7x7:8/4", "mask", after="mask")
@@ -284,13 +285,13 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal large", "3x2:17x33:8/8", "lengths", after="longer lengths shorter"),
     ),
     (
-        Family("concurrent", "a workspace, a cache or a flag that calls of several threads share", "assay's bank"),
+        shared.CONCURRENT,
         rows("standard", "normal", "1x2:17x17:8/8", beside="numbers scale")
         + rows("standard", "normal", "1x2:9x9:8/8", "causal", beside="causal longer")
         + rows("thorough", "normal", "2x4/2:33x65:16/8", beside="numbers scale same shorter"),
     ),
     (
-        Family("large-grid", "heads and batches in great number: a race of tiles, a head's tail written over the next head", "ninfer-3090#43; hipfire#575; FlagGems#898; BobMcDear/attorch#14"),
+        shared.LARGE_GRID,
         rows("standard", "normal", "4x12:3x5:4/3 2x24/6:9x9:4/4")
         + rows("thorough", "normal", "8x16:17x17:8/8")
         + rows("standard", "normal", "3x11:3x5:4/3"),  # a number of heads that no two or four threads share evenly

@@ -7,7 +7,9 @@ attribute ``SUITE`` is a :class:`Suite`.
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import Layout
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "rows", "suite"]
+__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
 
 #: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -150,6 +152,12 @@ class Suite:
         return tuple(family for family, _ in self.table)
 
 
+def look_here() -> None:
+    """Let Python look for modules in the current folder too, as ``python -m`` does: a user's own modules lie there."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def suite(problem: str) -> Suite:
     """The suite of a problem, imported on first use.
 
@@ -159,7 +167,9 @@ def suite(problem: str) -> Suite:
     module, colon, attribute = problem.rpartition(":")
     if not colon and problem not in PROBLEMS:
         raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
-    if not colon:
+    if colon:
+        look_here()
+    else:
         module, attribute = f"assay.conformance.{problem}", "SUITE"
     try:
         loaded = getattr(importlib.import_module(module), attribute)

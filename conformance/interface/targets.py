@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.kernel import Kernel
-from assay.conformance.interface.suite import suite
+from assay.conformance.interface.suite import look_here, suite
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
@@ -221,8 +221,7 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
         sys.modules[name] = module
         _executed(lambda: loader.exec_module(module), target)
         return module
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a user's module lies where they stand
+    look_here()
     if not _importable(module_name):
         hint = _did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")

@@ -30,7 +30,6 @@ from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.finding import Finding
-from assay.spec.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -210,7 +209,7 @@ class Judge:
         own = self.precision
         others = [
             other
-            for other in PRECISIONS.values()
+            for other in self.suite.spec.PRECISIONS.values()
             if other.name != own.name and (other.storage, other.result) == (own.storage, own.result)
         ]
         meanings = self.suite.meanings

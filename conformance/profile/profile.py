@@ -15,14 +15,13 @@ import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.engagement import engaged, require_level, require_precision
-from assay.conformance.interface.targets import first_line
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import first_line, kernel_of
 from assay.conformance.judge.cases import typical_cases
 from assay.conformance.judge.level import Run, assembled
 from assay.conformance.profile import datasheet
 from assay.conformance.profile.questions import Ask, NoAnswer
 from assay.spec.enclosure import in_units_of
-from assay.spec.precision import PRECISIONS, Precision
-from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from assay.conformance.judge.judge import Judge
     from assay.conformance.judge.level import Progress
     from assay.conformance.profile.questions import Question
+    from assay.spec.precision import Precision
 
 __all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
@@ -89,9 +89,10 @@ class Profile:
 
     @property
     def tightest(self) -> dict[str, str]:
-        """Storage type → the class with the least roundoffs of those that were passed."""
+        """Storage type → the first of the problem's classes that was passed: tighter ones come before looser ones."""
+        order = list(suite(self.problem).spec.PRECISIONS)
         found: dict[str, str] = {}
-        for row in sorted(self.classes, key=lambda row: _roundoff(precision_named(row.precision))):
+        for row in sorted(self.classes, key=lambda row: order.index(row.precision)):
             if row.status == "passed":
                 found.setdefault(row.storage, row.precision)
         return found
@@ -122,9 +123,11 @@ def profile(
     :class:`~assay.conformance.interface.usage.UsageError`.
     """
     require_level(level)
-    chosen = [require_precision(name) for name in precisions or PRECISIONS]
     begun = time.monotonic()
-    with engaged(kernel, problem, chosen[0], framework=framework, options=options) as judge:
+    loaded = kernel_of(kernel, problem, framework=framework, options=options)
+    classes = precisions or tuple(suite(loaded.problem).spec.PRECISIONS)
+    chosen = [require_precision(name, loaded.problem) for name in classes]
+    with engaged(loaded, loaded.problem, chosen[0], options=options) as judge:
         rows = []
         for number, precision in enumerate(chosen):
 
@@ -154,11 +157,6 @@ def profile(
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
-
-
-def _roundoff(u: Precision) -> float:
-    """A number that orders classes of one storage type: the sum of their roundoffs, inputs and scores first."""
-    return sum((u.product, u.input_rounding, u.stored, u.elementary, u.operand, u.output))
 
 
 def _asked_in(rows: Sequence[ClassRow], chosen: Sequence[Precision]) -> Precision:
@@ -233,7 +231,11 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
     questions: those of the problem's suite, or some; what needs a capability that the kernel lacks is not asked.
     """
     interface, kernel = judge.suite.interface, judge.kernel
-    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge))
+
+    def typical() -> Any:
+        return next(iter(typical_cases(judge.suite, judge.precision, 0))).instance
+
+    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge), typical)
     # What has a keyword is asked even where it is declared not to be had: the sheet tells what happens.
     named = {c.name for c in interface.capabilities if set(c.keywords) & kernel.keywords}
     offered = named | interface.has(kernel)

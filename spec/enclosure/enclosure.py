@@ -101,8 +101,12 @@ class Enclosure:
 
 
 def in_units_of(error: Array, allowed: Array) -> Array:
-    """error / allowed, rounded down; 0/0 is 0, a positive error over 0 is +inf, and over +inf every error is 0."""
+    """error / allowed, rounded down; 0/0 is 0, a positive error over 0 is +inf, and over +inf every error is 0.
+
+    An error that is NaN, as a measure of an output that makes no sense may be, counts as +inf.
+    """
     error = np.asarray(error, dtype=np.float64)
+    error = np.where(np.isnan(error), np.inf, error)
     allowed = np.broadcast_to(np.asarray(allowed, dtype=np.float64), error.shape)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
