@@ -95,7 +95,11 @@ def kernel_of(
             return _declared(replace(loaded, problem=problem), suite(problem).interface, options)
         problems = PROBLEMS if problem is None else (problem,)
         built_in = [target for name in problems for target in suite(name).targets]
-        function, name = function_named(kernel, built_in), kernel
+        try:
+            function, name = function_named(kernel, built_in), kernel
+        except UsageError:
+            _refuse_built_in_of_others(kernel, problem)
+            raise
     else:
         function, name = kernel, kernel.name if isinstance(kernel, Kernel) else _importable_name(kernel)
     if isinstance(function, Kernel):
@@ -110,6 +114,13 @@ def kernel_of(
     adapted = form.adapt(function, framework)
     wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional)
     return _declared(wrapped, interface, options)
+
+
+def _refuse_built_in_of_others(kernel: str, problem: str | None) -> None:
+    """Raise an error that says so, where a name is that of a built-in, but of other problems than the one meant."""
+    others = [name for name in PROBLEMS if kernel in suite(name).targets]
+    if others:
+        raise UsageError(f"{kernel}: a built-in of {' and '.join(others)}, not of {problem}")
 
 
 def _problem_of(function: Any, name: str) -> str:
@@ -311,7 +322,7 @@ def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interfa
     if demanded:
         return f"requires {demanded[0].name!r}, which is not in the protocol"
     if len(positional) < wanted and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return f"takes {len(positional)} arrays, not {wanted}"
+        return f"takes {len(positional)} array{'s' * (len(positional) != 1)}, not {wanted}"
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     absent = [keyword for keyword in interface.required if keyword not in named]
     if absent and not any(p.kind is p.VAR_KEYWORD for p in parameters):
