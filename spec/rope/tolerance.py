@@ -140,7 +140,7 @@ def _blend_roundings(instance: Instance, unit: float, plain: Array, count: Array
             first, last = (float(end) for end in correction_range(instance))
             ends = [float(end) for end in correction_range(instance, whole=False)]
         off = [3 * instance.rotated / math.log(instance.base) + 6 * abs(end) for end in ends]
-        raw = (np.arange(len(plain)) - first) / (last - first)
+        raw = (np.arange(len(plain), dtype=np.float64) - first) / (last - first)
         blend = 4 * np.abs(raw)
         if instance.truncate:  # an end so near an integer may be rounded to another
             uncertain = any(abs(end - round(end)) <= 1.01 * unit * step for end, step in zip(ends, off, strict=True))
