@@ -427,7 +427,7 @@ def emulated(i: Instance, name: str, way: str = "power", *, crude: bool = False)
             angle = (np.remainder(angle + np.pi, 2 * np.pi) - np.pi).astype(work)
     cos, sin = np.cos(angle), np.sin(angle)
     if crude and kind != "exact-angles":
-        cos, sin = (np.nextafter(table, np.zeros_like(table)) for table in (cos, sin))
+        cos, sin = (np.where(angle == 0, table, np.nextafter(table, 0 * table)) for table in (cos, sin))
     cos, sin = ((table * table.dtype.type(m)).astype(work) for table in (cos, sin))
     if kind in ("tables", "eager"):
         cos, sin = cos.astype(i.query.dtype), sin.astype(i.query.dtype)
