@@ -7,17 +7,35 @@ no test library).
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.conformance.judge import check
-    from assay.conformance.report import Report
+    from assay.conformance.engagement import check
+    from assay.conformance.report.report import Report
     from assay.spec.instances.hard import hard
 
 __version__ = "0.1.0"
 __all__ = ["Report", "check", "hard"]
 
-_HOME = {"check": "assay.conformance.judge", "Report": "assay.conformance.report", "hard": "assay.spec.instances.hard"}
+_HOME = {
+    "check": "assay.conformance.engagement",
+    "Report": "assay.conformance.report.report",
+    "hard": "assay.spec.instances.hard",
+}
+
+# An installed distribution has the rooms (spec, impl, conformance) inside this folder; in a checkout they lie beside
+# it.  Python finds this folder by itself wherever the root of a checkout is on its path, as it is for `python -c` and
+# `python -m` in the root, and would then find no room, or those of another copy that is installed in editable mode.
+# So the place of the front door decides: the rooms of a checkout are looked for in that checkout, before any finder of
+# an installed copy is asked, and all four are of one copy.
+#
+# `__path__` is a package's own list of where its modules lie, so nothing outside this package changes, and in an
+# installed distribution nothing changes at all.  (A finder on `sys.meta_path` could name the three rooms exactly, while
+# this lets `assay.tests` be found in a checkout too; but it would take part in every import of the process, and links
+# to the rooms in this folder would be missing on systems without them and be packed a second time.)
+if not os.path.isdir(os.path.join(__path__[0], "spec")):
+    __path__.append(os.path.dirname(__path__[0]))
 
 
 def __getattr__(name: str) -> Any:

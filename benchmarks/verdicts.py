@@ -13,10 +13,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from assay.conformance.judge import Judge
-from assay.conformance.suite import suite
-from assay.conformance.targets import load, missing
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import kernel_of, missing
+from assay.conformance.judge.cases import cases
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS
 from assay.spec.problem import PROBLEMS
 
@@ -30,12 +32,12 @@ def written(path: Path, level: str, seeds: list[int]) -> None:
         targets = [target for target in known.targets.values() if not missing(target)]
         for precision in PRECISIONS.values():
             for seed in seeds:
-                cases = list(known.cases(precision, level, seed))
-                references: dict[object, object] = {}
+                named = list(cases(known, precision, level, seed))
+                references: dict[Any, Any] = {}
                 for target in targets:
-                    judge = Judge(load(target.name, problem=problem), problem, precision, references=references)
+                    judge = Judge(kernel_of(target.name, problem), precision, references=references)
                     rows = {}
-                    for number, case in enumerate(cases):
+                    for number, case in enumerate(named):
                         outcome = judge.outcome(case, huge_canaries=number % 2 == 1)
                         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
                         rows[case.name] = [outcome.status, outcome.ratio.hex(), outcome.kind, reason]

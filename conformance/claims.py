@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def claims(notes: Path, *tests: Path, results: Path | None = None) -> Ledger:
     """The claims in the pages of ``notes`` and their checks in the test files under ``tests``.
 
     results: what ``pytest --assay-claims`` wrote.  Names of checks are paths relative to the folder of ``notes``, as
-    pytest gives them when it is run there.  Raises :class:`~assay.conformance.targets.UsageError` in one line.
+    pytest gives them when it is run there.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     if not notes.is_dir():
         raise UsageError(f"no folder {notes}: claims are read in the root of the repository")

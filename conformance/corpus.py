@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.isolation import Limits
-from assay.conformance.judge import Judge
-from assay.conformance.render import table
-from assay.conformance.suite import Case, Family
-from assay.conformance.targets import UsageError, load
-from assay.conformance.trial import CALL_SECONDS
+from assay.conformance.call.process import Limits
+from assay.conformance.engagement import engaged
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.table import table
 from assay.spec.instances import corpus
-from assay.spec.precision import precision as precision_named
-from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from assay.conformance.judge.judge import Judge
     from assay.spec.instances.hard import HardProblem
 
 __all__ = ["CorpusReport", "Row", "check_corpus"]
@@ -81,48 +79,54 @@ def check_corpus(
     target: str,
     folder: str | Path,
     *,
+    problem: str | None = None,
     precision: str = "float32",
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
-    call_seconds: float = CALL_SECONDS,
+    call_seconds: float = Limits.seconds,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CorpusReport:
     """Run ``target`` on every instance of a corpus (``assay hard --corpus``), in the number type of the class.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.targets.UsageError` in one line.
+    Every instance must be one of the problem that the kernel solves.
+    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
+    line.
     """
-    try:
-        chosen = precision_named(precision)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     problems = list(corpus.read(folder))
-    kernel = load(target, framework=framework, options=options)
-    judge = Judge(kernel, PROBLEMS[0], chosen, options or {}, limits=Limits(call_seconds, Limits.memory))
-    rows = []
-    for done, (path, problem) in enumerate(problems):
-        if progress is not None:
-            progress(done, len(problems), path.name)
-        rows.append(_row(path.name, problem.stored_as(chosen.storage), judge))
-    return CorpusReport(kernel.name, chosen.name, tuple(rows))
+    limits = Limits(call_seconds, Limits.memory)
+    with engaged(target, problem, precision, framework=framework, options=options, limits=limits) as judge:
+        for path, hard_problem in problems:
+            if hard_problem.problem != judge.kernel.problem:
+                raise UsageError(
+                    f"{path}: an instance of {hard_problem.problem}, "
+                    f"but {judge.kernel.name} is judged as a kernel of {judge.kernel.problem}"
+                )
+        rows = []
+        for done, (path, hard_problem) in enumerate(problems):
+            if progress is not None:
+                progress(done, len(problems), path.name)
+            rows.append(_row(path.name, hard_problem.stored_as(judge.precision.storage), judge))
+        return CorpusReport(judge.kernel.name, judge.precision.name, tuple(rows))
 
 
 def _row(name: str, problem: HardProblem, judge: Judge) -> Row:
     instance = problem.instance
-    reference = judge.reference(instance)
-    output = next(iter(reference))
-    enclosure, tolerance = reference[output]
-    # an output that passes lies within its tolerance of some number of the enclosure
-    worst = float(np.max(tolerance) + 2 * np.max(enclosure.radius))
-    promised = np.isfinite(worst) and Fraction(worst) < problem.accuracy
-    outcome = judge.outcome(Case(name, _FAMILY, instance), reference)
+    criteria = judge.criteria(instance)
+    output = next(iter(criteria))
+    criterion = criteria[output]
+    radius = 0.0 if criterion.value is None else float(np.max(criterion.value.radius))
+    # An output that passes lies within its tolerance of some number of the enclosure.
+    worst = float(np.max(criterion.allowed) + 2 * radius)
+    promised = bool(np.isfinite(worst) and Fraction(worst) < problem.accuracy)
+    outcome = judge.outcome(Case(name, _FAMILY, instance), criteria)
     value = outcome.values.get(output)
     if value is None:
-        return Row(name, outcome.status, outcome.ratio, bool(promised), "", outcome.sentence)
+        return Row(name, outcome.status, outcome.ratio, promised, "", outcome.sentence)
     try:
-        right = problem.right(problem.decode(value))
+        right = problem.right(problem.decode(value.astype(np.float64)))
     except ValueError as error:
-        return Row(name, "failed", outcome.ratio, bool(promised), "wrong", str(error))
+        return Row(name, "failed", outcome.ratio, promised, "wrong", str(error))
     status, sentence = outcome.status, outcome.sentence
     if promised and not right and not outcome.failed:
         status, sentence = "failed", "decodes wrongly, though within its tolerance"
-    return Row(name, status, outcome.ratio, bool(promised), "right" if right else "wrong", sentence)
+    return Row(name, status, outcome.ratio, promised, "right" if right else "wrong", sentence)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-__all__ = ["precisions", "settings"]
+__all__ = ["asked", "settings"]
 
-_NAMES = ("kernel", "precision", "level", "seed", "framework", "option", "isolate")
+_NAMES = ("kernel", "problem", "precision", "level", "seed", "framework", "option", "isolate")
 _PROPERTY = "assay claim"
 
 
@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         metavar="TARGET",
         help="module:function, file.py:function or a built-in (repeatable)",
+    )
+    add(
+        "--assay-problem", metavar="PROBLEM", help="what the kernels solve (default: told by the names of their arrays)"
     )
     add(
         "--assay-precision",
@@ -56,9 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def settings(config: pytest.Config) -> dict[str, Any]:
     """What the options say, as arguments of :func:`assay.check`."""
-    from assay.conformance.targets import option_values
+    from assay.conformance.interface.targets import option_values
 
     return {
+        "problem": config.getoption("assay_problem"),
         "level": config.getoption("assay_level") or "smoke",
         "seed": config.getoption("assay_seed") or 0,
         "framework": config.getoption("assay_framework"),
@@ -67,31 +71,44 @@ def settings(config: pytest.Config) -> dict[str, Any]:
     }
 
 
-def precisions(config: pytest.Config) -> list[str] | None:
+def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
+    """(problem, kernel, class) of every test that is asked for; without kernels, every built-in as it documents."""
+    from assay.conformance.interface.targets import documented
+    from assay.spec.problem import PROBLEMS
+
+    kernels, problem, classes = config.getoption("assay_kernel"), config.getoption("assay_problem"), _classes(config)
+    if kernels is not None:
+        return [(problem, kernel, precision) for kernel in kernels for precision in classes or ["float32"]]
+    return [
+        (name, kernel, precision)
+        for name in PROBLEMS
+        if problem in (None, name)
+        for kernel, precision in documented(name)
+        if classes is None or precision in classes
+    ]
+
+
+def _classes(config: pytest.Config) -> list[str] | None:
     """The classes asked for; None where none is."""
-    given = config.getoption("assay_precision")
-    return None if given is None else [name.strip() for words in given for name in words.split(",")]
+    words = config.getoption("assay_precision")
+    return None if words is None else [name.strip() for part in words for name in part.split(",")]
 
 
 def _validate(config: pytest.Config) -> None:
     """Bad usage is told in one line before anything runs, not as an error in every test."""
-    from assay.conformance.isolation import isolated
-    from assay.conformance.suite import LEVELS
-    from assay.conformance.targets import UsageError, load
-    from assay.spec.precision import precision
-    from assay.spec.problem import PROBLEMS
+    from assay.conformance.engagement import engaged, require_level, require_precision, require_problem
 
     try:
-        given = settings(config)
-        if given["level"] not in LEVELS:
-            raise UsageError(f"unknown level {given['level']!r}: expected one of {', '.join(LEVELS)}")
-        for name in precisions(config) or []:
-            precision(name)
+        arguments = settings(config)
+        require_level(arguments["level"])
+        if arguments["problem"] is not None:
+            require_problem(arguments["problem"])
+        for name in _classes(config) or []:
+            require_precision(name)
         for target in config.getoption("assay_kernel") or []:
-            if given["isolate"]:
-                isolated(target, PROBLEMS[0], framework=given["framework"], options=given["options"]).close()
-            else:
-                load(target, framework=given["framework"], options=given["options"])
+            options = {name: arguments[name] for name in ("framework", "options", "isolate")}
+            with engaged(target, arguments["problem"], **options):
+                pass
     except ValueError as error:
         raise pytest.UsageError(f"assay: {error}") from None
 

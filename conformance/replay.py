@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.isolation import Limits, isolated
-from assay.conformance.judge import Judge
-from assay.conformance.level import LEAK_SECONDS
-from assay.conformance.report import CaseResult, Report
-from assay.conformance.suite import LAYOUTS, Case, Family
-from assay.conformance.targets import UsageError, load
-from assay.conformance.trial import CALL_SECONDS
-from assay.spec.precision import precision as precision_named
+from assay.conformance.call.process import Limits
+from assay.conformance.engagement import engaged
+from assay.conformance.interface.layouts import LAYOUTS
+from assay.conformance.interface.suite import Case, Family, suite
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.level import LEAK_SECONDS, assembled
+from assay.conformance.report.finding import CaseResult
 from assay.spec.problem import PROBLEMS, InvalidInstance
-from assay.spec.problem import problem as problem_named
 from assay.spec.storage import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from assay.conformance.judge.judge import Judge
+    from assay.conformance.report.report import Report
 
 __all__ = ["replay"]
 
@@ -28,6 +29,7 @@ def replay(
     path: str | Path,
     target: str,
     *,
+    problem: str | None = None,
     precision: str = "float32",
     layout: str = "contiguous",
     framework: str | None = None,
@@ -35,43 +37,42 @@ def replay(
     after: Sequence[str | Path] = (),
     beside: Sequence[str | Path] = (),
     isolate: bool = False,
-    call_seconds: float = CALL_SECONDS,
+    call_seconds: float = Limits.seconds,
     memory: int = Limits.memory,
 ) -> Report:
     """Judge ``target`` on the instance saved at ``path``, laid out as ``layout``, among canaries of both kinds.
 
+    problem: only for a problem of your own; the file says which of ours it is an instance of.
     after, beside: instances that it is called with before, or by other threads at the same time.
     isolate: in a process of its own, where it is also called again and again to see whether its memory grows.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.targets.UsageError` in one line.
+    Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
+    line.
     """
-    name = problem_of(path)
-    if name not in PROBLEMS:
+    name = problem or problem_of(path)
+    if problem is None and name not in PROBLEMS:
         raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    load_instance = problem_named(name).Instance.load
-    instance, earlier, others = load_instance(path), tuple(map(load_instance, after)), tuple(map(load_instance, beside))
+    load = suite(name).spec.Instance.load
+    case = Case(
+        "replay",
+        Family("replay", "what was found before", ""),
+        load(path),
+        LAYOUTS[layout],
+        tuple(map(load, after)),
+        tuple(map(load, beside)),
+    )
     limits = Limits(call_seconds, memory)
-    try:
-        chosen = precision_named(precision)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if isolate:
-        with isolated(target, name, framework=framework, options=options, limits=limits) as process:
-            judge = Judge(process.kernel, name, chosen, options or {}, limits=limits, process=process)
-            return _replayed(judge, path, instance, layout, earlier, others)
-    kernel = load(target, problem=name, framework=framework, options=options)
-    judge = Judge(kernel, name, chosen, options or {}, limits=limits)
-    return _replayed(judge, path, instance, layout, earlier, others)
+    with engaged(
+        target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate
+    ) as judge:
+        return _replayed(judge, path, case)
 
 
-def _replayed(
-    judge: Judge, path: str | Path, instance: Any, layout: str, earlier: tuple[Any, ...], others: tuple[Any, ...]
-) -> Report:
-    unknown = Family("replay", "what was found before", "")
-    family = next((each for each in judge.suite.families if each.id == instance.provenance.family), unknown)
-    case = Case("replay", family, instance, LAYOUTS[layout], earlier, others)
+def _replayed(judge: Judge, path: str | Path, case: Case) -> Report:
+    family = next((f for f in judge.suite.families if f.id == case.instance.provenance.family), case.family)
+    case = Case(case.name, family, case.instance, case.layout, case.after, case.beside)
     begun = time.monotonic()
     outcome = judge.outcome(case)
     if outcome.status == "passed":
@@ -84,6 +85,6 @@ def _replayed(
     diagnosis: list[str] = []
     if outcome.failed:
         finding = judge.finding(case, outcome, str(path))
-        diagnosis = judge.diagnosis([(instance, outcome)])
+        diagnosis = judge.diagnosis([(case.instance, outcome)])
     result = CaseResult("replay", family.id, "must", outcome.status, outcome.ratio, seconds, outcome.sentence, finding)
-    return judge.assembled("replay", 0, (result,), diagnosis, outcome.notes, seconds)
+    return assembled(judge, "replay", 0, (result,), diagnosis, outcome.notes, seconds)

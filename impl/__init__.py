@@ -1,1 +1,1 @@
-"""What is fast: implementations, each judged against ``assay.spec`` by ``assay.conformance``."""
+"""Fast implementations of the problems, each judged against ``assay.spec`` by ``assay.conformance``."""

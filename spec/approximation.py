@@ -1,15 +1,15 @@
 """Polynomial approximations of analytic functions, of least degree and with a proved error.
 
-The error is measured by a weight w > 0: |P − f| ≤ error·w.  Unless another is given w is |f| itself, and the error
-relative.  Two questions about f on an interval, and certified answers (proofs_notes/approximation.md):
+The error is measured by a weight w > 0: |P − f| ≤ error·w.  Unless another weight is given, w is |f| itself and the
+error is relative.  The module answers two questions about f on an interval (proofs_notes/approximation.md):
 
-- how good is *this* polynomial, with the coefficients that a computer holds (:func:`certified_error`, APX-1)?
-- how good can *any* polynomial of a degree be (:attr:`Approximation.best`, APX-2)?
+- How good is *this* polynomial, with the float64 coefficients that it has (:func:`certified_error`, APX-1)?
+- How good can *any* polynomial of a degree be (:attr:`Approximation.best`, APX-2)?
 
-Between them lies the degree: :func:`of_least_degree` returns an approximation that meets a relative error, and with it
-the proof that a lower degree cannot.  The candidates come from Remez' exchange (Cheney 1966, chapter 3) in high
-precision; nothing about them is trusted.  f and w are given by what they do to a power series of Arb balls (Johansson
-2017): ``lambda x: x.exp()``.
+The two answers together fix the degree: :func:`of_least_degree` returns an approximation that meets a relative error,
+with a proof that a lower degree cannot.  The candidates come from Remez' exchange (Cheney 1966, chapter 3) in high
+precision, and no property of them is trusted.  f and w are functions of a power series of Arb balls (Johansson 2017),
+for example ``lambda x: x.exp()``.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ __all__ = [
 ]
 
 _EXCHANGES = 64
-_NOISE = 2.0**-100  # far below what float64 coefficients can express
+_NOISE = 2.0**-100  # an error far below what float64 coefficients can express
 _DENSITY = 12  # grid points between two extrema
 _LEVELLED = 1.01  # an exchange stops when the errors at the reference differ by less than this factor
-_SHARP = 1.01  # a certified error is at most this factor above the largest error seen …
-_EXACT = 2.0**-70  # … or below this, far under the roundoff of the coefficients
-_PIECES = 1 << 13  # … unless that takes more pieces than this
-_FIRST_PIECES = 32  # before any is halved; twice as many with a weight, which may have poles near the interval
+_SHARP = 1.01  # pieces are halved until the certified error is at most this factor above the largest error seen …
+_EXACT = 2.0**-70  # … or at most this, far below the roundoff of the coefficients
+_PIECES = 1 << 13  # … or there are this many pieces
+_FIRST_PIECES = 32  # at first; twice as many with a weight, which may have singularities near the interval
 _MOST_DEGREE = 96
-_MOST_SPREAD = 80.0  # of ln f: float64 coefficients have lost all digits long before
-_SPARE_DEGREES = 2  # tried above the least that real coefficients need
+_MOST_SPREAD = 80.0  # of ln |f|: at this spread float64 coefficients have lost all digits
+_SPARE_DEGREES = 2  # degrees that are tried above the least one that real coefficients need
 
 
 class Infeasible(ValueError):
-    """No polynomial with float64 coefficients of a feasible degree has the requested error: one line that says why."""
+    """No polynomial of a feasible degree with float64 coefficients has the requested error; the message says why."""
 
 
 @dataclass(frozen=True)
 class Approximation:
-    """P(x) = Σ c_k x^k with |P(x) − f(x)| ≤ error·w(x) for every x of the interval.
+    """A polynomial P(x) = Σ c_k x^k with |P(x) − f(x)| ≤ error·w(x) for every x of the interval.
 
-    ``coefficients``: c_0 … c_g, float64 numbers, meant exactly.  ``error``: a proved upper bound (APX-1), relative
-    (w = |f|) unless another weight was given.  ``best``: a proved lower bound on that of *every* real polynomial of
-    this degree (APX-2).
+    coefficients: c_0 … c_g, float64 numbers, meant exactly.  error: a proved upper bound (APX-1), relative (w = |f|)
+    unless another weight was given.  best: a proved lower bound on the error of *every* real polynomial of this degree
+    (APX-2).
     """
 
     coefficients: tuple[float, ...]
@@ -80,11 +80,11 @@ def of_least_degree(function: Function, interval: tuple[float, float], error: fl
     """The approximation of least degree whose proved relative error is at most ``error``.
 
     function: f as it acts on an ``arb_series``, analytic and without a zero on the interval.  interval: (a, b), a ≤ b.
-    error: in (0, 1).  Source: ATT-4, APX-1 and APX-2.  Raises ``ValueError`` for bad arguments, :class:`Infeasible`
+    error: in (0, 1).  Source: ATT-4, APX-1 and APX-2.  Raises ``ValueError`` for bad arguments, and :class:`Infeasible`
     where float64 coefficients cannot reach ``error``.
 
-    A degree below is tried and proved insufficient for every real polynomial, unless the rounding of the coefficients
-    or the distance to the best polynomial (1 % of its error) costs one.
+    The next lower degree is proved insufficient for every real polynomial, unless the rounding of the coefficients or
+    the distance to the best polynomial (1 % of its error) costs one degree.
 
     >>> found = of_least_degree(lambda x: x.exp(), (-1.0, 1.0), 1e-3)
     >>> found.degree, found.best <= found.error <= 1e-3
@@ -103,7 +103,7 @@ def of_least_degree(function: Function, interval: tuple[float, float], error: fl
     def tried(degree: int) -> Approximation:
         return approximation(function, (a, b), degree)
 
-    below, least = -1, 0  # degrees of which the first is proved too low
+    below, least = -1, 0  # degrees; ``below`` is proved too low
     while tried(least).best > error:
         if least == _MOST_DEGREE:
             raise Infeasible(f"relative error {error:g} on [{a:g}, {b:g}]: needs a degree above {_MOST_DEGREE}")
@@ -123,22 +123,22 @@ def of_least_degree(function: Function, interval: tuple[float, float], error: fl
 
 @functools.lru_cache(maxsize=4096)
 def exp_of_least_degree(radius: float, error: float) -> Approximation:
-    """e^x on [−radius, radius]: :func:`of_least_degree`, remembered."""
+    """:func:`of_least_degree` for e^x on [−radius, radius]; results are kept."""
     return of_least_degree(lambda x: x.exp(), (-radius, radius), error)
 
 
 @functools.lru_cache(maxsize=4096)
 def exp_of_degree(radius: float, degree: int) -> Approximation:
-    """e^x on [−radius, radius]: :func:`approximation`, remembered."""
+    """The :func:`approximation` of e^x on [−radius, radius]; results are kept."""
     return approximation(lambda x: x.exp(), (-radius, radius), degree)
 
 
 @functools.lru_cache(maxsize=4096)
 def exp_by_moment(radius: float, degree: int, order: int, ratio: float, root: bool) -> Approximation:
-    """e^x on [−radius, radius] in the weight 1 + (ratio·x/radius)^order, or its root; order 2, 4, … (ATT-7).
+    """The :func:`approximation` of e^x on [−radius, radius] in the weight 1 + (ratio·x/radius)^order, or its root.
 
-    It errs little near 0, where most scores are, and more at the ends: Σ_j |P(s_j) − e^(s_j)| over numbers s_j is at
-    most error·(n + (ratio/radius)^order Σ_j s_j^order).
+    order: 2, 4, …  The polynomial errs little near 0, where most scores are, and more at the ends: over n numbers s_j,
+    Σ_j |P(s_j) − e^(s_j)| ≤ error·(n + (ratio/radius)^order Σ_j s_j^order).  Source: ATT-7.  Results are kept.
     """
 
     def weight(x: Any) -> Any:
@@ -154,9 +154,11 @@ def exp_by_moment(radius: float, degree: int, order: int, ratio: float, root: bo
 def approximation(
     function: Function, interval: tuple[float, float], degree: int, weight: Function | None = None
 ) -> Approximation:
-    """The best approximation of a degree, as nearly as float64 coefficients hold it, with both its certificates.
+    """The best approximation of a degree, as nearly as float64 coefficients can express it, with both certificates.
 
-    weight: w > 0, analytic on the interval; the error is relative where it is not given.
+    function, interval: as for :func:`of_least_degree`.  weight: w > 0, as it acts on an ``arb_series``, analytic on the
+    interval; without it the error is relative.  Raises ``ValueError`` for a bad interval, or where the weight (or the
+    function, without one) may be 0.
     """
     a, b = _interval(interval)
     if a == b:
@@ -176,9 +178,10 @@ def certified_error(
 ) -> float:
     """A proved upper bound of |P(x) − f(x)|/w(x) over the whole interval; +inf where none was found (APX-1).
 
-    On a piece m ± h the quotient is its Taylor polynomial at m, of order K, plus a remainder whose coefficient is a
-    ball that holds the K-th Taylor coefficient at every point of the piece.  Of pieces that are equal at first the one
-    of the largest bound is halved, until that is near the largest error seen.
+    On a piece m ± h the quotient is its Taylor polynomial at m, of order K, plus a remainder.  The coefficient of the
+    remainder lies in a ball that contains the K-th Taylor coefficient at every point of the piece.  The interval is cut
+    into equal pieces; then the piece with the largest bound is halved, again and again, until this bound is near the
+    largest error seen.
     """
     a, b = _interval(interval)
     degree = len(coefficients) - 1
@@ -204,10 +207,11 @@ def certified_error(
 def alternation(
     function: Function, coefficients: Sequence[Any], points: Sequence[Any], weight: Function | None = None
 ) -> float:
-    """A proved lower bound of max |P* − f|/w for every P* of degree ≤ len(points) − 2 (APX-2); 0 where it proves none.
+    """A proved lower bound of max |P* − f|/w for every P* of degree ≤ len(points) − 2; 0 where none is proved.
 
-    That is min |P − f|/w over the points if they are in increasing order and its sign alternates there, for certain.
-    coefficients: those of P, of at most this degree; numbers or arbs, as the points, at the precision of the context.
+    The bound is min |P − f|/w over the points, if the points are certainly in increasing order and the sign of P − f
+    certainly alternates there (APX-2).  coefficients: those of P, which has at most this degree.  Coefficients and
+    points are numbers or arbs; the computation has the precision of the context.
     """
     polynomial = flint.arb_poly(list(coefficients))
     points = [flint.arb(x) for x in points]
@@ -223,7 +227,7 @@ def alternation(
 def _piece(
     function: Function, weight: Function, polynomial: Any, low: Any, high: Any, order: int
 ) -> tuple[float, float]:
-    """An upper bound of |P − f|/w on [low, high], and a lower bound of its value in the middle."""
+    """An upper bound of |P − f|/w on [low, high], +inf where none is certain, and a lower bound of its middle value."""
     middle = ((low + high) / 2).mid()
     half = flint.arb(max((high - middle).abs_upper(), (middle - low).abs_upper()))
     try:
@@ -242,7 +246,7 @@ def _piece(
 
 
 def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, terms: int) -> Any:
-    """(P − f)(at + t)/w(at + t) as a series in t of so many terms.  Raises ``ValueError`` where some were lost."""
+    """(P − f)(at + t)/w(at + t) as a series in t of so many terms.  Raises ``ValueError`` where terms were lost."""
     cap, flint.ctx.cap = flint.ctx.cap, terms
     try:
         variable = flint.arb_series([at, 1], prec=terms)
@@ -251,18 +255,18 @@ def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, te
         found = (above - values) / (values if weight is function else weight(variable))
     finally:
         flint.ctx.cap = cap
-    if found.prec < terms:  # a term beyond reads as 0; the cap is one for all threads, and f may divide by a zero
+    if found.prec < terms:  # a lost term reads as 0; all threads share the cap, and f may divide by a zero
         raise ValueError(f"{found.prec} of {terms} terms")
     return found
 
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:
-    """Working precision: P cancels where f is small beside its largest value; an exchange needs errors to 2^-100."""
+    """Working precision in bits: P cancels where f is relatively small; an exchange needs errors down to 2^-100."""
     return max(128, 80 + 8 * degree + math.ceil(4 * _spread(function, a, b)))
 
 
 def _spread(function: Function, a: float, b: float) -> float:
-    """About max ln |f| − min ln |f|: a guide, nothing depends on its being right."""
+    """About max ln |f| − min ln |f|.  It is a guide: no proof depends on it."""
     with flint.ctx.workprec(64):
         values = [_at(function, flint.arb(a) + (flint.arb(b) - a) * k / 16) for k in range(17)]
         logarithms = [float(abs(value).log().mid()) for value in values if not value.contains(0)]
@@ -274,18 +278,18 @@ def _at(function: Function, x: Any) -> Any:
 
 
 def _error(polynomial: Any, x: Any, value: Any, unit: Any) -> Any:
-    """(P − f)/w at a point, of f and w there."""
+    """(P − f)/w at a point x, where f has the value ``value`` and w the value ``unit``."""
     return (polynomial(x) - value) / unit
 
 
 def _values(function: Function, weight: Function, x: Any) -> tuple[Any, Any]:
-    """f and w at a point."""
+    """The values of f and w at a point."""
     value = _at(function, x)
     return value, value if weight is function else _at(weight, x)
 
 
 def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) -> tuple[list[Any], float]:
-    """Coefficients of a nearly best polynomial, and a proved lower bound of what the best one errs."""
+    """The coefficients of a nearly best polynomial, and a proved lower bound of the error of the best one."""
     points = [((a + b) / 2 - (b - a) / 2 * _cos(k, degree + 1)).mid() for k in range(degree + 2)]
     if not all(_at(weight, x) * _at(weight, a) > 0 for x in points):
         named = "function" if weight is function else "weight"
@@ -299,7 +303,7 @@ def _remez(function: Function, weight: Function, a: Any, b: Any, degree: int) ->
         coefficients, levelled = _levelled(function, weight, points, degree, a, b)
         polynomial = flint.arb_poly(coefficients)
         best = max(best, alternation(function, coefficients, points, weight))
-        there = [(x, *_values(function, weight, x)) for x in points]  # where the sign alternates
+        there = [(x, *_values(function, weight, x)) for x in points]  # the points where the sign alternates
         everywhere = sorted(known + there, key=lambda each: float(each[0]))
         errors = [_error(polynomial, *each).mid() for each in everywhere]
         largest = max(abs(e) for e in errors)
@@ -318,7 +322,7 @@ def _cos(k: int, n: int) -> Any:
 def _levelled(
     function: Function, weight: Function, points: list[Any], degree: int, a: Any, b: Any
 ) -> tuple[list[Any], Any]:
-    """The polynomial whose errors at the points are ±E by turns, and E; midpoints only."""
+    """The polynomial whose errors at the points are ±E in turn, and E; only midpoints are computed."""
     rows, values = [], []
     for i, x in enumerate(points):
         share = 1 / _at(weight, x)
@@ -341,7 +345,7 @@ def _levelled(
 
 
 def _extrema(grid: list[Any], errors: list[Any], wanted: int) -> list[Any]:
-    """The largest error of every run of one sign; the ``wanted`` consecutive runs with the largest least error."""
+    """Where the largest errors are of ``wanted`` consecutive runs of one sign, chosen for the largest least error."""
     runs: list[int] = []
     for i, e in enumerate(errors):
         if runs and (e > 0) == (errors[runs[-1]] > 0):
@@ -355,14 +359,14 @@ def _extrema(grid: list[Any], errors: list[Any], wanted: int) -> list[Any]:
 
 
 def _refined(grid: list[Any], errors: list[Any], i: int) -> Any:
-    """The vertex of the parabola through an extremum of the grid and its neighbours."""
+    """The vertex of the parabola through an extremum of the grid and its two neighbours."""
     if i in (0, len(grid) - 1):
         return grid[i]
     x0, x1, x2 = grid[i - 1 : i + 2]
     e0, e1, e2 = errors[i - 1 : i + 2]
     above = (x1 - x0) ** 2 * (e1 - e2) - (x1 - x2) ** 2 * (e1 - e0)
     below = (x1 - x0) * (e1 - e2) - (x1 - x2) * (e1 - e0)
-    if below.contains(0):  # also where two of the points are one
+    if below.contains(0):  # also where two of the points coincide
         return x1
     x = (x1 - above / below / 2).mid()
     return x if x0 < x < x2 else x1

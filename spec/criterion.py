@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.enclosure import in_units_of
+from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.spec.enclosure import Enclosure
+    from assay.spec.precision import Precision
 
     Array = NDArray[np.float64]
 
-__all__ = ["Criterion", "bounded", "close", "decided"]
+__all__ = ["Criterion", "bounded", "close", "decided", "each_close"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Criterion:
     The values are those of the outputs that ``outputs`` names, in their own types; left empty, it is the output under
     whose name the criterion stands.
     allowed: what a correct kernel of the class may be wrong by, per part; +inf where nothing is judged.
-    expected(index): the right answer there, in words that follow "expected" or stand alone.
+    expected(index): the right answer there, in words that follow "is …, ".
     value: the certified value, where the criterion is closeness to one.
     """
 
@@ -69,6 +71,24 @@ def close(value: Enclosure, tolerance: Array) -> Criterion:
     )
 
 
+def each_close(
+    define: Callable[..., Enclosure], tolerance: Callable[..., Array], outputs: tuple[str, ...]
+) -> Callable[[Any, Precision], Mapping[str, Criterion]]:
+    """The ``criteria`` of a problem each of whose ``outputs`` is close to what its definition says.
+
+    define(instance, relative, output=name) and tolerance(instance, precision, name) are those of the problem.
+    """
+
+    def criteria(instance: Any, precision: Precision) -> Mapping[str, Criterion]:
+        accuracy = reference_accuracy(precision)
+        return {
+            name: close(define(instance, accuracy, output=name), tolerance(instance, precision, name))
+            for name in outputs
+        }
+
+    return criteria
+
+
 def decided(margin: Enclosure, tolerance: Array) -> Criterion:
     """A yes or no is as wrong as its margin is wide: yes is right where the margin is positive.
 
@@ -78,7 +98,7 @@ def decided(margin: Enclosure, tolerance: Array) -> Criterion:
     >>> from assay.spec.enclosure import Enclosure
     >>> criterion = decided(Enclosure(np.array([2.0, -1.0]), np.zeros(2)), np.array([0.5, 4.0]))
     >>> criterion.ratio(np.array([False, True])), criterion.expected((0,))
-    (array([4.  , 0.25]), 'yes by a margin of 2')
+    (array([4.  , 0.25]), 'expected yes by a margin of 2')
     """
 
     def error(value: NDArray[Any]) -> Array:
@@ -90,7 +110,7 @@ def decided(margin: Enclosure, tolerance: Array) -> Criterion:
 
     def expected(index: tuple[int, ...]) -> str:
         middle = float(margin.midpoint[index])
-        return f"{'yes' if middle > 0 else 'no'} by a margin of {abs(middle):.3g}"
+        return f"expected {'yes' if middle > 0 else 'no'} by a margin of {abs(middle):.3g}"
 
     return Criterion(error, tolerance, expected)
 
@@ -109,4 +129,6 @@ def bounded(measure: Callable[..., float], limit: float, words: str, outputs: tu
     def error(*values: NDArray[Any]) -> Array:
         return np.asarray(measure(*values), dtype=np.float64)
 
-    return Criterion(error, np.asarray(limit, np.float64), lambda _: f"{words} of at most {limit:.3g}", outputs)
+    return Criterion(
+        error, np.asarray(limit, np.float64), lambda _: f"expected {words} of at most {limit:.3g}", outputs
+    )

@@ -81,4 +81,4 @@ def _layout(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], Any, Any]:
 
 def _blocks(array: NDArray[Any], order: Literal["C", "K"]) -> Iterator[Any]:
     """Blocks of one axis, at most :data:`_BLOCK` elements long, each valid until the next."""
-    return np.nditer(array, ["external_loop", "buffered"], order=order, buffersize=_BLOCK)  # type: ignore[return-value]
+    return np.nditer(array, ["external_loop", "buffered"], order=order, buffersize=_BLOCK)

@@ -99,20 +99,22 @@ def real(default: float | None = None, *, plain: float | None = None) -> Any:
     return field(default=default, metadata={"real": True, "plain": plain})
 
 
-@functools.cache
-def _declared(kind: type[Instance]) -> dict[str, _Array]:
+def _array_fields(kind: type[Instance]) -> dict[str, _Array]:
     """The array fields of a class of instances, in order."""
     return {item.name: item.metadata["array"] for item in dataclasses.fields(kind) if "array" in item.metadata}
 
 
-@functools.cache
-def _plain_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
+def _other_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
     """The fields that are neither arrays nor the provenance, in order."""
     return {
         item.name: item
         for item in dataclasses.fields(kind)
         if "array" not in item.metadata and item.name != "provenance"
     }
+
+
+_declared: Callable[[Any], dict[str, _Array]] = functools.cache(_array_fields)
+_plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_other_fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,15 +351,15 @@ class Instance:
         if unknown:
             raise InvalidInstance(f"{path}: unknown fields {sorted(unknown)}")
         try:
-            values: dict[str, Any] = {}
+            values: dict[str, Any] = dict(stored.arrays)
             for name, value in stored.values.items():
                 if name == "provenance":
                     values[name] = Provenance(**value)
                 elif name in plain and plain[name].metadata.get("real") and value is not None:
                     values[name] = float.fromhex(value)
                 else:
-                    values[name] = tuple(value) if isinstance(value, list) else value
-            return cls(**values, **stored.arrays)
+                    values[name] = _tuples(value)
+            return cls(**values)
         except InvalidInstance as error:
             raise InvalidInstance(f"{path}: {error}") from None
         except (TypeError, ValueError, KeyError) as error:
@@ -417,6 +419,11 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_plain(part) for part in value)
     return value is None or isinstance(value, (str, bool, int))
+
+
+def _tuples(value: Any) -> Any:
+    """A JSON value with tuples in place of its lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:

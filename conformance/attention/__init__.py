@@ -4,53 +4,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.attention.calls import CAPABILITIES, POSITIONAL, SIGNATURE, call, needs
-from assay.conformance.attention.conventions import QUESTIONS
-from assay.conformance.attention.families import FAMILIES, cases
-from assay.conformance.attention.ordinary import ordinary
-from assay.conformance.attention.references import CONVENTIONS, reference
-from assay.conformance.attention.semantics import SEMANTICS
+from assay.conformance.attention.criteria import criteria
+from assay.conformance.attention.families import TABLE, TYPICAL
+from assay.conformance.attention.interface import INTERFACE
+from assay.conformance.attention.meanings import MEANINGS
+from assay.conformance.attention.options import built
+from assay.conformance.attention.other_calls import CHANGES
+from assay.conformance.attention.questions import QUESTIONS
 from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
-from assay.conformance.suite import Suite
+from assay.conformance.interface.suite import Suite
+from assay.spec import attention
 from assay.spec.attention.quality import quality
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Mapping, Set
 
+    import numpy as np
     from hypothesis.strategies import SearchStrategy
+    from numpy.typing import NDArray
 
     from assay.conformance.attention.strategies import instances
-    from assay.conformance.suite import Case
+    from assay.spec.attention import Instance
     from assay.spec.precision import Precision
 
 __all__ = ["SUITE", "instances"]
 
 
-def _strategy(precision: Precision, capabilities: Set[str]) -> SearchStrategy[Case]:
-    from assay.conformance.attention.strategies import drawn_cases  # Hypothesis, only where something is drawn
+def _strategy(precision: Precision, capabilities: Set[str]) -> SearchStrategy[Instance]:
+    from assay.conformance.attention.strategies import instances  # Hypothesis, only where something is drawn
 
-    return drawn_cases(precision, capabilities)
+    return instances(precision, capabilities)
+
+
+def _quality(instance: Instance, precision: Precision) -> Mapping[str, NDArray[np.float64]]:
+    return {"output": quality(instance, precision)}
 
 
 SUITE = Suite(
     problem="attention",
-    families=FAMILIES,
-    cases=cases,
-    strategy=_strategy,
-    needs=needs,
-    capabilities=CAPABILITIES,
-    call=call,
-    signature=SIGNATURE,
-    positional=POSITIONAL,
-    reference=reference,
-    semantics=SEMANTICS,
+    spec=attention,
+    interface=INTERFACE,
+    criteria=criteria,
+    table=TABLE,
+    build=built,
+    changes=CHANGES,
+    meanings=MEANINGS,
     stages=stages,
     questions=QUESTIONS,
-    ordinary=ordinary,
-    quality=quality,
+    typical=TYPICAL,
+    quality=_quality,
+    strategy=_strategy,
     targets=TARGETS,
-    conventions=CONVENTIONS,
 )
 
 

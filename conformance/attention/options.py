@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
+from assay.conformance.softmax.masks import alibi_slopes
+from assay.conformance.softmax.patterns import PATTERNS, Shape
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from assay.conformance.attention.values import Shape
+    from assay.conformance.interface.suite import Row
     from assay.spec.precision import Precision
 
-from assay.conformance.attention.values import PATTERNS
-
-__all__ = ["OPTIONS", "alibi_slopes", "build"]
+__all__ = ["OPTIONS", "build", "built", "parse_shape"]
 
 #: Every option that a table may name, with what it does; "=…" takes a value.
 OPTIONS: dict[str, str] = {
@@ -43,6 +42,29 @@ OPTIONS: dict[str, str] = {
     "same-heads": "keys and values of every head those of the first, so that a layout may store them once",
     "same-batch": "queries, keys and values of every batch those of the first",
 }
+
+
+def parse_shape(text: str) -> Shape:
+    """Sizes of an instance from one word.
+
+    >>> parse_shape("2x4/2:5x7:16/8")
+    Shape(batch=2, heads=4, key_heads=2, queries=5, keys=7, dim=16, value_dim=8)
+    """
+    parts = text.split(":")
+    heads, lengths, dims = ("1x1/1", parts[0], "8/8") if len(parts) == 1 else ([*parts, "8/8"])[:3]
+    match = re.fullmatch(r"(\d+)x(\d+)(?:/(\d+))?", heads)
+    assert match is not None, text
+    batch, h, h_k = int(match[1]), int(match[2]), int(match[3] or match[2])
+    n = [int(x) for x in lengths.split("x")]
+    d = [int(x) for x in dims.split("/")]
+    return Shape(batch, h, h_k, n[0], n[-1], d[0], d[-1])
+
+
+def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
+    """The instance of a row of a family's table."""
+    assert provenance.seed is not None
+    shape = parse_shape(row.size)
+    return build(provenance.family, row.pattern, shape, row.options, provenance.seed, precision, provenance.note)
 
 
 def build(
@@ -115,19 +137,6 @@ def build(
     q, k, v = (np.clip(array, -largest, largest).astype(dtype) for array in (q, k, v))
     instance = Instance(q, k, v, **fields)
     return _with_garbage(instance) if garbage else instance
-
-
-def alibi_slopes(heads: int) -> NDArray[np.float64]:
-    """Slopes of ALiBi (Press, Smith, Lewis 2022): powers of 2^(−8/P) for P heads, P the largest power of two up to
-    ``heads``; the heads beyond have every other one of 2P.
-    """
-    known = 1 << (heads.bit_length() - 1)
-
-    def powers(count: int) -> NDArray[np.float64]:
-        slopes: NDArray[np.float64] = 2.0 ** (-8.0 * (1 + np.arange(count)) / count)
-        return slopes
-
-    return np.concatenate([powers(known), powers(2 * known)[::2][: heads - known]])
 
 
 def _with_garbage(instance: Instance) -> Instance:

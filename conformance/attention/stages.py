@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.suite import Probe, Stage
+from assay.conformance.diagnosis.precision import Probe, Stage
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
+from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,16 +44,22 @@ _KEYS = 16  # of a probe with many equal weights: one tile of every class
 _LONG_ROW = 256  # keys of a probe of sums: a row of ones is summed exactly by a type of 8 bits
 
 
+_SENTENCES: dict[str, Callable[[float], str]] = {
+    "small-weights": lambda bits: f"those of 2^-{bits:.0f} and below, beside the largest"
+}
+
+
 @functools.cache
 def stages(precision: Precision) -> tuple[Stage, ...]:
     """The stages of attention, with their probes in the storage type of a class.  Same class, same probes."""
+    soft = precision.of(Softmax)
     wide = -math.log2(precision.accumulate)
     short = _bits(precision.storage)
     rows = (
         (
             "scores",
             "the scores",
-            -math.log2(precision.product + precision.input_rounding),
+            -math.log2(precision.product + soft.query_rounding),
             ("argument", "denominator"),
             _scores,
         ),
@@ -67,7 +74,7 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
         (
             "normalised",
             "the probabilities, rounded after normalising",
-            _or(precision.probability, wide),
+            _or(soft.probability, wide),
             ("denominator",),
             _normalised,
         ),
@@ -76,43 +83,46 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
         (
             "values",
             "the values",
-            _or(precision.value_rounding, short),
+            _or(soft.value_rounding, short),
             ("denominator", "output", "accumulation"),
             _values,
         ),
-        ("row-sum", "the row sum", _or(precision.row_sum, wide), ("denominator", "output", "scores"), _row_sum),
+        ("row-sum", "the row sum", _or(soft.row_sum, wide), ("denominator", "output", "scores"), _row_sum),
         (
             "exp",
             "the exponential",
-            -math.log2(precision.exp),
+            -math.log2(soft.exp),
             ("argument", "denominator", "output", "row-sum", "scores"),
             _exp,
         ),
         (
             "probabilities",
             "the probabilities, rounded before the product with the values",
-            _or(precision.probability, wide),
+            _or(soft.probability, wide),
             ("denominator", "accumulation", "row-sum"),
             _probabilities,
         ),
         (
             "summed-probabilities",
             "the probabilities, rounded before they are summed",
-            _or(precision.probability, wide),
+            _or(soft.probability, wide),
             ("output", "row-sum", "scores", "exp", "probabilities"),
             _summed_probabilities,
         ),
         (
             "small-weights",
             "small weights, which are dropped",
-            -math.log2(precision.flush),
+            -math.log2(soft.flush),
             ("output", "row-sum", "scores", "exp", "summed-probabilities"),
             _small_weights,
         ),
     )
-    found = [Stage(name, words, bits, explained, build(precision)) for name, words, bits, explained, build in rows]
+    found = [
+        Stage(name, words, bits, explained, build(precision), _SENTENCES.get(name))
+        for name, words, bits, explained, build in rows
+    ]
     others = tuple(stage.id for stage in found)
-    factor = -math.log2(precision.rescale)
+    factor = -math.log2(soft.rescale)
     found.append(Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision)))
     return tuple(found)
 
@@ -212,7 +222,8 @@ def _scores(u: Precision) -> tuple[Probe, ...]:
     The first score is one product of full mantissas, the second a sum of limbs.  The weight is a little above its
     power of two, so that neither rounding nor truncation of it costs more than that little.
     """
-    roundoff = u.product + u.input_rounding / 2 + u.stored_times * u.stored_score
+    soft = u.of(Softmax)
+    roundoff = u.product + soft.query_rounding / 2 + soft.stored_times * soft.stored_score
     most = min(9, math.floor(-6 - math.log2(roundoff)))
     return (*_scores_of(u, 2.0**most, roundoff), *_scores_of(u, 2.0 ** (most - 4), roundoff)[::2])
 
@@ -306,8 +317,9 @@ def _values(u: Precision) -> tuple[Probe, ...]:
 
 def _row_sum(u: Precision) -> tuple[Probe, ...]:
     """A weight 2^−m beside 1, where the class can tell; otherwise more ones than a short type can count."""
+    soft = u.of(Softmax)
     bits = _bits(u.storage)
-    if bits >= 24 and not u.input_rounding:
+    if bits >= 24 and not soft.query_rounding:
         return tuple(
             Probe(_weighted(u, [Fraction(1), Fraction(1, 2**m)], [[1.0], [0.0]]), _lost(2.0**-m, m))
             for m in range(4, 13 if bits == 24 else 29)

@@ -11,10 +11,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from assay.conformance.attention.calls import CAPABILITIES
+from assay.conformance.attention.interface import INTERFACE
 from assay.conformance.attention.options import build
-from assay.conformance.attention.values import Shape
-from assay.conformance.suite import Case, Family
+from assay.conformance.softmax.patterns import Shape
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
 from assay.spec.precision import Precision
@@ -24,9 +23,8 @@ from assay.spec.problem import Provenance
 if TYPE_CHECKING:
     from collections.abc import Set
 
-__all__ = ["drawn_cases", "instances"]
+__all__ = ["instances"]
 
-_FAMILY = Family("drawn", "whatever no family thought of", "Hypothesis")
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "causal_top_left": ("causal",),
     "causal_bottom_right": ("bottom-right",),
@@ -58,6 +56,9 @@ _PATTERNS = (
 )
 _LENGTHS = (*tuple(range(1, 10)), 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129)
 _DIMS = (1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 40, 64, 80)
+
+
+_EVERY = frozenset(capability.name for capability in INTERFACE.capabilities)
 
 
 @st.composite
@@ -114,19 +115,10 @@ def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Inst
     )
 
 
-def instances(
-    precision: str | Precision = "float32", capabilities: Set[str] = frozenset(CAPABILITIES)
-) -> st.SearchStrategy[Instance]:
+def instances(precision: str | Precision = "float32", capabilities: Set[str] = _EVERY) -> st.SearchStrategy[Instance]:
     """Instances of attention in the storage type of a class, with the options that ``capabilities`` names.
 
     They shrink towards one head, one query, one key, one column, no options.
     """
     chosen = precision_named(precision)
     return st.one_of(_tiny(chosen, capabilities), _built(chosen, capabilities))
-
-
-def drawn_cases(precision: Precision, capabilities: Set[str]) -> st.SearchStrategy[Case]:
-    """What the judge draws."""
-    return instances(precision, capabilities).map(
-        lambda instance: Case(f"drawn: {instance.provenance.note}", _FAMILY, instance)
-    )

@@ -10,8 +10,8 @@ import inspect
 from types import MappingProxyType
 from typing import Any
 
-from assay.conformance.kernel import Declined, Kernel
-from assay.conformance.targets import keywords_of
+from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.targets import keywords_of
 
 __all__ = ["dot_product_attention"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.kernel import Declined, Kernel
-from assay.conformance.targets import keywords_of
+from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.targets import keywords_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.conformance.kernel import Declined, Kernel
-from assay.conformance.targets import keywords_of
+from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.targets import keywords_of
 
 __all__ = ["sdpa"]
 

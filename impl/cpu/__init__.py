@@ -1,4 +1,4 @@
-"""Kernels for the CPU (NumPy and Numba), one module a problem, imported on first use."""
+"""Kernels for the CPU (NumPy and Numba), one module for each problem; each is imported on first use."""
 
 from __future__ import annotations
 

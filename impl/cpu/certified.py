@@ -1,4 +1,4 @@
-"""What a fast method returns: its value, a proved bound on its error, and what it did."""
+"""The result of a fast method: its value, a proved bound on the error, and the route that was taken."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Certified"]
 class Certified:
     """A value with |value − exact| ≤ error, element by element.
 
-    value: array.  error: float64, broadcasts to ``value``; absolute, in units of the value; proved, not estimated.
-    route: one line that says which method ran, with which parameters, and why.
+    value: an array.  error: a float64 array that broadcasts to ``value``; the error is absolute, in units of the value,
+    and proved, not estimated.  route: one line that says which method ran, with which parameters, and why.
     """
 
     value: NDArray[Any]

@@ -1,7 +1,7 @@
-"""The loops of :mod:`assay.impl.cpu.features`, compiled by it: chunks of 128 points, some features at a time.
+"""The loops of :mod:`assay.impl.cpu.features`, which compiles them: chunks of 128 points, some features at a time.
 
-A product and a sum may be fused; sums are in the order written, but for the 32 lanes of :func:`_four` and all of
-:func:`_eight`.  The numbers of roundings are counted in :func:`assay.impl.cpu.features.roundings` and in ATT-10.
+A product and a sum may be fused.  Sums are in the order written, except for the 32 lanes of :func:`_four` and for all
+sums of :func:`_eight`.  :func:`assay.impl.cpu.features.roundings` and ATT-10 count the roundings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _dot(a: Any, b: Any, j: Any) -> Any:
 
 
 def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
-    """Add Σ_j f_ij row_j over 128 points to column c of out, for four rows: of f from ``base`` on, of out ``at``."""
+    """Add Σ_j f_ij row_j over 128 points to column c of out, for four rows i of f from ``base``, of out from ``at``."""
     f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     for j in range(32):
@@ -35,7 +35,7 @@ def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
 
 
 def _eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
-    """Add Σ_j f_ij f_cj over 256 points to out_ic, in float32: for four rows i from ``base`` on, and two columns c."""
+    """Add Σ_j f_ij f_cj over 256 points, in float32, to out_ic for four rows i from ``base`` and two columns c."""
     f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
     g, h = f[one], f[other]
     nothing = np.float32(0.0)
@@ -60,7 +60,7 @@ def _eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
 
 
 def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: Any, raw: Any, x: Any) -> None:
-    """x (r, 128): the coordinates of ``count`` points."""
+    """Write the coordinates of ``count`` points to x (r, 128); ``raw`` (d, 128) gets them before the basis."""
     d, r = points.shape[1], basis.shape[1]
     for j in range(count):
         for c in range(d):
@@ -79,24 +79,24 @@ def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: 
 
 
 def _lines(rows: Any, width: Any, fill: Any) -> Any:
-    """(rows, width), every row beginning with a line of the cache: vectors that straddle two take twice the time."""
+    """An array (rows, width) whose rows begin with a cache line: a vector that straddles two takes twice the time."""
     flat = np.full(rows * width + 16, fill)
     first = -(flat.ctypes.data // flat.itemsize) % (64 // flat.itemsize)
     return flat[first : first + rows * width].reshape((rows, width))
 
 
 def _pair(a: Any, b: Any, r: Any) -> Any:
-    """The number of (a, b) among the pairs a ≤ b < r, row by row."""
+    """The number of the pair (a, b) among the pairs a ≤ b < r, counted row by row."""
     return a * (2 * r - a - 1) // 2 + b
 
 
 def _add(a: Any, b: Any) -> Any:
-    """a + b, one of a sum whose order is free."""
+    """a + b in a sum whose order the compiler may choose."""
     return a + b
 
 
 def _plus(a: Any, b: Any, c: Any) -> Any:
-    """a + bc, likewise."""
+    """a + bc in a sum whose order the compiler may choose."""
     return a + b * c
 
 
@@ -105,7 +105,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
 plus: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(_plus)
-four: Any = numba.njit(**_OPTIONS, inline="always")(_four)  # a call takes half as long again
+four: Any = numba.njit(**_OPTIONS, inline="always")(_four)  # a call would take half as long again
 eight: Any = numba.njit(**_OPTIONS, inline="always")(_eight)
 pair: Any = numba.njit(**_OPTIONS)(_pair)
 load: Any = numba.njit(**_OPTIONS)(_load)
@@ -151,7 +151,7 @@ def _largest_squares(points: Any, centre: Any, factor: Any, basis: Any, beside: 
         for j in range(count):
             largest[j] = max(largest[j], squares[j])
             largest_rest[j] = max(largest_rest[j], rest[j])
-            spoilt[j] += (squares[j] - squares[j]) + (rest[j] - rest[j])  # NaN where one is no finite number
+            spoilt[j] += (squares[j] - squares[j]) + (rest[j] - rest[j])  # NaN where one is not finite
     for j in range(128):
         out[0] = max(out[0], largest[j]) if spoilt[j] == 0.0 else np.inf
         out[1] = max(out[1], largest_rest[j]) if spoilt[j] == 0.0 else np.inf
@@ -164,9 +164,9 @@ def _moments(
     d, w, r = points.shape[1], values.shape[1], basis.shape[1]
     raw, x, y = lines(d, 136, 0.0), lines(r if r > 0 else d, 136, 0.0), lines(w + 1, 136, 0.0)
     padded = parent.shape[0]
-    kept = min((max(inner, 1) + 3) // 4 * 4, padded)  # features that are held; others are made four at a time
+    kept = min((max(inner, 1) + 3) // 4 * 4, padded)  # features that stay in memory; others are made four at a time
     f = lines(kept + 4, 128, 1.0)
-    sums = np.zeros((padded, w + 1))  # of sixteen chunks
+    sums = np.zeros((padded, w + 1))  # the sums of sixteen chunks
     for start in range(first, last, 128):
         count = min(128, last - start)
         load(points, start, count, centre, factor, basis, raw, x)
@@ -228,7 +228,7 @@ def _fourth_moments(points: Any, centre: Any, factor: Any, basis: Any, first: An
 
 
 def _unfolded(sums: Any, r: Any, n: Any, out: Any) -> None:
-    """Sums of products whose coordinates ascend, wherever these stand in another order."""
+    """Put every sum of four coordinates in ascending order at all entries of T that have these coordinates."""
     root = np.sqrt(2.0)
     row = 0
     for a in range(r):
@@ -249,9 +249,9 @@ def _evaluate(
     near: Any, near_values: Any, key_centre: Any, key_factor: Any, found: Any, low: Any, high: Any,
 ) -> None:  # fmt: skip
     d, w, padded, r = points.shape[1], out.shape[1], parent.shape[0], basis.shape[1]
-    columns = weighted.shape[2]  # w, the sum of weights, and maybe that of powers of scores
+    columns = weighted.shape[2]  # w columns, the sum of weights, and with moments the sum of powers of scores
     raw, x = lines(d, 136, 0.0), lines(r if r > 0 else d, 136, 0.0)
-    kept = min((max(inner, 1) + 7) // 8 * 8, padded)  # features that are held; others are made batch by batch
+    kept = min((max(inner, 1) + 7) // 8 * 8, padded)  # features that stay in memory; others are made batch by batch
     f = lines(kept + 8, 128, 1.0)
     batches = f.reshape((kept // 8 + 1, 8 * 128))  # rows at constant distances need no check of their overlap
     total = lines((columns + 1) // 2 * 2, 128, 0.0)
@@ -269,7 +269,7 @@ def _evaluate(
             row, above, times = f[a], f[parent[a]], x[variable[a]]
             for j in range(128):
                 row[j] = above[j] * times[j]
-        for batch in range(padded - 8, -1, -8):  # the highest degree, of which there is least, meets most roundings
+        for batch in range(padded - 8, -1, -8):  # the highest degree, whose terms are smallest, meets most roundings
             for a in range(max(batch, kept), batch + 8):
                 row, above, times = f[kept + a - batch], f[parent[a]], x[variable[a]]
                 for j in range(128):
@@ -285,7 +285,7 @@ def _evaluate(
                     f4, f5, f6, f7 = g[512 + j], g[640 + j], g[768 + j], g[896 + j]
                     t[j] += (f0 * m0 + f1 * m1 + f2 * m2 + f3 * m3) + (f4 * m4 + f5 * m5 + f6 * m6 + f7 * m7)
                     t[128 + j] += (f0 * n0 + f1 * n1 + f2 * n2 + f3 * n3) + (f4 * n4 + f5 * n5 + f6 * n6 + f7 * n7)
-        # keys that some of these rows attend to and others do not
+        # the keys that some of these rows attend to and others do not
         begin = max(start + offset - left, 0)
         end = min(start + count - 1 + offset + right, keys - 1)
         full = max(start + count - 1 + offset - left, 0)  # all rows attend to full … past − 1
@@ -305,7 +305,7 @@ def _evaluate(
                     coordinate[c] = 0.0
                     for k in range(d):
                         coordinate[c] += beside[k] * basis[k, c]
-            for j in range(128):  # all lanes, those beyond the rows that see the key weighted by 0
+            for j in range(128):  # in all lanes; those of rows that do not see the key get weight 0
                 s[j] = 0.0
             for c in range(x.shape[0]):
                 by = coordinate[c]
@@ -340,7 +340,7 @@ def _evaluate(
         for j in range(count):
             position = start + j + offset
             seen = min(position + right, keys - 1) - max(position - left, 0) + 1
-            if seen <= 0:  # every key absent: 0, exactly
+            if seen <= 0:  # every key is absent: 0, exactly
                 for c in range(w):
                     out[start + j, c] = 0.0
                 continue

@@ -1,10 +1,12 @@
-"""Monomial features: all products of at most g coordinates of a point, and sums over many points of them.
+"""Monomial features: all products of at most g coordinates of a point, and sums of these over many points.
 
 For a polynomial P(t) = Σ_m c_m t^m the multinomial theorem separates P(⟨q, k⟩) = Σ_α c_|α| (|α| choose α) q^α k^α over
 the C(d + g, g) multi-indices α of degree at most g (proofs_notes/attention.md, ATT-3).  A monomial is its parent, one
 degree lower, times one coordinate.  The compiled kernels work in float64 on chunks of :data:`CHUNK` points, whose
-features stay in the cache; they release the interpreter, so that threads can share the points.  The order of every sum
-is written out, as ATT-5 counts it, but for second and fourth moments, which need none, and the latter float32 only.
+features stay in the cache.  They release the interpreter lock, so that threads can share the points.
+
+The order of every sum is written out, as ATT-5 counts it.  Second and fourth moments are the exception, because ATT-10
+holds for any order of their sums; fourth moments are summed in float32.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ __all__ = [
     "unfolded",
 ]  # fmt: skip
 
-CHUNK = 128  # points whose features are held at a time
+CHUNK = 128  # points whose features are in memory at a time
 SINGLE = 2 * CHUNK  # points whose products of four coordinates are summed in float32
 BLOCK = 64 * CHUNK  # points that are summed into one table of moments
 _BATCH = 8  # features that are added to the output at a time
@@ -44,7 +46,7 @@ def rank(dimension: int, degree: int) -> int:
 
 
 def roundings(dimension: int, degree: int, m: int) -> int:
-    """How many roundings a term of degree m meets at most, but for the sum over blocks of keys (ATT-5)."""
+    """The most roundings that a term of degree m meets, but for the sum over blocks of keys (ATT-5, step 4)."""
     monomials = 2 * max(m - 1, 0)
     chunk, lanes, block = 4, 31, 16 + 4
     weights = 2 + 2 * max(degree - _EXACT_FACTORIAL, 0)
@@ -54,12 +56,13 @@ def roundings(dimension: int, degree: int, m: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Monomials:
-    """The monomials of degree ≤ ``degree`` in ``dimension`` variables, by degree; the first is 1.
+    """The monomials of degree ≤ ``degree`` in ``dimension`` variables, in the order of their degrees; the first is 1.
 
     Monomial a > 0 is monomial ``parent[a]`` times coordinate ``variable[a]``.  ``order[a]`` is its degree and
-    ``multinomial[a]`` the number of ways to order its factors: exact up to degree 18, beyond it a float64 that two
-    roundings a degree led to.  ``inner``: how many are of a lower degree than ``degree``, so may be parents.  Arrays
-    are padded to a multiple of eight by monomials that are to have weight 0.
+    ``multinomial[a]`` the number of ways to order its factors: exact up to degree 18, and beyond it a float64 number
+    with two roundings for every degree.  ``rank`` is the number of monomials, and ``inner`` the number of those of a
+    lower degree than ``degree``, which may be parents.  Arrays are padded to a multiple of eight by monomials of
+    weight 0.
     """
 
     dimension: int
@@ -74,9 +77,9 @@ class Monomials:
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """What is taken from a point before its monomials: factor·(point − centre), and then basisᵀ of it.
+    """The coordinates of a point whose monomials are formed: x = basisᵀp with p = factor·(point − centre).
 
-    centre (d,); basis (d, r), or (d, 0) for none, where r is d.
+    centre: (d,).  basis: (d, r); or (d, 0) for none, and then x = p and r = d.
     """
 
     centre: Array
@@ -89,13 +92,13 @@ class Coordinates:
 
 
 def centred(centre: Array, factor: float = 1.0) -> Coordinates:
-    """factor·(point − centre), with no basis."""
+    """The coordinates factor·(point − centre), without a basis."""
     return Coordinates(centre, factor, np.zeros((len(centre), 0)))
 
 
 @dataclass(frozen=True)
 class Band:
-    """Row i attends to keys i + offset − left ≤ j ≤ i + offset + right, 0 ≤ j < keys."""
+    """The keys of every row: row i attends to i + offset − left ≤ j ≤ i + offset + right, within 0 ≤ j < keys."""
 
     offset: int
     left: int
@@ -103,7 +106,7 @@ class Band:
     keys: int
 
     def start(self, row: int) -> int:
-        """The first key that the row, or the next one that sees any, attends to."""
+        """The first key that the row attends to, or that the next row does that attends to any."""
         return min(max(row + self.offset - self.left, 0), self.keys)
 
     def stop(self, row: int) -> int:
@@ -113,7 +116,11 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """Over rows: the least computed Z/touched, the largest Ŵ/Z, the least and largest output of every column."""
+    """The extremes over some rows, from which a certificate is computed.
+
+    share: the least computed Z/touched.  moment: the largest Ŵ/Z.  least, largest (d_v,): the least and the largest
+    output of every column.
+    """
 
     share: float
     moment: float
@@ -129,7 +136,7 @@ class Extremes:
 
 @functools.lru_cache(maxsize=32)
 def monomials(dimension: int, degree: int) -> Monomials:
-    """The table of monomials; memory O(rank)."""
+    """The table of all monomials of at most a degree; it takes memory O(rank)."""
     parents, variables = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
     ways = [np.ones(1)]
     last, run, first = np.zeros(1, np.int64), np.zeros(1, np.int64), 0
@@ -158,7 +165,7 @@ def monomials(dimension: int, degree: int) -> Monomials:
 
 
 def extent(points: NDArray[Any]) -> tuple[Array, Array, Array]:
-    """Sum (rounded), least and largest value of every column of (n, d) points."""
+    """The sum (rounded), the least and the largest value of every column of (n, d) points; each is (d,)."""
     d = points.shape[1]
     total, least, largest = np.zeros(d), np.empty(d), np.empty(d)
     _compiled("_extent", points.dtype)(points, total, least, largest)
@@ -166,10 +173,10 @@ def extent(points: NDArray[Any]) -> tuple[Array, Array, Array]:
 
 
 def largest_norms(points: NDArray[Any], coordinates: Coordinates, *, beside: bool = False) -> tuple[float, float]:
-    """At least max ‖x‖₂ and, where ``beside`` asks for it, max ‖p − basis·x‖₂, over the coordinates x = basisᵀp.
+    """Upper bounds of max ‖x‖₂ and, if ``beside``, of max ‖p − basis·x‖₂, over the coordinates x = basisᵀp of points.
 
-    Within a factor 1 + 1e-12 and 1e-153·√d of what the stored numbers x and the rounded differences are (the second is
-    0 where it is not wanted); +inf on overflow.
+    They exceed the norms of the stored numbers x and of the rounded differences by at most a factor 1 + 1e-12 and
+    1e-153·√d.  Without ``beside`` the second is 0.  On overflow a bound is +inf.
     """
     d, r = len(coordinates.centre), coordinates.dimension
     squares = np.zeros(2)
@@ -202,7 +209,7 @@ def moments(
 
 
 def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
-    """(r, r): Σ_j x_j x_jᵀ over points first ≤ j < last.  Sums are in any order."""
+    """(r, r): Σ_j x_j x_jᵀ over points first ≤ j < last, summed in any order."""
     r = coordinates.dimension
     out = np.zeros((-(-r // 4) * 4,) * 2)
     _compiled("_second_moments", points.dtype)(
@@ -214,9 +221,9 @@ def second_moments(points: NDArray[Any], coordinates: Coordinates, first: int, l
 def fourth_moments(points: NDArray[Any], coordinates: Coordinates, first: int, last: int) -> Array:
     """Σ_j x_a x_b x_c x_d over points first ≤ j < last, for a ≤ b ≤ c ≤ d: row (c, d), column (a, b).
 
-    Pairs a ≤ b are counted as in ``np.triu_indices``, N = r(r + 1)/2 of them; shape (N + 3, N + 1), and what is
-    elsewhere says nothing.  The coordinates have a basis.  Products of two are rounded to float32; sums over
-    :data:`SINGLE` points are of this type too, in any order, those beyond float64.
+    The N = r(r + 1)/2 pairs a ≤ b are numbered as in ``np.triu_indices``.  The shape is (N + 3, N + 1); entries for
+    other orders of a, b, c, d have no meaning.  The coordinates must have a basis.  Products of two coordinates are
+    rounded to float32.  Sums over :data:`SINGLE` points are in float32 too, in any order; sums of these are in float64.
     """
     r = coordinates.dimension
     pairs = r * (r + 1) // 2
@@ -228,9 +235,9 @@ def fourth_moments(points: NDArray[Any], coordinates: Coordinates, first: int, l
 
 
 def unfolded(sums: Array, n: int) -> Array:
-    """(N, N): Σ_j φ_j φ_jᵀ/n from sums that are those of :func:`fourth_moments`.
+    """(N, N): T = Σ_j φ_j φ_jᵀ/n of ATT-10, from the sums of :func:`fourth_moments`.
 
-    φ: the products x_a x_b, a ≤ b, those with a < b times √2.
+    φ is the vector of the products x_a x_b, a ≤ b, those with a < b times √2.
     """
     pairs = sums.shape[1] - 1
     out = np.empty((pairs, pairs))
@@ -239,7 +246,7 @@ def unfolded(sums: Array, n: int) -> Array:
 
 
 def diagonal(pairs: int) -> NDArray[np.int64]:
-    """(r,): which of the N = r(r + 1)/2 pairs a ≤ b are a = b."""
+    """(r,): the numbers of the pairs a = b among the N = r(r + 1)/2 pairs a ≤ b."""
     r = (math.isqrt(8 * pairs + 1) - 1) // 2
     a = np.arange(r)
     return a * (2 * r + 1 - a) // 2
@@ -251,15 +258,15 @@ def evaluate(
     kurtosis: float, coefficients: Array, band: Band, touched: NDArray[np.int64], keys: NDArray[Any],
     values: NDArray[Any], key_coordinates: Coordinates,
 ) -> Extremes:  # fmt: skip
-    """Rows first … last−1 of out = middle + grow·N/Z, cut to the hull.
+    """Write rows first … last−1 of out = middle + grow·N/Z, cut to the hull, and return their extremes.
 
-    (N, Z) = Σ_α x^α weighted_α, and where ``order`` > 0 the next column G = Σ_α x^α weighted_α too, a sum of
-    (ratio·s_j)^order over the keys.  ``weighted``: a table (padded rank, w + 1 or w + 2) for every chunk of rows, or
-    one for all of them, of the keys that all rows of the chunk attend to; those that only some do are added one by
-    one, weighted by the polynomial itself.  ``touched``: for every table the number of keys that entered it.
+    (N, Z) = Σ_α x^α weighted_α.  Where ``order`` > 0, one more column of this sum is G, the sum of (ratio·s_j)^order
+    over the keys.  ``weighted``: a table (padded rank, w + 1 or w + 2) for every chunk of rows, or one for all chunks,
+    of the keys that all rows of the chunk attend to.  Keys that only some rows of a chunk attend to are added one by
+    one, with the polynomial itself as weight.  ``touched``: for every table the number of keys that entered it.
 
-    Z/touched is −inf where Z is no positive number; W = n + G′, n the number of keys, G′ = G + slack·touched, or
-    kurtosis·G′²/n in its place where ``kurtosis`` > 0.
+    The extremes: Z/touched is −inf where Z is no positive number.  W = n + G′ with n the number of keys and
+    G′ = G + slack·touched; where ``kurtosis`` > 0, W = n + kurtosis·G′²/n.
     """
     w = out.shape[1]
     found = np.array([math.inf, 0.0])
@@ -275,7 +282,7 @@ def evaluate(
 
 @functools.cache
 def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
-    """One kernel for one dtype of the points, any strides."""
+    """The compiled kernel of a name for one dtype of the points and any strides."""
     import numba
 
     from assay.impl.cpu.feature_kernels import FUSED, KERNELS

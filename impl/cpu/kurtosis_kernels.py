@@ -1,4 +1,4 @@
-"""The loops of :mod:`assay.impl.cpu.kurtosis`, compiled by it."""
+"""The loops of :mod:`assay.impl.cpu.kurtosis`, which compiles them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from assay.spec.enclosure.float64 import U
 __all__ = ["FUSED", "KERNELS"]
 
 FUSED = {"contract"}
-_STEPS = 20  # of Lanczos, for a guess of the largest eigenvalue: seldom more than half a per cent too low
-_HALVINGS = 20  # of the interval that it lies in
+_STEPS = 20  # steps of Lanczos: the guess of the largest eigenvalue is seldom more than half a per cent low
+_HALVINGS = 20  # halvings of the interval in which the eigenvalue lies
 _GOLDEN = 0.6180339887498949
 _PANEL = 4  # columns of the Cholesky factor that are subtracted together
 
 
 def _guessed(matrix: Any) -> Any:
-    """About the largest eigenvalue of a symmetric matrix, seldom above it (Lanczos); +inf where that is no number."""
+    """A guess of the largest eigenvalue of a symmetric matrix by Lanczos, seldom above it; +inf on overflow or NaN."""
     n = matrix.shape[0]
     v, before, image = np.ones(n), np.zeros(n), np.zeros(n)
     for j in range(n):
-        v[j] += j * _GOLDEN % 1.0  # across no eigenvector but by accident
-    diagonal, beside = np.zeros(_STEPS), np.zeros(_STEPS + 1)  # of the matrix in a basis that makes it tridiagonal
+        v[j] += j * _GOLDEN % 1.0  # orthogonal to an eigenvector only by accident
+    diagonal, beside = np.zeros(_STEPS), np.zeros(_STEPS + 1)  # of the tridiagonal matrix
     steps, size = 0, 0.0
     for j in range(n):
         size += v[j] * v[j]
@@ -66,7 +66,7 @@ def _guessed(matrix: Any) -> Any:
 
 
 def _definite(matrix: Any, bound: Any) -> Any:
-    """Whether the Cholesky factorisation of bound − M, less what its rounding may hide, runs to the end."""
+    """Whether the Cholesky factorisation of bound·(1 − ε) − M runs to the end, ε paying for its rounding (ATT-10)."""
     n = matrix.shape[0]
     hidden = 4.0 * (n + 8.0) * (n + 8.0) * U
     rest, panel = np.empty((n, n)), np.empty((_PANEL, n))
@@ -98,7 +98,7 @@ def _definite(matrix: Any, bound: Any) -> Any:
             row, others = rest[i, last : i + 1], panel[:, last : i + 1]
             p0, p1, p2, p3 = panel[0, i], panel[1, i], panel[2, i], panel[3, i]
             o0, o1, o2, o3 = others[0], others[1], others[2], others[3]
-            for j in range(i + 1 - last):  # from 0, which makes it one of vectors
+            for j in range(i + 1 - last):  # from 0 on, so that the compiler makes a loop of vector operations
                 row[j] -= p0 * o0[j] + p1 * o1[j] + p2 * o2[j] + p3 * o3[j]
     return True
 

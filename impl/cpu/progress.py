@@ -1,4 +1,4 @@
-"""How far long work is: told to the caller, or shown as a bar."""
+"""Progress of long work: reported to the caller, or shown as a bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ __all__ = ["told"]
 
 @contextlib.contextmanager
 def told(progress: bool | Told, what: str) -> Iterator[Told]:
-    """A function of (done, total): the caller's own; for True, of a bar on standard error; for False, of nothing."""
+    """Yield a function of (done, total) that reports progress.
+
+    progress: the caller's own function; True for a bar on standard error; False for a function that does nothing.
+    what: the title of the bar.
+    """
     if callable(progress):
         yield progress
         return

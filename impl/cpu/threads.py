@@ -1,4 +1,4 @@
-"""How many threads a kernel may use."""
+"""The number of threads that a kernel uses by default."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["available"]
 
 
 def available() -> int:
-    """The number of CPUs that this process may run on, at least 1: what a kernel uses unless told otherwise."""
+    """The number of CPUs that this process may run on, at least 1: the default number of threads of a kernel."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

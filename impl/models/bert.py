@@ -1,4 +1,4 @@
-"""An encoder of the BERT family (Devlin et al. 2019), as safetensors name its parts; float32 throughout."""
+"""An encoder of the BERT family (Devlin et al. 2019), with the tensor names of safetensors; float32 throughout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Bert"]
 
 @dataclass(frozen=True)
 class Bert:
-    """A BERT-like encoder; :meth:`of` makes one from weights."""
+    """An encoder of the BERT family; :meth:`of` makes one from weights."""
 
     weights: Weights
     layers: int
@@ -41,7 +41,7 @@ class Bert:
 
     @classmethod
     def of(cls, weights: Weights) -> Bert:
-        """Raises :class:`ModelError` for what is not implemented here: other activations, relative positions."""
+        """The encoder of these weights.  Raises :class:`ModelError` for another activation or relative positions."""
         setting = weights.setting
         if weights.layout != "safetensors":
             raise ModelError(f"{weights.path}: a bert model as {weights.layout}, expected safetensors")
@@ -91,7 +91,7 @@ class Bert:
         return x
 
     def embed(self, text: str) -> Array:
-        """(width,): the mean of the last hidden states, of length 1: what sentence similarity compares."""
+        """(width,): the mean of the last hidden states, scaled to length 1, as sentence similarity compares them."""
         mean = self.hidden(self.encode(text, self.longest), lambda _: None).mean(0)
         unit: Array = mean / np.linalg.norm(mean)
         return unit

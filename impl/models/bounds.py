@@ -1,15 +1,17 @@
 """How large the entries and scores of real attention heads are, in the units of the papers (ATT-6).
 
-The papers attend with exp(⟨q, k⟩/d) and |entries| ≤ B.  Attention with scale σ is that with queries t·q and keys
-(σd/t)·k for any t > 0, so its least B is √(σ·d·max|q|·max|k|); and attention is the same when one vector is taken
-from every key (ATT-1) and when coordinate c of the queries is multiplied, that of the keys divided, by t_c:
+The papers attend with exp(⟨q, k⟩/d) and |entries| ≤ B.  Attention with scale σ equals theirs with queries t·q and keys
+(σd/t)·k for any t > 0, so its least B is √(σ·d·max|q|·max|k|).  Attention does not change when one vector is subtracted
+from every key (ATT-1), or when coordinate c of the queries is multiplied by t_c and that of the keys divided by it.
+This gives three bounds:
 
 - ``bound``     √(σd · max|q| · max|k|)
-- ``centred``   the same with the mean key taken from every key
+- ``centred``   the same with the mean key subtracted from every key
 - ``balanced``  √(σd · max_c (max_i |q_ic| · max_j |k_jc|)) with centred keys: the least over all t_c
 
-None of these is above the one before it, but for ``centred``, which may be up to √2 times ``bound``.  From below,
-whatever one vector is taken from every key and whatever invertible matrix moved from the keys to the queries:
+None of these is above the one before it, except that ``centred`` may be up to √2 times ``bound``.  One bound holds from
+below, whichever vector is subtracted from every key and whichever invertible matrix is moved from the keys to the
+queries:
 
 - ``floor``     √(max_i (max_j s_ij − min_j s_ij)/2), over the keys j that query i sees
 """
@@ -32,10 +34,10 @@ __all__ = ["HeadBounds", "head_bounds", "measure", "standard_text"]
 
 @dataclass(frozen=True)
 class HeadBounds:
-    """One query head of one layer on one text of ``length`` tokens; dimension ``dim``.
+    """The bounds of one query head of one layer on one text of ``length`` tokens; the head dimension is ``dim``.
 
-    ``radius``, ``radius_centred``: σ·max‖q‖·max‖k‖, what norms prove about |scores|.  ``scores``,
-    ``scores_centred``: the least and the largest score σ⟨q, k⟩ of a query and a key that it sees.
+    radius, radius_centred: σ·max‖q‖·max‖k‖, the bound on |scores| that norms prove.  scores, scores_centred: the least
+    and the largest score σ⟨q, k⟩ of a query and a key that it sees.
     """
 
     layer: int
@@ -58,17 +60,17 @@ class HeadBounds:
 
     @property
     def least(self) -> float:
-        """The least B that was found."""
+        """The least of the three bounds B."""
         return min(self.bound, self.centred, self.balanced)
 
     @property
     def floor_ratio(self) -> float:
-        """B/√(ln n) with a B that no change of basis and no centring goes below."""
+        """B/√(ln n) with the B that no change of basis and no centring can go below."""
         return self.floor / math.sqrt(math.log(self.length))
 
     @property
     def ratio(self) -> float:
-        """B/√(ln n) with the B of the heads as they are."""
+        """B/√(ln n) with the B of the head as it is."""
         return self.bound / math.sqrt(math.log(self.length))
 
     @property
@@ -78,7 +80,10 @@ class HeadBounds:
 
 
 def measure(given: AttentionInput, layer: int) -> list[HeadBounds]:
-    """Every query head of a layer.  Raises :class:`ModelError` for numbers that are not finite, or under two tokens."""
+    """The bounds of every query head of a layer.
+
+    Raises :class:`ModelError` for numbers that are not finite, and for fewer than two tokens.
+    """
     query, key = given.query.astype(np.float64), given.key.astype(np.float64)
     h, n, d = query.shape
     if n < 2:
@@ -122,7 +127,7 @@ def measure(given: AttentionInput, layer: int) -> list[HeadBounds]:
 
 
 def head_bounds(model: Model, text: str, tokens: int) -> list[HeadBounds]:
-    """Every head of every layer on the first ``tokens`` tokens of a text.
+    """The bounds of every head of every layer on the first ``tokens`` tokens of a text.
 
     Raises :class:`ModelError` where the text or the model is too short for that.
     """

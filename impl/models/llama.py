@@ -1,7 +1,7 @@
 """A causal model of the LLaMA family: RMS norm, rotary embedding, grouped heads, SwiGLU (Touvron et al. 2023).
 
-float32 throughout, as plain as it can be written.  A GGUF file pairs coordinates 2i and 2i+1 for the rotation, a
-safetensors file i and i + d/2; the tensors are stored to match.
+The arithmetic is float32 throughout, and the code is as plain as it can be.  For the rotation a GGUF file pairs the
+coordinates 2i and 2i+1, and a safetensors file i and i + d/2; the tensors are stored to match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Llama"]
 
-_SAFETENSORS = {  # the names of GGUF, in those of safetensors
+_SAFETENSORS = {  # name in GGUF → name in safetensors
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
     "output": "lm_head",
@@ -45,7 +45,7 @@ _SAFETENSORS = {  # the names of GGUF, in those of safetensors
 
 @dataclass(frozen=True)
 class Llama:
-    """A LLaMA-like model; :meth:`of` makes one from weights."""
+    """A model of the LLaMA family; :meth:`of` makes one from weights."""
 
     weights: Weights
     layers: int
@@ -61,7 +61,7 @@ class Llama:
 
     @classmethod
     def of(cls, weights: Weights) -> Llama:
-        """Raises :class:`ModelError` for what is not implemented here: scaled rotary embeddings, biases."""
+        """The model of the weights.  Raises :class:`ModelError` for a scaled or partial rotary embedding or a bias."""
         setting = weights.setting
         if weights.layout == "gguf":
             if "rope_freqs.weight" in weights.tensors or weights.settings.get("llama.rope.scaling.type"):
@@ -136,8 +136,8 @@ class Llama:
         return self._norm(x, "output_norm")
 
     def logits(self, tokens: NDArray[np.int64]) -> Array:
-        """(n, vocabulary): the logarithm of the odds of the next token, after each of them."""
-        name = "output" if self._name("output") in self.weights.tensors else "token_embd"  # tied
+        """(n, vocabulary): the logits of the next token after each of the tokens."""
+        name = "output" if self._name("output") in self.weights.tensors else "token_embd"  # tied to the embedding
         last = self.hidden(tokens, lambda _: None)
         logits: Array = last @ self._tensor(name, self.vocabulary, self.width).T
         return logits

@@ -1,4 +1,4 @@
-"""What every model here can do, and how one is opened."""
+"""The protocol of a model, and :func:`open_model`, which reads one from a file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["AttentionInput", "Model", "ModelError", "open_model"]
 
 @dataclass(frozen=True)
 class AttentionInput:
-    """What the attention of one layer is given: query (h_q, n, d), key and value (h_k, n, d), float32.
+    """The input of the attention of one layer: query (h_q, n, d), key and value (h_k, n, d), float32.
 
-    Positions are in query and key already (rotary embedding), query head h reads key head h // (h_q // h_k).
+    Query and key contain positions already (rotary embedding).  Query head h reads key head h // (h_q // h_k).
     """
 
     query: NDArray[np.float32]
@@ -39,20 +39,20 @@ class Model(Protocol):
 
     @property
     def longest(self) -> int:
-        """The longest text that it was made for, in tokens."""
+        """The length of the longest text that the model was made for, in tokens."""
         ...
 
     def encode(self, text: str, tokens: int) -> NDArray[np.int64]:
-        """The first ``tokens`` tokens of a text, with the special ones where the model wants them."""
+        """The first ``tokens`` tokens of a text, with the special tokens where the model expects them."""
         ...
 
     def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> NDArray[np.float32]:
-        """The last hidden states (n, width); ``observe`` is called once a layer, in order."""
+        """The last hidden states (n, width); ``observe`` is called once for each layer, in order."""
         ...
 
 
 def open_model(path: str | Path) -> Model:
-    """The model in a .gguf or .safetensors file.  Raises :class:`ModelError`, also for an unknown architecture."""
+    """The model in a .gguf or .safetensors file.  Raises :class:`ModelError` where it cannot be read or is unknown."""
     from assay.impl.models.bert import Bert
     from assay.impl.models.llama import Llama
 

@@ -1,4 +1,4 @@
-"""The tokenizer of a model, from what its file carries."""
+"""The tokenizer of a model, made from the contents of its file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["tokenizer_of"]
 
-_SMOLLM = "smollm"  # byte-level BPE, every digit a token of its own
+_SMOLLM = "smollm"  # byte-level BPE in which every digit is a token
 
 
 def tokenizer_of(weights: Weights) -> Any:
-    """A ``tokenizers.Tokenizer``.  Raises :class:`ModelError` where the file has none that is known."""
+    """The model's ``tokenizers.Tokenizer``.  Raises :class:`ModelError` where the file has none of a known kind."""
     try:
         import tokenizers
     except ImportError:

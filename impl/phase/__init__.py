@@ -1,4 +1,4 @@
-"""The diagram of fast attention (ATT-6): n, the bound B of the entries, and which route is the faster."""
+"""The diagram of fast attention (ATT-6): which route is faster for a length n and a bound B of the entries."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""For n keys of dimension d = ⌈c·log₂ n⌉ with entries up to B, scale 1/d: what the polynomial method needs and costs.
+"""The cells of the diagram: what the polynomial method needs and costs for n keys with entries up to B.
 
-Entries at most B bound the scores by B² and by nothing less, so the polynomial must be good on [−B², B²] (ATT-6).
-Degrees, ranks and errors are proved (spec/approximation, ATT-2); seconds are measured on this machine up to a length
-that the caller chooses and ranks that take a moment, and above extrapolated: each cell says which.
+The keys have dimension d = ⌈c·log₂ n⌉, and the scale is 1/d.  Entries of at most B bound the scores by B² and by
+nothing less, so the polynomial must be good on [−B², B²] (ATT-6).  Degrees, ranks and errors are proved
+(spec/approximation, ATT-2).  Seconds are measured on this machine up to a length that the caller chooses and up to
+ranks that take a moment; beyond, they are extrapolated.  Each cell says which of the two holds.
 """
 
 from __future__ import annotations
@@ -33,26 +34,28 @@ __all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "diagram", "heads_of"
 LENGTHS: tuple[int, ...] = tuple(1 << k for k in range(10, 21, 2))
 RATIOS: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
 
-_SEARCHED = 16.0  # degrees are searched up to this bound of the scores; above it they are only bounded from below
-_MOST_DEGREE = 40  # of a proof that a degree is too low …
-_ENOUGH = 64.0  # … and the largest interval of one
-_ROUNDS = 5  # a time is the median of at least these,
-_SECONDS = 0.1  # and of as many as go into this
-_ROWS, _FEATURES = 128, 64  # of a timed block: so small that BLAS takes one thread
-_MOMENT = 0.2  # seconds that one run of the polynomial route may take
-_SLACK = 2.0**-48  # for the rounding of two formulas in float64
+_SEARCHED = 16.0  # the bound of the scores up to which degrees are searched; above, they are only bounded from below
+_MOST_DEGREE = 40  # the highest degree that is proved too low …
+_ENOUGH = 64.0  # … and the end of the largest interval of such a proof
+_ROUNDS = 5  # a time is the median of at least so many runs,
+_SECONDS = 0.1  # and of as many as fit into so many seconds
+_ROWS, _FEATURES = 128, 64  # the size of a timed block, so small that BLAS takes one thread
+_MOMENT = 0.2  # seconds: a longer run of the polynomial route is extrapolated
+_SLACK = 2.0**-48  # pays for the rounding of two formulas in float64
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One n and one B.  ``ratio``: B/√(ln n).  ``radius``: B², the bound of the scores.
+    """One cell of the diagram: one n and one B.
 
-    ``degree``, ``rank``: of the polynomial, C(d + g, g), None where there is none; ``error``: the certified error of
-    the output in units of range(V) (ATT-2, no rounding included).  ``certified``: the largest that the polynomial route
-    returned with its output, in the same units, rounding included; None where it was not run.  ``reason``: why there
-    is no polynomial of a rank below n, or why the route refused, else empty.  Seconds: one head in float32, value
-    dimension d, one thread; ``*_measured`` says whether the number was measured or extrapolated; the polynomial's are
-    None where there is a ``reason``.
+    ratio: B/√(ln n).  radius: B², the bound of the scores.  degree, rank: those of the polynomial, rank C(d + g, g);
+    ``None`` where there is none.  error: the certified error of the output in units of range(V), without rounding
+    (ATT-2).  certified: the largest error that the polynomial route returned with its output, in the same units, with
+    rounding; ``None`` where the route was not run.  reason: why there is no polynomial of a rank below n, or why the
+    route refused; empty otherwise.
+
+    exact_seconds, polynomial_seconds: for one head in float32 with value dimension d, on one thread; ``*_measured``
+    says whether the number was measured or extrapolated.  polynomial_seconds is ``None`` where there is a ``reason``.
     """
 
     length: int
@@ -77,7 +80,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Head:
-    """A head of a real model on the diagram."""
+    """A head of a real model, shown on the diagram."""
 
     model: str
     bounds: HeadBounds
@@ -85,7 +88,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Diagram:
-    """Every cell, by n and then by ratio.  ``error``: the requested one, in units of range(V)."""
+    """All cells, sorted by n and then by ratio.  constant: c.  error: the requested one, in units of range(V)."""
 
     constant: float
     error: float
@@ -94,7 +97,7 @@ class Diagram:
 
     @property
     def crossover(self) -> dict[int, float | None]:
-        """For every n, the largest ratio of the grid up to which the polynomial route is the faster; None: nowhere."""
+        """n → the largest ratio of the grid up to which the polynomial route is faster; ``None`` where it never is."""
         line: dict[int, float | None] = {}
         for length in dict.fromkeys(cell.length for cell in self.cells):
             line[length] = None
@@ -116,8 +119,9 @@ def diagram(
 ) -> Diagram:
     """The cells of every length and ratio.
 
-    constant: c of d = ⌈c·log₂ n⌉.  error: of the output, in units of range(V), in (0, 1).  measured_to: the longest n
-    whose time is taken.  Raises ``ValueError`` for bad arguments.
+    constant: c of d = ⌈c·log₂ n⌉.  error: the requested error of the output, in units of range(V), in (0, 1).
+    measured_to: the longest n whose time is measured.  heads: heads of models to be shown.  Raises ``ValueError`` for
+    bad arguments.
     """
     if not (lengths and all(n >= 2 for n in lengths)):
         raise ValueError(f"lengths {list(lengths)!r}: expected numbers from 2 on")
@@ -162,9 +166,9 @@ def diagram(
 
 
 def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None, int | None, float | None, str]:
-    """Degree, rank, certified error of the output per range(V), and why not (empty if the rank is below n).
+    """Degree, rank, certified error of the output in units of range(V), and the reason for taking no polynomial.
 
-    By ATT-2, a relative error of the weights and one of the output belong together.
+    The reason is empty if the rank is below n.  ATT-2 turns the error of the output into one of the weights and back.
     """
     relative = weight_error(error) * (1 - _SLACK)
     proved = _no_polynomial(n, d, radius, relative)
@@ -182,26 +186,26 @@ def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None,
 
 
 def _no_polynomial(n: int, d: int, radius: float, relative: float) -> str:
-    """A sentence if every real polynomial of a rank below n errs more than that on [−radius, radius] (ATT-6, APX-2)."""
+    """A sentence if every real polynomial of a rank below n errs more than that (ATT-6, APX-2); otherwise empty."""
     affordable = 0
     while affordable <= _MOST_DEGREE and features.rank(d, affordable + 1) < n:
         affordable += 1
     if affordable > _MOST_DEGREE:
         return ""
-    part = min(radius, _ENOUGH)  # who errs there errs on the whole
+    part = min(radius, _ENOUGH)  # a polynomial that errs there errs on the whole interval
     if exp_of_degree(part, affordable).best <= relative:
         return ""
     return f"every polynomial of a rank below n, degree ≤ {affordable}, errs more"
 
 
 def heads_of(model: str, bounds: Sequence[HeadBounds]) -> tuple[Head, ...]:
-    """The heads of a model, to be shown on a diagram."""
+    """The heads of a model, in the form that a diagram shows."""
     return tuple(Head(model, each) for each in bounds)
 
 
 @dataclass(frozen=True)
 class _Polynomial:
-    """Seconds of the polynomial route, None where it refuses, and the certificate that it returned where it ran."""
+    """The time of the polynomial route, ``None`` where it refuses, and the certificate where it ran."""
 
     seconds: float | None
     measured: bool
@@ -210,32 +214,32 @@ class _Polynomial:
 
 
 class _Clock:
-    """Seconds on this machine, each configuration timed once."""
+    """A clock that times each configuration once on this machine; times are in seconds."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
         self.known: dict[tuple[object, ...], float] = {}
-        self.rate: dict[tuple[int, int], float] = {}  # seconds a row and feature
+        self.rate: dict[tuple[int, int], float] = {}  # (n, d) → seconds for each row and feature
 
     def exact(self, n: int, d: int) -> tuple[float, bool]:
-        """Of the exact kernel on one thread: n² work above the longest measured length."""
+        """The time of the exact kernel on one thread, and whether it was measured or taken to grow as n²."""
         taken = min(n, self.longest)
         query, key, value = _uniform(taken, d)
         seconds = self._timed(("exact", taken, d), lambda: cpu.attention.exact(query, key, value, 1 / d, threads=1))
         return seconds * (n / taken) ** 2, taken == n
 
     def polynomial(self, n: int, d: int, rank: int, bound: float, error: float) -> _Polynomial:
-        """Of ``cpu.attention.approximate`` on entries ±B: linear in n above the longest measured length.
+        """The time of ``cpu.attention.approximate`` on entries ±B; beyond the longest measured length it grows as n.
 
-        Where that would take longer than a moment, in proportion to the rank from the largest that was measured, or as
-        :meth:`_block` predicts.
+        Where a run would take longer than a moment, its time is extrapolated in proportion to the rank from the largest
+        rank that was measured, or it is what :meth:`_block` predicts.
         """
         taken = min(n, self.longest)
         if self._block(taken, d, rank) > _MOMENT:
             return _Polynomial(
                 n * rank * self.rate.get((taken, d), self._block(1, d, _FEATURES) / _FEATURES), False, None, ""
             )
-        # a d-th of the keys at the ends of the range, either one, for every query: no moment of the scores is small
+        # for every query a d-th of the keys lies at either end of the range, so no moment of the scores is small
         draw = np.random.default_rng(0)
         corners = draw.choice([-bound, bound], (d, d)).astype(np.float32)
         query, key = (
@@ -261,9 +265,10 @@ class _Clock:
         return _Polynomial(seconds * (n / taken), False, None, "")
 
     def _block(self, n: int, d: int, rank: int) -> float:
-        """Predicted from the work that no polynomial route avoids, on a block of rows and features in cache.
+        """The time predicted from the work that no polynomial route avoids, on a block of rows and features in cache.
 
-        A multiplication a feature and row for Q and for K, Φ(K)ᵀ(V, 1) and Φ(Q)(…).
+        That work is one multiplication for each feature and row, for Q and for K, and the products Φ(K)ᵀ(V, 1) and
+        Φ(Q)(Φ(K)ᵀ(V, 1)).
         """
         width = min(rank, _FEATURES)
         first, second, products = (np.ones((_ROWS, width), np.float32) for _ in range(3))
@@ -280,7 +285,7 @@ class _Clock:
 
     def _timed(self, what: tuple[object, ...], run: Callable[[], Any]) -> float:
         if what not in self.known:
-            run()  # compilation, caches
+            run()  # the first run compiles and fills caches
             rounds: list[float] = []
             while len(rounds) < _ROUNDS or sum(rounds) < _SECONDS:
                 start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The diagram as a table, as JSON and as a picture."""
+"""A diagram as a table, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def to_text(found: Diagram, *, width: int = 120, colour: bool = False) -> str:
-    """The cells, the crossover line and, a layer a line, the heads of the models."""
+    """The text of a diagram: its cells, the crossover line, and one line for each layer of the models' heads."""
     from rich.console import Console
     from rich.table import Table
 
@@ -55,7 +55,7 @@ def to_text(found: Diagram, *, width: int = 120, colour: bool = False) -> str:
 
 
 def to_json(found: Diagram) -> str:
-    """Everything, every head too; ``version`` counts changes of the fields."""
+    """The whole diagram as JSON, with every head; ``version`` counts the changes of the fields."""
     content = {
         "version": VERSION,
         "constant": found.constant,
@@ -73,10 +73,10 @@ def to_json(found: Diagram) -> str:
 
 
 def to_plot(found: Diagram, path: Path) -> None:
-    """Write a picture: the cells by the rank they need, the crossover line, the heads where the models stand.
+    """Write a picture: the cells by the rank that they need, the crossover line, and the heads of the models.
 
-    The ending of ``path`` is the format.  Raises ``ValueError`` for one that matplotlib does not know,
-    ``ImportError`` where it is not installed.
+    The ending of ``path`` is the format.  Raises ``ValueError`` for an ending that matplotlib does not know, and
+    ``ImportError`` where matplotlib is not installed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def to_plot(found: Diagram, path: Path) -> None:
 
 
 def _layers(model: str, heads: list[Head]) -> Any:
-    """A line a layer: least, median and largest over its heads."""
+    """A table with one line for each layer: the least, median and largest value over its heads."""
     from rich.table import Table
 
     first = heads[0].bounds

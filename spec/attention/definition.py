@@ -1,23 +1,19 @@
 """What attention is, evaluated with certainty.
 
-:func:`_attend` is the definition, one paragraph a formula; it runs on any tier of :mod:`assay.spec.enclosure`.
-The rest chooses tiers: every row is evaluated in float64, those that miss the radius in double-double, then in
-balls of 128, 256, … bits, until the radius is what the caller needs.
+:func:`_attend` is the definition, one paragraph a formula.  It runs in any arithmetic of :mod:`assay.spec.enclosure`,
+and :func:`~assay.spec.enclosure.escalation.escalate` finds the cheapest one that is accurate enough for a row.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import ArbBall, DoubleDoubleBall, Enclosure, Float64Ball
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
@@ -25,9 +21,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = ["Exact", "define", "evaluate"]
-
-_BLOCK = 1 << 17  # scores held at a time
-_MOST_BITS = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +55,19 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
-    found = _evaluate(instance, relative, distribution=False)
-    return found["output"] if output == "output" else found["log_sum_exp"]
+    return _evaluate(instance, relative, distribution=False)[output]
 
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """The same with the scores and probabilities that lead to it: arrays of n_q × n_k, for moderate sizes."""
-    found = _evaluate(instance, relative, distribution=True)
+    results = _evaluate(instance, relative, distribution=True)
     n_k = instance.key.shape[2]
-    log_p = found["log_probability"]
+    log_p = results["log_probability"]
     sink = log_p[..., n_k] if instance.sink is not None else None
     return Exact(
-        output=found["output"],
-        log_sum_exp=found["log_sum_exp"],
-        score=found["score"][..., :n_k],
+        output=results["output"],
+        log_sum_exp=results["log_sum_exp"],
+        score=results["score"][..., :n_k],
         log_probability=log_p[..., :n_k],
         log_sink_probability=sink,
     )
@@ -109,12 +101,12 @@ class _Rows:
         )
 
 
-def _attend(product: Callable[[Array, Array], Any], rows: _Rows) -> dict[str, Any]:
-    """The definition.  ``product`` multiplies two exact matrices and says in which arithmetic everything happens."""
+def _attend(arithmetic: Arithmetic, rows: _Rows) -> dict[str, Any]:
+    """The definition.  The product of two exact matrices says in which arithmetic everything happens."""
     attended, value = rows.attended, rows.value
 
     # s_ij = scale·⟨q_i, k_j⟩
-    score = product(rows.query, np.swapaxes(rows.key, 1, 2)).scaled(rows.scale)
+    score = arithmetic.product(rows.query, np.swapaxes(rows.key, 1, 2)).scaled(rows.scale)
 
     # s_ij ← c·tanh(s_ij / c)
     if rows.softcap is not None:
@@ -173,99 +165,39 @@ def _flattened(instance: Instance) -> _Rows:
     )
 
 
-def _tiers(relative: float) -> Iterator[Callable[[Array, Array], Any]]:
-    """Products of every arithmetic that may reach ``relative``, cheapest first."""
-    if relative >= 2.0**-50:
-        yield Float64Ball.product
-    if relative >= 2.0**-97:
-        yield DoubleDoubleBall.product
-    bits = max(128, 64 + math.ceil(-1.1 * math.log2(relative)))
-    while bits <= _MOST_BITS:
-        yield ArbBall.product_at(bits)
-        bits *= 2
-
-
 def _evaluate(instance: Instance, relative: float, *, distribution: bool) -> dict[str, Enclosure]:
-    if not 0.0 < relative < 1.0:
-        raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
     b, h, n_q, _ = instance.query.shape
     n_k, d_v = instance.value.shape[2:]
     rows = _flattened(instance)
-    heads, columns = b * h, n_k + (instance.sink is not None)
-    shapes: dict[str, tuple[int, ...]] = {"output": (heads, n_q, d_v), "log_sum_exp": (heads, n_q, 1)}
+    columns = n_k + (instance.sink is not None)
+    results = {
+        "output": Result((b, h, n_q, d_v)),
+        "log_sum_exp": Result((b, h, n_q), elsewhere=-np.inf),
+    }
     if distribution:
-        shapes |= {"score": (heads, n_q, columns), "log_probability": (heads, n_q, columns)}
-    mid = {name: np.zeros(shape) for name, shape in shapes.items()}
-    rad = {name: np.zeros(shape) for name, shape in shapes.items()}
-    kept: list[tuple[Any, NDArray[np.bool_], dict[str, Any]]] = []
-    for name in ("log_sum_exp", "score", "log_probability"):
-        if name in mid:
-            mid[name][:] = -np.inf  # an empty row stays so
+        for name in ("score", "log_probability"):
+            results[name] = Result((b, h, n_q, columns), elsewhere=-np.inf, digits=False)
 
-    # rows without any key (and no sink) are done: output 0, lse −inf
-    missing: NDArray[np.bool_] = np.any(rows.attended, axis=2, keepdims=True)[..., 0] | (instance.sink is not None)
-    with np.errstate(all="ignore"):
-        for tier in _tiers(relative):
-            if not missing.any():
-                break
-            for grid in _blocks(missing, columns):
-                found = _attend(tier, rows[grid])
-                at = np.ix_(*grid)
-                good = missing[at] & _fine(found, relative, distribution=distribution)
-                for name in mid:
-                    m, r = found[name].rounded()
-                    outside = ~found["attended"] if name in ("score", "log_probability") else np.zeros(m.shape, bool)
-                    m, r = np.where(outside, -np.inf, m), np.where(outside, 0.0, r)
-                    mid[name][at] = np.where(good[..., None], m, mid[name][at])
-                    rad[name][at] = np.where(good[..., None], r, rad[name][at])
-                kept.append((at, good, {name: found[name] for name in ("output", "log_sum_exp")}))
-                missing[at] &= ~good
-    if missing.any():
-        raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits in {missing.sum()} rows")
+    def definition(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
+        values = _attend(arithmetic, rows[block])
+        fine = _fine(values, relative, distribution=distribution)
+        for name in ("score", "log_probability") if distribution else ():
+            values[name] = values[name].where(values["attended"], -np.inf)
+        return Evaluated({name: values[name] for name in results}, fine)
 
-    def full(name: str, shape: tuple[int, ...]) -> Callable[[], NDArray[np.object_]]:
-        def assemble() -> NDArray[np.object_]:
-            from assay.spec.enclosure.arb import from_parts
-
-            balls = from_parts(mid[name], np.zeros_like(mid[name]), rad[name])
-            for at, good, found in kept:
-                part = balls[at]
-                part[good] = found[name].full()[good]
-                balls[at] = part
-            return balls.reshape(shape)
-
-        return assemble
-
-    result: dict[str, Enclosure] = {}
-    for name in mid:
-        shape = (b, h, n_q) if name == "log_sum_exp" else (b, h, n_q, shapes[name][2])
-        balls = full(name, shape) if name in ("output", "log_sum_exp") else None
-        result[name] = Enclosure(mid[name].reshape(shape), rad[name].reshape(shape), balls)
-    return result
+    # rows without any key (and no sink) are not evaluated: output 0, lse −∞
+    wanted: NDArray[np.bool_] = np.any(rows.attended, axis=2) | (instance.sink is not None)
+    return escalate(definition, wanted, results, relative, columns)
 
 
-def _blocks(missing: NDArray[np.bool_], columns: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Grids of heads × rows that cover what is missing, each of at most ``_BLOCK`` scores where that is possible."""
-    heads = np.flatnonzero(missing.any(axis=1))
-    if missing[heads].sum(axis=1).max() * len(heads) * columns <= _BLOCK:
-        groups = [heads]
-    else:
-        groups = [heads[i : i + 1] for i in range(len(heads))]
-    for group in groups:
-        rows = np.flatnonzero(missing[group].any(axis=0))
-        step = max(1, _BLOCK // (len(group) * columns))
-        for start in range(0, len(rows), step):
-            yield group, rows[start : start + step]
-
-
-def _fine(found: dict[str, Any], relative: float, *, distribution: bool) -> NDArray[np.bool_]:
+def _fine(values: dict[str, Any], relative: float, *, distribution: bool) -> NDArray[np.bool_]:
     """(head, row): is the radius what was asked for?"""
-    fine: NDArray[np.bool_] = (found["output"].error() <= relative * found["magnitude"] + 2.0**-1074).all(axis=2)
-    lse = np.abs(found["log_sum_exp"].rounded()[0])
-    fine &= (found["log_sum_exp"].error() <= relative * np.maximum(1.0, lse)).all(axis=2)
+    fine: NDArray[np.bool_] = (values["output"].error() <= relative * values["magnitude"] + 2.0**-1074).all(axis=2)
+    lse = np.abs(values["log_sum_exp"].rounded()[0])
+    fine &= (values["log_sum_exp"].error() <= relative * np.maximum(1.0, lse)).all(axis=2)
     if distribution:
-        size = np.abs(found["log_probability"].rounded()[0])
-        radius = np.where(found["attended"], found["log_probability"].error(), 0.0)
+        size = np.abs(values["log_probability"].rounded()[0])
+        radius = np.where(values["attended"], values["log_probability"].error(), 0.0)
         fine &= (radius <= relative * (1.0 + size)).all(axis=2)
-        fine &= np.isfinite(found["score"].rounded()[0]).all(axis=2)
+        fine &= np.isfinite(values["score"].rounded()[0]).all(axis=2)
     return fine

@@ -10,39 +10,63 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.problem import Law
+from assay.spec.problem import Law, Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
 
     Array = NDArray[np.float64]
-    Relation = tuple[Array, tuple[Array, ...]]
+    Instances = tuple[Instance, ...]
+    Outputs = tuple[Mapping[str, Array], ...]
+    Relation = Mapping[str, Prediction]
 
 __all__ = ["LAWS"]
 
 
-def _same(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
-    return outputs[0], (np.ones_like(outputs[0]),)
+def _same(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    return {name: Prediction(value, (np.ones_like(value),)) for name, value in outputs[0].items()}
 
 
-def _sum(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
-    return sum(outputs[1:], outputs[0]), tuple(np.ones_like(o) for o in outputs)
+def _same_output(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    """The output alone: the log-sum-exp moves by a product of the query, which is not exact in float64."""
+    return {name: made for name, made in _same(instance, transformed, outputs).items() if name == "output"}
+
+
+def _shifted(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    """The log-sum-exp moves by the constant that was added to the scores of its row."""
+    (shifted,) = transformed
+    assert shifted.bias is not None
+    row: Array = shifted.bias[..., 0].astype(np.float64)
+    constant: dict[str, Array] = {"output": np.zeros(()), "log_sum_exp": row}
+    return {name: Prediction(x - constant[name], (np.ones_like(x),)) for name, x in outputs[0].items()}
+
+
+def _sum(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    """Outputs are added; the log-sum-exp is that of either."""
+    first, second = outputs
+    made = {name: Prediction(x, (np.ones_like(x), np.zeros_like(x))) for name, x in first.items()}
+    if "output" in made:
+        one = np.ones_like(first["output"])
+        made["output"] = Prediction(first["output"] + second["output"], (one, one))
+    return made
 
 
 def _positional(instance: Instance) -> bool:
     return instance.causal is not None or instance.window is not None
 
 
-def _shift_scores(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _shift_scores(instance: Instance, rng: np.random.Generator) -> Instances:
     if instance.bias is not None or instance.sink is not None:
         return ()
     constant = rng.integers(-8, 9, size=(1, 1, instance.query.shape[2], 1)).astype(instance.query.dtype)
     return (instance.replace(bias=constant),)
 
 
-def _shift_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _shift_keys(instance: Instance, rng: np.random.Generator) -> Instances:
     if instance.softcap is not None or instance.sink is not None:  # the shift is no longer the same for all
         return ()
     step = rng.integers(-2, 3, size=(1, instance.key.shape[1], 1, instance.key.shape[3])).astype(np.float64)
@@ -53,23 +77,23 @@ def _shift_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance,
     return (instance.replace(key=shifted),)
 
 
-def _permute_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _permute_keys(instance: Instance, rng: np.random.Generator) -> Instances:
     if _positional(instance) or instance.key_lengths is not None:
         return ()
     return (instance.part(keys=rng.permutation(instance.key.shape[2])),)
 
 
-def _reverse_queries(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _reverse_queries(instance: Instance, rng: np.random.Generator) -> Instances:
     if _positional(instance):
         return ()
     return (instance.part(queries=np.arange(instance.query.shape[2])[::-1]),)
 
 
-def _reversed(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
-    return outputs[0][:, :, ::-1], (np.ones_like(outputs[0]),)
+def _reversed(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    return {name: Prediction(value[:, :, ::-1], (np.ones_like(value),)) for name, value in outputs[0].items()}
 
 
-def _split_values(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _split_values(instance: Instance, rng: np.random.Generator) -> Instances:
     chosen = rng.integers(0, 2, size=instance.value.shape).astype(bool)
     zero = np.zeros_like(instance.value)
     return (
@@ -78,19 +102,20 @@ def _split_values(instance: Instance, rng: np.random.Generator) -> tuple[Instanc
     )
 
 
-def _negate_both(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _negate_both(instance: Instance, rng: np.random.Generator) -> Instances:
     return (instance.replace(query=-instance.query, key=-instance.key),)
 
 
-def _negate_values(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _negate_values(instance: Instance, rng: np.random.Generator) -> Instances:
     return (instance.replace(value=-instance.value),)
 
 
-def _negated(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
-    return -outputs[0], (np.ones_like(outputs[0]),)
+def _negated(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
+    sign = {"output": -1.0, "log_sum_exp": 1.0}
+    return {name: Prediction(sign[name] * value, (np.ones_like(value),)) for name, value in outputs[0].items()}
 
 
-def _double_query(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _double_query(instance: Instance, rng: np.random.Generator) -> Instances:
     assert instance.scale is not None
     doubled = (2.0 * instance.query.astype(np.float64)).astype(instance.query.dtype)
     if (doubled.astype(np.float64) != 2.0 * instance.query.astype(np.float64)).any():
@@ -98,25 +123,27 @@ def _double_query(instance: Instance, rng: np.random.Generator) -> tuple[Instanc
     return (instance.replace(query=doubled, scale=instance.scale / 2.0),)
 
 
-def _separate(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _separate(instance: Instance, rng: np.random.Generator) -> Instances:
     b, h = instance.query.shape[:2]
     if b * h == 1 or b * h > 8:
         return ()
     return tuple(instance.part(batch=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
-def _together(instance: Instance, transformed: tuple[Instance, ...], outputs: tuple[Array, ...]) -> Relation:
+def _together(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
     b, h = instance.query.shape[:2]
-    joined = np.concatenate(outputs, axis=1).reshape(b, h, *outputs[0].shape[2:])
-    weights = []
-    for index in range(b * h):
-        weight = np.zeros_like(joined)
-        weight[index // h, index % h] = 1.0
-        weights.append(weight)
-    return joined, tuple(weights)
+    made = {}
+    for name, first in outputs[0].items():
+        parts = [output[name] for output in outputs]
+        joined = np.concatenate(parts, axis=1).reshape(b, h, *first.shape[2:])
+        weights = np.zeros((b * h, *joined.shape))
+        for index in range(b * h):
+            weights[index, index // h, index % h] = 1.0
+        made[name] = Prediction(joined, tuple(weights))
+    return made
 
 
-def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> Instances:
     b, h_k, n_k, d = instance.key.shape
     if instance.causal == "bottom-right" and instance.key_lengths is None:
         return ()  # the alignment would move
@@ -134,14 +161,14 @@ def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> tuple[I
     )
 
 
-def _as_mask(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _as_mask(instance: Instance, rng: np.random.Generator) -> Instances:
     if not _positional(instance) and instance.key_lengths is None:
         return ()
     mask = instance.visible()
     return (instance.replace(mask=mask, causal=None, is_causal=False, window=None, key_lengths=None),)
 
 
-def _as_bias(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ...]:
+def _as_bias(instance: Instance, rng: np.random.Generator) -> Instances:
     if instance.mask is None or instance.bias is not None:
         return ()
     zero, lowest = instance.query.dtype.type(0.0), instance.query.dtype.type(-np.inf)
@@ -154,8 +181,8 @@ def _as_bias(instance: Instance, rng: np.random.Generator) -> tuple[Instance, ..
 LAWS: tuple[Law, ...] = tuple(
     Law(identifier, "ATT-1", statement, transform, relate)
     for identifier, statement, transform, relate in (
-        ("shift-scores", "adding a constant to a row of scores changes nothing", _shift_scores, _same),
-        ("shift-keys", "adding one vector to every key changes nothing", _shift_keys, _same),
+        ("shift-scores", "adding a constant to a row of scores changes nothing", _shift_scores, _shifted),
+        ("shift-keys", "adding one vector to every key changes nothing", _shift_keys, _same_output),
         ("permute-keys", "permuting keys together with values changes nothing", _permute_keys, _same),
         ("reverse-queries", "permuting queries permutes the outputs", _reverse_queries, _reversed),
         ("split-values", "the output is additive in the values", _split_values, _sum),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
-from assay.spec.attention.tolerance import reference_accuracy, tolerance
-from assay.spec.precision import Precision
+from assay.spec.attention.tolerance import tolerance
+from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
+from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +60,7 @@ def deviation(instance: Instance, precision: str | Precision, *, exact: Exact | 
 
 
 def _variance(instance: Instance, u: Precision, exact: Exact) -> Array:
+    soft = u.of(Softmax)
     value = np.repeat(instance.value.astype(np.float64), instance.group, axis=1)
     score, log_p = exact.score.midpoint, exact.log_probability.midpoint
     own, shared = _score_variances(instance, u, np.where(score != -np.inf, score, 0.0))
@@ -76,22 +78,22 @@ def _variance(instance: Instance, u: Precision, exact: Exact) -> Array:
     top = np.where(attended, score, -np.inf).max(axis=3, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0.0)
     below = np.where(attended, top - score, 0.0)
-    tiles = np.minimum(np.ceil(instance.key.shape[2] / u.tile), n)
+    tiles = np.minimum(np.ceil(instance.key.shape[2] / soft.tile), n)
 
-    own = own + (3 * u.product**2 + u.stored_score**2) * below**2 + u.exp**2
-    shared = shared + 2 * u.product**2 * top**2 + (tiles + 1) * u.rescale**2
+    own = own + (3 * u.product**2 + soft.stored_score**2) * below**2 + soft.exp**2
+    shared = shared + 2 * u.product**2 * top**2 + (tiles + 1) * soft.rescale**2
     # Σ p²τ²(v − o)² of independent keys; (Σ pσ|v − o|)² ≤ Σ pσ² Σ p(v − o)² of what they share
     variance = _deviation(p**2 * own, value, output)
     variance = variance + (p * shared).sum(axis=3, keepdims=True) * _deviation(p, value, output)
 
     additions = np.where(n > 1, n - 1 + 3 * tiles, 0.0) * u.accumulate**2
     variance = variance + additions * ((p @ np.abs(value)) ** 2 + output**2)
-    single = u.probability**2 + u.value_rounding**2 + 2 * u.accumulate**2
+    single = soft.probability**2 + soft.value_rounding**2 + 2 * u.accumulate**2
     variance = variance + single * (p**2 @ value**2)
-    if u.probability > 0:  # if the rounded probabilities are summed, their rounding is common
-        variance = variance + u.probability**2 * _deviation(p**2, value, output)
+    if soft.probability > 0:  # if the rounded probabilities are summed, their rounding is common
+        variance = variance + soft.probability**2 * _deviation(p**2, value, output)
     lse = np.where(n > 1, np.abs(top) + np.abs(exact.log_sum_exp.midpoint[..., None] - top), 0.0)
-    final = 4 * u.accumulate**2 + u.output**2 + u.row_sum**2 + 4 * u.product**2 * lse**2
+    final = 4 * u.accumulate**2 + u.output**2 + soft.row_sum**2 + 4 * u.product**2 * lse**2
     return np.asarray(variance + final * output**2)
 
 
@@ -105,22 +107,23 @@ def _deviation(weight: Array, value: Array, output: Array) -> Array:
 
 def _score_variances(instance: Instance, u: Precision, score: Array) -> tuple[Array, Array]:
     """Of every score: what is its own, and what keys share because Q is rounded or scaled once for all of them."""
+    soft = u.of(Softmax)
     assert instance.scale is not None
     query = np.abs(instance.query.astype(np.float64))
     key = np.swapaxes(np.repeat(np.abs(instance.key.astype(np.float64)), instance.group, axis=1), 2, 3)
     d, scale = query.shape[3], abs(instance.scale)
     size = scale * (query @ key)
     squares = scale**2 * (query**2 @ key**2)
-    shared = (u.input_rounding**2 + 4 * u.product**2) * squares
+    shared = (soft.query_rounding**2 + 4 * u.product**2) * squares
     own = shared + (d + 4) * u.product**2 * size**2
-    times = u.stored_times
+    times = soft.stored_times
     if instance.softcap is not None:
-        own = own + instance.softcap**2 * (u.tanh**2 + 8 * u.product**2)
+        own = own + instance.softcap**2 * (soft.tanh**2 + 8 * u.product**2)
         times += 3 if times else 0
     bias = np.zeros(())
     if instance.bias is not None:
         wide = instance.bias.astype(np.float64)
         bias = np.where(np.isfinite(wide), wide, 0.0)
         own = own + (d + 13) * u.product**2 * (np.abs(bias) + np.abs(score)) ** 2
-    own = own + times * u.stored_score**2 * (size + np.abs(bias)) ** 2
+    own = own + times * soft.stored_score**2 * (size + np.abs(bias)) ** 2
     return own, shared

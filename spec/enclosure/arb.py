@@ -1,4 +1,4 @@
-"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017), the last tier, without limits of range."""
+"""Balls of any precision: arrays of ``flint.arb`` (Johansson 2017).  This last tier has no limits of range."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Objects = NDArray[np.object_]
 
-__all__ = ["LARGEST", "ArbBall", "from_parts"]
+__all__ = ["LARGEST", "ArbArithmetic", "ArbBall", "from_parts"]
 
 LARGEST = (2.0 - 2.0**-52) * 2.0**1023  # the largest float64
 
 
 def _each(function: Any, *arrays: Any) -> Objects:
-    """Apply a function to every element; an object array even for one element."""
+    """Apply a function to every element; the result is an object array, even for one element."""
     broadcast = np.broadcast_arrays(*arrays)
     out = np.empty(broadcast[0].shape, dtype=object)
     flat = [np.asarray(array, dtype=object).reshape(-1).tolist() for array in broadcast]
@@ -34,7 +34,7 @@ def _exact(array: Array) -> Objects:
 
 
 def from_parts(high: Array, low: Array, rad: Array) -> Objects:
-    """high + low ± rad, exactly; everything where an overflow left nothing known."""
+    """The balls high + low ± rad, exactly; all real numbers where an overflow left nothing known."""
     with flint.ctx.workprec(2200):  # enough to add any two float64 numbers without rounding
         return _each(_ball, high, low, rad)
 
@@ -51,13 +51,6 @@ class ArbBall:
 
     balls: Objects
     precision: int
-
-    @staticmethod
-    def product_at(precision: int) -> Any:
-        def product(a: Array, b: Array) -> ArbBall:
-            return ArbBall(_matrix_product(_exact(a), _exact(b), precision), precision)
-
-        return product
 
     def _new(self, function: Any, *arrays: Any) -> ArbBall:
         with flint.ctx.workprec(self.precision):
@@ -128,6 +121,21 @@ class ArbBall:
 
     def full(self) -> Objects:
         return self.balls
+
+
+@dataclass(frozen=True)
+class ArbArithmetic:
+    """Balls of ``precision`` bits."""
+
+    precision: int
+
+    def product(self, a: Array, b: Array) -> ArbBall:
+        """a @ b for exact a (…, m, k) and b (…, k, n)."""
+        return ArbBall(_matrix_product(_exact(a), _exact(b), self.precision), self.precision)
+
+    def exact(self, a: Array) -> ArbBall:
+        """The numbers as they are."""
+        return ArbBall(_exact(a), self.precision)
 
 
 def _matrix_product(a: Objects, b: Objects, precision: int) -> Objects:

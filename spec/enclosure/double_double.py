@@ -1,8 +1,8 @@
 """Balls on double-double: an unevaluated sum high + low of two float64 numbers (about 104 bits) and a radius.
 
-Sums and products by error-free transformations (Dekker; Knuth; Joldes, Muller, Popescu 2017), matrix products by
-splitting the operands into slices so narrow that BLAS multiplies and adds them exactly (Ozaki, Ogita, Oishi, Rump
-2012), exp by reduction, a short series and squarings.  Claims: proofs_notes/enclosure.md, ENC-5 to ENC-10.
+Sums and products are error-free transformations (Dekker; Knuth; Joldes, Muller, Popescu 2017).  Matrix products split
+the operands into slices so narrow that BLAS multiplies and adds them exactly (Ozaki, Ogita, Oishi, Rump 2012).  exp is
+a reduction, a short series and squarings.  Claims: proofs_notes/enclosure.md, ENC-5 to ENC-10.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def _divide(a: Pair, b: Pair) -> Pair:
 
 
 def exp_double_double(high: Array, low: Array) -> Pair:
-    """e^(high + low): relative error at most 2^-97 for −600 < high ≤ 700; 0 below, an error of 2^-865 (ENC-7)."""
+    """e^(high + low) for high ≤ 700, with a relative error of at most 2^-97 for high > −600 (ENC-7).
+
+    For high ≤ −600 it is 0, with an absolute error below 2^-865.
+    """
     shape = high.shape
     high, low = np.ascontiguousarray(high).reshape(-1), np.ascontiguousarray(low).reshape(-1)
     out_high, out_low = np.empty_like(high), np.empty_like(low)
@@ -111,11 +114,11 @@ def _exp_chunk(high: Array, low: Array) -> Pair:
     kept = high > -600.0
     high, low = np.where(kept, high, -600.0), np.where(kept, low, 0.0)
     k = np.rint(high * (1.0 / math.log(2.0)))
-    x = _add_float((high, low), -k * _LN2[0])  # k·LN2[0], k·LN2[1]: exact, 11 + 42 bits
+    x = _add_float((high, low), -k * _LN2[0])  # k·LN2[0] and k·LN2[1] are exact: 11 + 42 bits
     x = _add_float(x, -k * _LN2[1])
     x = _add_float(x, -k * _LN2[2])
     r = (x[0] * 2.0**-9, x[1] * 2.0**-9)
-    # e^r − 1 for |r| < 2^-10: terms from r^5/5! on need no more than float64
+    # e^r − 1 for |r| < 2^-10; for the terms from r^5/5! on float64 is enough
     t = r[0]
     tail = 1 / 120 + t * (1 / 720 + t * (1 / 5040 + t * (1 / 40320)))
     p = _add_float(_multiply_float(r, tail), 1.0 / 24.0)
@@ -132,9 +135,9 @@ def _exp_chunk(high: Array, low: Array) -> Pair:
 
 
 def _slices(a: Array, axis: int, bits: int) -> tuple[list[Array], Array]:
-    """a = Σ slices + rest, slice t a multiple of 2^(e − t·bits) and at most 2^(e − (t−1)·bits): ``bits`` bits (ENC-6).
+    """The slices of a; slice t is a multiple of 2^(e − t·bits) and at most 2^(e − (t−1)·bits) in size (ENC-6).
 
-    Also 2^e of every row: 0 for a row of zeros, infinite where the slices would leave the range.
+    Returns also 2^e of every row: 0 for a row of zeros, and infinite where the slices would leave the range.
     """
     largest = np.abs(a).max(axis=axis, keepdims=True)
     _, exponent = np.frexp(largest)
@@ -146,12 +149,12 @@ def _slices(a: Array, axis: int, bits: int) -> tuple[list[Array], Array]:
         parts.append(part)
         rest = rest - part
     unit_of_row = np.ldexp(1.0, exponent)
-    inside = (largest == 0.0) | ((exponent > -400) & (exponent < 400))  # elsewhere the units would leave the range
+    inside = (largest == 0.0) | ((exponent > -400) & (exponent < 400))  # beyond, the units would leave the range
     return parts, np.where(inside, np.where(largest == 0.0, 0.0, unit_of_row), np.inf)
 
 
 def _exact_product(a_parts: list[Array], b_parts: list[Array]) -> Pair:
-    """Σ_{p+q ≤ s+1} A_p B_q: each product exact, their sum in double-double, the smallest first."""
+    """Σ_{p+q ≤ s+1} A_p B_q.  Each product is exact; their sum is in double-double, the smallest product first."""
     slices = len(a_parts)
     order = sorted(((p, q) for p in range(slices) for q in range(slices - p)), key=lambda t: -(t[0] + t[1]))
     first, *others = order
@@ -160,7 +163,7 @@ def _exact_product(a_parts: list[Array], b_parts: list[Array]) -> Pair:
     for p, q in others:
         s, error = _two_sum(s, a_parts[p] @ b_parts[q])
         e = e + error
-    return _two_sum(s, e)  # s may have cancelled, and be the smaller one
+    return _two_sum(s, e)  # not a fast two-sum: s may have cancelled and be the smaller one
 
 
 def _bits(k: int) -> int:
@@ -172,7 +175,7 @@ def _count(bits: int) -> int:
 
 
 def _product_error(a: Array, b: Array, a_unit: Array, b_unit: Array, bits: int) -> Array:
-    """Of a sliced product: the slices left out, and the sum of the others in double-double (ENC-6)."""
+    """A bound on the error of a sliced product: the slices left out, and the sum of the others (ENC-6)."""
     k = a.shape[-1]
     with np.errstate(over="ignore", invalid="ignore"):
         units = k * a_unit * b_unit
@@ -183,7 +186,7 @@ def _product_error(a: Array, b: Array, a_unit: Array, b_unit: Array, bits: int) 
 
 @dataclass(frozen=True, eq=False)
 class DoubleDoubleBall:
-    """An array of balls around high + low; the methods of :class:`~assay.spec.enclosure.float64.Float64Ball`."""
+    """An array of balls around high + low, with the methods of :class:`~assay.spec.enclosure.float64.Float64Ball`."""
 
     high: Array
     low: Array
@@ -191,15 +194,20 @@ class DoubleDoubleBall:
 
     @staticmethod
     def product(a: Array, b: Array) -> DoubleDoubleBall:
-        """a @ b for exact a, b: ENC-6."""
+        """a @ b for exact a (m, k) and b (k, n) (ENC-6)."""
         bits = _bits(a.shape[-1])
         a_parts, a_unit = _slices(a, -1, bits)
         b_parts, b_unit = _slices(b, -2, bits)
         high, low = _exact_product(a_parts, b_parts)
         return DoubleDoubleBall(high, low, known(high, _product_error(a, b, a_unit, b_unit, bits) * UP))
 
+    @staticmethod
+    def exact(a: Array) -> DoubleDoubleBall:
+        """The numbers as they are."""
+        return DoubleDoubleBall(a, np.zeros_like(a), np.zeros_like(a))
+
     def _ball(self, pair: Pair, rad: Array, factor: float = 1.0) -> DoubleDoubleBall:
-        """``pair`` with ``rad`` and the error of the operation that made it."""
+        """The ball around ``pair`` with radius ``rad`` plus the error of the operation that made the pair (ENC-5)."""
         return DoubleDoubleBall(pair[0], pair[1], known(pair[0], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP))
 
     def scaled(self, factor: float | Array) -> DoubleDoubleBall:
@@ -221,7 +229,7 @@ class DoubleDoubleBall:
         return DoubleDoubleBall(t[0], t[1], np.where(good, (self.rad + 2.0**-92 * c + 2.0**-960) * UP, np.inf))
 
     def exp(self) -> DoubleDoubleBall:
-        """e^x for x ≤ 700; beyond, a ball that says nothing (ENC-7)."""
+        """e^x for x ≤ 700; beyond that, a ball that says nothing (ENC-7)."""
         inside = self.high <= 700.0
         high, low = exp_double_double(np.where(inside, self.high, 0.0), np.where(inside, self.low, 0.0))
         small = np.minimum(self.rad, 1.0)
@@ -245,7 +253,7 @@ class DoubleDoubleBall:
         )
 
     def total(self) -> DoubleDoubleBall:
-        """The sum over the last axis of balls with midpoints ≥ 0: pairwise, halving the axis (ENC-10)."""
+        """The pairwise sum over the last axis of balls with midpoints ≥ 0; each step halves the axis (ENC-10)."""
         pair, rad = (self.high, self.low), self.rad.sum(axis=-1, keepdims=True)
         steps = 0
         while pair[0].shape[-1] > 1:
@@ -268,7 +276,7 @@ class DoubleDoubleBall:
         bits = _bits(v.shape[-2])
         x_parts, x_unit = _slices(self.high, -1, bits)
         low_parts, _ = _slices(self.low, -1, bits)
-        # low is below 2^-52 of the row's largest: what its leading slices miss is far below what is left out anyway
+        # low is below 2^-52 of the row's largest, so what its leading slices miss is far below what is left out anyway
         v_parts, v_unit = _slices(v, -2, bits)
         pair = _exact_product(x_parts, v_parts)
         pair = _add(pair, _exact_product(low_parts, v_parts))
@@ -278,7 +286,7 @@ class DoubleDoubleBall:
         return DoubleDoubleBall(*pair, known(pair[0], rad * UP)), np.minimum(self.high @ size, LARGEST)
 
     def divided(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
-        """Quotient by balls beyond 2^-100 (ENC-9); nothing for others, or where their radius exceeds half of them."""
+        """The quotient by balls above 2^-100 with a radius of at most half; for others it says nothing (ENC-9)."""
         least = other.high * (1 - 2.0**-50) - other.rad
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             pair = _divide((self.high, self.low), (other.high, other.low))
@@ -288,7 +296,7 @@ class DoubleDoubleBall:
         return DoubleDoubleBall(*pair, np.where(good, rad, np.inf))
 
     def log(self) -> DoubleDoubleBall:
-        """ln x from an approximation and the residual of our own exp (ENC-8)."""
+        """ln x from a guess and the residual of our own exp (ENC-8)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             guess = np.log(self.high)
             safe = np.where(np.abs(guess) < 600.0, guess, 0.0)

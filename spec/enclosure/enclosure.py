@@ -1,4 +1,4 @@
-"""An array of certified intervals: what every definition returns."""
+"""An array of certified intervals, which is what every definition returns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ __all__ = ["Enclosure", "in_units_of"]
 
 @dataclass(frozen=True, eq=False)
 class Enclosure:
-    """The true value of every element lies within ``radius`` of ``midpoint``.
+    """An array of values, each certified to lie within ``radius`` of ``midpoint``.
 
-    Both are float64 arrays of one shape; ``midpoint`` −inf with radius 0 stands for −∞ itself (the log-sum-exp of an
-    empty row), NaN for a result that a convention defines to be NaN.  ``balls`` is the value in the full precision of
-    the tier that computed it, an object array of ``flint.arb``; ``None`` where float64 is all there is.
+    Midpoint and radius are float64 arrays of one shape.  A midpoint −inf with radius 0 stands for −∞ itself (the
+    log-sum-exp of an empty row), and NaN for a result that a convention defines to be NaN.  ``balls`` is the value in
+    the full precision of the tier that computed it, an object array of ``flint.arb``; it is ``None`` where that tier is
+    float64.
 
     >>> enclosure = Enclosure(np.array([1.0, 2.0]), np.array([0.25, 0.25]))
     >>> enclosure.contains([1.2, 2.5])
@@ -62,18 +63,18 @@ class Enclosure:
         return Enclosure(np.asarray(self.midpoint[index]), np.asarray(self.radius[index]), part)
 
     def contains(self, array: Any) -> NDArray[np.bool_]:
-        """Per element: is this number possibly the true value?  NaN is only where the value is NaN by convention.
+        """Whether each number may be the true value.  NaN may be only where the value is NaN by convention.
 
-        ``array`` may have any floating dtype (it is converted to float64, exactly for all but longer types) and must
-        broadcast to :attr:`shape`.  Rigorous in one direction: ``False`` is certain.
+        ``array`` may have any floating dtype and must broadcast to :attr:`shape`.  It is converted to float64, which is
+        exact for all but longer types.  The answer is rigorous in one direction: ``False`` is certain (ENC-11).
         """
         return np.asarray(self.least_error(array) <= 0.0)
 
     def ratio(self, array: Any, tolerance: Any) -> Array:
-        """Per element, the error of ``array`` in units of ``tolerance``: a lower bound: nothing right is blamed.
+        """A lower bound of the error of each number in units of ``tolerance``, so that no right number is blamed.
 
-        0/0 is 0, a positive error over 0 is +inf; an infinite tolerance allows everything, NaN too; otherwise NaN and
-        a wrong infinity give +inf.
+        0/0 is 0, and a positive error over 0 is +inf.  An infinite tolerance allows everything, also NaN.  Otherwise
+        NaN and a wrong infinity give +inf.  Source: ENC-11.
         """
         return in_units_of(self.least_error(array), tolerance)
 
@@ -82,8 +83,8 @@ class Enclosure:
         value = np.asarray(array)
         value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
         with np.errstate(invalid="ignore", over="ignore"):
-            # 2^-50 pays for the roundings of the difference, this product and the subtraction; a quarter of everything
-            # where the difference overflows (ENC-11)
+            # 2^-50 pays for the roundings of the difference, of this product and of the subtraction.  Where the
+            # difference overflows, a quarter of every number is taken (ENC-11).
             gap = np.abs(value - self.midpoint)
             quarter = np.abs(0.25 * value - 0.25 * self.midpoint) * (1 - 2.0**-50) - 0.25 * self.radius
             least = np.where(np.isposinf(gap), 4 * quarter, gap * (1 - 2.0**-50) - self.radius)
@@ -100,8 +101,12 @@ class Enclosure:
 
 
 def in_units_of(error: Array, allowed: Array) -> Array:
-    """error / allowed, rounded down; 0/0 is 0, a positive error over 0 is +inf, and over +inf every error is 0."""
+    """error / allowed, rounded down; 0/0 is 0, a positive error over 0 is +inf, and over +inf every error is 0.
+
+    An error that is NaN, as a measure of an output that makes no sense may be, counts as +inf.
+    """
     error = np.asarray(error, dtype=np.float64)
+    error = np.where(np.isnan(error), np.inf, error)
     allowed = np.broadcast_to(np.asarray(allowed, dtype=np.float64), error.shape)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
@@ -111,7 +116,7 @@ def in_units_of(error: Array, allowed: Array) -> Array:
 
 
 def _interval(midpoint: float, radius: float, ball: NDArray[Any] | None) -> str:
-    """``0.123456789 ± 3e-31``: as many digits as the radius allows."""
+    """Text such as ``0.123456789 ± 3e-31``, with as many digits as the radius allows."""
     if ball is not None and np.isfinite(midpoint):
         text: str = ball.item().str(40, radius=False)
         return f"{text} ± {float(ball.item().rad()):.0e}"

@@ -1,11 +1,12 @@
 """Balls on float64: midpoint and radius, with a-priori bounds of every operation.
 
-Trusted: IEEE 754 basic operations and comparisons, correctly rounded; exact scaling by powers of two; matrix
-products that multiply and add each pair once, in any order, with or without FMA (every BLAS in use; no Strassen).
-Not trusted: exp, log, tanh of any library.  Claims: proofs_notes/enclosure.md, ENC-1 to ENC-4, ENC-9, ENC-10.
+The module trusts IEEE 754 basic operations and comparisons to be correctly rounded, scaling by powers of two to be
+exact, and matrix products to multiply and add each pair once, in any order, with or without FMA (as every BLAS in use
+does; no Strassen).  It does not trust exp, log or tanh of any library.  Claims: proofs_notes/enclosure.md, ENC-1 to
+ENC-4, ENC-9 and ENC-10.
 
 A ball whose radius is infinite or NaN says nothing; whatever overflows gets such a radius.  The one ball around an
-infinity is −inf with radius 0: −∞ itself.
+infinity is −inf with radius 0, which is −∞ itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.enclosure.arb import LARGEST, from_parts
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,25 +31,25 @@ U = 2.0**-53  # unit roundoff
 ETA = 2.0**-1074  # smallest subnormal: bounds the absolute error of an operation that underflows
 UP = 1 + 2.0**-40  # pays for the roundings of a radius that is computed in at most a thousand operations
 
-_LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits: its product with |k| < 2^11 is exact
+_LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")  # 42 bits, so that its product with |k| < 2^11 is exact
 _LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")  # ln 2 − high, to 2^-102
 _EXP_ERROR = 8 * U  # ENC-2
 _COEFFICIENTS = [1.0 / math.factorial(i) for i in range(14)]
 _CHUNK = 1 << 14
 
 
-def gamma(k: float) -> float:
-    """γ_k: the relative error of k roundings."""
-    return k * U / (1 - k * U) * UP
+def gamma_above(k: float) -> float:
+    """γ_k(2^-53) and what pays for rounding it: the relative error of k roundings."""
+    return float(gamma(k, U)) * UP
 
 
 def known(mid: Array, rad: Array) -> Array:
-    """The radius, infinite where the midpoint is not a finite number: an overflow tells nothing of the result."""
+    """The radius; infinite where the midpoint is not finite, because an overflow says nothing about the result."""
     return np.where(np.isfinite(mid), rad, np.inf)
 
 
 def exp_float64(x: Array) -> Array:
-    """e^x for finite x ≤ 709: relative error at most 8·2^-53, and absolute 2^-1074 where it underflows (ENC-2)."""
+    """e^x for finite x ≤ 709, with an error of at most 8·2^-53·e^x, and of 2^-1074 more on underflow (ENC-2)."""
     flat = np.ascontiguousarray(x).reshape(-1)
     out = np.empty_like(flat)
     for start in range(0, flat.size, _CHUNK):
@@ -59,7 +61,7 @@ def exp_float64(x: Array) -> Array:
             p *= r
             p += c
         half = np.floor(k * 0.5)
-        # two scalings: the first never underflows, so that only the last rounds
+        # there are two scalings, of which the first never underflows, so that only the last rounds
         out[start : start + _CHUNK] = np.ldexp(
             np.ldexp(p, np.maximum(half, -500).astype(np.int32)), (k - np.maximum(half, -500)).astype(np.int32)
         )
@@ -68,18 +70,23 @@ def exp_float64(x: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Float64Ball:
-    """An array of balls.  Every method returns balls that contain the exact result for all operands within theirs."""
+    """An array of balls.  Every method returns balls that contain the exact results for all operands in these."""
 
     mid: Array
     rad: Array
 
     @staticmethod
     def product(a: Array, b: Array) -> Float64Ball:
-        """a @ b for exact a (…, m, k) and b (…, k, n): ENC-1."""
+        """a @ b for exact a (…, m, k) and b (…, k, n) (ENC-1)."""
         k = a.shape[-1]
         mid = a @ b
-        bound = gamma(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
+        bound = gamma_above(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
         return Float64Ball(mid, known(mid, bound))
+
+    @staticmethod
+    def exact(a: Array) -> Float64Ball:
+        """The numbers as they are."""
+        return Float64Ball(a, np.zeros_like(a))
 
     def scaled(self, factor: float) -> Float64Ball:
         mid = self.mid * factor
@@ -90,28 +97,28 @@ class Float64Ball:
         return Float64Ball(mid, known(mid, (self.rad + U * np.abs(mid)) * UP))
 
     def capped(self, c: float) -> Float64Ball:
-        """c·tanh(x/c): 1-Lipschitz, so the radius is kept (ENC-4)."""
+        """c·tanh(x/c); the function is 1-Lipschitz, so the radius is kept (ENC-4)."""
         e = exp_float64(-2.0 * np.minimum(np.abs(self.mid) / c, 400.0))
         mid = np.copysign(c * ((1.0 - e) / (1.0 + e)), self.mid)
         return Float64Ball(mid, known(mid, (self.rad + 16 * U * c + ETA) * UP))
 
     def exp(self) -> Float64Ball:
-        """e^x for x ≤ 709; beyond, a ball that says nothing (ENC-2)."""
+        """e^x for x ≤ 709; beyond that, a ball that says nothing (ENC-2)."""
         inside = self.mid <= 709.0
         mid = exp_float64(np.where(inside, self.mid, 0.0))
         small = np.minimum(self.rad, 1.0)
         grown = np.where(self.rad <= 1.0, small * (1.0 + small), np.inf)  # e^r − 1 ≤ r + r² for r ≤ 1
         with np.errstate(invalid="ignore"):
-            # 4η: what an underflow of e^x loses, grown with the radius
+            # 4η pays for an underflow of e^x, which grows with the radius
             rad = np.where(grown < np.inf, mid * (grown + _EXP_ERROR * (1.0 + grown)), np.inf) + 4 * ETA
         return Float64Ball(mid, np.where(inside, rad * UP, np.inf))
 
     def where(self, keep: NDArray[np.bool_], other: float) -> Float64Ball:
-        """The ball where ``keep``, the exact number ``other`` elsewhere."""
+        """The ball where ``keep`` is true, and the exact number ``other`` elsewhere."""
         return Float64Ball(np.where(keep, self.mid, other), np.where(keep, self.rad, 0.0))
 
     def joined(self, array: Array) -> Float64Ball:
-        """With the exact ``array`` appended on the last axis."""
+        """The balls with the exact ``array`` appended on the last axis."""
         return Float64Ball(
             np.concatenate([self.mid, array], axis=-1), np.concatenate([self.rad, np.zeros_like(array)], axis=-1)
         )
@@ -120,7 +127,7 @@ class Float64Ball:
         """The sum over the last axis of balls with midpoints ≥ 0, kept as an axis (ENC-10)."""
         n = self.mid.shape[-1]
         mid = self.mid.sum(axis=-1, keepdims=True)
-        rad = (self.rad.sum(axis=-1, keepdims=True) + gamma(n) * mid) * (UP + 2 * n * U)
+        rad = (self.rad.sum(axis=-1, keepdims=True) + gamma_above(n) * mid) * (UP + 2 * n * U)
         return Float64Ball(mid, known(mid, rad))
 
     def times_matrix(self, v: Array) -> tuple[Float64Ball, Array]:
@@ -128,12 +135,12 @@ class Float64Ball:
         n = v.shape[-2]
         size = np.abs(v)
         mid, magnitude = self.mid @ v, self.mid @ size
-        rad = (self.rad @ size + gamma(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
+        rad = (self.rad @ size + gamma_above(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
 
     def divided(self, other: Float64Ball) -> Float64Ball:
-        """Quotient by positive balls (ENC-9); nothing where their radius exceeds half of them."""
+        """The quotient by positive balls; it says nothing where their radius exceeds half of them (ENC-9)."""
         least = other.mid - other.rad
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             mid = self.mid / other.mid
@@ -142,7 +149,7 @@ class Float64Ball:
         return Float64Ball(mid, np.where(other.rad <= least, known(mid, rad), np.inf))
 
     def log(self) -> Float64Ball:
-        """ln x of positive balls: an approximation l corrected by the residual x e^(−l) − 1, our own exp (ENC-3)."""
+        """ln x of positive balls: a guess l, corrected by the residual x e^(−l) − 1 with our own exp (ENC-3)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             guess = np.log(self.mid)
             back = exp_float64(np.where(np.isfinite(guess), guess, 0.0))
@@ -155,7 +162,7 @@ class Float64Ball:
         )
 
     def largest(self, among: NDArray[np.bool_]) -> Float64Ball:
-        """A number near the largest of each row (exact as it stands; only a shift is asked of it)."""
+        """An exact number near the largest of each row; it serves as a shift, so near is enough."""
         top = np.where(among, self.mid, -np.inf).max(axis=-1, keepdims=True)
         return Float64Ball(top, np.zeros_like(top))
 

@@ -1,5 +1,5 @@
-"""Hard instances: formulas, sets of vectors, their certified truth, and the files that carry them.
+"""Hard instances: formulas and sets of vectors, their certified truth, and the files that store them.
 
-What a formula or a pair of sets *is* and where it comes from lives here; how one problem becomes another lives in
-:mod:`assay.spec.reductions`.
+This package says what a formula or a pair of sets is and where it comes from.  How one problem becomes another is the
+subject of :mod:`assay.spec.reductions`.
 """

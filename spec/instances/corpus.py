@@ -1,7 +1,8 @@
-"""A corpus of hard instances: every family, the same bytes on every machine for one :data:`VERSION`.
+"""A corpus of hard instances of every family, with the same bytes on every machine for one :data:`VERSION`.
 
-A folder of instance files (:mod:`assay.spec.instances.file`) and ``manifest.json``: the version, and for every file its
-name, SHA-256, family, seed, parameters and arrows.  Small ones are there as JSON too.
+A corpus is a folder of instance files (:mod:`assay.spec.instances.file`) with a ``manifest.json``.  The manifest gives
+the version, and for every file its name, SHA-256, problem, family, seed, parameters and arrows.  Small instances are
+also stored as JSON.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.spec.instances.file import load, save
-from assay.spec.instances.hard import HardProblem, hard
+from assay.spec.instances.hard import HardProblem, hard, load
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ENTRIES", "VERSION", "Entry", "read", "write"]
 
-#: Of the corpus; another one means other bytes.
-VERSION = 1
+#: The version of the corpus: another version means other bytes.
+VERSION = 2
 _MANIFEST = "manifest.json"
 _KIND = "assay hard instances"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One instance: what :func:`~assay.spec.instances.hard.hard` is given, but for the seed of the corpus."""
+    """One instance of the corpus: the arguments of :func:`~assay.spec.instances.hard.hard`.
+
+    The seed of the corpus is added to ``seed``.  as_json: whether the instance is stored as JSON too.
+    """
 
     name: str
     family: str
@@ -37,11 +40,12 @@ class Entry:
     parameters: Mapping[str, int] = field(default_factory=dict)
     counting: bool = False
     as_json: bool = False
+    problem: str = "attention"
 
     def made(self, seed: int = 0) -> HardProblem:
-        """The instance, in the corpus of that seed."""
+        """The instance of this entry in the corpus with seed ``seed``."""
         sizes: dict[str, Any] = dict(self.parameters)
-        return hard("attention", self.family, seed + self.seed, counting=self.counting, **sizes)
+        return hard(self.problem, self.family, seed + self.seed, counting=self.counting, **sizes)
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -68,10 +72,10 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 def write(folder: str | Path, seed: int = 0) -> int:
-    """Write the corpus into a new or empty folder, or over an earlier one; how many files, besides the manifest.
+    """Write the corpus into a new or empty folder, or over an earlier corpus; return the number of instance files.
 
-    seed: added to that of every entry.  Raises :class:`~assay.spec.problem.InvalidInstance` for a folder that holds
-    something else, ``OSError`` where it cannot be written.
+    seed: a number that is added to the seed of every entry.  Raises :class:`~assay.spec.problem.InvalidInstance` for a
+    folder that holds other files, and ``OSError`` where it cannot be written.
     """
     place = Path(folder)
     if place.is_dir() and any(place.iterdir()) and not _is_corpus(place):
@@ -82,11 +86,12 @@ def write(folder: str | Path, seed: int = 0) -> int:
     for entry, problem in problems:
         for suffix in (".npz", ".json") if entry.as_json else (".npz",):
             path = place / f"{entry.name}{suffix}"
-            save(path, problem)
+            problem.save(path)
             files.append(
                 {
                     "name": path.name,
                     "sha256": _digest(path),
+                    "problem": problem.problem,
                     "family": entry.family,
                     "seed": problem.seed,
                     "parameters": dict(problem.parameters),
@@ -99,17 +104,17 @@ def write(folder: str | Path, seed: int = 0) -> int:
 
 
 def read(folder: str | Path) -> Iterator[tuple[Path, HardProblem]]:
-    """The instances of the ``.npz`` files of a corpus, in the order of its manifest, each checked against its SHA-256.
+    """Yield the path and the instance of every ``.npz`` file of a corpus, in the order of its manifest.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` for a folder that is no corpus of this version, and for a file
-    that is missing or is not what the manifest says.
+    Every file is checked against its SHA-256.  Raises :class:`~assay.spec.problem.InvalidInstance` for a folder that is
+    not a corpus of this version, and for a file that is missing or that differs from the manifest.
     """
     place = Path(folder)
     manifest = _manifest(place)
     if manifest.get("version") != VERSION:
         raise InvalidInstance(f"{folder}: a corpus of version {manifest.get('version')!r}, expected {VERSION}")
     for each in manifest["files"]:
-        path = place / Path(str(each["name"])).name  # within the folder, whatever the manifest says
+        path = place / Path(str(each["name"])).name  # stays within the folder, whatever the manifest says
         if path.suffix != ".npz":
             continue
         if not path.is_file():

@@ -1,9 +1,10 @@
-"""DIMACS CNF: the file format of satisfiability solvers, read and written.
+"""A reader and a writer of DIMACS CNF, the file format of satisfiability solvers.
 
-``p cnf VARIABLES CLAUSES``, then clauses of integers, each closed by 0, over as many lines as they like.  Files in the
-wild are looser, and so is the reader: comments (a line that begins with ``c``) anywhere; a header that is missing,
-without counts or with wrong ones (the number of variables is then the largest that occurs, where that is more); the
-trailer ``%``, ``0`` of SATLIB.  Tautologies, duplicate literals and empty clauses are kept as they are.
+A file has the header ``p cnf VARIABLES CLAUSES`` and then clauses of integers, each closed by 0, over any number of
+lines.  Files in practice are looser, and the reader accepts them.  Comments (lines that begin with ``c``) may be
+anywhere.  The header may be missing, lack its counts or have wrong ones; the number of variables is then the largest
+that occurs, where that is more.  The trailer ``%``, ``0`` of SATLIB may follow.  Tautologies, duplicate literals and
+empty clauses are kept as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _COUNT = re.compile(r"[0-9]{1,20}")
 
 
 def read(path: str | Path) -> Formula:
-    """The formula in a file.  Raises :class:`~assay.spec.problem.InvalidInstance` with the number of the line."""
+    """The formula in a file.  Raises :class:`~assay.spec.problem.InvalidInstance`, with the number of the line."""
     try:
         with Path(path).open(encoding="utf-8-sig", errors="replace") as lines:  # comments may be in any encoding
             return _parse(lines)
@@ -37,7 +38,7 @@ def read(path: str | Path) -> Formula:
 
 
 def from_text(text: str) -> Formula:
-    """The formula that the text of a file describes.  Raises as :func:`read`.
+    """The formula that the text of a file describes.  It raises what :func:`read` raises.
 
     >>> from_text("c two clauses, no header\\n1 -2 0 2\\n0")
     Formula(variables=2, clauses=((1, -2), (2,)))
@@ -61,7 +62,7 @@ def to_text(formula: Formula, comments: Iterable[str] = ()) -> str:
 
 
 def write(path: str | Path, formula: Formula, comments: Iterable[str] = ()) -> None:
-    """:func:`to_text` into a file.  Raises ``OSError`` where it cannot be written."""
+    """Write :func:`to_text` into a file.  Raises ``OSError`` where it cannot be written."""
     Path(path).write_bytes(to_text(formula, comments).encode())
 
 
@@ -99,7 +100,7 @@ def _parse(lines: Iterable[str]) -> Formula:
                     f"line {number}: more than {_MOST_LITERALS} literals so far, expected at most that"
                 )
             clause.append(literal)
-    if clause:  # whole only if the header says that this was the last one
+    if clause:  # the clause is whole only if the header says that it is the last one
         if header is None or header[1] != len(clauses) + 1:
             raise InvalidInstance(f"line {number}: the file ends within a clause, expected its closing 0")
         clauses.append(tuple(clause))

@@ -1,4 +1,4 @@
-"""Packages that only some instances need: imported when they do, named when they are missing."""
+"""Packages that only some instances need: they are imported on demand, and named if they are missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["MissingExtra", "required"]
 
 
 class MissingExtra(InvalidInstance, ImportError):
-    """A package that is not installed; the message is the command that installs it."""
+    """A package is not installed; the message gives the command that installs it."""
 
 
 def required(module: str, extra: str) -> Any:
-    """The module, from the extra of this distribution that brings it.  Raises :class:`MissingExtra`."""
+    """The module.  Raises :class:`MissingExtra` if it is missing; ``extra`` is the extra of assay that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:

@@ -1,9 +1,12 @@
-"""Families of formulas and of vectors: generators, the same numbers on every machine.
+"""Families of formulas and of sets of vectors: generators that give the same numbers on every machine.
 
-Randomness is Philox4x64-10 (Salmon, Moraes, Dror & Shaw 2011), whose raw 64-bit integers are used and nothing that
-depends on a library's floating point: the key is (seed, number of the family), the counter starts at 0.  A number
-below m is a word w < ⌊2^64/m⌋·m (others are thrown away) modulo m; an entry 1 of probability p/2^16 is a 16-bit
-quarter of a word, low ones first, that is less than p.
+Randomness comes from Philox4x64-10 (Salmon, Moraes, Dror & Shaw 2011).  Only its raw 64-bit integers are used, because
+floating-point draws may depend on the library.  The key is (seed, number of the family), and the counter starts at 0.
+
+- A uniform number below m: words are drawn until one is below ⌊2^64/m⌋·m, the largest multiple of m up to 2^64; this
+  word is taken modulo m.
+- An entry that is 1 with probability p/2^16: every word is cut into four 16-bit numbers, the lowest first; the entry is
+  1 where its number is below p.
 
 Pigeonhole, parity and colouring formulas come from CNFgen (Lauria, Elffers, Nordström & Vinyals 2017; extra ``sat``).
 """
@@ -35,8 +38,8 @@ __all__ = [
     "random_vectors",
 ]
 
-#: Clauses a variable at which a random k-SAT formula turns unsatisfiable, in thousandths (Mertens, Mézard & Zecchina
-#: 2006); for k = 2 it is proved.
+#: k → thousandths of a clause for each variable at which random k-SAT formulas turn unsatisfiable (Mertens, Mézard &
+#: Zecchina 2006).  For k = 2 the threshold is proved.
 THRESHOLDS = {2: 1000, 3: 4267, 4: 9931, 5: 21117, 6: 43370, 7: 87790}
 
 _STREAMS = ("random-ksat", "random-ov", "planted-ov", "gap", "colouring")
@@ -45,7 +48,7 @@ _WHOLE = 1 << 16
 
 @dataclass
 class _Words:
-    """The stream of a family and a seed."""
+    """The stream of random words of a family and a seed."""
 
     seed: int
     family: str
@@ -57,29 +60,30 @@ class _Words:
         self._philox = np.random.Philox(key=key)
 
     def below(self, limit: int) -> int:
-        """Uniform in 0 … limit − 1."""
+        """A uniform number in 0 … limit − 1."""
         while (word := int(self._philox.random_raw())) >= (1 << 64) // limit * limit:
             pass
         return word % limit
 
     def subset(self, size: int, of: int) -> list[int]:
-        """Distinct numbers below ``of``, in the order in which they were drawn."""
+        """``size`` distinct numbers below ``of``, in the order in which they were drawn."""
         chosen: dict[int, None] = {}
         while len(chosen) < size:
             chosen[self.below(of)] = None
         return list(chosen)
 
     def entries(self, rows: int, columns: int, density: int) -> NDArray[np.uint8]:
-        """0/1, each 1 with probability density/2^16."""
+        """(rows, columns): numbers 0 and 1, each 1 with probability density/2^16."""
         total = rows * columns
         words = self._philox.random_raw(-(-total // 4)).astype("<u8")
         return (words.view("<u2")[:total] < density).astype(np.uint8).reshape(rows, columns)
 
 
 def random_formula(seed: int, variables: int = 20, k: int = 3, ratio: int | None = None) -> Formula:
-    """k distinct variables a clause, each negated or not; ``ratio``: thousandths of a clause a variable.
+    """A random formula whose clauses have k distinct variables each, negated with probability 1/2.
 
-    The default ratio is the threshold, where formulas are hardest and about half of them are satisfiable.
+    ratio: thousandths of a clause for each variable.  The default is the threshold, where formulas are hardest and
+    about half of them are satisfiable.
     """
     _require("variables", variables, 1, 60)
     _require("k", k, 1, variables)
@@ -97,19 +101,19 @@ def random_formula(seed: int, variables: int = 20, k: int = 3, ratio: int | None
 
 
 def random_vectors(seed: int, n: int = 1024, d: int = 32) -> OrthogonalVectors:
-    """Two sets of n random vectors, of the density at which one orthogonal pair is expected."""
+    """Two sets of n random vectors, with the density at which one orthogonal pair is expected."""
     _require_vectors(n, d)
     words, density = _Words(seed, "random-ov"), _density(n, d, 1)
     return OrthogonalVectors(words.entries(n, d, density), words.entries(n, d, density))
 
 
 def planted_vectors(seed: int, n: int = 1024, d: int = 32) -> tuple[OrthogonalVectors, tuple[int, int]]:
-    """Random vectors with 1/64 expected orthogonal pairs, but for one pair made orthogonal; and that pair."""
+    """Random vectors of which 1/64 of an orthogonal pair is expected, with one pair made orthogonal; and this pair."""
     _require_vectors(n, d)
     words, density = _Words(seed, "planted-ov"), _density(n, d, 64)
     left, right = words.entries(n, d, density), words.entries(n, d, density)
     i, j = words.below(n), words.below(n)
-    for column in range(d):  # where both are 1, one of them becomes 0
+    for column in range(d):  # where both entries are 1, one of them becomes 0
         if left[i, column] and right[j, column]:
             (left[i] if words.below(2) else right[j])[column] = 0
     return OrthogonalVectors(left, right), (i, j)
@@ -118,10 +122,10 @@ def planted_vectors(seed: int, n: int = 1024, d: int = 32) -> tuple[OrthogonalVe
 def gap_vectors(
     seed: int, n: int = 1024, d: int = 64, planted: bool = True
 ) -> tuple[OrthogonalVectors, int, tuple[int, int] | None]:
-    """Vectors of inner products below t/2, but for one planted pair with t = ⌈3d/4⌉; t; and that pair.
+    """Vectors with inner products below t/2, except for one planted pair with t = ⌈3d/4⌉; also t and this pair.
 
-    All entries are 1 with probability 1/4; the planted pair are twice the same vector.  Drawn again until the promise
-    holds, which is checked on all pairs; ``InvalidInstance`` where d is too small for n for that.
+    All entries are 1 with probability 1/4; the two vectors of the planted pair are equal.  The vectors are drawn again
+    until the promise holds, which is checked on all pairs.  Raises ``InvalidInstance`` where d is too small for n.
     """
     _require_vectors(n, d)
     words, t = _Words(seed, "gap"), -(-3 * d // 4)
@@ -138,7 +142,7 @@ def gap_vectors(
 
 
 def _others_below(left: NDArray[np.uint8], right: NDArray[np.uint8], pair: tuple[int, int] | None, t: int) -> bool:
-    """2⟨a, b⟩ < t for all pairs but that one; sums of at most 2^24 ones are exact in float32."""
+    """Whether 2⟨a, b⟩ < t for all pairs but ``pair``; sums of at most 2^24 ones are exact in float32."""
     columns = right.astype(np.float32).T
     for start in range(0, len(left), 1024):
         products = left[start : start + 1024].astype(np.float32) @ columns
@@ -150,20 +154,20 @@ def _others_below(left: NDArray[np.uint8], right: NDArray[np.uint8], pair: tuple
 
 
 def pigeonhole(pigeons: int = 4, holes: int = 3) -> Formula:
-    """Every pigeon sits in a hole, no two in one: satisfiable only if there are as many holes."""
+    """Every pigeon sits in a hole, and no two in the same: satisfiable only if there are as many holes as pigeons."""
     _require("pigeons", pigeons, 1, 30)
     _require("holes", holes, 1, 30)
     return _formula(required("cnfgen", "sat").PigeonholePrinciple(pigeons, holes))
 
 
 def parity(points: int = 5) -> Formula:
-    """The points fall into pairs: satisfiable only if their number is even."""
+    """The points are divided into pairs: satisfiable only if their number is even."""
     _require("points", points, 2, 30)
     return _formula(required("cnfgen", "sat").CountingPrinciple(points, 2))
 
 
 def colouring(seed: int, vertices: int = 6, edges: int = 9, colours: int = 3) -> Formula:
-    """A random graph has a proper colouring; its models are the colourings."""
+    """A random graph has a proper colouring; the models are the colourings."""
     most = vertices * (vertices - 1) // 2
     _require("vertices", vertices, 1, 30)
     _require("edges", edges, 0, most)
@@ -181,7 +185,7 @@ def _formula(generated: Any) -> Formula:
 
 
 def _density(n: int, d: int, times: int) -> int:
-    """p/2^16 of both sets for which n²(1 − p²)^d = 1/times; in decimal arithmetic, which is the same everywhere."""
+    """2^16·p, rounded down, with n²(1 − p²)^d = 1/times, in decimal arithmetic, which is the same everywhere."""
     with decimal.localcontext(decimal.Context(prec=40)):
         none = (-(decimal.Decimal(times * n * n).ln()) / d).exp()
         return min(int((1 - none).sqrt() * _WHOLE), _WHOLE - 1)

@@ -14,10 +14,10 @@ MOST_VARIABLES = 2**31 - 1
 
 @dataclass(frozen=True)
 class Formula:
-    """C_1 ∧ … ∧ C_m over x_1 … x_v; a clause is a tuple of literals, +i for x_i and −i for ¬x_i.
+    """C_1 ∧ … ∧ C_m over x_1 … x_v.  A clause is a tuple of literals, +i for x_i and −i for ¬x_i.
 
-    An empty clause is false, an empty formula true; a clause may repeat a literal or hold both x and ¬x.
-    ``variables`` counts those that may occur: one that does not occur doubles the number of models.
+    An empty clause is false, and an empty formula is true.  A clause may repeat a literal or contain both x and ¬x.
+    ``variables`` is the number of variables that may occur; one that does not occur doubles the number of models.
     Raises :class:`~assay.spec.problem.InvalidInstance` for a literal that is 0 or names a variable above ``variables``.
 
     >>> Formula(2, ((1, -2), (2,))).holds((True, True))
@@ -38,7 +38,7 @@ class Formula:
                     )
 
     def holds(self, assignment: tuple[bool, ...]) -> bool:
-        """Whether the assignment, one truth value a variable, satisfies every clause."""
+        """Whether the assignment, one truth value for each variable, satisfies every clause."""
         if len(assignment) != self.variables:
             raise InvalidInstance(f"assignment of {len(assignment)} values: expected {self.variables}, one a variable")
         return all(any(assignment[abs(x) - 1] == (x > 0) for x in clause) for clause in self.clauses)

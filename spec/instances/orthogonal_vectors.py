@@ -17,10 +17,9 @@ __all__ = ["OrthogonalVectors"]
 
 @dataclass(frozen=True, eq=False)
 class OrthogonalVectors:
-    """Two sets of 0/1 vectors, ``left`` (n, d) and ``right`` (m, d); uint8, read-only, n, m and d at least 1.
+    """Two sets of 0/1 vectors, ``left`` (n, d) and ``right`` (m, d), stored as read-only uint8 arrays; n, m, d ≥ 1.
 
-    Equal sets may be given as one array twice.  Raises :class:`~assay.spec.problem.InvalidInstance` for other shapes
-    or entries.
+    One array may serve as both sets.  Raises :class:`~assay.spec.problem.InvalidInstance` for other shapes or entries.
 
     >>> OrthogonalVectors([[1, 0], [1, 1]], [[0, 1]]).d
     2
@@ -61,7 +60,7 @@ class OrthogonalVectors:
 
 
 def _vectors(name: str, given: ArrayLike) -> NDArray[np.uint8]:
-    """A read-only uint8 array; the caller's own where it already is one that nobody can write to."""
+    """A read-only uint8 array; it is the caller's own array where nobody can write to that one."""
     array: NDArray[Any] = np.asarray(given)
     if array.ndim != 2 or 0 in array.shape:
         raise InvalidInstance(f"{name} has shape {array.shape}: expected (vectors, coordinates), at least one of each")

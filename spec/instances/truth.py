@@ -1,9 +1,9 @@
-"""Ground truth: what an instance's answer is, and how that was certified.
+"""Ground truth: the answer of an instance, and how it was certified.
 
-Three oracles, none of which shares code with the reductions that they check: a solver (python-sat, the extra ``sat``)
-says whether a formula is satisfiable; a counter of our own says how many models it has, from its truth table or by
-splitting (Davis–Putnam–Logemann–Loveland with components and their memory, after Bayardo & Pehoushek 2000); every pair
-of vectors is tried to find the orthogonal ones, 64 coordinates at a time.
+There are three oracles, none of which shares code with the reductions that they check.  A solver (python-sat, from the
+extra ``sat``) says whether a formula is satisfiable.  A counter in this module says how many models it has, from its
+truth table or by splitting (Davis–Putnam–Logemann–Loveland with a memory of components, after Bayardo & Pehoushek
+2000).  An exhaustive search tries every pair of vectors to find the orthogonal ones, 64 coordinates at a time.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ __all__ = [
     "satisfying",
 ]
 
-_TABLE_VARIABLES = 16  # quicker than splitting below
+_TABLE_VARIABLES = 16  # up to here a table is quicker than splitting
 _MOST_TABLE_VARIABLES = 26
-_FEW = 32  # one pair in so many
-_TILE = (64, 1024)  # pairs at a time: half a megabyte of words, within a core's cache
+_FEW = 32  # one candidate in so many pairs: with fewer, candidates are tried one by one
+_TILE = (64, 1024)  # pairs at a time: half a megabyte of words, which fits a core's cache
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The answer: is it satisfiable (is there an orthogonal pair), how many models (pairs), which pairs.
+    """The answer of an instance.  A fact that is not certain, because it is too large to be tried, is ``None``.
 
-    None where that is not certain (too large to try).  ``pairs``: some of the pairs, all where ``complete``.
-    ``certified``: how, one phrase a fact.
+    satisfiable: whether there is a model, or an orthogonal pair.  count: the number of models, or of pairs.  pairs:
+    some of the pairs, and all of them if ``complete``.  certified: how each fact was certified, one phrase for each.
     """
 
     satisfiable: bool | None
@@ -56,11 +56,11 @@ class Truth:
 
 
 def satisfying(formula: Formula) -> tuple[bool, ...] | None:
-    """A model that python-sat's CaDiCaL finds, None where it proves that there is none.
+    """A model that python-sat's CaDiCaL finds, or ``None`` if it proves that there is none.
 
     Raises :class:`~assay.spec.instances.extra.MissingExtra` without the extra ``sat``.
     """
-    if not all(formula.clauses):  # an empty clause, which solvers treat each in its own way
+    if not all(formula.clauses):  # solvers differ in how they treat an empty clause
         return None
     solvers = required("pysat.solvers", "sat")
     with solvers.Solver(name="cadical153", bootstrap_with=[list(clause) for clause in formula.clauses]) as solver:
@@ -74,7 +74,7 @@ def satisfying(formula: Formula) -> tuple[bool, ...] | None:
 
 
 def model_count(formula: Formula) -> int:
-    """The number of models: by table up to 16 variables, by splitting above.
+    """The number of models, by a table up to 16 variables and by splitting above.
 
     >>> from assay.spec.instances.formula import Formula
     >>> model_count(Formula(3, ((1, 2), (-1, -2))))
@@ -84,13 +84,13 @@ def model_count(formula: Formula) -> int:
 
 
 def count_by_table(formula: Formula) -> int:
-    """The ones of the truth table, a number of 2^variables bits.  Raises ``InvalidInstance`` above 26 variables."""
+    """The number of ones of the truth table of 2^variables bits.  Raises ``InvalidInstance`` above 26 variables."""
     if formula.variables > _MOST_TABLE_VARIABLES:
         raise InvalidInstance(f"{formula.variables} variables: expected at most {_MOST_TABLE_VARIABLES} for a table")
     size = 1 << formula.variables
     ones = (1 << size) - 1
     columns = []
-    for variable in range(formula.variables):  # 2^variable zeros, as many ones, and so on
+    for variable in range(formula.variables):  # the column has 2^variable zeros, as many ones, and so on
         column, width = ((1 << (1 << variable)) - 1) << (1 << variable), 2 << variable
         while width < size:
             column |= column << width
@@ -110,14 +110,14 @@ _Clauses = frozenset[frozenset[int]]
 
 
 def count_by_splitting(formula: Formula) -> int:
-    """Σ over the values of a variable, Π over parts without a common variable; equal parts are counted once."""
+    """The number of models: a sum over the values of a variable, and a product over parts without a common variable."""
     clauses = frozenset(map(frozenset, formula.clauses))
     memory: dict[_Clauses, int] = {}
     return _count(clauses, memory) << (formula.variables - len(_variables(clauses)))
 
 
 def _count(clauses: _Clauses, memory: dict[_Clauses, int]) -> int:
-    """Models over exactly the variables that occur."""
+    """The number of models over exactly the variables that occur; ``memory`` keeps the counts of equal parts."""
     if not clauses:
         return 1
     if frozenset() in clauses:
@@ -143,7 +143,7 @@ def _count(clauses: _Clauses, memory: dict[_Clauses, int]) -> int:
 
 
 def _both(clauses: _Clauses) -> list[int]:
-    """The variable that occurs most often in the shortest clauses, true and false."""
+    """Both literals of the variable that occurs most often in the shortest clauses."""
     shortest = min(map(len, clauses))
     often: dict[int, int] = {}
     for literal in itertools.chain.from_iterable(clause for clause in clauses if len(clause) == shortest):
@@ -161,7 +161,7 @@ def _variables(clauses: _Clauses) -> set[int]:
 
 
 def _parts(clauses: _Clauses) -> list[_Clauses]:
-    """Classes of clauses that are connected by common variables."""
+    """The classes of clauses that common variables connect."""
     of_variable: dict[int, list[frozenset[int]]] = {}
     for clause in clauses:
         for literal in clause:
@@ -184,7 +184,7 @@ def _parts(clauses: _Clauses) -> list[_Clauses]:
 def orthogonal_pairs(source: OrthogonalVectors, most: int = 1000, threads: int = 2) -> tuple[int, NDArray[np.int64]]:
     """The number of orthogonal pairs, and the first ``most`` of them, (pairs, 2), in the order of rows.
 
-    Tries all n·m pairs, in tiles; a pair is settled by its first 64 coordinates unless they are disjoint.
+    All n·m pairs are tried, in tiles.  The first 64 coordinates settle a pair unless they are disjoint.
 
     >>> from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
     >>> count, pairs = orthogonal_pairs(OrthogonalVectors([[1, 0], [0, 0]], [[0, 1], [1, 1]]))
@@ -206,10 +206,10 @@ def orthogonal_pairs(source: OrthogonalVectors, most: int = 1000, threads: int =
 def rows_reaching(
     source: OrthogonalVectors, threshold: int, most: int = 1000
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """How many left vectors have a right one with inner product ≥ threshold; the first ``most`` of those pairs."""
+    """The number of left vectors with a right one of inner product ≥ threshold; the first ``most`` such pairs."""
     rows = 0
     pairs: list[tuple[int, int]] = []
-    columns = source.right.astype(np.float32).T  # sums of fewer than 2^24 ones: exact
+    columns = source.right.astype(np.float32).T  # sums of fewer than 2^24 ones are exact
     for start in range(0, source.n, 256):
         reach = source.left[start : start + 256].astype(np.float32) @ columns >= threshold
         rows += int(reach.any(axis=1).sum())
@@ -218,7 +218,7 @@ def rows_reaching(
 
 
 def _strip(left: NDArray[np.uint64], right: NDArray[np.uint64], start: int, most: int) -> tuple[int, NDArray[np.int64]]:
-    """The pairs of some left vectors, of which the first is number ``start``."""
+    """The orthogonal pairs of some left vectors, beginning with number ``start``: how many, and the first of them."""
     found, kept = 0, []
     meet = np.empty((len(left), _TILE[1]), np.uint64)
     for first in range(0, len(right), _TILE[1]):
@@ -228,7 +228,7 @@ def _strip(left: NDArray[np.uint64], right: NDArray[np.uint64], start: int, most
         open_ = np.count_nonzero(apart)
         if open_ == 0:
             continue
-        if open_ * _FEW > apart.size:  # many are left: all of them, word by word
+        if open_ * _FEW > apart.size:  # many pairs are left, so all of the tile are tested, word by word
             for word in range(1, left.shape[1]):
                 apart &= np.bitwise_and(left[:, None, word], block[None, :, word], out=common) == 0
             each = np.count_nonzero(apart, axis=1)
@@ -240,14 +240,14 @@ def _strip(left: NDArray[np.uint64], right: NDArray[np.uint64], start: int, most
                 still = (left[rows, word] & block[columns, word]) == 0
                 rows, columns = rows[still], columns[still]
             found += len(rows)
-        # the first of the strip are among the first of its tiles
+        # the first pairs of the strip are among the first of its tiles
         kept.append(np.stack([rows[:most] + start, columns[:most] + first], axis=1))
     pairs = np.concatenate(kept) if kept else np.zeros((0, 2), np.int64)
     return found, pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))][:most]
 
 
 def _packed(vectors: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """(n, words): 64 coordinates a word; which bit is which does not matter."""
+    """(n, words): 64 coordinates in each word; the order of the bits does not matter."""
     packed = np.packbits(vectors, axis=1)
     words = -(-packed.shape[1] // 8)
     padded = np.zeros((len(vectors), 8 * words), np.uint8)

@@ -1,7 +1,8 @@
-"""Reductions between problems: a graph whose arrows carry instances forward and answers back (SYSTEMS, OV-1 to OV-6).
+"""Reductions between problems: a graph whose arrows carry instances forward and answers back.
 
-A formula becomes vectors becomes attention, and the output of any kernel that is accurate enough becomes a model of the
-formula: ``path("satisfiability", "attention").apply(formula).decode(output)``.  Proofs: proofs_notes/reductions.md.
+A formula becomes sets of vectors, which become an attention instance, and the output of any kernel that is accurate
+enough becomes a model of the formula: ``path("satisfiability", "attention").apply(formula).decode(output)``.
+Claims and proofs: proofs_notes/reductions.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The graph: every arrow, paths along them, and its drawing as text and as DOT."""
+"""The graph of reductions: every arrow, the paths along them, and drawings as text and as DOT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REDUCTIONS", "dot", "draw", "path", "paths", "problems", "reduction"]
 
-#: Every arrow; among equally short paths the earlier ones are preferred.
+#: Every arrow.  Among equally short paths :func:`path` prefers one with earlier arrows.
 REDUCTIONS: tuple[Reduction, ...] = (
     OV_1,
     OV_2,
@@ -35,7 +35,7 @@ REDUCTIONS: tuple[Reduction, ...] = (
 
 
 def reduction(name: str) -> Reduction:
-    """The arrow of this name.  Raises ``ValueError`` naming all."""
+    """The arrow of this name.  Raises ``ValueError``, naming all arrows, for another name."""
     for each in REDUCTIONS:
         if each.name == name:
             return each
@@ -43,12 +43,12 @@ def reduction(name: str) -> Reduction:
 
 
 def problems() -> tuple[str, ...]:
-    """The nodes, in the order in which the arrows name them."""
+    """The nodes of the graph, in the order in which the arrows name them."""
     return tuple(dict.fromkeys(name for each in REDUCTIONS for name in (each.source, each.target)))
 
 
 def paths(source: str, target: str) -> tuple[Composite, ...]:
-    """Every path that meets no problem twice, the shortest first.  Raises ``ValueError`` for an unknown problem."""
+    """Every path that visits no problem twice, the shortest first.  Raises ``ValueError`` for an unknown problem."""
     for name in (source, target):
         if name not in problems():
             raise ValueError(f"unknown problem {name!r}: expected one of {', '.join(problems())}")
@@ -67,7 +67,7 @@ def paths(source: str, target: str) -> tuple[Composite, ...]:
 
 
 def path(source: str, target: str, *, counts: bool = False) -> Composite:
-    """The shortest path; ``counts``: among those whose decoding counts solutions.  ``ValueError`` if there is none.
+    """The shortest path; with ``counts``, the shortest whose decoding counts.  Raises ``ValueError`` without a path.
 
     >>> path("satisfiability", "attention").name, path("satisfiability", "attention", counts=True).name
     ('OV-1 → OV-2', 'OV-1 → OV-3')
@@ -79,7 +79,7 @@ def path(source: str, target: str, *, counts: bool = False) -> Composite:
 
 
 def draw() -> str:
-    """The graph as text: each problem, and the arrows that leave it."""
+    """The graph as text: each problem with the arrows that leave it."""
     width = max(len(each.target) for each in REDUCTIONS)
     lines = []
     for name in problems():
@@ -91,7 +91,7 @@ def draw() -> str:
 
 
 def dot() -> str:
-    """The graph in Graphviz' language."""
+    """The graph in the DOT language of Graphviz; dashed arrows do not count solutions."""
     lines = ["digraph reductions {", "  rankdir=LR;"]
     lines += [f'  "{name}";' for name in problems()]
     for each in REDUCTIONS:

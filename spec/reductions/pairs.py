@@ -1,8 +1,8 @@
-"""Between problems of exact vectors: k-OV, one set or two, the largest inner product, Hamming distances.
+"""Reductions between problems of 0/1 vectors: k-OV, one set or two, the largest inner product, Hamming distances.
 
-A value that decodes (a largest inner product, a distance) may be wrong by anything less than the needed accuracy, and
-comes as a number or as an :class:`~assay.spec.reductions.problems.Extremum`; the pair of the latter, where it is right,
-becomes the witness.
+A value to decode (a largest inner product or a distance) may be wrong by anything less than the needed accuracy.  It is
+given as a number or as an :class:`~assay.spec.reductions.problems.Extremum`.  The pair of an Extremum becomes the
+witness where it is a solution.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ def _require_room(sizes: Sizes) -> None:
 
 
 def _written(bits: NDArray[np.uint8], gadget: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every bit replaced by its gadget."""
+    """The vectors with every bit replaced by its gadget."""
     return gadget[bits].reshape(len(bits), -1)
 
 
 def gadgets(source: OrthogonalVectors) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The sets of OV-5, (n, 4d) and (m, 4d): Hamming distance 2d + 2⟨a, b⟩, weights d and 3d."""
+    """The sets of OV-5, (n, 4d) and (m, 4d), with Hamming distances 2d + 2⟨a, b⟩ and weights d and 3d."""
     return _written(source.left, _LEFT_GADGET), _written(source.right, _RIGHT_GADGET)
 
 
 def _extremum(output: Any) -> Extremum:
-    """A solver's answer as an Extremum; ``ValueError`` where its value is no finite number."""
+    """The answer of a solver as an Extremum.  Raises ``ValueError`` where its value is not a finite number."""
     found = output if isinstance(output, Extremum) else None
     value = output if found is None else found.value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, Fraction, np.integer, np.floating)):
@@ -74,7 +74,7 @@ def _extremum(output: Any) -> Extremum:
 
 
 def _solutions(best: Extremum, exists: bool, holds: Any) -> Solutions:
-    """What an extremum says about a problem whose solutions are the pairs that attain it."""
+    """The answer of a problem whose solutions are the pairs that attain an extremum."""
     if not exists:
         return Solutions(False, 0, None)
     pair = best.pair if best.pair is not None and holds(*best.pair) else None
@@ -89,7 +89,7 @@ def _halves(k: int) -> tuple[slice, slice]:
 
 
 def _merged(sets: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The coordinatewise product of every tuple, the last index fastest."""
+    """The coordinatewise products of all tuples; the last index runs fastest."""
     d = sets[0].shape[1]
     return functools.reduce(lambda x, y: (x[:, None, :] & y[None, :, :]).reshape(-1, d), sets)
 
@@ -174,11 +174,11 @@ def _twice(source: MonochromaticOrthogonalVectors) -> OrthogonalVectors:
 
 
 def _decode_one_set(source: MonochromaticOrthogonalVectors, target: Any, answer: Solutions) -> Solutions:
-    """(i, j) and (j, i) are one pair; a zero vector is orthogonal to itself, and to every other."""
+    """The answer for one set: (i, j) and (j, i) are one pair, and a zero vector is orthogonal to every vector."""
     zeros = np.flatnonzero(~source.vectors.any(axis=1))
     count = None if answer.count is None else (answer.count - len(zeros)) // 2
     witness = answer.witness
-    if witness is not None and witness[0] == witness[1]:  # a zero vector: any other one will do
+    if witness is not None and witness[0] == witness[1]:  # a zero vector, for which any other vector will do
         witness = (witness[0], 1 if witness[0] == 0 else 0)
     return Solutions(answer.exists, count, None if witness is None else tuple(sorted(witness)))
 
@@ -210,7 +210,7 @@ def _to_furthest(source: OrthogonalVectors) -> FurthestPair:
 
 
 def _decode_furthest(source: OrthogonalVectors, target: FurthestPair, output: Any) -> Solutions:
-    """Distances of a left and a right point are 4d + 1 − 2⟨a, b⟩, all others at most 2d."""
+    """The answer from distances 4d + 1 − 2⟨a, b⟩ of left and right points; all others are at most 2d."""
     best = _extremum(output)
     if best.pair is not None:
         i, j = sorted(best.pair)
@@ -249,7 +249,7 @@ def _to_closest(source: OrthogonalVectors) -> ClosestPair:
 
 
 def _decode_closest(source: OrthogonalVectors, target: ClosestPair, output: Any) -> Solutions:
-    """Distances are 2d + 2⟨a, b⟩: 2d, or at least 2d + 2."""
+    """The answer from distances 2d + 2⟨a, b⟩, which are 2d or at least 2d + 2."""
     best = _extremum(output)
     return _solutions(best, best.value < 2 * source.d + 1, _is_orthogonal(source))
 
@@ -270,7 +270,7 @@ OV_5 = Reduction(
 
 
 def _to_largest(source: OrthogonalVectors) -> MaxInnerProduct:
-    """x ↦ (1 − x, x) and y ↦ (1, 1 − y): inner product 1 − xy."""
+    """The instance of x ↦ (1 − x, x) and y ↦ (1, 1 − y), whose inner product is 1 − xy."""
     _require_room({"n": source.n, "m": source.m, "d": 2 * source.d})
     left = np.concatenate([1 - source.left, source.left], axis=1)
     right = np.concatenate([np.ones_like(source.right), 1 - source.right], axis=1)
@@ -278,7 +278,7 @@ def _to_largest(source: OrthogonalVectors) -> MaxInnerProduct:
 
 
 def _decode_largest(source: OrthogonalVectors, target: MaxInnerProduct, output: Any) -> Solutions:
-    """Inner products are d − ⟨a, b⟩."""
+    """The answer from inner products d − ⟨a, b⟩."""
     best = _extremum(output)
     return _solutions(best, best.value > source.d - Fraction(1, 2), _is_orthogonal(source))
 
@@ -299,7 +299,7 @@ IP_1 = Reduction(
 
 
 def _padded(source: MaxInnerProduct) -> ClosestPair:
-    """Every vector to weight d, in coordinates that the other side leaves 0."""
+    """The vectors, each padded to weight d in coordinates that are 0 on the other side."""
     d = source.left.shape[1]
     _require_room({"n": len(source.left), "m": len(source.right), "d": 3 * d})
     sides = []
@@ -312,7 +312,7 @@ def _padded(source: MaxInnerProduct) -> ClosestPair:
 
 
 def _decode_padded(source: MaxInnerProduct, target: ClosestPair, output: Any) -> Extremum:
-    """Distances are 2d − 2⟨a, b⟩; the nearest even number is the true one."""
+    """The answer from distances 2d − 2⟨a, b⟩; the nearest even number is the true distance."""
     best = _extremum(output)
     value = _nearest((2 * source.left.shape[1] - Fraction(best.value)) / 2)
     return Extremum(value, best.count, best.pair)
@@ -340,7 +340,7 @@ def _agreements(source: ClosestPair) -> MaxInnerProduct:
 
 
 def _decode_agreements(source: ClosestPair, target: MaxInnerProduct, output: Any) -> Extremum:
-    """Inner products are d minus the distance."""
+    """The answer from inner products, which are d minus the distance."""
     best = _extremum(output)
     return Extremum(source.left.shape[1] - _nearest(Fraction(best.value)), best.count, best.pair)
 

@@ -1,6 +1,7 @@
-"""The combinatorial problems of the graph besides those of :mod:`assay.spec.instances`, and what an answer is.
+"""The combinatorial problems of the graph besides those of :mod:`assay.spec.instances`, and the types of answers.
 
-All are about 0/1 vectors, with exact integer answers.  ``answer`` is by definition: every pair is looked at.
+All problems are about 0/1 vectors and have exact integer answers.  ``answer`` follows the definition: it looks at every
+pair or tuple.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ __all__ = [
     "satisfiability",
 ]
 
-_BLOCK = 1 << 22  # inner products held at a time
-_CHECKABLE = 1 << 36  # n·m·d up to which a promise is checked: some seconds
+_BLOCK = 1 << 22  # inner products that are in memory at a time
+_CHECKABLE = 1 << 36  # the n·m·d up to which a promise is checked, which takes some seconds
 
 
 @dataclass(frozen=True)
 class Satisfiability:
-    """Is there a model, how many (``None``: not decoded), and one of them (``None``: there is none, or not decoded)."""
+    """The answer for a formula.
+
+    satisfiable: whether there is a model.  count: the number of models, ``None`` if it was not decoded.  model: one of
+    them, ``None`` if there is none or if it was not decoded.
+    """
 
     satisfiable: bool
     count: int | None = None
@@ -53,7 +58,11 @@ class Satisfiability:
 
 @dataclass(frozen=True)
 class Solutions:
-    """Is there a tuple of indices that solves it, how many, and one of them; ``None`` as in :class:`Satisfiability`."""
+    """The answer for sets of vectors, whose solutions are tuples of indices.
+
+    exists: whether there is a solution.  count: the number of solutions, ``None`` if it was not decoded.  witness: one
+    of them, ``None`` if there is none or if it was not decoded.
+    """
 
     exists: bool
     count: int | None = None
@@ -62,7 +71,10 @@ class Solutions:
 
 @dataclass(frozen=True)
 class Extremum:
-    """The largest or smallest value over all pairs, how many attain it, and one that does (``None``: not known)."""
+    """The largest or the least value over all pairs of vectors.
+
+    count: the number of pairs that attain it, ``None`` if it is not known.  pair: one of these, or ``None``.
+    """
 
     value: Fraction | float | int
     count: int | None = None
@@ -71,7 +83,7 @@ class Extremum:
 
 @dataclass(frozen=True, eq=False)
 class _TwoSets:
-    """Two sets of 0/1 vectors, ``left`` (n, d) and ``right`` (m, d); checked as orthogonal vectors are."""
+    """Two sets of 0/1 vectors, ``left`` (n, d) and ``right`` (m, d), checked as those of OrthogonalVectors are."""
 
     left: NDArray[np.uint8]
     right: NDArray[np.uint8]
@@ -83,28 +95,28 @@ class _TwoSets:
 
 
 class MaxInnerProduct(_TwoSets):
-    """The largest ⟨a, b⟩, one of each set."""
+    """Find the largest ⟨a, b⟩ over pairs of one vector of each set."""
 
     def answer(self) -> Extremum:
-        """By definition."""
+        """The answer by definition: all pairs are tried."""
         return _extremum(self.left, self.right, lambda product, a, b: product, largest=True)
 
 
 class ClosestPair(_TwoSets):
-    """The least Hamming distance, one of each set (bichromatic)."""
+    """Find the least Hamming distance over pairs of one vector of each set (bichromatic)."""
 
     def answer(self) -> Extremum:
-        """By definition."""
+        """The answer by definition: all pairs are tried."""
         return _extremum(self.left, self.right, _distance, largest=False)
 
 
 @dataclass(frozen=True, eq=False)
 class GapMaxInnerProduct(_TwoSets):
-    """Which rows of ``left`` have a ``right`` vector with ⟨a, b⟩ ≥ threshold?  A promise: the others have all below
-    (1 − gap)·threshold.
+    """Which rows of ``left`` have a ``right`` vector with ⟨a, b⟩ ≥ threshold?
 
-    left (n, d), right (m, d) of 0 and 1; threshold: integer in [1, d]; gap: rational in (0, 1].
-    ``checked`` says whether the promise was: it is, up to n·m·d = 2^36.  Raises InvalidInstance where it does not hold.
+    It is promised that every other row has ⟨a, b⟩ < (1 − gap)·threshold for all b.  left (n, d), right (m, d): 0 and 1.
+    threshold: an integer in [1, d].  gap: a rational in (0, 1].  checked: whether the promise was checked, which it is
+    for n·m·d ≤ 2^36.  Raises InvalidInstance where the promise is found not to hold.
     """
 
     threshold: int
@@ -139,7 +151,7 @@ class GapMaxInnerProduct(_TwoSets):
                 )
 
     def answer(self) -> Solutions:
-        """By definition; the count is that of rows."""
+        """The answer by definition; the count is that of rows."""
         rows = np.concatenate([p.max(axis=1) >= self.threshold for _, p in inner_products(self.left, self.right)])
         if not rows.any():
             return Solutions(False, 0, None)
@@ -150,7 +162,7 @@ class GapMaxInnerProduct(_TwoSets):
 
 @dataclass(frozen=True, eq=False)
 class KOrthogonalVectors:
-    """k sets of 0/1 vectors (n_i, d): is there a tuple, one of each, with Σ_c Π_i x_ic = 0?  k ≥ 2."""
+    """Is there a tuple of vectors, one of each of k ≥ 2 sets (n_i, d) of 0/1 vectors, with Σ_c Π_i x_ic = 0?"""
 
     sets: tuple[NDArray[np.uint8], ...]
 
@@ -161,7 +173,7 @@ class KOrthogonalVectors:
         object.__setattr__(self, "sets", (checked[0].left, *(each.right for each in checked)))
 
     def answer(self) -> Solutions:
-        """By definition: all tuples."""
+        """The answer by definition: all tuples are tried."""
         found = [
             indices
             for indices in itertools.product(*(range(len(each)) for each in self.sets))
@@ -172,7 +184,7 @@ class KOrthogonalVectors:
 
 @dataclass(frozen=True, eq=False)
 class MonochromaticOrthogonalVectors:
-    """One set (n, d) of 0/1 vectors, n ≥ 2: are two different ones, i < j, orthogonal?"""
+    """Are two different vectors i < j of one set (n, d) of 0/1 vectors, n ≥ 2, orthogonal?"""
 
     vectors: NDArray[np.uint8]
 
@@ -180,7 +192,7 @@ class MonochromaticOrthogonalVectors:
         object.__setattr__(self, "vectors", _one_set(self.vectors))
 
     def answer(self) -> Solutions:
-        """By definition."""
+        """The answer by definition: all pairs are tried."""
         zero = np.triu(self.vectors.astype(np.int64) @ self.vectors.T == 0, 1)
         count = int(zero.sum())
         return Solutions(count > 0, count, _first(zero))
@@ -188,7 +200,7 @@ class MonochromaticOrthogonalVectors:
 
 @dataclass(frozen=True, eq=False)
 class FurthestPair:
-    """One set (n, d) of 0/1 points, n ≥ 2: the largest Hamming distance of two of them (monochromatic)."""
+    """Find the largest Hamming distance of two points of one set (n, d) of 0/1 points, n ≥ 2 (monochromatic)."""
 
     points: NDArray[np.uint8]
 
@@ -196,7 +208,7 @@ class FurthestPair:
         object.__setattr__(self, "points", _one_set(self.points))
 
     def answer(self) -> Extremum:
-        """By definition; pairs i < j."""
+        """The answer by definition, over pairs i < j."""
         points = self.points.astype(np.int64)
         weight = points.sum(axis=1)
         distance = np.triu(weight[:, None] + weight[None, :] - 2 * (points @ points.T) + 1, 1) - 1
@@ -205,13 +217,13 @@ class FurthestPair:
 
 
 def satisfiability(formula: Formula) -> Satisfiability:
-    """The answer by definition: all assignments."""
+    """The answer by definition: all assignments are tried."""
     models = [each for each in itertools.product((False, True), repeat=formula.variables) if formula.holds(each)]
     return Satisfiability(bool(models), len(models), models[0] if models else None)
 
 
 def orthogonal_pairs(vectors: OrthogonalVectors) -> Solutions:
-    """The answer by definition: all pairs."""
+    """The answer by definition: all pairs are tried."""
     count, witness = 0, None
     for start, products in inner_products(vectors.left, vectors.right):
         zero = products == 0
@@ -222,7 +234,7 @@ def orthogonal_pairs(vectors: OrthogonalVectors) -> Solutions:
 
 
 def inner_products(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """All ⟨a, b⟩ in blocks of rows: (first row, (rows, m) integers).  Exact: float32 holds integers to 2^24."""
+    """Yield all ⟨a, b⟩ in blocks of rows: (first row, integers (rows, m)).  All are exact: float32 is, to 2^24."""
     kind = np.float32 if left.shape[1] < 1 << 24 else np.float64
     other: NDArray[Any] = right.T.astype(kind)
     rows = max(1, _BLOCK // len(right))

@@ -1,10 +1,12 @@
-"""What a reduction is, and how reductions compose.
+"""Reductions, and how they compose.
 
-A :class:`Reduction` turns an instance of one problem into one of another, says how accurately the other has to be
-solved, and turns what a solver returns into the answer of the first.  Applied, it gives a :class:`Reduced`, which holds
-all of that for one instance.  The answer that a decoder gives is exact, so arrows compose: the accuracy that a
-:class:`Composite` needs is that of its last part, on the instance that this part meets, and its sizes are those of its
-parts, one put into the next (proofs_notes/reductions.md, RED-1).
+A :class:`Reduction` turns an instance of its source problem into one of its target problem, says how accurately the
+target has to be solved, and turns the output of a solver into the answer of the source.  Applied to an instance, it
+gives a :class:`Reduced`, which holds all of that.
+
+The answer that a decoder gives is exact, so arrows compose.  The accuracy that a :class:`Composite` needs is that of
+its last part, on the instance that this part receives.  Its sizes are those of its parts, applied one after the other
+(proofs_notes/reductions.md, RED-1).
 """
 
 from __future__ import annotations
@@ -25,20 +27,22 @@ __all__ = ["Composite", "Reduced", "Reduction", "Sizes", "require_memory"]
 #: Sizes of an instance by name: ``n``, ``m`` (second set), ``d``, ``B`` (largest entry), ``k``, …
 Sizes = dict[str, Any]
 
-_SHARE = 2  # an instance may take this fraction of the machine's memory: a solver needs some too
+_SHARE = 2  # an instance may take one half of the machine's memory, because a solver needs memory too
 
 
 @dataclass(frozen=True)
 class Reduction:
     """One arrow ``source → target``.
 
-    forward(instance, **options): the target instance; raises InvalidInstance where a precondition does not hold.
+    forward(instance, **options): the target instance.  It raises InvalidInstance where a precondition does not hold.
     decoder(instance, target, output): the exact answer of ``instance`` from any output within the needed accuracy.
-    accuracy(instance, target): an error of each element of the output *strictly below* it changes no answer; 0 where
-    the target has exact answers only.  sizes(sizes, **options): the sizes of the target from those of the source,
-    before anything is allocated.  measure(instance): the sizes of a source.
-    counts: decoding gives the number of solutions, not only whether there is one.
-    options: the names of what forward and sizes take besides.
+    accuracy(instance, target): an error *strictly below* it in each element of the output changes no answer; 0 where
+    the target has exact answers only.
+    sizes(sizes, **options): the sizes of the target from those of the source, before anything is allocated.
+    measure(instance): the sizes of a source instance.
+    counts: whether decoding gives the number of solutions, and not only whether there is one.
+    output: the output of the target that is decoded, by its name in ``OUTPUTS`` of that problem.
+    options: the names of the options of ``forward`` and ``sizes``.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Reduction:
     preconditions: tuple[str, ...] = ()
     counts: bool = False
     options: tuple[str, ...] = ()
+    output: str = "output"
 
     @property
     def parts(self) -> tuple[Reduction, ...]:
@@ -61,20 +66,20 @@ class Reduction:
         return (self,)
 
     def apply(self, instance: Any, **options: Any) -> Reduced:
-        """The target instance with all that decoding needs.  Raises ``ValueError`` for an option it does not have."""
+        """The target instance with all that decoding needs.  Raises ``ValueError`` for an unknown option."""
         _require_options(options, self.options, self.name)
-        target = self.forward(instance, **options)  # refuses what is too large
+        target = self.forward(instance, **options)  # raises where the target would be too large
         sizes = self.sizes(self.measure(instance), **options)
         return Reduced(self, instance, target, self.accuracy(instance, target), sizes, (instance, target))
 
     def then(self, after: Reduction | Composite) -> Composite:
-        """This arrow and then ``after``.  Raises ``ValueError`` where they do not meet."""
+        """This arrow and then ``after``.  Raises ``ValueError`` where ``after`` starts from another problem."""
         return Composite((self, *after.parts))
 
 
 @dataclass(frozen=True)
 class Composite:
-    """Arrows one after the other; everything it says is computed from them (RED-1)."""
+    """Arrows one after the other; all its properties are computed from theirs (RED-1)."""
 
     parts: tuple[Reduction, ...]
 
@@ -98,8 +103,13 @@ class Composite:
         return self.parts[-1].target
 
     @property
+    def output(self) -> str:
+        """The output of the target that is decoded."""
+        return self.parts[-1].output
+
+    @property
     def claims(self) -> tuple[str, ...]:
-        """The claims it rests on."""
+        """The claims on which its soundness rests."""
         return tuple(part.claim for part in self.parts)
 
     @property
@@ -115,7 +125,7 @@ class Composite:
         return tuple(dict.fromkeys(option for part in self.parts for option in part.options))
 
     def measure(self, instance: Any) -> Sizes:
-        """The sizes of a source."""
+        """The sizes of a source instance."""
         return self.parts[0].measure(instance)
 
     def sizes(self, sizes: Sizes, **options: Any) -> Sizes:
@@ -125,7 +135,7 @@ class Composite:
         return sizes
 
     def apply(self, instance: Any, **options: Any) -> Reduced:
-        """Every part in turn; an option goes to the parts that have it."""
+        """The result of every part in turn; an option goes to the parts that have it."""
         _require_options(options, self.options, self.name)
         stages = [instance]
         for part in self.parts:
@@ -141,10 +151,10 @@ class Composite:
 
 @dataclass(frozen=True)
 class Reduced:
-    """A reduction applied: ``source`` became ``target``, and an output of it becomes an answer.
+    """A reduction applied to one instance: ``source`` became ``target``, and :meth:`decode` turns outputs into answers.
 
-    accuracy: an absolute error strictly below it in every element of the output changes no answer; 0: exact answers.
-    sizes: of the target.  stages: the instances on the way, the first is ``source``, the last is ``target``.
+    accuracy: an absolute error strictly below it in every element of the output changes no answer; 0 where the output
+    must be exact.  sizes: those of the target.  stages: the instances on the way, from ``source`` to ``target``.
     """
 
     reduction: Reduction | Composite
@@ -157,7 +167,7 @@ class Reduced:
     def decode(self, output: Any) -> Any:
         """The answer of ``source`` from an output for ``target`` that errs by less than ``accuracy``.
 
-        Raises ``ValueError`` in one line for an output of another shape, or with NaN or infinity.
+        Raises ``ValueError`` for an output of another shape and for NaN or infinity in it.
         """
         for part, source, target in reversed(
             list(zip(self.reduction.parts, self.stages, self.stages[1:], strict=False))
@@ -167,7 +177,7 @@ class Reduced:
 
 
 def require_memory(size: int, what: str) -> None:
-    """Raises InvalidInstance if ``size`` bytes are more than half of this machine's memory; nothing is allocated."""
+    """Raise InvalidInstance if ``size`` bytes are more than half of this machine's memory; nothing is allocated."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**33
     if size > memory // _SHARE:
         raise InvalidInstance(
@@ -177,7 +187,7 @@ def require_memory(size: int, what: str) -> None:
 
 
 def _bytes(size: int) -> str:
-    """``size`` in gigabytes; huge ones as a power of two."""
+    """``size`` as text, in bytes or GiB; a huge one as a power of two."""
     if size >= 2**60:
         return f"at least 2^{size.bit_length() - 1} bytes"
     return f"{size / 2**30:.3g} GiB" if size >= 2**27 else f"{size} bytes"
@@ -193,5 +203,5 @@ def _require_options(options: Mapping[str, Any], names: tuple[str, ...], reducti
             raise ValueError(f"{reduction} has no option {name!r}: expected one of {', '.join(names) or 'none'}")
 
 
-#: What exact problems need.
+#: The accuracy that problems with exact answers need.
 EXACT = Fraction(0)

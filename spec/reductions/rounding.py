@@ -1,4 +1,4 @@
-"""Where exact numbers meet machine numbers: a real rounded up to a type, and an output compared with a rational."""
+"""Conversions between exact and machine numbers: rounding up to a type, and comparing an output with a rational."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["TYPES", "above", "dtype_named", "exp_bounds", "log_bounds", "output_array", "root_of_log", "round_up"]
 
-#: Number types of arrays: significant bits, the exponent of the least normal number, the largest finite number.
+#: Number type of arrays → significant bits, exponent of the least normal number, largest finite number.
 TYPES: dict[str, tuple[int, int, int]] = {
     "float64": (53, -1022, (2**53 - 1) * 2**971),
     "float32": (24, -126, (2**24 - 1) * 2**104),
     "bfloat16": (8, -126, (2**8 - 1) * 2**120),
     "float16": (11, -14, 65504),
 }
-_BITS = 192  # of the balls that rationals are taken from
+_BITS = 192  # the precision of the balls from which rationals are taken
 
 
 def dtype_named(name: str) -> np.dtype[Any]:
-    """The NumPy dtype of a number type.  Raises InvalidInstance naming the known ones."""
+    """The NumPy dtype of a number type.  Raises InvalidInstance, naming the known types, for an unknown one."""
     if name not in TYPES:
         raise InvalidInstance(f"dtype {name!r}: expected one of {', '.join(TYPES)}")
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
@@ -54,28 +54,28 @@ def round_up(x: Fraction, dtype: str) -> Fraction:
 
 
 def log_bounds(n: int) -> tuple[Fraction, Fraction]:
-    """Rationals around ln n, certified, 2^-180 apart relatively."""
+    """Certified rational bounds of ln n from below and above, relatively 2^-180 apart."""
     with flint.ctx.workprec(_BITS):
         return _bounds(flint.arb(n).log())
 
 
 def exp_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
-    """Rationals around e^x, certified, about 2^-180 apart relatively."""
+    """Certified rational bounds of e^x from below and above, relatively about 2^-180 apart."""
     with flint.ctx.workprec(_BITS + 64 + abs(x.numerator // x.denominator).bit_length()):
         return _bounds((flint.arb(flint.fmpq(x.numerator, x.denominator))).exp())
 
 
 def root_of_log(n: int, factor: Fraction) -> Fraction:
-    """A rational at least √(factor·ln n), by less than 2^-90 relatively: what an entry of an instance is to be."""
+    """A rational that is at least √(factor·ln n), and relatively less than 2^-90 above it."""
     x = factor * log_bounds(n)[1]
     shift = 2 * (_BITS + max(0, x.denominator.bit_length() - x.numerator.bit_length()))
     return Fraction(math.isqrt(math.ceil(x * 2**shift)) + 1, 2 ** (shift // 2))
 
 
 def output_array(output: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """An output as a float64 array (exact for every narrower type) or one of exact numbers, of this shape.
+    """An output of this shape as a float64 array (exact for every narrower type) or as an array of exact numbers.
 
-    Raises ``ValueError`` in one line for another shape, for what is no real number, and for NaN and infinity.
+    Raises ``ValueError`` for another shape, for entries that are not real numbers, and for NaN and infinity.
     """
     array = np.asarray(output)
     if array.shape != shape:
@@ -101,19 +101,19 @@ def output_array(output: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def above(array: NDArray[Any], cut: Fraction) -> NDArray[np.bool_]:
-    """Where the array exceeds the rational ``cut``, exactly."""
+    """Whether each element exceeds the rational ``cut``; the comparison is exact."""
     if array.dtype == object:
         return np.array([Fraction(x) > cut for x in array.flat], dtype=bool).reshape(array.shape)
     return np.asarray(array > floor_float(cut))
 
 
 def floor_float(x: Fraction) -> float:
-    """The largest float64 at most x (−inf below all): what exceeds the one exceeds the other."""
+    """The largest float64 that is at most x (−inf below all); a float64 exceeds it iff it exceeds x."""
     if x >= TYPES["float64"][2]:
         return float(TYPES["float64"][2])
     if x < -TYPES["float64"][2]:
         return -math.inf
-    near = x.numerator / x.denominator  # integers divide with correct rounding
+    near = x.numerator / x.denominator  # division of integers is correctly rounded
     return math.nextafter(near, -math.inf) if Fraction(near) > x else near
 
 

@@ -22,20 +22,21 @@ _MOST_SHARE = 64  # 2^64 vectors are too many for any machine
 
 
 def _shares(variables: int, k: int) -> list[int]:
-    """How many variables each part has: the first parts one more where k does not divide."""
+    """The number of variables of each part; the first parts have one more where k does not divide the number."""
     return [variables // k + (part < variables % k) for part in range(k)]
 
 
 def _dimension(clauses: int) -> int:
-    """One coordinate a clause; one that is 0 everywhere where there is none."""
+    """The number of coordinates: one for each clause; without clauses, one that is 0 everywhere."""
     return max(1, clauses)
 
 
 def _parts(formula: Formula, k: int) -> list[NDArray[np.uint8]]:
-    """The k sets: row r of part p is the assignment whose variable number i of the part is bit i of r."""
+    """The k sets.  Row r of a part is the assignment that gives variable i of the part the value of bit i of r."""
     shares = _shares(formula.variables, k)
     d = _dimension(len(formula.clauses))
-    # each set, and its transpose while it is built; a formula may have 2^31 variables, and 2^share that many bits
+    # A set and its transpose are in memory while it is built.  A formula may have 2^31 variables, and then 2^share has
+    # that many bits, so the share is capped.
     size = sum(2 * d << min(share, _MOST_SHARE) for share in shares)
     require_memory(size, f"{formula.variables} variables and {len(formula.clauses)} clauses in {k} sets of vectors")
     first = np.concatenate([[0], np.cumsum(shares)])

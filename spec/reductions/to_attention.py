@@ -1,8 +1,8 @@
 """From vectors to attention: OV-2 decides, OV-3 counts, OV-4 needs only entries Θ(√log n) (Alman and Song 2023).
 
-Each right vector is a key of value 0, and one more key, of value 1, calibrates: the output of a query is
-1/(1 + Σ_j e^(s_j − s_0)).  Entries are 0 and ±κ.  κ is rounded *up* to the number type: the scores of solutions stay
-exactly what they were, all others only fall (proofs_notes/reductions.md, OV-2).
+Each right vector becomes a key with value 0.  One more key, with value 1, calibrates: the output of a query is
+1/(1 + Σ_j e^(s_j − s_0)).  Entries are 0 and ±κ, where κ is rounded *up* to the number type.  Then the scores of
+solutions stay exactly what they were, and all others only fall (proofs_notes/reductions.md, OV-2).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OPTIONS = ("scale", "dtype")
 
 
 def _factor(d: int, scale: float | None, beta: Fraction) -> Fraction:
-    """β′/|σ| with β = β′·ln 4m: κ² is to be at least that times ln 4m.  ``scale`` None is the float64 nearest 1/d."""
+    """β′/|σ|, where κ² must be at least this times ln 4m.  ``scale`` None stands for the float64 nearest 1/d."""
     sigma = 1.0 / d if scale is None else float(scale)
     if not math.isfinite(sigma) or sigma == 0.0:
         raise InvalidInstance(f"scale {sigma!r}: expected a finite number other than 0")
@@ -54,7 +54,7 @@ def _instance(
     dtype: str,
     family: str,
 ) -> Instance:
-    """Bits to κ: query ∈ {0, 1}, keys ∈ {0, ±1}; the first key is the calibrator."""
+    """The instance with entries κ from query ∈ {0, 1} and keys ∈ {0, ±1}; the first key is the calibrator."""
     kind = dtype_named(dtype)
     n, d = query.shape
     m = len(key)
@@ -76,7 +76,7 @@ def _instance(
 
 
 def _output(instance: Instance, output: Any) -> NDArray[Any]:
-    """One number a query from an output (1, 1, n, 1)."""
+    """(n,): one number for each query, from an output (1, 1, n, 1)."""
     return output_array(output, (1, 1, instance.query.shape[2], 1)).reshape(-1)
 
 
@@ -94,7 +94,7 @@ def _measure(source: OrthogonalVectors) -> Sizes:
 
 
 def _sizes(sizes: Sizes, scale: float | None = None, dtype: str = "float64") -> Sizes:
-    """n queries, m + 1 keys; B = κ."""
+    """The sizes of the target: n queries, m + 1 keys, and B = κ."""
     return {
         "n": sizes["n"],
         "m": sizes["m"] + 1,
@@ -104,7 +104,7 @@ def _sizes(sizes: Sizes, scale: float | None = None, dtype: str = "float64") -> 
 
 
 def _witness(source: OrthogonalVectors, rows: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """A pair of the first row that has one by the output; none if that was wrong."""
+    """A pair of the first row that has a partner according to the output; ``None`` if it has none."""
     if not rows.any():
         return None
     i = int(rows.argmax())
@@ -135,19 +135,19 @@ OV_2 = Reduction(
 
 
 def counting_accuracy(m: int) -> Fraction:
-    """What OV-3 needs: (4m − 1)/(2(4m² + 1)(m + 1)), about 1/(2m²): half the narrowest gap, between m and m − 1."""
+    """The accuracy of OV-3, (4m − 1)/(2(4m² + 1)(m + 1)): half the narrowest gap, which is between m − 1 and m."""
     return Fraction(4 * m - 1, 2 * (4 * m * m + 1) * (m + 1))
 
 
 def counting_cuts(m: int) -> list[Fraction]:
-    """The middle of the gap between p + 1 and p partners for p = 0 … m − 1; it falls with p."""
+    """The cuts c_p of OV-3, each the middle of the gap between p + 1 and p partners, for p = 0 … m − 1; they fall."""
     # p + 1 partners: at most 1/(2 + p); p partners: at least 1/(1 + p + ρ) with ρ = (m − p)/4m
     return [(Fraction(1, 2 + p) + Fraction(4 * m, 4 * m * (1 + p) + m - p)) / 2 for p in range(m)]
 
 
 @functools.lru_cache(maxsize=8)
 def _float_cuts(m: int) -> NDArray[np.float64]:
-    """The cuts, each the largest float64 below it: a float64 exceeds the one where it exceeds the other."""
+    """The largest float64 up to each cut: a float64 number exceeds it iff it exceeds the cut."""
     return np.array([floor_float(cut) for cut in counting_cuts(m)])
 
 

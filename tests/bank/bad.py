@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.correct import CORRECT
+from bank.attention.correct import CORRECT
 
 Array = NDArray[Any]
 KEPT: list[Any] = []

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bank.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
-from bank.correct import CORRECT
+from bank.attention.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
+from bank.attention.correct import CORRECT
 
-from assay.conformance.attention.values import Shape
+from assay.conformance.softmax.patterns import Shape
 from assay.spec.attention import evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
-from assay.spec.precision import PRECISIONS, precision
+from assay.spec.precision import PRECISIONS, precision, reference_accuracy
 
 BANK = {entry.name: entry for entry in CORRECT}
 
@@ -109,7 +108,7 @@ def test_every_kernel_of_a_class_keeps_it_on_random_instances_with_many_elements
 
 def test_a_search_finds_that_a_class_is_unsound_which_allows_a_quarter_of_the_roundings() -> None:
     honest = precision("float32")
-    tight = honest.with_("too tight", product=2.0**-26, accumulate=2.0**-26, exp=2.0**-23, rescale=2.0**-23)
+    tight = honest.with_("too tight", product=2.0**-26, accumulate=2.0**-26, elementary=2.0**-23)
     found = climb(BANK["two-pass"], tight, 0, generations=20)
     assert found.ratio > 1.0
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bank.buggy import BUGGY, Buggy
-from bank.correct import CORRECT, Entry
+from bank.attention.buggy import BUGGY, Buggy
+from bank.attention.correct import CORRECT, Entry
 
-from assay.conformance.judge import Judge
-from assay.conformance.targets import wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
 from assay.spec.precision import precision
 
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
@@ -25,20 +27,20 @@ def references() -> dict[Any, Any]:
 
 @pytest.mark.parametrize(("entry", "name"), _PAIRS, ids=[f"{entry.name}-{name}" for entry, name in _PAIRS])
 def test_correct_kernel_passes(entry: Entry, name: str, references: dict[Any, Any]) -> None:
-    judge = Judge(wrap(entry.function), "attention", precision(name), references=references)
+    judge = Judge(kernel_of(entry.function, "attention"), precision(name), references=references)
     with np.errstate(all="ignore"):
-        report = judge.report("smoke", 0)
+        report = Run(judge, "smoke", 0).report()
     assert report.passed, (entry.why, [failure.sentence for failure in report.failures])
 
 
 @pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
 def test_wrong_kernel_fails(entry: Buggy, references: dict[Any, Any]) -> None:
-    kernel = wrap(entry.function, options=entry.options)
-    judge = Judge(kernel, "attention", precision(entry.precision), entry.options, references=references)
+    kernel = kernel_of(entry.function, "attention", options=entry.options)
+    judge = Judge(kernel, precision(entry.precision), entry.options, references=references)
     with np.errstate(all="ignore"):
-        cases = judge.suite.cases(judge.precision, "standard", 0)
+        cases = cases_of(judge.suite, judge.precision, "standard", 0)
         if not any(judge.outcome(case, huge_canaries=n % 2 == 1).failed for n, case in enumerate(cases)):
-            report = judge.report("standard", 0)  # perhaps a drawn case or a law finds it
+            report = Run(judge, "standard", 0).report()  # perhaps a drawn case or a law finds it
             assert not report.passed, (entry.bug, report.worst_ratio)
 
 
@@ -46,11 +48,11 @@ def test_the_diagnosis_is_right_for_nine_of_ten_semantic_bugs(references: dict[A
     wrong = []
     semantic = [entry for entry in BUGGY if entry.diagnosis]
     for entry in semantic:
-        kernel = wrap(entry.function, options=entry.options)
-        judge = Judge(kernel, "attention", precision(entry.precision), entry.options, references=references)
+        kernel = kernel_of(entry.function, "attention", options=entry.options)
+        judge = Judge(kernel, precision(entry.precision), entry.options, references=references)
         failures = []
         with np.errstate(all="ignore"):
-            for n, case in enumerate(judge.suite.cases(judge.precision, "standard", 0)):
+            for n, case in enumerate(cases_of(judge.suite, judge.precision, "standard", 0)):
                 outcome = judge.outcome(case, huge_canaries=n % 2 == 1)
                 if outcome.failed and len(failures) < 12:
                     failures.append((case.instance, outcome))

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import assay
-from assay.conformance.attention.changes import CHANGES
 from assay.conformance.attention.options import build
-from assay.conformance.attention.values import Shape
-from assay.conformance.judge import Judge
-from assay.conformance.suite import Case, Family, suite
-from assay.conformance.targets import wrap
-from assay.conformance.together import together
-from assay.conformance.trial import Outcome
+from assay.conformance.attention.other_calls import CHANGES
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.call.threads import together
+from assay.conformance.interface.suite import Case, Family, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.judge import Judge
+from assay.conformance.softmax.patterns import Shape
 from assay.impl import cpu
 from assay.spec.precision import precision
 
@@ -36,7 +36,7 @@ def judged(kernel: Any, *, after: tuple[str, ...] = (), beside: tuple[str, ...] 
     changed = [tuple(CHANGES[word](instance) for word in words) for words in (after, beside)]
     needs = frozenset({"concurrent_calls"} if beside else ())
     case = Case("case", FAMILY, instance, after=changed[0], beside=changed[1], needs=needs)
-    return Judge(wrap(kernel, options=options), "attention", FLOAT32).outcome(case)
+    return Judge(kernel_of(kernel, "attention", options=options), FLOAT32).outcome(case)
 
 
 # --- one after another ------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_a_buffer_of_each_thread_is_never_blamed() -> None:
 
 def test_no_thread_enters_the_kernel_before_all_are_there() -> None:
     late, seen = threading.Event(), []
-    kernel = wrap(lambda query, key, value, *, scale: seen.append(late.is_set()))
+    kernel = kernel_of(lambda query, key, value, *, scale: seen.append(late.is_set()), "attention")
 
     def call(kernel: Any, seconds: float) -> Outcome:
         time.sleep(seconds)
@@ -167,7 +167,7 @@ def test_no_thread_enters_the_kernel_before_all_are_there() -> None:
 
 def test_a_lock_is_allowed_and_a_deadlock_hangs() -> None:
     lock, gone = threading.Lock(), threading.Event()
-    kernel = wrap(right)
+    kernel = kernel_of(right, "attention")
 
     def locked(kernel: Any) -> Outcome:
         kernel.function(*np.ones((3, 1, 1, 1, 1), np.float32), scale=1.0)
@@ -197,7 +197,7 @@ def test_errors_of_the_judge_are_not_swallowed_by_threads() -> None:
         raise ZeroDivisionError("of the judge")
 
     with pytest.raises(ZeroDivisionError, match="of the judge"):
-        together(wrap(right), [broken, broken], 5.0)
+        together(kernel_of(right, "attention"), [broken, broken], 5.0)
 
 
 def test_layouts_that_find_no_room_are_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_layouts_that_find_no_room_are_skipped_with_the_reason(monkeypatch: pyte
 
     monkeypatch.setattr(mmap, "mmap", none)
     case = next(case for case in suite("attention").cases(FLOAT32, "smoke", 0) if case.family.id == "far-strides")
-    found = Judge(wrap(cpu.attention.exact), "attention", FLOAT32).outcome(case)
+    found = Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32).outcome(case)
     assert found.status == "skipped"
     assert found.sentence.startswith("layout far-batches needs a sparse mapping of 16 GiB")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.conformance.guard import FAR, Memory, NoRoom, guarded, laid
-from assay.conformance.suite import LAYOUTS, Layout
+from assay.conformance.call.memory import FAR, Memory, NoRoom, guarded, laid
+from assay.conformance.interface.layouts import LAYOUTS, Layout
 
 layouts = st.builds(
     Layout,

@@ -18,11 +18,12 @@ from bank import bad
 
 import assay
 from assay.cli import main
-from assay.conformance import wire
-from assay.conformance.isolation import Isolated, Limits, isolated, leaks
-from assay.conformance.judge import Judge
-from assay.conformance.suite import Case, Family
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.call import wire
+from assay.conformance.call.isolation import Isolated, Limits, isolated, leaks
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.judge import Judge
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
 
@@ -43,11 +44,11 @@ def instance(n_k: int = 9) -> Instance:
 
 
 def judge_of(process: Isolated, name: str = "float32") -> Judge:
-    return Judge(process.kernel, "attention", precision(name), limits=process.limits, process=process)
+    return Judge(process.kernel, precision(name), limits=process.limits, process=process)
 
 
 def here(kernel: Any) -> Judge:
-    return Judge(wrap(kernel), "attention", precision("float32"))
+    return Judge(kernel_of(kernel, "attention"), precision("float32"))
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_verdicts_in_a_process_of_its_own_are_those_in_ours(target: str, name: s
         pytest.importorskip("torch")
     cases = [instance(), instance(40), instance(1)]
     cases = [Instance(*(a.astype(_dtype(name)) for a in each.arrays().values())) for each in cases]
-    ours = Judge(assay.conformance.targets.load(target), "attention", precision(name))
+    ours = Judge(kernel_of(target, "attention"), precision(name))
     with isolated(target, "attention") as process:
         theirs = judge_of(process, name)
         for each in cases:

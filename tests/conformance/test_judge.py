@@ -14,11 +14,13 @@ import pytest
 
 import assay
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.judge import Judge
-from assay.conformance.kernel import Declined
-from assay.conformance.report import ConformanceError
-from assay.conformance.suite import Case, Family, Layout, suite
-from assay.conformance.targets import UsageError, wrap
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.suite import Case, Family, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.judge import Judge
+from assay.conformance.report.report import ConformanceError
 from assay.impl import cpu
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
@@ -37,7 +39,7 @@ def drawn(n_q: int = 3, n_k: int = 5, d: int = 4, d_v: int = 2, **options: Any) 
 
 
 def outcome(kernel: Any, instance: Instance | None = None, **options: Any) -> Any:
-    judge = Judge(wrap(kernel), "attention", precision("float32"))
+    judge = Judge(kernel_of(kernel, "attention"), precision("float32"))
     return judge.outcome(Case("case", FAMILY, instance or drawn(), **options))
 
 
@@ -143,7 +145,7 @@ def test_a_kernel_that_writes_where_numpy_allows_it_is_a_mutation() -> None:
         query.mul_(scale)
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
 
-    judge = Judge(wrap(scaled_in_place, framework="torch"), "attention", precision("float32"))
+    judge = Judge(kernel_of(scaled_in_place, "attention", framework="torch"), precision("float32"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = judge.outcome(Case("case", FAMILY, drawn()))
@@ -163,16 +165,16 @@ def test_a_kernel_that_needs_writable_arrays_but_leaves_them_alone_passes_with_a
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_reading_past_the_end_meets_a_canary(huge: bool) -> None:
-    judge = Judge(wrap(reads_past_the_end), "attention", precision("float32"))
+    judge = Judge(kernel_of(reads_past_the_end, "attention"), precision("float32"))
     one = drawn().part(batch=[0], heads=[0])
     with np.errstate(all="ignore"):
         assert judge.outcome(Case("case", FAMILY, one), huge_canaries=huge).failed
 
 
 def test_a_kernel_that_hangs_is_stopped() -> None:
-    from assay.conformance import trial
+    from assay.conformance.call import call as trial
 
-    judge = Judge(wrap(hangs), "attention", precision("float32"))
+    judge = Judge(kernel_of(hangs, "attention"), precision("float32"))
     instance = drawn()
     begun = time.monotonic()
     found = trial.run(
@@ -203,7 +205,7 @@ def test_a_kernel_that_declines_everything_has_not_passed() -> None:
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout("permuted", order=(0, 2, 1, 3)),
+        Layout("permuted", swap=(-3, -2)),
         Layout("gap", gap=3),
         Layout("offset", offset=5),
         Layout("reversed", reverse=True),
@@ -247,7 +249,7 @@ def test_the_output_of_an_empty_row_is_what_the_kernel_declares(fill: float, con
 
     mask = np.ones((1, 1, 3, 5), bool)
     mask[:, :, 1] = False
-    judge = Judge(wrap(kernel, options={"empty_row": convention}), "attention", precision("float32"))
+    judge = Judge(kernel_of(kernel, "attention", options={"empty_row": convention}), precision("float32"))
     assert (judge.outcome(Case("case", FAMILY, drawn(mask=mask))).status == "passed") is passes
 
 
@@ -257,7 +259,7 @@ def test_cases_that_need_what_a_kernel_lacks_are_skipped_by_name() -> None:
 
 
 def test_options_declare_a_capability_off() -> None:
-    judge = Judge(wrap(right, options={"grouped_heads": "no"}), "attention", precision("float32"))
+    judge = Judge(kernel_of(right, "attention", options={"grouped_heads": "no"}), precision("float32"))
     grouped = drawn().part(heads=[0])
     grouped = Instance(np.repeat(grouped.query, 2, axis=1), grouped.key, grouped.value)
     assert judge.outcome(Case("case", FAMILY, grouped)).sentence == "lacks grouped_heads"
@@ -303,7 +305,7 @@ def test_two_bugs_in_one_kernel_are_both_named_with_the_share_that_each_explains
 
 def test_every_failure_carries_an_instance_that_fails_again(tmp_path: Path) -> None:
     report = assay.check(one_key_too_many, level="smoke", reproducers=tmp_path)
-    judge = Judge(wrap(one_key_too_many), "attention", precision("float32"))
+    judge = Judge(kernel_of(one_key_too_many, "attention"), precision("float32"))
     for finding in report.failures:
         assert finding.reproducer.startswith("assay replay ")
         again = Instance.load(finding.instance_path)
@@ -418,7 +420,7 @@ def test_a_missing_extra_names_the_install_command(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_judge_knows_no_problem_by_name() -> None:
-    folder = Path(__import__("assay.conformance.judge", fromlist=["judge"]).__file__).parent
+    folder = Path(__import__("assay.conformance.judge.judge", fromlist=["judge"]).__file__).parent
     judges = [path for path in folder.glob("*.py") if not path.name.startswith("test_")] + list(
         (folder / "frameworks").glob("*.py")
     )

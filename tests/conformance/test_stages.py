@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bank.buggy import BUGGY, Buggy
-from bank.correct import CORRECT, Entry
+from bank.attention.buggy import BUGGY, Buggy
+from bank.attention.correct import CORRECT, Entry
 
 from assay.conformance.attention.stages import stages
-from assay.conformance.judge import Judge
-from assay.conformance.stages import FORMATS, Loss, losses, sentences
-from assay.conformance.suite import Case, Family, suite
-from assay.conformance.targets import wrap
+from assay.conformance.diagnosis.precision import FORMATS, Loss, losses, sentences
+from assay.conformance.interface.suite import Case, Family, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS, precision
 
 
@@ -24,7 +25,7 @@ def references() -> dict[Any, Any]:
 
 
 def judge(entry: Buggy | Entry, name: str, references: dict[Any, Any]) -> Judge:
-    return Judge(wrap(entry.function), "attention", precision(name), references=references)
+    return Judge(kernel_of(entry.function, "attention"), precision(name), references=references)
 
 
 @pytest.mark.parametrize("entry", CORRECT, ids=lambda entry: entry.name)
@@ -33,7 +34,7 @@ def test_no_stage_of_a_correct_kernel_loses_precision(entry: Entry, references: 
         judging = judge(entry, name, references)
         for stage in stages(precision(name)):
             for probe in stage.probes[:: max(1, len(stage.probes) // 4)]:
-                reference = judging.reference(probe.instance)
+                reference = judging.criteria(probe.instance)
                 outcome = judging.outcome(Case(stage.id, Family(stage.id, "", ""), probe.instance), reference)
                 assert not outcome.failed, (name, stage.id, outcome.sentence)
 
@@ -65,7 +66,7 @@ def test_the_diagnosis_names_the_stage_and_the_bits_it_keeps(references: dict[An
     entry = next(entry for entry in BUGGY if entry.name == "bfloat16-weights")
     judging = judge(entry, "float32", references)
     failures = []
-    for case in judging.suite.cases(judging.precision, "smoke", 0):
+    for case in cases_of(judging.suite, judging.precision, "smoke", 0):
         outcome = judging.outcome(case)
         if outcome.failed and len(failures) < 4:
             failures.append((case.instance, outcome))
@@ -89,7 +90,7 @@ def _rounding(bits: int) -> Any:
 
 @pytest.mark.parametrize("bits", [8, 11, 14])
 def test_the_bits_that_scores_keep_are_measured(bits: int, references: dict[Any, Any]) -> None:
-    (loss,) = Judge(wrap(_rounding(bits)), "attention", precision("float32"), references=references).losses()
+    (loss,) = Judge(kernel_of(_rounding(bits), "attention"), precision("float32"), references=references).losses()
     assert loss.stage.id == "scores"
     assert abs(loss.bits - bits) <= 1.1
 
@@ -101,7 +102,7 @@ def test_a_kernel_whose_bits_change_from_call_to_call_is_not_told_a_stage(refere
         output = _rounding(24)(query, key, value, scale=scale)
         return output * (1 + 1e-3 * noise.standard_normal(output.shape)).astype(query.dtype)
 
-    assert Judge(wrap(noisy), "attention", precision("float32"), references=references).losses() == []
+    assert Judge(kernel_of(noisy, "attention"), precision("float32"), references=references).losses() == []
 
 
 @pytest.mark.parametrize("name", PRECISIONS)

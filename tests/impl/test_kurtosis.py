@@ -22,7 +22,7 @@ from assay.impl.cpu.attention.plan import SLACK
 from assay.impl.cpu.kurtosis import _compiled, _largest_eigenvalue, kurtosis
 from assay.spec.approximation import Infeasible
 from assay.spec.attention import Instance, define
-from assay.spec.attention.tolerance import gamma
+from assay.spec.rounding import gamma
 
 POINTS = ("normal", "cube", "corners", "axes", "heavy", "one apart", "uneven", "shifted")
 

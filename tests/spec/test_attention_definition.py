@@ -10,6 +10,7 @@ import pytest
 from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate
+from assay.spec.enclosure import escalation
 from assay.spec.floats import dtype_named
 
 Array = np.ndarray[Any, Any]
@@ -284,10 +285,8 @@ def test_caps_of_any_size_keep_the_sign_of_a_score(c: float, relative: float) ->
 
 @pytest.mark.claim("ENC-10")
 def test_a_column_of_zeros_is_exactly_zero_in_the_first_tier(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.spec.attention import definition
-
-    first = definition._tiers
-    monkeypatch.setattr(definition, "_tiers", lambda relative: iter([next(iter(first(relative)))]))
+    first = escalation._tiers
+    monkeypatch.setattr(escalation, "_tiers", lambda relative: iter([next(iter(first(relative)))]))
     value = normal(3, 1, 1, 40, 3) * [1.0, 0.0, 1.0]
     enclosure = define(Instance(normal(1, 1, 1, 9, 4), normal(2, 1, 1, 40, 4), value))
     assert (enclosure.midpoint[..., 1] == 0.0).all()
@@ -295,12 +294,10 @@ def test_a_column_of_zeros_is_exactly_zero_in_the_first_tier(monkeypatch: pytest
 
 
 def test_many_rows_are_covered_by_blocks_without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.spec.attention import definition
-
     instance = made(shapes=((2, 2, 37, 4), (2, 1, 23, 4), (2, 1, 23, 3)), is_causal=True)
     whole = define(instance)
     for block in (1, 23, 100, 1000):
-        monkeypatch.setattr(definition, "_BLOCK", block)
+        monkeypatch.setattr(escalation, "_BLOCK", block)
         part = define(instance)
         assert (np.abs(part.midpoint - whole.midpoint) <= part.radius + whole.radius).all()
 
@@ -328,8 +325,6 @@ def test_an_unknown_output_is_refused_with_the_known_ones() -> None:
 
 
 def test_an_accuracy_that_no_tier_reaches_is_an_error_not_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.spec.attention import definition
-
-    monkeypatch.setattr(definition, "_MOST_BITS", 200)
+    monkeypatch.setattr(escalation, "_MOST_BITS", 200)
     with pytest.raises(ArithmeticError, match="was not reached"):
         define(two_keys((1e300, -1e300), softcap=1e299), 1e-30)

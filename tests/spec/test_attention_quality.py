@@ -11,6 +11,7 @@ from assay.spec.attention import Instance, evaluate, tolerance
 from assay.spec.attention.quality import deviation, quality
 from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS, Precision, precision
+from assay.spec.softmax.rounding import Softmax
 
 U = precision("float32")
 
@@ -42,7 +43,7 @@ class Random:
         q, k, v = (x.astype(float) for x in (instance.query, instance.key, instance.value))
         products = self.rounded(q[:, :, :, None, :] * k[:, :, None, :, :], self.u.product)
         score = self.rounded(products.sum(axis=-1) * instance.scale, self.u.product)
-        weight = self.rounded(np.exp(score - score.max(axis=3, keepdims=True)), self.u.exp)
+        weight = self.rounded(np.exp(score - score.max(axis=3, keepdims=True)), self.u.of(Softmax).exp)
         terms = self.rounded(weight[..., None, :] * np.swapaxes(v, 2, 3)[:, :, None])
         return self.rounded(self.sum(terms) / self.sum(weight)[..., None])
 
@@ -71,7 +72,8 @@ def test_independent_roundings_of_the_largest_variance_stay_below_the_level(name
 @pytest.mark.claim("QUAL-1")
 @pytest.mark.parametrize("rounded", ["exp", "product", "probability", "value_rounding", "accumulate", "output"])
 def test_each_stage_alone_is_paid_for(rounded: str) -> None:
-    coarse = U.with_(f"coarse {rounded}", rescale=0.0, **{rounded: 2.0**-12})
+    kind = Softmax if rounded in ("exp", "probability", "value_rounding") else None
+    coarse = U.with_("without rescaling", Softmax, rescale=0.0).with_(f"coarse {rounded}", kind, **{rounded: 2.0**-12})
     instance = drawn(33, scale=0.9)
     exact = evaluate(instance, 2.0**-50).output.midpoint
     if rounded in ("exp", "product", "accumulate"):

@@ -11,9 +11,9 @@ import pytest
 from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate, tolerance
-from assay.spec.attention.tolerance import reference_accuracy
 from assay.spec.floats import dtype_named
-from assay.spec.precision import PRECISIONS, Precision
+from assay.spec.precision import PRECISIONS, Precision, reference_accuracy
+from assay.spec.softmax.rounding import Softmax
 
 CLASSES = sorted(PRECISIONS)
 
@@ -36,6 +36,7 @@ def gamma(k: Any, u: float) -> Any:
 
 def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list[Any], list[Any]]:
     """Attended keys of row i, their scores and Δ, from TOL-1 and TOL-2."""
+    soft = u.of(Softmax)
     q, k = instance.query[0, 0].astype(float), instance.key[0, 0].astype(float)
     d, scale = q.shape[1], mpf(instance.scale or 0.0)
     keys = np.flatnonzero(instance.attends(0)[0][i]).tolist()
@@ -44,22 +45,22 @@ def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list
         raw = sum(mpf(a) * mpf(b) for a, b in zip(q[i], k[j], strict=True))
         size = abs(scale) * sum(abs(mpf(a) * mpf(b)) for a, b in zip(q[i], k[j], strict=True))
         norms = sum(abs(mpf(a)) for a in q[i]) + sum(abs(mpf(b)) for b in k[j])
-        delta = ((1 + mpf(u.input_rounding)) ** 2 * (1 + gamma(d + 8, u.product)) - 1) * size
+        delta = ((1 + mpf(soft.query_rounding)) ** 2 * (1 + gamma(d + 8, u.product)) - 1) * size
         under = 2 * (1 + abs(scale)) * u.tiny * (2 * d + 2 + norms)
-        under += 2 * (1 + abs(scale)) * u.stored_tiny * (norms + (size / abs(scale) if scale else norms**2))
+        under += 2 * (1 + abs(scale)) * soft.stored_tiny * (norms + (size / abs(scale) if scale else norms**2))
         delta += under * max(1, instance.softcap or 0)
-        score, times, stored, capped = scale * raw, u.stored_times, size, size
+        score, times, stored, capped = scale * raw, soft.stored_times, size, size
         if instance.softcap is not None:
             c = mpf(instance.softcap)
             score, capped = c * mp.tanh(score / c), min(size, c)
-            delta += c * (u.tanh + 8 * mpf(u.product))
+            delta += c * (soft.tanh + 8 * mpf(u.product))
             times += 3 if times else 0
         if instance.bias is not None:
             b = mpf(float(np.broadcast_to(instance.bias, (1, 1, *q.shape[:1], k.shape[0]))[0, 0, i, j]))
             score += b
             delta += 5 * mpf(u.product) * (capped + delta + abs(b)) + gamma(d + 8, u.product) * abs(b)
             stored += abs(b)
-        delta += ((1 + mpf(u.stored_score)) ** times - 1) * (stored + delta) + times * u.stored_tiny * max(
+        delta += ((1 + mpf(soft.stored_score)) ** times - 1) * (stored + delta) + times * soft.stored_tiny * max(
             1, abs(scale)
         )
         scores.append(score)
@@ -68,10 +69,11 @@ def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list
 
 
 def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -> Any:
+    soft = u.of(Softmax)
     keys, s, delta = scores_of(instance, u, i)
     if instance.sink is not None:
         s.append(mpf(float(instance.sink[0])))
-        delta.append((4 * mpf(u.product) + u.stored_score) * abs(s[-1]))
+        delta.append((4 * mpf(u.product) + soft.stored_score) * abs(s[-1]))
     v = [mpf(float(instance.value[0, 0, j, c])) for j in keys] + [mpf(0)] * (instance.sink is not None)
     n, m, top_delta, top_size = len(s), max(s), max(delta), max(abs(x) for x in s)
     weights = [mp.exp(x - m) for x in s]
@@ -79,33 +81,35 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     p = [w / total for w in weights]
     o = sum(a * b for a, b in zip(p, v, strict=True))
     ln_d = mp.log(total)
-    tiles = min(math.ceil(instance.key.shape[2] / u.tile), n)
+    tiles = min(math.ceil(instance.key.shape[2] / soft.tile), n)
 
     def merge(size: Any) -> Any:
         return mpf("1.01") * u.product * (4 * (size + ln_d) + 8 * max(1, ln_d) * (n > 1))
 
     spread = [
         delta[j]
-        + mpf("1.01") * (3 * mpf(u.product) + u.stored_score) * (m - s[j] + delta[j] + top_delta + 2 * u.lag + ln_d)
+        + mpf("1.01")
+        * (3 * mpf(u.product) + soft.stored_score)
+        * (m - s[j] + delta[j] + top_delta + 2 * soft.lag + ln_d)
         + mpf("2.02") * u.product * (top_size + top_delta)
-        - mp.log1p(-mpf(u.exp))
-        - (tiles + 1) * mp.log1p(-mpf(u.rescale))
+        - mp.log1p(-mpf(soft.exp))
+        - (tiles + 1) * mp.log1p(-mpf(soft.rescale))
         + merge(top_size + top_delta)
         for j in range(n)
     ]
     lower = sum(p[j] * mp.exp(-spread[j]) for j in range(n))
     roundings = n - 1 + 3 * tiles + 2 if n > 1 else 0
-    lam = (1 + mpf(u.row_sum)) * (1 + gamma(roundings, u.accumulate)) - 1
+    lam = (1 + mpf(soft.row_sum)) * (1 + gamma(roundings, u.accumulate)) - 1
     omega = mp.exp(top_delta) / lower
     steps = n + 3 * tiles + 4
-    lost = mp.exp(u.lag) * u.flush + mpf(u.probability_tiny) / (1 if u.normalised else total)
-    parts = math.ceil(instance.key.shape[2] / u.part)
+    lost = mp.exp(soft.lag) * soft.flush + mpf(soft.probability_tiny) / (1 if soft.normalised else total)
+    parts = math.ceil(instance.key.shape[2] / soft.part)
     if output == "log_sum_exp":
         beta = omega * (lost * n + steps * u.tiny)
-        x = (1 + mpf(u.probability)) * (1 + lam + beta) - 1
+        x = (1 + mpf(soft.probability)) * (1 + lam + beta) - 1
         first = min(sum(p[j] * mp.expm1(spread[j]) for j in range(n)), max(spread))
-        written = 4 * mpf(u.product) * (abs(m) + top_delta + u.lag) + 8 * mpf(u.product) * (ln_d + u.lag + 1)
-        return first - mp.log(1 - x) + parts * written + u.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
+        written = 4 * mpf(u.product) * (abs(m) + top_delta + soft.lag) + 8 * mpf(u.product) * (ln_d + soft.lag + 1)
+        return first - mp.log(1 - x) + parts * written + soft.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
     alpha = omega * (lost * sum(abs(x) for x in v) + steps * u.tiny) + u.tiny
     beta = omega * (lost * n + steps * u.tiny)
     hull = max(abs(x - o) for x in v)
@@ -115,11 +119,11 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     size = min(sum(p[j] * mp.exp(spread[j]) * abs(v[j]) for j in range(n)) / lower, largest)
     a = min(abs(o) + e1, size)
     e_lse = merge(abs(m) + top_delta)
-    merged = ((1 + e_lse) / (1 - mpf(u.rescale) * (n > 1))) ** (parts + 1)
-    nu_plain = (1 + mpf(u.value_rounding)) * (1 + gamma(roundings + 4, u.accumulate)) * merged - 1
-    nu = (1 + mpf(u.probability)) * (1 + nu_plain) - 1
+    merged = ((1 + e_lse) / (1 - mpf(soft.rescale) * (n > 1))) ** (parts + 1)
+    nu_plain = (1 + mpf(soft.value_rounding)) * (1 + gamma(roundings + 4, u.accumulate)) * merged - 1
+    nu = (1 + mpf(soft.probability)) * (1 + nu_plain) - 1
     e2 = (nu * size + alpha + (lam + beta) * a) / (1 - lam - beta)
-    u_p = mpf(u.probability)
+    u_p = mpf(soft.probability)
     shift = u_p / (1 - u_p) * min(deviation + e1, 2 * largest)
     grown = min(size * (1 + u_p) / (1 - u_p), largest)
     other = shift + (nu_plain * grown + alpha + (lam + beta) * min(a + shift, grown)) / (1 - lam - beta)
@@ -173,6 +177,7 @@ def adversary(instance: Instance, u: Precision, column: int, sign: int, *, sums_
     above or below the output; probabilities and sums against the denominators; in exact real arithmetic otherwise
     (float64 here).
     """
+    soft = u.of(Softmax)
     exact = evaluate(instance, reference_accuracy(u))
     score = exact.score.midpoint[0, 0]
     d, n = instance.query.shape[3], instance.key.shape[2]
@@ -180,15 +185,15 @@ def adversary(instance: Instance, u: Precision, column: int, sign: int, *, sums_
     v = instance.value[0, 0].astype(float)
     out = np.empty(exact.output.midpoint.shape[2:])
     for i in range(score.shape[0]):
-        delta = ((1 + u.input_rounding) ** 2 * (1 + d * u.product) - 1) * abs(instance.scale or 0.0) * g[i]
-        delta = delta + ((1 + u.stored_score) ** u.stored_times - 1) * np.abs(score[i])
+        delta = ((1 + soft.query_rounding) ** 2 * (1 + d * u.product) - 1) * abs(instance.scale or 0.0) * g[i]
+        delta = delta + ((1 + soft.stored_score) ** soft.stored_times - 1) * np.abs(score[i])
         top = score[i].max()
-        theta = delta + 3 * u.product * (top - score[i]) + np.log1p(u.exp)
+        theta = delta + 3 * u.product * (top - score[i]) + np.log1p(soft.exp)
         o = exact.output.midpoint[0, 0, i]
         toward = np.sign(v[:, column] - o[column]) * sign
         w = np.exp(score[i] - top + toward * theta)
         push = sign * np.sign(v[:, column])
-        rounded = w * (1 + push * u.probability)
+        rounded = w * (1 + push * soft.probability)
         sums = n * u.accumulate
         numerator = (rounded * (1 + push * sums)) @ v
         below = rounded if sums_rounded else w
@@ -220,16 +225,15 @@ def test_the_worst_kernel_of_the_model_stays_within_its_class_and_comes_near(nam
 @pytest.mark.parametrize("name", CLASSES)
 def test_twice_the_freedom_of_the_model_is_seen(name: str) -> None:
     u = PRECISIONS[name]
+    soft = u.of(Softmax)
     loose = u.with_(
         "loose",
-        product=8 * u.product,
-        input_rounding=8 * u.input_rounding,
-        stored_score=8 * u.stored_score,
-        exp=min(0.5, 8 * u.exp),
-        probability=min(0.5, 8 * u.probability),
-        accumulate=8 * u.accumulate,
-        output=8 * u.output,
-    )
+        Softmax,
+        query_rounding=8 * soft.query_rounding,
+        stored_score=8 * soft.stored_score,
+        exp=min(0.5, 8 * soft.exp),
+        probability=min(0.5, 8 * soft.probability),
+    ).with_("looser", product=8 * u.product, accumulate=8 * u.accumulate, output=8 * u.output)
     instance = drawn(3, u, n_k=33)
     ratio = define(instance, reference_accuracy(u)).ratio(
         adversary(instance, loose, 0, 1, sums_rounded=False), tolerance(instance, u)
@@ -285,6 +289,7 @@ def test_scores_keep_their_bound_wherever_the_scale_is_applied(fold: str, d: int
 @pytest.mark.parametrize("form", ["tanh", "exp"])
 def test_a_softcap_and_a_bias_keep_their_bounds_in_float32(form: str) -> None:
     f, u = np.float32, PRECISIONS["float32"]
+    soft = u.of(Softmax)
     rng = np.random.default_rng(5)
     s = (10.0 ** rng.uniform(-6, 4, 4000) * rng.choice([-1, 1], 4000)).astype(f)
     b = (10.0 ** rng.uniform(-6, 4, 4000) * rng.choice([-1, 1], 4000)).astype(f)
@@ -297,7 +302,7 @@ def test_a_softcap_and_a_bias_keep_their_bounds_in_float32(form: str) -> None:
             capped = f(c) * ((f(1.0) - e) / (f(1.0) + e))
         cap = float(f(c))
         true = cap * np.tanh(s.astype(float) / cap)
-        allowed = cap * (u.tanh + 8 * u.product)
+        allowed = cap * (soft.tanh + 8 * u.product)
         assert (np.abs(capped.astype(float) - true) <= allowed).all()
         biased = (capped + b).astype(float)
         allowed_b = allowed + 3 * u.product * (np.abs(true) + allowed + np.abs(b.astype(float)))
@@ -307,6 +312,7 @@ def test_a_softcap_and_a_bias_keep_their_bounds_in_float32(form: str) -> None:
 @pytest.mark.claim("TOL-3")
 def test_weights_through_a_rounded_base_two_maximum_keep_their_bound() -> None:
     f, u = np.float32, PRECISIONS["float32"]
+    soft = u.of(Softmax)
     rng = np.random.default_rng(6)
     log2e = f(1.4426950408889634)
     for size in (1.0, 30.0, 1e3, 3e4):
@@ -316,7 +322,7 @@ def test_weights_through_a_rounded_base_two_maximum_keep_their_bound() -> None:
         argument = (s.astype(float) * float(log2e) - float(addend)).astype(f)
         theta = argument.astype(float) * math.log(2.0) - (s.astype(float) - float(top))
         below = float(top) - s.astype(float)
-        allowed = 1.01 * 3 * u.product * (below + u.lag) + 2.02 * u.product * np.abs(s.astype(float)).max()
+        allowed = 1.01 * 3 * u.product * (below + soft.lag) + 2.02 * u.product * np.abs(s.astype(float)).max()
         assert (np.abs(theta) <= allowed).all()
 
 
@@ -324,13 +330,14 @@ def test_weights_through_a_rounded_base_two_maximum_keep_their_bound() -> None:
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_a_kernel_that_flushes_small_weights_keeps_its_class_even_before_huge_values(name: str) -> None:
     u = PRECISIONS[name]
+    soft = u.of(Softmax)
     dtype = dtype_named(u.storage)
     q = np.ones((1, 1, 1, 1), dtype)
     k = np.array([0.0, -75.0, -87.0, -95.0, -103.0]).reshape(1, 1, 5, 1).astype(dtype)
     v = np.array([1.0, 1e33, 1e33, 1e33, 1e33]).reshape(1, 1, 5, 1).astype(dtype)
     instance = Instance(q, k, v, scale=1.0)
     w = np.exp(k[0, 0, :, 0].astype(float))
-    w[w < u.flush] = 0.0
+    w[w < soft.flush] = 0.0
     out = (w @ v[0, 0].astype(float) / w.sum()).reshape(1, 1, 1, 1)
     ratio = define(instance).ratio(out, tolerance(instance, u))
     assert ratio.max() <= 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from assay.spec.enclosure import ArbBall, DoubleDoubleBall, Float64Ball
+from assay.spec.enclosure import ArbArithmetic, ArbBall, DoubleDoubleBall, Float64Ball
 from assay.spec.enclosure.arb import from_parts
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ball(tier: str, high: Array, low: Array, rad: Array) -> Any:
 
 def product_of(tier: str) -> Callable[[Array, Array], Any]:
     if tier.startswith("arb"):
-        return ArbBall.product_at(int(tier.split()[1]))  # type: ignore[no-any-return]
+        return ArbArithmetic(int(tier.split()[1])).product
     return Float64Ball.product if tier == "float64" else DoubleDoubleBall.product
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.attention.tolerance import gamma, merge_error
+from assay.spec.rounding import gamma
+from assay.spec.softmax.rounding import Softmax
+from assay.spec.softmax.weights import merge_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exact_bound"]
 
-_SLACK = 1.0 + 1e-9  # over the rounding of this computation itself
+_SLACK = 1.0 + 1e-9  # pays for the rounding of this computation itself
 _HALF = 0.5
 
 
@@ -24,40 +26,42 @@ def exact_bound(
     u: Precision, n: int, d: int, scale: float, query_norm: float, key_norm: float,
     magnitude: NDArray[np.float64], spread: NDArray[np.float64],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """What TOL-7 allows a kernel of class ``u`` at most, per column of V; +inf where TOL-6 may not hold.
+    """(d_v,): an upper bound of the tolerance of TOL-7 for class ``u``, per column of V; +inf where TOL-6 may fail.
 
-    n keys at most, head dimension d; query_norm ≥ ‖q_i‖₂, key_norm ≥ ‖k_j‖₂; magnitude ≥ |v_jc|, spread ≥ max_j v_jc −
-    min_j v_jc, arrays (d_v,).  No softcap, bias or sink.
+    n: at least the number of keys.  d: the head dimension.  query_norm ≥ ‖q_i‖₂ and key_norm ≥ ‖k_j‖₂ for all rows.
+    magnitude (d_v,) ≥ |v_jc|.  spread (d_v,) ≥ max_j v_jc − min_j v_jc.  There is no softcap, bias or sink.
+    Source: ATT-8.
     """
+    soft = u.of(Softmax)
     nothing = np.full_like(magnitude, math.inf)
     S = abs(scale) * query_norm * key_norm * _SLACK
     most = 1.5 * max(1.0, abs(scale)) * max(1.0, query_norm, key_norm, query_norm * key_norm) * _SLACK
-    inside = most <= u.largest_score / 4 and (scale == 0.0 or abs(scale) >= u.tiny)
+    inside = most <= soft.largest_score / 4 and (scale == 0.0 or abs(scale) >= u.tiny)
     X = float(magnitude.max())
-    if not (inside and 2.0 * (n + 1) * X * math.exp(u.lag) * _SLACK <= min(u.largest_sum, u.largest_output) / 2):
+    if not (inside and 2.0 * (n + 1) * X * math.exp(soft.lag) * _SLACK <= min(soft.largest_sum, u.largest_output) / 2):
         return nothing
-    a, tiles, parts = u.product, min(-(-n // u.tile), n), -(-n // u.part)
+    a, tiles, parts = u.product, min(-(-n // soft.tile), n), -(-n // soft.part)
     delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
         2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
     )
     lse = float(merge_error(u, S + delta, math.log(n), n))
     L = (
         delta
-        + 3.03 * a * (2.0 * S + 2.0 * delta + 2.0 * u.lag + math.log(n))
+        + 3.03 * a * (2.0 * S + 2.0 * delta + 2.0 * soft.lag + math.log(n))
         + 2.02 * a * (S + delta)
-        - math.log1p(-u.exp)
-        - (tiles + 1) * math.log1p(-u.rescale)
+        - math.log1p(-soft.exp)
+        - (tiles + 1) * math.log1p(-soft.rescale)
         + lse
     )
     if not L + delta < 1.0:
         return nothing
     K = n + 3 * tiles + 1
     denominator, numerator = (float(gamma(k, u.accumulate)) for k in (K, K + 4))
-    merging = (parts + 1) * (math.log1p(lse) - math.log1p(-u.rescale))
+    merging = (parts + 1) * (math.log1p(lse) - math.log1p(-soft.rescale))
     if not (denominator + numerator < _HALF and merging < 1.0):
         return nothing
     numerator += (1.0 + numerator) * math.expm1(merging)
-    vanishing = n * math.exp(u.lag) * u.flush
+    vanishing = n * math.exp(soft.lag) * soft.flush
     beta = math.exp(L + delta) * (vanishing + (n + 3 * tiles + 4) * u.tiny)
     alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * tiles + 4) * u.tiny) + u.tiny
     left = 1.0 - denominator - beta

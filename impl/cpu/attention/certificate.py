@@ -1,4 +1,4 @@
-"""The certificate of the polynomial method: what its output may err by, from what was computed (ATT-5, ATT-7)."""
+"""The certificate of the polynomial method: a bound on the error of its output, as computed (ATT-5, ATT-7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assay.impl.cpu import features
 from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.features import Extremes
 from assay.spec.attention.perturbation import output_error
-from assay.spec.attention.tolerance import gamma
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,22 +24,26 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP", "STORED", "certificate", "expected", "roundings", "run"]
 
-GROUP = 8 * features.CHUNK  # rows of a band that share one call
-STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output: relative, absolute
-_VANISHED = 2.0**-300  # what underflow may lose, in units of the largest value
-_MOST_GROWTH = 2.0**600  # of features, far from overflow
-_LONGEST = 2.0**8  # of queries: twice the largest radius, and more
+GROUP = 8 * features.CHUNK  # rows of a banded head that one task evaluates
+STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # dtype → rounding of the output: relative, absolute
+_VANISHED = 2.0**-300  # the most that underflow may lose, in units of the largest value
+_MOST_GROWTH = 2.0**600  # the largest sum of features that is certified: far from overflow
+_LONGEST = 2.0**8  # the largest norm of queries that is certified: more than twice the largest radius
 
 
 def run(head: Head) -> int:
-    """Rows of a band after which its running sums are begun anew: a group of them, or as many as the window is wide."""
+    """The number of rows after which the running sums of a banded head are begun anew.
+
+    It is a multiple of :data:`GROUP` and at least the width of the window.  Without a left end the sums are never begun
+    anew, and the number is larger than all rows.
+    """
     band, rows = head.band, int(head.queries.shape[1])
     width = min(band.left + band.right + 1, rows)
     return rows if band.left >= rows + len(head.key) else max(GROUP, -(-width // GROUP) * GROUP)
 
 
 def roundings(head: Head, plan: Plan, m: int) -> int:
-    """What a term of degree m meets at most on its way into a sum over keys and features."""
+    """K_m of ATT-5: the most roundings that a term of degree m meets on its way into a sum over keys and features."""
     d = plan.frame.dimension
     return _count(m, d, plan.approximation.degree, *_beyond(head, d))
 
@@ -49,7 +53,7 @@ def _count(m: int, dimension: int, degree: int, beyond: int, each: int) -> int:
 
 
 def _beyond(head: Head, dimension: int) -> tuple[int, int]:
-    """Of these, what is not of one block of keys: of any term, and for each of its factors."""
+    """The roundings that lie beyond the sum over one block of keys: of any term, and for each of its factors."""
     n, rows = len(head.key), int(head.queries.shape[1])
     if not head.banded:
         return max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1, 0
@@ -60,30 +64,32 @@ def _beyond(head: Head, dimension: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _rounded(dimension: int, degree: int, beyond: int, each: int) -> Array:
-    """(degree + 1,): what so many roundings make of a term of each degree, relative to it."""
+    """(degree + 1,): γ of the roundings of a term, for each degree: its error relative to the term."""
     return gamma(np.array([_count(m, dimension, degree, beyond, each) for m in range(degree + 1)]), U)
 
 
 def expected(head: Head, radius: float, second: float, deviation: Array | None) -> Extremes:
-    """What a pass over the data will find, but for moments: a guess.
+    """A guess of the extremes that a pass over the data will measure; the moment is left out.
 
-    second: the largest mean square of the scores of a row; deviation: √(mean (v − mean)²), where these are known.
+    second: the largest mean square of the scores of a row, 0 where it is not known.  deviation (d_v,):
+    √(mean (v − mean)²), ``None`` where it is not known.
     """
-    share = 0.99  # of the sum of weights and the number of keys: 1 at least, as these are centred
-    if head.banded:  # but those that one row sees are not
+    share = 0.99  # Z/n is at least 1 but for roundings, because the keys are centred
+    if head.banded:  # the keys that one row sees need not be centred
         share = math.exp(-radius) * (1.0 if head.band.left >= len(head.key) else 1.0 / 3.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        reach = math.tanh(radius / 2.0) * head.spread  # outputs are no farther from the mean of V (ATT-2)
-        if deviation is not None and not head.banded:  # nor, but for a few per cent, than this (Cauchy and Schwarz)
+        reach = math.tanh(radius / 2.0) * head.spread  # no output is farther from the mean of V (ATT-2)
+        if deviation is not None and not head.banded:  # but for a few per cent (Cauchy–Schwarz)
             reach = np.minimum(reach, 1.1 * math.sqrt(second) * deviation)
         least, largest = np.fmax(head.least, head.mean - reach), np.fmin(head.largest, head.mean + reach)
     return Extremes(share, 1.0, least, largest)
 
 
 def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None = None) -> Array:
-    """(d_v,): at least |out − o| for every row from which ``found`` was computed; +inf where nothing is certain.
+    """(d_v,): a bound on |out − o| for every row from which ``found`` was computed; +inf where nothing is certain.
 
-    deviation: at least √(mean (v − mean)²) of a column, for rows that attend to all keys.
+    deviation (d_v,): at least √(mean (v − mean)²) of each column; given only where rows attend to all keys.
+    Source: ATT-5 and, where the plan measures by moments, ATT-7.
     """
     approximation, measure, frame = plan.approximation, plan.measure, plan.frame
     widest = _growth(approximation.coefficients, max(frame.query_norm, 1.0) * frame.dimension)
@@ -91,7 +97,7 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
         return np.full_like(head.mean, math.inf)
     by_degree = _rounded(frame.dimension, approximation.degree, *_beyond(head, frame.dimension))
     weighted = (np.abs(plan.coefficients) * by_degree).tolist()
-    summed = _growth(weighted, frame.radius) / found.share  # |Ẑ − Z|/Ẑ at most, and |N̂ − N|/Ẑ
+    summed = _growth(weighted, frame.radius) / found.share  # ρ of ATT-5: bounds |Ẑ − Z|/Ẑ, and |N̂ − N|/Ẑ
     if not summed < 0.5:
         return np.full_like(head.mean, math.inf)
     relative, absolute = STORED[head.dtype]
@@ -99,7 +105,7 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     with np.errstate(over="ignore", invalid="ignore"):
 
         def total(distance: Array, drift: Array) -> Array:
-            """distance, drift: at least |v_j − o| and |o − mean V|."""
+            """The bound of ATT-5 from upper bounds of |v_j − o| (distance) and |o − mean V| (drift)."""
             if measure.order == 0:
                 cut = output_error(approximation.error) * head.spread
             else:

@@ -1,9 +1,10 @@
 """Which polynomial serves a head: the cheapest whose certificate is predicted to stay below an error.
 
-Three measures of the error of a polynomial are at hand: relative to e^s (ATT-3), and where most scores are far smaller
-than the largest may be, weighted by a moment of the scores or by its root (ATT-7).  What each costs in degree is
-predicted from one formula (Bernstein and Szegő: the best approximation of x^(g+1) on [−1, 1] by a lower degree errs, in
-a weight, by 2^-g over the geometric mean of the weight), so that one or two polynomials are ever computed.
+There are three measures of the error of a polynomial.  It is measured relative to e^s (ATT-3) or, where most scores are
+far smaller than the largest may be, weighted by a moment of the scores or by the root of one (ATT-7).  One formula
+predicts the degree that each measure needs, so that only one or two polynomials are ever computed.  (Bernstein and
+Szegő: the best approximation of x^(g+1) on [−1, 1] by a lower degree errs, in a weight, by 2^-g over the geometric mean
+of the weight.)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
 from assay.impl.cpu.kurtosis import kurtosis
 from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
 from assay.spec.attention.perturbation import weight_error
-from assay.spec.attention.tolerance import gamma
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,33 +40,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Sketch", "corrected", "realised", "sketched"]
 
-_LARGEST_RADIUS = 40.0  # e^(2·40) is all that float64 coefficients can express
+_LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
 _MOST_DEGREE = 64
-_RADII = (8, 64)  # per octave, for small problems and large: few polynomials are ever computed, or the degree is least
-_WORTH_A_PASS = 1 << 20  # points × features: half a millisecond
-_TRIED = 3  # degrees, before a head is given up
-_ROOM = 0.98  # of what is left to the polynomial, for the roundness of the prediction
-_LARGEST_OVER_MEAN = 4.0  # of the parts of keys outside a subspace: a guess, verified
-_GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured
-_UNEVEN = 1e10  # mean squares of keys along two axes: beyond it no kurtosis is taken
-# Of the coordinates, for a kurtosis: twice as many take an eighth of the time, and show four times as much
+_RADII = (8, 64)  # radii per octave: few for small problems (few polynomials), many for large ones (least degree)
+_WORTH_A_PASS = 1 << 20  # points × features that take half a millisecond: a pass over the data pays from here on
+_TRIED = 3  # degrees that are tried before a head is refused
+_ROOM = 0.98  # the part of the remaining error that a predicted error may take: predictions are rough
+_LARGEST_OVER_MEAN = 4.0  # of the parts of keys that lie outside a subspace: a guess, verified afterwards
+_GAUSSIAN = 3.0  # a fourth moment over the square of the second: a guess, measured afterwards
+_UNEVEN = 1e10  # the ratio of mean squares of keys along two axes beyond which no kurtosis is taken
+# Numbers of parts of the coordinates in which a kurtosis is bounded: twice as many parts take an eighth of the time,
+# but the bound is four times as large
 _PARTS = (4, 2, 1)
-_LEAST_PART = 16  # coordinates: with fewer time is no matter
+_LEAST_PART = 16  # coordinates in a part: with fewer, time does not matter
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
 _HEAD = 2e5
-_PASS = (2.8, 0.17, 0.019)  # per point: each coordinate and column of V; each feature; each column of each feature
-_KURTOSIS = (5e4, 0.018, 0.014)  # a part of the coordinates; each product of four for each key; N³, N pairs
+_PASS = (2.8, 0.17, 0.019)  # per point: for each coordinate and column of V; each feature; each column of each feature
+_KURTOSIS = (5e4, 0.018, 0.014)  # for each part of the coordinates; each product of four for each key; N³ of N pairs
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A head and an error, and what is known before any polynomial is.
+    """The state of the search for one head and one error, before a polynomial is computed.
 
-    scatter, seen: of a pass over the data, where there was one.  moments: order → the largest mean power of the scores
-    of a row, or a guess.  kurtosis: of the keys in any direction, by the number of parts of the coordinates in which it
-    is found; a guess, but for those numbers that are ``measured``.  candidates: what may do, the cheapest first.
+    A sketch says what was measured, what is still a guess, and which candidates (degree, measure) remain.
+    :func:`sketched` makes one, :func:`realised` measures a guess that a candidate relies on, and :func:`corrected`
+    repairs the sketch after a certificate was too large.
+
+    error: absolute, in units of the output.  scatter: second moments of keys and values, where a pass measured them.
+    seen: the extremes that a pass over the rows measured, where there was one.  moments: order → the largest mean power
+    of the scores of a row, measured or guessed.  kurtosis: number of parts → the kurtosis of the keys in any direction,
+    found in so many parts of the coordinates; a guess except for the numbers of parts in ``measured``.  candidates: in
+    the order in which they are tried, the cheapest first.
     """
 
     head: Head
@@ -88,7 +96,7 @@ class Sketch:
 
     @property
     def cost(self) -> float:
-        """Nanoseconds of one core."""
+        """The predicted time of the first candidate, in nanoseconds of one core."""
         return self.cost_of(*self.candidates[0])
 
     def cost_of(self, degree: int, measure: Measure) -> float:
@@ -104,7 +112,7 @@ class Sketch:
         return cost
 
     def moment(self, measure: Measure) -> float:
-        """The largest mean power of the scores of a row, or what is taken for it."""
+        """The largest mean power of the scores of a row; with a kurtosis, its bound from the second moment (ATT-10)."""
         if measure.kurtosis:
             return measure.kurtosis * self.moments[2] ** 2
         return self.moments.get(measure.order, 0.0)
@@ -115,7 +123,7 @@ class Sketch:
 
     @property
     def trivial(self) -> bool:
-        """Whether no polynomial is needed."""
+        """Whether no polynomial is needed: there are no keys, or every column of V is constant."""
         return len(self.head.key) == 0 or not self.head.spread.any()
 
     @functools.cached_property
@@ -126,15 +134,16 @@ class Sketch:
 
     @property
     def deviation(self) -> Array | None:
-        """At least √(mean (v − mean)²), where all rows attend to all keys and it is known."""
+        """(d_v,): at least √(mean (v − mean)²); ``None`` where it was not measured or some row lacks a key."""
         return None if self.scatter is None or self.head.banded else self.scatter.deviation
 
 
 def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
-    """What serves a head within ``error``.
+    """The sketch of a head for an error, with candidates that are predicted to meet it.
 
-    Raises :class:`Infeasible` where scores are too large, rounding alone may cost more, or the features of the least
-    degree take more than ``memory`` bytes.
+    A pass over the keys, values and queries measures second moments only where the least degree is not already cheap.
+    Raises :class:`Infeasible` where scores are too large, where rounding alone may exceed ``error``, or where the
+    features of the least degree take more than ``memory`` bytes.
     """
     plain = Sketch(head, error, _frame(head))
     if plain.trivial:
@@ -144,7 +153,7 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
         if found.degree < 2 or not found.worth_a_pass:
             return found
     except Infeasible:
-        pass  # moments may show more
+        pass  # the norms allow nothing, but moments may
     known = scatter(head)
     frame, moments, guesses = _rotated(head, plain.frame, known, error), {}, {}
     if known.moment < math.inf:
@@ -155,13 +164,13 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
             for parts in _PARTS:
                 if parts == 1 or r >= parts * _LEAST_PART:
                     count = features.rank(-(-r // parts), 2)
-                    spread = 1.0 + math.sqrt(count / len(head.key))  # of a sample covariance
+                    spread = 1.0 + math.sqrt(count / len(head.key))  # of the eigenvalues of a sample covariance
                     guesses[parts] = parts**2 * (_GAUSSIAN - 2.0 + 2.1 * spread**2)
     return _begun(Sketch(head, error, frame, known, None, moments, guesses), memory, workers)
 
 
 def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: int) -> Sketch:
-    """The same after a pass whose certificate was too large, with what it saw in place of guesses."""
+    """The sketch after a pass whose certificate was too large: what the pass measured stands in place of guesses."""
     moments, measure = dict(sketch.moments), plan.measure
     if measure.order and not measure.kurtosis:
         moments[measure.order] = max(seen.moment - 1.0, 0.0) / plan.ratio**measure.order
@@ -169,9 +178,10 @@ def corrected(sketch: Sketch, plan: Plan, seen: Extremes, memory: int, workers: 
 
 
 def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
-    """The first plan whose certificate, with all that rounding may add, is predicted to stay below the error.
+    """The first plan whose certificate, rounding included, is predicted to stay below the error, and its sketch.
 
-    And the sketch it was made from: with the kurtosis of the keys, where a candidate relies on it.
+    The sketch that is returned has the measured kurtosis of the keys, where a candidate relies on it.  Raises
+    :class:`Infeasible` where no candidate is predicted to meet the error.
     """
     if sketch.trivial:
         return sketch, _plan(sketch, exp_of_degree(0.0, 0), Measure())
@@ -197,7 +207,7 @@ def realised(sketch: Sketch, memory: int, team: Team) -> tuple[Sketch, Plan]:
 
 
 def _begun(sketch: Sketch, memory: int, workers: int) -> Sketch:
-    """With candidates that ``memory`` bytes are enough for."""
+    """The sketch with the candidates that ``memory`` bytes are enough for, the cheapest first."""
     found = _candidates(sketch)
     if not found:
         raise Infeasible(
@@ -242,7 +252,7 @@ def _candidates(sketch: Sketch) -> list[tuple[int, Measure]]:
 
 
 def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, Measure, float]]:
-    """Measures by one moment: the degrees that may use it, its best ratio, and what it makes of an error there."""
+    """The measures by one moment, each at its best ratio: the degrees that may use it, and its factor on an error."""
     found = []
     measures = [(range(order, _MOST_DEGREE + 1), Measure(order))]
     for parts, most in sketch.kurtosis.items() if order > 2 else ():
@@ -252,13 +262,13 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
         def share(ratio: float, moment: float = sketch.moment(measure)) -> float:
             return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
 
-        ratio = min(_RATIOS, key=share)  # of the root too
+        ratio = min(_RATIOS, key=share)  # the best ratio for the root too
         found.append((degrees, replace(measure, ratio=ratio), share(ratio)))
     return found
 
 
 def _left(sketch: Sketch) -> Array:
-    """What rounding leaves to the polynomial, per column of V."""
+    """(columns,): the part of the error that rounding leaves to the polynomial, per column of V."""
     errors = _least_errors(max(sketch.frame.radius, _SMALLEST_RADIUS))
     degree = next((g for g, error in enumerate(errors) if error < 1e-7), _MOST_DEGREE)
     stand_in = Approximation(_taylor(degree), (-sketch.frame.radius, sketch.frame.radius), 0.0, 0.0)
@@ -280,7 +290,7 @@ def _plan(sketch: Sketch, approximation: Approximation, measure: Measure) -> Pla
 
 
 def _frame(head: Head) -> Frame:
-    """Centred keys over a power of two, queries times it and the scale."""
+    """The frame of centred keys over a power of two, and of queries times that power and the scale."""
     d = head.queries.shape[2]
     unit = math.ldexp(1.0, max(-1000, math.frexp(head.key_norm)[1])) if head.key_norm < math.inf else math.inf
     factor = head.scale * unit if unit < math.inf else math.inf
@@ -292,13 +302,13 @@ def _frame(head: Head) -> Frame:
 
 
 def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
-    """The frame in fewer coordinates, where the keys lie so near a subspace that what is lost may be granted."""
+    """The frame in fewer coordinates, where the keys lie so near a subspace that the error can pay for the rest."""
     d = len(known.weights)
     if not known.moment < math.inf:
         return frame
     granted = error / (8.0 * float(head.spread.max()))
     norm = abs(head.scale) * head.query_norm
-    outside = np.sqrt(np.maximum(np.cumsum(known.weights[::-1])[::-1], 0.0))  # from the axis on
+    outside = np.sqrt(np.maximum(np.cumsum(known.weights[::-1])[::-1], 0.0))  # from this axis on: root mean square
     enough = [r for r in range(1, d) if norm * _LARGEST_OVER_MEAN * outside[r] <= granted]
     if not enough:
         return frame
@@ -318,12 +328,12 @@ def _rotated(head: Head, frame: Frame, known: Scatter, error: float) -> Frame:
 
 
 def _again(basis: Array) -> float:
-    """At least how far basisᵀp, computed in two places and two orders, may lie apart, beside ‖p‖."""
+    """A bound, in units of ‖p‖, on how far two orders of summing basisᵀp may differ (ATT-5, rotated keys)."""
     return 2.0 * float(gamma(len(basis) + 2, U)) * float(np.linalg.norm(basis)) * SLACK
 
 
 def _measured(sketch: Sketch, parts: int, memory: int, team: Team) -> Sketch:
-    """With the kurtosis of the keys, found in so many parts of the coordinates, in place of a guess."""
+    """The sketch with the kurtosis of the keys, in so many parts of the coordinates, measured instead of guessed."""
     most = _kurtosis(sketch, parts, team)
     found = replace(sketch, kurtosis={**sketch.kurtosis, parts: most}, measured=sketch.measured | {parts})
     if most > sketch.kurtosis[parts]:
@@ -336,13 +346,13 @@ def _measured(sketch: Sketch, parts: int, memory: int, team: Team) -> Sketch:
 
 
 def _kurtosis(sketch: Sketch, parts: int, team: Team) -> float:
-    """Of the keys of a head in any direction, in the coordinates of its frame (ATT-10)."""
+    """The kurtosis of the keys of a head in any direction, in the coordinates of its frame (ATT-10)."""
     head, keys, r, n = sketch.head, sketch.frame.keys, sketch.frame.dimension, len(sketch.head.key)
     assert sketch.scatter is not None
     basis = sketch.scatter.axes[:, :r] / (np.sqrt(sketch.scatter.weights[:r]) * keys.factor)
 
     def summed(sums: Callable[[NDArray[Any], Coordinates, int, int], Array], part: range) -> Array:
-        """Over the keys, in some of the coordinates."""
+        """The sums over all keys, in some of the coordinates."""
         white = replace(keys, basis=np.ascontiguousarray(basis[:, part.start : part.stop]))
 
         def block(first: int) -> Array:
@@ -365,7 +375,7 @@ def _split(count: int, parts: int) -> list[range]:
 
 
 def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
-    """Bytes of working storage."""
+    """The working storage that a candidate takes, in bytes."""
     head, d = sketch.head, sketch.frame.dimension
     count, width = features.rank(d, degree), int(head.value.shape[1]) + 2
     inner = features.rank(d, max(degree - 1, 0))
@@ -381,7 +391,7 @@ def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
 
 @functools.cache
 def _geometric_mean(order: int, ratio: float) -> float:
-    """That of 1 + (ratio·cos θ)^order over θ."""
+    """The geometric mean of 1 + (ratio·cos θ)^order over θ, for order 2 or 4."""
     if order == 2:
         return ((1.0 + math.sqrt(1.0 + ratio**2)) / 2.0) ** 2
     return abs((1.0 + cmath.sqrt(1.0 + 1j * ratio**2)) / 2.0) ** 4
@@ -394,7 +404,7 @@ def _taylor(degree: int) -> tuple[float, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _least_errors(radius: float) -> list[float]:
-    """About what the best polynomial of each degree errs relative to e^s: twice Bessel's I_(g+1)(R), bounded."""
+    """About the relative error of the best polynomial of each degree on [−R, R]: twice Bessel's I_(g+1)(R), bounded."""
     n = np.arange(1.0, _MOST_DEGREE + 2.0)
     exponents = n * math.log(radius / 2.0) - np.cumsum(np.log(n)) + radius**2 / (4.0 * (n + 1.0))
     errors: list[float] = (2.0 * np.exp(np.minimum(exponents, 0.0))).tolist()

@@ -26,22 +26,26 @@ __all__ = ["Head", "Scatter", "heads", "scatter"]
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Bounds are upper bounds, for what the arrays hold, exactly (ATT-5)."""
+    """One key head of one batch, and the query heads that attend to it.
+
+    ``query_norm``, ``key_norm``, ``least`` and ``largest`` bound the stored numbers rigorously, with every rounding
+    outwards; ATT-5 relies on that.  ``centre`` and ``mean`` need not be exact.
+    """
 
     batch: int
-    number: int  # of the key head
+    number: int  # the number of the key head in its batch
     queries: NDArray[Any]  # (group, n_q, d)
-    key: NDArray[Any]  # (length, d), maybe of length 0
-    value: NDArray[Any]
+    key: NDArray[Any]  # (length, d); the length may be 0
+    value: NDArray[Any]  # (length, d_v)
     scale: float
     band: Band
     banded: bool  # some row may not attend to all keys
-    centre: Array  # about the mean key
-    mean: Array  # about that of V
-    query_norm: float
-    key_norm: float  # of centred keys
-    least: Array  # of V, per column
-    largest: Array
+    centre: Array  # (d,): about the mean key
+    mean: Array  # (d_v,): about the mean value
+    query_norm: float  # at least ‖q‖₂ of every query
+    key_norm: float  # at least ‖k − centre‖₂ of every key
+    least: Array  # (d_v,): the least value of every column
+    largest: Array  # (d_v,): the largest
 
     @functools.cached_property
     def dtype(self) -> str:
@@ -49,7 +53,7 @@ class Head:
 
     @functools.cached_property
     def points(self) -> int:
-        """Keys and queries."""
+        """The number of keys and queries."""
         return len(self.key) + int(self.queries.shape[0] * self.queries.shape[1])
 
     @functools.cached_property
@@ -58,7 +62,7 @@ class Head:
 
     @functools.cached_property
     def spread(self) -> Array:
-        """range(V), rounded up."""
+        """(d_v,): range(V), rounded up."""
         with np.errstate(over="ignore"):
             return (self.largest - self.least) * (1.0 + 2.0**-50)
 
@@ -68,23 +72,24 @@ class Head:
 
     @functools.cached_property
     def half(self) -> Array:
-        """At least |v − middle|."""
+        """(d_v,): at least |v − middle|."""
         with np.errstate(over="ignore"):
             return np.maximum(self.largest - self.middle, self.middle - self.least) * (1.0 + 2.0**-50)
 
     @functools.cached_property
     def grow(self) -> Array:
-        """The power of two next above it, where that is a number."""
+        """(d_v,): the power of two next above ``half``, kept between 2^-1000 and 2^1023."""
         power: Array = np.ldexp(1.0, np.minimum(np.maximum(np.frexp(self.half)[1], -1000), 1023))
         return power
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Second moments: a guide, but for ``deviation``.
+    """Second moments of one head.  Only ``deviation`` is a proved bound; the rest guides the choice of a polynomial.
 
-    axes (d, d): orthonormal columns; weights (d,): mean squares of the centred keys along them, decreasing; moment:
-    the largest mean square of the scores of a query; deviation (d_v,): at least √(mean (v − mean)²).
+    axes (d, d): orthonormal columns, the principal axes of the keys.  weights (d,): mean squares of the centred keys
+    along them, in decreasing order.  moment: the largest mean square of the scores of a query.  deviation (d_v,): at
+    least √(mean (v − mean)²).
     """
 
     axes: Array
@@ -94,6 +99,7 @@ class Scatter:
 
 
 def heads(instance: Instance) -> Iterator[Head]:
+    """Yield every key head of every batch, with the bounds that passes over its keys, values and queries measure."""
     b, _, n_q, d = instance.query.shape
     h_k, n_k = instance.key.shape[1:3]
     group = instance.group
@@ -125,7 +131,10 @@ def heads(instance: Instance) -> Iterator[Head]:
 
 
 def scatter(head: Head) -> Scatter:
-    """One pass over keys, values and queries; no BLAS over them, whose threads take cores while they wait for more."""
+    """The second moments of a head, from one pass over keys, values and queries.
+
+    The pass does not use BLAS, because its threads would go on taking cores while they wait for more work.
+    """
     n, d = head.key.shape
     total, squares = np.zeros((d, d)), np.zeros(head.value.shape[1])
     keys = features.centred(head.centre)

@@ -1,4 +1,7 @@
-"""The passes over keys and queries: moments of the keys, then every row from them, by threads and in a fixed order."""
+"""The passes over keys and queries: the moments of the keys, then every row from them.
+
+Threads share the work; the order of every sum is fixed, so that the result does not depend on their number.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Team", "passed"]
 
-_ROWS = 32 * CHUNK  # of one task
+_ROWS = 32 * CHUNK  # rows of one task
 
 
 @dataclass(frozen=True)
 class Team:
-    """Threads, and whom to tell how many points are done."""
+    """Threads, and the function that is called with the number of points just done."""
 
     pool: ThreadPoolExecutor
     workers: int
     advance: Callable[[int], None]
 
     def ordered(self, part: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """part(*item) for every item, in order, with at most two a worker waiting."""
+        """Yield part(*item) for every item, in order; at most two items for each worker wait at a time."""
         if self.workers == 1 or (isinstance(items, Sized) and len(items) == 1):
             yield from itertools.starmap(part, items)
             return
@@ -54,7 +57,7 @@ class Team:
 
 
 def passed(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extremes]:
-    """Write the rows of every query head of the group to ``out`` (group, n_q, d_v); what was found, a head each."""
+    """Write the rows of every query head of the group to ``out`` (group, n_q, d_v); return the extremes of each."""
     return _banded(head, plan, out, team) if head.banded else _full(head, plan, out, team)
 
 
@@ -84,20 +87,25 @@ def _full(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extreme
 
 
 def _banded(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extremes]:
-    """Rows in groups of eight chunks; sums over the keys that all rows of a chunk attend to slide from one to the next.
+    """The rows of a banded head, in groups of eight chunks.
 
-    They are begun anew every :func:`run` rows: what was added and taken away since stays in the rounding (ATT-5).
+    The sums over the keys that all rows of a chunk attend to slide from one chunk to the next.  They are begun anew
+    every :func:`run` rows, because the roundings of all keys that were added and subtracted since stay in them (ATT-5).
     """
     n_q, band = head.queries.shape[1], head.band
     restart = run(head)
 
     def bounds(row: int) -> tuple[int, int]:
-        """The keys of the chunk that begins at this row."""
+        """The range of keys that all rows of a chunk attend to; the chunk begins at ``row``."""
         begin = band.start(min(row + CHUNK, n_q) - 1)
         return begin, max(begin, band.stop(row))
 
     def summed(first: int) -> tuple[int, Array | None, Array, Array, list[int]]:
-        """The sum that a run begins with; what every chunk adds for the next and drops; how many keys these are."""
+        """What a group of chunks contributes to the sliding sums.
+
+        Returns its first row; the sum that a run begins with, or ``None`` within a run; what is added and what is
+        dropped after every chunk; and the numbers of keys in these sums.
+        """
         rows = range(first, min(first + GROUP, n_q), CHUNK)
         edges = [bounds(row) for row in rows] + [bounds(first + GROUP) if first + GROUP < n_q else bounds(rows[-1])]
         begin = None
@@ -120,7 +128,7 @@ def _banded(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extre
         ]
 
     def slid() -> Iterator[tuple[int, Array, NDArray[np.int64]]]:
-        """Every group: its first row, the tables of its chunks, and how many keys each was touched by."""
+        """Yield every group: its first row, the tables of its chunks, and how many keys entered or left each table."""
         current, entered = np.zeros(0), 0
         for first, begin, added, dropped, counts in team.ordered(summed, _firsts(n_q, GROUP)):
             if begin is not None:
@@ -142,7 +150,7 @@ def _banded(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extre
 
 
 def _firsts(count: int, step: int) -> list[tuple[int]]:
-    """The first of every ``step``, as the arguments of a task."""
+    """The first number of every ``step`` below ``count``, as the arguments of a task."""
     return [(first,) for first in range(0, count, step)]
 
 
@@ -154,7 +162,10 @@ def _moments(head: Head, plan: Plan, first: int, last: int) -> Array:
 
 
 def _weighted(plan: Plan, tables: Array) -> Array:
-    """Moments, each with its weight in the polynomial; those of the sum of weights once more for powers of scores."""
+    """Moments times their weights in the polynomial.
+
+    With a measure by moments, the column of the sum of weights is repeated with the weights of the powers of scores.
+    """
     weighted = tables * plan.weights
     if plan.measure.order == 0:
         return weighted
@@ -176,7 +187,7 @@ def _evaluate(
 
 
 def _tree(team: Team, parts: Iterable[tuple[int, Array]]) -> Array:
-    """The sum of tables, no leaf deeper than ⌈log₂⌉ of their number, and one."""
+    """The sum of b tables by a tree in which no leaf is deeper than ⌈log₂ b⌉ + 1 (ATT-5)."""
     stack: list[tuple[int, Array]] = []
     for count, table in parts:
         height = 0

@@ -1,9 +1,11 @@
 """Attention in almost linear time where scores are small: the polynomial method, with a certificate.
 
-exp is replaced by a polynomial of the least degree that the requested error allows on the scores at hand; a polynomial
-of a product of matrices has low rank, so no score is ever formed (Alman and Song 2023; proofs_notes/attention.md,
-ATT-3).  The range comes from norms of the centred keys (ATT-1), the error of the polynomial from a proof over the whole
-range (APX-1), from moments of the scores (ATT-7), that of the arithmetic from the result itself (ATT-5).
+A polynomial of the least degree that the requested error allows takes the place of exp.  A polynomial of a product of
+matrices has low rank, so no score is ever formed (Alman and Song 2023; proofs_notes/attention.md, ATT-3).
+
+The range of the scores comes from norms of the centred keys (ATT-1).  The error of the polynomial comes from a proof
+over the whole range (APX-1) and from moments of the scores (ATT-7).  The error of the arithmetic comes from the result
+itself (ATT-5).
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["Infeasible", "approximate"]
 
 # Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_NEAR = (1.5, 0.3)  # per row of a band and key that is added by itself: a fixed part, and each coordinate and column
-_EXACT = {"float32": (0.5, 0.012), "float64": (0.9, 0.021)}  # per query and key: a fixed part, each coordinate of K, V
+_NEAR = (1.5, 0.3)  # per row and key that is added by itself: a fixed part; each coordinate and column
+_EXACT = {"float32": (0.5, 0.012), "float64": (0.9, 0.021)}  # per query and key: a fixed part; each column of K and V
 
 
 def approximate(
@@ -69,20 +71,21 @@ def approximate(
     """Attention of (batch, heads, length, dim) arrays, float32 or float64, within ``error`` of the exact result.
 
     query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), ``scale``, ``is_causal``, ``causal``,
-    ``window`` and ``key_lengths`` as in :class:`assay.spec.attention.Instance`.  ``error``: absolute, in units of the
-    output.  The value has the dtype of the inputs; the ``error`` that is returned has shape (b, h_q, 1, d_v) and is at
-    most the one requested.
+    ``window`` and ``key_lengths`` are as in :class:`assay.spec.attention.Instance`.  ``error``: the largest
+    admissible error, absolute, in units of the output.  The returned value has the dtype of the inputs; the returned
+    ``error`` has shape (b, h_q, 1, d_v) and is at most the one requested.
 
-    fallback: ``"exact"`` takes the polynomial route where it is predicted to be faster than the exact tiled kernel, in
-    float64 where ``error`` needs that, and this kernel otherwise or where the polynomial route cannot be certified;
-    ``"raise"`` insists on the polynomial route.
-    memory: bytes of working storage besides the output, at most.  threads: at most this many (default: the CPUs of
-    this process); the result does not depend on it.  progress: True shows a bar; a function is called with (points
-    done, points in all).
+    fallback: ``"exact"`` takes the faster of two routes as predicted, the polynomial one and the exact tiled kernel (in
+    float64 where ``error`` needs that), and the exact kernel too where the polynomial route cannot be certified;
+    ``"raise"`` insists on the polynomial route.  memory: the most bytes of working storage besides the output.
+    threads: the most threads (default: the CPUs of this process); the result does not depend on their number.
+    progress: True shows a bar; a function is called with (points done, points in all).
 
-    Time O(n·C(d + g, g)·(d_v + 1)) for a degree g, memory O(threads·C(d + g, g)·(d_v + 1)), 40 times that under a
-    causal mask or a window, and at most the square of C(d + 2, 2) in place of C(d + g, g)·(d_v + 1) where the kurtosis
-    of the keys is taken; d is the numerical rank of the keys where that is less.
+    Let r = C(d + g, g) be the rank for degree g, where d is the head dimension, or the numerical rank of the keys where
+    that is less.  The time is O(n·r·(d_v + 1)) and the memory O(threads·r·(d_v + 1)).  A causal mask or a window takes
+    up to 40 times the memory.  Where the kurtosis of the keys is measured, at most C(d + 2, 2)² may take the place of
+    r·(d_v + 1).
+
     Source: ATT-1 … ATT-5, ATT-7, ATT-8 and ATT-10 of proofs_notes/attention.md.  Raises
     :class:`~assay.spec.problem.InvalidInstance` for bad input, ``ValueError`` for other bad arguments, and
     :class:`~assay.spec.approximation.Infeasible` where no route can be certified to ``error``.
@@ -107,7 +110,7 @@ def approximate(
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()
     found = list(heads(instance))
-    exactly = functools.cache(lambda: _exact_class(instance, found, float(error)))  # another pass over the keys
+    exactly = functools.cache(lambda: _exact_class(instance, found, float(error)))  # one more pass over the keys
     try:
         sketches = [sketched(head, float(error), memory, workers) for head in found]
         if fallback == "exact":
@@ -121,7 +124,11 @@ def approximate(
 
 
 def _require_faster(sketches: list[Sketch], own: str, exactly: Callable[[], tuple[str, Array]]) -> None:
-    """Than the exact kernel in the type that it needs, which is looked for only where that of the inputs is faster."""
+    """Raise :class:`Infeasible` unless the polynomial route is predicted to be faster than the exact kernel.
+
+    The exact kernel is taken in the type that the error needs.  That type is looked for only where the exact kernel in
+    the type of the inputs would be faster than the polynomial route.
+    """
     polynomial, quadratic = 0.0, {own: 0.0, "float64": 0.0}
     for sketch in sketches:
         head = sketch.head
@@ -130,7 +137,7 @@ def _require_faster(sketches: list[Sketch], own: str, exactly: Callable[[], tupl
         pairs = n_k
         if head.banded:
             fixed, each = _NEAR
-            ends = (head.band.left < n_k) + (head.band.right < n_k)  # with half a chunk of keys each
+            ends = (head.band.left < n_k) + (head.band.right < n_k)  # a row adds half a chunk of keys at each
             polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (fixed + each * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
         for name in quadratic:
@@ -157,7 +164,7 @@ def _polynomial(
     points = [sum(sketch.head.points for sketch in sketches), 0]
 
     def advance(count: int) -> None:
-        points[1] = min(points[1] + count, points[0])  # a head may be passed twice
+        points[1] = min(points[1] + count, points[0])  # a head with a second plan is passed twice
         tell(points[1], points[0])
 
     plans = []
@@ -165,7 +172,7 @@ def _polynomial(
         team = Team(pool, workers, advance)
         for sketch in sketches:
             head = sketch.head
-            if len(head.key) == 0:  # every key absent: 0, exactly
+            if len(head.key) == 0:  # every key is absent: the output is 0, exactly
                 advance(head.points)
                 continue
             members = slice(head.number * group, (head.number + 1) * group)
@@ -176,7 +183,10 @@ def _polynomial(
 
 
 def _served(sketch: Sketch, out: NDArray[Any], memory: int, team: Team) -> tuple[Plan, Array]:
-    """One head: its plan, and its certificate (group, d_v); a second plan where a guess was wrong."""
+    """Compute one head into ``out`` (group, n_q, d_v): its plan, and its certificate (group, d_v).
+
+    A second plan is made where a guess behind the first one was wrong.
+    """
     head, error = sketch.head, sketch.error
     for last in (False, True):
         sketch, plan = realised(sketch, memory, team)
@@ -210,7 +220,10 @@ def _route(plans: list[Plan], worst: float) -> str:
 
 
 def _exact_class(instance: Instance, found: list[Head], error: float) -> tuple[str, Array]:
-    """The type in which the exact kernel is within ``error`` by ATT-8, that of the inputs if it is, and its bounds."""
+    """The type in which the exact kernel is within ``error`` by ATT-8, and its bounds (b, h_q, 1, d_v).
+
+    It is the type of the inputs if that suffices, and otherwise float64, whether or not that suffices.
+    """
     (b, h_q, _, d), (n_k, d_v), group = instance.query.shape, instance.value.shape[2:], instance.group
     own, origin = instance.query.dtype.name, features.centred(np.zeros(d))
     norms = [features.largest_norms(head.key, origin)[0] if len(head.key) else 0.0 for head in found]
@@ -231,12 +244,12 @@ def _exact_class(instance: Instance, found: list[Head], error: float) -> tuple[s
 def _exact(
     instance: Instance, name: str, bound: Array, error: float, memory: int, workers: int, reason: str
 ) -> Certified:
-    """The tiled kernel in the type ``name``; says why."""
+    """The result of the tiled kernel in the type ``name``; its route gives the reason for taking this kernel."""
     query, key, value = instance.query, instance.key, instance.value
     (b, h_q, n_q, d), d_v = query.shape, value.shape[3]
     if not (best := float(bound.max())) <= error:
         raise Infeasible(f"{reason}; and the exact kernel is certified only to {best:.2g} of the {error:g} requested")
-    need = 8 * (b * h_q * n_q + workers * 300 * (d + d_v + 80))  # the log-sum-exp, tiles
+    need = 8 * (b * h_q * n_q + workers * 300 * (d + d_v + 80))  # the log-sum-exp, and the tiles of every thread
     if name != query.dtype.name:
         need += 8 * (query.size + key.size + value.size + b * h_q * n_q * d_v)
     if need > memory:

@@ -1,9 +1,9 @@
 """Exact attention on the CPU: tiles of queries against tiles of keys, online softmax, a few threads.
 
-The arithmetic is that of the class of the input (float32 or float64 throughout; bfloat16 and float16 are
-computed in float32 and rounded once).  Scores lie with the queries of a tile side by side, so that all loops over
-them, maxima and sums too, are vector operations without a reduction.  Keys and values are read in place, whatever
-their strides.  Extra memory is O(tile): a tile of queries, one of outputs and one of scores a thread.
+The arithmetic is that of the class of the input: float32 or float64 throughout.  bfloat16 and float16 are computed in
+float32 and rounded once.  The scores of the queries of a tile lie side by side, so that all loops over them, also those
+for maxima and sums, are vector operations without a reduction.  Keys and values are read in place, whatever their
+strides.  The extra memory of a thread is a tile of queries, one of outputs and one of scores.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ def exact(
     return_lse: bool = False,
     threads: int | None = None,
 ) -> Any:
-    """Attention of (batch, heads, length, dim) arrays; every option as in :class:`assay.spec.attention.Instance`.
+    """Attention of (batch, heads, length, dim) arrays; every option is as in :class:`assay.spec.attention.Instance`.
 
-    Returns the output (b, h_q, n_q, d_v) in the dtype of the inputs, with ``return_lse`` also the log-sum-exp
-    (b, h_q, n_q), in float64 for float64 inputs and float32 otherwise.  Equal to
-    ``torch.nn.functional.scaled_dot_product_attention`` where that has the option.  ``threads``: at most this many
-    (default: the CPUs of this process); the result does not depend on it.
+    Returns the output (b, h_q, n_q, d_v) in the dtype of the inputs.  With ``return_lse`` it returns also the
+    log-sum-exp (b, h_q, n_q), in float64 for float64 inputs and in float32 otherwise.  The result is that of
+    ``torch.nn.functional.scaled_dot_product_attention`` where that function has the option.  ``threads``: the most
+    threads (default: the CPUs of this process); the result does not depend on their number.
 
-    Raises :class:`~assay.spec.problem.InvalidInstance` for bad input, naming the argument.
+    Raises :class:`~assay.spec.problem.InvalidInstance` for bad input, naming the argument, and ``ValueError`` for bad
+    ``threads``.
 
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
     >>> np.round(exact(x, x, x, is_causal=True), 6).ravel()
@@ -121,7 +122,10 @@ def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, th
 
 
 def _query_tile(heads: int, queries: int) -> int:
-    """Queries a tile, a multiple of the lanes: tiles alike in size, and small ones where else threads had no work."""
+    """The number of queries of a tile, a multiple of the lanes.
+
+    Tiles are alike in size, and small where there would otherwise be too few of them to keep the threads at work.
+    """
     most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4
     tiles = -(-queries // most)
     return -(-queries // (tiles * _LANES)) * _LANES
@@ -131,8 +135,8 @@ def _query_tile(heads: int, queries: int) -> int:
 def _exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
     """What e^x = 2^k e^t needs (ATT-9): constants of the reduction; coefficients; the type of the bits; the mantissa.
 
-    The constants are log₂e, ln 2 in two parts, a number whose addition rounds to k, and the least x; the coefficients
-    1/i!, highest first.
+    The constants are log₂e, ln 2 in two parts, a number whose addition rounds to k, and the least x.  The coefficients
+    are 1/i!, the one of the highest degree first.  The mantissa is its number of bits.
     """
     kind = np.finfo(work)
     degree, high, low, bits = {
@@ -164,7 +168,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
         types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
         types.int64, types.int64,
     )  # fmt: skip
-    # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
+    # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
     options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
     calling = FunctionType(_tiles.__code__, {**globals(), "_multiply": numba.njit(**options)(_multiply)})
@@ -287,10 +291,10 @@ def _tiles(
 
 
 def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
-    """c[:, :columns] += a @ b[:, :columns], 8 × 4 numbers of ``a`` held in registers.  Compiled by :func:`_kernel`.
+    """c[:, :columns] += a @ b[:, :columns], with 8 × 4 numbers of ``a`` in registers.  Compiled by :func:`_kernel`.
 
-    The rows of c are a multiple of 8: those beyond the rows of a get what its last one gives.  The rows of b are a
-    multiple of 4: those beyond the columns of a are 0.
+    The number of rows of c is a multiple of 8; the rows beyond those of a get what the last row of a gives.  The number
+    of rows of b is a multiple of 4; the rows beyond the columns of a are 0.
     """
     last, end = a.shape[0] - 1, a.shape[1] - 1
     above = c.reshape((c.shape[0] // 8, 8 * _STRIDE))  # rows at constant distances need no check of their overlap

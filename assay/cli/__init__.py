@@ -1,0 +1,95 @@
+"""The command ``assay``: judge kernels, replay findings, certified values, tolerances, claims.
+
+This module holds the command line as a whole: which commands there are, and how each of them ends.  A command ends
+with exit status 0 if what it judged passed, 1 if that failed, 2 on bad usage, which is said in one line on stderr, and
+130 if it was interrupted.
+
+The commands themselves are in the modules of this package, one subject a module.  All of these are imported at once,
+because typer reads the options of a command from its signature, so they import nothing but typer and the names of the
+problems; a command imports whatever is heavy when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay import __version__
+from assay.cli import check, hard, listing, phase, values
+from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
+from assay.conformance.interface.usage import UsageError
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="assay",
+    help="Judge attention and kernel implementations against their exact specification.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: The base class of click's usage errors.  It is reached through typer because newer versions of typer carry click
+#: within themselves, where it has another name.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    arguments: the words after ``assay``; those of the process if left out.
+
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    assay ...
+    0
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
+    except (UsageError, InvalidInstance) as error:
+        return refuse(str(error), MISUSED)
+    except _CommandLineError as error:
+        return refuse(getattr(error, "format_message", error.__str__)(), MISUSED)
+    except Interrupted as error:
+        return refuse(str(error), INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    # some versions of typer catch the interruption themselves and return its status
+    return refuse("interrupted", INTERRUPTED) if status == INTERRUPTED else status
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        say(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _assay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# the order of the help text
+app.command()(check.check)
+app.command()(check.profile)
+app.command()(check.replay)
+app.command()(values.reference)
+app.command()(values.bound)
+app.command()(hard.hard)
+app.command()(hard.decode)
+app.command()(phase.phase)
+app.command("list")(listing.list_)
+app.command()(listing.claims)

@@ -1,0 +1,247 @@
+"""Commands that run a kernel: ``assay check``, ``assay profile`` and ``assay replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.cli.arguments import (
+    CallSeconds,
+    Framework,
+    Instance,
+    Isolate,
+    Memory,
+    Options,
+    Problem,
+    Seed,
+    Target,
+    is_explicit,
+    limits,
+    precision_named,
+)
+from assay.cli.console import FAILED, PASSED, Interrupted, Watch, coloured, say, shown
+from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
+from assay.conformance.interface.targets import documented, missing, option_values
+from assay.conformance.interface.usage import UsageError
+from assay.spec.problem import PROBLEMS
+
+if TYPE_CHECKING:
+    from assay.conformance.report.report import Report
+
+__all__ = ["check", "profile", "replay"]
+
+#: Parameters of ``assay check`` that a run over a corpus has no use for: it takes its cases and their answers from
+#: the corpus, writes no report and no reproducer, and calls the kernel in this process.
+_NOT_WITH_CORPUS = ("json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed")
+
+
+def check(
+    context: typer.Context,
+    target: Annotated[
+        str | None, typer.Argument(help="module:function, file.py:function or a built-in; every built-in if left out.")
+    ] = None,
+    problem: Problem = None,
+    precision: Annotated[
+        str | None, typer.Option(help="The class of arithmetic that the kernel claims (default float32).")
+    ] = None,
+    level: Annotated[str, typer.Option(help="smoke, standard or thorough.")] = "standard",
+    seed: Seed = 0,
+    framework: Framework = None,
+    option: Options = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="Of an approximate kernel: the error asked of it; that of the class if left out."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the reports as JSON, after each of them.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write them as one page.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write them as JUnit XML.")] = None,
+    reproducers: Annotated[
+        Path | None, typer.Option(help="The folder for failing instances (default a new one).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what the JSON file already holds at this level and seed.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the verdict, one line a report.")] = False,
+    isolate: Isolate = False,
+    call_seconds: CallSeconds = None,
+    memory: Memory = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Run it over this corpus of hard instances (assay hard --corpus).")
+    ] = None,
+) -> int:
+    """Judge a kernel, or every installed built-in in each class that it documents."""
+    if error is not None:
+        option = [*(option or ()), f"error={error!r}"]
+    if corpus is not None:
+        for parameter in _NOT_WITH_CORPUS:
+            if is_explicit(context, parameter):
+                raise UsageError(f"--{parameter}: not with --corpus")
+        if target is None:
+            raise UsageError("--corpus: needs the kernel that is to run over it")
+        settings: dict[str, Any] = {"problem": problem, "precision": precision or "float32", "framework": framework}
+        if call_seconds is not None:
+            settings["call_seconds"] = call_seconds
+        return _check_corpus(target, corpus, settings, option, quiet)
+
+    files = ReportFiles(json, html, junit)
+    files.prepare(resume=resume)
+    if reproducers is not None:
+        make_folder(reproducers)
+    plan = _plan(target, problem, precision)
+    settings = limits(isolate, call_seconds, memory)
+    reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
+    settings |= {"level": level, "seed": seed, "framework": framework}
+    settings |= {"options": option_values(option or []), "reproducers": reproducers}
+    for judgement in plan:
+        if judgement not in reports:
+            watch = Watch()
+            try:
+                reports[judgement] = _report(judgement, settings, watch, quiet)
+            except KeyboardInterrupt:
+                place = f"interrupted in {judgement.words} after {watch.progress}"
+                raise Interrupted(place + files.resumption(reports, plan)) from None
+        files.write([reports[done] for done in plan if done in reports], others)
+        text = _text(reports[judgement])
+        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+    if target is None and not quiet:
+        _summarise([reports[judgement] for judgement in plan], _problems(problem))
+    return PASSED if all(reports[judgement].passed for judgement in plan) else FAILED
+
+
+def _problems(problem: str | None) -> tuple[str, ...]:
+    """The problems that are meant: one, or all."""
+    from assay.conformance.engagement import require_problem
+
+    if problem is None:
+        return PROBLEMS
+    require_problem(problem)
+    return (problem,)
+
+
+def _plan(target: str | None, problem: str | None, precision: str | None) -> list[Judgement]:
+    """What to judge: one target, or each built-in that is installed in each class that it documents."""
+    if precision is not None:
+        precision_named(precision, problem)
+    problems = _problems(problem)
+    if target is not None:
+        return [Judgement(problem, target, precision or "float32")]
+    plan = [Judgement(name, *pair) for name in problems for pair in documented(name, precision)]
+    if not plan:
+        which = ", ".join(problems)
+        raise UsageError(
+            f"no installed built-in of {which} documents {precision}" if precision else f"no built-in of {which}"
+        )
+    return plan
+
+
+def _report(judgement: Judgement, settings: dict[str, Any], watch: Watch, quiet: bool) -> Report:
+    """The judgement of one target in one class."""
+    import assay
+
+    with shown(watch, judgement.words, quiet=quiet):
+        return assay.check(
+            judgement.kernel, judgement.problem, precision=judgement.precision, progress=watch.tell, **settings
+        )
+
+
+def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:
+    """Say the verdicts of all built-ins in a table, and which built-ins were left out and why."""
+    from assay.conformance.interface.suite import suite
+    from assay.conformance.report.text import summary
+
+    say("\n" + summary(*reports, colour=coloured()))
+    for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
+        if missing(target):
+            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'")
+
+
+def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: list[str] | None, quiet: bool) -> int:
+    """``assay check --corpus``: the kernel on every instance of a corpus, and whether its outputs decode rightly."""
+    from assay.conformance.corpus import check_corpus
+
+    watch = Watch()
+    options = option_values(option or [])
+    with shown(watch, f"{target} {folder}", quiet=quiet):
+        report = check_corpus(target, folder, options=options, progress=watch.tell, **settings)
+    text = report.to_text()
+    say(text.partition("\n")[0] if quiet else text)
+    return PASSED if report.passed else FAILED
+
+
+def profile(
+    target: Target,
+    problem: Problem = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="A class to judge it in (repeatable; default every class).")
+    ] = None,
+    level: Annotated[str, typer.Option(help="smoke, standard or thorough, for each class.")] = "smoke",
+    seed: Seed = 0,
+    framework: Framework = None,
+    option: Options = None,
+    json: Annotated[Path | None, typer.Option(help="Write the data sheet as JSON.")] = None,
+) -> int:
+    """The data sheet of a kernel: classes that it keeps, quality, determinism, conventions.  Judges nothing."""
+    from assay.conformance.profile.profile import profile as data_sheet
+
+    require_writable(json)
+    watch = Watch()
+    with shown(watch, f"{target} profile", quiet=False):
+        sheet = data_sheet(
+            target,
+            problem,
+            precisions=precision or (),
+            level=level,
+            seed=seed,
+            framework=framework,
+            options=option_values(option or []),
+            progress=watch.tell,
+        )
+    if json is not None:
+        write(json, sheet.to_json())
+    say(sheet.to_text())
+    return PASSED
+
+
+def replay(
+    instance: Instance,
+    target: Annotated[str, typer.Option(help="The kernel: module:function, file.py:function or a built-in.")],
+    problem: Annotated[str | None, typer.Option(help="Of a problem of your own: module:SUITE.")] = None,
+    precision: Annotated[str, typer.Option(help="The class of arithmetic that it claims.")] = "float32",
+    layout: Annotated[str, typer.Option(help="How the arrays lie in memory: as the finding says.")] = "contiguous",
+    after: Annotated[
+        list[str] | None, typer.Option(help="A saved instance to call it with before (repeatable).")
+    ] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="A saved instance for another thread at the same time; repeatable.")
+    ] = None,
+    framework: Framework = None,
+    option: Options = None,
+    isolate: Isolate = False,
+    call_seconds: CallSeconds = None,
+    memory: Memory = None,
+) -> int:
+    """Judge a kernel on one saved instance: what a finding's reproducer does."""
+    from assay.conformance.replay import replay as judged_again
+
+    report = judged_again(
+        instance,
+        target,
+        problem=problem,
+        precision=precision,
+        layout=layout,
+        framework=framework,
+        options=option_values(option or []),
+        after=after or (),
+        beside=beside or (),
+        **limits(isolate, call_seconds, memory),
+    )
+    say(_text(report))
+    return PASSED if report.passed else FAILED
+
+
+def _text(report: Report) -> str:
+    from assay.conformance.report.text import to_text
+
+    return to_text(report, colour=coloured())

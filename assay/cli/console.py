@@ -1,0 +1,80 @@
+"""What a command says, and the status that it ends with: stdout, stderr, colour, progress and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "MISUSED",
+    "PASSED",
+    "Interrupted",
+    "Watch",
+    "coloured",
+    "refuse",
+    "say",
+    "shown",
+]
+
+PASSED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+class Interrupted(Exception):
+    """The user interrupted the command; the message says what was done until then."""
+
+
+def say(text: str) -> None:
+    """Write a result to stdout at once, so that a reader at the other end of a pipe does not wait for the next one."""
+    print(text, flush=True)
+
+
+def refuse(sentence: str, status: int) -> int:
+    """Write one line to stderr and return ``status``.
+
+    An empty sentence, which is what click leaves where it has shown the help text, writes nothing.
+    """
+    if sentence.strip():
+        print(f"assay: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+def coloured() -> bool:
+    """Whether text may carry colours: stdout is a terminal, and the user has not set NO_COLOR (no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+@dataclass
+class Watch:
+    """How far a judgement has come, in words and, where there is one, as a bar."""
+
+    bar: Any = None
+    progress: str = "0 cases"
+
+    def tell(self, done: int, total: int, sentence: str) -> None:
+        """What a judgement calls after every case."""
+        self.progress = f"{done} of {total} cases"
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=done, total=total)
+
+
+@contextmanager
+def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
+    """Show ``watch`` as a bar on stderr while the block runs, unless ``quiet``, and only where stderr is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(title)
+        watch.bar = bar
+        yield

@@ -1,0 +1,131 @@
+"""The files that commands write: whole or not at all, and refused before a long run rather than after it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assay.conformance.interface.usage import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from assay.conformance.report.report import Report
+
+__all__ = ["Judgement", "ReportFiles", "make_folder", "require_writable", "write", "writing"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one report is about: a kernel, the problem it is to solve (None: it tells), the class it is judged in."""
+
+    problem: str | None
+    kernel: str
+    precision: str
+
+    @property
+    def words(self) -> str:
+        """The judgement in a few words."""
+        return " ".join(filter(None, (self.kernel, self.problem, self.precision)))
+
+    def is_of(self, report: Report) -> bool:
+        """Whether a report is what this judgement came to."""
+        return (report.kernel, report.precision) == (self.kernel, self.precision) and self.problem in (
+            None,
+            report.problem,
+        )
+
+
+def require_writable(path: Path | None) -> None:
+    """Refuse a file that could not be written later.  Raises ``UsageError``."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"{path}: cannot be written, {'it is a folder' if path.is_dir() else 'no such folder'}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.  Raises ``UsageError``."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made a folder ({error.strerror})") from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes ``path``: if the system refuses, that is bad usage and is said in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: a run that is interrupted leaves the file as it was before."""
+    part = path.with_name(path.name + ".part")
+    with writing(path):
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.replace(path)
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where ``assay check`` writes its reports; None for a form that was not asked for."""
+
+    json: Path | None
+    html: Path | None
+    junit: Path | None
+
+    def prepare(self, *, resume: bool) -> None:
+        """Refuse now what would fail after a long run.  Raises ``UsageError``."""
+        from assay.conformance.report.page import to_html
+
+        if resume and self.json is None:
+            raise UsageError("--resume: needs --json FILE, where the earlier reports are")
+        for path in (self.json, self.html, self.junit):
+            require_writable(path)
+        if self.html is not None:
+            to_html()  # an empty page, which needs jinja2 as a full one does
+
+    def earlier(self, plan: Sequence[Judgement], level: str, seed: int) -> tuple[dict[Judgement, Report], list[Report]]:
+        """The reports that the JSON file holds already: those that answer a part of ``plan``, and all others.
+
+        Raises ``UsageError`` if the file is there and holds something else.
+        """
+        from assay.conformance.report.reading import from_json
+
+        if self.json is None or not self.json.exists():
+            return {}, []
+        try:
+            reports = from_json(self.json.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.json}: {error}") from None
+        answers: dict[Judgement, Report] = {}
+        others: list[Report] = []
+        for report in reports:
+            judgement = next((one for one in plan if one.is_of(report)), None)
+            if judgement is not None and (report.level, report.seed) == (level, seed):
+                answers[judgement] = report
+            else:
+                others.append(report)
+        return answers, others
+
+    def write(self, reports: Sequence[Report], others: Sequence[Report]) -> None:
+        """Write every file anew.  ``others`` are kept in the JSON file, from which they were read."""
+        from assay.conformance.report.data import to_json
+        from assay.conformance.report.junit import to_junit
+        from assay.conformance.report.page import to_html
+
+        if self.json is not None:
+            write(self.json, to_json(*others, *reports))
+        if self.html is not None:
+            write(self.html, to_html(*reports))
+        if self.junit is not None:
+            write(self.junit, to_junit(*reports))
+
+    def resumption(self, reports: Mapping[Judgement, Report], plan: Sequence[Judgement]) -> str:
+        """What to add to the line that says where a run was interrupted; empty if nothing could be resumed."""
+        if self.json is None or not reports:
+            return ""
+        return f"; {len(reports)} of {len(plan)} reports are in {self.json}, --resume goes on from there"

@@ -1,0 +1,159 @@
+"""Commands about hard instances: ``assay hard`` writes them, ``assay decode`` reads the answer of an output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.cli.console import FAILED, PASSED, say
+from assay.cli.files import writing
+from assay.conformance.interface.targets import option_values
+from assay.conformance.interface.usage import UsageError
+from assay.spec.problem import PROBLEMS, InvalidInstance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["decode", "hard"]
+
+
+def hard(
+    problem: Annotated[str | None, typer.Argument(help="The problem that is to be hard.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="A formula in DIMACS CNF.")] = None,
+    family: Annotated[str | None, typer.Option(help="A family of formulas or vectors.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the family, or of the corpus.")] = 0,
+    n: Annotated[int | None, typer.Option(help="Vectors in each set.")] = None,
+    d: Annotated[int | None, typer.Option(help="Coordinates of a vector.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Another parameter of the family (repeatable).")
+    ] = None,
+    counting: Annotated[bool, typer.Option("--counting", help="Decode numbers too; needs more accuracy.")] = False,
+    gap: Annotated[bool, typer.Option("--gap", help="The family gap: entries of order √log n.")] = False,
+    dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float32",
+    to: Annotated[Path | None, typer.Option("-o", help="The instance file, .npz or .json.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Write the whole corpus into this folder.")] = None,
+) -> int:
+    """Write an instance whose right output decides a formula or finds orthogonal vectors, with its certified truth."""
+    from assay.spec.instances.hard import FAMILIES
+    from assay.spec.instances.hard import hard as hard_problem
+
+    if corpus is not None:
+        singles = {"--from": source, "--family": family, "--n": n, "--d": d, "--parameter": parameter, "-o": to}
+        singles |= {"--counting": counting or None, "--gap": gap or None, "--dtype": None if dtype == "float32" else 1}
+        return _write_corpus(corpus, seed, [name for name, value in singles.items() if value is not None])
+    if gap:
+        if family not in (None, "gap") or source is not None:
+            raise UsageError("--gap: is a family of its own, expected no other --family and no --from")
+        family = "gap"
+    if problem is None:
+        raise UsageError(f"expected the problem that is to be hard: one of {', '.join(PROBLEMS)}")
+    if (source is None) == (family is None):
+        raise UsageError(f"expected --from FILE, --corpus DIR or --family, one of {', '.join(FAMILIES)}")
+    if to is None:
+        raise UsageError("expected -o FILE, .npz or .json, to write the instance to")
+    if to.suffix not in (".npz", ".json"):
+        raise UsageError(f"-o {to}: expected a name that ends in .npz or .json")
+    if family is not None and family not in FAMILIES:
+        raise UsageError(f"unknown family {family!r}: expected one of {', '.join(FAMILIES)}")
+    sizes = {name: value for name, value in (("n", n), ("d", d)) if value is not None}
+    sizes |= _numbers(parameter or [])
+    made = hard_problem(
+        problem,
+        source if source is not None else family,
+        seed,
+        counting=counting,
+        dtype=dtype,
+        **sizes,
+    )
+    with writing(to):
+        made.save(to)
+    say(f"{to}  {made.problem}  {made.reduced.reduction.name}")
+    sized = "  ".join(f"{name} {value}" for name, value in made.sizes.items() if name != "B")
+    bounds = (("B", made.entry_bound), ("B/√ln n", made.entry_bound_over_root_log))
+    sized += "".join(f"  {name} {value:.4g}" for name, value in bounds if value is not None)
+    say(f"sizes      {sized}")
+    say(f"accuracy   every element within {float(made.accuracy):.4g}")
+    say(f"truth      {_in_words(made.truth)}  ({', '.join(made.truth.certified)})")
+    return PASSED
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    """Parameters of a family as they are written on a command line."""
+    numbers = {}
+    for name, text in option_values(words).items():
+        try:
+            numbers[name] = int(text)
+        except ValueError:
+            raise UsageError(f"--parameter {name}={text}: expected a whole number") from None
+    return numbers
+
+
+def _write_corpus(folder: Path, seed: int, others: list[str]) -> int:
+    """``assay hard --corpus``.  others: options that are about a single instance, and so refused."""
+    from assay.spec.instances import corpus
+
+    if others:
+        raise UsageError(f"{others[0]}: not with --corpus")
+    with writing(folder):
+        files = corpus.write(folder, seed)
+    say(f"{folder}  {files} files and manifest.json  version {corpus.VERSION}  seed {seed}")
+    return PASSED
+
+
+def decode(
+    instance: Annotated[Path, typer.Argument(help="A hard instance (.npz or .json) that assay hard wrote.")],
+    output: Annotated[Path, typer.Argument(help="A kernel's output on it (.npy).")],
+) -> int:
+    """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds."""
+    from assay.spec.instances.hard import load
+
+    problem, array = load(instance), _array(output)
+    try:
+        answer = problem.decode(array)
+    except InvalidInstance:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{output}: {error}") from None
+    say(_in_words(answer))
+    if answer.model is not None:
+        say("model      " + " ".join(str(i if true else -i) for i, true in enumerate(answer.model, 1)))
+    if answer.pairs:
+        say("pair       " + ", ".join(f"left {i}, right {j}" for i, j in answer.pairs))
+    if problem.truth.satisfiable is None:
+        say("truth      unknown")
+        return PASSED
+    right = problem.right(answer)
+    comparison = "agrees" if right else f"contradicts it: {_in_words(problem.truth)}"
+    say(f"truth      {comparison}  ({', '.join(problem.truth.certified)})")
+    return PASSED if right else FAILED
+
+
+def _in_words(answer: Any) -> str:
+    """An answer or a truth: whether there is a solution and, where it is known, how many."""
+    if answer.satisfiable is None:
+        return "not known"
+    count = "" if answer.count is None else f", {answer.count} solution{'' if answer.count == 1 else 's'}"
+    return f"{'satisfiable' if answer.satisfiable else 'unsatisfiable'}{count}"
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """The array of an .npy file.  NumPy writes a bfloat16 array as two bytes without a name: those are read as one.
+
+    Raises ``UsageError`` in one line.
+    """
+    import ml_dtypes
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        # NumPy takes whatever it does not know for pickles, and would advise to allow them
+        reason = "neither an array nor several, or one of Python objects" if "allow_pickle" in str(error) else error
+        raise UsageError(f"{path}: not a readable .npy file ({reason})") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{path}: several arrays, expected the .npy file of one")
+    return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" and array.dtype.itemsize == 2 else array

@@ -1,0 +1,75 @@
+"""What the outputs of an attention kernel are held to, under the conventions that it declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.attention import evaluate, tolerance
+from assay.spec.criterion import Criterion, close
+from assay.spec.enclosure import Enclosure
+from assay.spec.precision import reference_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.interface.kernel import Kernel
+    from assay.spec.attention import Instance
+    from assay.spec.precision import Precision
+
+__all__ = ["CERTIFICATE", "CONVENTIONS", "criteria"]
+
+#: The output that bounds the error of ``output``, of a kernel that declares ``certificate=yes``: it is held to it.
+CERTIFICATE = "certificate"
+
+#: Conventions that ``options`` may declare, the first being the default.
+#: ``empty_row``: the output of a query that attends to no key; ``any`` for a kernel that documents nothing.
+#: ``error``: a positive number, of an approximate kernel: the error that is asked of it, in place of the class's.
+#: ``certificate``: asked for ``return_certificate=True``, it returns bounds of its own errors as well, like the output.
+CONVENTIONS: dict[str, tuple[str, ...]] = {
+    "empty_row": ("zero", "nan", "any"),
+    "error": (),
+    "certificate": ("no", "yes"),
+}
+
+
+def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
+    """Closeness of every output: to the tolerance of the class, or to the error asked of an approximate kernel.
+
+    A kernel that returns a certificate is held to that as well.
+    """
+    exact = evaluate(instance, reference_accuracy(precision))
+    output, allowed = exact.output, tolerance(instance, precision, exact=exact)
+    if "error" in kernel.conventions:
+        allowed = np.full_like(allowed, float(kernel.conventions["error"]))
+    convention = kernel.conventions.get("empty_row", "zero")
+    if convention != "zero":
+        empty = np.isneginf(exact.log_sum_exp.midpoint)[..., None]
+        if convention == "nan":
+            output = Enclosure(np.where(empty, np.nan, output.midpoint), output.radius)
+        else:
+            allowed = np.where(empty, np.inf, allowed)
+    held_to = {"output": close(output, allowed)}
+    if instance.return_lse:
+        held_to["log_sum_exp"] = close(exact.log_sum_exp, tolerance(instance, precision, "log_sum_exp", exact=exact))
+    if kernel.conventions.get("certificate") == "yes":
+        held_to[CERTIFICATE] = _certified(output)
+    return held_to
+
+
+def _certified(output: Enclosure) -> Criterion:
+    """The error of the output is at most what the certificate says; a negative or missing bound allows nothing."""
+
+    def error(value: NDArray[Any], certificate: NDArray[Any]) -> NDArray[np.float64]:
+        least = output.least_error(value)
+        allowed = np.where(certificate >= 0.0, certificate, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.where(least == 0.0, 0.0, least / allowed)
+
+    def expected(index: tuple[int, ...]) -> str:
+        return f"less than the error of the output, whose exact value is {float(output.midpoint[index]):.12g}"
+
+    return Criterion(error, np.ones(output.shape), expected, ("output", CERTIFICATE))

@@ -1,0 +1,104 @@
+"""What attention kernels get wrong in their outputs: empty rows and the log-sum-exp."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.spec.attention import evaluate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.attention import Instance
+
+__all__ = [
+    "base_two",
+    "empty_mean",
+    "empty_rows",
+    "has_empty",
+    "has_lse",
+    "largest_score",
+    "nan_in_empty_rows",
+    "nan_lse_of_empty_rows",
+    "only_maximum",
+    "without_maximum",
+    "zero_when_empty",
+]
+
+
+def empty_rows(instance: Instance) -> NDArray[np.bool_]:
+    """(b, h_q, n_q): queries without a key (and no sink)."""
+    b, h, n_q, _ = instance.query.shape
+    if instance.sink is not None:
+        return np.zeros((b, h, n_q), dtype=bool)
+    seen: NDArray[np.bool_] = np.any(instance.visible(), axis=3, keepdims=True)[..., 0]
+    return ~seen
+
+
+def has_empty(instance: Instance) -> Instance | None:
+    return instance if empty_rows(instance).any() else None
+
+
+def empty_mean(instance: Instance) -> Instance | None:
+    """Where a query attends to no key, it attends to all of them equally."""
+    empty = empty_rows(instance)
+    if not empty.any():
+        return None
+    full = (*empty.shape, instance.key.shape[2])
+    bias = None
+    if instance.bias is not None:
+        bias = np.where(empty[..., None], 0.0, np.broadcast_to(instance.bias.astype(np.float64), full))
+    return instance.replace(
+        query=np.where(empty[..., None], instance.query.dtype.type(0), instance.query),
+        bias=bias,
+        mask=instance.visible() | empty[..., None],
+        causal=None,
+        window=None,
+        key_lengths=None,
+    )
+
+
+def nan_in_empty_rows(instance: Instance, output: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An output with NaN where a query has no key."""
+    return np.where(empty_rows(instance)[..., None], np.nan, output)
+
+
+def nan_lse_of_empty_rows(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A log-sum-exp with NaN where a query has no key."""
+    return np.where(empty_rows(instance), np.nan, lse)
+
+
+def has_lse(instance: Instance) -> Instance | None:
+    """The instance itself, where it asks for the log-sum-exp."""
+    return instance if instance.return_lse else None
+
+
+def base_two(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm in base 2."""
+    return lse / math.log(2.0)
+
+
+def largest_score(instance: Instance) -> NDArray[np.float64]:
+    """(b, h_q, n_q): the largest score of each row."""
+    largest: NDArray[np.float64] = evaluate(instance).score.midpoint.max(axis=3)
+    if instance.sink is not None:
+        largest = np.maximum(largest, instance.sink.astype(np.float64)[None, :, None])
+    return largest
+
+
+def without_maximum(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln Σ e^(s − m) alone."""
+    return lse - np.where(np.isneginf(lse), 0.0, largest_score(instance))
+
+
+def only_maximum(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest score in place of the log-sum-exp."""
+    return largest_score(instance)
+
+
+def zero_when_empty(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 in place of the −∞ of an empty row."""
+    return np.where(np.isneginf(lse), 0.0, lse)

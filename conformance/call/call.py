@@ -1,0 +1,367 @@
+"""One kernel on one script: the calls, guarded and timed, and what they gave.
+
+Nothing here knows what is right: this code also runs in the process of an isolated kernel.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.call.deadline import Hung, deadline
+from assay.conformance.call.memory import Memory, NoRoom, Placed, moves, placed
+from assay.conformance.call.stdout import captured
+from assay.conformance.call.stdout import first_line as first_printed_line
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.targets import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.frameworks import Framework
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.steps import Oracle, Output, Script, Step
+
+__all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "answered", "handed", "played", "returned_by"]
+
+#: How long the calls of one script may take, unless something else is said.
+CALL_SECONDS = 60.0
+
+_ROOM = Path(__file__).resolve().parents[1]  # frames in here are the judge's
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one guarded script gave: outputs by name, in their own types, or what was wrong.
+
+    kind: empty where there are outputs, ``declined``, ``skipped``, or as in
+    :class:`assay.conformance.report.finding.Finding`.
+    printed: the first line that the kernel wrote to stdout.
+    """
+
+    values: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    kind: str = ""
+    sentence: str = ""
+    notes: tuple[str, ...] = ()
+    printed: str = ""
+
+
+class Fault(Exception):
+    """Something that is wrong with a kernel, as a finding: its kind and a sentence."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind, self.sentence = kind, sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Handed:
+    """What a step hands to the kernel: native arguments and keywords, and the guarded memory of their arrays."""
+
+    arguments: list[Any]
+    keywords: dict[str, Any]
+    memory: list[Placed]
+    oracles: dict[str, _Recorder] = field(default_factory=dict)
+
+
+def answered(
+    kernel: Kernel,
+    framework: Framework,
+    script: Script,
+    layout: Layout,
+    *,
+    huge: bool,
+    seconds: float,
+    held: bool = False,
+    memory: Memory | None = None,
+) -> Answer:
+    """Play a script among canaries, within ``seconds``.
+
+    huge: canaries are huge finite numbers, not NaN.  held: look also whether a pure function keeps its inputs.
+    memory: scripts that share one find the arrays of their steps at the same addresses.
+    """
+    if idle := _without_effect(layout, script, framework):
+        return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+    notes: list[str] = []
+    values: dict[str, NDArray[Any]] = {}
+    kind = sentence = ""
+    end = time.monotonic() + seconds
+
+    def attempt(*, read_only: bool) -> dict[str, NDArray[Any]]:
+        stage = _Stage(kernel, framework, layout, end, huge, read_only, held, memory, notes)
+        return stage.play(script)
+
+    with captured() as printed:
+        try:
+            try:
+                values = attempt(read_only=True)
+            except Fault as fault:
+                if fault.kind != "raised" or not framework.read_only or "read-only" not in fault.sentence:
+                    raise
+                # Perhaps it only insists on writable arrays: it gets copies, and whether it writes is seen.
+                values = attempt(read_only=False)
+                notes.append("needs writable inputs (it does not change them)")
+        except Declined as reason:
+            kind, sentence = "declined", first_line(reason) or "declined"
+        except NoRoom as reason:
+            kind, sentence = "skipped", f"layout {layout.name} {reason}"
+        except Hung:
+            kind, sentence = "hung", f"did not return within {seconds:g} s"
+        except Fault as fault:
+            kind, sentence = fault.kind, fault.sentence
+    return Answer(values, kind, sentence, () if kind else tuple(notes), first_printed_line(printed.kept))
+
+
+def _without_effect(layout: Layout, script: Script, framework: Framework) -> str:
+    """Why a layout would be the plain one for every array of a script; empty if it is not."""
+    if layout == Layout():
+        return ""
+    if not framework.shares_memory:
+        return f"changes nothing: {framework.name} copies its arrays"
+    if layout.reverse and not framework.negative_strides:
+        return f"changes nothing: {framework.name} has no negative strides"
+    arrays = [
+        (step.arrays, [(name, value) for name, value in step.keywords.items() if isinstance(value, np.ndarray)])
+        for step in script
+    ]
+    if any(moves(layout, positional, named) for positional, named in arrays):
+        return ""
+    return "changes nothing for arrays of these shapes"
+
+
+def handed(
+    framework: Framework, step: Step, layout: Layout, *, huge: bool, read_only: bool, memory: Memory | None = None
+) -> Handed:
+    """What a step hands to the kernel, its arrays in guarded memory.  Raises :class:`NoRoom`."""
+    named = [(name, value) for name, value in step.keywords.items() if isinstance(value, np.ndarray)]
+    plain = layout if not layout.packed and layout.far is None else Layout()
+    guards = [
+        guard
+        for arrays, lay in ((step.arrays, layout), (named, plain))
+        for guard in placed(arrays, lay, huge=huge, read_only=read_only and framework.read_only, memory=memory)
+    ]
+    native = [framework.to_native(guard.array) for guard in guards]
+    arguments, arrays = native[: len(step.arrays)], native[len(step.arrays) :]
+    recorders = {name: _Recorder(name, oracle, framework) for name, oracle in step.oracles().items()}
+    keywords = {**step.keywords, **dict(zip([name for name, _ in named], arrays, strict=True)), **recorders}
+    return Handed(arguments, keywords, guards, recorders)
+
+
+def played(kernel: Kernel, framework: Framework, script: Script, prepared: list[Handed]) -> dict[str, NDArray[Any]]:
+    """Play a script on what was handed before, without guard or clock: every output by name.
+
+    Raises what the kernel raises, and :class:`Fault` where it returns something else than was asked for.
+    """
+    values: dict[str, NDArray[Any]] = {}
+    structure: Any = None
+    for step, given in zip(script, prepared, strict=True):
+        returned = _entered(kernel, structure, step)(*given.arguments, **given.keywords)
+        structure = returned if step.method == "new" else structure
+        if step.outputs:
+            values |= returned_by(returned, framework, step.outputs)
+        values |= {f"{name} saw": recorder.record() for name, recorder in given.oracles.items()}
+    return values
+
+
+def _entered(kernel: Kernel, structure: Any, step: Step) -> Callable[..., Any]:
+    """What a step calls: the kernel itself, or a method of the structure that it made."""
+    if step.method in ("", "new"):
+        return kernel.function
+    method = getattr(structure, step.method, None)
+    if not callable(method):
+        kind = type(structure).__name__
+        raise Fault("type", f"returned a {kind} without a method {step.method!r}, expected a structure that has it")
+    entered: Callable[..., Any] = method
+    return entered
+
+
+class _Recorder:
+    """What the kernel calls in place of an oracle: it refuses what is too large, and writes down what it was shown."""
+
+    def __init__(self, name: str, oracle: Oracle, framework: Framework) -> None:
+        self._name, self._oracle, self._framework = name, oracle, framework
+        self._shown: list[tuple[int, ...]] = []
+        self.refusal = ""
+
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        numbers = [self._framework.to_numpy(array) for array in arrays]
+        lengths = tuple(array.shape[self._oracle.axis] for array in numbers)
+        self._shown.append(lengths)
+        if max(lengths, default=0) > self._oracle.most:
+            place = f"call {len(self._shown)} of {self._name}"
+            self.refusal = self.refusal or f"{place}: {max(lengths)} tokens, expected at most {self._oracle.most}"
+            raise ValueError(self.refusal)
+        returned = self._oracle.function(*numbers, **keywords)
+        if isinstance(returned, tuple):
+            return tuple(self._framework.to_native(np.asarray(part)) for part in returned)
+        return self._framework.to_native(np.asarray(returned))
+
+    def record(self) -> NDArray[np.int64]:
+        """One row a call: the length of every array."""
+        width = max(map(len, self._shown), default=0)
+        rows = [(*row, *(0,) * (width - len(row))) for row in self._shown]
+        return np.array(rows, np.int64).reshape(len(rows), width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Where a script is played under guard: all that its steps have in common."""
+
+    kernel: Kernel
+    framework: Framework
+    layout: Layout
+    end: float
+    huge: bool
+    read_only: bool
+    held: bool
+    memory: Memory | None
+    notes: list[str]
+
+    def play(self, script: Script) -> dict[str, NDArray[Any]]:
+        """Every output by name; a :class:`Fault` names the step where there are several."""
+        values: dict[str, NDArray[Any]] = {}
+        structure: Any = None
+        guards: list[Placed] = []
+        for number, step in enumerate(script):
+            memory = None if self.memory is None else self.memory.of_step(number)
+            given = handed(self.framework, step, self.layout, huge=self.huge, read_only=self.read_only, memory=memory)
+            guards += given.memory
+            before = _holders(given.memory)
+            try:
+                returned = self._called(structure, step, given, guards, values)
+            except Fault as fault:
+                if len(script) == 1:
+                    raise
+                place = f"step {number + 1} of {len(script)}, {step.method or 'call'}"
+                raise Fault(fault.kind, f"{place}: {fault.sentence}") from None
+            structure = returned if step.method == "new" else structure
+            if self.held and len(script) == 1 and self.framework.shares_memory:
+                del returned
+                self._note_what_is_kept(given.memory, before)
+        return values
+
+    def _called(
+        self, structure: Any, step: Step, given: Handed, guards: list[Placed], values: dict[str, NDArray[Any]]
+    ) -> Any:
+        """Make one call; its outputs are added to ``values``."""
+        try:
+            with warnings.catch_warnings(), deadline(max(self.end - time.monotonic(), 1e-3)):
+                warnings.simplefilter("ignore")
+                returned = _entered(self.kernel, structure, step)(*given.arguments, **given.keywords)
+                if step.outputs:
+                    values |= returned_by(returned, self.framework, step.outputs)
+        except (Declined, KeyboardInterrupt, Hung, Fault):
+            raise
+        except NotImplementedError as error:
+            raise Declined(first_line(error)) from None
+        except SystemExit as error:
+            raise Fault("exited", f"ended the program: SystemExit({error.code!r}){_where(error)}"[:300]) from None
+        except MemoryError as error:
+            raise Fault("memory", f"ran out of memory: {first_line(error) or 'MemoryError'}{_where(error)}") from None
+        except BaseException as error:
+            refusal = next((recorder.refusal for recorder in given.oracles.values() if recorder.refusal), "")
+            if refusal:
+                raise Fault("oracle", refusal) from None
+            raise Fault("raised", f"raised {type(error).__name__}: {first_line(error)}{_where(error)}") from None
+        finally:
+            damages = [(guard.name, damage) for guard in guards if (damage := guard.damage()) is not None]
+        for name, damage in damages:
+            what = "changed its input" if damage == "mutated" else "wrote outside its input"
+            raise Fault(damage, f"{what} {name!r}")
+        for name, recorder in given.oracles.items():
+            if recorder.refusal:  # the kernel went on after it was refused
+                raise Fault("oracle", recorder.refusal)
+            values[f"{name} saw"] = recorder.record()
+        if self.framework.shares_memory and step.outputs:
+            kept = [
+                guard for guard in given.memory if any(np.shares_memory(guard.buffer, raw) for raw in _raw(returned))
+            ]
+            self.notes.extend(f"returned a view of its input {guard.name!r}" for guard in kept)
+        return returned
+
+    def _note_what_is_kept(self, guards: list[Placed], before: list[int]) -> None:
+        if _holders(guards) != before:
+            gc.collect()  # what lies in a cycle is not kept
+        self.notes.extend(
+            f"keeps a reference to its input {guard.name!r} after the call"
+            for guard, more, first in zip(guards, _holders(guards), before, strict=True)
+            if more > first
+        )
+
+
+def _holders(guards: list[Placed]) -> list[int]:
+    """How many references there are to each array: a view that is kept holds one."""
+    return [sys.getrefcount(guard.array) for guard in guards]
+
+
+def _raw(returned: Any) -> list[NDArray[Any]]:
+    parts = returned if isinstance(returned, (tuple, list)) else [returned]
+    return [part for part in parts if isinstance(part, np.ndarray)]
+
+
+def returned_by(returned: Any, framework: Framework, wanted: tuple[Output, ...]) -> dict[str, NDArray[Any]]:
+    """The returned arrays by name, in their own types; a :class:`Fault` says what else was returned."""
+    parts = (returned,) if len(wanted) == 1 and framework.is_native(returned) else returned
+    if not isinstance(parts, tuple) or len(parts) != len(wanted):
+        got = f"a {type(returned).__name__}"
+        if isinstance(returned, (tuple, list)):
+            got += f" of {len(returned)}"
+        names = ", ".join(output.name for output in wanted)
+        expected = f"one {framework.name} array" if len(wanted) == 1 else f"a tuple ({names})"
+        raise Fault("type", f"returned {got}, expected {expected}")
+    values = {}
+    for output, part in zip(wanted, parts, strict=True):
+        if not framework.is_native(part):
+            kind = f"{type(part).__module__}.{type(part).__name__}"
+            raise Fault("type", f"returned {output.name} as {kind}, expected a {framework.name} array")
+        array = framework.to_numpy(part)
+        if not _fits(array.shape, output.shape):
+            hint = _shape_hint(array.shape, output)
+            raise Fault("shape", f"returned {output.name} of shape {array.shape}, expected {_said(output.shape)}{hint}")
+        if array.dtype.name not in output.dtypes:
+            raise Fault("dtype", f"returned {output.name} as {array.dtype.name}, expected {' or '.join(output.dtypes)}")
+        values[output.name] = array
+    return values
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (None, n) for n, want in zip(shape, wanted, strict=True))
+
+
+def _said(shape: tuple[int | None, ...]) -> str:
+    """A shape in words; any length is a colon."""
+    return str(shape) if None not in shape else f"({', '.join(':' if n is None else str(n) for n in shape)})"
+
+
+def _shape_hint(got: tuple[int, ...], output: Output) -> str:
+    """Which axes look exchanged, where the lengths are those that were expected in another order."""
+    if not output.axes or Counter(got) != Counter(output.shape):
+        return ""
+    for a, b in combinations(range(len(got)), 2):
+        exchanged = list(output.shape)
+        exchanged[a], exchanged[b] = exchanged[b], exchanged[a]
+        if got == tuple(exchanged):
+            return f": {output.axes[a]} and {output.axes[b]} look exchanged"
+    return ": its axes look transposed"
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frame that is not the judge's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if _ROOM not in path.parents and frame.filename[:1] != "<":
+            return f" ({path.name}:{frame.lineno})"
+    return ""

@@ -1,0 +1,293 @@
+"""A kernel in a process of its own: what it does to that process is a finding, and the judge goes on.
+
+One worker (:mod:`assay.conformance.call.worker`) plays all scripts and is replaced when it dies, hangs or grows beyond
+its memory (:mod:`assay.conformance.call.process`).  It is never told what is right: it gets arrays and keywords, and
+the criteria stay here.  Linux only.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.call import wire
+from assay.conformance.call.call import Answer
+from assay.conformance.call.process import MIB, Ended, Limits, Worker, one_line
+from assay.conformance.call.stdout import first_line
+from assay.conformance.frameworks import Framework
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.steps import outputs_of
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
+from assay.spec.floats import dtype_named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.call.memory import Memory
+    from assay.conformance.interface.layouts import Layout
+    from assay.conformance.interface.steps import Output, Script
+
+__all__ = ["Isolated", "isolated", "leaks"]
+
+_GRACE_SECONDS = 1.0  # after the worker should have stopped by itself
+_KINDS = frozenset(
+    ("", "declined", "skipped", "raised", "hung", "exited", "memory", "type", "shape", "dtype", "mutated",
+     "out-of-bounds", "oracle")
+)  # fmt: skip
+_LONGEST_AXIS = 1 << 22  # elements along an axis of any length, at most
+_LARGEST_REPLY = 1 << 30  # bytes of arrays in a reply with such an axis
+_LEAST_GROWTH = 2 * MIB  # resident memory moves a little for many reasons
+_LEAK_CALLS = (64, 128)  # a block when warming up, and a block that counts
+_LEAK_BLOCKS = 4
+
+
+def isolated(
+    kernel: Any,
+    problem: str | None = None,
+    *,
+    framework: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> Isolated:
+    """``kernel``, a target or a callable that can be imported by its name, in a process of its own.
+
+    A target is loaded there and not here.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
+    """
+    if not sys.platform.startswith("linux"):
+        raise UsageError("isolation needs Linux: processes there are watched through /proc")
+    limits = limits or Limits()
+    if isinstance(kernel, str):
+        return Isolated(wire.Setup(kernel, problem, framework, dict(options or {}), *_surroundings()), limits)
+    named = kernel_of(kernel, problem, framework=framework, options=options)
+    if not _found_again(kernel, named):
+        raise UsageError(f"{named.name}: another process cannot import it: give module:function instead")
+    setup = wire.Setup(named.name, named.problem, named.framework, dict(options or {}), *_surroundings())
+    return Isolated(setup, limits)
+
+
+def _surroundings() -> tuple[tuple[str, ...], bool]:
+    """Where Python looks for modules here, and whether the worker may die with the thread that starts it."""
+    return tuple(sys.path), threading.current_thread() is threading.main_thread()
+
+
+def _found_again(function: Any, kernel: Kernel) -> bool:
+    """Whether the name of a kernel leads to it: that of a built-in, or of a function in a module."""
+    if kernel.name in suite_of(kernel.problem).targets:
+        return True
+    module, colon, name = kernel.name.rpartition(":")
+    named: Any = sys.modules.get("__main__" if module.endswith(".py") else module)
+    for part in name.split("."):
+        named = getattr(named, part, None)
+    return bool(colon) and named is not None and named in (function, kernel.function)
+
+
+class Isolated:
+    """One kernel, called in workers.  ``kernel`` and ``framework`` describe it; they cannot be called here."""
+
+    def __init__(self, setup: wire.Setup, limits: Limits) -> None:
+        self.limits = limits
+        self._setup = setup
+        self._turn = threading.Lock()
+        self._worker: Worker | None = None
+        try:
+            self._worker = Worker(setup, limits)
+        except Ended as end:
+            raise UsageError(f"{setup.target}: importing it {end.sentence}") from None
+        described = self._worker.described
+        self.kernel = Kernel(
+            name=str(described["name"]),
+            function=_elsewhere,
+            framework=str(described["framework"]),
+            problem=str(described["problem"]),
+            keywords=frozenset(map(str, described["keywords"])),
+            conventions=dict(described["conventions"]),
+            lacks=frozenset(map(str, described["lacks"])),
+            version=str(described["version"]),
+            positional=tuple(map(str, described["positional"])),
+        )
+        if self.kernel.name not in suite_of(self.kernel.problem).targets:
+            self._setup = replace(setup, known=self.kernel)
+        version = str(described["framework_version"])
+        self.framework = Framework(self.kernel.framework, version, _elsewhere, _elsewhere, _elsewhere)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker and whatever it started."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    @property
+    def group(self) -> int | None:
+        """The process group of the worker, if there is one now."""
+        return None if self._worker is None else self._worker.pid
+
+    def words(self) -> list[str]:
+        """What a reproducer adds to its command."""
+        return ["--isolate", *self.limits.words()]
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def answer(
+        self, script: Script, layout: Layout, *, huge: bool, held: bool = False, memory: Memory | None = None
+    ) -> Answer:
+        """Play a script once; a worker that came to its end in it has a successor in the next."""
+        place = None if memory is None else id(memory)
+        request = wire.Request(script, layout, huge, self.limits.seconds, held, place)
+        wanted = tuple(outputs_of(script))
+        with self._turn:
+            try:
+                worker = self._ready()
+                header, content = worker.exchange(
+                    wire.packed(request), self.limits.seconds + _GRACE_SECONDS, _largest(wanted)
+                )
+                answer = _answer(header, content, wanted, worker.printed)
+            except Ended as end:
+                self.close()
+                return Answer(kind=end.kind, sentence=end.sentence)
+            except wire.Nonsense as error:
+                self.close()
+                return Answer(kind="exited", sentence=f"wrote into the judge's channel: {error}")
+            if answer.kind == "hung":  # it was interrupted anywhere: nothing is known of its state
+                self.close()
+        return answer
+
+    def leak(self, script: Script, seconds: float) -> str | None:
+        """How its memory grows when the same script is played again and again.
+
+        A sentence if it leaks, empty if it does not, None if there was no time to see.
+        """
+        size = sum(_least_size(output) for output in outputs_of(script))
+        warm, calls = _LEAK_CALLS
+        seen: list[int] = []
+        with self._turn:
+            try:
+                self._resident(wire.Repeats(script, 1, warm, seconds / 4))
+                for _ in range(2):  # what looks like a leak must go on for as long again
+                    seen = self._resident(wire.Repeats(script, _LEAK_BLOCKS, calls, seconds / 2))
+                    if len(seen) <= _LEAK_BLOCKS:
+                        return None
+                    if not leaks(seen, calls, size):
+                        return ""
+            except (Ended, wire.Nonsense):  # a single call did not: it is the number of them
+                self.close()
+                return None
+        total = calls * _LEAK_BLOCKS
+        grown = seen[-1] - seen[0]
+        return (
+            f"leaks memory: {grown / MIB:.1f} MiB in {total} calls with the same input, "
+            f"{grown / total / 1024:.3g} KiB each"
+        )
+
+    def _resident(self, request: wire.Repeats) -> list[int]:
+        header, _ = self._ready().exchange(wire.packed(request), 4 * request.seconds + self.limits.seconds, 0)
+        return [int(number) for number in header.get("resident", [])]
+
+    def _ready(self) -> Worker:
+        if self._worker is not None and self._worker.ended():
+            end = self._worker.death(" between two calls")
+            self.close()
+            raise end
+        if self._worker is None:
+            self._worker = Worker(self._setup, self.limits)
+        return self._worker
+
+
+def leaks(resident: Sequence[int], calls: int, size: int) -> bool:
+    """Whether memory grows with the number of calls.
+
+    resident: bytes before and after each of several blocks of ``calls`` calls; size: bytes that one call returns.
+    Growth that stops, comes once, or is small beside what was returned is that of caches, workspaces and allocators.
+
+    >>> leaks([0, 8 << 20, 16 << 20, 24 << 20, 32 << 20], 128, 65536)
+    True
+    >>> leaks([0, 32 << 20, 32 << 20, 32 << 20, 32 << 20], 128, 65536)
+    False
+    """
+    steps = [after - before for before, after in pairwise(resident)]
+    grown = resident[-1] - resident[0]
+    steady = min(steps) >= grown / len(steps) / 2
+    return steady and grown >= max(_LEAST_GROWTH, calls * len(steps) * size // 2)
+
+
+def _elsewhere(*_: object, **__: object) -> Any:
+    raise RuntimeError("this kernel runs in another process: it cannot be called here")
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+def _least_size(output: Output) -> int:
+    """Bytes of an output in its first dtype; of an axis of any length one element."""
+    return math.prod(n or 1 for n in output.shape) * dtype_named(output.dtypes[0]).itemsize
+
+
+def _largest(wanted: Sequence[Output]) -> int:
+    """The most bytes of arrays that a reply may hold."""
+    most = sum(
+        math.prod(_LONGEST_AXIS if n is None else n for n in output.shape)
+        * max(dtype_named(name).itemsize for name in output.dtypes)
+        for output in wanted
+    )
+    return min(most, _LARGEST_REPLY) if any(None in output.shape for output in wanted) else most
+
+
+def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output], printed: bytes) -> Answer:
+    """What a reply says, as far as it can be believed."""
+    kind, sentence, notes, outputs = (header.get(name) for name in ("kind", "sentence", "notes", "outputs"))
+    said = header.get("printed")
+    if not isinstance(sentence, str) or not isinstance(said, str) or not isinstance(kind, str):
+        raise wire.Nonsense("its header lacks a part")
+    if kind not in _KINDS or not isinstance(notes, list) or not isinstance(outputs, list):
+        raise wire.Nonsense("its header lacks a part")
+    values = {} if kind else _values(outputs, content, wanted)
+    return Answer(
+        values, kind, one_line(sentence), tuple(one_line(str(note)) for note in notes), said or first_line(printed)
+    )
+
+
+def _values(outputs: Sequence[Any], content: bytes, wanted: Sequence[Output]) -> dict[str, NDArray[Any]]:
+    """The arrays of a reply: those that were asked for, in types and shapes that were, and no byte more."""
+    if len(outputs) != len(wanted):
+        raise wire.Nonsense(f"{len(outputs)} outputs, expected {len(wanted)}")
+    values: dict[str, NDArray[Any]] = {}
+    start = 0
+    for described, output in zip(outputs, wanted, strict=True):
+        dtype, shape = _form(described, output)
+        end = start + math.prod(shape) * dtype.itemsize
+        if end > len(content):
+            break
+        values[output.name] = np.frombuffer(content[start:end], dtype).reshape(shape)
+        start = end
+    if len(values) != len(wanted) or start != len(content):
+        raise wire.Nonsense(f"{len(content)} bytes of arrays are not those of its outputs")
+    return values
+
+
+def _form(described: Any, output: Output) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The dtype and the shape that a reply gives an output, if they are among those that were asked for."""
+    try:
+        name, dtype, shape = described
+        lengths = tuple(int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise wire.Nonsense("its outputs are not described as name, dtype and shape") from None
+    good = name == output.name and dtype in output.dtypes and len(lengths) == len(output.shape)
+    if not good or any(n < 0 or want not in (None, n) for n, want in zip(lengths, output.shape, strict=True)):
+        raise wire.Nonsense("its outputs are not those that were asked for")
+    return dtype_named(dtype), lengths

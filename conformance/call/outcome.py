@@ -1,0 +1,134 @@
+"""What one call came to: its answer, compared with the criteria of the instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.call.call import Answer
+    from assay.spec.criterion import Criterion
+
+    Criteria = Mapping[str, Criterion]
+
+__all__ = ["Outcome", "compared", "is_right_for", "parts_of"]
+
+_SHOWN = 8  # elements of an output that is judged as a whole
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call came to.
+
+    status: ``passed``, ``failed``, ``declined``, ``skipped`` or ``outside`` (beyond the domain of the class).
+    ratio: the largest error in units of what is allowed.
+    kind: empty for a pass, else as in :class:`assay.conformance.report.finding.Finding`.
+    output, index, got, expected: where the largest ratio is, what was returned there, and the right answer in words.
+    interval, allowed: the certified value there, where the output is a number, and what a correct kernel may err.
+    """
+
+    status: str
+    ratio: float = 0.0
+    kind: str = ""
+    sentence: str = ""
+    output: str = ""
+    index: tuple[int, ...] | None = None
+    got: float | bool | str | None = None
+    expected: str = ""
+    interval: tuple[float, float] | None = None
+    allowed: float | None = None
+    values: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+
+def compared(answer: Answer, criteria: Criteria) -> Outcome:
+    """What an answer came to.  Outputs that ``criteria`` does not speak of are not compared."""
+    if answer.kind in ("declined", "skipped"):
+        return Outcome(answer.kind, sentence=answer.sentence, notes=answer.notes)
+    if answer.kind:
+        return Outcome("failed", np.inf, answer.kind, answer.sentence, notes=answer.notes)
+    worst = Outcome("passed", values=answer.values, notes=answer.notes)
+    for name, criterion in criteria.items():
+        ratio = criterion.ratio(*parts_of(answer.values, name, criterion))
+        if ratio.size == 0:
+            continue
+        index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+        if float(ratio[index]) > worst.ratio:
+            worst = _told(answer, name, criterion, index, ratio)
+    if worst.status == "passed" and not any(criterion.judges() for criterion in criteria.values()):
+        exact = all((np.asarray(criterion.allowed) == 0).all() for criterion in criteria.values())
+        return worst if exact else Outcome("outside", values=answer.values, notes=answer.notes)
+    return worst
+
+
+def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether outputs would be right, every one of them, where ``criteria`` are what they are held to.
+
+    An output that nothing is known of, because what is allowed is infinite, is right only if it has no error at all.
+    """
+    for name, criterion in criteria.items():
+        if name not in values and not criterion.outputs:
+            return False
+        if criterion.value is not None and values[name].shape != criterion.value.shape:
+            return False
+        parts = parts_of(values, name, criterion)
+        passes = (criterion.ratio(*parts) <= 1.0) & np.isfinite(criterion.allowed)
+        if not (passes | (criterion.error(*parts) == 0.0)).all():
+            return False
+    return True
+
+
+def parts_of(values: Mapping[str, NDArray[Any]], name: str, criterion: Criterion) -> tuple[NDArray[Any], ...]:
+    """The outputs that the criterion under ``name`` takes together."""
+    return tuple(values[output] for output in criterion.outputs or (name,))
+
+
+def _told(
+    answer: Answer, name: str, criterion: Criterion, index: tuple[int, ...], ratios: NDArray[np.float64]
+) -> Outcome:
+    """The element of the largest ratio, in numbers and in words."""
+    ratio = float(ratios[index])
+    got = _got(answer.values, name, criterion, index)
+    expected = criterion.expected(index)
+    allowed = float(np.broadcast_to(criterion.allowed, ratios.shape)[index])
+    interval = None
+    if criterion.value is not None:
+        at = criterion.value[index]
+        interval = (float(at.lower), float(at.upper))
+    status, kind, sentence = "passed", "", ""
+    if ratio > 1.0:
+        status = "failed"
+        kind = "non-finite" if isinstance(got, float) and not np.isfinite(got) else "error"
+        place = f"{name}[{', '.join(map(str, index))}]" if index else name
+        shown = f"{got:.9g}" if isinstance(got, float) else str(got)
+        error = f"off by {ratio:.3g} tolerances" if np.isfinite(ratio) else "no error is allowed there"
+        sentence = f"{place} is {shown}, {expected} (tolerance {allowed:.2g}): {error}"
+    return Outcome(
+        status, ratio, kind, sentence, name, index, got, expected, interval, allowed, answer.values, answer.notes
+    )
+
+
+def _got(
+    values: Mapping[str, NDArray[Any]], name: str, criterion: Criterion, index: tuple[int, ...]
+) -> float | bool | str:
+    """What was returned at an index: a number, a truth value, or the beginning of what is judged as a whole."""
+    value = values.get(name)
+    if value is None or (not index and value.ndim):
+        return ", ".join(_beginning(part) for part in parts_of(values, name, criterion))
+    element = value[index]
+    return bool(element) if value.dtype.kind == "b" else float(element)
+
+
+def _beginning(part: NDArray[Any]) -> str:
+    shown = " ".join(f"{x:.6g}" if part.dtype.kind not in "biu" else str(x) for x in part.ravel()[:_SHOWN].tolist())
+    return f"[{shown}{' …' if part.size > _SHOWN else ''}]"

@@ -1,0 +1,128 @@
+"""The one door to a judge: from what a caller names to a kernel under judgement; and ``check`` behind it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.call.isolation import isolated
+from assay.conformance.call.process import Limits
+from assay.conformance.interface.suite import LEVELS, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
+from assay.spec.precision import Precision
+from assay.spec.precision import precision as precision_named
+from assay.spec.problem import PROBLEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from assay.conformance.judge.level import Progress
+    from assay.conformance.report.report import Report
+
+__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem"]
+
+
+@contextmanager
+def engaged(
+    kernel: Any,
+    problem: str | None = None,
+    precision: str | Precision = "float32",
+    *,
+    framework: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    reproducers: str | Path | None = None,
+    limits: Limits | None = None,
+    isolate: bool = False,
+) -> Iterator[Judge]:
+    """A judge of ``kernel`` in one class; what it needs is there inside the block, a process of its own if asked for.
+
+    The arguments are those of :func:`check`.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line
+    for whatever cannot be.
+
+    >>> with engaged("numpy:attention", "attention", "float64") as judge:
+    ...     judge.kernel.problem, judge.precision.name
+    ('attention', 'float64')
+    """
+    limits = limits or Limits()
+    if problem is not None:
+        require_precision(precision, problem)
+    if not isolate:
+        loaded = kernel_of(kernel, problem, framework=framework, options=options)
+        yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
+        return
+    with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
+        chosen = require_precision(precision, process.kernel.problem)
+        yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
+
+
+def require_problem(problem: str) -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless there is such a problem."""
+    suite(problem)
+
+
+def require_level(level: str) -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless there is such a level."""
+    if level not in LEVELS:
+        raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
+
+
+def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
+    """The class of that name among those that make sense for a problem, or for any.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` where there is none.
+    """
+    problems = PROBLEMS if problem is None else (problem,)
+    classes = {name: each for one in problems for name, each in suite(one).spec.PRECISIONS.items()}
+    try:
+        return precision_named(precision, classes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def check(
+    kernel: Any,
+    problem: str | None = None,
+    *,
+    precision: str | Precision = "float32",
+    level: str = "standard",
+    seed: int = 0,
+    framework: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    reproducers: str | Path | None = None,
+    isolate: bool = False,
+    call_seconds: float = Limits.seconds,
+    memory: int = Limits.memory,
+) -> Report:
+    """Judge a kernel against the specification of ``problem``.
+
+    kernel: a callable with the documented signature, a target (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
+    problem: what the kernel is to solve; where it is left out, the names of the kernel's arrays tell it.
+    precision: the class of arithmetic that the kernel claims.
+    level: ``smoke``, ``standard`` or ``thorough``.
+    framework: what kind of arrays a callable takes (default NumPy).
+    options: the conventions that the kernel declares.
+    progress: is called as (done, total, sentence) between cases.
+    reproducers: a folder for failing instances.
+    isolate: the kernel runs in a process of its own (a callable must be one that can be imported by its name): crashes,
+    output on stdout, leaks and hangs that Python cannot interrupt become findings.
+    call_seconds: the limit of one call.
+    memory: the limit of an isolated kernel, in MiB beyond what it has when it is loaded.
+
+    The same seed means the same cases, on any machine.  Raises
+    :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.
+
+    >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed
+    True
+    """
+    require_level(level)
+    limits = Limits(call_seconds, memory)
+    with engaged(
+        kernel, problem, precision,
+        framework=framework, options=options, reproducers=reproducers, limits=limits, isolate=isolate,
+    ) as judge:  # fmt: skip
+        return Run(judge, level, seed, progress).report()

@@ -1,0 +1,180 @@
+"""What a problem brings to the judge, as data.
+
+The judge knows only these nouns.  A problem brings one by having a package ``assay.conformance.<problem>`` whose
+attribute ``SUITE`` is a :class:`Suite`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.usage import UsageError
+from assay.spec.problem import PROBLEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Set
+
+    import numpy as np
+    from hypothesis.strategies import SearchStrategy
+    from numpy.typing import NDArray
+
+    from assay.conformance.diagnosis.meanings import Meaning
+    from assay.conformance.diagnosis.precision import Stage
+    from assay.conformance.interface.interface import Interface
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.targets import Target
+    from assay.conformance.profile.questions import Question
+    from assay.spec.criterion import Criterion
+    from assay.spec.precision import Precision
+    from assay.spec.problem import Problem, Provenance
+
+__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
+
+#: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
+LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
+
+#: The capability of being called by several threads at once: cases with calls beside them need it, instances never do.
+CONCURRENT_CALLS = "concurrent_calls"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is."""
+
+    id: str
+    hunts: str
+    source: str
+    level: str = "must"  # must | convention | quality
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of a family, as data: what the suite's ``build`` makes an instance of.
+
+    level: the least level that runs it.  pattern: what the numbers are.  size: lengths of the axes, in the words of
+    the problem.  options: names of options, some with a value.  after, beside: names of the suite's ``changes``: calls
+    that come before it, or that other threads make at the same time.
+    """
+
+    level: str
+    pattern: str
+    size: str
+    options: tuple[str, ...] = ()
+    layout: str = "contiguous"
+    after: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+def rows(
+    level: str,
+    patterns: str,
+    sizes: str,
+    *options: str,
+    layout: str = "contiguous",
+    after: str = "",
+    beside: str = "",
+) -> tuple[Row, ...]:
+    """Every pattern with every size, under one set of options; patterns, sizes, ``after`` and ``beside`` are words.
+
+    >>> [row.size for row in rows("smoke", "normal", "1x2:3 1x2:5")]
+    ['1x2:3', '1x2:5']
+    """
+    return tuple(
+        Row(level, pattern, size, options, layout, tuple(after.split()), tuple(beside.split()))
+        for pattern in patterns.split()
+        for size in sizes.split()
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input to be judged: its family, the instance, the layout in which the kernel gets it.
+
+    after: instances that the kernel is called with before, in this order: once in memory of their own, once in the
+    same where shapes agree.
+    beside: instances that other threads call it with at the same time.
+    needs: capabilities beyond those of the instance.
+    """
+
+    name: str
+    family: Family
+    instance: Any
+    layout: Layout = field(default_factory=Layout)
+    after: tuple[Any, ...] = ()
+    beside: tuple[Any, ...] = ()
+    needs: frozenset[str] = frozenset()
+
+
+def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything the judge needs to know of one problem.
+
+    problem: the name under which :func:`suite` finds it.  spec: the module of the specification.
+    criteria(instance, kernel, precision): what every output is held to, under the conventions that the kernel declares.
+    table: the families, each with its rows, the cheapest and most telling first.
+    build(row, provenance, precision): the instance of a row in the types of a class; ``provenance.seed`` seeds it.
+    changes: what another call differs in, by name: instance → instance.
+    meanings: the named wrong meanings that a failure is compared with.
+    stages(precision): where a kernel of a class may lose precision, the likeliest first.
+    questions: conventions and habits that a data sheet tells, in its order.
+    typical: rows without malice, on which quality is measured.
+    quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
+    strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
+    """
+
+    problem: str
+    spec: Problem
+    interface: Interface
+    criteria: Callable[[Any, Kernel, Precision], Mapping[str, Criterion]]
+    table: tuple[tuple[Family, tuple[Row, ...]], ...]
+    build: Callable[[Row, Provenance, Precision], Any]
+    changes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    meanings: tuple[Meaning, ...] = ()
+    stages: Callable[[Precision], tuple[Stage, ...]] = _none_of_a_class
+    questions: tuple[Question, ...] = ()
+    typical: tuple[Row, ...] = ()
+    quality: Callable[[Any, Precision], Mapping[str, NDArray[np.float64]]] | None = None
+    strategy: Callable[[Precision, Set[str]], SearchStrategy[Any]] | None = None
+    targets: Mapping[str, Target] = field(default_factory=dict)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Every family, in the order of the table."""
+        return tuple(family for family, _ in self.table)
+
+
+def look_here() -> None:
+    """Let Python look for modules in the current folder too, as ``python -m`` does: a user's own modules lie there."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def suite(problem: str) -> Suite:
+    """The suite of a problem, imported on first use.
+
+    problem: a name in :data:`assay.spec.problem.PROBLEMS`, or ``module:attribute`` for a suite of your own.
+    Raises :class:`~assay.conformance.interface.usage.UsageError`.
+    """
+    module, colon, attribute = problem.rpartition(":")
+    if not colon and problem not in PROBLEMS:
+        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
+    if colon:
+        look_here()
+    else:
+        module, attribute = f"assay.conformance.{problem}", "SUITE"
+    try:
+        loaded = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"problem {problem!r}: cannot be loaded ({error})") from error
+    if not isinstance(loaded, Suite):
+        raise UsageError(f"problem {problem!r}: {type(loaded).__name__}, expected a Suite")
+    return loaded

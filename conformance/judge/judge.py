@@ -1,0 +1,288 @@
+"""The judge of one kernel in one class: it runs cases one by one, and says what is to be said of a failure.
+
+It knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.call.call import answered
+from assay.conformance.call.memory import Memory
+from assay.conformance.call.outcome import Outcome, compared, is_right_for
+from assay.conformance.call.process import Limits
+from assay.conformance.call.stdout import captured
+from assay.conformance.call.threads import together
+from assay.conformance.diagnosis.meanings import diagnose
+from assay.conformance.diagnosis.precision import losses, sentences
+from assay.conformance.frameworks import Framework
+from assay.conformance.frameworks import framework as framework_named
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
+from assay.conformance.interface.suite import suite as suite_of
+from assay.conformance.interface.targets import first_line
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from assay.conformance.call.isolation import Isolated
+    from assay.conformance.call.outcome import Criteria
+    from assay.conformance.diagnosis.precision import Loss
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.layouts import Layout
+    from assay.spec.precision import Precision
+
+__all__ = ["Judge"]
+
+_LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
+_STAGES = Family("stages", "a stage that loses precision", "")
+
+
+@dataclass
+class Judge:
+    """One kernel, one class: judges cases one by one.
+
+    options: what the user declared, for reproducers.  reproducers: a folder for failing instances.
+    references: where the criteria of instances are kept, if judges of several kernels share them.
+    limits: what one call may take.  process: where the kernel runs, if not here.
+    """
+
+    kernel: Kernel
+    precision: Precision
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reproducers: str | Path | None = None
+    references: dict[Any, Criteria] | None = None
+    limits: Limits = field(default_factory=Limits)
+    process: Isolated | None = None
+    suite: Suite = field(init=False)
+    framework: Framework = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.suite = suite_of(self.kernel.problem)
+        if self.reproducers is not None:  # now, not after an hour
+            try:
+                Path(self.reproducers).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"{self.reproducers}: cannot be made a folder ({error.strerror})") from None
+        if self.process is not None:
+            self.framework = self.process.framework
+            return
+        try:
+            self.framework = framework_named(self.kernel.framework)
+        except ImportError as error:
+            raise UsageError(
+                f"{self.kernel.name}: framework {self.kernel.framework!r} is not available ({error})"
+            ) from None
+
+    # --- criteria -----------------------------------------------------------------------------------------------------
+
+    def criteria(self, instance: Any, precision: Precision | None = None) -> Criteria:
+        """What the outputs of an instance are held to: in the class of the judge, or in another."""
+        precision = precision or self.precision
+        if self.references is None:
+            return self.suite.criteria(instance, self.kernel, precision)
+        key = (precision, tuple(sorted(self.kernel.conventions.items())), instance.digest())
+        if key not in self.references:
+            self.references[key] = self.suite.criteria(instance, self.kernel, precision)
+        return self.references[key]
+
+    def criteria_if_known(self, instance: Any, precision: Precision | None = None) -> Criteria | None:
+        """The same; ``None`` where there are none, because the instance cannot be evaluated."""
+        try:
+            return self.criteria(instance, precision)
+        except (ValueError, ArithmeticError):
+            return None
+
+    # --- one case -----------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self, case: Case, criteria: Criteria | None = None, *, huge_canaries: bool = False, held: bool = False
+    ) -> Outcome:
+        """Run one case.
+
+        criteria: those of another judge of the same class and conventions may be given.
+        held: look also whether the kernel keeps its inputs.
+        """
+        interface = self.suite.interface
+        for instance in (case.instance, *case.after, *case.beside):
+            reason = interface.lacking(self.kernel, interface.needs(instance) | case.needs)
+            if reason:
+                return Outcome("skipped", sentence=reason)
+        criteria = self.criteria(case.instance) if criteria is None else criteria
+        if case.beside:
+            return self._beside(case, criteria, huge_canaries)
+        if not case.after:
+            return self._run(case.instance, criteria, case.layout, huge_canaries, held=held)
+        calls = len(case.after) + 1
+        apart = [Memory() for _ in range(calls)]  # kept until the end: no address comes again by chance
+        outcome = Outcome("passed")
+        for memories in (apart, [Memory()] * calls):  # what was given before stays as it was; then it is written over
+            for earlier, memory in zip(case.after, memories, strict=False):
+                outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
+                if outcome.status != "passed":
+                    return outcome
+            outcome = self._run(case.instance, criteria, case.layout, huge_canaries, memories[-1])
+            if outcome.failed:
+                answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
+                others = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
+                return replace(outcome, sentence=f"after {others}: {outcome.sentence}{answer}")
+        return outcome
+
+    def _run(
+        self,
+        instance: Any,
+        criteria: Criteria,
+        layout: Layout,
+        huge: bool,
+        memory: Memory | None = None,
+        kernel: Kernel | None = None,
+        held: bool = False,
+    ) -> Outcome:
+        """Play the script of an instance, and compare what it gives."""
+        try:
+            script = self.suite.interface.script(instance, self.kernel, self.precision)
+        except Declined as reason:
+            return Outcome("declined", sentence=first_line(reason) or "declined")
+        if self.process is not None:
+            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory)
+            outcome = compared(answer, criteria)
+            if answer.printed and outcome.status in ("passed", "outside"):
+                sentence = f"printed to stdout: {answer.printed!r}"
+                outcome = replace(outcome, status="failed", kind="printed", sentence=sentence)
+            return outcome
+        answer = answered(
+            kernel or self.kernel, self.framework, script, layout,
+            huge=huge, seconds=self.limits.seconds, held=held, memory=memory,
+        )  # fmt: skip
+        if answer.printed:
+            answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
+        return compared(answer, criteria)
+
+    def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
+        """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
+        if self.process is not None:
+            return Outcome("skipped", sentence="calls at the same time are not made in an isolated process")
+        everyone = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
+
+        def trial(instance: Any, held_to: Criteria) -> Callable[[Kernel], Outcome]:
+            return lambda kernel: self._run(instance, held_to, case.layout, huge, kernel=kernel)
+
+        with captured() as printed:
+            outcomes = together(self.kernel, [trial(*one) for one in everyone], self.limits.seconds)
+        wrong = next((outcome for outcome in outcomes if outcome.failed), None)
+        if wrong is None:
+            notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
+            return replace(outcomes[0], notes=notes)
+        others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
+        answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
+        allowed = f" (a kernel that is documented as not reentrant declares {CONCURRENT_CALLS}=no)"
+        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}{allowed}")
+
+    def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
+        """Whether the outputs are right for one of these instances."""
+        known = (self.criteria_if_known(instance) for instance in instances)
+        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in known)
+
+    def leak(self, case: Case, seconds: float) -> Outcome | None:
+        """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
+        if self.process is None:
+            return None
+        script = self.suite.interface.script(case.instance, self.kernel, self.precision)
+        sentence = self.process.leak(script, seconds)
+        if sentence is None:
+            return None
+        return Outcome("failed", np.inf, "leak", sentence) if sentence else Outcome("passed")
+
+    # --- why ----------------------------------------------------------------------------------------------------------
+
+    def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
+        """What the kernel behaves like: sentences, best first."""
+        own = self.precision
+        others = [
+            other
+            for other in self.suite.spec.PRECISIONS.values()
+            if other.name != own.name and (other.storage, other.result) == (own.storage, own.result)
+        ]
+        meanings = self.suite.meanings
+        return diagnose(failures, self.criteria_if_known, meanings, others, lambda: sentences(self.losses()))
+
+    def losses(self) -> list[Loss]:
+        """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""
+        begun = time.monotonic()
+
+        def outcome(instance: Any) -> tuple[Outcome, Criteria] | None:
+            if time.monotonic() - begun > _LOSS_SECONDS:
+                raise TimeoutError
+            criteria = self.criteria_if_known(instance)
+            return None if criteria is None else (self.outcome(Case("stages", _STAGES, instance), criteria), criteria)
+
+        try:
+            return losses(self.suite.stages(self.precision), outcome)
+        except TimeoutError:
+            return []
+
+    # --- findings -----------------------------------------------------------------------------------------------------
+
+    def finding(self, case: Case, outcome: Outcome, path: str = "") -> Finding:
+        """What a failed outcome says in a report; ``path`` is where the instance is saved (default: now)."""
+        path = path or self._saved(case.instance, case.name)
+        return Finding(
+            kind=outcome.kind,
+            sentence=outcome.sentence,
+            case=case.name,
+            family=case.family.id,
+            description=case.instance.describe(),
+            output=outcome.output,
+            index=outcome.index,
+            got=outcome.got,
+            expected=outcome.expected,
+            interval=outcome.interval,
+            tolerance=outcome.allowed,
+            ratio=outcome.ratio,
+            size=case.instance.size(),
+            instance=case.instance,
+            instance_path=path,
+            reproducer=self._reproducer(path, case),
+            hunts=case.family.hunts,
+            source=case.family.source,
+        )
+
+    def _saved(self, instance: Any, name: str) -> str:
+        if self.reproducers is None:
+            self.reproducers = tempfile.mkdtemp(prefix="assay-")
+        folder = Path(self.reproducers)
+        stem = "".join(c if c.isalnum() else "-" for c in name).strip("-")[:60]
+        path = folder / f"{stem}.npz"
+        number = 1
+        while path.exists():
+            number += 1
+            path = folder / f"{stem}-{number}.npz"
+        instance.save(path)
+        return str(path)
+
+    def _reproducer(self, path: str, case: Case) -> str:
+        words = ["assay", "replay", path, "--target", self.kernel.name, "--precision", self.precision.name]
+        if ":" in self.kernel.problem:  # a problem that a file of its instances cannot name
+            words += ["--problem", self.kernel.problem]
+        if self.framework.name != "numpy" and ":" in self.kernel.name and self.kernel.name not in self.suite.targets:
+            words += ["--framework", self.framework.name]
+        if case.layout.name != "contiguous":
+            words += ["--layout", case.layout.name]
+        for word, instances in (("--after", case.after), ("--beside", case.beside)):
+            for number, instance in enumerate(instances, 1):
+                words += [word, self._saved(instance, f"{case.name} {word[2:]} {number}")]
+        for name, value in self.options.items():
+            words += ["--option", f"{name}={value}"]
+        words += self.limits.words() if self.process is None else self.process.words()
+        if ":" not in self.kernel.name:
+            return f"{shlex.join(words)}  # {self.kernel.name} must be importable: give --target module:function"
+        return shlex.join(words)

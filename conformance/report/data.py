@@ -1,0 +1,65 @@
+"""A report, or several, as JSON of the published schema, ``report.schema.json`` beside this file.
+
+The JSON is strict: infinities and NaN are the strings ``"inf"``, ``"-inf"`` and ``"nan"``.  Instances are not in it,
+only the paths where they were saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.conformance.report.finding import CaseResult
+    from assay.conformance.report.report import Report
+
+__all__ = ["SCHEMA_VERSION", "all_passed", "strict", "to_json"]
+
+SCHEMA_VERSION = 2
+
+
+def to_json(*reports: Report) -> str:
+    """Strict JSON of the published schema (``report.schema.json``, ``"schema": 2``)."""
+    document = {
+        "schema": SCHEMA_VERSION,
+        "passed": all_passed(reports),
+        "reports": [_report_data(report) for report in reports],
+    }
+    return json.dumps(document, allow_nan=False, indent=1) + "\n"
+
+
+def all_passed(reports: Sequence[Report]) -> bool:
+    return bool(reports) and all(report.passed for report in reports)
+
+
+def _report_data(report: Report) -> dict[str, Any]:
+    data = _fields(report)
+    data["verdict"] = {"passed": report.passed, "judged": report.ran, "worst_ratio": report.worst_ratio}
+    data["cases"] = [_case_data(case) for case in report.cases]
+    return strict(data)  # type: ignore[no-any-return]
+
+
+def _case_data(case: CaseResult) -> dict[str, Any]:
+    data = _fields(case)
+    if case.finding is not None:
+        data["finding"] = _fields(case.finding)
+        del data["finding"]["instance"]
+    return data
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+
+
+def strict(value: Any) -> Any:
+    """The same with numbers that JSON lacks as strings."""
+    if isinstance(value, Mapping):
+        return {key: strict(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,86 @@
+"""A report, or several, as JUnit XML."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from assay.conformance.report.words import NOT_JUDGED, behaviour, facts
+
+if TYPE_CHECKING:
+    from assay.conformance.report.finding import CaseResult
+    from assay.conformance.report.report import Report
+
+__all__ = ["to_junit"]
+
+
+def to_junit(*reports: Report) -> str:
+    """JUnit XML: a test suite a report, a test case a case, and one that fails where nothing was judged."""
+    root = ElementTree.Element("testsuites", name="assay")
+    root.extend(_suite_element(report) for report in reports)
+    for count in ("tests", "failures", "skipped"):
+        root.set(count, str(sum(int(element.get(count, "0")) for element in root)))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite_element(report: Report) -> ElementTree.Element:
+    cases = [_case_element(report, case) for case in report.cases]
+    if not report.passed and not report.failures:
+        cases.append(_nothing_judged_element(report))
+    suite = _element(
+        "testsuite",
+        name=f"{report.kernel} {report.problem} {report.precision}",
+        tests=len(cases),
+        failures=sum(case.find("failure") is not None for case in cases),
+        errors=0,
+        skipped=sum(case.find("skipped") is not None for case in cases),
+        time=f"{report.seconds:.3f}",
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    told = {"level": report.level, "seed": report.seed, "framework": f"{report.framework} {report.version}".strip()}
+    properties.extend(
+        _element("property", name=name, value=value) for name, value in (told | dict(report.environment)).items()
+    )
+    suite.extend(cases)
+    remarks = [*(behaviour(sentence) for sentence in report.diagnosis), *report.notes]
+    if remarks:
+        suite.append(_element("system-out", "\n".join(remarks)))
+    return suite
+
+
+def _case_element(report: Report, case: CaseResult) -> ElementTree.Element:
+    element = _element(
+        "testcase", classname=_class_name(report, case.family), name=case.name, time=f"{case.seconds:.3f}"
+    )
+    if case.finding is not None:
+        told = "\n".join(f"{name}: {fact}" for name, fact in facts(case.finding).items())
+        if case.level == "must":
+            element.append(_element("failure", told, message=case.finding.sentence, type=case.finding.kind))
+        else:  # seen, but binding on nobody
+            element.append(_element("system-out", f"{case.level}: {case.finding.sentence}\n{told}"))
+    elif case.status in NOT_JUDGED:
+        element.append(_element("skipped", message=case.reason or NOT_JUDGED[case.status]))
+    return element
+
+
+def _nothing_judged_element(report: Report) -> ElementTree.Element:
+    element = _element("testcase", classname=_class_name(report, "judged"), name="something was judged", time="0.000")
+    element.append(_element("failure", message="NOTHING JUDGED", type="nothing-judged"))
+    return element
+
+
+def _class_name(report: Report, family: str) -> str:
+    return f"{report.problem}.{report.kernel}.{report.precision}.{family}"
+
+
+def _element(tag: str, text: str = "", **attributes: object) -> ElementTree.Element:
+    element = ElementTree.Element(tag, {name: _valid(str(value)) for name, value in attributes.items()})
+    element.text = _valid(text) or None
+    return element
+
+
+def _valid(text: str) -> str:
+    """Characters that XML 1.0 does not have, replaced."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

@@ -1,0 +1,50 @@
+"""A report, or several, as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.data import all_passed
+from assay.conformance.report.words import behaviour, counted, facts, families, not_judged, number, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assay.conformance.report.report import Report
+
+__all__ = ["to_html"]
+
+
+def to_html(*reports: Report) -> str:
+    """One self-contained page.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` where jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ModuleNotFoundError:
+        raise UsageError("--html needs jinja2: pip install 'assay[report]'") from None
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    helpers: dict[str, Callable[..., Any]] = {
+        "word": verdict,
+        "counted": counted,
+        "behaviour": behaviour,
+        "facts": facts,
+        "families": families,
+        "not_judged": lambda report: not_judged(report).most_common(),
+        "number": number,
+        "share": _share,
+    }
+    template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))
+    page: str = template.render(reports=reports, passed=all_passed(reports), **helpers)
+    return page
+
+
+def _share(ratio: float) -> int:
+    """How long a bar for an error is, in percent: the whole for a tolerance and beyond."""
+    return 100 if math.isnan(ratio) else round(100 * min(ratio, 1.0))

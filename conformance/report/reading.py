@@ -1,0 +1,61 @@
+"""Reports from the JSON that :mod:`assay.conformance.report.data` wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from assay.conformance.report.data import SCHEMA_VERSION
+from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.report import Report
+
+__all__ = ["from_json"]
+
+
+def from_json(text: str) -> tuple[Report, ...]:
+    """The reports that :func:`to_json` wrote, without instances.  Raises ``ValueError`` for anything else."""
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA_VERSION:
+            raise ValueError(f"schema {document['schema']!r}, expected {SCHEMA_VERSION}")
+        return tuple(_report_of(data) for data in document["reports"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a report of assay ({type(error).__name__}: {error})") from None
+
+
+def _report_of(data: dict[str, Any]) -> Report:
+    fields = {name: value for name, value in data.items() if name != "verdict"}
+    fields["cases"] = tuple(_case_of(case) for case in data["cases"])
+    fields["notes"] = tuple(data["notes"])
+    return Report(**fields)
+
+
+def _case_of(data: dict[str, Any]) -> CaseResult:
+    finding = data["finding"]
+    return CaseResult(
+        **{**data, "ratio": float(data["ratio"]), "finding": None if finding is None else _finding_of(finding)}
+    )
+
+
+def _got(value: Any) -> float | bool | str | None:
+    """What was returned: a number that JSON lacks is a string there, as is what was judged as a whole."""
+    if value in ("inf", "-inf", "nan"):
+        return float(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _finding_of(data: dict[str, Any]) -> Finding:
+    def number(name: str) -> float | None:
+        return None if data[name] is None else float(data[name])
+
+    return Finding(
+        **{
+            **data,
+            "index": None if data["index"] is None else tuple(data["index"]),
+            "interval": None if data["interval"] is None else tuple(map(float, data["interval"])),
+            "got": _got(data["got"]),
+            "tolerance": number("tolerance"),
+            "ratio": float(data["ratio"]),
+            "size": float(data["size"]),
+        }
+    )

@@ -1,0 +1,102 @@
+"""A report, or several, as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assay.conformance.report.table import table
+from assay.conformance.report.words import (
+    behaviour,
+    counted,
+    facts,
+    families,
+    not_judged,
+    number,
+    out_of_time,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from assay.conformance.report.finding import Finding
+    from assay.conformance.report.report import Report
+
+__all__ = ["summary", "to_text"]
+
+_SHOWN_FINDINGS = 3
+
+
+def to_text(*reports: Report, colour: bool = False) -> str:
+    """What a terminal shows: the verdict in one line, then diagnosis, findings, families, what was skipped, notes."""
+    return "\n\n".join(_text(report, colour) for report in reports)
+
+
+def summary(*reports: Report, colour: bool = False) -> str:
+    """One line a report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
+    header = ("", "kernel", "class", "judged", "failed", "not judged", "out of time", "worst", "seconds")
+    rows = [
+        (
+            verdict(report),
+            report.kernel,
+            report.precision,
+            str(report.ran),
+            str(len(report.failures)),
+            str(len(report.cases) - report.ran),
+            str(out_of_time(report)),
+            number(report.worst_ratio),
+            f"{report.seconds:.1f}",
+        )
+        for report in reports
+    ]
+    top, *lines = table([header, *rows])
+    return "\n".join([top, *(_painted(line, report, colour) for line, report in zip(lines, reports, strict=True))])
+
+
+def _text(report: Report, colour: bool) -> str:
+    parts = [_first(report, colour)]
+    if report.diagnosis:
+        parts.append("\n".join(behaviour(sentence) for sentence in report.diagnosis))
+    parts += [_finding(number, finding) for number, finding in enumerate(_shown(report), start=1)]
+    hidden = len(report.failures) - len(_shown(report))
+    if hidden > 0:
+        parts.append(f"and {hidden} more findings: --json or --html lists every one")
+    if report.ran:
+        parts.append(_families_text(report))
+    remarks = [f"{status} {count}: {reason}" for (status, reason), count in not_judged(report).most_common()]
+    remarks += [f"note: {note}" for note in report.notes]
+    if remarks:
+        parts.append("\n".join(remarks))
+    return "\n\n".join(parts)
+
+
+def _first(report: Report, colour: bool) -> str:
+    named = f"{_painted(verdict(report), report, colour)} {report.kernel}  {report.problem}  {report.precision}"
+    return f"{named}  {report.level}  seed {report.seed}   {counted(report)}"
+
+
+def _painted(line: str, report: Report, colour: bool) -> str:
+    if not colour:
+        return line
+    return f"\x1b[{'32' if report.passed else '1;31'}m{line}\x1b[0m"
+
+
+def _shown(report: Report) -> list[Finding]:
+    """A few findings worth reading: the worst of each family and kind, those first that were shrunk and saved."""
+    chosen: dict[tuple[str, str], Finding] = {}
+    for finding in sorted(report.failures, key=lambda finding: not finding.reproducer):
+        chosen.setdefault((finding.family, finding.kind), finding)
+    return list(chosen.values())[:_SHOWN_FINDINGS]
+
+
+def _finding(number: int, finding: Finding) -> str:
+    lines = [f"   {name:<8} {fact}" for name, fact in facts(finding).items()]
+    return "\n".join([f"{number}. {finding.sentence}", *lines])
+
+
+def _families_text(report: Report) -> str:
+    header = ("family", "judged", "failed", "worst", "")
+    rows = [
+        (row.id, str(row.judged), str(row.failed), number(row.worst_ratio), "" if row.level == "must" else row.level)
+        for row in families(report)
+        if row.judged
+    ]
+    return "\n".join(table([header, *rows]))

@@ -1,0 +1,120 @@
+"""What is told of a report, whatever it is written as: its verdict, counts, facts of findings, rows of families."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assay.conformance.report.finding import OUT_OF_TIME
+
+if TYPE_CHECKING:
+    from assay.conformance.report.finding import CaseResult, Finding
+    from assay.conformance.report.report import Report
+
+__all__ = [
+    "NOT_JUDGED",
+    "FamilyRow",
+    "behaviour",
+    "counted",
+    "facts",
+    "families",
+    "not_judged",
+    "number",
+    "out_of_time",
+    "verdict",
+]
+
+#: The statuses of cases that were not judged, in words.
+NOT_JUDGED = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
+
+
+@dataclass(frozen=True)
+class FamilyRow:
+    """What became of the cases of one family."""
+
+    id: str
+    level: str
+    judged: int
+    failed: int
+    worst_ratio: float
+
+
+def families(report: Report) -> list[FamilyRow]:
+    """One row a family, in the order in which they were judged."""
+    grouped: dict[str, list[CaseResult]] = {}
+    for case in report.cases:
+        grouped.setdefault(case.family, []).append(case)
+    return [
+        FamilyRow(
+            id=name,
+            level=cases[0].level,
+            judged=sum(case.status in ("passed", "failed") for case in cases),
+            failed=sum(case.status == "failed" for case in cases),
+            worst_ratio=max(case.ratio for case in cases),
+        )
+        for name, cases in grouped.items()
+    ]
+
+
+def verdict(report: Report) -> str:
+    """The verdict in a word or two."""
+    if report.passed:
+        return "PASSED"
+    return "FAILED" if report.failures else "NOTHING JUDGED"
+
+
+def counted(report: Report) -> str:
+    """``212 judged, 30 skipped, worst 0.31 tolerances, 12.3 s``."""
+    cases = Counter(case.status for case in report.cases)
+    words = [f"{report.ran} judged"]
+    if report.failures:
+        words.append(f"{len(report.failures)} failed")
+    late = out_of_time(report)
+    cases["skipped"] -= late
+    words += [f"{cases[status]} {word}" for status, word in NOT_JUDGED.items() if cases[status]]
+    if late:
+        words.append(f"{late} OUT OF TIME")
+    if report.ran:
+        words.append(f"worst {number(report.worst_ratio)} tolerances")
+    return ", ".join([*words, f"{report.seconds:.1f} s"])
+
+
+def out_of_time(report: Report) -> int:
+    """How many cases were skipped because the time of the level had run out."""
+    return sum(case.reason == OUT_OF_TIME for case in report.cases)
+
+
+def behaviour(sentence: str) -> str:
+    """A sentence of the diagnosis as it is told."""
+    return sentence if sentence.startswith(("no known", "lost precision")) else f"behaves like: {sentence}"
+
+
+def facts(finding: Finding) -> dict[str, str]:
+    """What there is to say of a finding, by name; the empty ones left out."""
+    lines = {"input": finding.description, "case": f"{finding.case} (family {finding.family})"}
+    if finding.index is not None:
+        got = "" if finding.got is None else f" = {finding.got!r}"
+        place = f"[{', '.join(map(str, finding.index))}]" if finding.index else ""
+        lines["element"] = f"{finding.output}{place}{got}"
+    allowed = "" if finding.tolerance is None else f", tolerance {finding.tolerance:.3g}"
+    if finding.interval is not None:
+        lines["exact"] = f"in [{finding.interval[0]!r}, {finding.interval[1]!r}]{allowed}"
+        lines["error"] = f"{number(finding.ratio)} tolerances"
+    elif finding.expected:
+        lines["expected"] = f"{finding.expected}{allowed}"
+        lines["error"] = f"{number(finding.ratio)} tolerances"
+    seen = f" (seen in {finding.source})" if finding.source else ""
+    lines["hunts"] = f"{finding.hunts}{seen}" if finding.hunts else ""
+    lines["replay"] = finding.reproducer
+    return {name: line for name, line in lines.items() if line}
+
+
+def not_judged(report: Report) -> Counter[tuple[str, str]]:
+    """(status, reason) of the cases that were not judged, and how many there are of each."""
+    return Counter((case.status, case.reason) for case in report.cases if case.reason and case.finding is None)
+
+
+def number(value: float) -> str:
+    """Three digits of a number."""
+    return f"{value:.3g}"

@@ -1,0 +1,122 @@
+"""What kernels of the softmax family get wrong between the product and the softmax: scale, softcap, sink, hiding.
+
+Each function makes a change: it maps an instance to the one that a kernel with the bug would, in effect, be solving,
+and gives ``None`` where the bug changes nothing.  Instances have the fields of attention's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.spec.floats import dtype_named
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.attention import Instance
+
+__all__ = [
+    "cap_after_bias",
+    "cap_of_raw",
+    "finite_mask",
+    "padded",
+    "rounded_scale",
+    "scale_of",
+    "scaled",
+    "scaled_scores",
+    "sink_with_value",
+    "standard_scale",
+]
+
+Wrong = Callable[["Instance"], "Instance | None"]
+
+
+def scaled(scale: Callable[[Instance], float]) -> Wrong:
+    def wrong(instance: Instance) -> Instance | None:
+        other = scale(instance)
+        return None if other == instance.scale or not math.isfinite(other) else instance.replace(scale=other)
+
+    return wrong
+
+
+def scale_of(instance: Instance) -> float:
+    assert instance.scale is not None
+    return instance.scale
+
+
+def standard_scale(instance: Instance, dim: int | None = None) -> float:
+    return 1.0 / math.sqrt(dim or instance.query.shape[3])
+
+
+def padded(instance: Instance, to: int) -> float:
+    dim = instance.query.shape[3]
+    padded = -(-dim // to) * to if to else 1 << (dim - 1).bit_length()
+    return standard_scale(instance, padded) if scale_of(instance) == standard_scale(instance) else scale_of(instance)
+
+
+def rounded_scale(name: str) -> Callable[[Instance], float]:
+    return lambda instance: float(np.asarray(scale_of(instance)).astype(dtype_named(name)))
+
+
+def cap_of_raw(instance: Instance) -> Instance | None:
+    """scale·c·tanh(raw/c): a cap of |scale|·c on scaled scores."""
+    if instance.softcap is None or scale_of(instance) == 0:
+        return None
+    return instance.replace(softcap=abs(scale_of(instance)) * instance.softcap)
+
+
+def scaled_scores(instance: Instance) -> NDArray[np.float64]:
+    """scale·Q Kᵀ in float64."""
+    key = np.repeat(instance.key.astype(np.float64), instance.group, axis=1)
+    return scale_of(instance) * (instance.query.astype(np.float64) @ np.swapaxes(key, 2, 3))
+
+
+def cap_after_bias(instance: Instance) -> Instance | None:
+    """c·tanh((s + b)/c), as the bias that makes c·tanh(s/c) this."""
+    if instance.softcap is None or instance.bias is None:
+        return None
+    score, c = scaled_scores(instance), instance.softcap
+    bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
+    hidden = np.isneginf(bias)
+    capped = c * np.tanh((score + np.where(hidden, 0.0, bias)) / c) - c * np.tanh(score / c)
+    return instance.replace(bias=np.where(hidden, bias, capped))
+
+
+def finite_mask(value: float) -> Wrong:
+    """What is hidden gets this score instead of −∞."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        seen = instance.visible()
+        if seen.all() or instance.softcap is not None:
+            return None
+        score = scaled_scores(instance)
+        bias = np.zeros_like(score) if instance.bias is None else np.broadcast_to(instance.bias, score.shape)
+        filled = np.where(seen, bias.astype(np.float64), value - score)
+        return instance.replace(bias=filled, mask=None, causal=None, window=None, key_lengths=None)
+
+    return wrong
+
+
+def sink_with_value(instance: Instance) -> Instance | None:
+    """The sink as a key of the first key's value."""
+    if instance.sink is None:
+        return None
+    b, h, n_q, _ = instance.query.shape
+    n_k = instance.key.shape[2]
+    full = (b, h, n_q, n_k)
+    bias = np.zeros(full) if instance.bias is None else np.broadcast_to(instance.bias.astype(np.float64), full)
+    column = np.broadcast_to(instance.sink.astype(np.float64)[None, :, None, None], (b, h, n_q, 1))
+    return instance.replace(
+        key=np.concatenate([instance.key, np.zeros_like(instance.key[:, :, :1])], axis=2),
+        value=np.concatenate([instance.value, instance.value[:, :, :1]], axis=2),
+        bias=np.concatenate([bias, column], axis=3),
+        mask=np.concatenate([instance.visible(), np.ones((b, h, n_q, 1), dtype=bool)], axis=3),
+        causal=None,
+        window=None,
+        key_lengths=None,
+        sink=None,
+    )

@@ -1,0 +1,29 @@
+"""Kernels against the specification: ``pytest conformance``, elsewhere ``pytest --pyargs assay.conformance``.
+
+The kernels are those of ``--assay-kernel``, else every built-in target that is installed, in the classes that it
+documents; ``--assay-problem``, ``--assay-precision``, ``--assay-level``, ``--assay-seed``, ``--assay-framework`` and
+``--assay-option`` say how.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import assay
+from assay.conformance.plugin import asked, settings
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    tests = asked(metafunc.config)
+    names = ["-".join(filter(None, test)) for test in tests]
+    metafunc.parametrize(("problem", "kernel", "precision"), tests, ids=names)
+
+
+@pytest.mark.filterwarnings("ignore")  # a framework's warnings are no verdict
+def test_kernel_conforms(problem: str | None, kernel: str, precision: str, request: pytest.FixtureRequest) -> None:
+    arguments: dict[str, Any] = {**settings(request.config), "problem": problem}
+    report = assay.check(kernel, precision=precision, **arguments)
+    if not report.passed:
+        pytest.fail(report.to_text(), pytrace=False)

@@ -1,0 +1,185 @@
+"""A definition is written once and evaluated in the cheapest arithmetic that is accurate enough, row by row.
+
+What is to be computed has *rows*, in stacks of equally many: the queries of every head, the positions of every batch,
+the points of a set.  Every row is evaluated in float64; those whose radius is too large in double-double; those that
+are left in balls of 128, 256, … bits.  Rows are taken in blocks, so that the memory is that of a block.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from assay.spec.enclosure.arb import ArbArithmetic, from_parts
+from assay.spec.enclosure.double_double import DoubleDoubleBall
+from assay.spec.enclosure.enclosure import Enclosure
+from assay.spec.enclosure.float64 import Float64Ball
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Block = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "escalate"]
+
+_BLOCK = 1 << 17  # numbers held at a time
+_MOST_BITS = 1 << 17
+
+
+class Ball(Protocol):
+    """What the balls of every arithmetic have in common here; :class:`~assay.spec.enclosure.Float64Ball` has all."""
+
+    def rounded(self) -> tuple[Array, Array]:
+        """Midpoint and radius in float64, the rounding of the midpoint included."""
+        ...
+
+    def error(self) -> Array:
+        """The radius at the full precision of the arithmetic."""
+        ...
+
+    def full(self) -> NDArray[np.object_]:
+        """The same balls as ``flint.arb`` objects."""
+        ...
+
+
+class Arithmetic(Protocol):
+    """Where the balls of a definition come from: everything that it does to them happens in their arithmetic."""
+
+    def product(self, a: Array, b: Array) -> Any:
+        """The balls of a @ b for exact a (…, m, k) and b (…, k, n)."""
+        ...
+
+    def exact(self, a: Array) -> Any:
+        """The balls of radius 0 around exact numbers."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A block of rows in one arithmetic.
+
+    values: the balls of every result, of axes (stack, row, number).  fine: (stack, row), whether the radii of a row are
+    what was asked for; the values of other rows are thrown away.
+    """
+
+    values: Mapping[str, Ball]
+    fine: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result of a definition.
+
+    shape: of the enclosure; its numbers in C order are those of (stack, row, number).
+    elsewhere: the exact value of rows that are not evaluated: 0, or −inf for −∞ itself.
+    digits: whether the enclosure keeps the full precision of the balls.
+    """
+
+    shape: tuple[int, ...]
+    elsewhere: float = 0.0
+    digits: bool = True
+
+
+def escalate(
+    definition: Callable[[Arithmetic, Block], Evaluated],
+    wanted: NDArray[np.bool_],
+    results: Mapping[str, Result],
+    relative: float,
+    width: int,
+) -> dict[str, Enclosure]:
+    """The certified results of a definition, by name.
+
+    definition(arithmetic, (stacks, rows)): the rows with these indices of the stacks with these indices.  NumPy's
+    floating-point warnings are off while it runs.
+    wanted: (stacks, rows), which rows to evaluate.
+    relative: the accuracy that is asked for, in (0, 1): it chooses where to begin, and the bits of the balls.
+    width: how many numbers the definition holds for one row, which says how many rows make a block.
+    Raises ``ValueError`` for another ``relative``, and ``ArithmeticError`` where no arithmetic is accurate enough.
+
+    >>> def exponentials(arithmetic, block):
+    ...     balls = arithmetic.exact(np.array([[[1.0], [2.0]]])[np.ix_(*block)]).exp()
+    ...     return Evaluated({"exp": balls}, (balls.error() <= 1e-25 * balls.rounded()[0]).all(axis=2))
+    >>> print(escalate(exponentials, np.ones((1, 2), bool), {"exp": Result((2,))}, 1e-25, 1)["exp"][0])
+    2.7182818284590452353602874714 ± 2e-29
+    """
+    if not 0.0 < relative < 1.0:
+        raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
+    mid = {
+        name: np.full((*wanted.shape, _numbers(result, wanted)), result.elsewhere) for name, result in results.items()
+    }
+    rad = {name: np.zeros_like(array) for name, array in mid.items()}
+    kept: list[tuple[Any, NDArray[np.bool_], dict[str, Ball]]] = []
+    missing = wanted.copy()
+    with np.errstate(all="ignore"):
+        for arithmetic in _tiers(relative):
+            if not missing.any():
+                break
+            for block in _blocks(missing, width):
+                evaluated = definition(arithmetic, block)
+                at = np.ix_(*block)
+                good = missing[at] & evaluated.fine
+                for name in results:
+                    m, r = evaluated.values[name].rounded()
+                    mid[name][at] = np.where(good[..., None], m, mid[name][at])
+                    rad[name][at] = np.where(good[..., None], r, rad[name][at])
+                kept.append((at, good, {name: evaluated.values[name] for name in results if results[name].digits}))
+                missing[at] &= ~good
+    if missing.any():
+        raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits in {missing.sum()} rows")
+
+    def digits(name: str) -> Callable[[], NDArray[np.object_]]:
+        def assembled() -> NDArray[np.object_]:
+            balls = from_parts(mid[name], np.zeros_like(mid[name]), rad[name])
+            for at, good, values in kept:
+                part = balls[at]
+                part[good] = values[name].full()[good]
+                balls[at] = part
+            return balls.reshape(results[name].shape)
+
+        return assembled
+
+    return {
+        name: Enclosure(
+            mid[name].reshape(result.shape),
+            rad[name].reshape(result.shape),
+            digits(name) if result.digits else None,
+        )
+        for name, result in results.items()
+    }
+
+
+def _numbers(result: Result, wanted: NDArray[np.bool_]) -> int:
+    """How many numbers of a result belong to one row."""
+    return math.prod(result.shape) // max(1, wanted.size)
+
+
+def _tiers(relative: float) -> Iterator[Arithmetic]:
+    """Every arithmetic that may reach ``relative``, the cheapest first."""
+    if relative >= 2.0**-50:
+        yield Float64Ball
+    if relative >= 2.0**-97:
+        yield DoubleDoubleBall
+    bits = max(128, 64 + math.ceil(-1.1 * math.log2(relative)))
+    while bits <= _MOST_BITS:
+        yield ArbArithmetic(bits)
+        bits *= 2
+
+
+def _blocks(missing: NDArray[np.bool_], width: int) -> Iterator[Block]:
+    """Grids of stacks × rows that cover what is missing, each of at most ``_BLOCK`` numbers where that is possible."""
+    stacks = np.flatnonzero(missing.any(axis=1))
+    if missing[stacks].sum(axis=1).max() * len(stacks) * width <= _BLOCK:
+        groups = [stacks]
+    else:
+        groups = [stacks[i : i + 1] for i in range(len(stacks))]
+    for group in groups:
+        rows = np.flatnonzero(missing[group].any(axis=0))
+        step = max(1, _BLOCK // (len(group) * width))
+        for start in range(0, len(rows), step):
+            yield group, rows[start : start + step]

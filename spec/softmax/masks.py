@@ -1,0 +1,174 @@
+"""Which keys a query attends to, and what instances with queries, keys and values have in common.
+
+The options are those of attention kernels in use: causal masks of both alignments, windows, boolean masks, a bias that
+hides with −inf, and key lengths of a padded batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.spec.instance import Instance
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+__all__ = ["Masked", "attends"]
+
+_LONGEST = 1 << 62  # of windows: no array is longer, and 64 bits hold its sum with a position
+
+
+def attends(
+    queries: int,
+    keys: int,
+    *,
+    length: int | None = None,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    bias: NDArray[Any] | None = None,
+) -> NDArray[np.bool_]:
+    """(heads or 1, queries, keys): which keys each query of one batch attends to, all masks together.
+
+    length: how many of the keys exist (``None``: all).
+    causal, window: as for :class:`Masked`; positions count from the end of the keys under ``"bottom-right"``.
+    mask, bias: (heads, queries, keys), True attends, −inf hides.
+
+    >>> attends(2, 3, causal="bottom-right").astype(int).tolist()
+    [[[1, 1, 0], [1, 1, 1]]]
+    """
+    length = keys if length is None else length
+    offset = length - queries if causal == "bottom-right" else 0
+    position = np.arange(queries)[:, None] + offset
+    j = np.arange(keys)[None, :]
+    allowed = np.broadcast_to(j < length, (queries, keys)).copy()
+    if causal is not None:
+        allowed &= j <= position
+    if window is not None:
+        left, right = window
+        if left is not None:
+            allowed &= j >= position - left
+        if right is not None:
+            allowed &= j <= position + right
+    result = allowed[None]
+    if mask is not None:
+        result = result & mask
+    if bias is not None:
+        result = result & (bias.astype(np.float64) != -np.inf)
+    return result
+
+
+class Masked(Instance):
+    """An instance with queries (b, h_q, n_q, d), keys (b, h_k, n_k, d), values (b, h_k, n_k, d_v) and their masks.
+
+    A problem declares these fields in the order of its kernels, and more; their meaning is that of
+    :class:`assay.spec.attention.Instance`.  :meth:`_check_masks` belongs in its ``__post_init__``.
+    """
+
+    query: NDArray[Any]
+    key: NDArray[Any]
+    value: NDArray[Any]
+    scale: float | None
+    is_causal: bool
+    causal: str | None
+    window: tuple[int | None, int | None] | None
+    mask: NDArray[np.bool_] | None
+    bias: NDArray[Any] | None
+    key_lengths: NDArray[np.integer[Any]] | None
+    softcap: float | None
+    sink: NDArray[Any] | None
+
+    def _check_masks(self) -> None:
+        """Refuse what the declarations cannot, and store one form for what has one meaning."""
+        if self.query.shape[1] % self.key.shape[1]:
+            raise InvalidInstance(
+                f"query: {self.query.shape[1]} heads, expected a multiple of the {self.key.shape[1]} heads of key"
+            )
+        if self.scale is None:
+            object.__setattr__(self, "scale", self.usual()["scale"])
+        if not isinstance(self.is_causal, (bool, np.bool_)):
+            raise InvalidInstance(f"is_causal: {self.is_causal!r}, expected True or False")
+        if self.causal not in (None, "top-left", "bottom-right"):
+            raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
+        if self.is_causal and self.causal == "bottom-right":
+            raise InvalidInstance("is_causal: True means top-left, but causal is 'bottom-right'; give only one")
+        causal = self.is_causal or self.causal == "top-left"
+        object.__setattr__(self, "is_causal", bool(causal))
+        object.__setattr__(self, "causal", "top-left" if causal else self.causal)
+        if self.window is not None:
+            good = isinstance(self.window, tuple) and len(self.window) == 2
+            if not good or any(s is not None and (not isinstance(s, (int, np.integer)) or s < 0) for s in self.window):
+                raise InvalidInstance(f"window: {self.window!r}, expected (left, right), each an integer ≥ 0 or None")
+            sides = (None if s is None else min(int(s), _LONGEST) for s in self.window)
+            object.__setattr__(self, "window", tuple(sides))
+        n_k = self.key.shape[2]
+        if self.key_lengths is not None and (self.key_lengths.min() < 0 or self.key_lengths.max() > n_k):
+            raise InvalidInstance(f"key_lengths: {self.key_lengths.tolist()}, expected values in [0, {n_k}]")
+        if self.softcap is not None and self.softcap <= 0:
+            raise InvalidInstance(f"softcap: {self.softcap!r}, expected a number > 0")
+
+    def usual(self) -> dict[str, Any]:
+        """The scale that is usual: the float64 number nearest 1/√d."""
+        return {"scale": 1.0 / math.sqrt(self.query.shape[3])}
+
+    def options(self) -> dict[str, Any]:
+        """The plain options that differ from their usual value; ``causal`` says what ``is_causal`` would."""
+        return {name: value for name, value in super().options().items() if name != "is_causal"}
+
+    @property
+    def group(self) -> int:
+        """Query heads to one key head."""
+        return int(self.query.shape[1] // self.key.shape[1])
+
+    def attends(self, batch: int) -> NDArray[np.bool_]:
+        """(h_q or 1, n_q, n_k): which keys each query of a batch attends to, all masks together (bias −inf too)."""
+        b, h_q, n_q, _ = self.query.shape
+        n_k = self.key.shape[2]
+        full = (b, h_q, n_q, n_k)
+        return attends(
+            n_q,
+            n_k,
+            length=None if self.key_lengths is None else int(self.key_lengths[batch]),
+            causal=self.causal,
+            window=self.window,
+            mask=None if self.mask is None else np.broadcast_to(self.mask, full)[batch],
+            bias=None if self.bias is None else np.broadcast_to(self.bias, full)[batch],
+        )
+
+    def visible(self) -> NDArray[np.bool_]:
+        """(b, h_q, n_q, n_k): :meth:`attends` of every batch, broadcast to every head."""
+        b, h_q, n_q, _ = self.query.shape
+        return np.stack([np.broadcast_to(self.attends(k), (h_q, n_q, self.key.shape[2])) for k in range(b)])
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        if "causal" in changes and "is_causal" not in changes:
+            changes["is_causal"] = False
+        if "is_causal" in changes and "causal" not in changes:
+            changes["causal"] = None
+        return super().replace(**changes)
+
+    def part(self, **kept: Sequence[int] | NDArray[np.intp] | None) -> Self:
+        """The instance of some of its ``batch``, ``heads``, ``queries``, ``keys``, ``dim`` or ``value_dim``, in order.
+
+        Masks and positions keep their meaning in the smaller arrays: query i of the part is at position i, and key
+        lengths are at most the number of keys.  ``heads`` are whole groups, or heads of one group; ``key_heads`` may
+        be given in their place, and brings the whole group of each.
+        """
+        heads, key_heads = kept.get("heads"), kept.get("key_heads")
+        if heads is not None:
+            kept["key_heads"] = list(dict.fromkeys(int(head) // self.group for head in heads))
+        elif key_heads is not None:
+            kept["heads"] = [int(head) * self.group + g for head in key_heads for g in range(self.group)]
+        changes = self._parts(kept)
+        if self.key_lengths is not None and (keys := kept.get("keys")) is not None:
+            lengths = changes.get("key_lengths", self.key_lengths)
+            changes["key_lengths"] = np.minimum(lengths, len(keys)).astype(lengths.dtype)
+        return self.replace(**changes)

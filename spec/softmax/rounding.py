@@ -1,0 +1,77 @@
+"""What a kernel of softmax type rounds between its matrix products (proofs_notes/attention.md, TOL-0)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from assay.spec.precision import Precision
+
+__all__ = ["Softmax"]
+
+# What the approximations of exp and tanh in hardware, and the short polynomials in their place, are accurate to.
+_FAST_EXP = 2.0**-12
+_FAST_TANH = 2.0**-10
+_WHOLE_ROW = 1 << 30  # keys of a tile of a kernel that stores its scores whole: more than there are
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """The roundings of softmax(σ Q Kᵀ) V besides those of the machine.  Errors are relative unless said otherwise."""
+
+    query_rounding: float  # u_in: of Q and of K on entry to their product
+    stored_score: float  # u_s: of scores that are stored, and
+    stored_times: int  # n_s: how often they are stored
+    stored_tiny: float  # τ_s: the absolute part of it, also of Q and K scaled and stored before the product
+    exp: float  # ε_exp: of one weight e^x
+    rescale: float  # ε_α: of one rescaling factor e^(m_old − m_new)
+    tanh: float  # ε_tanh: of the softcap's tanh, relative to 1
+    probability: float  # u_p: of probabilities before the product with V
+    probability_tiny: float  # τ_p: the absolute part of it (gradual underflow)
+    value_rounding: float  # u_v: of V on entry to the product
+    row_sum: float  # u_l: of the row sum where it is stored
+    flush: float  # τ_w: a weight below this, relative to the row's largest, may become zero
+    largest_score: float  # largest finite number of the type in which scores are computed or stored
+    largest_sum: float  # … of the accumulator of p V
+    log_sum_exp: float  # u_lse: of the log-sum-exp output, where a kernel returns it
+    normalised: bool  # probabilities may be rounded after normalising (eager kernels)
+    tile: int  # least number of keys between two rescalings
+    part: int  # least number of keys of a part that is merged with others through a stored log-sum-exp
+    lag: float  # how far the running shift may trail the row's maximum
+
+    @classmethod
+    def usual(cls, precision: Precision) -> Self:
+        """The roundings of these stages on a machine of that class.
+
+        A kernel whose output is short may approximate exp and tanh.  One that stores its intermediate results stores
+        Q after a scale that is itself rounded (or Q and K after its root), the scores, their scaled and masked form and
+        every weight, has whole rows at hand and so no online softmax, and normalises before the product with V.
+
+        >>> from assay.spec.precision import precision
+        >>> Softmax.usual(precision("bfloat16")).probability == 2.0**-8
+        True
+        """
+        stored, short = precision.stored, precision.output > 0.0
+        return cls(
+            query_rounding=max(precision.input_rounding, 2 * stored),
+            stored_score=stored,
+            stored_times=3 if stored else 0,
+            stored_tiny=precision.stored_tiny,
+            exp=max(precision.elementary, stored or (_FAST_EXP if short else 0.0)),
+            rescale=max(precision.elementary, stored),
+            tanh=max(precision.elementary, _FAST_TANH if short else 0.0),
+            probability=precision.operand,
+            probability_tiny=precision.operand_tiny,
+            value_rounding=precision.input_rounding,
+            row_sum=0.0,
+            flush=max(precision.tiny, precision.stored_tiny),
+            largest_score=min(precision.largest, precision.largest_output) if stored else precision.largest,
+            largest_sum=precision.largest,
+            log_sum_exp=precision.working,
+            normalised=stored > 0.0,
+            tile=_WHOLE_ROW if stored else 16,
+            part=128,
+            lag=0.0 if stored else 8 * math.log(2.0),
+        )

@@ -1,0 +1,221 @@
+"""What a kernel of a precision class may err in the scores and the weights of a softmax.
+
+These are the lemmas that problems with a softmax share: TOL-1 to TOL-6 of proofs_notes/attention.md, whose names are
+used.  For one row: s_j scores, m their maximum, lse = m + ln D the log-sum-exp, p_j = e^(s_j − lse).  A kernel has
+scores within Δ_j (TOL-1, TOL-2), weights e^θ_j times the true ones with |θ_j| ≤ L_j (TOL-3), sums that go through so
+many roundings (TOL-4) and lose so much to underflow (TOL-5), in rows whose numbers stay within the range (TOL-6).
+
+Everything is computed in float64 from certified enclosures, widened by their radii and by the factor :data:`SLACK`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from assay.spec.rounding import compound, gamma
+from assay.spec.softmax.rounding import Softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.enclosure import Enclosure
+    from assay.spec.precision import Precision
+    from assay.spec.softmax.masks import Masked
+
+    Array = NDArray[np.float64]
+
+__all__ = ["SLACK", "Distribution", "Weights", "merge_error", "weights"]
+
+SLACK = 1.0 + 1e-9  # over the rounding of these computations themselves, of relative size 1e-12 at most (TOL-8)
+
+
+class Distribution(Protocol):
+    """The certified softmax of an instance, (b, h_q, n_q, n_k); −∞ where a query does not attend."""
+
+    @property
+    def score(self) -> Enclosure: ...
+
+    @property
+    def log_probability(self) -> Enclosure: ...
+
+    @property
+    def log_sink_probability(self) -> Enclosure | None:
+        """(b, h_q, n_q), where there is a sink."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The exact quantities of every row, and what a kernel's scores and weights may be off.
+
+    Axes: (b, h_q, n_q) for rows, with a last axis over keys (the sink, where there is one, is the last key).
+    """
+
+    attended: NDArray[np.bool_]
+    probability: Array  # p_j, upper bounds
+    spread: Array  # L_j
+    score_error: Array  # max_j Δ_j
+    maximum: Array  # |m|
+    log_denominator: Array  # ln D, at least 0
+    log_sum_exp: Array  # |lse|
+    count: Array  # n: keys that are attended to
+    tiles: Array  # T: rescalings
+    lower_mass: Array  # D⁻ = Σ p_j e^(−L_j), a lower bound
+    inside: NDArray[np.bool_]  # the domain of the class (TOL-6)
+
+    @property
+    def roundings(self) -> Array:
+        """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
+        return np.where(self.count > 1, self.count - 1 + 3 * self.tiles + 2, 0.0)
+
+    @property
+    def steps(self) -> Array:
+        """Operations on a row that may underflow (TOL-5)."""
+        return self.count + 3 * self.tiles + 4
+
+    def merges(self, soft: Softmax) -> int:
+        """P: parts that are merged one after the other through a stored log-sum-exp (K7)."""
+        return math.ceil(int(self.attended.shape[3]) / soft.part)
+
+    def lost(self, soft: Softmax) -> Array:
+        """τ: what a weight may lose to flushing and to gradual underflow, in units of the normalised ones (TOL-5)."""
+        # The largest weight where probabilities are rounded: 1/D of the normalised ones, or 1 after dividing.
+        unit: Array = np.exp(0.0 * self.count if soft.normalised else -self.log_denominator)
+        return math.exp(soft.lag) * soft.flush + soft.probability_tiny * unit
+
+    def heaviest(self) -> Array:
+        """ω: what the largest computed weight may be, in units of the computed sum (TOL-5)."""
+        weight: Array = np.exp(self.score_error - np.log(self.lower_mass))
+        return weight
+
+
+def weights(instance: Masked, u: Precision, exact: Distribution) -> Weights:
+    """What the roundings of a class make of the scores and the weights of an instance (TOL-1 to TOL-6).
+
+    exact: the softmax of the instance, certified as accurately as :func:`~assay.spec.precision.reference_accuracy`.
+    """
+    soft = u.of(Softmax)
+    query = instance.query.astype(np.float64)
+    key = np.repeat(instance.key.astype(np.float64), instance.group, axis=1)
+    score, log_p, log_p_radius = (
+        exact.score.midpoint,
+        exact.log_probability.midpoint,
+        exact.log_probability.radius,
+    )
+    attended = score != -np.inf
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        delta, inside = _score_errors(instance, u, query, key, score, attended)
+        delta = delta + np.where(attended, exact.score.radius, 0.0)
+        if instance.sink is not None and exact.log_sink_probability is not None:
+            # the sink is one more key, of exact score (folding log₂e into it rounds) and zero value
+            sink = np.broadcast_to(instance.sink.astype(np.float64)[None, :, None, None], (*score.shape[:3], 1))
+            score = np.concatenate([score, sink], axis=3)
+            log_p = np.concatenate([log_p, exact.log_sink_probability.midpoint[..., None]], axis=3)
+            log_p_radius = np.concatenate([log_p_radius, exact.log_sink_probability.radius[..., None]], axis=3)
+            delta = np.concatenate([delta, (4 * u.product + soft.stored_score) * np.abs(sink)], axis=3)
+            attended = np.concatenate([attended, np.ones_like(sink, dtype=bool)], axis=3)
+        size = np.where(attended, np.abs(score), 0.0)
+        top = np.where(attended, score, -np.inf).max(axis=3, initial=-np.inf)
+        top = np.where(np.isfinite(top), top, 0.0)  # an empty row: nothing below matters
+        count = attended.sum(axis=3).astype(np.float64)
+        tiles = np.minimum(math.ceil(instance.key.shape[2] / soft.tile), count)
+        # D = 1/max_j p_j: accurate where lse − m would cancel; and 1 ≤ D ≤ n
+        log_denominator = np.where(count > 0, -np.where(attended, log_p, -np.inf).max(axis=3, initial=-np.inf), 0.0)
+        log_denominator = np.clip(log_denominator, 0.0, np.log(np.maximum(count, 1.0)))
+        below = np.where(attended, top[..., None] - score, 0.0)
+
+        # K2 (TOL-3): |θ_j| ≤ L_j
+        delta = np.where(attended, delta, 0.0)
+        largest_delta = delta.max(axis=3, initial=0.0)
+        largest_size = size.max(axis=3, initial=0.0)
+        argument = below + delta + (largest_delta + 2 * soft.lag + log_denominator)[..., None]
+        rounding = 1.01 * (3 * u.product + soft.stored_score) * argument
+        rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
+        shared = -math.log1p(-soft.exp) - (tiles + 1) * math.log1p(-soft.rescale)
+        shared = shared + merge_error(u, largest_size + largest_delta, log_denominator, count)
+        spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
+        spread = np.where(attended, spread * SLACK, 0.0)
+
+        probability = np.where(attended, np.exp(log_p + log_p_radius), 0.0)
+        lower_mass = np.where(attended, np.exp(log_p - log_p_radius - spread), 0.0).sum(axis=3)
+    return Weights(
+        attended=attended,
+        probability=probability,
+        spread=spread,
+        score_error=largest_delta,
+        maximum=np.abs(top),
+        log_denominator=log_denominator,
+        log_sum_exp=np.where(count > 0, np.abs(top) + log_denominator, 0.0),
+        count=count,
+        tiles=tiles,
+        lower_mass=lower_mass / SLACK,
+        inside=inside,
+    )
+
+
+def merge_error(u: Precision, maximum: Array | float, log_denominator: Array | float, count: Array | int) -> Array:
+    """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7); ln 1 = 0."""
+    logarithm = 8 * np.maximum(1.0, log_denominator) * (count > 1)
+    error: Array = 1.01 * u.product * (4 * (maximum + log_denominator) + logarithm)
+    return error
+
+
+def _score_errors(
+    instance: Masked, u: Precision, query: Array, key: Array, score: Array, attended: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """K1: Δ_ij of every score (TOL-1, TOL-2), and which rows are inside the domain (TOL-6)."""
+    soft = u.of(Softmax)
+    assert instance.scale is not None
+    d, n_k = query.shape[3], key.shape[2]
+    scale = abs(instance.scale)
+    product = np.abs(query) @ np.swapaxes(np.abs(key), 2, 3)  # G_ij = Σ_c |q_ic||k_jc|
+    scaled = scale * product
+    relative = compound(soft.query_rounding, soft.query_rounding, gamma(d + 8, u.product))
+    norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
+    underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + soft.stored_tiny * (norms + product))
+    delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0)
+    stored, times = scaled, soft.stored_times
+
+    if instance.softcap is not None:  # c·tanh(s/c) is 1-Lipschitz and |tanh| ≤ 1
+        delta = delta + instance.softcap * (soft.tanh + 8 * u.product)
+        times += 3 if times else 0
+    if instance.bias is not None:
+        bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
+        bias = np.where(np.isfinite(bias), np.abs(bias), 0.0)
+        capped = scaled if instance.softcap is None else np.minimum(scaled, instance.softcap)
+        delta = delta + 5 * u.product * (capped + delta + bias) + gamma(d + 8, u.product) * bias
+        stored = stored + bias
+    else:
+        bias = np.zeros(())
+    delta = (
+        delta + compound(*[soft.stored_score] * times) * (stored + delta) + times * soft.stored_tiny * max(1.0, scale)
+    )
+    delta = np.where(attended, delta, 0.0)
+
+    # TOL-6.  1.5 > log₂e; everything that a kernel may form on its way to a score stays below half the largest number
+    fold = 1.5 * max(1.0, scale)
+    limit = soft.largest_score / 2
+    reach = fold * np.maximum(
+        product, np.maximum(np.abs(query).max(axis=3)[..., None], np.abs(key).max(axis=3)[..., None, :])
+    )
+    inside = ((reach <= limit) & (1.5 * (scaled + bias) <= limit)).all(axis=3)
+    inside &= 1.5 * scale <= limit
+    if scale > 0:
+        inside &= (1.5 * bias / scale <= limit).all(axis=-1)
+    if instance.sink is not None:
+        inside &= 1.5 * np.abs(instance.sink.astype(np.float64))[None, :, None] <= limit
+    if instance.softcap is not None:
+        inside &= 1.5 * instance.softcap <= limit
+        inside &= fold / instance.softcap * np.maximum(product, 1.0).max(axis=3) <= limit
+        inside &= instance.softcap >= 4 * u.tiny
+    normal = scale == 0 or 4 * u.tiny <= scale
+    largest_value = np.abs(instance.value.astype(np.float64)).max(axis=(2, 3))
+    largest_value = np.repeat(largest_value, instance.group, axis=1)[..., None]
+    inside &= normal
+    inside &= 2 * (n_k + 1) * largest_value * math.exp(soft.lag) <= soft.largest_sum
+    inside &= largest_value * (1 + 4 * u.output) <= u.largest_output
+    return delta, inside
