@@ -315,13 +315,13 @@ def test_the_definition_satisfies_every_law(law: Any) -> None:
         applied += bool(transformed)
         theirs = [{name: define(other, output=name) for name in ("query", "key")} for other in transformed]
         outputs = tuple({name: exact.midpoint for name, exact in other.items()} for other in theirs)
-        for name, (prediction, weights) in (law.relate(instance, transformed, outputs) if transformed else {}).items():
+        for name, prediction in (law.relate(instance, transformed, outputs) if transformed else {}).items():
             mine = define(instance, output=name)
             room = mine.radius + 1e-14 * np.abs(query).max()
-            for weight, other in zip(weights, theirs, strict=True):
-                assert weight.shape == prediction.shape
+            for weight, other in zip(prediction.weights, theirs, strict=True):
+                assert weight.shape == prediction.value.shape
                 room = room + weight.max() * other[name].radius.max()
-            assert (np.abs(prediction - mine.midpoint) <= room).all(), (law.id, options)
+            assert (np.abs(prediction.value - mine.midpoint) <= room).all(), (law.id, options)
     assert applied >= 5
 
 
