@@ -488,9 +488,9 @@ def test_no_correct_kernel_is_blamed_and_the_bound_is_near(name: str) -> None:
                 positions=best.positions + step,
                 base=max(1.5, best.base * float(np.exp(rng.choice([0, 0.01]) * rng.normal()))),
             )
-            found = worst(case, name)
-            assert found <= 1
-            top, best = max((top, best), (found, case), key=lambda pair: pair[0])
+            ratio = worst(case, name)
+            assert ratio <= 1
+            top, best = max((top, best), (ratio, case), key=lambda pair: pair[0])
     assert top >= 0.2
 
 
