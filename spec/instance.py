@@ -133,7 +133,7 @@ class Instance:
     def __init_subclass__(cls) -> None:
         """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
         for name in vars(cls).get("__annotations__", {}):
-            if hasattr(Instance, name) or name == "metadata":
+            if hasattr(Instance, name) or name in ("provenance", "metadata"):
                 raise TypeError(
                     f"{cls.__name__}.{name}: a name that every instance has, expected another for the field"
                 )

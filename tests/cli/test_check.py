@@ -180,7 +180,7 @@ def test_a_kernel_runs_over_a_corpus(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(corpus, "ENTRIES", tuple(small))
     status, out, error = run("hard", "--corpus", "c")
     assert (status, error) == (0, "")
-    assert "version 1  seed 0" in out
+    assert "version 2  seed 0" in out
     status, out, error = run("check", "kernels.py:good", "--corpus", "c")
     assert (status, error) == (0, "")
     assert out.startswith(f"PASSED kernels.py:good  float32  {len(small)} instances, {len(small)} decoded rightly")

@@ -72,7 +72,7 @@ def test_an_answer_without_the_property_is_told_as_a_whole() -> None:
     found = outcome(forgets_a_node)
     assert (found.kind, found.output, found.index, found.interval) == ("error", "degrees", (), None)
     assert found.got == "[9007199254740993], [9007199254740993], [2]"
-    assert found.sentence.startswith(f"degrees is {found.got}, a difference to a degree of at most ")
+    assert found.sentence.startswith(f"degrees is {found.got}, expected a difference to a degree of at most ")
     assert found.sentence.endswith("tolerances")
 
 

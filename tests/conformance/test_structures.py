@@ -77,7 +77,7 @@ def test_nothing_of_the_toy_says_how_its_histories_shrink() -> None:
 def test_a_decision_is_judged_by_its_margin_and_told_in_words() -> None:
     found = outcome(LosesUpdates, firing((UPDATE, 0, 0.5), (QUERY, 0, 0.0)))
     assert found.sentence == (
-        "fired at 1[0] is True, no by a margin of 0.5 (tolerance 1.8e-07): off by 2.8e+06 tolerances"
+        "fired at 1[0] is True, expected no by a margin of 0.5 (tolerance 1.8e-07): off by 2.8e+06 tolerances"
     )
     assert (found.got, found.interval) == (True, None)
 
@@ -188,5 +188,5 @@ def test_a_state_machine_that_writes_scripts_passes_a_right_structure() -> None:
 
 @pytest.mark.parametrize("kernel", [LosesUpdates, KeepsTheLargest], ids=lambda kernel: kernel.__name__)
 def test_a_state_machine_that_writes_scripts_finds_a_stale_structure(kernel: Any) -> None:
-    with pytest.raises(AssertionError, match=r"fired at \d+\[\d\] is (True|False), (yes|no) by a margin of"):
+    with pytest.raises(AssertionError, match=r"fired at \d+\[\d\] is (True|False), expected (yes|no) by a margin of"):
         stateful.run_state_machine_as_test(machine(kernel), settings=FEW)

@@ -18,9 +18,11 @@ from assay.spec.criterion import bounded, close, decided
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
 from assay.spec.instance import Instance, array, real
+from assay.spec.precision import PRECISIONS
 from assay.spec.problem import Law
 
 Array = np.ndarray[Any, Any]
+CASES = Family("cases", "what the toy is for", "toy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,9 @@ def products(instance: Doubling, _kernel: Any, precision: Any) -> Any:
     exact = instance.points.astype(np.float64) * instance.factor
     size, n = np.abs(exact), exact.size
     u, tiny = float(ml_dtypes.finfo(precision.storage).eps), float(ml_dtypes.finfo(precision.storage).tiny)
+    doubled = close(Enclosure(exact, 2.0**-52 * size), 4 * u * size + tiny)
     total = Enclosure(np.asarray(exact.sum()), np.asarray(n * 2.0**-52 * size.sum()))
-    return {
-        "doubled": close(Enclosure(exact, 2.0**-52 * size), 4 * u * size + tiny),
-        "total": close(total, np.asarray((n + 4) * u * size.sum() + n * tiny)),
-    }
+    return {"doubled": doubled, "total": close(total, np.asarray((n + 4) * u * size.sum() + n * tiny))}
 
 
 def doubling_asked(instance: Doubling, _kernel: Any, precision: Any) -> Any:
@@ -52,8 +52,8 @@ def doubling_asked(instance: Doubling, _kernel: Any, precision: Any) -> Any:
 def doubling_of(row: Any, provenance: Any, precision: Any) -> Doubling:
     rng = np.random.default_rng(provenance.seed)
     numbers = rng.standard_normal(int(row.size)) if row.pattern == "normal" else rng.integers(-9, 9, int(row.size))
-    options = {name: float(value) for name, _, value in (option.partition("=") for option in row.options)}
-    return Doubling(numbers.astype(dtype_named(precision.storage)), **options, provenance=provenance)
+    factor = 3.0 if "factor=3" in row.options else 2.0
+    return Doubling(numbers.astype(dtype_named(precision.storage)), factor, provenance=provenance)
 
 
 def without_the_last(instance: Doubling) -> Doubling:
@@ -84,19 +84,19 @@ INTERFACE = Interface(
     doubling_asked,
     capabilities=(Capability("factor", lambda i: i.factor != 2.0, ("factor",)), Capability(CONCURRENT_CALLS)),
 )
+SPEC = SimpleNamespace(Instance=Doubling, LAWS=(APPENDED,), PRECISIONS=PRECISIONS)
 DOUBLING = Suite(
-    Doubling.problem, SimpleNamespace(Instance=Doubling, LAWS=(APPENDED,)), INTERFACE, products, TABLE, doubling_of,
+    Doubling.problem, SPEC, INTERFACE, products, TABLE, doubling_of,
     changes={"numbers": lambda i: i.replace(points=-i.points),
              "factor": lambda i: i.replace(factor=-i.factor)},
-    meanings=MEANINGS,
-    targets={"toy:doubling": Target("toy:doubling", ("float32",), (), "toy", lazily("toy.kernels", "built_in"))},
+    meanings=MEANINGS, targets={"toy:doubling": Target("toy:doubling", ("float32",), (), "toy", lazily("toy.kernels", "built_in"))},
 )  # fmt: skip
 
 
 def suite(kind: Any, form: Form, asked: Any, criteria: Any, build: Any, cases: Any, **more: Any) -> Suite:
     interface = Interface((form,), asked, tuple(word for word in ("threshold", "adder") if word in form.signature))
-    table = ((Family("cases", "what the toy is for", "toy"), cases),)
-    return Suite(kind.problem, SimpleNamespace(Instance=kind, LAWS=()), interface, criteria, table, build, **more)
+    spec = SimpleNamespace(Instance=kind, LAWS=(), PRECISIONS=PRECISIONS)
+    return Suite(kind.problem, spec, interface, criteria, ((CASES, cases),), build, **more)
 
 
 @dataclass(frozen=True, eq=False)
