@@ -87,9 +87,9 @@ INTERFACE = Interface(
 SPEC = SimpleNamespace(Instance=Doubling, LAWS=(APPENDED,), PRECISIONS=PRECISIONS)
 DOUBLING = Suite(
     Doubling.problem, SPEC, INTERFACE, products, TABLE, doubling_of,
-    changes={"numbers": lambda i: i.replace(points=-i.points),
-             "factor": lambda i: i.replace(factor=-i.factor)},
-    meanings=MEANINGS, targets={"toy:doubling": Target("toy:doubling", ("float32",), (), "toy", lazily("toy.kernels", "built_in"))},
+    changes={"numbers": lambda i: i.replace(points=-i.points), "factor": lambda i: i.replace(factor=-i.factor)},
+    meanings=MEANINGS,
+    targets={"toy:doubling": Target("toy:doubling", ("float32",), (), "toy", lazily("toy.kernels", "built_in"))},
 )  # fmt: skip
 
 
