@@ -5,9 +5,10 @@
     python benchmarks/adversarial.py table
 
 ``random`` counts comparisons of one output element with its tolerance; references are shared by the kernels of a class.
-``search`` climbs from the patterns of tests/bank/adversary.py towards the largest ratio of error to tolerance, of the
-output and of the log-sum-exp where a kernel returns one.  Both go on where they ended (benchmarks/results/adversarial-
-*.jsonl), and the worst instance of each class is saved beside.  A ratio above 1 is an unsound tolerance: exit status 1.
+``search`` climbs from the patterns of tests/bank/attention/adversary.py towards the largest ratio of error to
+tolerance, of the output and of the log-sum-exp where a kernel returns one.  Both go on where they ended
+(benchmarks/results/adversarial-*.jsonl), and the worst instance of each class is saved beside.  A ratio above 1 is an
+unsound tolerance: exit status 1.
 """
 
 from __future__ import annotations

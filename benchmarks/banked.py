@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bank import adversary
-from bank.buggy import BUGGY
-from bank.correct import CORRECT
+from bank.attention import adversary
+from bank.attention.buggy import BUGGY
+from bank.attention.correct import CORRECT
 
 __all__ = ["BUGGY", "CORRECT", "adversary"]

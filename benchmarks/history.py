@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from timing import publish
 
-from assay.conformance.report.render import from_json
-from assay.conformance.report.report import OUT_OF_TIME
+from assay.conformance.report.finding import OUT_OF_TIME
+from assay.conformance.report.reading import from_json
 
 if TYPE_CHECKING:
     from assay.conformance.report.report import Report

@@ -51,8 +51,10 @@ from timing import publish
 
 from assay.conformance.attention import target_numpy
 from assay.conformance.interface.suite import suite as suite_of
-from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
 from assay.impl.cpu.attention import tiles
 from assay.spec.precision import precision
 
@@ -109,19 +111,19 @@ ORIGINALS = {
 
 @dataclass(frozen=True)
 class Known:
-    """A named case, what it is known by, the level it belongs to, the sign of its canaries and its reference."""
+    """A named case, what it is known by, the level it belongs to, the sign of its canaries and its criteria."""
 
     id: str
     level: str
     case: Case
     huge_canaries: bool
-    reference: Any
+    criteria: Any
 
 
 @functools.cache
 def prepared(name: str) -> tuple[Known, ...]:
     """Every named case of standard in one class, in order; made once, before the forks."""
-    judge = Judge(wrap(target_numpy.formula), "attention", precision(name))
+    judge = Judge(kernel_of(target_numpy.formula, "attention"), precision(name))
     smoke = named(name, "smoke")
     return tuple(
         Known(
@@ -129,7 +131,7 @@ def prepared(name: str) -> tuple[Known, ...]:
             "smoke" if key in smoke else "standard",
             case,
             number % 2 == 1,
-            judge.reference(case.instance),
+            judge.criteria(case.instance),
         )
         for number, (key, case) in enumerate(named(name, "standard").items())
     )
@@ -163,10 +165,10 @@ def tried(original: Original, source: str, how: str, *, drawn: bool, tell: Calla
     survived: list[str] = []
     tell({"level": "smoke", "kind": "raised", "id": ""})
     try:
-        kernel = wrap(loaded(original, source, how))
+        kernel = kernel_of(loaded(original, source, how), "attention")
     except UsageError:
         return
-    judges = {name: Judge(kernel, "attention", precision(name)) for name in original.classes}
+    judges = {name: Judge(kernel, precision(name)) for name in original.classes}
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for level, (name, judge) in itertools.product(("smoke", "standard"), judges.items()):
@@ -177,14 +179,14 @@ def tried(original: Original, source: str, how: str, *, drawn: bool, tell: Calla
                 tell(under | {"kind": "crashed"})
                 # compilation, at the first call, may take longer
                 signal.setitimer(signal.ITIMER_VIRTUAL, _HANG if how != COMPILED or survived else 10 * _HANG)
-                outcome = judge.outcome(each.case, each.reference, huge_canaries=each.huge_canaries)
+                outcome = judge.outcome(each.case, each.criteria, huge_canaries=each.huge_canaries)
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
                 if outcome.failed:
                     tell(under | {"kind": outcome.kind, "sentence": outcome.sentence[:160]})
                     return
                 survived.append(each.id)
         for level, (name, judge) in itertools.product(("smoke", "standard") if drawn else (), judges.items()):
-            if not judge.report(level, 0).passed:
+            if not Run(judge, level, 0).report().passed:
                 tell({"level": level, "id": f"{name} {level} drawn", "kind": "error", "survived": survived})
                 return
     tell({"level": None, "id": "", "kind": "", "survived": survived})
@@ -251,7 +253,7 @@ def relevelled(row: Row) -> Row | None:
     survived = set(found.get("survived", ()))
     if found["level"] is None:
         if row_key(row) in EQUIVALENT:  # the small cases do
-            levels = {each.id: each.level for each in cases if suite_of("attention").size(each.case.instance) <= _SMALL}
+            levels = {each.id: each.level for each in cases if each.case.instance.size() <= _SMALL}
         return row if survived >= set(levels) and (row["drawn"] or row_key(row) in EQUIVALENT) else None
     if found["id"] not in levels:  # none: it did not even load
         return row if found["id"] == "" else None
@@ -284,9 +286,9 @@ def main() -> None:
         for name in ORIGINALS[target].classes:  # compiled here, once
             ready = prepared(name)[0]
             judge = Judge(
-                wrap(loaded(ORIGINALS[target], ORIGINALS[target].source, BORROWED)), "attention", precision(name)
+                kernel_of(loaded(ORIGINALS[target], ORIGINALS[target].source, BORROWED), "attention"), precision(name)
             )
-            assert not judge.outcome(ready.case, ready.reference).failed
+            assert not judge.outcome(ready.case, ready.criteria).failed
         for how in (INTERPRETED, BORROWED):
             right = verdict(target, ORIGINALS[target].source, how, drawn=how == BORROWED)
             assert right["level"] is None, (target, right)

@@ -35,8 +35,10 @@ from rich.progress import track
 from timing import publish
 
 from assay.conformance.interface.suite import suite as suite_of
-from assay.conformance.interface.targets import wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def named(name: str, level: str) -> dict[str, Case]:
     """The cases of a level in the class ``name``, by names that are made unique by a number."""
     seen: Counter[str] = Counter()
     found = {}
-    for case in suite_of("attention").cases(precision(name), level, 0):
+    for case in cases_of(suite_of("attention"), precision(name), level, 0):
         seen[case.name] += 1
         found[case.name if seen[case.name] == 1 else f"{case.name} ({seen[case.name]})"] = case
     return found
@@ -83,23 +85,23 @@ def judged(names: Sequence[str], class_name: str, backwards: bool) -> list[Row]:
         entry = entries[name]
         row: Row = {"kernel": name, "class": class_name, "backwards": backwards, "semantic": bool(entry.diagnosis)}
         row |= {"of": fingerprint(cases), "killed": {}, "seconds": {}}
-        kernel = wrap(entry.function, options=dict(entry.options))
-        judge = Judge(kernel, "attention", precision(class_name), entry.options, references=references)
+        kernel = kernel_of(entry.function, "attention", options=dict(entry.options))
+        judge = Judge(kernel, precision(class_name), entry.options, references=references)
         conventions = str(sorted(kernel.conventions.items()))
         with np.errstate(all="ignore"):
             for number, (key, case) in order:
                 if (key, conventions) not in known:
                     begun = time.process_time()
-                    reference = judge.reference(case.instance)
-                    known[key, conventions] = reference, time.process_time() - begun
-                reference, took = known[key, conventions]
+                    criteria = judge.criteria(case.instance)
+                    known[key, conventions] = criteria, time.process_time() - begun
+                criteria, took = known[key, conventions]
                 begun = time.process_time()
-                row["killed"][key] = judge.outcome(case, reference, huge_canaries=number % 2 == 1).failed
+                row["killed"][key] = judge.outcome(case, criteria, huge_canaries=number % 2 == 1).failed
                 row["seconds"][key] = took + time.process_time() - begun
             if not backwards:  # where no named case kills, perhaps a drawn one or a law does
                 for level, of_level in (("smoke", smoke), ("standard", set(cases))):
                     by_name = any(row["killed"][key] for key in of_level)
-                    row[level] = by_name or not judge.report(level, 0).passed
+                    row[level] = by_name or not Run(judge, level, 0).report().passed
         rows.append(row)
     return rows
 

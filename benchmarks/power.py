@@ -18,8 +18,10 @@ from rich.progress import track
 from timing import publish
 
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
 from assay.spec.attention import Instance, define
 from assay.spec.floats import dtype_named
 from assay.spec.precision import precision
@@ -31,13 +33,13 @@ _SHAPES = ((2, 4, 64, 32), (1, 2, 128, 64))
 def usual(entry: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
     """(output, exact, naive output in the same type) on the inputs of the usual test; None where the kernel fails."""
     seen = []
-    judge = Judge(wrap(entry.function, options=dict(entry.options)), "attention", precision(entry.precision))
+    judge = Judge(kernel_of(entry.function, "attention", options=dict(entry.options)), precision(entry.precision))
     for shape in _SHAPES:
         for causal in (False, True):
             rng = np.random.default_rng(0)
             q, k, v = (rng.standard_normal(shape).astype(dtype_named(judge.precision.storage)) for _ in range(3))
             instance = Instance(q, k, v, is_causal=causal)
-            if judge.suite.needs(instance) - {"causal_top_left"} or (
+            if judge.suite.interface.needs(instance) - {"causal_top_left"} or (
                 causal and not {"is_causal", "causal"} & judge.kernel.keywords
             ):
                 continue
@@ -74,13 +76,12 @@ def main() -> None:
         for level in ("smoke", "standard"):
             try:
                 judge = Judge(
-                    wrap(entry.function, options=dict(entry.options)),
-                    "attention",
+                    kernel_of(entry.function, "attention", options=dict(entry.options)),
                     precision(entry.precision),
                     references=references,
                 )
                 with np.errstate(all="ignore"):
-                    report = judge.report(level, 0)
+                    report = Run(judge, level, 0).report()
                 row[level] = not report.passed
             except UsageError:
                 row[level] = True

@@ -28,7 +28,9 @@ from timing import publish
 
 from assay.conformance.interface.suite import LEVELS, Case, Suite
 from assay.conformance.interface.suite import suite as suite_of
-from assay.conformance.interface.targets import wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import EXAMPLES, LAW_CASES
 from assay.spec.attention import LAWS
@@ -58,7 +60,7 @@ def drawn(suite: Suite, name: str, level: str, seed: int) -> list[Case]:
         phases=(hypothesis.Phase.generate,),
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(suite.strategy(precision(name), frozenset(suite.capabilities)))
+    @hypothesis.given(drawn_cases(suite, precision(name), frozenset(c.name for c in suite.interface.capabilities)))
     def collect(case: Case) -> None:
         cases.append(case)
 
@@ -96,15 +98,15 @@ def one(
         if kernels and entry.name not in kernels:
             continue
         name = class_of(entry.precisions, seed)
-        judge = Judge(wrap(entry.function), "attention", precision(name))
+        judge = Judge(kernel_of(entry.function, "attention"), precision(name))
         if name not in known:
-            cases = [case for case in suite.cases(judge.precision, level, seed) if case.name not in beyond]
+            cases = [case for case in cases_of(suite, judge.precision, level, seed) if case.name not in beyond]
             cases += [] if beyond else drawn(suite, name, level, seed)
             small = sorted(cases, key=lambda case: case.instance.size())[: len(cases) // 2]
             cases += [] if beyond else lawful(small, level, seed)
-            known[name] = [(case, judge.reference(case.instance)) for case in cases]
+            known[name] = [(case, judge.criteria(case.instance)) for case in cases]
         with np.errstate(all="ignore"):
-            outcomes = [(case, judge.outcome(case, reference)) for case, reference in known[name]]
+            outcomes = [(case, judge.outcome(case, criteria)) for case, criteria in known[name]]
         rows.append(
             {
                 "seed": seed,
@@ -130,7 +132,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.names:
         print(
-            *sorted({case.name for case in suite_of("attention").cases(precision("float32"), chosen.level, 0)}),
+            *sorted({case.name for case in cases_of(suite_of("attention"), precision("float32"), chosen.level, 0)}),
             sep="\n",
         )
         return

@@ -1,4 +1,4 @@
-"""The one door to a judge: from what a caller names to a kernel under judgement; and ``check`` behind it."""
+"""The one door to a judge, from what a caller names to a kernel under judgement, and :func:`check` behind it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def engaged(
     limits: Limits | None = None,
     isolate: bool = False,
 ) -> Iterator[Judge]:
-    """A judge of ``kernel`` in one class; what it needs is there inside the block, a process of its own if asked for.
+    """A judge of ``kernel`` in one class.  An isolated kernel has its process inside the block.
 
     The arguments are those of :func:`check`.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line
-    for whatever cannot be.
+    for an argument that names nothing, or does not fit the others.
 
     >>> with engaged("numpy:attention", "attention", "float64") as judge:
     ...     judge.kernel.problem, judge.precision.name
@@ -71,12 +71,12 @@ def require_level(level: str) -> None:
 
 
 def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
-    """The class of that name among those that make sense for a problem, or for any.
+    """The class of that name among those that make sense for a problem, or for any problem if none is named.
 
-    Raises :class:`~assay.conformance.interface.usage.UsageError` where there is none.
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if there is none.
     """
     problems = PROBLEMS if problem is None else (problem,)
-    classes = {name: each for one in problems for name, each in suite(one).spec.PRECISIONS.items()}
+    classes = {name: machine for one in problems for name, machine in suite(one).spec.PRECISIONS.items()}
     try:
         return precision_named(precision, classes)
     except ValueError as error:
@@ -101,19 +101,19 @@ def check(
     """Judge a kernel against the specification of ``problem``.
 
     kernel: a callable with the documented signature, a target (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
-    problem: what the kernel is to solve; where it is left out, the names of the kernel's arrays tell it.
+    problem: what the kernel is to solve.  If it is left out, the names of the kernel's arrays tell it.
     precision: the class of arithmetic that the kernel claims.
     level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).
     options: the conventions that the kernel declares.
-    progress: is called as (done, total, sentence) between cases.
-    reproducers: a folder for failing instances.
-    isolate: the kernel runs in a process of its own (a callable must be one that can be imported by its name): crashes,
-    output on stdout, leaks and hangs that Python cannot interrupt become findings.
-    call_seconds: the limit of one call.
-    memory: the limit of an isolated kernel, in MiB beyond what it has when it is loaded.
+    progress: called as ``progress(done, total, sentence)`` between cases.
+    reproducers: a folder for failing instances (default a new one).
+    isolate: the kernel runs in a process of its own, so that crashes, output on stdout, leaks and hangs that Python
+    cannot interrupt become findings.  A callable must be one that can be imported by its name.
+    call_seconds: the seconds that one call may take.
+    memory: the memory that an isolated kernel may take, in MiB beyond what it has when it is loaded.
 
-    The same seed means the same cases, on any machine.  Raises
+    The same seed gives the same cases on any machine.  Raises
     :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.
 
     >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed

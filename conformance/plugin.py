@@ -1,6 +1,6 @@
-"""The pytest plugin: options of the conformance tests, the marker ``claim``, and how the checks of claims went.
+"""The pytest plugin: options of the conformance tests, the marker ``claim``, and the results of the checks of claims.
 
-It is loaded in every run of pytest wherever assay is installed, so it imports nothing but pytest and the standard
+It is loaded in every run of pytest wherever assay is installed.  So it imports nothing but pytest and the standard
 library until one of its options is used.
 """
 
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def settings(config: pytest.Config) -> dict[str, Any]:
-    """What the options say, as arguments of :func:`assay.check`."""
+    """The options as arguments of :func:`assay.check`."""
     from assay.conformance.interface.targets import option_values
 
     return {
@@ -72,7 +72,10 @@ def settings(config: pytest.Config) -> dict[str, Any]:
 
 
 def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
-    """(problem, kernel, class) of every test that is asked for; without kernels, every built-in as it documents."""
+    """(problem, kernel, class) for every test.
+
+    If no kernel is named, these are the installed built-ins in every class that they document.
+    """
     from assay.conformance.interface.targets import documented
     from assay.spec.problem import PROBLEMS
 
@@ -89,13 +92,13 @@ def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
 
 
 def _classes(config: pytest.Config) -> list[str] | None:
-    """The classes asked for; None where none is."""
+    """The classes that the options name; ``None`` if they name none."""
     words = config.getoption("assay_precision")
     return None if words is None else [name.strip() for part in words for name in part.split(",")]
 
 
 def _validate(config: pytest.Config) -> None:
-    """Bad usage is told in one line before anything runs, not as an error in every test."""
+    """Report bad usage in one line before anything runs, and not as an error in every test."""
     from assay.conformance.engagement import engaged, require_level, require_precision, require_problem
 
     try:
@@ -117,7 +120,7 @@ def _validate(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Claims travel in the reports of a test: under pytest-xdist from the worker that ran it."""
+    """Put the claims of a test into its report, which pytest-xdist sends from the worker that ran the test."""
     if config.getoption("assay_claims"):
         for item in items:
             marks = list(item.iter_markers("claim"))
@@ -125,7 +128,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _Claims:
-    """Gathers outcomes and writes them at the end: claim → [{"nodeid": …, "outcome": passed | failed | skipped}]."""
+    """Gathers the outcomes of checks, and at the end writes claim → [{"nodeid": …, "outcome": …}] as JSON."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -130,6 +130,14 @@ class Instance:
 
     provenance: Provenance = field(default_factory=Provenance, kw_only=True)
 
+    def __init_subclass__(cls) -> None:
+        """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
+        for name in vars(cls).get("__annotations__", {}):
+            if hasattr(Instance, name) or name in ("provenance", "metadata"):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: a name that every instance has, expected another for the field"
+                )
+
     def __post_init__(self) -> None:
         lengths: dict[str, int] = {}
         broadcast = []
@@ -161,7 +169,7 @@ class Instance:
             raise InvalidInstance(f"{name}: {type(value).__name__}, expected a NumPy array")
         if declaration.like:
             dtype = getattr(self, declaration.like).dtype
-            if value.dtype != dtype:
+            if value.dtype != dtype and value.dtype.name != dtype.name:  # the byte order may be another
                 raise InvalidInstance(
                     f"{name}: dtype {value.dtype.name}, expected {dtype.name} as in {declaration.like}"
                 )
@@ -269,7 +277,7 @@ class Instance:
         for name, value in self.arrays().items():
             if _declared(type(self))[name].kind != "truth" and self._default(name) is dataclasses.MISSING:
                 for plain_numbers in (np.zeros_like(value), *_rounded(value)):
-                    if (plain_numbers != value).any():
+                    if _differ(plain_numbers, value):
                         yield functools.partial(self.replace, **{name: plain_numbers})
 
     def _plainer(self) -> dict[str, Any]:
@@ -327,7 +335,7 @@ class Instance:
         state = hashlib.blake2b(f"{type(self).__module__}.{type(self).__qualname__}".encode())
         for name, value in self.arrays().items():
             state.update(f"{name} {value.dtype.name} {value.shape}".encode())
-            state.update(np.ascontiguousarray(value).tobytes())
+            state.update(storage.plain(value).tobytes())
         state.update(json.dumps(self.values(), sort_keys=True).encode())
         return state.digest()
 
@@ -386,8 +394,9 @@ def parts_of(length: int) -> Iterator[list[int]]:
 def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths: dict[str, int]) -> None:
     """The shape fits the axes and the lengths of earlier arrays, to which it adds its own."""
     axes = declaration.axes
+    own = dict(zip(axes, value.shape, strict=False))
     fits = value.ndim == len(axes) and all(
-        lengths.get(axis, length) == length for axis, length in zip(axes, value.shape, strict=True)
+        lengths.get(axis, own[axis]) == length for axis, length in zip(axes, value.shape, strict=True)
     )
     if not fits:
         known = {axis: lengths[axis] for axis in axes if axis in lengths}
@@ -409,9 +418,12 @@ def _require_broadcast(name: str, value: NDArray[Any], shape: tuple[int, ...]) -
 
 def _finite_number(name: str, value: Any) -> float:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
-    return float(value)
+    try:
+        if number and math.isfinite(float(value)):
+            return float(value)
+    except OverflowError:  # an integer beyond float64, of which there may be too many digits to show
+        raise InvalidInstance(f"{name}: an integer beyond float64, expected a finite number") from None
+    raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
 
 
 def _is_plain(value: Any) -> bool:
@@ -426,6 +438,12 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def _differ(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays of one shape differ in a number; NaN and NaN do not."""
+    numbers = (one == one) | (other == other)
+    return bool(((one != other) & numbers).any())
+
+
 def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """Plainer numbers than those of a real array: integers, then quarters."""
     return () if x.dtype.kind in "iu" else (np.rint(x), _quarters(x))
@@ -433,7 +451,9 @@ def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
 def _quarters(x: NDArray[Any]) -> NDArray[Any]:
     """The nearest numbers with two binary digits after the point."""
-    rounded: NDArray[Any] = (np.rint(x.astype(np.float64) * 4) / 4).astype(x.dtype)
+    wide = x.astype(np.float64)
+    small = np.abs(wide) < 2.0**51  # beyond, every number is a multiple of a quarter
+    rounded: NDArray[Any] = np.where(small, np.rint(np.where(small, wide, 0.0) * 4) / 4, wide).astype(x.dtype)
     return rounded
 
 

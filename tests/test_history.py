@@ -42,7 +42,7 @@ def test_every_release_is_pinned_exactly_and_judged_in_a_way_that_there_is(histo
 
 
 def test_the_words_of_a_defect_are_words_of_a_diagnosis(history: Any) -> None:
-    sentences = [semantics.sentence for semantics in suite("attention").semantics]
+    sentences = [meaning.sentence for meaning in suite("attention").meanings]
     for release in history.RELEASES:
         for defect in release.defects:
             assert any(defect.words in sentence for sentence in sentences), defect

@@ -71,7 +71,9 @@ def hard(
         made.save(to)
     say(f"{to}  {made.problem}  {made.reduced.reduction.name}")
     sized = "  ".join(f"{name} {value}" for name, value in made.sizes.items() if name != "B")
-    say(f"sizes      {sized}  B {made.entry_bound:.4g}  B/√ln n {made.entry_bound_over_root_log:.4g}")
+    bounds = (("B", made.entry_bound), ("B/√ln n", made.entry_bound_over_root_log))
+    sized += "".join(f"  {name} {value:.4g}" for name, value in bounds if value is not None)
+    say(f"sizes      {sized}")
     say(f"accuracy   every element within {float(made.accuracy):.4g}")
     say(f"truth      {_in_words(made.truth)}  ({', '.join(made.truth.certified)})")
     return PASSED
@@ -105,7 +107,7 @@ def decode(
     output: Annotated[Path, typer.Argument(help="A kernel's output on it (.npy).")],
 ) -> int:
     """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds."""
-    from assay.spec.instances.file import load
+    from assay.spec.instances.hard import load
 
     problem, array = load(instance), _array(output)
     try:

@@ -61,7 +61,7 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
 
 def _certified(output: Enclosure) -> Criterion:
-    """The error of the output is at most what the certificate says; a negative or missing bound allows nothing."""
+    """The criterion that the certificate bounds the error of the output.  A negative or NaN bound allows no error."""
 
     def error(value: NDArray[Any], certificate: NDArray[Any]) -> NDArray[np.float64]:
         least = output.least_error(value)

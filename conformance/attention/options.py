@@ -45,7 +45,7 @@ OPTIONS: dict[str, str] = {
 
 
 def parse_shape(text: str) -> Shape:
-    """Sizes of an instance from one word.
+    """The sizes of an instance, from one word of a table.
 
     >>> parse_shape("2x4/2:5x7:16/8")
     Shape(batch=2, heads=4, key_heads=2, queries=5, keys=7, dim=16, value_dim=8)
@@ -70,7 +70,10 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 def build(
     family: str, pattern: str, shape: Shape, options: tuple[str, ...], seed: int, precision: Precision, note: str = ""
 ) -> Instance:
-    """The instance of a pattern, a shape and options, in the storage type of the class.  Same arguments, same bytes."""
+    """The instance of a pattern, a shape and options, in the storage type of the class.
+
+    The same arguments give the same bytes.
+    """
     rng = np.random.default_rng(seed)
     dtype = dtype_named(precision.storage)
     wide = (
@@ -140,7 +143,7 @@ def build(
 
 
 def _with_garbage(instance: Instance) -> Instance:
-    """Huge finite numbers in every key that no query of its batch and head attends to."""
+    """The instance with huge finite numbers in every key to which no query of its batch and head attends."""
     b, _, _, _ = instance.query.shape
     h_k = instance.key.shape[1]
     key, value = instance.key.copy(), instance.value.copy()

@@ -39,17 +39,17 @@ def approximate(
     error: float = 1e-6,
     return_certificate: bool = False,
 ) -> Any:
-    """The polynomial route and no other; what it cannot certify is declined."""
+    """The polynomial route alone.  It declines what it cannot certify."""
     from assay.impl.cpu import attention
     from assay.spec.approximation import Infeasible
 
     try:
-        found = attention.approximate(
+        certified = attention.approximate(
             query, key, value, error, scale, is_causal=is_causal, causal=causal, window=window,
             key_lengths=key_lengths, fallback="raise", memory=_MEMORY,
         )  # fmt: skip
     except Infeasible:
         raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
     if not return_certificate:
-        return found.value
-    return found.value, np.broadcast_to(found.error, found.value.shape).copy()
+        return certified.value
+    return certified.value, np.broadcast_to(certified.error, certified.value.shape).copy()

@@ -1,7 +1,7 @@
-"""What a wrong kernel behaves like: its outputs against a table of named wrong meanings.
+"""What a wrong kernel behaves like: its outputs are compared with a table of named wrong meanings.
 
-A wrong meaning is what would be right under it: other criteria for the same instance.  Every output that they speak of
-is compared.
+A wrong meaning gives other criteria for the same instance: those under which a kernel of that meaning is right.  Every
+output that these criteria name is compared.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Meaning", "altered", "diagnose", "mixed", "solves"]
 
-_MOST = 0.6  # a share of the failures that is worth telling
-_ALTERNATIVES = 3  # what more meanings explain alike tells nothing
+_MOST = 0.6  # the share of the failures that must be explained, if not all are
+_ALTERNATIVES = 3  # a failure that more meanings explain alike says nothing about which one it is
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class Meaning:
     """A named wrong meaning.
 
     sentence: what a kernel of this meaning behaves like.
-    criteria(instance, right): what would be right under it; ``None`` where the meaning changes nothing.  ``right``
-    gives the criteria of any instance in the class that is judged, or ``None`` where they are not known.
+    criteria(instance, right): the criteria under which a kernel of this meaning is right, or ``None`` if the meaning
+    changes nothing on the instance.  ``right(other)`` gives the criteria of any instance in the class that is judged,
+    or ``None`` if they are not known.
     """
 
     id: str
@@ -53,7 +54,14 @@ class Meaning:
 
 
 def solves(change: Change) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel that solves another instance: ``change(instance)``, ``None`` where it is the same."""
+    """The meaning of a kernel that solves another instance.
+
+    change(instance): that other instance, or ``None`` if it is the same one.
+
+    >>> ignored = solves(lambda instance: instance.replace(causal=None) if instance.causal is not None else None)
+    >>> Meaning("causal-ignored", "causal mask ignored", ignored).sentence
+    'causal mask ignored'
+    """
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         other = change(instance)
@@ -63,36 +71,37 @@ def solves(change: Change) -> Callable[[Any, Right], Criteria | None]:
 
 
 def mixed(**changes: Change) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel whose outputs solve unlike instances: output → change."""
+    """The meaning of a kernel whose outputs solve different instances.  changes: name of an output → change."""
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         wrong: dict[str, Criterion] = {}
         for output, change in changes.items():
             other = change(instance)
-            known = None if other is None else right(other)
-            if known is None:
+            criteria_of_other = None if other is None else right(other)
+            if criteria_of_other is None:
                 return None
-            if output in known:
-                wrong[output] = known[output]
+            if output in criteria_of_other:
+                wrong[output] = criteria_of_other[output]
         return wrong or None
 
     return criteria
 
 
 def altered(change: Change, **functions: Altered) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel whose outputs are functions of the right ones of ``change(instance)``.
+    """The meaning of a kernel whose outputs are functions of the right outputs of ``change(instance)``.
 
-    functions: output → a function (instance, right output) → wrong output; other outputs are as they should be there.
+    functions: name of an output → function of the instance and the right output.  Outputs without a function are the
+    right ones of ``change(instance)``.
     """
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         other = change(instance)
-        known = None if other is None else right(other)
-        if known is None:
+        criteria_of_other = None if other is None else right(other)
+        if criteria_of_other is None:
             return None
         return {
             name: _altered(criterion, functions[name], instance) if name in functions else criterion
-            for name, criterion in known.items()
+            for name, criterion in criteria_of_other.items()
         }
 
     return criteria
@@ -101,7 +110,7 @@ def altered(change: Change, **functions: Altered) -> Callable[[Any, Right], Crit
 def _altered(criterion: Criterion, function: Altered, instance: Any) -> Criterion:
     """Closeness to a function of the certified value.
 
-    A wrong output that is some times the right one may err as many times as much.
+    If the wrong output is a multiple of the right one, it may err by the same multiple of what the right one may.
     """
     value = criterion.value
     assert value is not None, "only what is close to a value has a function of it"
@@ -121,50 +130,51 @@ def diagnose(
 ) -> list[str]:
     """Which wrong meanings explain the failures.
 
-    A meaning explains a failure if the kernel's outputs are right under it.  The sentences of those that explain every
-    failure are returned.  If there is none, the stages in which precision is lost are returned, and a few meanings that
-    together explain most failures, each with its share.
+    A meaning explains a failure if the kernel's outputs are right under it.  Returned are the sentences of the meanings
+    that explain every failure.  If there is none, these are returned: the stages in which precision is lost, and a few
+    meanings that together explain most failures, each with its share.
 
-    failures: instances and what became of them.
-    right(instance, precision): the criteria of an instance in a class (``None``: the one that is judged), or ``None``
-    where they are not known.
-    others: other classes on the same types, which the kernel may keep in place of its own.
-    lost(): the stages in which the kernel loses precision, as sentences; asked only where no meaning explains all.
+    failures: instances and their outcomes.
+    right(instance, precision): the criteria of an instance in a class, or ``None`` if they are not known.  The class
+    ``None`` is the one that is judged.
+    others: other classes on the same types, one of which the kernel may keep.
+    lost(): sentences on the stages in which the kernel loses precision.  It is called only if no meaning explains all.
     """
     wrong = sorted(
         (failure for failure in failures if failure[1].kind in ("error", "non-finite")),
-        key=lambda failure: failure[0].size(),  # the smallest is compared the fastest
+        key=lambda failure: failure[0].size(),  # the smallest is compared first, because that is quick
     )
     if not wrong:
         return []
 
-    def known(instance: Any) -> Criteria | None:
+    def right_here(instance: Any) -> Criteria | None:
         return right(instance, None)
 
-    whole = [m.sentence for m in meanings if all(_explains(m, failure, known) for failure in wrong)]
+    whole = [m.sentence for m in meanings if all(_explains(m, failure, right_here) for failure in wrong)]
     if whole:
         return whole
     matches = [
-        (m.sentence, frozenset(number for number, failure in enumerate(wrong) if _explains(m, failure, known)))
+        (m.sentence, frozenset(number for number, failure in enumerate(wrong) if _explains(m, failure, right_here)))
         for m in meanings
     ]
     partly = _together(matches, len(wrong)) or _other_classes(wrong, right, others)
     return [*lost(), *partly] or [_unexplained(wrong)]
 
 
-def _explains(meaning: Meaning, failure: tuple[Any, Outcome], known: Right) -> bool:
+def _explains(meaning: Meaning, failure: tuple[Any, Outcome], right: Right) -> bool:
+    """Whether the outputs of a failure are right under a wrong meaning."""
     instance, outcome = failure
     try:
-        criteria = meaning.criteria(instance, known)
+        criteria = meaning.criteria(instance, right)
     except InvalidInstance:  # the wrong meaning makes no sense of this input
         return False
     return criteria is not None and is_right_for(criteria, outcome.values)
 
 
 def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> list[str]:
-    """Several bugs in one kernel: what explains most failures, then what explains most of the others, and so on.
+    """The meanings of several bugs in one kernel: what explains most failures, then most of the others, and so on.
 
-    A failure counts less the more meanings explain it: on one query and one key many come to the same.
+    A failure counts less the more meanings explain it, because on tiny inputs many meanings come to the same.
     """
     alike = Counter(number for _, explained in matches for number in explained)
     left, sentences = set(alike), list[str]()
@@ -188,7 +198,7 @@ def _other_classes(
     right: Callable[[Any, Precision | None], Criteria | None],
     others: Sequence[Precision],
 ) -> list[str]:
-    """The classes whose tolerance covers every failure: the kernel rounds where they do."""
+    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
     sentences = []
     for other in others:
         answers = ((right(instance, other), outcome) for instance, outcome in wrong)
@@ -200,7 +210,7 @@ def _other_classes(
 
 
 def _unexplained(wrong: Sequence[tuple[Any, Outcome]]) -> str:
-    """None of the table: does it look like lost precision?"""
+    """The sentence for failures that no meaning explains: whether they look like lost precision."""
     worst = max(outcome.ratio for _, outcome in wrong)
     small = 0
     for _, outcome in wrong:

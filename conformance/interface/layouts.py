@@ -12,7 +12,7 @@ __all__ = ["LAYOUTS", "Layout"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the arrays of a call lie in memory; values are the same in every layout.
+    """How the arrays of a call lie in memory.  The values are the same in every layout.
 
     swap: two axes, counted from the last, that are exchanged in memory (``None``: C order).
     offset: how many elements precede the first one.

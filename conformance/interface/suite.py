@@ -1,7 +1,7 @@
 """What a problem brings to the judge, as data.
 
-The judge knows only these nouns.  A problem brings one by having a package ``assay.conformance.<problem>`` whose
-attribute ``SUITE`` is a :class:`Suite`.
+The judge knows these nouns and no problem.  A problem has a package ``assay.conformance.<problem>`` whose attribute
+``SUITE`` is a :class:`Suite`.
 """
 
 from __future__ import annotations
@@ -35,30 +35,36 @@ if TYPE_CHECKING:
 
 __all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
 
-#: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
+#: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
 
-#: The capability of being called by several threads at once: cases with calls beside them need it, instances never do.
+#: The capability of being called by several threads at once.  Cases with calls beside them need it; instances do not.
 CONCURRENT_CALLS = "concurrent_calls"
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is."""
+    """A kind of input: the bug that it hunts, where that bug was seen, and how binding its cases are.
+
+    level: ``must`` (a failure fails the report), ``convention`` or ``quality`` (a failure is reported and no more).
+    """
 
     id: str
     hunts: str
     source: str
-    level: str = "must"  # must | convention | quality
+    level: str = "must"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case of a family, as data: what the suite's ``build`` makes an instance of.
+    """One case of a family, as data.  The suite's ``build`` makes an instance of it.
 
-    level: the least level that runs it.  pattern: what the numbers are.  size: lengths of the axes, in the words of
-    the problem.  options: names of options, some with a value.  after, beside: names of the suite's ``changes``: calls
-    that come before it, or that other threads make at the same time.
+    level: the least level that runs the case.
+    pattern: what the numbers are, in the words of the problem.
+    size: the lengths of the axes, in the words of the problem.
+    options: names of options, some with a value.
+    after, beside: names of the suite's ``changes``.  They give calls that come before the case, and calls that other
+    threads make at the same time.
     """
 
     level: str
@@ -79,7 +85,9 @@ def rows(
     after: str = "",
     beside: str = "",
 ) -> tuple[Row, ...]:
-    """Every pattern with every size, under one set of options; patterns, sizes, ``after`` and ``beside`` are words.
+    """Rows for every pattern with every size, under one set of options.
+
+    patterns, sizes, after, beside: words with spaces between them.
 
     >>> [row.size for row in rows("smoke", "normal", "1x2:3 1x2:5")]
     ['1x2:3', '1x2:5']
@@ -93,12 +101,12 @@ def rows(
 
 @dataclass(frozen=True)
 class Case:
-    """One input to be judged: its family, the instance, the layout in which the kernel gets it.
+    """One input to be judged: its family, the instance, and the layout in which the kernel gets it.
 
-    after: instances that the kernel is called with before, in this order: once in memory of their own, once in the
-    same where shapes agree.
-    beside: instances that other threads call it with at the same time.
-    needs: capabilities beyond those of the instance.
+    after: instances with which the kernel is called before, in this order.  They are called twice: once in memory of
+    their own, and once in the memory of the case where shapes agree.
+    beside: instances with which other threads call the kernel at the same time.
+    needs: capabilities that the case needs beyond those that the instance needs.
     """
 
     name: str
@@ -118,17 +126,22 @@ def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
 class Suite:
     """Everything the judge needs to know of one problem.
 
-    problem: the name under which :func:`suite` finds it.  spec: the module of the specification.
+    problem: the name under which :func:`suite` finds this suite.
+    spec: the module of the specification, ``assay.spec.<problem>``.
+    interface: how kernels are called.
     criteria(instance, kernel, precision): what every output is held to, under the conventions that the kernel declares.
-    table: the families, each with its rows, the cheapest and most telling first.
-    build(row, provenance, precision): the instance of a row in the types of a class; ``provenance.seed`` seeds it.
-    changes: what another call differs in, by name: instance → instance.
-    meanings: the named wrong meanings that a failure is compared with.
-    stages(precision): where a kernel of a class may lose precision, the likeliest first.
-    questions: conventions and habits that a data sheet tells, in its order.
-    typical: rows without malice, on which quality is measured.
-    quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
-    strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
+    table: the families, each with its rows.  The cheapest and most telling families come first.
+    build(row, provenance, precision): the instance of a row, in the types of the class and from ``provenance.seed``.
+    changes: what another call differs in, as name → function from instance to instance.
+    meanings: the named wrong meanings with which failures are compared.
+    stages(precision): where a kernel of the class may lose precision, the likeliest stage first.
+    questions: what a data sheet asks, in its order.
+    typical: rows of ordinary inputs, on which quality is measured.
+    quality(instance, precision): per element of outputs by name, the error that a kernel with independent roundings
+    stays below, nearly surely.
+    strategy(precision, capabilities): the instances that Hypothesis draws.  If it is left out, it is derived from the
+    table.
+    targets: the built-in kernels, by name.
     """
 
     problem: str

@@ -20,9 +20,9 @@ _TYPICAL = Family("typical", "nothing: it measures", "", "quality")
 
 
 def cases(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator[Case]:
-    """The cases of a level: those of the lower levels first, the same for the same seed on any machine.
+    """The cases of a level, those of the lower levels first.  The same seed gives the same cases on any machine.
 
-    Within a level every family has its turn before any has its second: a run that is cut short has seen them all.
+    Within a level every family has its turn before any has its second, so a run that is cut short has seen them all.
     """
     for now in LEVELS[: LEVELS.index(level) + 1]:
         turns: list[tuple[int, int]] = []
@@ -46,7 +46,7 @@ def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: in
 
 
 def typical_cases(suite: Suite, precision: Precision, seed: int) -> Iterator[Case]:
-    """Inputs without malice, on which the quality of a kernel is measured.  Same seed, same bytes."""
+    """Ordinary inputs, on which the quality of a kernel is measured.  The same seed gives the same bytes."""
     for number, row in enumerate(suite.typical):
         provenance = Provenance(_TYPICAL.id, 1000 * seed + number)
         yield Case(f"{row.pattern} {row.size}", _TYPICAL, suite.build(row, provenance, precision))

@@ -22,11 +22,11 @@ __all__ = ["drawn_cases", "instances_of"]
 
 _FAMILY = Family("drawn", "whatever no family thought of", "Hypothesis")
 _SHORT = 4  # the longest axis of an instance whose every number is drawn
-_FEW = 48  # numbers of such an instance, at most
+_FEW = 48  # the most numbers of such an instance
 
 
 def drawn_cases(suite: Suite, precision: Precision, capabilities: Set[str]) -> SearchStrategy[Case]:
-    """What the judge draws for a kernel with these capabilities."""
+    """The cases that Hypothesis draws for a kernel with these capabilities."""
     if suite.strategy is not None:
         instances = suite.strategy(precision, capabilities)
     else:
@@ -35,9 +35,9 @@ def drawn_cases(suite: Suite, precision: Precision, capabilities: Set[str]) -> S
 
 
 def instances_of(suite: Suite, precision: Precision, capabilities: Set[str]) -> SearchStrategy[Any]:
-    """Instances of a suite's rows with other seeds, and small parts of them with every number drawn.
+    """Instances of a suite's rows with other seeds, and small parts of such instances whose every number is drawn.
 
-    They shrink towards short axes, few options and small integers.
+    Hypothesis shrinks them towards short axes, few options and small integers.
     """
     from hypothesis import assume  # only where something is drawn
     from hypothesis import strategies as st

@@ -1,6 +1,7 @@
-"""The judge of one kernel in one class: it runs cases one by one, and says what is to be said of a failure.
+"""The judge of one kernel in one class: it runs cases one by one and describes each failure.
 
-It knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite`.
+The judge knows no problem.  Everything that it needs to know of one is in the problem's
+:class:`~assay.conformance.interface.suite.Suite`.
 """
 
 from __future__ import annotations
@@ -43,17 +44,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge"]
 
-_LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
+_LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _STAGES = Family("stages", "a stage that loses precision", "")
 
 
 @dataclass
 class Judge:
-    """One kernel, one class: judges cases one by one.
+    """One kernel in one class.  It judges cases one by one.
 
-    options: what the user declared, for reproducers.  reproducers: a folder for failing instances.
+    options: what the user declared; reproducers repeat it.
+    reproducers: a folder for failing instances; a new one is made where there is none.
     references: where the criteria of instances are kept, if judges of several kernels share them.
-    limits: what one call may take.  process: where the kernel runs, if not here.
+    limits: what one call may take.
+    process: where an isolated kernel runs.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if the folder cannot be made, or if the framework of
+    the kernel is not installed.
     """
 
     kernel: Kernel
@@ -68,7 +74,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
-        if self.reproducers is not None:  # now, not after an hour
+        if self.reproducers is not None:  # made now, so that it does not fail after an hour
             try:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -86,7 +92,7 @@ class Judge:
     # --- criteria -----------------------------------------------------------------------------------------------------
 
     def criteria(self, instance: Any, precision: Precision | None = None) -> Criteria:
-        """What the outputs of an instance are held to: in the class of the judge, or in another."""
+        """What the outputs of an instance are held to, in the class of the judge or in another class."""
         precision = precision or self.precision
         if self.references is None:
             return self.suite.criteria(instance, self.kernel, precision)
@@ -96,7 +102,7 @@ class Judge:
         return self.references[key]
 
     def criteria_if_known(self, instance: Any, precision: Precision | None = None) -> Criteria | None:
-        """The same; ``None`` where there are none, because the instance cannot be evaluated."""
+        """The criteria of an instance; ``None`` if the instance cannot be evaluated."""
         try:
             return self.criteria(instance, precision)
         except (ValueError, ArithmeticError):
@@ -109,8 +115,9 @@ class Judge:
     ) -> Outcome:
         """Run one case.
 
-        criteria: those of another judge of the same class and conventions may be given.
-        held: look also whether the kernel keeps its inputs.
+        criteria: the criteria of the instance, if the caller has them already.
+        huge_canaries: the canaries around the inputs are huge numbers, and not NaN.
+        held: also look whether the kernel keeps references to its inputs.
         """
         interface = self.suite.interface
         for instance in (case.instance, *case.after, *case.beside):
@@ -123,9 +130,12 @@ class Judge:
         if not case.after:
             return self._run(case.instance, criteria, case.layout, huge_canaries, held=held)
         calls = len(case.after) + 1
-        apart = [Memory() for _ in range(calls)]  # kept until the end: no address comes again by chance
+        apart = [Memory() for _ in range(calls)]  # kept until the end, so that no address comes again by chance
         outcome = Outcome("passed")
-        for memories in (apart, [Memory()] * calls):  # what was given before stays as it was; then it is written over
+        for memories in (
+            apart,
+            [Memory()] * calls,
+        ):  # earlier inputs first stay as they are, then are replaced
             for earlier, memory in zip(case.after, memories, strict=False):
                 outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
                 if outcome.status != "passed":
@@ -147,7 +157,7 @@ class Judge:
         kernel: Kernel | None = None,
         held: bool = False,
     ) -> Outcome:
-        """Play the script of an instance, and compare what it gives."""
+        """Play the script of an instance, and compare the answer with the criteria."""
         try:
             script = self.suite.interface.script(instance, self.kernel, self.precision)
         except Declined as reason:
@@ -168,32 +178,38 @@ class Judge:
         return compared(answer, criteria)
 
     def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
-        """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
+        """Run the case and the calls beside it at the same time.
+
+        Returns the first outcome that failed, the case itself before the others, or else the outcome of the case.
+        """
         if self.process is not None:
             return Outcome("skipped", sentence="calls at the same time are not made in an isolated process")
-        everyone = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
+        calls = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
 
         def trial(instance: Any, held_to: Criteria) -> Callable[[Kernel], Outcome]:
             return lambda kernel: self._run(instance, held_to, case.layout, huge, kernel=kernel)
 
         with captured() as printed:
-            outcomes = together(self.kernel, [trial(*one) for one in everyone], self.limits.seconds)
+            outcomes = together(self.kernel, [trial(*call) for call in calls], self.limits.seconds)
         wrong = next((outcome for outcome in outcomes if outcome.failed), None)
         if wrong is None:
             notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
             return replace(outcomes[0], notes=notes)
-        others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
+        others = [instance for (instance, _), outcome in zip(calls, outcomes, strict=True) if outcome is not wrong]
         answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
         allowed = f" (a kernel that is documented as not reentrant declares {CONCURRENT_CALLS}=no)"
-        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}{allowed}")
+        return replace(wrong, sentence=f"called by {len(calls)} threads at once: {wrong.sentence}{answer}{allowed}")
 
     def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
         """Whether the outputs are right for one of these instances."""
-        known = (self.criteria_if_known(instance) for instance in instances)
-        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in known)
+        candidates = (self.criteria_if_known(instance) for instance in instances)
+        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in candidates)
 
     def leak(self, case: Case, seconds: float) -> Outcome | None:
-        """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
+        """Whether the memory of an isolated kernel grows with every call that is like ``case``.
+
+        Returns ``None`` if the kernel is not isolated, or if there was no time to see it.
+        """
         if self.process is None:
             return None
         script = self.suite.interface.script(case.instance, self.kernel, self.precision)
@@ -205,7 +221,7 @@ class Judge:
     # --- why ----------------------------------------------------------------------------------------------------------
 
     def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
-        """What the kernel behaves like: sentences, best first."""
+        """Sentences on what the kernel behaves like, the best first."""
         own = self.precision
         others = [
             other
@@ -216,7 +232,7 @@ class Judge:
         return diagnose(failures, self.criteria_if_known, meanings, others, lambda: sentences(self.losses()))
 
     def losses(self) -> list[Loss]:
-        """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""
+        """The stages in which the kernel loses precision beyond its class; none if there is no time to look."""
         begun = time.monotonic()
 
         def outcome(instance: Any) -> tuple[Outcome, Criteria] | None:
@@ -233,7 +249,10 @@ class Judge:
     # --- findings -----------------------------------------------------------------------------------------------------
 
     def finding(self, case: Case, outcome: Outcome, path: str = "") -> Finding:
-        """What a failed outcome says in a report; ``path`` is where the instance is saved (default: now)."""
+        """The finding of a failed outcome.
+
+        path: where the instance is saved already.  If it is left out, the instance is saved now.
+        """
         path = path or self._saved(case.instance, case.name)
         return Finding(
             kind=outcome.kind,

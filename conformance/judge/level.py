@@ -1,4 +1,4 @@
-"""One level of a judgement: cases of families, of Hypothesis and of laws, in this order, while there is time."""
+"""One level of a judgement: families, cases that Hypothesis draws, and laws, in this order, while there is time."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run", "assembled"]
 
-#: Seconds after which a level stops taking new cases: they are counted as skipped, and the report says so.
+#: Seconds after which a level takes no new case.  The others are counted as skipped, and the report says so.
 BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.0}
-#: Hypothesis examples, and cases for every law, of each level.
+#: The number of Hypothesis examples of each level, and of cases for each law.
 EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
 _REPEATED = 5
-#: How long an isolated kernel is called again and again to see whether its memory grows.
+#: Seconds for which an isolated kernel is called again and again, to see whether its memory grows.
 LEAK_SECONDS = 2.0
-#: Kinds of findings that cost a process or the whole limit of a call, and how many of one kind are enough.
+#: Kinds of findings that cost a process or the whole time of a call, and the number of one kind that is enough.
 _COSTLY = frozenset({"crashed", "exited", "hung", "memory"})
 _ENOUGH = 3
 
@@ -48,7 +48,7 @@ Judged = tuple["Case", Outcome, float]
 
 @dataclass
 class Run:
-    """A level under way: what was found so far."""
+    """A level that is under way, and its results so far."""
 
     judge: Judge
     level: str
@@ -60,10 +60,10 @@ class Run:
     failures: list[tuple[Any, Outcome]] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
-    restarting: float = 0.0  # seconds, which the budget does not count
+    restarting: float = 0.0  # seconds that went into new processes; the budget does not count them
 
     def report(self) -> Report:
-        """Judge everything."""
+        """Judge every case of the level and return the report."""
         judge, laws = self.judge, self.judge.suite.spec.LAWS
         cases = list(cases_of(judge.suite, judge.precision, self.level, self.seed))
         self.total = len(cases) + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def given_up(self) -> str:
-        """Why the kernel is not called again; empty while it is."""
+        """Why the kernel is not called again; empty as long as it is called."""
         often = [kind for kind, count in self.costly.items() if count >= _ENOUGH]
         return f"not called again: {often[0]} {_ENOUGH} times" if often else ""
 
@@ -107,7 +107,7 @@ class Run:
             self.progress(min(len(self.results), self.total), self.total, sentence)
 
     def record(self, case: Case, outcome: Outcome, seconds: float) -> None:
-        """Note what became of a case; a failure becomes a finding, the first few shrunk."""
+        """Note the outcome of a case.  A failure becomes a finding; the first few are shrunk."""
         for note in outcome.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
         finding = None
@@ -125,9 +125,9 @@ class Run:
         self.tell(case.name)
 
     def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
-        """A smaller case that fails in the same way; the same case where there is none, or no time to look."""
-        known = [result.finding.kind for result in self.results if result.finding is not None]
-        wanted = len(known) < _SHRUNK_FINDINGS or outcome.kind not in known
+        """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time."""
+        kinds = [result.finding.kind for result in self.results if result.finding is not None]
+        wanted = len(kinds) < _SHRUNK_FINDINGS or outcome.kind not in kinds
         if not wanted or outcome.kind in ("hung", "leak") or self.left < 1:
             return case, outcome
 
@@ -135,9 +135,9 @@ class Run:
             criteria = self.judge.criteria_if_known(candidate)
             return None if criteria is None else self.judge.outcome(replace(case, instance=candidate), criteria)
 
-        seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
+        seconds = _SHRINK_SECONDS / 2 if kinds else _SHRINK_SECONDS
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
-        if costly and not known:  # every try starts a process
+        if costly and not kinds:  # every attempt starts a process
             seconds *= 5
         instance, smaller = shrunk(case.instance, outcome, attempt, seconds)
         if costly:
@@ -156,7 +156,7 @@ class Run:
         return case, outcome, time.monotonic() - begun
 
     def named(self, cases: list[Case]) -> Iterator[Judged]:
-        """Every case of the families; canaries are NaN and huge by turns."""
+        """The cases of the families.  The canaries are NaN in every other case and huge numbers in the rest."""
         for number, case in enumerate(cases):
             if self.over:
                 yield case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
@@ -164,9 +164,9 @@ class Run:
                 yield self.timed(case, huge_canaries=number % 2 == 1)
 
     def repeat(self, cases: list[Case]) -> None:
-        """Repeat a few calls: the second answer must be right too; whether it has the same bits is told.
+        """Repeat a few calls.  The second answer must be right too.
 
-        So is whether the kernel keeps its inputs.
+        Whether it has the same bits, and whether the kernel keeps its inputs, is reported and is no failure.
         """
         repeated = different = 0
         failed = {result.name for result in self.results if result.status == "failed"}
@@ -182,8 +182,8 @@ class Run:
             second = self.judge.outcome(case, held=True)
             repeated += 1
             if first.failed or second.failed:
-                told, wrong = ("once more", first) if first.failed else ("a second time with the same input", second)
-                again = replace(wrong, sentence=f"called {told}: {wrong.sentence}")
+                when, wrong = ("once more", first) if first.failed else ("a second time with the same input", second)
+                again = replace(wrong, sentence=f"called {when}: {wrong.sentence}")
                 self.record(replace(case, name=f"second call of {case.name}"), again, time.monotonic() - begun)
                 continue
             for note in second.notes:
@@ -194,17 +194,17 @@ class Run:
                 for name, value in first.values.items()
             )
         if repeated:
-            told = f"{different} of {repeated} differ in bits" if different else "same bits"
-            self.notes[f"repeated calls: {told}"] = 1
+            bits = f"{different} of {repeated} differ in bits" if different else "same bits"
+            self.notes[f"repeated calls: {bits}"] = 1
 
     def leak(self, cases: list[Case]) -> None:
-        """Call an isolated kernel many times on one input that it passed: the largest, if it is quick enough."""
+        """Call an isolated kernel many times on one input that it passed: on the largest, if that is quick enough."""
         right = {result.name for result in self.results if result.status == "passed"}
-        known = [case for case in cases if case.name in right]
-        if self.judge.process is None or not known or self.over or self.given_up:
+        passed = [case for case in cases if case.name in right]
+        if self.judge.process is None or not passed or self.over or self.given_up:
             return
-        known.sort(key=lambda case: case.instance.size())
-        for case in (known[-1], known[len(known) // 2]):
+        passed.sort(key=lambda case: case.instance.size())
+        for case in (passed[-1], passed[len(passed) // 2]):
             begun = time.monotonic()
             outcome = self.judge.leak(case, LEAK_SECONDS)
             if outcome is not None:
@@ -217,7 +217,7 @@ class Run:
             self.notes["memory: steady over repeated calls"] = 1
 
     def drawn(self) -> Iterator[Judged]:
-        """Cases that Hypothesis draws; of those that fail, the smallest to which it shrank them."""
+        """The cases that Hypothesis draws.  Of those that fail, only the smallest that it shrank to is yielded."""
         import hypothesis
 
         passing: list[Judged] = []
@@ -225,7 +225,7 @@ class Run:
         shrinking: list[float] = []
 
         class Fails(Exception):
-            """Tells Hypothesis that this example fails."""
+            """Shows Hypothesis that this example fails."""
 
         def trial(case: Case) -> None:
             if self.over or (shrinking and time.monotonic() - shrinking[0] > _SHRINK_SECONDS):
@@ -260,10 +260,10 @@ class Run:
             yield min(failing, key=lambda judged: judged[0].instance.size())
 
     def lawful(self, number: int, law: Law, small: list[Case]) -> Iterator[Judged]:
-        """Some instances, and what a law transforms them to.
+        """Some instances, and the instances into which a law transforms them.
 
-        Each is judged by its own criteria: outputs within their tolerances cannot break the law by more than the
-        sum of these, which is all that the law may ask of a kernel.
+        Each instance is judged by its own criteria.  Outputs within their tolerances cannot break the law by more than
+        the sum of these, and that is all that the law may ask of a kernel.
         """
         interface, kernel = self.judge.suite.interface, self.judge.kernel
         rng = np.random.default_rng([self.seed, number])
@@ -273,25 +273,25 @@ class Run:
                 return
             case = small[(len(small) // 2 + position * 7 + number * 11) % len(small)]  # elsewhere for each law
             transformed = law.transform(case.instance, rng)
-            everyone = (case.instance, *transformed)
-            if not transformed or any(interface.lacking(kernel, interface.needs(instance)) for instance in everyone):
+            instances = (case.instance, *transformed)
+            if not transformed or any(interface.lacking(kernel, interface.needs(instance)) for instance in instances):
                 continue
             done += 1
             named = replace(case, name=f"law {law.id} on {case.name}")
-            yield self.obeyed(law, [replace(named, instance=instance) for instance in everyone])
+            yield self.obeyed(law, [replace(named, instance=instance) for instance in instances])
 
     def obeyed(self, law: Law, cases: list[Case]) -> Judged:
-        """The first that does not pass, or the worst."""
+        """The first of the cases that does not pass; if all pass, the one with the largest ratio."""
         judged = []
         for case in cases:
             judged.append(self.timed(case))
             _, outcome, seconds = judged[-1]
             if outcome.failed:
-                told = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
-                return case, replace(outcome, sentence=told), seconds
+                sentence = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
+                return case, replace(outcome, sentence=sentence), seconds
             if outcome.status != "passed":
                 return judged[-1]
-        return max(judged, key=lambda each: each[1].ratio)
+        return max(judged, key=lambda entry: entry[1].ratio)
 
 
 def assembled(
@@ -303,7 +303,7 @@ def assembled(
     notes: tuple[str, ...],
     seconds: float,
 ) -> Report:
-    """The report of what a judge found."""
+    """The report of a judge: its results, with the names of what was judged and of what took part."""
     return Report(
         kernel=judge.kernel.name,
         framework=judge.framework.name,
@@ -321,7 +321,7 @@ def assembled(
 
 
 def _environment(framework: Framework) -> dict[str, str]:
-    """Versions of what took part, and the machine."""
+    """The versions of what took part, and the machine."""
     versions = {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -338,7 +338,7 @@ def _environment(framework: Framework) -> dict[str, str]:
 
 
 def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:
-    """A few failures with an output to compare, the shrunk ones first, then ones spread over the run."""
-    failures = [each for each in failures if each[1].values]
+    """A few failures whose outputs can be compared: the shrunk ones first, then some that are spread over the run."""
+    failures = [failure for failure in failures if failure[1].values]
     step = max(1, len(failures) // _DIAGNOSED)
     return failures[:2] + failures[2::step][: _DIAGNOSED - 2]

@@ -1,7 +1,7 @@
 """A report, or several, as JSON of the published schema, ``report.schema.json`` beside this file.
 
-The JSON is strict: infinities and NaN are the strings ``"inf"``, ``"-inf"`` and ``"nan"``.  Instances are not in it,
-only the paths where they were saved.
+The JSON is strict: infinities and NaN are the strings ``"inf"``, ``"-inf"`` and ``"nan"``.  It does not hold the
+instances, but the paths where they were saved.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def to_json(*reports: Report) -> str:
 
 
 def all_passed(reports: Sequence[Report]) -> bool:
+    """Whether there is a report and every report passed."""
     return bool(reports) and all(report.passed for report in reports)
 
 
@@ -55,7 +56,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def strict(value: Any) -> Any:
-    """The same with numbers that JSON lacks as strings."""
+    """A value of JSON in which the numbers that JSON lacks are strings."""
     if isinstance(value, Mapping):
         return {key: strict(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -16,7 +16,7 @@ __all__ = ["to_junit"]
 
 
 def to_junit(*reports: Report) -> str:
-    """JUnit XML: a test suite a report, a test case a case, and one that fails where nothing was judged."""
+    """JUnit XML: a report becomes a test suite, and a case a test case.  If nothing was judged, one more case fails."""
     root = ElementTree.Element("testsuites", name="assay")
     root.extend(_suite_element(report) for report in reports)
     for count in ("tests", "failures", "skipped"):
@@ -39,9 +39,9 @@ def _suite_element(report: Report) -> ElementTree.Element:
         time=f"{report.seconds:.3f}",
     )
     properties = ElementTree.SubElement(suite, "properties")
-    told = {"level": report.level, "seed": report.seed, "framework": f"{report.framework} {report.version}".strip()}
+    run = {"level": report.level, "seed": report.seed, "framework": f"{report.framework} {report.version}".strip()}
     properties.extend(
-        _element("property", name=name, value=value) for name, value in (told | dict(report.environment)).items()
+        _element("property", name=name, value=value) for name, value in (run | dict(report.environment)).items()
     )
     suite.extend(cases)
     remarks = [*(behaviour(sentence) for sentence in report.diagnosis), *report.notes]
@@ -55,11 +55,11 @@ def _case_element(report: Report, case: CaseResult) -> ElementTree.Element:
         "testcase", classname=_class_name(report, case.family), name=case.name, time=f"{case.seconds:.3f}"
     )
     if case.finding is not None:
-        told = "\n".join(f"{name}: {fact}" for name, fact in facts(case.finding).items())
+        lines = "\n".join(f"{name}: {fact}" for name, fact in facts(case.finding).items())
         if case.level == "must":
-            element.append(_element("failure", told, message=case.finding.sentence, type=case.finding.kind))
-        else:  # seen, but binding on nobody
-            element.append(_element("system-out", f"{case.level}: {case.finding.sentence}\n{told}"))
+            element.append(_element("failure", lines, message=case.finding.sentence, type=case.finding.kind))
+        else:  # it is reported, but binds nobody
+            element.append(_element("system-out", f"{case.level}: {case.finding.sentence}\n{lines}"))
     elif case.status in NOT_JUDGED:
         element.append(_element("skipped", message=case.reason or NOT_JUDGED[case.status]))
     return element
@@ -82,5 +82,5 @@ def _element(tag: str, text: str = "", **attributes: object) -> ElementTree.Elem
 
 
 def _valid(text: str) -> str:
-    """Characters that XML 1.0 does not have, replaced."""
+    """The text, with a replacement for characters that XML 1.0 does not have."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

@@ -19,9 +19,9 @@ __all__ = ["to_html"]
 
 
 def to_html(*reports: Report) -> str:
-    """One self-contained page.
+    """One self-contained page for all reports.
 
-    Raises :class:`~assay.conformance.interface.usage.UsageError` where jinja2 is not installed.
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if jinja2 is not installed.
     """
     try:
         import jinja2
@@ -46,5 +46,5 @@ def to_html(*reports: Report) -> str:
 
 
 def _share(ratio: float) -> int:
-    """How long a bar for an error is, in percent: the whole for a tolerance and beyond."""
+    """The length of the bar for an error, in percent.  A ratio of 1 and more has the whole length."""
     return 100 if math.isnan(ratio) else round(100 * min(ratio, 1.0))

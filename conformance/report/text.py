@@ -26,12 +26,12 @@ _SHOWN_FINDINGS = 3
 
 
 def to_text(*reports: Report, colour: bool = False) -> str:
-    """What a terminal shows: the verdict in one line, then diagnosis, findings, families, what was skipped, notes."""
+    """The text for a terminal: verdict, diagnosis, findings, families, cases that were not judged, and notes."""
     return "\n\n".join(_text(report, colour) for report in reports)
 
 
 def summary(*reports: Report, colour: bool = False) -> str:
-    """One line a report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
+    """One line for each report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
     header = ("", "kernel", "class", "judged", "failed", "not judged", "out of time", "worst", "seconds")
     rows = [
         (
@@ -80,7 +80,7 @@ def _painted(line: str, report: Report, colour: bool) -> str:
 
 
 def _shown(report: Report) -> list[Finding]:
-    """A few findings worth reading: the worst of each family and kind, those first that were shrunk and saved."""
+    """A few findings: the first of each family and kind, and before all others those that were shrunk and saved."""
     chosen: dict[tuple[str, str], Finding] = {}
     for finding in sorted(report.failures, key=lambda finding: not finding.reproducer):
         chosen.setdefault((finding.family, finding.kind), finding)

@@ -64,8 +64,9 @@ def exact(
     >>> exact(x, positions=np.array([10**7])).ravel()
     array([-0.90727039,  0.42054779])
     """
+    ids: Any = positions  # the instance fills in what is not given
     instance = Instance(
-        query, key, positions, base, layout, rotary_dim, scaling, factor, original_length, low_frequency,
+        query, key, ids, base, layout, rotary_dim, scaling, factor, original_length, low_frequency,
         high_frequency, truncate, attention_factor,
     )  # fmt: skip
     if threads is not None and threads < 1:

@@ -211,7 +211,7 @@ class DoubleDoubleBall:
         return DoubleDoubleBall(pair[0], pair[1], known(pair[0], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP))
 
     def scaled(self, factor: float | Array) -> DoubleDoubleBall:
-        return self._ball(_multiply_float((self.high, self.low), factor), self.rad * abs(factor))
+        return self._ball(_multiply_float((self.high, self.low), factor), self.rad * np.abs(factor))
 
     def plus(self, array: Array) -> DoubleDoubleBall:
         return self._ball(_add_float((self.high, self.low), array), self.rad)

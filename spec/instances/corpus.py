@@ -1,8 +1,8 @@
 """A corpus of hard instances of every family, with the same bytes on every machine for one :data:`VERSION`.
 
 A corpus is a folder of instance files (:mod:`assay.spec.instances.file`) with a ``manifest.json``.  The manifest gives
-the version, and for every file its name, SHA-256, family, seed, parameters and arrows.  Small instances are also stored
-as JSON.
+the version, and for every file its name, SHA-256, problem, family, seed, parameters and arrows.  Small instances are
+also stored as JSON.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.spec.instances.file import load, save
-from assay.spec.instances.hard import HardProblem, hard
+from assay.spec.instances.hard import HardProblem, hard, load
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRIES", "VERSION", "Entry", "read", "write"]
 
 #: The version of the corpus: another version means other bytes.
-VERSION = 1
+VERSION = 2
 _MANIFEST = "manifest.json"
 _KIND = "assay hard instances"
 
@@ -41,11 +40,12 @@ class Entry:
     parameters: Mapping[str, int] = field(default_factory=dict)
     counting: bool = False
     as_json: bool = False
+    problem: str = "attention"
 
     def made(self, seed: int = 0) -> HardProblem:
         """The instance of this entry in the corpus with seed ``seed``."""
         sizes: dict[str, Any] = dict(self.parameters)
-        return hard("attention", self.family, seed + self.seed, counting=self.counting, **sizes)
+        return hard(self.problem, self.family, seed + self.seed, counting=self.counting, **sizes)
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -86,11 +86,12 @@ def write(folder: str | Path, seed: int = 0) -> int:
     for entry, problem in problems:
         for suffix in (".npz", ".json") if entry.as_json else (".npz",):
             path = place / f"{entry.name}{suffix}"
-            save(path, problem)
+            problem.save(path)
             files.append(
                 {
                     "name": path.name,
                     "sha256": _digest(path),
+                    "problem": problem.problem,
                     "family": entry.family,
                     "seed": problem.seed,
                     "parameters": dict(problem.parameters),

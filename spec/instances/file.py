@@ -5,31 +5,49 @@ take it as it is) with the members ``hard.metadata``, JSON, and the exact source
 0/1, or ``hard.clauses``, literals, each clause closed by 0.  The JSON holds the same, with every number that is no
 integer in hexadecimal; its JSON Schema is ``hard_instance.schema.json`` in this folder.
 
-What is read is checked: the arrays must be those that the arrows make from the source.
+This module knows the form of a file and no problem; what a hard problem is, and whether a file tells the truth, is
+:mod:`assay.spec.instances.hard`.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import json
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec import storage
+from assay.spec.floats import dtype_named
 from assay.spec.instances.formula import Formula
-from assay.spec.instances.hard import HardProblem
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
-from assay.spec.instances.truth import Truth
 from assay.spec.problem import InvalidInstance
-from assay.spec.problem import problem as problem_named
-from assay.spec.reductions import Composite, GapMaxInnerProduct, reduction
-from assay.spec.storage import members, problem_of
+from assay.spec.reductions import GapMaxInnerProduct
 
-__all__ = ["SCHEMA_VERSION", "described", "load", "save", "schema", "to_json"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-SCHEMA_VERSION = 1
+    from numpy.typing import NDArray
+
+    from assay.spec.instance import Instance
+
+__all__ = ["JSON_VERSION", "SCHEMA_VERSION", "Written", "read", "schema", "source_metadata", "to_json", "write"]
+
+SCHEMA_VERSION = 1  # of the metadata in an .npz
+JSON_VERSION = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What a file says: the metadata, the source, and the arrays and plain values of the instance."""
+
+    metadata: Mapping[str, Any]
+    source: Any
+    arrays: Mapping[str, NDArray[Any]]
+    values: Mapping[str, Any]
 
 
 def schema() -> dict[str, Any]:
@@ -38,138 +56,93 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def save(path: str | Path, problem: HardProblem) -> None:
+def write(path: str | Path, instance: Instance, source: Any, metadata: Mapping[str, Any]) -> None:
     """Write ``.npz`` or, if the path ends so, ``.json``; the same bytes wherever it is done.
 
+    metadata: what the file is to say besides source and instance, JSON values.
     Raises ``OSError`` where it cannot be written.
     """
     if Path(path).suffix == ".json":
-        Path(path).write_bytes(to_json(problem).encode())
+        Path(path).write_bytes(to_json(instance, source, metadata).encode())
         return
-    described_ = json.dumps(described(problem), sort_keys=True, ensure_ascii=True)
-    more = {"hard.metadata": np.frombuffer(described_.encode(), np.uint8)}
-    more |= {f"hard.{name}": array for name, array in _source_arrays(problem.source).items()}
-    problem.instance.save(path, more)
+    said = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True, ensure_ascii=True)
+    more = {"hard.metadata": np.frombuffer(said.encode(), np.uint8)}
+    more |= {f"hard.{name}": array for name, array in _source_arrays(source).items()}
+    instance.save(path, more)
 
 
-def to_json(problem: HardProblem) -> str:
+def to_json(instance: Instance, source: Any, metadata: Mapping[str, Any]) -> str:
     """The JSON form, one array a line."""
-    instance = problem.instance
     arrays = {
-        name: {
-            "dtype": array.dtype.name,
-            "shape": list(array.shape),
-            "numbers": [float(x).hex() for x in array.astype(np.float64).flat],
-        }
+        name: {"dtype": array.dtype.name, "shape": list(array.shape), "numbers": _numbers(array)}
         for name, array in instance.arrays().items()
     }
     whole = {
-        **described(problem),
-        "source": _source_values(problem.source),
+        "schema_version": JSON_VERSION,
+        **metadata,
+        "source": _source_values(source),
         "arrays": arrays,
-        "scale": instance.scale.hex(),
+        "values": instance.values(),
     }
     lines = [f"{json.dumps(name)}: {json.dumps(value, sort_keys=True)}" for name, value in sorted(whole.items())]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def described(problem: HardProblem) -> dict[str, Any]:
-    """What a file says of a problem besides source and arrays: JSON values."""
-    truth = problem.truth
-    extra: dict[str, Any] = {}
-    if isinstance(problem.source, GapMaxInnerProduct):
-        extra = {"threshold": problem.source.threshold, "gap": str(problem.source.gap)}
-    elif isinstance(problem.source, Formula):
-        extra = {"variables": problem.source.variables}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "problem": problem.problem,
-        "reductions": [part.name for part in problem.reduced.reduction.parts],
-        "options": dict(problem.options),
-        "family": problem.family,
-        "seed": problem.seed,
-        "parameters": dict(problem.parameters),
-        "source_kind": _KINDS[type(problem.source)],
-        "source_sizes": extra,
-        "sizes": {name: str(x) if isinstance(x, Fraction) else x for name, x in problem.sizes.items()},
-        "entry_bound": problem.entry_bound.hex(),
-        "entry_bound_over_root_log": f"{problem.entry_bound_over_root_log:.6g}",
-        "needed_accuracy": str(problem.accuracy),
-        "truth": {
-            "satisfiable": truth.satisfiable,
-            "count": truth.count,
-            "pairs": [list(pair) for pair in truth.pairs],
-            "complete": truth.complete,
-            "certified": list(truth.certified),
-        },
-    }
+def source_metadata(source: Any) -> dict[str, Any]:
+    """What the metadata has to say of a source so that it can be read again."""
+    sizes: dict[str, Any] = {}
+    if isinstance(source, GapMaxInnerProduct):
+        sizes = {"threshold": source.threshold, "gap": str(source.gap)}
+    elif isinstance(source, Formula):
+        sizes = {"variables": source.variables}
+    return {"source_kind": _KINDS[type(source)], "source_sizes": sizes}
 
 
-def load(path: str | Path) -> HardProblem:
-    """Read what :func:`save` wrote.  Raises :class:`~assay.spec.problem.InvalidInstance` in one line for all else."""
-    try:
-        return _from_json(path) if Path(path).suffix == ".json" else _from_npz(path)
-    except InvalidInstance as error:
-        said = str(error)
-        raise InvalidInstance(said if said.startswith(str(path)) else f"{path}: {said}") from None
-    except OSError as error:
-        raise InvalidInstance(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise InvalidInstance(f"{path}: damaged hard instance ({type(error).__name__}: {error})") from None
+def read(path: str | Path) -> Written:
+    """Read what :func:`write` wrote.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` for another version or another kind of file, ``OSError`` where
+    it cannot be read, and ``ValueError``, ``TypeError`` or ``KeyError`` where it is damaged.
+    """
+    return _read_json(path) if Path(path).suffix == ".json" else _read_npz(path)
 
 
-def _from_npz(path: str | Path) -> HardProblem:
-    found = members(path)
-    if "metadata" not in found:
+def _read_npz(path: str | Path) -> Written:
+    members = storage.members(path)
+    if "metadata" not in members:
         raise InvalidInstance("a saved instance without its source: expected one that assay hard wrote")
-    metadata = _checked(json.loads(found["metadata"].tobytes().decode()))
-    loaded = problem_named(problem_of(path)).Instance.load(path)
-    return _rebuilt(metadata, _source(metadata, found), loaded.arrays(), loaded.scale)
+    metadata = _checked(json.loads(members["metadata"].tobytes().decode()), SCHEMA_VERSION)
+    stored = storage.read(path)
+    values = {name: value for name, value in stored.values.items() if name != "provenance"}
+    return Written(metadata, _source(metadata, members), stored.arrays, values)
 
 
-def _from_json(path: str | Path) -> HardProblem:
+def _read_json(path: str | Path) -> Written:
     whole = json.loads(Path(path).read_text(encoding="utf-8"))
-    metadata = _checked(whole)
-    arrays = {
-        name: np.array([float.fromhex(x) for x in each["numbers"]], np.float64).reshape(each["shape"])
-        for name, each in whole["arrays"].items()
-    }
-    return _rebuilt(metadata, _source(metadata, whole["source"]), arrays, float.fromhex(whole["scale"]))
+    metadata = _checked(whole, JSON_VERSION)
+    arrays = {name: _array(array) for name, array in whole["arrays"].items()}
+    return Written(metadata, _source(metadata, whole["source"]), arrays, whole["values"])
 
 
-def _checked(metadata: Any) -> dict[str, Any]:
+def _checked(metadata: Any, expected: int) -> dict[str, Any]:
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InvalidInstance(f"schema_version {version!r}, expected {SCHEMA_VERSION}")
+    if version != expected:
+        raise InvalidInstance(f"schema_version {version!r}, expected {expected}")
     return dict(metadata)
 
 
-def _rebuilt(metadata: dict[str, Any], source: Any, arrays: dict[str, Any], scale: float) -> HardProblem:
-    route = Composite(tuple(reduction(name) for name in metadata["reductions"]))
-    reduced = route.apply(source, **metadata["options"])
-    made = reduced.target.arrays()
-    if scale != reduced.target.scale or set(made) != set(arrays):
-        raise InvalidInstance("scale or arrays are not those that the reductions make from the source")
-    for name, array in made.items():
-        if not np.array_equal(array.astype(np.float64), arrays[name].astype(np.float64)):
-            raise InvalidInstance(f"{name} is not what the reductions make from the source")
-    said = metadata["truth"]
-    truth = Truth(
-        said["satisfiable"],
-        said["count"],
-        tuple((int(i), int(j)) for i, j in said["pairs"]),
-        said["complete"],
-        tuple(said["certified"]),
-    )
-    return HardProblem(
-        metadata["problem"],
-        reduced,
-        truth,
-        metadata["options"],
-        metadata["family"],
-        metadata["seed"],
-        metadata["parameters"],
-    )
+def _numbers(array: NDArray[Any]) -> list[Any]:
+    """Row-major: integers and truth values as they are, other numbers in hexadecimal."""
+    if array.dtype.kind in "biu":
+        return [int(x) for x in array.flat]
+    return [float(x).hex() for x in array.astype(np.float64).flat]
+
+
+def _array(written: Mapping[str, Any]) -> NDArray[Any]:
+    """The array of :func:`_numbers`."""
+    dtype = dtype_named(written["dtype"])
+    numbers = written["numbers"] if dtype.kind in "biu" else [float.fromhex(x) for x in written["numbers"]]
+    return np.array(numbers, None if dtype.kind in "biu" else np.float64).astype(dtype).reshape(written["shape"])
 
 
 _KINDS: dict[type, str] = {Formula: "formula", OrthogonalVectors: "vectors", GapMaxInnerProduct: "gap"}
@@ -190,12 +163,12 @@ def _source_values(source: Any) -> dict[str, Any]:
     return {name: [row.tobytes().decode() for row in array + np.uint8(ord("0"))] for name, array in sides.items()}
 
 
-def _source(metadata: dict[str, Any], given: Any) -> Any:
+def _source(metadata: Mapping[str, Any], written: Any) -> Any:
     """From arrays or from JSON values."""
     kind, sizes = metadata["source_kind"], metadata["source_sizes"]
     if kind == "formula":
-        return Formula(sizes["variables"], tuple(_clauses(given["clauses"])))
-    left, right = (_vectors(given[name]) for name in ("left", "right"))
+        return Formula(sizes["variables"], tuple(_clauses(written["clauses"])))
+    left, right = (_vectors(written[name]) for name in ("left", "right"))
     if kind == "vectors":
         return OrthogonalVectors(left, right)
     if kind == "gap":
@@ -203,12 +176,12 @@ def _source(metadata: dict[str, Any], given: Any) -> Any:
     raise InvalidInstance(f"source_kind {kind!r}, expected one of {', '.join(_KINDS.values())}")
 
 
-def _clauses(given: Any) -> list[tuple[int, ...]]:
-    if isinstance(given, list):
-        return [tuple(clause) for clause in given]
+def _clauses(written: Any) -> list[tuple[int, ...]]:
+    if isinstance(written, list):
+        return [tuple(clause) for clause in written]
     clauses: list[tuple[int, ...]] = []
     clause: list[int] = []
-    for literal in given.tolist():
+    for literal in written.tolist():
         if literal:
             clause.append(literal)
         else:
@@ -217,5 +190,5 @@ def _clauses(given: Any) -> list[tuple[int, ...]]:
     return clauses
 
 
-def _vectors(given: Any) -> Any:
-    return given if isinstance(given, np.ndarray) else np.array([[int(x) for x in row] for row in given])
+def _vectors(written: Any) -> Any:
+    return written if isinstance(written, np.ndarray) else np.array([[int(x) for x in row] for row in written])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,21 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.floats import dtype_named
-from assay.spec.instances import dimacs, families, truth
+from assay.spec.instances import dimacs, families, file, truth
 from assay.spec.instances.extra import MissingExtra
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.instances.truth import Truth
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
-from assay.spec.reductions import GapMaxInnerProduct, Satisfiability, Solutions, path
+from assay.spec.reductions import Composite, GapMaxInnerProduct, Satisfiability, Solutions, path, reduction
 from assay.spec.reductions.reduction import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from assay.spec.reductions import Composite, Reduced
+    from assay.spec.instance import Instance
+    from assay.spec.reductions import Reduced
 
-__all__ = ["FAMILIES", "Answer", "Family", "HardProblem", "hard", "reduced_to"]
+__all__ = ["FAMILIES", "Answer", "Family", "HardProblem", "hard", "load", "reduced_to"]
 
 _CERTIFIABLE = 1 << 34  # words of brute force: about a minute
 _MOST_PAIRS = 1000
@@ -80,9 +82,10 @@ class HardProblem:
     @property
     def instance(self) -> Any:
         """The instance, with its provenance."""
-        known = {"satisfiable": self.truth.satisfiable, "count": self.truth.count}
+        answer = {"satisfiable": self.truth.satisfiable, "count": self.truth.count}
         note = f"hard: {self.reduced.reduction.name}"
-        return self.reduced.target.replace(provenance=Provenance(self.family, self.seed, note, known))
+        target: Instance = self.reduced.target
+        return target.replace(provenance=Provenance(self.family, self.seed, note, answer))
 
     @property
     def accuracy(self) -> Fraction:
@@ -95,18 +98,19 @@ class HardProblem:
         return dict(self.reduced.sizes)
 
     @property
-    def entry_bound(self) -> float:
-        """B: the largest entry of query and key (the scale of the instance is that of the reduction)."""
-        target = self.reduced.target
-        return max(float(np.abs(array.astype(np.float64)).max()) for array in (target.query, target.key))
+    def entry_bound(self) -> float | None:
+        """B: what bounds the entries of the instance, as the last arrow says; ``None`` where it says nothing."""
+        return None if "B" not in self.reduced.sizes else float(self.reduced.sizes["B"])
 
     @property
-    def entry_bound_over_root_log(self) -> float:
-        """B/√ln n, n the number of keys: bounded where approximation is easy (the gap family stays near that line)."""
-        return self.entry_bound / math.sqrt(math.log(max(self.reduced.target.key.shape[2], 2)))
+    def entry_bound_over_root_log(self) -> float | None:
+        """B/√ln m, m the number of keys: bounded where approximation is easy (the gap family stays near that line)."""
+        if self.entry_bound is None or "m" not in self.reduced.sizes:
+            return None
+        return self.entry_bound / math.sqrt(math.log(max(self.reduced.sizes["m"], 2)))
 
     def decode(self, output: Any) -> Answer:
-        """The answer that an output says; its shape is that of the kernel's, (1, 1, n, 1) for attention.
+        """The answer that an output says: the one that the last arrow names, (1, 1, n, 1) for attention.
 
         Raises ``ValueError`` for another shape, NaN or infinity.
         """
@@ -133,18 +137,54 @@ class HardProblem:
         return product >= self.source.threshold if isinstance(self.source, GapMaxInnerProduct) else product == 0
 
     def stored_as(self, dtype: str) -> HardProblem:
-        """The same source reduced to arrays of another type; the entries are rounded up anew."""
+        """The same source reduced to arrays of another type; the entries are rounded up anew.
+
+        Arrows whose targets hold integers know no types: there nothing changes.
+        """
+        if "dtype" not in self.reduced.reduction.options:
+            return self
         counting = self.reduced.reduction.counts
         options = {**self.options, "dtype": dtype}
         return replace(
             self, reduced=reduced_to(self.problem, self.source, counting=counting, **options), options=options
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the instance file, ``.npz`` or ``.json`` (:mod:`assay.spec.instances.file`)."""
-        from assay.spec.instances.file import save
+    def described(self) -> dict[str, Any]:
+        """What a file says of it besides source and instance: JSON values."""
+        bound, over_root = self.entry_bound, self.entry_bound_over_root_log
+        entries = {} if bound is None else {"entry_bound": bound.hex()}
+        entries |= {} if over_root is None else {"entry_bound_over_root_log": f"{over_root:.6g}"}
+        truth = self.truth
+        return {
+            "problem": self.problem,
+            "reductions": [part.name for part in self.reduced.reduction.parts],
+            "options": dict(self.options),
+            "family": self.family,
+            "seed": self.seed,
+            "parameters": dict(self.parameters),
+            **file.source_metadata(self.source),
+            "sizes": {name: str(x) if isinstance(x, Fraction) else x for name, x in self.sizes.items()},
+            **entries,
+            "needed_accuracy": str(self.accuracy),
+            "truth": {
+                "satisfiable": truth.satisfiable,
+                "count": truth.count,
+                "pairs": [list(pair) for pair in truth.pairs],
+                "complete": truth.complete,
+                "certified": list(truth.certified),
+            },
+        }
 
-        save(path, self)
+    def save(self, path: str | Path) -> None:
+        """Write the instance file, ``.npz`` or ``.json`` (:mod:`assay.spec.instances.file`); :func:`load` reads it.
+
+        Raises ``OSError`` where it cannot be written.
+        """
+        file.write(path, self.instance, self.source, self.described())
+
+    def to_json(self) -> str:
+        """The text of the ``.json`` file."""
+        return file.to_json(self.instance, self.source, self.described())
 
 
 @dataclass(frozen=True)
@@ -232,7 +272,8 @@ def hard(
     :class:`~assay.spec.instances.formula.Formula`, an
     :class:`~assay.spec.instances.orthogonal_vectors.OrthogonalVectors`, a pair of 0/1 arrays, or a
     :class:`~assay.spec.reductions.problems.GapMaxInnerProduct`.  seed and parameters: of a family.
-    counting: decode numbers too, which needs more accuracy (OV-3 in place of OV-2).  dtype: of the instance's arrays.
+    counting: decode numbers too, which needs more accuracy (OV-3 in place of OV-2).
+    dtype: of the instance's arrays, where the arrows leave a choice.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for a source that is none, a promise that does not hold, and,
     before anything is allocated, an instance too large for this machine.
@@ -251,8 +292,8 @@ def hard(
         raise InvalidInstance(f"source of type {type(made).__name__}: expected a formula, vectors, a path or a family")
     if parameters and family in ("given", "file"):
         raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters")
-    options = {"dtype": dtype}
-    reduced = reduced_to(problem, made, counting=counting, **options)
+    reduced = reduced_to(problem, made, counting=counting, dtype=dtype)
+    options = {"dtype": dtype} if "dtype" in reduced.reduction.options else {}
     return HardProblem(
         problem,
         reduced,
@@ -264,12 +305,62 @@ def hard(
     )
 
 
+def load(path: str | Path) -> HardProblem:
+    """Read what :meth:`HardProblem.save` wrote, and check it: the instance must be what the arrows make of the source.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` in one line for everything else.
+    """
+    try:
+        return _rebuilt(file.read(path))
+    except InvalidInstance as error:
+        said = str(error)
+        raise InvalidInstance(said if said.startswith(str(path)) else f"{path}: {said}") from None
+    except OSError as error:
+        raise InvalidInstance(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise InvalidInstance(f"{path}: damaged hard instance ({type(error).__name__}: {error})") from None
+
+
+def _rebuilt(written: file.Written) -> HardProblem:
+    metadata = written.metadata
+    route = Composite(tuple(reduction(name) for name in metadata["reductions"]))
+    if route.target != metadata["problem"]:
+        raise InvalidInstance(f"problem {metadata['problem']!r}, but the reductions end in {route.target}")
+    reduced = route.apply(written.source, **metadata["options"])
+    target: Instance = reduced.target
+    arrays = target.arrays()
+    values = json.loads(json.dumps(target.values()))  # tuples become lists
+    if values != written.values or set(arrays) != set(written.arrays):
+        raise InvalidInstance("options or arrays are not those that the reductions make from the source")
+    for name, array in arrays.items():
+        if array.dtype != written.arrays[name].dtype or not np.array_equal(array, written.arrays[name]):
+            raise InvalidInstance(f"{name} is not what the reductions make from the source")
+    said = metadata["truth"]
+    certified = Truth(
+        said["satisfiable"],
+        said["count"],
+        tuple((int(i), int(j)) for i, j in said["pairs"]),
+        said["complete"],
+        tuple(said["certified"]),
+    )
+    return HardProblem(
+        metadata["problem"],
+        reduced,
+        certified,
+        metadata["options"],
+        metadata["family"],
+        metadata["seed"],
+        metadata["parameters"],
+    )
+
+
 def reduced_to(problem: str, source: Any, *, counting: bool = False, **options: Any) -> Reduced:
-    """The arrows from a source to a problem, applied.  Raises as :func:`hard`."""
+    """The arrows from a source to a problem, applied; each takes the options that it has.  Raises as :func:`hard`."""
     if problem not in PROBLEMS:
         raise InvalidInstance(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
     try:
         route = path(_NODES[type(source)], problem, counts=counting)
+        options = {name: value for name, value in options.items() if name in route.options}
         _require_room(route, source, options)
         return route.apply(source, **options)
     except InvalidInstance:
@@ -288,8 +379,8 @@ def _require_room(route: Composite, source: Any, options: Mapping[str, Any]) -> 
             require_memory(1 << _MOST_HALF, f"{given}these")
     sizes = route.sizes(route.measure(source), **options)
     each = 1 + 3 * dtype_named(options.get("dtype", "float64")).itemsize  # a bit, a number and copies of it
-    what = f"{sizes['n']} queries and {sizes['m']} keys of {sizes['d']} coordinates"
-    require_memory(each * (sizes["n"] + sizes["m"]) * sizes["d"], given + what)
+    number = sizes["n"] + sizes.get("m", 0)
+    require_memory(each * number * sizes["d"], f"{given}{number} vectors of {sizes['d']} coordinates")
 
 
 def _made(

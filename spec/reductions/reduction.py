@@ -41,6 +41,7 @@ class Reduction:
     sizes(sizes, **options): the sizes of the target from those of the source, before anything is allocated.
     measure(instance): the sizes of a source instance.
     counts: whether decoding gives the number of solutions, and not only whether there is one.
+    output: the output of the target that is decoded, by its name in ``OUTPUTS`` of that problem.
     options: the names of the options of ``forward`` and ``sizes``.
     """
 
@@ -57,6 +58,7 @@ class Reduction:
     preconditions: tuple[str, ...] = ()
     counts: bool = False
     options: tuple[str, ...] = ()
+    output: str = "output"
 
     @property
     def parts(self) -> tuple[Reduction, ...]:
@@ -99,6 +101,11 @@ class Composite:
     @property
     def target(self) -> str:
         return self.parts[-1].target
+
+    @property
+    def output(self) -> str:
+        """The output of the target that is decoded."""
+        return self.parts[-1].output
 
     @property
     def claims(self) -> tuple[str, ...]:

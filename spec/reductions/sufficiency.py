@@ -1,14 +1,15 @@
-"""Which classes of machine arithmetic are accurate enough for a decoder: computed from their tolerance."""
+"""Which classes of machine arithmetic are accurate enough for a decoder: computed from what their kernels may err."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from assay.spec.attention import Instance, evaluate, tolerance
-from assay.spec.precision import PRECISIONS, reference_accuracy
+from assay.spec.problem import PROBLEMS
+from assay.spec.problem import problem as problem_named
 
 if TYPE_CHECKING:
+    from assay.spec.instance import Instance
     from assay.spec.reductions.reduction import Reduced
 
 __all__ = ["largest_tolerances", "sufficient_classes"]
@@ -17,15 +18,16 @@ __all__ = ["largest_tolerances", "sufficient_classes"]
 def largest_tolerances(problem: Reduced) -> dict[str, float]:
     """By class that stores its inputs in the instance's type: the largest error that a correct kernel of it may make.
 
-    +inf where the instance is outside the domain of the class.  ``ValueError`` for another target than attention.
-    Takes n × m numbers: for moderate sizes.
+    +inf where the instance is outside the domain of the class.  Raises ``ValueError`` where the target is not a problem
+    with a definition of its own (:data:`~assay.spec.problem.PROBLEMS`).
+    Takes as much memory as the criteria of that problem, n × m numbers for attention: for moderate sizes.
     """
-    instance = problem.target
-    if not isinstance(instance, Instance):
-        raise ValueError(f"the target is {type(instance).__name__}: tolerances are known for attention only")
-    classes = [each for each in PRECISIONS.values() if each.storage == instance.query.dtype.name]
-    exact = evaluate(instance, min(reference_accuracy(each) for each in classes))
-    return {each.name: float(tolerance(instance, each, exact=exact).max()) for each in classes}
+    name = problem.reduction.target
+    if name not in PROBLEMS:
+        raise ValueError(f"the target is {name}: tolerances are known for {', '.join(PROBLEMS)}")
+    target, instance = problem_named(name), problem.target
+    classes = [u for u in target.PRECISIONS.values() if u.storage == _storage(instance)]
+    return {u.name: float(target.criteria(instance, u)[problem.reduction.output].allowed.max()) for u in classes}
 
 
 def sufficient_classes(problem: Reduced) -> tuple[str, ...]:
@@ -34,6 +36,11 @@ def sufficient_classes(problem: Reduced) -> tuple[str, ...]:
     A class that is missing here may well decode this instance; only, its accuracy does not promise it.
     """
     return tuple(name for name, error in largest_tolerances(problem).items() if _below(error, problem.accuracy))
+
+
+def _storage(instance: Instance) -> str:
+    """The type of an instance: that of its first array."""
+    return next(array.dtype.name for array in instance.arrays().values())
 
 
 def _below(error: float, accuracy: Fraction) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.spec.problem import Provenance
 from assay.spec.reductions.gaussian_sum import GaussianSum
 from assay.spec.reductions.pairs import gadgets
 from assay.spec.reductions.problems import Solutions
@@ -27,7 +28,8 @@ def _forward(source: OrthogonalVectors) -> GaussianSum:
     size = 8 * (source.n + source.m) * source.d
     require_memory(size, f"{source.n} and {source.m} points of {4 * source.d} coordinates")
     queries, points = gadgets(source)
-    return GaussianSum(queries, points, _decay(source.m))
+    decay = _decay(source.m)
+    return GaussianSum(queries, points, decay.numerator, decay.denominator, provenance=Provenance(family="OV-6"))
 
 
 def _levels(d: int, decay: Fraction) -> tuple[Fraction, Fraction]:
@@ -70,4 +72,5 @@ OV_6 = Reduction(
     accuracy=_accuracy,
     sizes=lambda sizes: {"n": sizes["n"], "m": sizes["m"], "d": 4 * sizes["d"], "B": 1, "decay": _decay(sizes["m"])},
     measure=_measure,
+    output="sums",
 )

@@ -86,7 +86,8 @@ def define(
     mid[..., columns], rad[..., columns] = part, radius
 
     def full() -> NDArray[np.object_]:
-        whole, rotated = from_parts(mid, np.zeros_like(mid), rad), np.where(zero, flint.arb(0), value.full())
+        whole, rotated = from_parts(mid, np.zeros_like(mid), rad), value.full()
+        rotated[zero] = flint.arb(0)
         for done, balls in exact:
             rotated[done] = balls
         whole[..., columns] = rotated

@@ -68,8 +68,8 @@ def magnitude(instance: Instance) -> Any:
     """m, by which cos and sin are multiplied: 1, and with yarn attention_factor or, without one, 1 + ln(s)/10."""
     if instance.scaling != "yarn":
         return flint.arb(1)
-    given = instance.attention_factor
-    return 1 + flint.arb(instance.factor).log() / 10 if given is None else flint.arb(given)
+    final = instance.attention_factor
+    return 1 + flint.arb(instance.factor).log() / 10 if final is None else flint.arb(final)
 
 
 def _cut(x: Any) -> Any:

@@ -32,9 +32,9 @@ class Angles:
 
     @classmethod
     def usual(cls, precision: Precision) -> Angles:
-        """Angles, cosines and sines within two ulps, in float64 for a float64 kernel, and in float32 for any other."""
-        unit = _FLOAT64 if precision.product <= _FLOAT64 else _FLOAT32
-        return cls(unit, 2 * unit)
+        """Angles in the type of the sums, cosines and sines within two ulps; they and products stored as others are."""
+        unit, table = precision.working, (precision.stored, precision.stored_tiny)
+        return cls(unit, 2 * unit, *table, *table)
 
 
 def _class(machine: str, suffix: str, angles: Angles) -> Precision:
@@ -44,12 +44,12 @@ def _class(machine: str, suffix: str, angles: Angles) -> Precision:
 def _half(name: str) -> tuple[Precision, ...]:
     """The classes of a 16-bit type, whose tables and products, where stored, are rounded as its outputs are."""
     machine = MACHINES[name]
-    u, tiny = machine.output, machine.output_tiny
+    tables = Angles(_FLOAT32, 2 * _FLOAT32, machine.output, machine.output_tiny)
     return (
-        machine,
         _class(name, "-exact-angles", Angles(_FLOAT64, 4 * _FLOAT32)),
-        _class(name, "-tables", Angles(_FLOAT32, 2 * _FLOAT32, u, tiny)),
-        _class(name, "-eager", Angles(_FLOAT32, 2 * _FLOAT32, u, tiny, u, tiny)),
+        machine,
+        _class(name, "-tables", tables),
+        MACHINES[f"{name}-eager"],
     )
 
 
@@ -59,10 +59,10 @@ def _half(name: str) -> tuple[Precision, ...]:
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision
     for precision in (
-        MACHINES["float64"],
         _class("float64", "-exact-angles", Angles(0.0, 4 * _FLOAT64)),
-        MACHINES["float32"],
+        MACHINES["float64"],
         _class("float32", "-exact-angles", Angles(_FLOAT64, 4 * _FLOAT32)),
+        MACHINES["float32"],
         *_half("bfloat16"),
         *_half("float16"),
     )

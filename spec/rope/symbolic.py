@@ -25,7 +25,7 @@ def symbolic(instance: Instance, output: str = "query") -> NDArray[np.object_]:
     x: NDArray[Any] = getattr(instance, output)
     if x.size > 4096:
         raise ValueError(f"symbolic: {x.size} elements, expected at most 4096")
-    out = np.vectorize(lambda number: sympy.Rational(float(number)), otypes=[object])(x)
+    out: NDArray[np.object_] = np.vectorize(lambda number: sympy.Rational(float(number)), otypes=[object])(x)
     ids = np.broadcast_to(instance.positions, (x.shape[0], x.shape[2]))
     r, m = instance.rotated, sympy.Integer(1)
     if instance.scaling == "yarn" and instance.attention_factor is not None:

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from assay.spec.attention.tolerance import compound, gamma
-from assay.spec.criterion import Criterion, close
-from assay.spec.precision import precision as shared
+from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import define, paired, rotation
 from assay.spec.rope.frequencies import correction_range, frequencies, magnitude
 from assay.spec.rope.rounding import PRECISIONS, Angles
+from assay.spec.rounding import compound, gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from assay.spec.precision import Precision
@@ -30,21 +27,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["criteria", "frequency_errors", "tolerance"]
+__all__ = ["frequency_errors", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
-
-
-def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Criterion]:
-    """Every rotated array is close to its certified value, within the tolerance of the class."""
-    turned = rotation(instance)
-    accuracy = 2.0**-10 * _class(precision).product  # costs a class less than a thousandth of its tolerance
-    return {
-        name: close(
-            define(instance, accuracy, name, turned=turned), tolerance(instance, precision, name, turned=turned)
-        )
-        for name in ("query", "key")[: 1 + (instance.key is not None)]
-    }
 
 
 def tolerance(
@@ -60,7 +45,7 @@ def tolerance(
     >>> print(*(f"{x:.0e}" for x in tolerance(Instance(x, positions=np.array([0, 1, 2**25])), "float32")[0, 0, :, 0]))
     3e-37 7e-07 2e+00
     """
-    u = _class(precision)
+    u = precision_named(precision, PRECISIONS)
     angles = u.of(Angles)
     turned = turned or rotation(instance)
     exact = define(instance, 2.0**-34, output, turned=turned)
@@ -91,7 +76,7 @@ def tolerance(
         error = error + lost + 2 * angles.stored_tiny
         bound = error + u.output * (value + error) + u.output_tiny + u.tiny
         bound = np.where(still & plain, lost, bound)
-        largest = u.largest_output if angles.stored else max(u.largest_output, 2.0**127)
+        largest = u.largest_output if angles.stored else u.largest
         judged &= (4 * m * np.maximum(np.maximum(straight, crossed), 1) <= largest) & (
             value + error <= u.largest_output
         )
@@ -140,7 +125,7 @@ def _blend_roundings(instance: Instance, unit: float, plain: Array, count: Array
             first, last = (float(end) for end in correction_range(instance))
             ends = [float(end) for end in correction_range(instance, whole=False)]
         off = [3 * instance.rotated / math.log(instance.base) + 6 * abs(end) for end in ends]
-        raw = (np.arange(len(plain)) - first) / (last - first)
+        raw = (np.arange(len(plain), dtype=np.float64) - first) / (last - first)
         blend = 4 * np.abs(raw)
         if instance.truncate:  # an end so near an integer may be rounded to another
             uncertain = any(abs(end - round(end)) <= 1.01 * unit * step for end, step in zip(ends, off, strict=True))
@@ -158,7 +143,3 @@ def _angle_errors(instance: Instance, angles: Angles) -> tuple[Array, Any]:
     position = np.abs(np.atleast_2d(instance.positions).astype(np.float64))[:, None, :, None]
     long = np.where(position * angles.unit > 1.0, angles.unit, 0.0)  # the type does not hold the position
     return position * theta * compound(error, gamma(angles.angle, angles.unit), long), np.isfinite(error).all()
-
-
-def _class(precision: str | Precision) -> Precision:
-    return PRECISIONS.get(precision) or shared(precision) if isinstance(precision, str) else precision

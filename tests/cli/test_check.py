@@ -15,8 +15,8 @@ import pytest
 
 import assay.conformance.attention
 from assay.conformance.interface.kernel import Kernel
-from assay.conformance.interface.suite import Target
-from assay.conformance.report.render import from_json
+from assay.conformance.interface.targets import Target
+from assay.conformance.report.reading import from_json
 from assay.spec.instances import corpus
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_wrong_kernel_fails_and_its_reproducer_replays(run: Run) -> None:
     [
         ("raises", "raised IndexError: tile 3 of 2 (kernels.py:18)"),
         ("returns_a_list", "returned a list of 1, expected one numpy array"),
-        ("transposes", "heads and length look exchanged"),
+        ("transposes", "heads and queries look exchanged"),
         ("widens", "returned output as float64, expected float32"),
         ("mutates", "changed its input 'query'"),
     ],
@@ -150,7 +150,7 @@ def test_interrupted_run_says_how_far_it_got_and_resumes(run: Run, toys: Toys, t
     toys.interrupt_in = "float64"
     status, _, error = run(*arguments)
     assert status == 130
-    assert error.startswith("assay: interrupted in toy:good float64 after 0 of ")
+    assert error.startswith("assay: interrupted in toy:good attention float64 after 0 of ")
     assert error.endswith("1 of 2 reports are in r.json, --resume goes on from there\n")
     assert error.count("\n") == 1
     toys.interrupt_in = "float32"  # is not called again
@@ -180,7 +180,7 @@ def test_a_kernel_runs_over_a_corpus(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(corpus, "ENTRIES", tuple(small))
     status, out, error = run("hard", "--corpus", "c")
     assert (status, error) == (0, "")
-    assert "version 1  seed 0" in out
+    assert "version 2  seed 0" in out
     status, out, error = run("check", "kernels.py:good", "--corpus", "c")
     assert (status, error) == (0, "")
     assert out.startswith(f"PASSED kernels.py:good  float32  {len(small)} instances, {len(small)} decoded rightly")
@@ -216,13 +216,14 @@ def test_an_option_that_a_corpus_has_no_use_for_is_refused(refused: Callable[...
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        ("", {"precision": "float32", "framework": None, "options": {}}),
+        ("", {"precision": "float32", "framework": None, "options": {}, "problem": None}),
         ("--problem attention", {"precision": "float32", "framework": None, "options": {}, "problem": "attention"}),
         (
             "--precision float16 --framework torch --option window=no --error 0.5 --call-seconds 3",
             {
                 "precision": "float16",
                 "framework": "torch",
+                "problem": None,
                 "options": {"window": "no", "error": "0.5"},
                 "call_seconds": 3.0,
             },
@@ -251,7 +252,10 @@ BAD = {
     "unknown module": ("check nowhere:kernel", "no module 'nowhere'"),
     "unknown function": ("check kernels:goood", "has no 'goood'; did you mean good?"),
     "missing file of kernels": ("check nowhere.py:kernel", "no such file 'nowhere.py'"),
-    "wrong signature": ("check kernels.py:two_arrays", "wrong signature (query, key): takes 2 arrays, not 3"),
+    "wrong signature": (
+        "check kernels.py:two_arrays --problem attention",
+        "wrong signature (query, key): takes 2 arrays, not 3",
+    ),
     "no function": ("check kernels.py:number", "int is not callable"),
     "module that raises": ("check raises.py:kernel", "importing it raised OSError: no driver"),
     "module with a syntax error": ("check broken.py:kernel", "importing it raised SyntaxError"),

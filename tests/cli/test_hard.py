@@ -57,7 +57,7 @@ def test_a_bfloat16_output_is_read_as_numpy_saves_it(decided: Run) -> None:
 
 
 def test_json_vectors_decode_as_the_npz_does(decided: Run) -> None:
-    assert decided("hard", "--from", "formula.cnf", "--counting", "-o", "inst.json")[0] == 0
+    assert decided("hard", "attention", "--from", "formula.cnf", "--counting", "-o", "inst.json")[0] == 0
     assert decided("decode", "inst.json", "out.npy") == decided("decode", "inst.npz", "out.npy")
 
 
@@ -71,7 +71,7 @@ def test_json_vectors_decode_as_the_npz_does(decided: Run) -> None:
     ],
 )
 def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str, line: str) -> None:
-    status, out, error = run("hard", *words.split(), "-o", "x.npz")
+    status, out, error = run("hard", "attention", *words.split(), "-o", "x.npz")
     assert (status, error) == (0, "")
     assert line in out
     assert "\naccuracy   every element within " in out
@@ -81,19 +81,20 @@ def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("hard -o x.npz", "expected --from FILE, --corpus DIR or --family, one of planted-ov"),
-        ("hard --family gap", "expected -o FILE"),
-        ("hard --family gap -o x.txt", "expected a name that ends in .npz or .json"),
-        ("hard --family gpa -o x.npz", "unknown family 'gpa'"),
-        ("hard --family random-ov --gap -o x.npz", "--gap: is a family of its own"),
-        ("hard --from formula.cnf --gap -o x.npz", "--gap: is a family of its own"),
-        ("hard --from none.cnf -o x.npz", "none.cnf: cannot be read"),
-        ("hard --from bad.cnf -o x.npz", "bad.cnf, line 2: 'two', expected a literal"),
-        ("hard --from formula.cnf --n 3 -o x.npz", "n: only families take parameters"),
-        ("hard --family gap --parameter n=many -o x.npz", "--parameter n=many: expected a whole number"),
-        ("hard --family gap --parameter m=3 -o x.npz", "gap: no parameter 'm'"),
-        ("hard --family planted-ov --n 1000000000 --d 999 -o x.npz", "would take"),
-        ("hard --family planted-ov --n 8 --d 4 -o none/x.npz", "none/x.npz: cannot be written"),
+        ("hard attention -o x.npz", "expected --from FILE, --corpus DIR or --family, one of planted-ov"),
+        ("hard attention --family gap", "expected -o FILE"),
+        ("hard attention --family gap -o x.txt", "expected a name that ends in .npz or .json"),
+        ("hard attention --family gpa -o x.npz", "unknown family 'gpa'"),
+        ("hard attention --family random-ov --gap -o x.npz", "--gap: is a family of its own"),
+        ("hard attention --from formula.cnf --gap -o x.npz", "--gap: is a family of its own"),
+        ("hard attention --from none.cnf -o x.npz", "none.cnf: cannot be read"),
+        ("hard attention --from bad.cnf -o x.npz", "bad.cnf, line 2: 'two', expected a literal"),
+        ("hard attention --from formula.cnf --n 3 -o x.npz", "n: only families take parameters"),
+        ("hard attention --family gap --parameter n=many -o x.npz", "--parameter n=many: expected a whole number"),
+        ("hard attention --family gap --parameter m=3 -o x.npz", "gap: no parameter 'm'"),
+        ("hard attention --family planted-ov --n 1000000000 --d 999 -o x.npz", "would take"),
+        ("hard attention --family planted-ov --n 8 --d 4 -o none/x.npz", "none/x.npz: cannot be written"),
+        ("hard --family gap -o x.npz", "expected the problem that is to be hard: one of attention"),
         ("hard tensor --family gap -o x.npz", "unknown problem 'tensor'"),
         ("hard --corpus c --family gap", "--family: not with --corpus"),
         ("hard --corpus .", "holds other files"),

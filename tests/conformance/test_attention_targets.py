@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from assay.conformance.attention.target_numpy import formula
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
@@ -65,6 +67,7 @@ def test_a_jax_without_residuals_is_not_asked_for_the_log_sum_exp(monkeypatch: p
     monkeypatch.setattr(jax.nn, "dot_product_attention", older)
     kernel = dot_product_attention("jax", jit=False)
     assert "return_lse" in kernel.lacks
-    judge = Judge(kernel, "attention", precision("float32"))
-    case = next(case for case in judge.suite.cases(judge.precision, "smoke", 0) if not judge.suite.needs(case.instance))
+    judge = Judge(kernel_of(kernel, "attention"), precision("float32"))
+    level = cases(judge.suite, judge.precision, "smoke", 0)
+    case = next(case for case in level if not judge.suite.interface.needs(case.instance))
     assert judge.outcome(case).status in ("passed", "failed")  # called, and not declined

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from assay.conformance.claims import Ledger, claims
-from assay.conformance.interface.targets import UsageError
+from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.conformance import corpus as over
-from assay.conformance.interface.targets import wrap
+from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.judge import Judge
 from assay.spec.instances.hard import HardProblem, hard
 from assay.spec.instances.truth import Truth
@@ -24,7 +24,7 @@ def right(query: Any, key: Any, value: Any, *, scale: float) -> Any:
 
 def row(problem: HardProblem, kernel: Any = right, name: str = "float32") -> over.Row:
     found = over._row(
-        "x", problem.stored_as(precision(name).storage), Judge(wrap(kernel), "attention", precision(name))
+        "x", problem.stored_as(precision(name).storage), Judge(kernel_of(kernel, "attention"), precision(name))
     )
     assert isinstance(found, over.Row)
     return found

@@ -10,7 +10,7 @@ import pytest
 
 from assay.conformance.call.memory import guarded
 from assay.conformance.frameworks import framework
-from assay.conformance.interface.suite import Layout
+from assay.conformance.interface.layouts import Layout
 
 NAMES = ("numpy", "torch", "jax")
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.bool_, np.int32)
@@ -27,7 +27,7 @@ def test_numbers_cross_over_and_back(name: str, dtype: Any) -> None:
     pytest.importorskip(name)
     chosen = framework(name)
     array = (np.arange(24).reshape(1, 2, 3, 4) % 5 - 2).astype(dtype)
-    for layout in (Layout(), Layout(order=(0, 2, 1, 3)), Layout(gap=2), Layout(offset=3)):
+    for layout in (Layout(), Layout(swap=(-3, -2)), Layout(gap=2), Layout(offset=3)):
         keep = guarded("x", array, layout, huge=False, read_only=chosen.read_only)
         native = chosen.to_native(keep.array)
         assert chosen.is_native(native)
@@ -38,7 +38,7 @@ def test_numbers_cross_over_and_back(name: str, dtype: Any) -> None:
 
 def test_torch_sees_the_strides_of_the_layout() -> None:
     pytest.importorskip("torch")
-    keep = guarded("x", np.zeros((1, 2, 3, 4), np.float32), Layout(order=(0, 2, 1, 3)), huge=False, read_only=False)
+    keep = guarded("x", np.zeros((1, 2, 3, 4), np.float32), Layout(swap=(-3, -2)), huge=False, read_only=False)
     assert framework("torch").to_native(keep.array).stride() == (24, 4, 8, 1)
 
 

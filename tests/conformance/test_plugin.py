@@ -130,7 +130,7 @@ def test_isolation_turns_the_abort_of_a_kernel_into_a_failed_test(pytester: pyte
 
 def test_without_kernels_every_installed_built_in_is_judged(pytester: pytest.Pytester) -> None:
     result = conformance(pytester, "--collect-only", "-q")
-    for pair in ("assay:cpu-float64", "assay:cpu-float32"):
+    for pair in ("attention-assay:cpu-float64", "attention-assay:cpu-float32"):
         result.stdout.fnmatch_lines([f"*::test_kernel_conforms?{pair}]"])
     narrowed = conformance(pytester, "--collect-only", "-q", "--assay-precision=float64")
     assert "float32" not in narrowed.stdout.str()
@@ -141,7 +141,8 @@ def test_without_kernels_every_installed_built_in_is_judged(pytester: pytest.Pyt
     [
         (("--assay-kernel=kernels:nope",), "module 'kernels' has no 'nope'"),
         (("--assay-kernel=absent:kernel",), "no module 'absent'"),
-        (("--assay-kernel=kernels:two_arrays",), "wrong signature"),
+        (("--assay-kernel=kernels:two_arrays",), "has the arrays of no problem"),
+        (("--assay-kernel=kernels:two_arrays", "--assay-problem=attention"), "wrong signature"),
         (("--assay-kernel=kernels:good", "--assay-precision=float31"), "unknown precision class 'float31'"),
         (("--assay-level=most",), "unknown level 'most'"),
         (("--assay-kernel=kernels:good", "--assay-option=colour=red"), "unknown option colour=red"),

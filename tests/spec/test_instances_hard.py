@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import itertools
 import json
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ import assay
 from assay.impl import cpu
 from assay.spec.instances import corpus, dimacs, families, file, truth
 from assay.spec.instances.formula import Formula
-from assay.spec.instances.hard import FAMILIES, Answer, HardProblem, hard
+from assay.spec.instances.hard import FAMILIES, Answer, HardProblem, hard, load
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.problem import InvalidInstance
-from assay.spec.reductions import GapMaxInnerProduct, sufficient_classes
+from assay.spec.reductions import GapMaxInnerProduct, GaussianSum, sufficient_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ SMALL: dict[str, dict[str, int]] = {
     "parity": {"points": 4},
     "colouring": {"vertices": 4, "edges": 4},
 }
-RECORDED_MANIFEST = "b64bbbf64a66244651fe6c0cfe769327f9fa632556f71d7655349be3ca7a5e3b"
+RECORDED_MANIFEST = "8590bdba6dea20ef886405f4885c7b643f0d92d1ca621b4ea1dfc05f31fa147c"
 NEEDS_SAT = ("pigeonhole", "parity", "colouring")
 
 
@@ -210,7 +211,7 @@ def test_entries_of_the_gap_family_are_far_below_those_of_vectors() -> None:
     ("call", "said"),
     [
         (lambda: hard("attention", "planted-ov", n=1 << 30, d=1 << 12), r"planted-ov with n = 1073741824.* would take"),
-        (lambda: hard("attention", "random-ksat", variables=60), r"1073741824 queries.* would take .*memory"),
+        (lambda: hard("attention", "random-ksat", variables=60), r"2147483649 vectors of .* would take .*memory"),
         (
             lambda: hard("attention", Formula(2000, ((1,),))),
             r"2000 variables and 1 clauses, 2\^1000 vectors: .* would take",
@@ -254,7 +255,7 @@ def same(one: HardProblem, other: HardProblem) -> bool:
         equal &= sources[0] == sources[1]
     else:
         equal &= all(np.array_equal(getattr(sources[0], side), getattr(sources[1], side)) for side in ("left", "right"))
-    return equal and file.described(one) == file.described(other) and one.instance.scale == other.instance.scale
+    return equal and one.described() == other.described() and one.instance.values() == other.instance.values()
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
@@ -263,7 +264,7 @@ def same(one: HardProblem, other: HardProblem) -> bool:
 def test_what_is_saved_is_loaded_the_same(family: str, dtype: str, suffix: str, tmp_path: Path) -> None:
     problem = hard("attention", family, 1, dtype=dtype, counting=True, **SMALL[family])
     problem.save(tmp_path / f"x{suffix}")
-    loaded = file.load(tmp_path / f"x{suffix}")
+    loaded = load(tmp_path / f"x{suffix}")
     assert same(problem, loaded)
     output = textbook(problem.instance)
     assert loaded.decode(output) == problem.decode(output)
@@ -293,7 +294,7 @@ def test_the_npz_holds_the_exact_source_and_no_pickle(tmp_path: Path) -> None:
 def test_the_json_keeps_its_schema(family: str) -> None:
     schema = file.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    whole = json.loads(file.to_json(hard("attention", family, 1, **SMALL[family])))
+    whole = json.loads(hard("attention", family, 1, **SMALL[family]).to_json())
     jsonschema.validate(whole, schema)
     del whole["source"]
     with pytest.raises(jsonschema.ValidationError):
@@ -302,7 +303,7 @@ def test_the_json_keeps_its_schema(family: str) -> None:
 
 def test_hexadecimal_numbers_are_those_of_the_arrays() -> None:
     problem = hard("attention", "random-ksat", 1, variables=6, dtype="bfloat16")
-    whole = json.loads(file.to_json(problem))
+    whole = json.loads(problem.to_json())
     for name, array in problem.instance.arrays().items():
         numbers = np.array([float.fromhex(x) for x in whole["arrays"][name]["numbers"]])
         kept = numbers.astype(ml_dtypes.bfloat16).reshape(whole["arrays"][name]["shape"])
@@ -316,26 +317,30 @@ def test_a_file_whose_arrays_are_not_those_of_its_source_is_refused(tmp_path: Pa
     whole["source"]["left"][0] = "".join("10"[int(x)] for x in whole["source"]["left"][0])
     (tmp_path / "y.json").write_text(json.dumps(whole))
     with pytest.raises(InvalidInstance, match=r"y\.json: query is not what the reductions make from the source"):
-        file.load(tmp_path / "y.json")
+        load(tmp_path / "y.json")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda whole: whole.update(schema_version=2), "schema_version 2, expected 1"),
+        (lambda whole: whole.update(schema_version=1), "schema_version 1, expected 2"),
         (lambda whole: whole.pop("truth"), "damaged hard instance"),
         (lambda whole: whole.update(reductions=["OV-9"]), "unknown reduction 'OV-9'"),
         (lambda whole: whole["source"].update(left=["01x"]), "damaged hard instance"),
-        (lambda whole: whole.update(scale="0x1p-9"), "scale or arrays are not those"),
+        (lambda whole: whole["values"].update(scale="0x1p-9"), "options or arrays are not those"),
+        (lambda whole: whole["values"].update(is_causal=True), "options or arrays are not those"),
+        (lambda whole: whole.pop("values"), "damaged hard instance"),
+        (lambda whole: whole.update(problem="rope"), "problem 'rope', but the reductions end in attention"),
+        (lambda whole: whole["arrays"]["key"].update(dtype="float64"), "key is not what the reductions make"),
         (lambda whole: whole.update(source_kind="graph"), "source_kind 'graph', expected one of formula"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(change: Any, said: str, tmp_path: Path) -> None:
-    whole = json.loads(file.to_json(hard("attention", "planted-ov", 1, n=8, d=8)))
+    whole = json.loads(hard("attention", "planted-ov", 1, n=8, d=8).to_json())
     change(whole)
     (tmp_path / "x.json").write_text(json.dumps(whole))
     with pytest.raises(InvalidInstance) as caught:
-        file.load(tmp_path / "x.json")
+        load(tmp_path / "x.json")
     assert str(caught.value).startswith(str(tmp_path / "x.json"))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -344,7 +349,52 @@ def test_a_damaged_file_is_refused_in_one_line(change: Any, said: str, tmp_path:
 def test_an_ordinary_instance_is_no_hard_one(tmp_path: Path) -> None:
     hard("attention", "planted-ov", 1, n=8, d=8).instance.save(tmp_path / "x.npz")
     with pytest.raises(InvalidInstance, match="a saved instance without its source"):
-        file.load(tmp_path / "x.npz")
+        load(tmp_path / "x.npz")
+
+
+# --- another problem than attention -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sums(monkeypatch: pytest.MonkeyPatch) -> HardProblem:
+    """Sums of Gaussians as a problem: their instances hold integers, and their arrows know no type."""
+    monkeypatch.setattr("assay.spec.instances.hard.PROBLEMS", ("gaussian_sum",))
+    return hard("gaussian_sum", "planted-ov", 1, n=8, d=6)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_hard_instance_of_another_problem_is_saved_and_loaded_the_same(
+    sums: HardProblem, suffix: str, tmp_path: Path
+) -> None:
+    sums.save(tmp_path / f"x{suffix}")
+    loaded = load(tmp_path / f"x{suffix}")
+    assert same(sums, loaded)
+    assert isinstance(loaded.instance, GaussianSum)
+    assert loaded.right(loaded.decode([float(total.mid()) for total in sums.instance.define()]))
+
+
+def test_the_json_of_another_problem_keeps_the_schema_and_its_integers(sums: HardProblem) -> None:
+    whole = json.loads(sums.to_json())
+    jsonschema.validate(whole, file.schema())
+    assert whole["arrays"]["points"]["numbers"] == sums.instance.points.ravel().tolist()
+    assert whole["values"] == {
+        "numerator": sums.instance.decay.numerator,
+        "denominator": sums.instance.decay.denominator,
+    }
+
+
+def test_where_the_arrows_know_no_type_there_is_none_to_choose(sums: HardProblem) -> None:
+    assert sums.options == {}
+    assert sums.stored_as("bfloat16") is sums
+
+
+def test_where_the_arrows_bound_no_entries_the_file_says_nothing_of_them(sums: HardProblem) -> None:
+    assert (sums.entry_bound, sums.described()["entry_bound"]) == (1.0, "0x1.0000000000000p+0")
+    sizes = {name: size for name, size in sums.sizes.items() if name != "B"}
+    silent = replace(sums, reduced=replace(sums.reduced, sizes=sizes))
+    assert (silent.entry_bound, silent.entry_bound_over_root_log) == (None, None)
+    assert "entry_bound" not in silent.described()
+    jsonschema.validate(json.loads(silent.to_json()), file.schema())
 
 
 # --- corpus -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from assay.spec.reductions import (
     ClosestPair,
     Extremum,
     GapMaxInnerProduct,
+    GaussianSum,
     KOrthogonalVectors,
     MaxInnerProduct,
     MonochromaticOrthogonalVectors,
@@ -32,6 +33,7 @@ from assay.spec.reductions.to_attention import counting_accuracy, counting_cuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ALMOST = 1 - 1e-6
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -452,6 +454,15 @@ def test_gaussian_sums_in_floating_point_decode_too() -> None:
         reduced = reduction("OV-6").apply(source)
         sums = np.exp(-float(reduced.target.decay) * reduced.target.distances()).sum(axis=1)
         assert reduced.decode(sums).exists == orthogonal_pairs(source).exists
+
+
+def test_gaussian_sums_of_equal_decay_are_equal_and_are_saved_whole(tmp_path: Path) -> None:
+    queries, points = np.array([[0, 1]], np.int8), np.array([[1, 1], [-3, 0]], np.int8)
+    one, other = GaussianSum(queries, points, 6, 4), GaussianSum(queries, points, 3, 2)
+    assert one.decay == other.decay == Fraction(3, 2)
+    assert one.digest() == other.digest() != GaussianSum(queries, points, 3, 4).digest()
+    one.save(tmp_path / "x.npz")
+    assert GaussianSum.load(tmp_path / "x.npz").digest() == one.digest()
 
 
 # --- rounding ---------------------------------------------------------------------------------------------------------

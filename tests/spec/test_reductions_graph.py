@@ -269,8 +269,8 @@ def test_the_worst_kernel_of_a_sufficient_class_still_decodes(dtype: str) -> Non
                     assert not counts or answer.count == truth.count
 
 
-def test_sufficiency_is_of_attention_only() -> None:
-    with pytest.raises(ValueError, match="the target is GaussianSum"):
+def test_sufficiency_is_of_problems_with_a_definition_only() -> None:
+    with pytest.raises(ValueError, match="the target is gaussian_sum: tolerances are known for attention"):
         sufficient_classes(reduction("OV-6").apply(OrthogonalVectors([[1]], [[1]])))
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from bank.buggy import BUGGY
-from bank.correct import CORRECT
+from bank.attention.buggy import BUGGY
+from bank.attention.correct import CORRECT
 
 from assay.cli import main
-from assay.conformance.interface.targets import UsageError, wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.conformance.profile.profile import Answer, ClassRow, Profile, answers, profile
 from assay.spec.precision import precision
@@ -28,7 +29,7 @@ SCHEMA = json.loads((files("assay.conformance.profile") / "profile.schema.json")
 
 def told(kernel: Any, *identifiers: str, name: str = "float32") -> list[str]:
     """The answers to some questions, in the order of the sheet."""
-    judge = Judge(wrap(BANK[kernel] if isinstance(kernel, str) else kernel), "attention", precision(name))
+    judge = Judge(kernel_of(BANK[kernel] if isinstance(kernel, str) else kernel, "attention"), precision(name))
     wanted = [question for question in judge.suite.questions if question.id in identifiers]
     assert len(wanted) == len(identifiers)
     return [each.answer for each in answers(judge, wanted)]

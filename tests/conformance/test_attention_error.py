@@ -10,7 +10,8 @@ import pytest
 from assay.cli import main
 from assay.conformance.attention.target_numpy import formula
 from assay.conformance.interface.suite import Case, Family
-from assay.conformance.interface.targets import UsageError, load, wrap
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
@@ -28,7 +29,7 @@ def instance(bound: float = 1.0) -> Instance:
 
 
 def status(kernel: Any, **options: Any) -> str:
-    judge = Judge(wrap(kernel, options=options), "attention", precision("float64"))
+    judge = Judge(kernel_of(kernel, "attention", options=options), precision("float64"))
     return judge.outcome(Case("case", FAMILY, instance())).status
 
 
@@ -90,7 +91,7 @@ def test_a_kernel_that_takes_any_keyword_is_not_asked_for_a_certificate() -> Non
 @pytest.mark.parametrize("error", ["0", "-1", "nan", "inf", "small"])
 def test_an_error_that_is_no_positive_number_is_refused(error: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match=r"option error=.*: expected a positive number"):
-        wrap(off_by(0.0), options={"error": error})
+        kernel_of(off_by(0.0), "attention", options={"error": error})
     if error != "small":
         assert main(["check", "numpy:attention", "--error", error]) == 2
         assert "expected a positive number" in capsys.readouterr().err
@@ -98,7 +99,7 @@ def test_an_error_that_is_no_positive_number_is_refused(error: str, capsys: pyte
 
 @pytest.mark.parametrize("error", ["1e-3", "1e-9"])
 def test_the_polynomial_method_keeps_the_error_asked_and_its_certificate(error: str) -> None:
-    judge = Judge(load("assay:cpu-polynomial", options={"error": error}), "attention", precision("float64"))
+    judge = Judge(kernel_of("assay:cpu-polynomial", "attention", options={"error": error}), precision("float64"))
     outcome = judge.outcome(Case("case", FAMILY, instance()))
     assert outcome.status == "passed"
     assert outcome.ratio > 1e-6
@@ -110,10 +111,10 @@ def test_a_certificate_that_is_too_small_is_found(monkeypatch: pytest.MonkeyPatc
 
     certificate = polynomial.certificate
     monkeypatch.setattr(polynomial, "certificate", lambda *given: 1e-3 * certificate(*given))
-    judge = Judge(load("assay:cpu-polynomial", options={"error": 1e-3}), "attention", precision("float64"))
+    judge = Judge(kernel_of("assay:cpu-polynomial", "attention", options={"error": 1e-3}), precision("float64"))
     assert judge.outcome(Case("case", FAMILY, instance())).failed
 
 
 def test_what_cannot_be_certified_is_declined() -> None:
-    judge = Judge(load("assay:cpu-polynomial"), "attention", precision("float64"))
+    judge = Judge(kernel_of("assay:cpu-polynomial", "attention"), precision("float64"))
     assert judge.outcome(Case("case", FAMILY, instance(100.0))).status == "declined"

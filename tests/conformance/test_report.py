@@ -13,9 +13,15 @@ from xml.etree import ElementTree
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from assay.conformance.interface.targets import UsageError
-from assay.conformance.report.render import families, from_json, summary, to_html, to_json, to_junit, to_text
-from assay.conformance.report.report import CaseResult, ConformanceError, Finding, Report
+from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.data import to_json
+from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.junit import to_junit
+from assay.conformance.report.page import to_html
+from assay.conformance.report.reading import from_json
+from assay.conformance.report.report import ConformanceError, Report
+from assay.conformance.report.text import summary, to_text
+from assay.conformance.report.words import families
 
 REPRODUCER = "assay replay /tmp/a/causal.npz --target my:kernel --precision float32"
 
@@ -173,7 +179,7 @@ def test_json_follows_its_schema(each: Report) -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     document = strict(each.to_json())
     jsonschema.validate(document, schema(), cls=jsonschema.Draft202012Validator)
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["passed"] is each.passed
 
 
@@ -200,7 +206,7 @@ def test_json_of_several_reports_reads_back() -> None:
     assert to_text(*back) == to_text(*ALL.values())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2, "reports": []}', '{"schema": 1, "reports": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1, "reports": []}', '{"schema": 2, "reports": [{}]}'])
 def test_other_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         from_json(text)

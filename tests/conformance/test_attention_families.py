@@ -8,20 +8,23 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from assay.conformance.attention.families import FAMILIES
 from assay.conformance.attention.other_calls import CHANGES
-from assay.conformance.interface.suite import LAYOUTS, LEVELS, Case, suite
-from assay.conformance.interface.targets import wrap
+from assay.conformance.interface.layouts import LAYOUTS
+from assay.conformance.interface.suite import LEVELS, Case, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
-from assay.conformance.report.report import CaseResult, Finding, Report
+from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.report import Report
 from assay.impl import cpu
 from assay.spec.precision import PRECISIONS, precision
 
 FLOAT32 = precision("float32")
+FAMILIES = suite("attention").families
 
 
 def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
-    return list(suite("attention").cases(precision(name), level, 0))
+    return list(cases_of(suite("attention"), precision(name), level, 0))
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.id)
@@ -61,21 +64,21 @@ def test_every_layout_and_every_change_is_used() -> None:
 
 
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
-    judge = Judge(wrap(cpu.attention.exact), "attention", FLOAT32, references={})
+    judge = Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32, references={})
     for case in cases(level="standard"):
-        enclosure, tolerance = judge.reference(case.instance)["output"]
+        criterion = judge.criteria(case.instance)["output"]
         for other in (*case.after[-1:], *case.beside[:1]):
-            answer = judge.reference(other)["output"][0].midpoint
-            assert (np.abs(answer - enclosure.midpoint) > 100 * tolerance).any(), case.name
+            answer = judge.criteria(other)["output"].value.midpoint
+            assert (np.abs(answer - criterion.value.midpoint) > 100 * criterion.allowed).any(), case.name
 
 
 def test_a_layout_finds_arrays_that_it_can_lay_out_so() -> None:
-    from assay.conformance.call.memory import laid
+    from assay.conformance.call.memory import placed
 
     for case in cases():
         if case.layout.name in ("expanded", "packed"):
             arrays = [(name, getattr(case.instance, name)) for name in ("query", "key", "value")]
-            keeps = laid(arrays, case.layout, huge=False, read_only=True)
+            keeps = placed(arrays, case.layout, huge=False, read_only=True)
             if case.layout.packed:
                 assert keeps[0].buffer is keeps[2].buffer, case.name
             else:

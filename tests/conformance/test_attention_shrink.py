@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from assay.conformance.attention import instances
-from assay.conformance.call.call import Outcome
+from assay.conformance.call.outcome import Outcome
 from assay.conformance.judge.shrink import shrunk
 from assay.spec.attention import Instance
 

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.attention.calls import call, needs
-from assay.conformance.attention.criteria import reference
+from assay.conformance.attention.criteria import criteria
+from assay.conformance.attention.interface import INTERFACE
 from assay.conformance.attention.options import build
-from assay.conformance.call.call import lacking
+from assay.conformance.interface import targets
 from assay.conformance.interface.kernel import Kernel
-from assay.conformance.interface.suite import suite
-from assay.conformance.interface.targets import wrap
 from assay.conformance.softmax.patterns import PATTERNS, Filled, Shape
 from assay.spec.precision import Precision, precision
 from assay.spec.problem import InvalidInstance
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention import Instance
-    from bank.correct import Entry
+    from bank.attention.correct import Entry
 
     Array = NDArray[Any]
 
@@ -45,7 +43,7 @@ __all__ = ["ADVERSE", "Found", "climb", "drawn", "instance_of", "ratios", "refer
 @functools.cache
 def kernel_of(entry: Entry) -> Kernel:
     """The kernel of an entry of the bank, with the capabilities that its signature names."""
-    return wrap(entry.function)
+    return targets.kernel_of(entry.function, "attention")
 
 
 def ratios(entry: Entry, instance: Instance, known: Any) -> dict[str, Array] | None:
@@ -57,19 +55,19 @@ def ratios(entry: Entry, instance: Instance, known: Any) -> dict[str, Array] | N
     kernel, bounds = kernel_of(entry), known[1]
     if instance.return_lse and "return_lse" not in kernel.keywords:
         instance = instance.replace(return_lse=False)
-    if lacking(kernel, needs(instance), suite("attention")):
+    if INTERFACE.lacking(kernel, INTERFACE.needs(instance)):
         return None
-    asked = call(instance, kernel, known[0])
+    (step,) = INTERFACE.script(instance, kernel, known[0])
     try:
         with np.errstate(all="ignore"):
-            results = entry.function(*(array for _, array in asked.arrays), **asked.keywords)
+            results = entry.function(*(array for _, array in step.arrays), **step.keywords)
     except NotImplementedError:
         return None
     given = results if isinstance(results, tuple) else (results,)
     found = {}
-    for name, result in zip(asked.outputs, given, strict=True):
-        exact, bound = bounds[name]
-        found[name] = np.where(np.isfinite(bound), exact.ratio(result, bound), np.nan)
+    for output, result in zip(step.outputs, given, strict=True):
+        criterion = bounds[output.name]
+        found[output.name] = np.where(np.isfinite(criterion.allowed), criterion.ratio(result), np.nan)
     return found
 
 
@@ -77,9 +75,9 @@ _PLAIN = Kernel("none", lambda: None)
 
 
 def referenced(instance: Instance, name: str | Precision) -> Any:
-    """(class, output → (certified value, tolerance)) of an instance, for :func:`ratios` of all kernels of the class."""
+    """(class, output → criterion) of an instance, for :func:`ratios` of all kernels of the class."""
     u = precision(name)
-    return u, reference(instance, _PLAIN, u)
+    return u, criteria(instance, _PLAIN, u)
 
 
 # --- patterns ---------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bank.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
-from bank.correct import CORRECT
+from bank.attention.adversary import ADVERSE, Found, climb, drawn, instance_of, ratios, referenced
+from bank.attention.correct import CORRECT
 
 from assay.conformance.softmax.patterns import Shape
 from assay.spec.attention import evaluate, tolerance

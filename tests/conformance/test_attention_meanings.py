@@ -1,0 +1,78 @@
+"""Wrong meanings: every one is exposed by a case of `standard`, and an output that has it is called by its name."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.conformance.attention.meanings import MEANINGS
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis.meanings import Meaning, diagnose
+from assay.conformance.interface.suite import Case, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.judge import Judge
+from assay.impl import cpu
+from assay.spec.precision import precision
+
+FLOAT32 = precision("float32")
+
+
+@functools.cache
+def judge() -> Judge:
+    return Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32, references={})  # shared by all wrong meanings
+
+
+@functools.cache
+def cases() -> list[Case]:
+    return sorted(cases_of(suite("attention"), FLOAT32, "standard", 0), key=lambda case: case.instance.size())
+
+
+def wrong_outcome(meaning: Meaning, instance: Any) -> Outcome | None:
+    """What a kernel of this meaning answers in every output, where that is a failure."""
+    wrong = meaning.criteria(instance, judge().criteria)
+    if wrong is None:
+        return None
+    right = judge().criteria(instance)
+    values = {name: criterion.value.midpoint for name, criterion in {**right, **wrong}.items()}
+    for name, criterion in right.items():
+        if values[name].shape == criterion.value.shape and (criterion.ratio(values[name]) > 1).any():
+            return Outcome("failed", 2.0, "error", output=name, values=values)
+    return None
+
+
+@pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.id)
+def test_every_wrong_meaning_is_exposed_and_called_by_its_name(meaning: Meaning) -> None:
+    exposed = []
+    for case in cases():
+        outcome = wrong_outcome(meaning, case.instance)
+        if outcome is not None:
+            exposed.append((case.instance, outcome))
+        if len(exposed) == 3:
+            break
+    assert exposed, "no case of standard exposes it"
+    assert meaning.sentence in diagnose(exposed, judge().criteria_if_known, MEANINGS)
+
+
+def test_identifiers_and_sentences_are_unique() -> None:
+    assert len({meaning.id for meaning in MEANINGS}) == len(MEANINGS)
+    assert len({meaning.sentence for meaning in MEANINGS}) == len(MEANINGS)
+
+
+def test_noise_is_no_known_meaning() -> None:
+    instance = cases()[40].instance
+    value = judge().criteria(instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
+    outcome = Outcome(
+        "failed",
+        9.0,
+        "error",
+        output="output",
+        index=(0, 0, 0, 0),
+        got=0.0,
+        interval=(1.0, 1.0),
+        values={"output": value},
+    )
+    assert diagnose([(instance, outcome)], judge().criteria_if_known, MEANINGS) == ["no known wrong semantics matches"]

@@ -1,0 +1,150 @@
+"""The pages are true of the repository: what they name exists, their commands are commands, their Python runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from assay.cli import app, main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "proofs_notes").glob("*.md")])
+#: The pages of contributors and of users whose every command is read here; the others show commands with their results.
+GUIDES = [page for page in PAGES if page.parent != ROOT / "proofs_notes" and page.name not in ("findings.md",)]
+#: The pages whose Python runs by itself, without arrays that a reader has and the page has not.
+RUNNING = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("adding-a-bug", "adding-a-kernel", "adding-a-problem", "attention", "rope")
+]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def paths(page: Path) -> Iterator[str]:
+    """Everything between back-ticks that is the path of a file or a folder of this repository."""
+    top = "|".join(re.escape(entry.name) for entry in ROOT.iterdir() if entry.is_dir() and entry.name != ".git")
+    for quoted in re.findall(r"`([^`\n]+)`", prose(page)):
+        if re.fullmatch(rf"(?:{top})/[\w./-]*", quoted):
+            yield quoted
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every command in the shell blocks of a page, continuation lines joined and comments left out."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"\s&&\s", line):
+                if words := shlex.split(part, comments=True):
+                    yield words
+
+
+# --- what a page names exists -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert [path for path in paths(page) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in link]
+    assert [link for link in links if link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_page_cites_no_document_that_is_not_here(page: Path) -> None:
+    """Documents have names in capitals; those of this repository are found by that name."""
+    cited = set(re.findall(r"\b[A-Z][A-Z_]{3,}\.md\b", page.read_text(encoding="utf-8")))
+    assert {name for name in cited if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", prose(page)) if f"def {name}(" not in tests] == []
+
+
+def test_every_page_is_reachable_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached and page.suffix == ".md":
+            reached.add(page)
+            links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+            waiting += [(page.parent / link).resolve() for link in links if (page.parent / link).is_file()]
+    assert [named(page) for page in PAGES if page.parent != ROOT / "proofs_notes" and page not in reached] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_line_has_at_most_120_characters(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, start=1) if len(line) > 120] == []
+
+
+# --- what a page says to type can be typed ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_every_command_of_a_page_parses(page: Path) -> None:
+    """Commands of assay are parsed, not run; of other programs the files that they name exist."""
+    command_line = typer.main.get_command(app)
+    for words in commands(page):
+        if Path(words[0]).name == "assay" or words[1:3] == ["-m", "assay"]:
+            arguments = words[3:] if words[1:3] == ["-m", "assay"] else words[1:]
+            command = command_line.commands[arguments[0]]  # type: ignore[attr-defined]
+            command.make_context(arguments[0], arguments[1:])  # raises where it is no command
+        elif words[0].startswith(".ci/"):
+            assert (ROOT / words[0]).is_file(), words
+        elif Path(words[0]).name in ("pytest", "python", "cd"):
+            named_files = [word for word in words[1:] if re.match(r"(tests|benchmarks|docs)/", word)]
+            assert [word for word in named_files if not (ROOT / word.partition("::")[0]).exists()] == []
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=named)
+def test_the_python_of_a_page_runs_in_order(page: Path) -> None:
+    code = "\n".join(blocks(page, "python"))
+    assert code
+    done = subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kernel", "behaves"),
+    [
+        ("exact", None),
+        ("backwards", None),
+        ("dropping", "the last column is left out"),
+        ("signed", "absolute is ignored"),
+    ],
+)
+def test_a_problem_of_ones_own_is_judged_from_the_folder_where_it_lies(
+    kernel: str, behaves: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    words = ["check", f"weighted_sum:{kernel}", "--problem", "weighted_sum:SUITE", "--level", "smoke"]
+    assert main(words) == (0 if behaves is None else 1)
+    assert behaves is None or f"behaves like: {behaves}\n" in capsys.readouterr().out
