@@ -154,7 +154,7 @@ def _turned(
                 value, allowed = x.astype(np.float64), np.full(x.shape, 2.0**-149)
                 first, second = value[..., columns[:half]], value[..., columns[half:]]
                 size = np.hypot(first, second) * m
-                cos, sin, other_sin, other_cos = found
+                cos, sin, other_sin, other_cos = (part[:, : x.shape[1]] for part in found)
                 value[..., columns[:half]], value[..., columns[half:]] = (
                     cos * first - sin * second,
                     other_sin * first + other_cos * second,
@@ -225,12 +225,10 @@ def _by(function: Callable[[Array, Array], Matrix]) -> Callable[[Instance, Array
     return lambda instance, angles: function(_m(instance) * np.cos(angles), _m(instance) * np.sin(angles))
 
 
-def _heads(instance: Instance, angles: Array) -> Matrix | None:
-    """Every head turned by its own number, where tokens are to be turned by their positions: queries and keys alike."""
-    heads = instance.query.shape[1]
-    if instance.key is not None and instance.key.shape[1] != heads:
-        return None
-    turned = np.arange(heads)[None, :, None, None] * _theta(instance)
+def _heads(instance: Instance, angles: Array) -> Matrix:
+    """Every head turned by its own number, where tokens are to be turned by their positions."""
+    most = max(x.shape[1] for name, x in instance.arrays().items() if name != "positions")
+    turned = np.arange(most)[None, :, None, None] * _theta(instance)
     return _rotation(_m(instance) * np.cos(turned), _m(instance) * np.sin(turned))
 
 

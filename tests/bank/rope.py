@@ -163,6 +163,10 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     diagnosis: str | None = None
 
+    @property
+    def precision(self) -> str:
+        return self.precisions[0]
+
 
 def _wide(task: Task, steps: Steps) -> Array:
     """Angles in float64, cosines and sines in float32."""
@@ -350,7 +354,7 @@ def _shared_workspace() -> Callable[..., Any]:
         out = space.setdefault(t.x.shape, np.empty_like(t.x))
         for b in range(len(t.x)):
             for h in range(t.x.shape[1]):
-                time.sleep(0.0005)  # a compiled kernel lets other threads run
+                time.sleep(0.0001)  # a compiled kernel lets other threads run
                 rows = t.positions[b : b + 1] if len(t.positions) > 1 else t.positions
                 out[b, h] = _engine(replace(t, x=t.x[b : b + 1, h : h + 1], positions=rows), replace(steps, raised=lambda _: _raised(t)))[0, 0]
         return out.copy()
