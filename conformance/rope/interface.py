@@ -102,7 +102,7 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     outputs = {name: Output(name, x.shape, (precision.result,), axes) for name, x in arrays.items()}
     if kernel.positional == _FORMS[1].positional:
         return tuple(
-            Step((("x", x), ("positions", positions)), keywords, (outputs[name],)) for name, x in arrays.items()
+            Step(((name, x), ("positions", positions)), keywords, (outputs[name],)) for name, x in arrays.items()
         )
     return (Step((*arrays.items(), ("positions", positions)), keywords, tuple(outputs.values())),)
 

@@ -103,8 +103,8 @@ def lucidrains(name: str, *, offset: bool) -> Kernel:
 
 
 def _lucidrains(
-    offset: bool, query: Any, key: Any, positions: Any, *, base: float, layout: str, rotary_dim: int | None = None,
-    scaling: str | None = None, factor: float = 1.0,
+    offset: bool, query: Any, key: Any, positions: Any, *, base: float, layout: str = "pairs",
+    rotary_dim: int | None = None, scaling: str | None = None, factor: float = 1.0,
 ) -> Any:  # fmt: skip
     import torch
     from rotary_embedding_torch import apply_rotary_emb
@@ -139,7 +139,7 @@ def torchtune() -> Kernel:
 
 
 def _torchtune(
-    query: Any, key: Any, positions: Any, *, base: float, layout: str, scaling: str | None = None,
+    query: Any, key: Any, positions: Any, *, base: float, layout: str = "pairs", scaling: str | None = None,
     factor: float | None = None, original_length: int | None = None, low_frequency: float | None = None,
     high_frequency: float | None = None,
 ) -> Any:  # fmt: skip
