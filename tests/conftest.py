@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from sharing import group_of, place_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,27 +21,10 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 _SECONDS = "processor seconds"
+_WORTH_TELLING = 2.0
 
 
 # --- which process runs what ------------------------------------------------------------------------------------------
-
-
-def group_of(nodeid: str) -> str:
-    """Tests with the same answer run in the same process: those of a file, of a bank those of a kernel.
-
-    What is known of an input is kept as long as its file runs, and what a level makes of a wrong kernel as long as the
-    session (tests/bank/verdicts.py), so none of it is found twice.
-
-    >>> group_of("tests/spec/test_precision.py::test_some[float32]")
-    'tests/spec/test_precision.py'
-    >>> group_of("tests/conformance/test_attention_stages.py::test_some[causal-one-more]")
-    'tests/conformance/test_attention causal-one-more'
-    """
-    path, _, test = nodeid.partition("::")
-    for ending in ("_bank.py", "_stages.py"):
-        if path.endswith(ending) and "[" in test:
-            return f"{path.removesuffix(ending)} {test[test.index('[') + 1 : -1]}"
-    return path
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -83,39 +67,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def place_of(path: str) -> tuple[str, str]:
-    """Room and problem of a test file: ``tests/<room>/test_<problem>….py``; "shared" where it names no problem.
-
-    >>> place_of("tests/conformance/test_attention_bank.py"), place_of("tests/spec/test_precision.py")
-    (('conformance', 'attention'), ('spec', 'shared'))
-    """
-    from assay.spec.problem import PROBLEMS
-
-    *folders, file = path.split("/")
-    stem = file.removeprefix("test_").removesuffix(".py")
-    fitting = [name for name in PROBLEMS if stem == name or stem.startswith(f"{name}_")]
-    room = folders[1] if len(folders) > 1 and folders[0] == "tests" else folders[0] if folders else ""
-    return room, max(fitting, key=len, default="shared")
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Seconds of processor time a problem and room, the dearest first."""
+    """Seconds of processor time a problem and room, the dearest first; not for a run that takes no time."""
     spent: dict[tuple[str, str], float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, seconds in getattr(report, "user_properties", ()):
                 if name == _SECONDS and report.when == "teardown":
-                    spent[place_of(report.nodeid.partition("::")[0])] += seconds
-    if sum(spent.values()) < 10:
-        return
-    problems, rooms = (sorted({place[k] for place in spent}, key=str) for k in (1, 0))
-    terminalreporter.write_sep("=", "processor seconds")
-    width = max(map(len, (*problems, "problem")))
-    terminalreporter.write_line("  ".join([f"{'problem':<{width}}", *(f"{room:>11}" for room in rooms), f"{'all':>7}"]))
-    for problem in sorted(problems, key=lambda name: -sum(s for (_, p), s in spent.items() if p == name)):
-        row = [spent.get((room, problem), 0.0) for room in rooms]
-        cells = [f"{problem:<{width}}", *(f"{seconds:11.1f}" for seconds in row), f"{sum(row):7.1f}"]
-        terminalreporter.write_line("  ".join(cells))
-    totals = [sum(s for (r, _), s in spent.items() if r == room) for room in rooms]
-    cells = [f"{'all':<{width}}", *(f"{seconds:11.1f}" for seconds in totals), f"{sum(totals):7.1f}"]
-    terminalreporter.write_line("  ".join(cells))
+                    spent[place_of(report.nodeid)] += seconds
+    if sum(spent.values()) >= _WORTH_TELLING:
+        terminalreporter.write_sep("=", _SECONDS)
+        for line in table(spent):
+            terminalreporter.write_line(line)

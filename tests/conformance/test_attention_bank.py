@@ -6,7 +6,7 @@ The whole table, which case kills which kernel, is printed by benchmarks/mutatio
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ from assay.conformance.interface.suite import suite
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
-    from bank.verdicts import Verdicts
     from bank.attention.engine import Buggy
+    from bank.verdicts import Verdicts
 
 FAMILIES = suite("attention").families
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]

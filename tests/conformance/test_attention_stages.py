@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from assay.conformance.judge.judge import Judge
 from assay.spec.precision import PRECISIONS, precision
 
 if TYPE_CHECKING:
-    from bank.verdicts import Verdicts
     from bank.attention.engine import Buggy
+    from bank.verdicts import Verdicts
 
 STAGED = [entry for entry in BUGGY if entry.stage is not None]
 MEANT = [entry for entry in BUGGY if entry.stage is None and "scale" not in entry.name]

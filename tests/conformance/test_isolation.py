@@ -199,10 +199,8 @@ def test_only_steady_growth_is_a_leak(resident: list[float], leaking: bool) -> N
 def test_a_kernel_that_always_crashes_is_given_up_after_three(capsys: pytest.CaptureFixture[str]) -> None:
     report = assay.check("bank.bad:segfaults", TOY, level="smoke", isolate=True)
     assert [finding.kind for finding in report.failures] == ["crashed"] * 3
-    assert {case.reason for case in report.cases if case.status == "skipped"} == {
-        "not called again: crashed 3 times",
-        "lacks factor",
-    }
+    asked = [case for case in report.cases if case.reason != "lacks factor" and ", beside " not in case.name]
+    assert {case.reason for case in asked if case.status == "skipped"} == {"not called again: crashed 3 times"}
     assert report.failures[0].instance.points.shape == (1,)
     assert capsys.readouterr().out == ""
 
