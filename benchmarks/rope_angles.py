@@ -1,6 +1,6 @@
 """How far the angles of every built-in rotary kernel are off, at positions from 2^11 to 2^24.
 
-Every pair is (1, 0), so that it comes out as cosine and sine; the largest error of 32 angles at 64 neighbouring positions
+Every pair is (1, 0), so that it comes out as cosine and sine.  The largest error of 32 angles at 64 positions in a row
 is told in radians, against the certified angle, less what rounding of the output explains.  A kernel that counts from 0
 gets a text of that many tokens.
 

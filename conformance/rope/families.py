@@ -21,8 +21,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     (
         Family("pairs", "halves rotated where pairs were asked for, or the reverse; tables of one layout, rotation of the other", "huggingface/transformers#47328; raiyanyahya/how-to-train-your-gpt#6, #7; NeuraLegion/shainet#111; tenstorrent/tt-metal#26844"),
         _both("smoke", "normal units", "1x1/1:3:4 2x4/2:7:8")
-        + _both("standard", "normal", "1x2/2:9:64 1x1/1:5:12", "from=100")
-        + _both("standard", "normal", "1x2/1:9:64 1x1/1:5:12", "from=100"),
+        + _both("standard", "normal", "1x2/2:9:64 1x2/1:9:64 1x1/1:5:12", "from=100"),
     ),
     (
         Family("dims", "an odd number of pairs, a vector tail, half of a thread block that stays idle", "ggml-org/llama.cpp#3024, #2760"),
