@@ -132,6 +132,7 @@ class Instance:
 
     def __init_subclass__(cls) -> None:
         """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
+        super().__init_subclass__()
         for name in vars(cls).get("__annotations__", {}):
             if hasattr(Instance, name) or name in ("provenance", "metadata"):
                 raise TypeError(
