@@ -80,32 +80,6 @@ def test_another_scaling_drops_the_parameters_of_the_old() -> None:
     assert any(smaller.scaling is None for smaller in instance.smaller())
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"positions": np.zeros((2, 1), int)}, r"positions: shape \(2, 1\), expected"),
-        ({"positions": np.full(7, 2**53 + 1)}, r"positions: .*at most 2\^53 in size"),
-        ({"positions": np.full(7, 0.5)}, "positions: dtype float64, expected integers"),
-        ({"base": 1.0}, "base: 1.0, expected a number > 1"),
-        ({"layout": "interleaved"}, "layout: 'interleaved', expected 'halves' or 'pairs'"),
-        ({"rotary_dim": 3}, "rotary_dim: 3, expected an even number"),
-        ({"rotary_dim": 18}, "rotary_dim: 18, expected an even number"),
-        ({"scaling": "ntk-aware"}, "scaling: 'ntk-aware', expected one of None, linear"),
-        ({"scaling": "linear"}, "factor: None, expected a number, which scaling 'linear' needs"),
-        ({"factor": 2.0}, "factor: 2.0, expected none with scaling None"),
-        ({"scaling": "linear", "factor": 0.5}, "factor: 0.5, expected a number of at least 1"),
-        ({"scaling": "ntk", "factor": 2.0, "rotary_dim": 2}, "scaling: 'ntk', expected None for two"),
-        (SCALINGS["llama3"] | {"low_frequency": 4.0}, "low_frequency: 4.0, expected a number between 0 and"),
-        (SCALINGS["llama3"] | {"attention_factor": 2.0}, "attention_factor: 2.0, expected none with scaling 'llama3'"),
-        (SCALINGS["yarn"] | {"original_length": 6}, "original_length: 6, expected a length for which"),
-        (SCALINGS["yarn"] | {"original_length": 4096.0}, "original_length: 4096.0, expected"),
-    ],
-)
-def test_bad_input_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInstance, match=message):
-        drawn().replace(**options)
-
-
 def test_equal_dimensions_have_one_stored_form() -> None:
     assert drawn(rotary_dim=16).digest() == drawn().digest()
 
