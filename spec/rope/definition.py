@@ -47,7 +47,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "query") -
         part.reshape(b * heads, n, -1) for part in (x[..., columns], x[..., partner] * sign, x[..., instance.rotated :])
     )
 
-    def rows(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
+    def rows(arithmetic: Any, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
         at = np.ix_(*block)
         cos, sin = (table[at[0] // heads, at[1]] for table in rotation(instance, arithmetic))
         one, other = straight[at], crossed[at]
