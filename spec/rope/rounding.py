@@ -26,20 +26,20 @@ class Angles:
     stored_tiny: float = 0.0  # τ_s: the absolute part of it
     exponent: int = 7  # roundings of an exponent (2l/r)·ln b before the power is taken
     power: int = 11  # roundings of a frequency after that: power or exp, reciprocal, the base itself
-    angle: int = 3  # roundings of an angle after that: the product with the position, the reduction by 2π
+    angle: int = 5  # roundings of an angle after that: the product with the position, the reduction by 2π
 
     @classmethod
     def usual(cls, precision: Precision) -> Angles:
-        """Angles in the type of the sums, cosines and sines within two ulps; they and products stored as others are."""
+        """Angles in the type of the sums, cosines and sines within four ulps; they and products stored as others are."""
         unit, table = precision.working, (precision.stored, precision.stored_tiny)
-        return cls(unit, 2 * unit, *table, *table)
+        return cls(unit, 4 * unit, *table, *table)
 
 
 def _classes(storage: str) -> Iterator[Precision]:
     """The classes of one type, tight ones first."""
     machine = MACHINES[storage]
     exact = 0.0 if storage == "float64" else MACHINES["float64"].working
-    yield machine.with_(f"{storage}-exact-angles", Angles, unit=exact, trig=4 * machine.working)
+    yield machine.with_(f"{storage}-exact-angles", Angles, unit=exact, trig=8 * machine.working)
     yield machine
     if machine.output:
         yield machine.with_(f"{storage}-tables", Angles, table=machine.output, table_tiny=machine.output_tiny)
@@ -47,7 +47,7 @@ def _classes(storage: str) -> Iterator[Precision]:
 
 
 #: The classes.  A plain name: angles in float64 for float64 and in float32 otherwise.  ``exact-angles``: angles, and
-#: their reduction to [−π, π], in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored in
+#: their reduction to one turn, in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored in
 #: the type.  ``eager``: that, and the products stored in the type too.
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision

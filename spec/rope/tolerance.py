@@ -90,11 +90,12 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
             off = rate * (reach + trig) + trig + angles.table_tiny
             error = error + entry * (off + size * (reach + off))
         lost = 8 * u.tiny * (1 + straight + crossed) * max(m, 1.0)
-        error = error + lost + 2 * angles.stored_tiny
+        error = error + lost + 2 * (1 + size) * angles.stored_tiny
         bound = error + u.output * (y + error) + u.output_tiny + u.tiny
         bound = np.where(still & plain, lost, bound)
-        largest = u.largest_output if angles.stored else u.largest
-        judged &= (4 * m * np.maximum(np.maximum(straight, crossed), 1) <= largest) & (y + error <= u.largest_output)
+        products, tables = (u.largest_output if stored else u.largest for stored in (angles.stored, angles.table))
+        judged &= (4 * m * np.maximum(straight, crossed) <= products) & (4 * m <= min(products, tables))
+        judged &= y + error <= u.largest_output
     full = np.full(vector.shape, 4 * u.tiny)
     full[..., columns] = np.where(judged & ~np.isnan(bound), bound * _SLACK, np.inf)
     return full
