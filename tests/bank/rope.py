@@ -66,7 +66,10 @@ def _exponent(task: Task) -> Array:
 
 
 def _ramp(task: Task) -> Array:
-    first, last = (task.r * math.log(task.original / (2 * math.pi * turns)) / (2 * math.log(task.base)) for turns in (task.high, task.low))
+    first, last = (
+        task.r * math.log(task.original / (2 * math.pi * turns)) / (2 * math.log(task.base))
+        for turns in (task.high, task.low)
+    )
     if task.truncate:
         first, last = math.floor(first), math.ceil(last)
     first, last = max(first, 0), min(last, task.r - 1)
@@ -106,9 +109,17 @@ class Steps:
     theta: Callable[[Task, Array], Array] = lambda t, theta: theta
     magnitude: Callable[[Task], float] = _magnitude
     angles: Callable[[Task, Array], Array] = lambda t, theta: t.positions[:, None, :, None].astype(t.work) * theta
-    tables: Callable[[Task, Array, float], tuple[Array, Array]] = lambda t, a, m: (np.cos(a) * t.work(m), np.sin(a) * t.work(m))
-    turn: Callable[[Task, Array, Array, Array, Array], tuple[Array, Array]] = lambda t, a, b, c, s: (a * c - b * s, b * c + a * s)
-    split: Callable[[Task], tuple[Any, Any]] = lambda t: (slice(0, t.r // 2), slice(t.r // 2, t.r)) if t.layout == "halves" else (slice(0, t.r, 2), slice(1, t.r, 2))
+    tables: Callable[[Task, Array, float], tuple[Array, Array]] = lambda t, a, m: (
+        np.cos(a) * t.work(m),
+        np.sin(a) * t.work(m),
+    )
+    turn: Callable[[Task, Array, Array, Array, Array], tuple[Array, Array]] = lambda t, a, b, c, s: (
+        a * c - b * s,
+        b * c + a * s,
+    )
+    split: Callable[[Task], tuple[Any, Any]] = lambda t: (
+        (slice(0, t.r // 2), slice(t.r // 2, t.r)) if t.layout == "halves" else (slice(0, t.r, 2), slice(1, t.r, 2))
+    )
     work: Callable[[Task], Any] = lambda t: t.work
 
 
@@ -128,7 +139,9 @@ def _engine(task: Task, steps: Steps) -> Array:
     return out.astype(task.x.dtype)
 
 
-def _kernel(steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after: Callable[[Task, Array], Array] | None = None) -> Callable[..., Any]:
+def _kernel(
+    steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after: Callable[[Task, Array], Array] | None = None
+) -> Callable[..., Any]:
     """A kernel with every option; ``after(task, result)`` replaces a result."""
 
     def kernel(
@@ -139,7 +152,22 @@ def _kernel(steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after:
         results = []
         with np.errstate(all="ignore"):
             for role, x in enumerate((query, key)):
-                task = Task(x, np.atleast_2d(positions), base, layout, rotary_dim or x.shape[3], scaling, factor or 1.0, original_length or 1, low_frequency or 1.0, high_frequency or 4.0, truncate, attention_factor, role, (query.shape[1], key.shape[1]))
+                task = Task(
+                    x,
+                    np.atleast_2d(positions),
+                    base,
+                    layout,
+                    rotary_dim or x.shape[3],
+                    scaling,
+                    factor or 1.0,
+                    original_length or 1,
+                    low_frequency or 1.0,
+                    high_frequency or 4.0,
+                    truncate,
+                    attention_factor,
+                    role,
+                    (query.shape[1], key.shape[1]),
+                )
                 result = each(task, steps)
                 results.append(result if after is None else after(task, result))
         return tuple(results)
@@ -211,9 +239,13 @@ def _stored(dtype_of: Callable[[Task], Any]) -> Callable[[Task, Array, float], t
 
 def _threaded(task: Task, steps: Steps) -> Array:
     """The last batch first, two threads."""
+
     def part(b: int) -> Array:
         rows = task.positions[b : b + 1] if len(task.positions) > 1 else task.positions
-        return _engine(replace(task, x=task.x[b : b + 1], positions=rows), replace(steps, raised=lambda t: _raised(task)))
+        return _engine(
+            replace(task, x=task.x[b : b + 1], positions=rows), replace(steps, raised=lambda t: _raised(task))
+        )
+
     with ThreadPoolExecutor(2) as pool:
         return np.concatenate(list(pool.map(part, range(len(task.x))[::-1]))[::-1])
 
@@ -223,7 +255,9 @@ def _table(task: Task, theta: Array) -> Array:
     return np.asarray((np.arange(4096, dtype=task.work)[:, None] * theta)[task.positions][:, None])
 
 
-def _one_array(x: Array, positions: Array, *, base: float, layout: str = "halves", rotary_dim: int | None = None) -> Any:
+def _one_array(
+    x: Array, positions: Array, *, base: float, layout: str = "halves", rotary_dim: int | None = None
+) -> Any:
     return _kernel(Steps())(x, x[:, :1], positions, base=base, layout=layout, rotary_dim=rotary_dim)[0]
 
 
@@ -234,9 +268,24 @@ def _halves_alone(query: Array, key: Array, positions: Array, *, base: float) ->
 def _cached() -> Callable[..., Any]:
     """Tables kept between calls, under a key that tells everything apart."""
     tables: dict[Any, Any] = {}
+
     def kept(t: Task, a: Array, m: float) -> Any:
-        key = (t.positions.tobytes(), t.positions.shape, t.base, t.r, t.scaling, t.s, t.original, t.low, t.high, t.truncate, t.given, t.work)
+        key = (
+            t.positions.tobytes(),
+            t.positions.shape,
+            t.base,
+            t.r,
+            t.scaling,
+            t.s,
+            t.original,
+            t.low,
+            t.high,
+            t.truncate,
+            t.given,
+            t.work,
+        )
         return tables.setdefault(key, (np.cos(a) * t.work(m), np.sin(a) * t.work(m)))
+
     return _kernel(Steps(tables=kept))
 
 
@@ -270,13 +319,14 @@ CORRECT: tuple[Entry, ...] = (
 )  # fmt: skip
 
 
-
 # --- wrong ------------------------------------------------------------------------------------------------------------
 
 
 def _task(**changes: Any) -> Steps:
     """Another task than the one that was asked: fields by name, each a value or a function of the task."""
-    return Steps(task=lambda t: replace(t, **{name: value(t) if callable(value) else value for name, value in changes.items()}))
+    return Steps(
+        task=lambda t: replace(t, **{name: value(t) if callable(value) else value for name, value in changes.items()})
+    )
 
 
 def _moved(move: Callable[[Array], Array]) -> Steps:
@@ -294,30 +344,42 @@ def _only(kind: str, steps: Steps) -> Callable[..., Any]:
 
 def _short(stage: str, dtype: Any) -> Steps:
     """The positions, the frequencies, the angles, or the cosines and sines in a short type."""
+
     def cut(x: Array, t: Task) -> Array:
         return np.asarray(x.astype(dtype).astype(t.work))
+
     if stage == "tables":
         return Steps(tables=_stored(lambda t: dtype))
     if stage == "frequencies":
         return Steps(theta=lambda t, theta: cut(theta, t))
-    return Steps(angles=lambda t, theta: cut(t.positions[:, None, :, None], t) * theta if stage == "positions" else cut(t.positions[:, None, :, None].astype(t.work) * theta, t))
+    return Steps(
+        angles=lambda t, theta: (
+            cut(t.positions[:, None, :, None], t) * theta
+            if stage == "positions"
+            else cut(t.positions[:, None, :, None].astype(t.work) * theta, t)
+        )
+    )
 
 
 def _mixed_table(of: str) -> Steps:
     """A table of angles laid out for one layout, and the rotation of the other."""
+
     def turn(t: Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
         if t.layout == of:
             return a * c - b * s, b * c + a * s
         j, h = np.arange(t.r // 2), t.r // 2
         one, two = ((2 * j) % h, (2 * j + 1) % h) if of == "halves" else (j // 2, (j + h) // 2)
         return a * c[..., one] - b * s[..., one], b * c[..., two] + a * s[..., two]
+
     return Steps(turn=turn)
 
 
 def _whole_columns(after: Callable[[Task], int]) -> Callable[..., Any]:
     """Pairs from number ``after`` on stay as they are."""
+
     def angles(t: Task, theta: Array) -> Array:
         return np.where(np.arange(t.r // 2) < after(t), t.positions[:, None, :, None].astype(t.work) * theta, t.work(0))
+
     return _kernel(Steps(angles=angles))
 
 
@@ -325,6 +387,7 @@ def _whole_tokens(tile: int) -> Callable[..., Any]:
     def after(t: Task, y: Array) -> Array:
         whole = y.shape[2] // tile * tile or y.shape[2]
         return np.concatenate([y[:, :, :whole], t.x[:, :, whole:]], axis=2)
+
     return _kernel(Steps(), after=after)
 
 
@@ -336,30 +399,38 @@ def _last_columns(t: Task, steps: Steps) -> Array:
 def _kept_under(key: Callable[[Task], Any]) -> Callable[..., Any]:
     """Angles kept between calls under a key that does not tell everything apart."""
     tables: dict[Any, Array] = {}
-    return _kernel(Steps(angles=lambda t, theta: tables.setdefault((t.work, t.x.shape[0], key(t)), Steps.angles(t, theta))))
+    return _kernel(
+        Steps(angles=lambda t, theta: tables.setdefault((t.work, t.x.shape[0], key(t)), Steps.angles(t, theta)))
+    )
 
 
 def _kept_dynamic() -> Callable[..., Any]:
     """The largest length ever seen."""
     longest: dict[Any, int] = {}
+
     def raised(t: Task) -> float:
         if t.scaling != "dynamic":
             return _raised(t)
         longest[t.s, t.original, t.r] = n = max(longest.get((t.s, t.original, t.r), 0), t.n)
         return _raised(replace(t, positions=np.array([[n - 1]])))
+
     return _kernel(Steps(raised=raised))
 
 
 def _shared_workspace() -> Callable[..., Any]:
     space: dict[Any, Array] = {}
+
     def each(t: Task, steps: Steps) -> Array:
         out = space.setdefault(t.x.shape, np.empty_like(t.x))
         for b in range(len(t.x)):
             for h in range(t.x.shape[1]):
                 time.sleep(0.0001)  # a compiled kernel lets other threads run
                 rows = t.positions[b : b + 1] if len(t.positions) > 1 else t.positions
-                out[b, h] = _engine(replace(t, x=t.x[b : b + 1, h : h + 1], positions=rows), replace(steps, raised=lambda _: _raised(t)))[0, 0]
+                out[b, h] = _engine(
+                    replace(t, x=t.x[b : b + 1, h : h + 1], positions=rows), replace(steps, raised=lambda _: _raised(t))
+                )[0, 0]
         return out.copy()
+
     return _kernel(Steps(), each)
 
 
@@ -378,7 +449,9 @@ def _recurrence(t: Task, theta: Array) -> Array:
 
 
 def _by_heads(t: Task, theta: Array) -> Array:
-    return np.asarray(np.arange(t.x.shape[1])[None, :, None, None].astype(t.work) * theta + 0 * t.positions[:, None, :, None])
+    return np.asarray(
+        np.arange(t.x.shape[1])[None, :, None, None].astype(t.work) * theta + 0 * t.positions[:, None, :, None]
+    )
 
 
 def _banded(kept: Callable[[Array], Array]) -> Steps:
@@ -386,7 +459,11 @@ def _banded(kept: Callable[[Array], Array]) -> Steps:
 
 
 def _hard(t: Task, theta: Array) -> Array:
-    return np.asarray((t.original * theta / (2 * np.pi) > t.low).astype(t.work)) if t.scaling == "llama3" else _kept(t, theta)
+    return (
+        np.asarray((t.original * theta / (2 * np.pi) > t.low).astype(t.work))
+        if t.scaling == "llama3"
+        else _kept(t, theta)
+    )
 
 
 def _of_magnitude(m: Callable[[Task], float]) -> Steps:
