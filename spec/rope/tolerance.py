@@ -58,7 +58,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     >>> from assay.spec.rope import Instance
     >>> x = np.ones((1, 1, 3, 2), np.float32)
     >>> print(*(f"{x:.0e}" for x in tolerance(Instance(x, positions=np.array([0, 1, 2**25])), "float32")[0, 0, :, 0]))
-    3e-37 7e-07 2e+00
+    3e-37 1e-06 2e+00
     """
     u = precision_named(precision, PRECISIONS)
     angles, vector = u.of(Angles), instance.vectors()[output]
