@@ -289,8 +289,8 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     yield one("layout", "halves rotated where pairs were asked for, or the reverse", CHANGES["layout"])
     for of, other in (("halves", "pairs"), ("pairs", "halves")):
         yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(_tables(of), mixed_pairs=True)
-    for step, words in ((1, "one too large"), (-1, "one too small")):
-        yield one(f"position{step:+}", f"positions off by one: {words}", _at(lambda p, step=step: p + step))
+    yield one("position+1", "positions off by one: one too large", _at(lambda p: p + 1))
+    yield one("position-1", "positions off by one: one too small", _at(lambda p: p - 1))
     yield one("position-ignored", "positions ignored: 0 … n − 1", _at(lambda p: np.broadcast_to(np.arange(p.shape[-1]), p.shape)))
     yield one("position-start", "consecutive positions assumed: the first one and those after it", _at(lambda p: p[..., :1] + np.arange(p.shape[-1])))
     yield one("position-length", "consecutive positions assumed: those up to the largest", _at(lambda p: p.max() - np.arange(p.shape[-1])[::-1] + 0 * p))
@@ -332,16 +332,17 @@ def _rows() -> Iterator[tuple[str, str, Any]]:
     yield one("base-default", "the base ignored: 10000 used whatever is given", _with(base=10000.0))
     yield one("base-500000", "the base ignored: 500000 used whatever is given", _with(base=500000.0))
     yield one("base-kept", "the base of an earlier call", CHANGES["base"])
-    for word, function in (
-        ("exponent-half", ("the exponent l/r instead of 2l/r", functools.partial(_plain, step=1.0))),
-        ("exponent-twice", ("the exponent 4l/r instead of 2l/r", functools.partial(_plain, step=4.0))),
-        ("exponent-shifted", ("the exponent shifted by one: 2(l + 1)/r", functools.partial(_plain, shift=2.0))),
-        ("exponent-ends", ("the exponent l/(r/2 − 1): from 0 to 1", _ends)),
-        ("exponent-whole", ("the exponent divided in integers: every frequency is 1", lambda i: np.ones(i.rotated // 2))),
-        ("inverted", ("frequencies inverted: base^(2l/r)", functools.partial(_plain, step=-2.0))),
-        ("reversed", ("frequencies in reverse order", lambda i: _theta(i)[::-1])),
-    ):
-        yield word, function[0], _with_theta(function[1])
+    frequencies_of: tuple[tuple[str, str, Callable[[Instance], Array]], ...] = (
+        ("exponent-half", "the exponent l/r instead of 2l/r", functools.partial(_plain, step=1.0)),
+        ("exponent-twice", "the exponent 4l/r instead of 2l/r", functools.partial(_plain, step=4.0)),
+        ("exponent-shifted", "the exponent shifted by one: 2(l + 1)/r", functools.partial(_plain, shift=2.0)),
+        ("exponent-ends", "the exponent l/(r/2 − 1): from 0 to 1", _ends),
+        ("exponent-whole", "the exponent divided in integers: every frequency is 1", lambda i: np.ones(i.rotated // 2)),
+        ("inverted", "frequencies inverted: base^(2l/r)", functools.partial(_plain, step=-2.0)),
+        ("reversed", "frequencies in reverse order", lambda i: _theta(i)[::-1]),
+    )
+    for identifier, sentence, frequency in frequencies_of:
+        yield identifier, sentence, _with_theta(frequency)
     yield one("scaling-ignored", "the scaling ignored: parsed, never applied", _with(scaling=None))
     every: dict[str, Callable[[Instance], Array]] = {
         "linear": lambda i: _plain(i) / (i.factor or 1.0),

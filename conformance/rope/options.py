@@ -89,7 +89,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 
 def _all_numbers(instance: Instance) -> Instance:
     """Queries and keys with other numbers."""
-    other = SHARED["numbers"](instance)
+    other: Instance = SHARED["numbers"](instance)
     return other if instance.key is None else other.replace(key=(-instance.key[..., ::-1]).copy())
 
 
