@@ -80,4 +80,4 @@ def typical_cases(suite: Suite, precision: Precision, seed: int) -> Iterator[Cas
     """Inputs without malice, on which the quality of a kernel is measured.  Same seed, same bytes."""
     for number, row in enumerate(suite.typical):
         provenance = Provenance(_TYPICAL.id, 1000 * seed + number)
-        yield Case(f"{row.pattern} {row.size}", _TYPICAL, suite.build(row, provenance, precision))
+        yield Case(f"{row.pattern} {row.size}", _TYPICAL, suite.build(row, provenance, precision), row=row)

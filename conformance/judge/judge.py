@@ -73,6 +73,7 @@ class Judge:
     framework: Framework = field(init=False)
     called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
     patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
+    compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
@@ -185,9 +186,12 @@ class Judge:
             script = self.suite.interface.script(instance, self.kernel, self.precision)
         except Declined as reason:
             return Outcome("declined", sentence=first_line(reason) or "declined")
-        seconds = self._patience(script)
+        first = self._is_first(script)
+        seconds = self.limits.seconds * (FIRST_CALL if first and self.patient else 1.0)
+        begun = time.monotonic()
         if self.process is not None:
             answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory, seconds=seconds)
+            self.compiling += first * (time.monotonic() - begun)
             if answer.kind in _FATAL:
                 self.called.clear()  # the next call is the first one of another process
             self.patient &= answer.kind != "hung"
@@ -200,6 +204,7 @@ class Judge:
             kernel or self.kernel, self.framework, script, layout,
             huge=huge, seconds=seconds, held=held, memory=memory,
         )  # fmt: skip
+        self.compiling += first * (time.monotonic() - begun)
         self.patient &= answer.kind != "hung"
         if answer.printed:
             answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
@@ -211,8 +216,8 @@ class Judge:
             return {}
         return self.criteria(instance) if criteria is None else criteria
 
-    def _patience(self, script: Script) -> float:
-        """How long a script may take: longer where it is the first of its kind, for which a kernel may be compiled.
+    def _is_first(self, script: Script) -> bool:
+        """Whether a script is the first of its kind, for which a kernel may be compiled; it is noted.
 
         Of one kind are scripts of the same methods, with arrays of the same shapes and types and the same keywords.
         """
@@ -227,9 +232,9 @@ class Judge:
             )
             for step in script
         )
-        first = self.patient and kind not in self.called
+        first = kind not in self.called
         self.called.add(kind)
-        return self.limits.seconds * (FIRST_CALL if first else 1.0)
+        return first
 
     def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
         """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""

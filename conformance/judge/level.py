@@ -44,6 +44,7 @@ LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
+_COMPILING = 4.0  # how many times the budget of a level a kernel may be compiled beyond it
 _OTHER_SIZES = 4  # sizes in which a case is tried that the kernel does not take in its own
 _REPEATED = 5
 #: How long an isolated kernel is called again and again to see whether its memory grows.
@@ -90,7 +91,7 @@ class Run:
         count = sum(map(len, cases.values()))
         self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
-        self.sizes.look_for_compilation()
+        self.sizes.look_for_compilation(cases[levels[0]])
         for level in levels:
             for case in cases[level]:
                 self.record(*self.in_turn(case))
@@ -122,7 +123,9 @@ class Run:
 
     @property
     def left(self) -> float:
-        return self.allotted - self.seconds + self.restarting
+        """Seconds that are left: neither restarting a process counts nor, up to a limit, compiling a kernel."""
+        compiling = min(self.judge.compiling, _COMPILING * self.allotted) if self.sizes.few else 0.0
+        return self.allotted - self.seconds + self.restarting + compiling
 
     @property
     def over(self) -> bool:
@@ -202,8 +205,9 @@ class Run:
 
     def fitting(self, case: Case, *, huge_canaries: bool = False) -> Judged:
         """The case in a size that the kernel takes: its own, or the nearest one that keeps what the family is about."""
-        case = self.sizes.shared(case)
-        lacking, admitted = self.judge.lacking(case), self.sizes.admits(case)
+        lacking = self.judge.lacking(case)
+        case = case if lacking else self.sizes.shared(case)
+        admitted = self.sizes.admits(case)
         own = self.timed(case, huge_canaries=huge_canaries) if lacking or admitted else None
         if own is not None and not lacking and own[1].status != "declined":
             return own
@@ -306,7 +310,7 @@ class Run:
             report_multiple_bugs=False,
         )
         judge = self.judge
-        rows = bool(self.sizes.allowed)  # a kernel that takes some sizes only gets rows in these sizes
+        rows = bool(self.sizes.allowed) or self.sizes.few  # some sizes only: rows are put in these
         if rows:
             strategy = drawn_rows(judge.suite, judge.precision, level)
         else:

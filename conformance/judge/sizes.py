@@ -23,7 +23,7 @@ from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import InvalidInstance, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from assay.conformance.judge.judge import Judge
 
@@ -37,7 +37,6 @@ _ALL = 8  # a kernel that takes eight times a length is taken to have no upper l
 _LONGEST_SQUARE = 512  # two axes of unlike lengths are not made equal beyond this: their product is work
 _STAY_UNEQUAL = 4  # one case in so many keeps axes unequal where nothing else decides it
 _SPREAD = 3  # neighbouring sizes over which rows of a family about sizes are spread
-_BUCKETS = (1, 16, 64, 256)  # lengths that are alike where a compiled kernel gets few shapes
 _SLOW_SECONDS, _SLOW_FACTOR = 0.1, 4.0  # a first call of a shape that is slower by this, and as many times, compiles
 
 Taken = dict[str, int]
@@ -90,7 +89,7 @@ class Sizes:
             if other is None or not self.admits(other) or judge.lacking(other):
                 continue
             if kept <= suite.interface.needs(other.instance):
-                yield other
+                yield self.shared(other)
 
     def _near(self, case: Case) -> Iterator[Taken]:
         """Lengths near those of a case: with some groups of unequal axes made equal, then with any.
@@ -105,7 +104,9 @@ class Sizes:
         first = {
             name
             for name in unequal
-            if moved & set(self.judge.suite.axes[name].names) and seed_of(case.name, name) % _STAY_UNEQUAL
+            if moved & set(names := self.judge.suite.axes[name].names)
+            and max(lengths[axis] for axis in names if axis in lengths) <= _LONGEST_SQUARE
+            and seed_of(case.name, name) % _STAY_UNEQUAL
         }
         subsets = [set(some) for count in range(len(unequal) + 1) for some in itertools.combinations(unequal, count)]
         for made_equal in sorted(subsets, key=lambda some: some != first):
@@ -158,7 +159,7 @@ class Sizes:
     # --- few shapes ---------------------------------------------------------------------------------------------------
 
     def shared(self, case: Case) -> Case:
-        """The case in a shape that came before and is like its own, where a kernel gets few shapes; else as it is.
+        """The case in the shape of those that are like it, where a kernel gets few shapes; else as it is.
 
         Rows of the highest level and of families about sizes are judged in their own.
         """
@@ -166,38 +167,59 @@ class Sizes:
             return case
         if set(case.family.keeps) & set(self.judge.suite.axes):
             return case
-        lengths = case.instance.lengths()
-        buckets = tuple(sum(length > most for most in _BUCKETS) for length in lengths.values())
-        order = tuple(a < b for a, b in itertools.combinations(lengths.values(), 2))
-        alike = (buckets, order, self.judge.suite.interface.needs(case.instance), case.layout.name)
-        shape = self._shapes.setdefault(alike, lengths)
-        if shape == lengths:
+        shape = self._shapes.setdefault(self._kind(case), case.instance.lengths())
+        if shape == case.instance.lengths():
             return case
         other = in_another_size(self.judge.suite, self.judge.precision, case, shape)
         return case if other is None or self.judge.lacking(other) else other
 
-    def look_for_compilation(self) -> None:
-        """See whether the first call of every shape is slow: such a kernel gets few shapes with many contents."""
+    def share(self, cases: Iterable[Case]) -> None:
+        """Choose the shapes that cases share: of those that are alike the first with the most axes longer than 1."""
+        for row_case in cases:
+            case = next(self.instead(row_case), row_case) if self.judge.lacking(row_case) else row_case
+            lengths = case.instance.lengths()
+            shape = self._shapes.setdefault(self._kind(case), lengths)
+            if sum(n > 1 for n in lengths.values()) > sum(n > 1 for n in shape.values()):
+                self._shapes[self._kind(case)] = lengths
+
+    def _kind(self, case: Case) -> tuple[object, ...]:
+        """What cases must have in common to share a shape."""
+        lengths = case.instance.lengths()
+        groups = self.judge.suite.axes.values()
+        return (
+            self.judge.suite.interface.needs(case.instance),
+            max(lengths.values(), default=0) > _LONGEST_SQUARE,
+            tuple(lengths.get(axis) == 1 for group in groups if group.multiples for axis in group.names),
+            tuple(
+                lengths.get(shorter, 0) < lengths.get(longer, 0)
+                for group in groups
+                for shorter, longer in itertools.permutations(group.names, 2)
+            ),
+        )
+
+    def look_for_compilation(self, cases: Iterable[Case]) -> None:
+        """See whether the first call of every shape is slow: then ``cases`` that are alike share one."""
         plain = self._plain()
         if plain is None:
             return
         lengths = plain.instance.lengths()
         extra = 0.0
         for more in (0, 1):  # the first shape of a process pays for more than itself: the second one counts
-            case = in_another_size(
-                self.judge.suite, self.judge.precision, plain, {axis: n + more for axis, n in lengths.items()}
-            )
-            if case is None or self.judge.declined(case):
+            longer = {axis: n + more for axis, n in lengths.items()}
+            case = in_another_size(self.judge.suite, self.judge.precision, plain, longer)
+            if case is None:
                 return
-            first, again = (self._seconds(case) for _ in range(2))
+            seconds = []
+            for _ in range(2):
+                begun = time.monotonic()
+                if self.judge.declined(case):
+                    return
+                seconds.append(time.monotonic() - begun)
+            first, again = seconds
             extra = first - again if first > _SLOW_FACTOR * again else 0.0
-        self.few = extra > _SLOW_SECONDS
-
-    def _seconds(self, case: Case) -> float:
-        """How long a call takes."""
-        begun = time.monotonic()
-        self.judge.declined(case)
-        return time.monotonic() - begun
+        if extra > _SLOW_SECONDS:
+            self.share(cases)
+            self.few = True
 
     # --- learning -----------------------------------------------------------------------------------------------------
 

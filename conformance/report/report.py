@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assay.conformance.report import data, junit, page, text
+from assay.conformance.report.coverage import Gap, gaps
+from assay.conformance.report.finding import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +18,7 @@ __all__ = ["ConformanceError", "Report"]
 
 
 class ConformanceError(AssertionError):
-    """Raised by :meth:`Report.raise_if_failed`; its text is the report's."""
+    """Raised by :meth:`Report.raise_if_failed` unless a kernel passed; its text is the report's."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,17 @@ class Report:
     @property
     def ran(self) -> int:
         """Cases that were judged."""
-        return sum(case.status in ("passed", "failed") for case in self.cases)
+        return sum(case.status in JUDGED for case in self.cases)
+
+    @property
+    def incomplete(self) -> tuple[Gap, ...]:
+        """What never ran of what the kernel should have been judged on: a pass leaves no such gap."""
+        return gaps(self.cases)
 
     @property
     def passed(self) -> bool:
-        """No failure, and something was judged: a kernel that declines everything has shown nothing."""
-        return not self.failures and self.ran > 0
+        """No failure, and every family that the kernel's capabilities allow was judged: a pass means coverage."""
+        return not self.failures and not self.incomplete
 
     @property
     def worst_ratio(self) -> float:
