@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from assay.conformance.diagnosis.precision import Loss
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.layouts import Layout
+    from assay.conformance.interface.lengths import Lengths
     from assay.conformance.interface.steps import Script
     from assay.spec.precision import Precision
 
@@ -71,12 +72,14 @@ class Judge:
     process: Isolated | None = None
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
+    lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
     called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
     patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
     compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
+        self.lengths = self.suite.lengths_of(self.kernel)
         if self.reproducers is not None:  # now, not after an hour
             try:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
@@ -134,6 +137,9 @@ class Judge:
         for instance in (case.instance, *case.after, *case.beside):
             if reason := interface.lacking(self.kernel, interface.needs(instance) | case.needs):
                 return reason
+            for axis, length in instance.lengths().items() if self.lengths else ():
+                if axis in self.lengths and length not in self.lengths[axis]:
+                    return f"lacks {axis.replace('_', ' ')} {length}"
         if self.kernel.layouts and case.layout.name not in self.kernel.layouts:
             return f"lacks layout {case.layout.name}"
         return ""

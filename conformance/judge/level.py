@@ -169,8 +169,10 @@ class Run:
             return case, outcome
 
         def attempt(candidate: Any) -> Outcome | None:
-            criteria = self.judge.criteria_if_known(candidate)
-            return None if criteria is None else self.judge.outcome(replace(case, instance=candidate), criteria)
+            try:
+                return self.judge.outcome(replace(case, instance=candidate))
+            except (ValueError, ArithmeticError):  # it cannot be evaluated
+                return None
 
         seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
@@ -207,17 +209,16 @@ class Run:
         """The case in a size that the kernel takes: its own, or the nearest one that keeps what the family is about."""
         lacking = self.judge.lacking(case)
         case = case if lacking else self.sizes.shared(case)
-        admitted = self.sizes.admits(case)
-        own = self.timed(case, huge_canaries=huge_canaries) if lacking or admitted else None
-        if own is not None and not lacking and own[1].status != "declined":
+        own = self.timed(case, huge_canaries=huge_canaries)
+        if not lacking and own[1].status != "declined":
             return own
-        if not lacking and admitted:
+        if not lacking:
             self.sizes.learn(self.allotted / 4)
         for other in itertools.islice(self.sizes.instead(case), _OTHER_SIZES):
             judged = self.timed(other, huge_canaries=huge_canaries)
             if judged[1].status != "declined":
                 return judged
-        return own or (case, Outcome("skipped", sentence="no size that the kernel declares to take"), 0.0)
+        return own
 
     def repeat(self) -> None:
         """Repeat a few calls: the second answer must be right too; whether it has the same bits is told.
@@ -331,7 +332,6 @@ class Run:
         Each is judged by its own criteria: outputs within their tolerances cannot break the law by more than the
         sum of these, which is all that the law may ask of a kernel.
         """
-        interface, kernel = self.judge.suite.interface, self.judge.kernel
         rng = np.random.default_rng(seed_of(self.seed, "law", law.id, level))
         done = 0
         for place in rng.permutation(len(small)):  # elsewhere for each law
@@ -340,7 +340,7 @@ class Run:
             case = small[place]
             transformed = law.transform(case.instance, rng)
             everyone = (case.instance, *transformed)
-            if not transformed or any(interface.lacking(kernel, interface.needs(instance)) for instance in everyone):
+            if not transformed or any(self.judge.lacking(replace(case, instance=instance)) for instance in everyone):
                 continue
             if self.sizes.learned and any(self.judge.declined(replace(case, instance=one)) for one in transformed):
                 continue

@@ -60,7 +60,7 @@ class Sizes:
     _answers: dict[tuple[tuple[str, int], ...], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.allowed = self.judge.suite.lengths_of(self.judge.kernel)
+        self.allowed = dict(self.judge.lengths)
 
     # --- sizes for a case ---------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Sizes:
         for more in (0, 1):  # the first shape of a process pays for more than itself: the second one counts
             longer = {axis: n + more for axis, n in lengths.items()}
             case = in_another_size(self.judge.suite, self.judge.precision, plain, longer)
-            if case is None:
+            if case is None or self.judge.lacking(case):
                 return
             seconds = []
             for _ in range(2):
@@ -253,6 +253,8 @@ class Sizes:
                 continue
             if not self.judge.lacking(case):
                 return case
+            if (other := next(self.instead(case), None)) is not None:
+                return other
         return None
 
     def _takes(self, plain: Case, lengths: Mapping[str, int], end: float) -> bool:
@@ -291,8 +293,10 @@ class Sizes:
                 taken = taken | dict.fromkeys(free, min(first for first, _, _ in lengths.progressions))
         if len(axes) > 1:
             low = taken[axes[0]]
-            high = self.allowed[axes[0]].above(low) if axes[0] in self.allowed else low + 1
-            pairs = [] if high is None else [{axes[0]: low, axes[1]: high}, {axes[0]: high, axes[1]: low}]
+            allowed = self.allowed.get(axes[0])
+            highs = {2 * low, low + 1 if allowed is None else allowed.above(low)}
+            longer = [n for n in highs if n is not None and (allowed is None or n in allowed)]
+            pairs = [{axes[0]: a, axes[1]: b} for n in longer for a, b in ((low, n), (n, low))]
             asked = [taken | pair for pair in pairs if self._can_be_asked(plain, taken | pair)]
             if asked and not any(self._takes(plain, lengths, end) for lengths in asked):
                 self.tied.add(name)
