@@ -11,6 +11,7 @@ from assay.conformance.attention.meanings import MEANINGS
 from assay.conformance.attention.options import built
 from assay.conformance.attention.other_calls import CHANGES
 from assay.conformance.attention.questions import QUESTIONS
+from assay.conformance.attention.sizes import AXES, resized
 from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
 from assay.conformance.interface.suite import Suite
@@ -56,6 +57,8 @@ SUITE = Suite(
     quality=_quality,
     strategy=_strategy,
     targets=TARGETS,
+    axes=AXES,
+    resized=resized,
 )
 
 

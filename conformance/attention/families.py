@@ -36,7 +36,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "deep-weights deepest-weights", "1x2:3x2:2/3 1x2:2x17:3/2"),
     ),
     (
-        Family("tails", "lengths that are no multiple of a tile: a dropped, doubled or zero-filled tail", "triton-lang/kernels#6; ELS-RD/kernl#73; triton-lang/triton#2626; FlagGems#898"),
+        Family("tails", "lengths that are no multiple of a tile: a dropped, doubled or zero-filled tail", "triton-lang/kernels#6; ELS-RD/kernl#73; triton-lang/triton#2626; FlagGems#898", keeps=("lengths",)),
         rows("smoke", "normal", "2 3 15 16 17 33 65")
         + rows("smoke", "planted-tail", "1x1:3x17:8/8 1x1:2x65:8/8 1x1:2x129:8/8")
         + rows("standard", "normal", "31 32 63 64 127 128 129 130")
@@ -55,7 +55,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal alternating row-levels", "1x1:5 1x1:31 1x1:63 1x1:97 1x1:130", "causal"),
     ),
     (
-        Family("causal-cross", "the causal mask aligned top-left instead of bottom-right or the reverse", "microsoft/onnxruntime#28904, #28958; onnx/onnx#8068; Dao-AILab/flash-attention#436, #1778; thu-ml/SageAttention#26"),
+        Family("causal-cross", "the causal mask aligned top-left instead of bottom-right or the reverse", "microsoft/onnxruntime#28904, #28958; onnx/onnx#8068; Dao-AILab/flash-attention#436, #1778; thu-ml/SageAttention#26", keeps=("cross_lengths",)),
         rows("smoke", "normal", "1x1:3x5:8/8 1x1:5x3:8/8 1x2:7x20:8/8", "causal")
         + rows("smoke", "normal", "1x1:3x5:8/8 1x1:1x9:8/8", "bottom-right")
         + rows("standard", "normal", "1x1:17x33:8/8 1x1:33x17:8/8 1x1:1x40:8/8 1x1:64x65:8/8", "causal")
@@ -65,7 +65,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal planted", "1x1:16x64:8/8 1x1:64x16:8/8 1x1:2x130:8/8", "bottom-right"),
     ),
     (
-        Family("window", "a sliding window off by one on either side, or aligned to the wrong corner", "huggingface/transformers#39408; zml/zml#763; openvinotoolkit/openvino#30714; sgl-project/sglang#34273; ModelTC/LightLLM#1311, #1312; ROCm/flash-attention#158"),
+        Family("window", "a sliding window off by one on either side, or aligned to the wrong corner", "huggingface/transformers#39408; zml/zml#763; openvinotoolkit/openvino#30714; sgl-project/sglang#34273; ModelTC/LightLLM#1311, #1312; ROCm/flash-attention#158", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "9 20", "window=2,0")
         + rows("smoke", "normal", "9 20", "window=3,2")
         + rows("smoke", "normal", "12", "window=4,*", "causal")
@@ -87,7 +87,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "1x4/2:5x9:8/4", "window=0,2"),  # and whose window reaches back nowhere
     ),
     (
-        Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452"),
+        Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "1x2:5x7:8/4", "mask-empty")
         + rows("smoke", "normal", "2x1:4x6:8/4", "lengths-zero")
         + rows("smoke", "normal", "1x1:7x3:8/4", "bottom-right")
@@ -97,7 +97,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal", "2x3:65x65:8/8", "mask-empty", "causal"),
     ),
     (
-        Family("masked-tiles", "NaN when a whole early tile is masked, masked keys that leak", "pytorch/pytorch#127055, #109517, #101967; Dao-AILab/flash-attention#443; microsoft/onnxruntime#28904"),
+        Family("masked-tiles", "NaN when a whole early tile is masked, masked keys that leak", "pytorch/pytorch#127055, #109517, #101967; Dao-AILab/flash-attention#443; microsoft/onnxruntime#28904", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "1x1:3x33:8/8 1x1:3x97:8/8", "mask-first")
         + rows("smoke", "normal", "2x2:9x17:8/8", "mask", "garbage")
         + rows("smoke", "normal", "3x1:4x33:8/8", "lengths", "garbage")
@@ -151,7 +151,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "1x1:5x9:1/1"),
     ),
     (
-        Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton-lang/triton#621; XunhaoLai/native-sparse-attention-triton#27"),
+        Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton-lang/triton#621; XunhaoLai/native-sparse-attention-triton#27", keeps=("dims",)),
         rows("smoke", "normal", "1x1:5x7:128/128 1x1:5x7:96/8 1x1:6x6:6/6 1x1:4x9:8/20")
         + rows("standard", "normal identity", "1x1:9x9:17/9 1x1:8x8:8/8 1x1:5x11:64/65 1x1:3x5:129/3 1x1:3x5:80/72")
         + rows("thorough", "normal", "1x1:5x9:256/256 1x1:5x9:192/128 1x1:5x9:7/1")
