@@ -44,6 +44,7 @@ LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
+_SUSPECT = 1.0  # seconds of first calls of a shape after which it is looked whether the kernel is compiled for each
 _COMPILING = 4.0  # how many times the budget of a level a kernel may be compiled beyond it
 _OTHER_SIZES = 4  # sizes in which a case is tried that the kernel does not take in its own
 _REPEATED = 5
@@ -91,9 +92,10 @@ class Run:
         count = sum(map(len, cases.values()))
         self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
-        self.sizes.look_for_compilation(cases[levels[0]])
         for level in levels:
             for case in cases[level]:
+                if self.judge.compiling > _SUSPECT:
+                    self.sizes.look_for_compilation(cases[levels[0]])
                 self.record(*self.in_turn(case))
             if level == levels[0]:
                 self.repeat()

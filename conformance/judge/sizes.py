@@ -48,12 +48,15 @@ class Sizes:
 
     allowed: axis → lengths that the kernel takes; every length of an axis that is not named.
     tied: groups of axes whose lengths the kernel takes only if they are equal.
+    learned, looked: whether the kernel was asked which lengths it takes, and whether it is compiled for every shape.
+    few: whether cases that are alike share a shape.
     """
 
     judge: Judge
     allowed: dict[str, Lengths] = field(init=False)
     tied: set[str] = field(default_factory=set)
     learned: bool = False
+    looked: bool = False
     few: bool = False
     _shapes: dict[tuple[object, ...], Taken] = field(default_factory=dict)
     _spread: dict[tuple[object, ...], int] = field(default_factory=dict)
@@ -198,7 +201,10 @@ class Sizes:
         )
 
     def look_for_compilation(self, cases: Iterable[Case]) -> None:
-        """See whether the first call of every shape is slow: then ``cases`` that are alike share one."""
+        """See, once, whether the first call of every shape is slow: then ``cases`` that are alike share one."""
+        if self.looked:
+            return
+        self.looked = True
         plain = self._plain()
         if plain is None:
             return
