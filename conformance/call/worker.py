@@ -106,6 +106,9 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
         "keywords": sorted(kernel.keywords),
         "conventions": dict(kernel.conventions),
         "lacks": sorted(kernel.lacks),
+        "lengths": dict(kernel.lengths),
+        "layouts": sorted(kernel.layouts),
+        "declines": sorted(kernel.declines),
         "version": kernel.version,
     }
 

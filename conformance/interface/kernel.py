@@ -26,6 +26,10 @@ class Kernel:
     lacks: capabilities without a keyword that it declares not to have, as in {"grouped_heads"}.
     problem: what it solves; set where the kernel is loaded.
     positional: the names of its positional arrays, of the forms that the interface knows; empty for the first form.
+    lengths: the lengths of axes, or of groups of axes, that it declares to take, in the words of
+    :meth:`assay.conformance.interface.lengths.Lengths.of`; every length of an axis that is not named.
+    layouts: the names of the layouts that it declares to take; empty for every layout.
+    declines: the families that it declares to decline, wholly or in part: they are not needed for a pass.
     """
 
     name: str
@@ -37,3 +41,6 @@ class Kernel:
     version: str = ""
     problem: str = ""
     positional: tuple[str, ...] = ()
+    lengths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    layouts: frozenset[str] = frozenset()
+    declines: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.lengths import Axes, Lengths
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
@@ -44,12 +45,17 @@ CONCURRENT_CALLS = "concurrent_calls"
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is."""
+    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is.
+
+    keeps: what its rows keep where their sizes are mapped to those that a kernel takes, because the family is about
+    it: capabilities that such a row goes on to need, and groups of axes whose lengths go on to differ from row to row.
+    """
 
     id: str
     hunts: str
     source: str
     level: str = "must"  # must | convention | quality
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class Case:
     same where shapes agree.
     beside: instances that other threads call it with at the same time.
     needs: capabilities beyond those of the instance.
+    row: the row of the table that it was built from, if it was: from it the case can be built in another size.
     """
 
     name: str
@@ -108,6 +115,7 @@ class Case:
     after: tuple[Any, ...] = ()
     beside: tuple[Any, ...] = ()
     needs: frozenset[str] = frozenset()
+    row: Row | None = None
 
 
 def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
@@ -129,6 +137,9 @@ class Suite:
     typical: rows without malice, on which quality is measured.
     quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
     strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
+    axes: groups of axes whose lengths kernels limit alike, by the name under which a kernel declares them.
+    resized(row, lengths): the row with other lengths of some axes: how cases are mapped to sizes that a kernel takes.
+    Where it is left out, every case is judged in its own size or not at all.
     """
 
     problem: str
@@ -145,6 +156,24 @@ class Suite:
     quality: Callable[[Any, Precision], Mapping[str, NDArray[np.float64]]] | None = None
     strategy: Callable[[Precision, Set[str]], SearchStrategy[Any]] | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
+    resized: Callable[[Row, Mapping[str, int]], Row] | None = None
+
+    def lengths_of(self, kernel: Kernel) -> dict[str, Lengths]:
+        """Axis → the lengths that a kernel declares to take; a declaration of one axis goes before that of its group.
+
+        Raises ``ValueError`` for words that are no lengths.
+        """
+        declared: dict[str, Lengths] = {}
+        for name, group in self.axes.items():
+            if name in kernel.lengths:
+                lengths = Lengths.of(kernel.lengths[name], multiples=group.multiples)
+                declared |= dict.fromkeys(group.names, lengths)
+        for name, words in kernel.lengths.items():
+            if name not in self.axes:
+                multiples = any(group.multiples for group in self.axes.values() if name in group.names)
+                declared[name] = Lengths.of(words, multiples=multiples)
+        return declared
 
     @property
     def families(self) -> tuple[Family, ...]:
