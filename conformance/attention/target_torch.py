@@ -35,7 +35,7 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
         query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False, mask: Any = None, bias: Any = None
     ) -> Any:
         chosen = {
-            "attn_mask": mask if bias is None else bias,
+            "attn_mask": _two_axes(mask if bias is None else bias),
             "is_causal": is_causal,
             "scale": scale,
             "enable_gqa": query.shape[1] != key.shape[1],
@@ -53,3 +53,8 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
 
     lacks = _LACKS if backend is None else _LACKS | {CONCURRENT_CALLS}
     return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks)
+
+
+def _two_axes(array: Any) -> Any:
+    """An array of one axis with one of queries before it: torch asks for two, docs/findings.md."""
+    return array[None] if array is not None and array.ndim == 1 else array

@@ -168,9 +168,7 @@ class Isolated:
         with self._turn:
             try:
                 worker = self._ready()
-                header, content = worker.exchange(
-                    wire.packed(request), seconds + _GRACE_SECONDS, _largest(wanted)
-                )
+                header, content = worker.exchange(wire.packed(request), seconds + _GRACE_SECONDS, _largest(wanted))
                 answer = _answer(header, content, wanted, worker.printed)
             except Ended as end:
                 self.close()

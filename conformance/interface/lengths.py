@@ -73,9 +73,7 @@ class Lengths:
     def above(self, length: int) -> int | None:
         """The least length beyond ``length``, if there is one."""
         beyond = (max(first, first + ((length - first) // step + 1) * step) for first, last, step in self.progressions)
-        return min(
-            (n for n, (_, last, _) in zip(beyond, self.progressions, strict=True) if n <= last), default=None
-        )
+        return min((n for n, (_, last, _) in zip(beyond, self.progressions, strict=True) if n <= last), default=None)
 
     def below(self, length: int) -> int | None:
         """The greatest length short of ``length``, if there is one."""

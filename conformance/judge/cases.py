@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import CONCURRENT_CALLS, LEVELS, Case, Family
+from assay.conformance.judge.covering import combined
 from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
@@ -21,13 +22,20 @@ __all__ = ["cases", "cases_of_level", "in_another_size", "typical_cases"]
 _TYPICAL = Family("typical", "nothing: it measures", "", "quality")
 
 
-def cases(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator[Case]:
-    """The cases of a level: those of the lower levels first, the same for the same seed on any machine."""
+def cases(
+    suite: Suite, precision: Precision, level: str, seed: int, capabilities: Set[str] | None = None
+) -> Iterator[Case]:
+    """The cases of a level: those of the lower levels first, the same for the same seed on any machine.
+
+    capabilities: what the kernel can be asked for, within which options are combined; ``None`` for everything.
+    """
     for now in LEVELS[: LEVELS.index(level) + 1]:
-        yield from cases_of_level(suite, precision, now, seed)
+        yield from cases_of_level(suite, precision, now, seed, capabilities)
 
 
-def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator[Case]:
+def cases_of_level(
+    suite: Suite, precision: Precision, level: str, seed: int, capabilities: Set[str] | None = None
+) -> Iterator[Case]:
     """The cases that a level adds to those of the levels below it.
 
     Every family has its turn before any has its second: a run that is cut short has seen them all.  The numbers of a
@@ -35,7 +43,8 @@ def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) ->
     around it.  Rows of a family that say the same are counted, and each has numbers of its own.
     """
     turns: list[tuple[int, int, Row, int]] = []
-    for number, (family, rows) in enumerate(suite.table):
+    table = (*suite.table, *combined(suite, level, seed, capabilities))
+    for number, (family, rows) in enumerate(table):
         counted: Counter[str] = Counter()
         turn = 0
         for row in rows:
@@ -45,7 +54,7 @@ def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) ->
                 turn += 1
             counted[words] += 1
     for _, number, row, mixed in sorted(turns, key=lambda one: one[:2]):
-        yield _case(suite, precision, suite.table[number][0], row, mixed)
+        yield _case(suite, precision, table[number][0], row, mixed)
 
 
 def _words(row: Row) -> str:

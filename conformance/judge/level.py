@@ -65,7 +65,9 @@ class Run:
     def report(self) -> Report:
         """Judge everything."""
         judge, laws = self.judge, self.judge.suite.spec.LAWS
-        cases = list(cases_of(judge.suite, judge.precision, self.level, self.seed))
+        cases = list(
+            cases_of(judge.suite, judge.precision, self.level, self.seed, judge.suite.interface.has(judge.kernel))
+        )
         self.total = len(cases) + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
         for judged in self.named(cases):
