@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "function_named",
     "kernel_of",
     "keywords_of",
+    "known_findings",
     "lazily",
     "missing",
     "option_values",
@@ -42,6 +43,8 @@ class Target:
     """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them.
 
     precisions: the classes that it documents, less known findings: what `assay check` alone runs.
+    findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
+    capabilities away, and says so; a run of this target finds it every time.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Target:
     modules: tuple[str, ...]
     extra: str
     load: Callable[[], Kernel]
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
@@ -179,6 +183,12 @@ def documented(problem: str, precision: str | None = None) -> list[tuple[str, st
         for name in target.precisions
         if precision in (None, name)
     ]
+
+
+def known_findings(name: Any) -> Mapping[str, str]:
+    """Capability → what is known to be wrong there in the built-in called ``name``; nothing for any other kernel."""
+    targets = (suite(problem).targets.get(name) for problem in PROBLEMS if isinstance(name, str))
+    return next((target.findings for target in targets if target is not None), {})
 
 
 def _built_in(target: Target) -> Kernel:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from assay.conformance.interface.layouts import LAYOUTS
-from assay.conformance.interface.suite import CONCURRENT_CALLS, LEVELS, Case, Family
+from assay.conformance.interface.layouts import LAYOUTS, Layout
+from assay.conformance.interface.suite import COMBINATIONS, CONCURRENT_CALLS, LEVELS, Case, Family
 from assay.conformance.judge.covering import combined
 from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import Provenance
@@ -70,7 +71,10 @@ def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: in
     instance = suite.build(row, Provenance(family.id, seed, name), precision)
     after, beside = (tuple(suite.changes[word](instance) for word in words) for words in (row.after, row.beside))
     needs = frozenset({CONCURRENT_CALLS}) if beside else frozenset[str]()
-    return Case(name, family, instance, LAYOUTS[row.layout], after, beside, needs, row)
+    layout = LAYOUTS[row.layout]
+    if family == COMBINATIONS and layout != Layout():
+        layout = replace(layout, by_the_way=True)
+    return Case(name, family, instance, layout, after, beside, needs, row)
 
 
 def in_another_size(suite: Suite, precision: Precision, case: Case, lengths: Mapping[str, int]) -> Case | None:
