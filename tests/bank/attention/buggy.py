@@ -525,6 +525,105 @@ def _tail_over_next_head(output: Array, task: Task) -> Array:
     return output
 
 
+# --- wrong under two conditions, each of which is right alone ---------------------------------------------------------
+
+
+def _when(condition: Callable[[Task], bool], meaning: Callable[[Task], Task]) -> Callable[..., Any]:
+    """Another task than the one asked, where a condition holds."""
+    return _meaning(lambda task: meaning(task) if condition(task) else task)
+
+
+def _without(*options: str) -> Callable[[Task], Task]:
+    return lambda task: replace(task, **dict.fromkeys(options))
+
+
+def _few_axes_as_first_row(task: Task) -> Task:
+    """A mask whose query axis is 1 is read as if only the first query had it."""
+    if task.mask is None or task.mask.ndim < 2 or task.mask.shape[-2] != 1 or task.shape[2] == 1:
+        return task
+    mask = np.ones(task.shape, dtype=bool)
+    mask[:, :, :1] = task.mask
+    return replace(task, mask=mask)
+
+
+def _last_tile_of_long_rows(task: Task) -> Task:
+    """From 1,024 keys at dim 64 on, the keys beyond the last whole tile of 64 are not read."""
+    b, _, _, n_k = task.shape
+    fast = n_k >= 1024 and task.query.shape[3] == 64 and n_k % 64
+    lengths = np.full(b, n_k) if task.key_lengths is None else task.key_lengths
+    return replace(task, key_lengths=np.minimum(lengths, n_k - n_k % 64)) if fast else task
+
+
+def _shared_maximum(task: Task) -> tuple[Array, Array]:
+    """One maximum for the heads of a batch: scores far below another head's underflow."""
+    seen, w = task.visible(), task.work
+    out, lse = task.blank()
+    for b in range(task.shape[0]):
+        scores = {}
+        for at, q, k, v in task.heads():
+            if at[0] == b:
+                s = task.finished((q @ k.T) * w(task.scale), at)
+                scores[at] = np.where(seen[at], s, w(-np.inf)), v
+        top = max((float(s.max()) for s, _ in scores.values()), default=0.0)
+        for at, (s, v) in scores.items():
+            e = np.exp(s - w(top if top > -np.inf else 0.0))
+            sink = w(0) if task.sink is None else np.exp(w(task.sink[at[1]]) - w(top))
+            d = e.sum(axis=1, keepdims=True) + sink
+            out[at] = np.where(d > 0, task.rounded(e) @ v / d, 0)
+            lse[at] = (np.log(d) + w(top))[:, 0]
+    return out, lse
+
+
+def _tanh_by_exponentials(s: Array, task: Task, at: tuple[int, int]) -> Array:
+    """tanh x as (e^2x − 1)/(e^2x + 1), which is NaN where e^2x overflows."""
+    if task.softcap is None:
+        return task.finished(s, at)
+    cap = s.dtype.type(task.softcap)
+    grown = np.exp(2 * s / cap)
+    return replace(task, softcap=None).finished(cap * (grown - 1) / (grown + 1), at)
+
+
+def _hidden_before_scale(task: Task) -> tuple[Array, Array]:
+    """A causal mask is −inf before the scale, and −inf times 0 is NaN."""
+    if task.causal is None or task.scale > 0:
+        return _attention(task, RIGHT)
+    out, lse = _attention(task, RIGHT)
+    hidden = ~task.visible().all(axis=3)
+    out[hidden], lse[hidden] = np.nan, np.nan
+    return out, lse
+
+
+def _running_mean(dtype: Any, tile: int = 16) -> Callable[[Array, Array], Array]:
+    """p V as a mean that is stored in a short type after every tile of keys, times the sum of the weights."""
+
+    def mixed(p: Array, v: Array) -> Array:
+        mean, total = np.zeros((p.shape[0], v.shape[1]), p.dtype), np.zeros((p.shape[0], 1), p.dtype)
+        for j in range(0, p.shape[1], tile):
+            weight = p[:, j : j + tile].sum(axis=1, keepdims=True)
+            total = total + weight
+            part = p[:, j : j + tile] @ v[j : j + tile]
+            mean = _rounded(mean + (part - weight * mean) / np.where(total > 0, total, 1), dtype)
+        return mean * total
+
+    return mixed
+
+
+def _dropout_on(e: Array) -> Array:
+    """A tenth of the weights is dropped, and the others grow, as in training."""
+    keep = np.random.default_rng(e.size).random(e.shape) >= 0.1
+    return np.where(keep, e / e.dtype.type(0.9), e.dtype.type(0))
+
+
+def _normalised_first(task: Task) -> tuple[Array, Array]:
+    """Weights are divided by their sum before they are rounded to the short type."""
+
+    def weights(e: Array) -> Array:
+        total = e.sum(axis=1, keepdims=True)
+        return e / np.where(total > 0, total, 1)
+
+    return _attention(task, replace(RIGHT, weights=weights, divide=lambda n, d: n))
+
+
 # --- wrong arithmetic -------------------------------------------------------------------------------------------------
 
 
@@ -1012,6 +1111,23 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("clipped-scores", "Scores are clipped to ±80 instead of shifted.", _steps(finish=lambda s, task, at: np.clip(task.finished(s, at), -80, 80))),
     _arithmetic("epsilon-1e-6", "1e-6 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-6))), stage="denominator"),
     _arithmetic("epsilon-1e-5", "1e-5 is added to the denominator.", _steps(divide=lambda n, d: n / (d + d.dtype.type(1e-5))), stage="denominator"),
+    _arithmetic("outputs-times-1.0001", "Every output is 1.0001 times what it should be.", _after(lambda output, task: output * output.dtype.type(1.0001))),
+    _arithmetic("dropout-on", "A tenth of the weights is dropped.", _steps(weights=_dropout_on)),
+    _arithmetic("one-maximum-for-all-heads", "One maximum for the heads of a batch.", _called(_shared_maximum)),
+    _arithmetic("tanh-by-exponentials", "The softcap's tanh overflows to NaN.", _steps(finish=_tanh_by_exponentials)),
+    _arithmetic("hidden-before-scale", "A causal mask is −inf before the scale, which may be 0.", _called(_hidden_before_scale), source="torch 2.13.0"),
+    # two conditions
+    _arithmetic("padding-mask-for-first-query", "A mask with a query axis of 1 hides keys from the first query alone.", _meaning(_few_axes_as_first_row)),
+    _arithmetic("decode-step-without-mask", "One query at dim 64: the mask is ignored.", _when(lambda t: t.shape[2] == 1 and t.query.shape[3] == 64, _without("mask"))),
+    _arithmetic("decode-step-without-bias", "One query at dim 64: the bias is ignored.", _when(lambda t: t.shape[2] == 1 and t.query.shape[3] == 64, _without("bias"))),
+    _arithmetic("window-without-sink", "With a window the sink is ignored.", _when(lambda t: t.window is not None, _without("sink"))),
+    _arithmetic("mask-without-window", "With a mask the window is ignored.", _when(lambda t: t.mask is not None, _without("window"))),
+    _arithmetic("lengths-without-window", "With key lengths the window is ignored.", _when(lambda t: t.key_lengths is not None, _without("window"))),
+    _arithmetic("softcap-without-lengths", "With a softcap the key lengths are ignored.", _when(lambda t: t.softcap is not None, _without("key_lengths"))),
+    _arithmetic("mask-beyond-512-keys", "Beyond 512 keys the mask is ignored.", _when(lambda t: t.shape[3] > 512, _without("mask"))),
+    _arithmetic("mask-beyond-64-queries", "Beyond 64 queries the mask is ignored.", _when(lambda t: t.shape[2] > 64, _without("mask"))),
+    _arithmetic("long-rows-without-tail", "From 1,024 keys at dim 64 on the tail beyond whole tiles is not read.", _meaning(_last_tile_of_long_rows)),
+    _arithmetic("dim-96-without-sink", "At dim 96 the sink is ignored.", _when(lambda t: t.query.shape[3] == 96, _without("sink"))),
     _arithmetic("exp-degree-3", "exp2 of a polynomial of degree 3.", _steps(exp=_polynomial_exp(*_fit(3))), stage="exp"),
     _arithmetic("exp-schraudolph", "exp by filling exponent bits linearly.", _steps(exp=_schraudolph), stage="exp"),
     _arithmetic("exp-short-ln2", "exp reduces its argument by multiples of ln 2 to 16 bits.", _steps(exp=_short_ln2), stage="argument"),
@@ -1085,6 +1201,8 @@ BUGGY: tuple[Buggy, ...] = (
     _arithmetic("float16/exp-degree-2", "exp2 of a polynomial of degree 2.", _steps(exp=_polynomial_exp(*_fit(2))), "float16", stage="exp"),
     _semantic("float16/empty-mean", "mean", "Masked scores are −65504, and an empty row gives the mean of V.", "microsoft/onnxruntime#28904", _steps(hide=_unseen_at(-65504.0)), "float16"),
     _semantic("float16/head-modulo", "head", "Query head h reads key head h % h_k.", _HEADS, _places(_head_modulo), "float16"),
+    _arithmetic("bfloat16/running-mean", "The output is a running mean that is stored in bfloat16 after every tile.", _steps(mix=_running_mean(BFLOAT16)), "bfloat16"),
+    _arithmetic("float16/normalised-first", "Weights are shares of the row before they are rounded to float16.", _called(_normalised_first), "float16", source="jax.nn.dot_product_attention"),
     # float64
     _arithmetic("float64/in-float32", "Everything is computed in float32.", _called(_in_float32), "float64", stage="scores"),
     _arithmetic("float64/float32-exp", "exp is that of float32.", _steps(exp=lambda x: np.exp(x.astype(np.float32)).astype(x.dtype)), "float64", stage="exp"),
