@@ -77,7 +77,8 @@ def _normal(axes: str) -> Callable[[np.random.Generator, Shape], NDArray[Any]]:
 
 def _slopes(rng: np.random.Generator, s: Shape) -> NDArray[Any]:
     distance = np.abs(np.arange(s.queries)[:, None] - np.arange(s.keys)[None, :])
-    return (-alibi_slopes(s.heads)[:, None, None] * distance)[None]
+    bias: NDArray[Any] = -alibi_slopes(s.heads)[:, None, None] * distance
+    return bias[None]
 
 
 def _infinite(rng: np.random.Generator, s: Shape) -> NDArray[Any]:

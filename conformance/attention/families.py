@@ -355,7 +355,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "unlike-heads", "2x3:1x70:16/16", "sink"),
     ),
     (
-        Family("normalised", "probabilities that are rounded to half precision as shares of a long row", "jax-ml/jax: dot_product_attention"),
+        Family("normalised", "probabilities that are rounded to half precision as shares of a long row", "assay's bank"),
         rows("standard", "faint-weights", "1x1:2x1100:4/4")
         + rows("thorough", "faint-weights", "1x2:2x4100:4/4 1x1:2x8200:4/4"),
     ),

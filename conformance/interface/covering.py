@@ -1,8 +1,8 @@
 """What a problem says of the ways in which options, lengths and layouts go together: factors and their values.
 
 The judge makes arrays of them in which every pair of values occurs (:mod:`assay.conformance.judge.covering`).  Faults
-of software mostly need one condition or two to show (Kuhn, Wallace, Gallo 2004), and no list that is written by hand
-holds all pairs.
+of software mostly need one condition or two to show (Kuhn, Wallace, Gallo 2004, "Software Fault Interactions and
+Implications for Software Testing"), and no list that is written by hand holds all pairs.
 """
 
 from __future__ import annotations

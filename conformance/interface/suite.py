@@ -63,7 +63,7 @@ class Family:
 COMBINATIONS = Family(
     "combinations",
     "two conditions, or three, each of which is right alone",
-    "Kuhn, Wallace, Gallo 2004: Software Fault Interactions and Implications for Software Testing",
+    "assay's bank",
 )
 
 
