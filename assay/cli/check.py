@@ -23,7 +23,7 @@ from assay.cli.arguments import (
 )
 from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Watch, coloured, say, shown
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
-from assay.conformance.interface.targets import documented, missing, option_values
+from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
@@ -104,13 +104,15 @@ def check(
         if judgement not in reports:
             watch = Watch()
             try:
-                reports[judgement] = _report(judgement, settings, watch, quiet)
+                reports[judgement] = _report(judgement, _less_findings(judgement, settings, target), watch, quiet)
             except KeyboardInterrupt:
                 place = f"interrupted in {judgement.words} after {watch.progress}"
                 raise Interrupted(place + files.resumption(reports, plan)) from None
         files.write([reports[done] for done in plan if done in reports], others)
         text = _text(reports[judgement])
         say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+        for capability, sentence in known_findings(judgement.kernel).items():
+            say(f"known: {sentence}; --option {capability}=no leaves it out" + ("" if target else ", as this run does"))
     if target is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
     return _status([reports[judgement] for judgement in plan])
@@ -121,6 +123,14 @@ def _status(reports: list[Report]) -> int:
     if any(report.failures for report in reports):
         return FAILED
     return PASSED if all(report.passed for report in reports) else INCOMPLETE
+
+
+def _less_findings(judgement: Judgement, settings: dict[str, Any], target: str | None) -> dict[str, Any]:
+    """The settings of a judgement; in a run over every built-in, what is known to be wrong is not asked for."""
+    if target is not None:
+        return settings
+    absent = dict.fromkeys(known_findings(judgement.kernel), "no")
+    return {**settings, "options": {**absent, **settings["options"]}}
 
 
 def _problems(problem: str | None) -> tuple[str, ...]:

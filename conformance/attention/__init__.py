@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.attention.combinations import COVERING
 from assay.conformance.attention.criteria import criteria
 from assay.conformance.attention.families import TABLE, TYPICAL
 from assay.conformance.attention.interface import INTERFACE
@@ -59,6 +60,7 @@ SUITE = Suite(
     targets=TARGETS,
     axes=AXES,
     resized=resized,
+    covering=COVERING,
 )
 
 

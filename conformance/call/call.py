@@ -98,7 +98,9 @@ def answered(
     memory: scripts that share one find the arrays of their steps at the same addresses.
     """
     if idle := _without_effect(layout, script, framework):
-        return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        if not layout.by_the_way:
+            return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        layout = Layout()
     notes: list[str] = []
     values: dict[str, NDArray[Any]] = {}
     kind = sentence = ""

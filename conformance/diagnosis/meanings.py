@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
-from assay.spec.criterion import close
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
@@ -118,7 +117,7 @@ def _altered(criterion: Criterion, function: Altered, instance: Any) -> Criterio
     with np.errstate(invalid="ignore"):
         moved = np.abs(function(instance, value.midpoint + criterion.allowed) - expected)
         allowed = np.fmax(criterion.allowed, moved) + np.where(np.isfinite(expected), 1e-15 * np.abs(expected), 0.0)
-    return close(Enclosure(expected, value.radius), allowed)
+    return criterion.about(Enclosure(expected, value.radius), allowed)
 
 
 def diagnose(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.diagnosis.meanings import Meaning
     from assay.conformance.diagnosis.precision import Stage
+    from assay.conformance.interface.covering import Covering
     from assay.conformance.interface.interface import Interface
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.targets import Target
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
+__all__ = ["COMBINATIONS", "CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
 
 #: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -58,6 +59,14 @@ class Family:
     source: str
     level: str = "must"
     keeps: tuple[str, ...] = ()
+
+
+#: The family of the rows in which the factors of a problem are combined (:class:`Suite`, ``covering``).
+COMBINATIONS = Family(
+    "combinations",
+    "two conditions, or three, each of which is right alone",
+    "assay's bank",
+)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,7 @@ class Suite:
     axes: groups of axes whose lengths kernels limit alike, by the name under which a kernel declares them.
     resized(row, lengths): the row with other lengths of some axes, by which cases are mapped to sizes that a kernel
     takes.  If it is left out, every case is judged in its own size or not at all.
+    covering: the factors of which every pair of values is tried.
     """
 
     problem: str
@@ -170,6 +180,7 @@ class Suite:
     targets: Mapping[str, Target] = field(default_factory=dict)
     axes: Mapping[str, Axes] = field(default_factory=dict)
     resized: Callable[[Row, Mapping[str, int]], Row] | None = None
+    covering: Covering | None = None
 
     def lengths_of(self, kernel: Kernel) -> dict[str, Lengths]:
         """Axis → the lengths that a kernel declares to take; a declaration of one axis goes before that of its group.
@@ -189,8 +200,8 @@ class Suite:
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """Every family, in the order of the table."""
-        return tuple(family for family, _ in self.table)
+        """Every family, in the order of the table; combinations last."""
+        return (*(family for family, _ in self.table), *(() if self.covering is None else (COMBINATIONS,)))
 
 
 def look_here() -> None:

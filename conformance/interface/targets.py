@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "function_named",
     "kernel_of",
     "keywords_of",
+    "known_findings",
     "lazily",
     "missing",
     "option_values",
@@ -44,6 +45,8 @@ class Target:
     precisions: the classes that it documents, without those in which it is known to fail.  ``assay check`` without a
     target judges it in these.
     load(): makes the kernel, and imports what it needs.
+    findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
+    capabilities away, and says so; a run of this target finds what is wrong every time.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Target:
     modules: tuple[str, ...]
     extra: str
     load: Callable[[], Kernel]
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
@@ -203,6 +207,12 @@ def documented(problem: str, precision: str | None = None) -> list[tuple[str, st
         for name in target.precisions
         if precision in (None, name)
     ]
+
+
+def known_findings(name: Any) -> Mapping[str, str]:
+    """Capability → what is known to be wrong there in the built-in called ``name``; nothing for any other kernel."""
+    targets = (suite(problem).targets.get(name) for problem in PROBLEMS if isinstance(name, str))
+    return next((target.findings for target in targets if target is not None), {})
 
 
 def _built_in(target: Target) -> Kernel:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from assay.conformance.interface.layouts import LAYOUTS
-from assay.conformance.interface.suite import CONCURRENT_CALLS, LEVELS, Case, Family
+from assay.conformance.interface.layouts import LAYOUTS, Layout
+from assay.conformance.interface.suite import COMBINATIONS, CONCURRENT_CALLS, LEVELS, Case, Family
+from assay.conformance.judge.covering import combined
 from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
@@ -21,13 +23,20 @@ __all__ = ["cases", "cases_of_level", "in_another_size", "typical_cases"]
 _TYPICAL = Family("typical", "nothing: it measures", "", "quality")
 
 
-def cases(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator[Case]:
-    """The cases of a level, those of the lower levels first.  The same seed gives the same cases on any machine."""
+def cases(
+    suite: Suite, precision: Precision, level: str, seed: int, capabilities: Set[str] | None = None
+) -> Iterator[Case]:
+    """The cases of a level, those of the lower levels first.  The same seed gives the same cases on any machine.
+
+    capabilities: what the kernel can be asked for, within which options are combined; ``None`` for everything.
+    """
     for now in LEVELS[: LEVELS.index(level) + 1]:
-        yield from cases_of_level(suite, precision, now, seed)
+        yield from cases_of_level(suite, precision, now, seed, capabilities)
 
 
-def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) -> Iterator[Case]:
+def cases_of_level(
+    suite: Suite, precision: Precision, level: str, seed: int, capabilities: Set[str] | None = None
+) -> Iterator[Case]:
     """The cases that a level adds to those of the levels below it.
 
     Every family has its turn before any has its second, so a run that is cut short has seen them all.  The numbers of a
@@ -35,7 +44,8 @@ def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) ->
     around it.  Rows of a family that say the same are counted, and each has numbers of its own.
     """
     turns: list[tuple[int, int, Row, int]] = []
-    for number, (family, rows) in enumerate(suite.table):
+    table = (*suite.table, *combined(suite, level, seed, capabilities))
+    for number, (family, rows) in enumerate(table):
         counted: Counter[str] = Counter()
         turn = 0
         for row in rows:
@@ -45,7 +55,7 @@ def cases_of_level(suite: Suite, precision: Precision, level: str, seed: int) ->
                 turn += 1
             counted[words] += 1
     for _, number, row, mixed in sorted(turns, key=lambda one: one[:2]):
-        yield _case(suite, precision, suite.table[number][0], row, mixed)
+        yield _case(suite, precision, table[number][0], row, mixed)
 
 
 def _words(row: Row) -> str:
@@ -61,7 +71,10 @@ def _case(suite: Suite, precision: Precision, family: Family, row: Row, seed: in
     instance = suite.build(row, Provenance(family.id, seed, name), precision)
     after, beside = (tuple(suite.changes[word](instance) for word in words) for words in (row.after, row.beside))
     needs = frozenset({CONCURRENT_CALLS}) if beside else frozenset[str]()
-    return Case(name, family, instance, LAYOUTS[row.layout], after, beside, needs, row)
+    layout = LAYOUTS[row.layout]
+    if family == COMBINATIONS and layout != Layout():
+        layout = replace(layout, by_the_way=True)
+    return Case(name, family, instance, layout, after, beside, needs, row)
 
 
 def in_another_size(suite: Suite, precision: Precision, case: Case, lengths: Mapping[str, int]) -> Case | None:

@@ -88,7 +88,11 @@ class Run:
         """Judge every case of the level and return the report."""
         judge, laws = self.judge, self.judge.suite.spec.LAWS
         levels = LEVELS[: LEVELS.index(self.level) + 1]
-        cases = {level: list(cases_of_level(judge.suite, judge.precision, level, self.seed)) for level in levels}
+        capabilities = judge.suite.interface.has(judge.kernel)
+        cases = {
+            level: list(cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities))
+            for level in levels
+        }
         count = sum(map(len, cases.values()))
         self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
