@@ -10,12 +10,16 @@ import numpy as np
 from assay.spec.attention import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from assay.spec.attention import Instance
 
 __all__ = [
     "base_two",
+    "blank_heads",
+    "blank_rows",
     "empty_mean",
     "empty_rows",
     "has_empty",
@@ -69,6 +73,24 @@ def nan_in_empty_rows(instance: Instance, output: NDArray[np.float64]) -> NDArra
 def nan_lse_of_empty_rows(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
     """A log-sum-exp with NaN where a query has no key."""
     return np.where(empty_rows(instance), np.nan, lse)
+
+
+def blank_rows(kept: Callable[[int], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:
+    """Query rows from ``kept(n_q)`` on, left at 0."""
+
+    def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where((np.arange(value.shape[2]) >= kept(value.shape[2]))[:, None], 0.0, value)
+
+    return output
+
+
+def blank_heads(kept: Callable[[Instance], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:
+    """Heads from ``kept(instance)`` on, left at 0."""
+
+    def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where((np.arange(value.shape[1]) >= kept(instance))[:, None, None], 0.0, value)
+
+    return output
 
 
 def has_lse(instance: Instance) -> Instance | None:

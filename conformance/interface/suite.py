@@ -35,7 +35,19 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["COMBINATIONS", "CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
+__all__ = [
+    "COMBINATIONS",
+    "CONCURRENT_CALLS",
+    "LEVELS",
+    "Case",
+    "Family",
+    "Linear",
+    "Row",
+    "Suite",
+    "look_here",
+    "rows",
+    "suite",
+]
 
 #: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -134,6 +146,18 @@ class Case:
     row: Row | None = None
 
 
+@dataclass(frozen=True)
+class Linear:
+    """An output that is linear in an array: a sum of its rows (the last axis but one) with weights.
+
+    sums_to_one(instance): whether the weights of a row add up to 1.
+    """
+
+    array: str
+    output: str
+    sums_to_one: Callable[[Any], bool]
+
+
 def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
     return ()
 
@@ -162,6 +186,10 @@ class Suite:
     resized(row, lengths): the row with other lengths of some axes, by which cases are mapped to sizes that a kernel
     takes.  If it is left out, every case is judged in its own size or not at all.
     covering: the factors of which every pair of values is tried.
+    features: conditions that may decide whether a kernel fails, in words that follow "fails when", beside lengths,
+    options and layouts, which every problem has.
+    factors: the plain numbers of an instance that a wrong kernel may take some times as large.
+    linear_in: the array in which an output is linear, so that a diagnosis can read the weights that a kernel used.
     """
 
     problem: str
@@ -181,6 +209,9 @@ class Suite:
     axes: Mapping[str, Axes] = field(default_factory=dict)
     resized: Callable[[Row, Mapping[str, int]], Row] | None = None
     covering: Covering | None = None
+    features: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    factors: tuple[str, ...] = ()
+    linear_in: Linear | None = None
 
     def lengths_of(self, kernel: Kernel) -> dict[str, Lengths]:
         """Axis → the lengths that a kernel declares to take; a declaration of one axis goes before that of its group.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
 
-__all__ = ["cases", "cases_of_level", "in_another_size", "typical_cases"]
+__all__ = ["again", "cases", "cases_of_level", "in_another_size", "typical_cases"]
 
 _TYPICAL = Family("typical", "nothing: it measures", "", "quality")
 
@@ -56,6 +56,11 @@ def cases_of_level(
             counted[words] += 1
     for _, number, row, mixed in sorted(turns, key=lambda one: one[:2]):
         yield _case(suite, precision, table[number][0], row, mixed)
+
+
+def again(suite: Suite, precision: Precision, case: Case, seed: int) -> Case | None:
+    """The row of a case once more with other numbers; ``None`` for a case that is of no row of the table."""
+    return None if case.row is None else _case(suite, precision, case.family, case.row, seed)
 
 
 def _words(row: Row) -> str:

@@ -21,19 +21,22 @@ from assay.conformance.call.outcome import Outcome, compared, is_right_for
 from assay.conformance.call.process import Limits
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.threads import together
-from assay.conformance.diagnosis.meanings import diagnose
+from assay.conformance.diagnosis.diagnosis import Diagnosis, diagnosed
+from assay.conformance.diagnosis.evidence import Evidence, Judged
 from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.cases import again
 from assay.conformance.report.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from assay.conformance.call.call import Answer
     from assay.conformance.call.isolation import Isolated
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.layouts import Layout
     from assay.conformance.interface.lengths import Lengths
-    from assay.conformance.interface.steps import Script
+    from assay.conformance.interface.steps import Output, Script
     from assay.spec.precision import Precision
 
 __all__ = ["FIRST_CALL", "Judge"]
@@ -51,6 +54,7 @@ __all__ = ["FIRST_CALL", "Judge"]
 FIRST_CALL = 3.0
 #: Findings after which an isolated kernel gets another process.
 _FATAL = frozenset({"crashed", "exited", "hung", "memory"})
+_DIAGNOSIS_SECONDS = 20.0
 _LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _STAGES = Family("stages", "a stage that loses precision", "")
 
@@ -296,16 +300,37 @@ class Judge:
 
     # --- why ----------------------------------------------------------------------------------------------------------
 
-    def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
-        """Sentences on what the kernel behaves like, the best first."""
+    def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = ()) -> Diagnosis:
+        """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
+
+        failures: those to explain.
+        passes: cases that the kernel passed, which show when it fails.
+        """
         own = self.precision
         others = [
             other
             for other in self.suite.spec.PRECISIONS.values()
             if other.name != own.name and (other.storage, other.result) == (own.storage, own.result)
         ]
-        meanings = self.suite.meanings
-        return diagnose(failures, self.criteria_if_known, meanings, others, lambda: sentences(self.losses()))
+        evidence = Evidence(
+            failures,
+            passes,
+            self.criteria_if_known,
+            self._outputs,
+            self._attempt,
+            lambda case, seed: again(self.suite, own, case, seed),
+            time.monotonic() + _DIAGNOSIS_SECONDS,
+        )
+        return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
+
+    def _outputs(self, instance: Any) -> dict[str, Output]:
+        script = self.suite.interface.script(instance, self.kernel, self.precision)
+        return {output.name: output for output in outputs_of(script)}
+
+    def _attempt(self, case: Case) -> Outcome | None:
+        """What becomes of a further case; ``None`` where there is nothing to compare with."""
+        criteria = self.criteria_if_known(case.instance)
+        return None if criteria is None else self.outcome(case, criteria)
 
     def losses(self) -> list[Loss]:
         """The stages in which the kernel loses precision beyond its class; none if there is no time to look."""

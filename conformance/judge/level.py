@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis.diagnosis import Diagnosis
+from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.interface.suite import LEVELS
 from assay.conformance.judge.cases import cases_of_level
 from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
@@ -25,6 +27,7 @@ from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes
 from assay.conformance.report.finding import JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
+from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
 if TYPE_CHECKING:
@@ -75,7 +78,8 @@ class Run:
     total: int = 0
     results: list[CaseResult] = field(default_factory=list)
     judged: list[Case] = field(default_factory=list)
-    failures: list[tuple[Any, Outcome]] = field(default_factory=list)
+    failures: list[JudgedCase] = field(default_factory=list)
+    passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
     restarting: float = 0.0  # seconds that went into new processes; the budget does not count them
@@ -112,7 +116,7 @@ class Run:
                     self.record(*judged)
         if self.sizes.few:
             self.notes["compiled for every shape: cases that are alike share one"] = 1
-        diagnosis = judge.diagnosis(_diverse(self.failures)) if self.failures else []
+        diagnosis = judge.diagnosis(_diverse(self.failures), self.passes) if self.failures else Diagnosis()
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
         return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
 
@@ -155,9 +159,11 @@ class Run:
         if outcome.failed:
             small, smaller = self.shrunk(case, outcome)
             if small is not case:
-                self.failures.insert(0, (small.instance, smaller))
-            self.failures.append((case.instance, outcome))
+                self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
+            self.failures.append(JudgedCase(case, outcome))
             finding = self.judge.finding(small, smaller)
+        elif outcome.status == "passed":
+            self.passes.append(case)
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
         if outcome.status in JUDGED and case.row is not None:
             self.judged.append(case)
@@ -380,7 +386,7 @@ def assembled(
     level: str,
     seed: int,
     results: tuple[CaseResult, ...],
-    diagnosis: list[str],
+    diagnosis: Diagnosis,
     notes: tuple[str, ...],
     seconds: float,
 ) -> Report:
@@ -394,7 +400,8 @@ def assembled(
         level=level,
         seed=seed,
         cases=results,
-        diagnosis=diagnosis,
+        diagnosis=diagnosis.sentences,
+        weights=None if diagnosis.weights is None else pictured(diagnosis.weights),
         notes=notes,
         seconds=seconds,
         environment=_environment(judge.framework),
@@ -418,8 +425,15 @@ def _environment(framework: Framework) -> dict[str, str]:
     return versions
 
 
-def _diverse(failures: list[tuple[Any, Outcome]]) -> list[tuple[Any, Outcome]]:
-    """A few failures whose outputs can be compared: the shrunk ones first, then some that are spread over the run."""
-    failures = [failure for failure in failures if failure[1].values]
-    step = max(1, len(failures) // _DIAGNOSED)
-    return failures[:2] + failures[2::step][: _DIAGNOSED - 2]
+def _diverse(failures: list[JudgedCase]) -> list[JudgedCase]:
+    """A few failures: the shrunk ones first, then some of every kind that are spread over the run."""
+    shrunk = [failure for failure in failures if failure.shrunk][:2]
+    others = [failure for failure in failures if not failure.shrunk]
+    step = max(1, len(others) // _DIAGNOSED)
+    chosen = others[::step][: _DIAGNOSED - 2]
+    kinds = {failure.outcome.kind for failure in chosen}
+    for failure in others:
+        if failure.outcome.kind not in kinds:
+            kinds.add(failure.outcome.kind)
+            chosen.append(failure)
+    return shrunk + chosen

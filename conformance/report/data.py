@@ -47,6 +47,7 @@ def _report_data(report: Report) -> dict[str, Any]:
         "judged": report.ran,
         "worst_ratio": report.worst_ratio,
     }
+    data["weights"] = None if report.weights is None else _fields(report.weights)
     data["cases"] = [_case_data(case) for case in report.cases]
     return strict(data)  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.heatmap import colour
 from assay.conformance.report.words import behaviour, counted, facts, families, never_ran, not_judged, number, verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def to_html(*reports: Report) -> str:
         "never_ran": never_ran,
         "not_judged": lambda report: not_judged(report).most_common(),
         "number": number,
+        "colour": colour,
         "share": _share,
     }
     template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from assay.conformance.report.finding import CaseResult, Finding
+    from assay.conformance.report.heatmap import Heatmap
 
 __all__ = ["ConformanceError", "Report"]
 
@@ -43,6 +44,7 @@ class Report:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    weights: Heatmap | None = None  # those that a kernel used that is linear in its values, where they are wrong
 
     @property
     def failures(self) -> list[Finding]:

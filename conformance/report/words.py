@@ -30,6 +30,12 @@ __all__ = [
 NOT_JUDGED = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
 
 
+_SAID_AS_IT_IS = (
+    "as if", "calls:", "changes", "every", "fails", "lost precision", "no known", "raises", "returns", "shape:",
+    "weights:", "where:", "writes",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class FamilyRow:
     """The results of one family."""
@@ -93,7 +99,7 @@ def out_of_time(report: Report) -> int:
 
 def behaviour(sentence: str) -> str:
     """A sentence of the diagnosis, as reports show it."""
-    return sentence if sentence.startswith(("no known", "lost precision")) else f"behaves like: {sentence}"
+    return sentence if sentence.startswith(_SAID_AS_IT_IS) else f"behaves like: {sentence}"
 
 
 def facts(finding: Finding) -> dict[str, str]:
