@@ -240,13 +240,14 @@ class Sizes:
         taken: Taken | None = None
         with contextlib.suppress(TimeoutError):
             taken = self._first_taken(plain, end)
-            if taken is None:
-                return
             for name, group in self.judge.suite.axes.items():
-                taken = self._learn_group(plain, taken, name, group, end)
+                if taken is not None:
+                    taken = self._learn_group(plain, taken, name, group, end)
             return
-        for axis, length in (taken or {}).items():  # of these one length is known
-            self.allowed.setdefault(axis, Lengths(((length, length, 1),)))
+        own = plain.instance.lengths()
+        for axis, length in (taken or {}).items():  # of axes whose own length was not taken one length is known
+            if length != own[axis]:
+                self.allowed.setdefault(axis, Lengths(((length, length, 1),)))
 
     def _plain(self) -> Case | None:
         """A case without options, to ask with."""
