@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
+from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import engaged, require_level, require_precision
 from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import first_line, kernel_of
@@ -148,7 +149,7 @@ def profile(
             rows.append(_row(dataclasses.replace(judge, precision=precision), level, seed, tell))
         judge = dataclasses.replace(judge, precision=_asked_in(rows, chosen))
         asked = answers(judge) if any(row.status != "not taken" for row in rows) else ()
-        report = assembled(judge, level, seed, (), [], (), time.monotonic() - begun)
+        report = assembled(judge, level, seed, (), Diagnosis(), (), time.monotonic() - begun)
     return Profile(
         kernel=report.kernel,
         framework=report.framework,
