@@ -88,7 +88,7 @@ _FACTORS = (
     }),
     Factor(
         "value dim",
-        {"same": ("same",), "shorter": ("4", "32"), "longer": ("half as long again",)},
+        {"same": ("same",), "shorter": ("4", "32"), "longer": ("five more",)},
         dict.fromkeys(("shorter", "longer"), "value_dim"),
     ),
     Factor(
@@ -127,7 +127,7 @@ _TOGETHER = (
     Together({"layout": frozenset({"packed"}), "heads": frozenset({"groups"})}),
     Together({"layout": frozenset({"packed"}), "value dim": _but("value dim", "same")}),
 )
-_LARGE = float(1 << 21)  # numbers, beyond which the reference takes long
+_LARGE = float(1 << 20)  # numbers, beyond which the reference takes long
 _OPTIONS = ("causal", "window", "mask", "bias", "lengths", "softcap", "sink", "log-sum-exp", "scale")
 
 
@@ -140,7 +140,7 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
 
     queries, dim = length(choice["queries"]), int(choice["dim"])
     keys = queries if choice["keys"] == "same" else length(choice["keys"])
-    wider = {"same": dim, "half as long again": dim + dim // 2 + 1}
+    wider = {"same": dim, "five more": dim + 5}
     value_dim = wider.get(choice["value dim"]) or int(choice["value dim"])
     options = tuple(choice[name] for name in _OPTIONS if choice[name] not in ("none", "usual"))
     row = Row("standard", choice["numbers"], f"{choice['heads']}:{queries}x{keys}:{dim}/{value_dim}", options)
