@@ -16,6 +16,7 @@ import numpy as np
 from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import engaged, require_level, require_precision
+from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import first_line, kernel_of
 from assay.conformance.judge.cases import typical_cases
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.interface.steps import Step
     from assay.conformance.judge.judge import Judge
     from assay.conformance.judge.level import Progress
     from assay.conformance.profile.questions import Question
@@ -243,7 +245,9 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
     interface, kernel = judge.suite.interface, judge.kernel
 
     def typical() -> Any:
-        return next(iter(typical_cases(judge.suite, judge.precision, 0))).instance
+        instances = [case.instance for case in typical_cases(judge.suite, judge.precision, 0)]
+        asked_for = (one for one in instances if not interface.lacking(kernel, interface.needs(one)))
+        return next(asked_for, instances[0])
 
     ask = Ask(judge.precision, interface.has(kernel), _Direct(judge), typical)
     # A capability with a keyword is asked for even if the kernel declares to lack it: the sheet shows what happens.
@@ -270,11 +274,22 @@ class _Direct:
     def __call__(
         self, instance: Any, without: Sequence[str] = (), **arrays: NDArray[Any]
     ) -> dict[str, NDArray[np.float64]]:
-        judge, framework = self.judge, self.judge.framework
-        script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
-        if len(script) != 1:
+        judge = self.judge
+        try:
+            script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
+        except Declined as reason:
+            raise NoAnswer(f"declined: {first_line(reason)}") from None
+        if any(step.method for step in script):
             raise NoAnswer("only a pure function can be asked")
-        (step,) = script
+        values: dict[str, NDArray[np.float64]] = {}
+        for step in script:
+            values |= self._returned(step, without, arrays)
+        return values
+
+    def _returned(
+        self, step: Step, without: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[np.float64]]:
+        framework = self.judge.framework
         arguments = [framework.to_native(np.array(arrays.get(name, array))) for name, array in step.arrays]
         keywords = {
             name: framework.to_native(np.array(value)) if isinstance(value, np.ndarray) else value
@@ -284,7 +299,7 @@ class _Direct:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"), deadline(_ASK_SECONDS):
                 warnings.simplefilter("ignore")
-                returned = judge.kernel.function(*arguments, **keywords)
+                returned = self.judge.kernel.function(*arguments, **keywords)
                 parts = returned if isinstance(returned, (tuple, list)) else (returned,)
                 values = [np.array(framework.to_numpy(part)).astype(np.float64) for part in parts]
         except KeyboardInterrupt:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from assay.spec.rope.criteria import criteria
-from assay.spec.rope.definition import define
+from assay.spec.rope.definition import define, symbolic
 from assay.spec.rope.instance import Instance, load
 from assay.spec.rope.laws import LAWS
 from assay.spec.rope.rounding import PRECISIONS
-from assay.spec.rope.symbolic import symbolic
-from assay.spec.rope.tolerance import tolerance
+from assay.spec.rope.tolerance import criteria, tolerance
 
 __all__ = [
     "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "load", "symbolic", "tolerance",

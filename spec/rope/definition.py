@@ -1,23 +1,22 @@
-"""What the rotary embedding is, evaluated with certainty.
+"""What the rotary embedding is: certified in balls (:func:`define`), and exact for tiny sizes (:func:`symbolic`).
 
 With φ = position·θ_l, the pair (a, b) of columns number l becomes (C·a − S·b, S·a + C·b), C = m·cos φ, S = m·sin φ.
-θ_l, φ, C and S are balls of as many bits as the largest position needs, whatever it is, rounded to double-double; the
-products are double-double, and those that miss the radius balls of 128, 256, … bits (proofs_notes/rope_attention.md,
-ROT-7).
+C and S are balls of as many bits as the largest position needs, whatever it is; the products are evaluated in the
+cheapest arithmetic that is accurate enough (proofs_notes/rope_attention.md, ROT-7).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import functools
 from typing import TYPE_CHECKING, Any
 
 import flint
 import numpy as np
+import sympy
 
-from assay.spec.enclosure import ArbBall, DoubleDoubleBall, Enclosure
-from assay.spec.enclosure.arb import from_parts
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Float64Ball, Result, escalate
 from assay.spec.rope.frequencies import frequencies, magnitude
+from assay.spec.scalars import SYMBOLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,74 +25,40 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Rotation", "define", "paired", "rotation"]
-
-_BITS = 192
-_MOST_BITS = 1 << 17
+__all__ = ["define", "paired", "rotation", "symbolic"]
 
 
-@dataclass(frozen=True, eq=False)
-class Rotation:
-    """C and S of an instance: (1 or batch, 1, length, r), the columns in the order of :func:`paired`."""
-
-    cos: DoubleDoubleBall
-    sin: DoubleDoubleBall
-
-
-def define(
-    instance: Instance, relative: float = 1e-12, output: str = "query", *, turned: Rotation | None = None
-) -> Enclosure:
+def define(instance: Instance, relative: float = 1e-12, output: str = "query") -> Enclosure:
     """The array ``output`` of the instance, ``"query"`` or ``"key"``, rotated: certified, shaped like the array.
 
     The radius of C·a − S·b is at most ``relative``·(|C·a| + |S·b|) + 2^-1074, and that of an unrotated column 0.
-    ``turned`` saves evaluating the rotation again.  Raises ``ValueError`` for an output that the instance lacks, or a
-    ``relative`` outside (0, 1).
+    Raises ``ValueError`` for an output that the instance lacks, or a ``relative`` outside (0, 1).
 
     >>> from assay.spec.rope import Instance
-    >>> print(define(Instance(np.ones((1, 1, 1, 2)), positions=np.array([10**7])))[0, 0, 0])
+    >>> print(define(Instance(np.ones((1, 1, 1, 2)), positions=np.array([10**7])), 1e-25)[0, 0, 0])
     [-1.327818179372522052460219340663 ± 5e-31, -0.486722592990957069863206161181 ± 4e-31]
     """
-    if not 0.0 < relative < 1.0:
-        raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
-    x = instance.arrays().get(output)
-    if x is None or output == "positions":
+    if output not in instance.vectors():
         raise ValueError(f"unknown output {output!r}: expected 'query', or 'key' where there is one")
-    x = x.astype(np.float64)
-    turned = turned or rotation(instance)
+    x = instance.vectors()[output].astype(np.float64)
+    b, heads, n, d = x.shape
     columns, partner, sign = paired(instance)
-    straight, crossed = x[..., columns], x[..., partner] * sign
-    with np.errstate(all="ignore"):
-        value = turned.cos.scaled(straight).plus_ball(turned.sin.scaled(crossed))
-        size = np.abs(turned.cos.high * straight) + np.abs(turned.sin.high * crossed)
-        missing = ~(value.error() <= relative * size + 2.0**-1074)
-        part, radius = value.rounded()
-    zero = (straight == 0.0) & (crossed == 0.0)
-    part, radius, missing = np.where(zero, 0.0, part), np.where(zero, 0.0, radius), missing & ~zero
-    exact: list[tuple[tuple[NDArray[np.intp], ...], NDArray[np.object_]]] = []
-    bits = max(_BITS, 64 + math.ceil(-1.1 * math.log2(relative)))
-    while missing.any() and bits <= _MOST_BITS:
-        at = np.nonzero(missing)
-        balls = _balls(instance, straight[at], crossed[at], at, bits)
-        good = balls.error() <= relative * size[at] + 2.0**-1074
-        done = tuple(axis[good] for axis in at)
-        part[done], radius[done] = (numbers[good] for numbers in balls.rounded())
-        exact.append((done, balls.full()[good]))
-        missing[done] = False
-        bits *= 2
-    if missing.any():
-        raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
-    mid, rad = x.copy(), np.zeros_like(x)
-    mid[..., columns], rad[..., columns] = part, radius
+    straight, crossed, rest = (
+        part.reshape(b * heads, n, -1) for part in (x[..., columns], x[..., partner] * sign, x[..., instance.rotated :])
+    )
 
-    def full() -> NDArray[np.object_]:
-        whole, rotated = from_parts(mid, np.zeros_like(mid), rad), value.full()
-        rotated[zero] = flint.arb(0)
-        for done, balls in exact:
-            rotated[done] = balls
-        whole[..., columns] = rotated
-        return whole
+    def rows(arithmetic: Any, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
+        at = np.ix_(*block)
+        cos, sin = (table[at[0] // heads, at[1]] for table in rotation(instance, arithmetic))
+        one, other = straight[at], crossed[at]
+        y = cos.scaled(one).plus_ball(sin.scaled(other)).where((one != 0.0) | (other != 0.0), 0.0)
+        size = np.abs(cos.rounded()[0] * one) + np.abs(sin.rounded()[0] * other)
+        fine = (y.error() <= relative * size + 2.0**-1074).all(axis=2)
+        return Evaluated({output: y.joined(rest[at])}, fine)
 
-    return Enclosure(mid, rad, full)
+    wanted = np.ones((b * heads, n), dtype=bool)
+    rotated = escalate(rows, wanted, {output: Result(x.shape)}, relative, d)[output]
+    return rotated[..., np.argsort(np.concatenate([columns, np.arange(instance.rotated, d)]))]
 
 
 def paired(instance: Instance) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
@@ -104,36 +69,39 @@ def paired(instance: Instance) -> tuple[NDArray[np.intp], NDArray[np.intp], Arra
     return np.concatenate([first, second]), np.concatenate([second, first]), np.repeat([-1.0, 1.0], half)
 
 
-def rotation(instance: Instance) -> Rotation:
-    """C and S, certified: evaluated once for every distinct position and pair."""
-    distinct, row = np.unique(instance.positions.astype(np.int64), return_inverse=True)
-    at = np.atleast_2d(row.reshape(instance.positions.shape))[:, None]
-    with flint.ctx.workprec(_BITS):
+@functools.lru_cache(maxsize=2)  # the queries, the keys and the tolerance of one instance ask for the same
+def rotation(instance: Instance, arithmetic: Arithmetic = Float64Ball) -> tuple[Any, Any]:
+    """C and S, certified: balls of shape (batch, length, r), the columns in the order of :func:`paired`.
+
+    They are evaluated once for every distinct position and pair, of an instance whose arrays do not change.
+    """
+    distinct, place = np.unique(instance.positions.astype(np.int64), return_inverse=True)
+    at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])
+    tables = np.empty((2, len(distinct), instance.rotated // 2), dtype=object)
+    with flint.ctx.workprec(arithmetic.precision + 128):
         theta, m = frequencies(instance)[2], magnitude(instance)
-        pairs = [(t * int(position)).sin_cos() for position in distinct for t in theta]
-        tables = [_double_double([m * pair[k] for pair in pairs]).reshape(3, len(distinct), -1) for k in (1, 0)]
-    cos, sin = (DoubleDoubleBall(*np.concatenate([table, table], axis=2)[:, at]) for table in tables)
-    return Rotation(cos, sin)
+        for row, pair in np.ndindex(*tables.shape[1:]):
+            sin, cos = (theta[pair] * int(distinct[row])).sin_cos()
+            tables[:, row, pair] = m * cos, m * sin
+    cos, sin = (arithmetic.around(np.tile(table, 2)) for table in tables)
+    return cos[at], sin[at]
 
 
-def _double_double(balls: list[Any]) -> Array:
-    """High parts, low parts and radii of balls, in three rows."""
-    parts = np.empty((3, len(balls)))
-    for index, ball in enumerate(balls):
-        high = float(ball.mid())
-        low = float((ball - high).mid())
-        left = (ball - high - low).abs_upper()
-        parts[:, index] = high, low, 0.0 if left == 0 else math.nextafter(float(left), math.inf)
-    return parts
+def symbolic(instance: Instance, output: str = "query") -> NDArray[np.object_]:
+    """The rotated array as an object array of SymPy expressions.  Raises ``ValueError`` for over 4,096 elements.
 
-
-def _balls(instance: Instance, straight: Array, crossed: Array, at: tuple[NDArray[np.intp], ...], bits: int) -> ArbBall:
-    """C·straight + S·crossed of the elements at the indices ``at``."""
-    positions = np.broadcast_to(instance.positions, (instance.query.shape[0], instance.query.shape[2]))[at[0], at[2]]
-    out = np.empty(len(positions), dtype=object)
-    with flint.ctx.workprec(bits + 64):
-        theta, m = frequencies(instance)[2], magnitude(instance)
-        for index, (position, column) in enumerate(zip(positions.tolist(), at[3].tolist(), strict=True)):
-            sin, cos = (theta[column % len(theta)] * position).sin_cos()
-            out[index] = m * (cos * flint.arb(straight[index]) + sin * flint.arb(crossed[index]))
-    return ArbBall(out, bits + 64)
+    >>> from assay.spec.rope import Instance
+    >>> symbolic(Instance(np.eye(2).reshape(1, 1, 2, 2), positions=np.array([3, 1])))[0, 0, 0]
+    array([cos(3), sin(3)], dtype=object)
+    """
+    x: NDArray[np.object_] = instance.vectors()[output].astype(np.float64).astype(object)
+    if x.size > 4096:
+        raise ValueError(f"symbolic: {x.size} elements, expected at most 4096")
+    x = np.vectorize(SYMBOLS.exact, otypes=[object])(x)
+    theta, m = frequencies(instance, SYMBOLS)[2], magnitude(instance, SYMBOLS)
+    angle = np.atleast_2d(instance.positions)[:, None, :, None].astype(object) * np.array(theta * 2)
+    cos, sin = (m * np.vectorize(function, otypes=[object])(angle) for function in (sympy.cos, sympy.sin))
+    columns, partner, sign = paired(instance)
+    out = x.copy()
+    out[..., columns] = cos * x[..., columns] + sin * sign.astype(int).astype(object) * x[..., partner]
+    return out

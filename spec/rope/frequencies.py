@@ -1,4 +1,4 @@
-"""The frequencies of the rotary embedding, with every scaling of practice, in balls of python-flint.
+"""The frequencies of the rotary embedding, with every scaling of practice, in any arithmetic.
 
 With r rotated columns, base b, factor s, original length L and l = 0 … r/2 − 1, position p turns pair l by p·θ_l:
 
@@ -18,59 +18,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import flint
+from assay.spec.scalars import BALLS, Scalars
 
 if TYPE_CHECKING:
     from assay.spec.rope.instance import Instance
 
-__all__ = ["correction_range", "frequencies", "magnitude"]
+__all__ = ["band", "correction_range", "frequencies", "growth", "magnitude"]
 
 
-def frequencies(instance: Instance) -> tuple[Any, list[Any], list[Any]]:
-    """The base that is raised, b or b′, its powers, and θ_l, at the precision of python-flint's context."""
-    r, scaling, base = instance.rotated, instance.scaling, flint.arb(instance.base)
-    s, length = flint.arb(instance.factor or 1.0), instance.original_length or 1
-    if scaling in ("ntk", "dynamic"):
-        n = max(int(instance.positions.max()) + 1, length)
-        grown = s if scaling == "ntk" else s * n / length - (s - 1)
-        base = base * grown ** flint.arb(flint.fmpq(r, r - 2))
-    plain = [base ** flint.arb(flint.fmpq(-2 * pair, r)) for pair in range(r // 2)]
-    kept = [flint.arb(1)] * len(plain)  # the part of each power that is not divided by s
-    if scaling == "linear":
-        kept = [flint.arb(0)] * len(plain)
-    elif scaling == "llama3":
-        low, high = flint.arb(instance.low_frequency), flint.arb(instance.high_frequency)
-        kept = [_cut((length * theta / (2 * flint.arb.pi()) - low) / (high - low)) for theta in plain]
-    elif scaling == "yarn":
-        first, last = correction_range(instance)
-        kept = [1 - _cut((pair - first) / (last - first)) for pair in range(len(plain))]
-    return base, plain, [theta * ((1 - part) / s + part) for theta, part in zip(plain, kept, strict=True)]
+def frequencies(instance: Instance, scalars: Scalars = BALLS) -> tuple[Any, list[Any], list[Any]]:
+    """The base that is raised, b or b′, its powers b^(−2l/r), and θ_l."""
+    r, s = instance.rotated, scalars.exact(instance.factor or 1)
+    base = scalars.exact(instance.base)
+    if instance.scaling in ("ntk", "dynamic"):
+        base = base * growth(instance, s) ** (scalars.exact(r) / (r - 2))
+    powers = [base ** (scalars.exact(-2 * pair) / r) for pair in range(r // 2)]
+    kept = [scalars.exact(int(instance.scaling != "linear"))] * len(powers)  # the part that is not divided by s
+    if instance.scaling in ("llama3", "yarn"):
+        places, zero, one = band(instance, powers, scalars)
+        kept = [scalars.cut((place - zero) / (one - zero)) for place in places]
+    return base, powers, [power * ((1 - part) / s + part) for power, part in zip(powers, kept, strict=True)]
 
 
-def correction_range(instance: Instance, *, whole: bool = True) -> tuple[Any, Any]:
+def growth(instance: Instance, s: Any) -> Any:
+    """g, a power of which ntk and dynamic multiply the base by: s, or s·n/L − (s − 1), in the arithmetic of s."""
+    if instance.original_length is None:
+        return s
+    return s * max(int(instance.positions.max()) + 1 - instance.original_length, 0) / instance.original_length + 1
+
+
+def band(instance: Instance, powers: list[Any], scalars: Scalars = BALLS) -> tuple[list[Any], Any, Any]:
+    """Where every pair is on a scale, where nothing of it is kept, and where all: t, low, high, or l, last, first."""
+    if instance.scaling == "yarn":
+        return list(range(len(powers))), *reversed(correction_range(instance, scalars=scalars))
+    turns = [instance.original_length * power / (2 * scalars.pi()) for power in powers]
+    return turns, scalars.exact(instance.low_frequency), scalars.exact(instance.high_frequency)
+
+
+def correction_range(instance: Instance, *, whole: bool = True, scalars: Scalars = BALLS) -> tuple[Any, Any]:
     """first and last of yarn; without ``whole`` neither rounded nor cut.
 
     L/(2πβ) is no power of b with a rational exponent, π being transcendental: no end is an integer before rounding.
     """
-    length, pi, b = flint.arb(instance.original_length), flint.arb.pi(), flint.arb(instance.base)
-    ends = [
-        instance.rotated * (length / (2 * pi * flint.arb(turns))).log() / (2 * b.log())
+    length, base = scalars.exact(instance.original_length), scalars.exact(instance.base)
+    first, last = (
+        instance.rotated * scalars.log(length / (2 * scalars.pi() * scalars.exact(turns))) / (2 * scalars.log(base))
         for turns in (instance.high_frequency, instance.low_frequency)
-    ]
+    )
     if whole and instance.truncate:
-        ends = [ends[0].floor(), ends[1].ceil()]
+        first, last = scalars.floor(first), scalars.ceiling(last)
     if whole:
-        ends = [ends[0].max(flint.arb(0)), ends[1].min(flint.arb(instance.rotated - 1))]
-    return ends[0], ends[1]
+        first, last = (scalars.cut(end, 0, instance.rotated - 1) for end in (first, last))
+    return first, last
 
 
-def magnitude(instance: Instance) -> Any:
+def magnitude(instance: Instance, scalars: Scalars = BALLS) -> Any:
     """m, by which cos and sin are multiplied: 1, and with yarn attention_factor or, without one, 1 + ln(s)/10."""
-    if instance.scaling != "yarn":
-        return flint.arb(1)
-    final = instance.attention_factor
-    return 1 + flint.arb(instance.factor).log() / 10 if final is None else flint.arb(final)
-
-
-def _cut(x: Any) -> Any:
-    return x.max(flint.arb(0)).min(flint.arb(1))
+    if instance.scaling != "yarn" or instance.attention_factor is not None:
+        return scalars.exact(instance.attention_factor or 1)
+    return 1 + scalars.log(scalars.exact(instance.factor)) / 10

@@ -12,26 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.instance import Instance as AnyInstance
-from assay.spec.instance import array, real
-from assay.spec.problem import InvalidInstance
+from assay.spec.instance import array, choice, real, whole
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
 __all__ = ["Instance", "load"]
 
-_BANDS = ("factor", "original_length", "low_frequency", "high_frequency")
-_PARAMETERS: dict[str | None, tuple[str, ...]] = {
-    None: (),
-    "linear": ("factor",),
-    "ntk": ("factor",),
-    "dynamic": ("factor", "original_length"),
-    "llama3": _BANDS,
-    "yarn": (*_BANDS, "truncate", "attention_factor"),
-}
-_UNSET: dict[str, Any] = dict.fromkeys(_PARAMETERS["yarn"]) | {"truncate": True}
+_LENGTH = ("factor", "original_length")
+_BAND = (*_LENGTH, "low_frequency", "high_frequency")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,77 +47,56 @@ class Instance(AnyInstance):
     query: NDArray[Any] = array("batch heads length dim")
     key: NDArray[Any] | None = array("batch key_heads length dim", optional=True, like="query")
     positions: NDArray[np.integer[Any]] = array("batch length", kind="whole", optional=True, broadcast=True)
-    base: float = real(10000.0)
-    layout: str = "halves"
-    rotary_dim: int | None = None
-    scaling: str | None = None
-    factor: float | None = real(None)
-    original_length: int | None = None
-    low_frequency: float | None = real(None)
-    high_frequency: float | None = real(None)
+    base: float = real(10000.0, above=1.0)
+    layout: str = choice("halves", "pairs")
+    rotary_dim: int | None = whole(None, least=2)
+    scaling: str | None = choice(
+        *(None, "linear", "ntk", "dynamic", "llama3", "yarn"),
+        needs={"linear": _LENGTH[:1], "ntk": _LENGTH[:1], "dynamic": _LENGTH, "llama3": _BAND, "yarn": _BAND},
+        takes={"yarn": ("truncate", "attention_factor")},
+    )
+    factor: float | None = real(None, least=1.0)
+    original_length: int | None = whole(None, least=1)
+    low_frequency: float | None = real(None, above=0.0)
+    high_frequency: float | None = real(None, above=0.0)
     truncate: bool = True
-    attention_factor: float | None = real(None)
+    attention_factor: float | None = real(None, above=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         b, _, n, d = self.query.shape
-        positions = np.arange(n) if self.positions is None else self.positions
-        filled = {"positions": positions, "rotary_dim": None if self.rotary_dim == d else self.rotary_dim}
-        filled |= {name: value for name, value in self.usual().items() if getattr(self, name) is None}
-        for name, value in filled.items():  # one stored form for one meaning
-            object.__setattr__(self, name, value)
-        r = self.rotated
-        shapes = ((n,), (1, n), (b, n))
-        self._require(positions.shape in shapes, "positions", f"a shape of ({n},) or ({b}, {n})")
-        self._require(positions.min() >= -(2**53) and positions.max() <= 2**53, "positions", "at most 2^53 in size")
-        self._require(self.base > 1.0, "base", "a number > 1")
-        self._require(self.layout in ("halves", "pairs"), "layout", "'halves' or 'pairs'")
-        name = "rotary_dim" if self.rotary_dim else "query"
-        self._require(_whole(r) and r % 2 == 0 and 2 <= r <= d, name, f"an even number of columns to rotate, not {r}")
-        self._require(self.scaling in _PARAMETERS, "scaling", f"one of {', '.join(map(str, _PARAMETERS))}")
-        parameters = _PARAMETERS[self.scaling]
-        for name, unset in _UNSET.items():
-            good = name in parameters or getattr(self, name) == unset
-            self._require(good, name, f"none with scaling {self.scaling!r}")
-            good = name not in parameters or name == "attention_factor" or getattr(self, name) is not None
-            self._require(good, name, f"a number, which scaling {self.scaling!r} needs")
-        length, low, high = self.original_length, self.low_frequency, self.high_frequency
-        self._require(self.factor is None or self.factor >= 1.0, "factor", "a number of at least 1")
-        self._require(length is None or (_whole(length) and 1 <= length <= 2**53), "original_length", "1 or more")
-        self._require(isinstance(self.truncate, bool), "truncate", "True or False")
-        self._require(self.attention_factor is None or self.attention_factor > 0, "attention_factor", "a number > 0")
-        self._require(self.scaling not in ("ntk", "dynamic") or r >= 4, "scaling", "None for two rotated columns")
-        if length is not None and low is not None and high is not None:
-            self._require(0.0 < low < high, "low_frequency", f"a number between 0 and high_frequency, {high}")
-            # where no end of yarn's ramp is within the pairs (by a thousandth), implementations differ
-            turns, last = math.log(length / (2 * math.pi)), 2 * (r - 1) / r * math.log(self.base)
-            good = self.scaling != "yarn" or math.log(1.001 * low) < turns < math.log(0.999 * high) + last
-            self._require(good, "original_length", "a length for which the ramp of yarn meets the pairs")
-
-    def _require(self, good: Any, name: str, expected: str) -> None:
-        if not good:
-            value = getattr(self, name)
-            said = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-            raise InvalidInstance(f"{name}: {said}, expected {expected}")
+        if self.positions is None:
+            self._store(positions=np.arange(n))
+        if self.rotary_dim == d:
+            self._store(rotary_dim=None)
+        positions, r = self.positions, self.rotated
+        self._require(positions.shape in ((n,), (1, n), (b, n)), "positions", f"a shape of ({n},) or ({b}, {n})")
+        furthest = max(-int(positions.min()), int(positions.max()))
+        self._require(furthest <= 2**53, "positions", "at most 2^53 in size")
+        name = "query" if self.rotary_dim is None else "rotary_dim"
+        self._require(r % 2 == 0 and r <= d, name, f"an even number of columns to rotate, at most {d}, not {r}")
+        self._require(r > 2 or self.scaling not in ("ntk", "dynamic"), "scaling", "None for two rotated columns")
+        if self.original_length and self.low_frequency and self.high_frequency:
+            low, high = self.low_frequency, self.high_frequency
+            self._require(low < high, "low_frequency", f"a number between 0 and high_frequency, {high}")
+            # Where neither end of yarn's ramp is within the pairs (by a thousandth), implementations differ.
+            turns, last = math.log(self.original_length / (2 * math.pi)), 2 * (r - 1) / r * math.log(self.base)
+            meets = self.scaling != "yarn" or math.log(1.001 * low) < turns < math.log(0.999 * high) + last
+            self._require(meets, "original_length", "a length for which the ramp of yarn meets the pairs")
 
     @property
     def rotated(self) -> int:
         """r: how many columns are rotated."""
         return int(self.query.shape[3]) if self.rotary_dim is None else self.rotary_dim
 
+    def vectors(self) -> dict[str, NDArray[Any]]:
+        """What is rotated, by the name of the output: the query, and the key where there is one."""
+        return {"query": self.query} if self.key is None else {"query": self.query, "key": self.key}
+
     def usual(self) -> dict[str, Any]:
         """The ends of the band that llama3 and yarn blend, where none are given."""
         high = {"llama3": 4.0, "yarn": 32.0}.get(str(self.scaling))
         return {} if high is None else {"low_frequency": 1.0, "high_frequency": high}
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated again; a change of the scaling drops the parameters of the old."""
-        dropped = _UNSET if changes.get("scaling", self.scaling) != self.scaling else {}
-        return super().replace(**dropped | changes)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 load = Instance.load

@@ -1,16 +1,12 @@
-"""ROPE-1 as data: exact properties of the rotary embedding (proofs_notes/rope_attention.md).
-
-A law predicts the outputs of an instance, by name, from those of transformed instances.  Where the transformed instance
-would mean something else, or its numbers do not exist, ``transform`` gives ``()``.
-"""
+"""ROPE-1 as data: exact properties of the rotary embedding (proofs_notes/rope_attention.md)."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.laws import additive, apart, backwards, summed
 from assay.spec.problem import Law, Prediction
 from assay.spec.rope.definition import paired, rotation
 
@@ -21,37 +17,41 @@ if TYPE_CHECKING:
 
     from assay.spec.rope.instance import Instance
 
-    Array = NDArray[np.float64]
-    Outputs = tuple[Mapping[str, Array], ...]
+    Array = NDArray[Any]
     Instances = tuple[Instance, ...]
-    Relation = Mapping[str, Prediction]
+    Change = Callable[[Instance, Array], Array]
 
 __all__ = ["LAWS"]
 
 
-def _mapped(instance: Instance, change: Callable[[NDArray[Any]], NDArray[Any]], **options: Any) -> Instance:
-    """The instance with its query and its key changed in the same way."""
-    arrays = {name: x for name, x in instance.arrays().items() if name != "positions"}
-    return instance.replace(**{name: change(x) for name, x in arrays.items()}, **options)
+def _pairs(change: Callable[[Array, Array], tuple[Array, Array]]) -> Change:
+    """A change of every pair (a, b) of columns of an array."""
+
+    def changed(instance: Instance, x: Array) -> Array:
+        columns, out = paired(instance)[0], x.copy()
+        out[..., columns] = np.concatenate(change(*np.split(x[..., columns], 2, axis=-1)), axis=-1)
+        return out
+
+    return changed
 
 
-def _pairs(x: NDArray[Any], instance: Instance, signs: tuple[float, float], exchange: bool) -> NDArray[Any]:
-    """The members of every pair, exchanged or not, times a sign each."""
-    columns, partner, _ = paired(instance)
-    out = x.copy()
-    out[..., columns] = x[..., partner if exchange else columns] * np.repeat(signs, len(columns) // 2).astype(x.dtype)
-    return out
+_turned, _turned_back = _pairs(lambda a, b: (-b, a)), _pairs(lambda a, b: (b, -a))
+_mirrored = _pairs(lambda a, b: (a, -b))
+
+
+def _mapped(instance: Instance, change: Change, **options: Any) -> Instance:
+    """The instance with everything that is rotated changed in the same way."""
+    return instance.replace(**{name: change(instance, x) for name, x in instance.vectors().items()}, **options)
 
 
 def _quarter_turn(instance: Instance, rng: np.random.Generator) -> Instances:
-    return (_mapped(instance, partial(_pairs, instance=instance, signs=(-1.0, 1.0), exchange=True)),)
+    return (_mapped(instance, _turned),)
 
 
 def _mirror(instance: Instance, rng: np.random.Generator) -> Instances:
     if instance.scaling == "dynamic" or instance.positions.dtype.kind == "u":  # other frequencies; no such numbers
         return ()
-    mirrored = _mapped(instance, partial(_pairs, instance=instance, signs=(1.0, -1.0), exchange=False))
-    return (mirrored.replace(positions=-instance.positions),)
+    return (_mapped(instance, _mirrored, positions=-instance.positions),)
 
 
 def _shift(instance: Instance, rng: np.random.Generator) -> Instances:
@@ -61,92 +61,50 @@ def _shift(instance: Instance, rng: np.random.Generator) -> Instances:
     return shifted, *_quarter_turn(shifted, rng)
 
 
-def _other_layout(instance: Instance) -> tuple[Instance, NDArray[np.intp]]:
-    """An instance of the other layout, and the column that every column of this one has there."""
-    other = instance.replace(layout="pairs" if instance.layout == "halves" else "halves")
-    place = np.arange(instance.query.shape[3])
-    place[paired(instance)[0]] = paired(other)[0]
-    return other, place
-
-
-def _relayout(instance: Instance, rng: np.random.Generator) -> Instances:
-    other, place = _other_layout(instance)
-    return (_mapped(other, lambda x: x[..., np.argsort(place)]),)
-
-
-def _split(instance: Instance, rng: np.random.Generator) -> Instances:
-    chosen = rng.integers(0, 2, instance.query.shape[2:]).astype(bool)
-    return tuple(
-        _mapped(instance, partial(np.multiply, part.astype(instance.query.dtype))) for part in (chosen, ~chosen)
-    )
-
-
-def _reverse(instance: Instance, rng: np.random.Generator) -> Instances:
-    lengths = instance.lengths()
-    return (instance.part(**{axis: np.arange(lengths[axis])[::-1] for axis in lengths if axis != "dim"}),)
-
-
-def _alone(instance: Instance, rng: np.random.Generator) -> Instances:
-    if instance.scaling == "dynamic" or instance.query.shape[2] > 8:
-        return ()
-    return tuple(instance.part(length=[token]) for token in range(instance.query.shape[2]))
-
-
-def _relate(predict: Callable[[Instance, Array], Array]) -> Callable[[Instance, Instances, Outputs], Relation]:
-    """The prediction is the sum over the transformed instances, each of whose outputs is rearranged by ``predict``."""
-
-    def relate(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
-        parts = {name: [predict(instance, output[name]) for output in outputs] for name in outputs[0]}
-        return {name: Prediction(sum(x[1:], x[0]), tuple(map(np.ones_like, x))) for name, x in parts.items()}
-
-    return relate
-
-
-def _shifted(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
-    step = transformed[0].positions.ravel()[:1] - instance.positions.ravel()[:1].astype(np.int64)
-    options = {"attention_factor": 1.0} if instance.scaling == "yarn" else {}
-    back = rotation(instance.part(batch=[0], length=[0]).replace(positions=-step, **options))
+def _shifted(instance: Instance, moved: Instances, outputs: tuple[Mapping[str, Array], ...]) -> dict[str, Prediction]:
+    """R(p) = R(−q)·R(p + q): cosine times the output at p + q, and sine times that of its quarter turn."""
+    step = moved[0].positions.ravel()[:1] - instance.positions.ravel()[:1].astype(np.int64)
+    back = instance.part(batch=[0], length=[0]).replace(positions=-step)
+    back = back.replace(attention_factor=1.0) if instance.scaling == "yarn" else back
     cos, sin = np.ones(instance.query.shape[3]), np.zeros(instance.query.shape[3])
-    columns = paired(instance)[0]
-    cos[columns], sin[columns] = back.cos.high.ravel(), back.sin.high.ravel()
+    cos[paired(back)[0]], sin[paired(back)[0]] = (table.rounded()[0].ravel() for table in rotation(back))
     return {
         name: Prediction(cos * x + sin * outputs[1][name], (np.abs(cos) + 0 * x, np.abs(sin) + 0 * x))
         for name, x in outputs[0].items()
     }
 
 
-def _together(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
-    eye = np.eye(len(outputs))[:, :, None]  # output number t counts for token t
-    joined = {name: np.concatenate([output[name] for output in outputs], axis=2) for name in outputs[0]}
-    return {name: Prediction(x, tuple(np.broadcast_to(row, x.shape) for row in eye)) for name, x in joined.items()}
+def _laid_back(instance: Instance, x: Array) -> Array:
+    """An array of the other layout in that of the instance."""
+    out = x.copy()
+    out[..., paired(instance)[0]] = x[..., paired(_other_layout(instance))[0]]
+    return out
 
 
-_same = _relate(lambda instance, x: x)
-_turned = _relate(lambda instance, x: _pairs(x, instance, (1.0, -1.0), exchange=True))
-_mirrored = _relate(lambda instance, x: _pairs(x, instance, (1.0, -1.0), exchange=False))
-_relaid = _relate(lambda instance, x: x[..., _other_layout(instance)[1]])
-_reversed = _relate(lambda instance, x: x[::-1, ::-1, ::-1])
+def _relayout(instance: Instance, rng: np.random.Generator) -> Instances:
+    return (_mapped(_other_layout(instance), _laid_back),)
+
+
+def _other_layout(instance: Instance) -> Instance:
+    return instance.replace(layout="pairs" if instance.layout == "halves" else "halves")
+
+
+def _alone(instance: Instance, rng: np.random.Generator) -> Instances:
+    return () if instance.scaling == "dynamic" else _EACH[0](instance, rng)
+
+
+_EACH = apart("length", 2)
+_ANY_ORDER = backwards("batch", "heads", "key_heads", "length", place=(0, 1, 2))
+_SHIFT = "turning by p + q, then by −q, is turning by p: scores see differences of positions"
+_QUARTER = "a quarter turn before is one after: a pair is turned and keeps its norm"
 
 #: The laws of the rotary embedding.
-LAWS: tuple[Law, ...] = tuple(
-    Law(identifier, "ROPE-1", statement, transform, relate)
-    for identifier, statement, transform, relate in (
-        (
-            "shift",
-            "turning by p + q, then by −q, is turning by p: scores see differences of positions",
-            _shift,
-            _shifted,
-        ),
-        ("mirror", "turning by −p is the inverse: mirrored pairs at −p become the mirrored result", _mirror, _mirrored),
-        (
-            "quarter-turn",
-            "a quarter turn before is one after: a pair is turned and keeps its norm",
-            _quarter_turn,
-            _turned,
-        ),
-        ("layout", "the layouts are permutations of each other", _relayout, _relaid),
-        ("split", "the result is additive in the array", _split, _same),
-        ("reverse", "permuting batches, heads and tokens permutes the result", _reverse, _reversed),
-        ("alone", "every token is turned by itself", _alone, _together),
-    )
+LAWS: tuple[Law, ...] = (
+    Law("shift", "ROPE-1", _SHIFT, _shift, _shifted),
+    Law("mirror", "ROPE-1", "mirrored pairs at −p become the mirrored result", _mirror, summed(_mirrored)),
+    Law("quarter-turn", "ROPE-1", _QUARTER, _quarter_turn, summed(_turned_back)),
+    Law("layout", "ROPE-1", "the layouts are permutations of each other", _relayout, summed(_laid_back)),
+    Law("split", "ROPE-1", "the result is additive in the array", *additive("query", "key")),
+    Law("reverse", "ROPE-1", "permuting batches, heads and tokens permutes the result", *_ANY_ORDER),
+    Law("alone", "ROPE-1", "every token is turned by itself", _alone, _EACH[1]),
 )

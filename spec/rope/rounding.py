@@ -9,11 +9,9 @@ from assay.spec.precision import PRECISIONS as MACHINES
 from assay.spec.precision import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["PRECISIONS", "Angles"]
-
-_FLOAT32, _FLOAT64 = 2.0**-24, 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -28,42 +26,31 @@ class Angles:
     stored_tiny: float = 0.0  # τ_s: the absolute part of it
     exponent: int = 7  # roundings of an exponent (2l/r)·ln b before the power is taken
     power: int = 11  # roundings of a frequency after that: power or exp, reciprocal, the base itself
-    angle: int = 3  # roundings of an angle after that: the product with the position, the reduction by 2π
+    angle: int = 5  # roundings of an angle after that: the product with the position, the reduction by 2π
 
     @classmethod
     def usual(cls, precision: Precision) -> Angles:
-        """Angles in the type of the sums, cosines and sines within two ulps; they and products stored as others are."""
+        """Angles in the type of the sums, cosines and sines within four ulps; tables are stored as products are."""
         unit, table = precision.working, (precision.stored, precision.stored_tiny)
-        return cls(unit, 2 * unit, *table, *table)
+        return cls(unit, 4 * unit, *table, *table)
 
 
-def _class(machine: str, suffix: str, angles: Angles) -> Precision:
-    return MACHINES[machine].with_(f"{machine}{suffix}", stages=(angles,))
-
-
-def _half(name: str) -> tuple[Precision, ...]:
-    """The classes of a 16-bit type, whose tables and products, where stored, are rounded as its outputs are."""
-    machine = MACHINES[name]
-    tables = Angles(_FLOAT32, 2 * _FLOAT32, machine.output, machine.output_tiny)
-    return (
-        _class(name, "-exact-angles", Angles(_FLOAT64, 4 * _FLOAT32)),
-        machine,
-        _class(name, "-tables", tables),
-        MACHINES[f"{name}-eager"],
-    )
+def _classes(storage: str) -> Iterator[Precision]:
+    """The classes of one type, tight ones first."""
+    machine = MACHINES[storage]
+    exact = 0.0 if storage == "float64" else MACHINES["float64"].working
+    yield machine.with_(f"{storage}-exact-angles", Angles, unit=exact, trig=8 * machine.working)
+    yield machine
+    if machine.output:
+        yield machine.with_(f"{storage}-tables", Angles, table=machine.output, table_tiny=machine.output_tiny)
+        yield MACHINES[f"{storage}-eager"]
 
 
 #: The classes.  A plain name: angles in float64 for float64 and in float32 otherwise.  ``exact-angles``: angles, and
-#: their reduction to [−π, π], in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored in
-#: the type.  ``eager``: that, and the products stored in the type too.
+#: their reduction to one turn, in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored
+#: in the type.  ``eager``: that, and the products stored in the type too.
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision
-    for precision in (
-        _class("float64", "-exact-angles", Angles(0.0, 4 * _FLOAT64)),
-        MACHINES["float64"],
-        _class("float32", "-exact-angles", Angles(_FLOAT64, 4 * _FLOAT32)),
-        MACHINES["float32"],
-        *_half("bfloat16"),
-        *_half("float16"),
-    )
+    for storage in ("float64", "float32", "bfloat16", "float16")
+    for precision in _classes(storage)
 }

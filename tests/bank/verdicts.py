@@ -21,6 +21,7 @@ from assay.spec.precision import precision
 if TYPE_CHECKING:
     from assay.conformance.call.outcome import Outcome
     from assay.conformance.interface.suite import Case
+    from assay.spec.precision import Precision
 
 __all__ = ["ENOUGH", "Failure", "Verdicts"]
 
@@ -51,13 +52,17 @@ class Verdicts:
         """A judge of a kernel of the bank in the class that it claims, or in another."""
         options = getattr(entry, "options", {})
         kernel = kernel_of(entry.function, self.problem, options=options)
-        return Judge(kernel, precision(name or entry.precision), options, references=self.references)
+        return Judge(kernel, self.precision(name or entry.precision), options, references=self.references)
+
+    def precision(self, name: str) -> Precision:
+        """The class ``name`` of the problem."""
+        return precision(name, suite(self.problem).spec.PRECISIONS)
 
     def level(self, name: str, level: str = "standard") -> list[Case]:
         """The cases of a level in the class ``name``."""
         key = name, level
         if key not in self.levels:
-            self.levels[key] = list(cases(suite(self.problem), precision(name), level, 0))
+            self.levels[key] = list(cases(suite(self.problem), self.precision(name), level, 0))
         return self.levels[key]
 
     def failures(self, entry: Any) -> list[Failure]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.spec.floats import dtype_named
-from assay.spec.instance import Instance, array, parts_of, real
+from assay.spec.instance import Instance, array, choice, parts_of, real, whole
 from assay.spec.problem import InvalidInstance, Provenance
 
 if TYPE_CHECKING:
@@ -66,6 +66,28 @@ class Several(Instance):
 
     points: NDArray[Any] = array("points")
     sets: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Instance):
+    """Options with limits, and words that bring others."""
+
+    problem = "chosen"
+
+    points: NDArray[Any] = array("points")
+    shape: str = choice("round", "square")
+    kind: str | None = choice(
+        None, "scaled", "moved", "both", needs={"scaled": ("scale",), "moved": ("step",), "both": ("scale", "step")},
+        takes={"both": ("exact", "label")},
+    )  # fmt: skip
+    scale: float | None = real(None, least=1.0)
+    step: int | None = whole(None, least=-2, most=9)
+    exact: bool = False
+    label: str | None = None
+    ratio: float = real(0.5, above=0.0)
+
+    def usual(self) -> dict[str, Any]:
+        return {"step": 3} if self.kind == "both" else {}
 
 
 POINTS = np.arange(12.0).reshape(4, 3)
@@ -125,6 +147,50 @@ def test_what_the_declarations_exclude_is_refused_in_one_line_that_names_the_fie
         full(**changes)
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
+
+
+CHOSEN_REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"shape": "oval"}, "shape: 'oval', expected 'round' or 'square'"),
+    ({"shape": None}, "shape: None, expected 'round' or 'square'"),
+    ({"kind": "turned"}, "kind: 'turned', expected 'scaled', 'moved', 'both' or None"),
+    ({"kind": "scaled"}, "scale: None, expected a value, which kind 'scaled' needs"),
+    ({"scale": 2.0}, "scale: 2.0, expected none with kind None"),
+    ({"kind": "moved", "step": 1, "exact": True}, "exact: True, expected none with kind 'moved'"),
+    ({"kind": "scaled", "scale": 0.5}, "scale: 0.5, expected a number of at least 1"),
+    ({"kind": "scaled", "scale": "1"}, "scale: '1', expected a finite number"),
+    ({"kind": "moved", "step": -3}, "step: -3, expected an integer from -2 to 9"),
+    ({"kind": "moved", "step": 10}, "step: 10, expected an integer from -2 to 9"),
+    ({"kind": "moved", "step": 1.0}, "step: 1.0, expected an integer from -2 to 9"),
+    ({"kind": "moved", "step": True}, "step: True, expected an integer from -2 to 9"),
+    ({"kind": "both", "scale": 1, "exact": 1}, "exact: 1, expected True or False"),
+    ({"exact": None}, "exact: None, expected True or False"),
+    ({"ratio": 0}, "ratio: 0, expected a number > 0"),
+    ({"ratio": None}, "ratio: None, expected a finite number"),
+)
+
+
+@pytest.mark.parametrize(("changes", "words"), CHOSEN_REFUSED, ids=[words for _, words in CHOSEN_REFUSED])
+def test_an_option_outside_its_limits_or_its_word_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInstance) as caught:
+        Chosen(POINTS[0], **changes)
+    assert str(caught.value) == words
+
+
+def test_a_word_may_be_given_with_the_options_that_it_brings() -> None:
+    chosen = Chosen(POINTS[0], kind="both", scale=1, exact=np.True_, label="x")
+    assert (chosen.scale, chosen.step, chosen.exact, chosen.label) == (1.0, 3, True, "x")
+    assert chosen.options() == {"kind": "both", "scale": 1.0, "exact": True, "label": "x"}
+    assert type(chosen.exact) is bool
+
+
+def test_another_choice_drops_the_options_of_the_old_one_unless_they_are_given() -> None:
+    chosen = Chosen(POINTS[0], kind="both", scale=4.0, exact=True)
+    assert chosen.replace(kind=None).options() == {}
+    assert chosen.replace(kind="scaled", scale=2.0).options() == {"kind": "scaled", "scale": 2.0}
+    assert chosen.replace(kind="both", ratio=1.0).scale == 4.0
+    with pytest.raises(InvalidInstance, match="scale: None, expected a value, which kind 'scaled' needs"):
+        chosen.replace(kind="scaled")
+    assert any(other.kind is None for other in chosen.smaller())
 
 
 def test_one_axis_twice_in_an_array_is_one_length() -> None:

@@ -10,8 +10,12 @@ import pytest
 
 from assay.spec.problem import PROBLEMS, InvalidInstance, problem
 from assay.spec.reductions import GaussianSum
+from assay.spec.rope import Instance as Rope
 
-INSTANCES: dict[str, Any] = {name: problem(name).Instance for name in PROBLEMS} | {"gaussian_sum": GaussianSum}
+INSTANCES: dict[str, Any] = {name: problem(name).Instance for name in PROBLEMS} | {
+    "gaussian_sum": GaussianSum,
+    "rope": Rope,
+}
 ROWS = [
     pytest.param(kind, table.GOOD, changes, words, id=f"{name}-{words.partition(', expected')[0]}")
     for name, kind in INSTANCES.items()
