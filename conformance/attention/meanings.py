@@ -184,7 +184,7 @@ def _rows() -> Iterator[Meaning]:
         yield row(f"sink-times-{identifier}", f"sink times {called}", scores.sink_times(factor))
     yield row("sink-first", "sink of head 0 used for every head", masks.first_along("sink", -1))
     yield row("sink-with-value", "sink counted as a key with the value of the first key", scores.sink_with_value)
-    for value in (-100.0, -1e4, -1e9):
+    for value in (-100.0, -1e4, -65504.0, -1e9):
         yield row(
             f"mask-value{value:g}",
             f"hidden keys of mask, lengths or causality leak: score {value:g}, not −∞",

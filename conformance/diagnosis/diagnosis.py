@@ -7,6 +7,7 @@ loses precision, and another class whose tolerance covers it.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from assay.conformance.diagnosis.meanings import (
     explains,
     other_classes,
     pairs,
+    shares,
     together,
     unexplained,
 )
@@ -30,7 +32,7 @@ from assay.conformance.diagnosis.variations import mutant
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from assay.conformance.diagnosis.meanings import Explanation
+    from assay.conformance.diagnosis.meanings import Explanation, Meaning
     from assay.conformance.diagnosis.weights import Weights
     from assay.conformance.diagnosis.where import Seen
     from assay.conformance.interface.suite import Suite
@@ -81,6 +83,7 @@ class _Session:
     steady: bool = True
     weights: Weights | None = None
     more: list[Judged] | None = None
+    shared: list[tuple[Meaning, frozenset[int]]] | None = None
 
     def diagnosis(self) -> Diagnosis:
         evidence = self.evidence
@@ -91,19 +94,18 @@ class _Session:
         calls = self._calls(numeric)
         fresh = self._fresh(numeric) if self.steady else []
         every = [*numeric, *fresh]
-        whole, exact = self._whole(every) if not calls else ([], False)
-        partly = self._partly(every) if not whole and not calls else []
-        if not whole and not calls and self.steady:
+        whole, exact = ([], False) if calls else self._whole(every)
+        factor = self._factors(every) if self.steady and not (calls or whole) else []
+        partly = [] if calls or whole or factor else self._partly(every)
+        if self.steady and not (calls or whole or factor):
             calls = self._unmoved(numeric)
         sentences += [*calls, *whole, *partly]
         if not exact:
             sentences += self._places(every)
             if self.steady:
-                sentences += self._when() + self._weights(every)
-                if not whole and not calls:
-                    sentences += self._factors(every)
-        if not whole and self.steady:
-            sentences += self._rounds(every, bool(partly))
+                sentences += [*self._when(), *self._weights(every), *factor]
+        if self.steady and not whole:
+            sentences += self._rounds(every, bool(partly or factor))
         sentences = list(dict.fromkeys(sentences))
         return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
 
@@ -149,17 +151,31 @@ class _Session:
         end = min(evidence.end, time.monotonic() + _MEANING_SECONDS)
         whole: list[Any] = explaining(self.suite.meanings, every, evidence.known, end)
         if not whole:
+            some = [meaning for meaning, _ in self._shared(every)]
             end = min(evidence.end, time.monotonic() + _PAIR_SECONDS)
-            whole = pairs(self.suite.meanings, every, evidence.known, end)
+            whole = pairs(some, every, evidence.known, end)
         if not whole:
             return [], False
         if len(whole) > 1:
             whole = self._narrowed(whole, every)
-        end = min(evidence.end, time.monotonic() + _PAIR_SECONDS)
-        doubtful = [contradicted(meaning, evidence.passes, evidence.known, end) for meaning in whole]
-        sound = [meaning for meaning, doubt in zip(whole, doubtful, strict=True) if not doubt]
-        chosen = sound or whole
-        return [meaning.sentence for meaning in chosen[:MOST_SENTENCES]], bool(sound)
+        sound = [meaning for meaning in whole if not self._contradicted(meaning)]
+        if sound:
+            return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
+        return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
+
+    def _contradicted(self, meaning: Explanation) -> bool:
+        end = min(self.evidence.end, time.monotonic() + _PAIR_SECONDS)
+        return contradicted(meaning, self.evidence.passes, self.evidence.known, end)
+
+    def _shared(self, every: Sequence[Judged]) -> list[tuple[Meaning, frozenset[int]]]:
+        """Which of a dozen failures each meaning explains."""
+        if self.shared is None:
+            end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
+            self.shared = shares(self.suite.meanings, self._few(every), self.evidence.known, end)
+        return self.shared
+
+    def _few(self, every: Sequence[Judged]) -> list[Judged]:
+        return list(every)[:: -(-len(every) // _PLACED)]
 
     def _resized(self, every: Sequence[Judged]) -> list[Judged]:
         """Failures in other lengths, with the same options."""
@@ -242,7 +258,8 @@ class _Session:
             pass
         if not told:
             return []
-        common = [sentence for sentence in told[0] if all(sentence in other for other in told)]
+        kinds = [{_kind(sentence) for sentence in said} for said in told]
+        common = [sentence for sentence in told[0] if all(_kind(sentence) in other for other in kinds)]
         return [f"weights: {sentence}" for sentence in common[:2]]
 
     def _factors(self, every: Sequence[Judged]) -> list[str]:
@@ -257,14 +274,13 @@ class _Session:
                 factors.of_output([view[names[0]] for view in views if names[0] in view], names[0], several)
             )
         end = min(evidence.end, time.monotonic() + _FACTOR_SECONDS)
-        for option in self.suite.factors:
-            sentences.append(factors.of_option(every, option, evidence.known, end))
+        sentences += [factors.of_option(every, option, evidence.known, end) for option in self.suite.factors]
         return [sentence for sentence in sentences if sentence]
 
     def _partly(self, every: Sequence[Judged]) -> list[str]:
-        """Meanings that explain a part of the failures, with their shares."""
-        end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
-        return together(self.suite.meanings, every, self.evidence.known, end)
+        """Meanings that explain a part of the failures, with their shares, if no passing case speaks against them."""
+        shared = [(meaning, part) for meaning, part in self._shared(every) if not self._contradicted(meaning)]
+        return together(shared, len(self._few(every)))
 
     def _rounds(self, every: Sequence[Judged], something: bool) -> list[str]:
         """The stages that lose precision, or another class that covers every failure."""
@@ -277,6 +293,11 @@ def _is_wrong(evidence: Evidence, failure: Judged, output: str) -> bool:
     criteria = evidence.known(failure.instance)
     wrong = wrong_parts(failure, criteria or {}).get(output)
     return wrong is not None and bool(wrong.any())
+
+
+def _kind(sentence: str) -> str:
+    """What a sentence on weights says but for its numbers."""
+    return re.split(r"[:\d−-]", sentence, maxsplit=1)[0]
 
 
 def _keys(failure: Judged, array: str) -> str:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from assay.conformance.call.outcome import Outcome
     from assay.conformance.interface.steps import Output
     from assay.conformance.interface.suite import Case
@@ -90,7 +93,7 @@ class Evidence:
         return None if outcome is None or outcome.status not in ("passed", "failed") else Judged(case, outcome)
 
 
-def wrong_parts(judged: Judged, criteria: Criteria) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
+def wrong_parts(judged: Judged, criteria: Criteria) -> dict[str, NDArray[np.bool_]]:
     """Output → which of its numbers are beyond their tolerance, of the outputs that are close to a certified value."""
     wrong = {}
     for name, criterion in criteria.items():

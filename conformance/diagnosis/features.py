@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.interface.suite import Case
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from assay.conformance.interface.suite import Case
 
 __all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
 
 #: What a condition on the calls before or beside is about.
 CALLS = "calls"
-_MULTIPLES = (8, 16, 32, 64, 128)
+_MULTIPLES = (4, 8, 16, 32, 64, 128)
 _OFTEN = 0.3  # the share of cases in which two axes of one kind are equally long
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "mixed",
     "other_classes",
     "pairs",
+    "shares",
     "solves",
     "together",
     "unexplained",
@@ -55,7 +56,7 @@ __all__ = [
 MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
 _SHARE = 0.1  # the share of the failures that one meaning has to explain
-_NOTHING = 1e-12  # a number that is as good as 0
+_NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
 
@@ -230,7 +231,8 @@ def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
         with np.errstate(invalid="ignore"):
             before = np.abs(got.astype(np.float64) - criterion.value.midpoint)[beyond]
             after = np.abs(got.astype(np.float64) - meant.value.midpoint)[beyond]
-            nothing = (got.astype(np.float64)[beyond] == 0.0) & (np.abs(meant.value.midpoint[beyond]) > _NOTHING)
+            room = np.broadcast_to(criterion.allowed, ratio.shape)[beyond]
+            nothing = (got.astype(np.float64)[beyond] == 0.0) & (np.abs(meant.value.midpoint[beyond]) > _NOTHING * room)
         if nothing.any():  # a kernel that writes nothing is not explained by an answer that happens to be small
             continue
         finite = np.isfinite(before) & np.isfinite(after)
@@ -266,15 +268,28 @@ def contradicted(meaning: Explanation, passes: Sequence[Case], right: Right, end
     return False
 
 
-def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[Both]:
-    """Two meanings at once that explain every failure, of those that explain some; tried last.
+def shares(
+    meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float
+) -> list[tuple[Meaning, frozenset[int]]]:
+    """Every meaning that explains some failure, and the numbers of those that it does, while there is time."""
+    matches = []
+    for meaning in meanings:
+        if time.monotonic() > end:
+            break
+        explained = frozenset(n for n, failure in enumerate(failures) if explains(meaning, failure, right))
+        if explained:
+            matches.append((meaning, explained))
+    return matches
 
-    Where each of the two explains a part of the failures, both are known; else every pair is tried on the smallest
-    failure for as long as there is time.
+
+def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[Both]:
+    """Two of these meanings at once that explain every failure; tried last.
+
+    Each of the two is to explain some failure alone: there are thousands of other pairs, and what is found among
+    thousands is found by chance.
     """
-    partly = [m for m in meanings if any(explains(m, failure, right) for failure in failures)]
-    first = [Both(a, b) for a in partly for b in partly if a is not b]
-    return _one_order(explaining(first, failures, right, end))
+    both = [Both(a, b) for a in meanings for b in meanings if a is not b]
+    return _one_order(explaining(both, failures, right, end))
 
 
 def _one_order(both: Sequence[Both]) -> list[Both]:
@@ -289,18 +304,16 @@ def _one_order(both: Sequence[Both]) -> list[Both]:
     return kept
 
 
-def together(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[str]:
+def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) -> list[str]:
     """A few meanings that together explain most failures, each with its share: at most three sentences.
 
     The first explains the most, the next the most of the others, and so on.  A failure counts less the more meanings
     explain it, because on tiny inputs many meanings come to the same.
+
+    shared: the failures that each meaning explains, as :func:`shares` says.
+    failures: their number.
     """
-    matches = []
-    for meaning in meanings:
-        if time.monotonic() > end:
-            break
-        explained = frozenset(n for n, failure in enumerate(failures) if explains(meaning, failure, right))
-        matches.append((meaning.sentence, explained))
+    matches = [(meaning.sentence, explained) for meaning, explained in shared]
     alike = Counter(number for _, explained in matches for number in explained)
     left, sentences = set(alike), list[str]()
 
@@ -312,12 +325,12 @@ def together(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Rig
         best = [(sentence, explained) for sentence, explained in matches if explained & left == chosen & left]
         if len(best) <= MOST_SENTENCES:
             sentences += [
-                f"{sentence} (explains {len(explained) / len(failures):.0%} of the failures)"
+                f"{sentence} (explains {len(explained) / failures:.0%} of the failures)"
                 for sentence, explained in best
-                if len(explained) >= _SHARE * len(failures)
+                if len(explained) >= _SHARE * failures
             ]
         left -= chosen
-    return sentences[:MOST_SENTENCES] if len(alike) >= _MOST * len(failures) else []
+    return sentences[:MOST_SENTENCES] if len(alike) >= _MOST * failures else []
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:

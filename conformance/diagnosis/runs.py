@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def _added(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
     base = max(large, key=lambda case: min(case.instance.size(), _LARGE))
     calls = [_anew(evidence, base, seed) for seed in (1, 2, 3)]
     judged = [None if case is None else evidence.tried(case) for case in calls]
-    pairs = [(a, b) for a, b in zip(judged, judged[1:], strict=False) if a is not None and b is not None]
+    pairs = [(a, b) for a, b in pairwise(judged) if a is not None and b is not None]
     if len(pairs) < 2 or any(not b.outcome.failed or not b.outcome.values for _, b in pairs):
         return []
     if not all(_unlike(evidence, a, b) for a, b in pairs):

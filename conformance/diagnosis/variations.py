@@ -24,12 +24,15 @@ __all__ = ["USUAL_LENGTHS", "mutant", "renumbered", "resized", "without"]
 
 #: Lengths worth trying: short ones, and those around the sides of tiles.
 USUAL_LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 127, 128, 129, 130)
-_MOST_ELEMENTS = 1 << 16
-_MOST_WORK = 3e6  # the product of all lengths, which bounds the work of a reference
+_ANY_LENGTH = 200  # below which any length is tried now and then
+_MOST_ELEMENTS = 1 << 14
+_MOST_WORK = 4e5  # the product of all lengths, which bounds the work of a reference
 
 
 def renumbered(instance: Any, rng: np.random.Generator) -> Any:
-    """The same with other numbers in every real array that must be given: normal, as large on the whole as they were.
+    """The same with other numbers in every real array that must be given: normal, and half as large as they were.
+
+    Smaller numbers leave fewer terms that drown all others, so that a fault in one of them shows.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` where the problem does not take them.
     """
@@ -40,7 +43,7 @@ def renumbered(instance: Any, rng: np.random.Generator) -> Any:
         wide = array.astype(np.float64)
         size = float(np.sqrt(np.mean(np.square(wide)))) if wide.size else 1.0
         size = size if 0.05 < size < 20.0 else 1.0
-        changes[name] = (size * rng.standard_normal(array.shape)).astype(array.dtype)
+        changes[name] = (0.5 * size * rng.standard_normal(array.shape)).astype(array.dtype)
     return instance.replace(**changes, provenance=Provenance("variation"))
 
 
@@ -73,12 +76,10 @@ def without(instance: Any, name: str) -> Any:
     return instance.replace(**{name: usual.get(name, default)})
 
 
-def mutant(
-    case: Case, others: Sequence[Case], kept: frozenset[str], rng: np.random.Generator, lengths: Sequence[int] = ()
-) -> Case | None:
+def mutant(case: Case, others: Sequence[Case], kept: frozenset[str], rng: np.random.Generator) -> Case | None:
     """A case like the given one in what ``kept`` names (axes, options, ``layout``, ``numbers``), else unlike it.
 
-    others: cases whose options may be borrowed.  lengths: further lengths worth trying.
+    others: cases whose options may be borrowed.
     ``None`` where the changes make no instance.
     """
     instance = case.instance
@@ -91,7 +92,7 @@ def mutant(
         axes = [axis for axis in instance.lengths() if axis not in kept]
         for axis in axes:
             if rng.random() < 0.5:
-                instance = resized(instance, axis, _length(instance, axis, rng, lengths))
+                instance = resized(instance, axis, _length(instance, axis, rng))
         if "numbers" not in kept or instance is not case.instance:
             instance = renumbered(instance, rng)
     except (InvalidInstance, ValueError, TypeError):
@@ -106,13 +107,13 @@ def _borrowing(instance: Any, other: Any, kept: frozenset[str]) -> Any:
     return instance.replace(**dict(list(options.items())[:1])) if options else instance
 
 
-def _length(instance: Any, axis: str, rng: np.random.Generator, more: Sequence[int]) -> int:
+def _length(instance: Any, axis: str, rng: np.random.Generator) -> int:
     """A length of an axis with which the instance does not become large."""
     now = instance.lengths()
     elements = sum(array.size for array in instance.arrays().values())
-    pool = [*USUAL_LENGTHS, *more, *now.values(), now[axis] + 1, max(1, now[axis] - 1)]
+    pool = [*USUAL_LENGTHS, *now.values(), now[axis] + 1, max(1, now[axis] - 1)]
     for _ in range(8):
-        length = int(pool[int(rng.integers(len(pool)))])
+        length = int(pool[int(rng.integers(len(pool)))]) if rng.random() < 0.7 else int(rng.integers(1, _ANY_LENGTH))
         grown = np.prod([float(n) for a, n in now.items() if a != axis]) * length
         if elements * max(1.0, length / now[axis]) <= _MOST_ELEMENTS and (grown <= _MOST_WORK or length <= now[axis]):
             return length

@@ -113,33 +113,33 @@ def _said(weights: Weights, sums_to_one: bool) -> Iterator[str]:
     hidden = weights.true <= _HIDDEN
     leaks = hidden & (weights.used > weights.room + _SHARE)
     if leaks.any():
-        yield f"hidden keys get weight: {_which(leaks, hidden)}"
+        yield f"hidden keys get weight: {_which(weights, leaks, hidden)}"
     missing = (weights.true > _SEEN + 4 * weights.room) & (weights.used <= weights.room)
     if missing.any() and not (weights.used <= weights.room).all(axis=-1)[missing.any(axis=-1)].all():
-        yield f"keys are left out: {_which(missing, ~hidden)}"
+        yield f"keys are left out: {_which(weights, missing, ~hidden)}"
     elif missing.any():
         rows = missing.any(axis=-1)
         yield f"rows without any weight: {_rows(weights, rows)}"
     again = _again(weights)
     if again.any():
-        yield f"keys are counted twice: {_which(again, ~hidden)}"
+        yield f"keys are counted twice: {_which(weights, again, ~hidden)}"
     if not (leaks.any() or missing.any() or again.any()):
         yield _powered(weights)
         yield _factored(weights, sums_to_one)
 
 
-def _which(marked: Mask, among: Mask) -> str:
+def _which(weights: Weights, marked: Mask, among: Mask) -> str:
     """Which (query, key) pairs are marked, of those that might be."""
     if (marked == among).all():
         return "every one of them"
     places = np.argwhere(marked)
     query, key = places[:, -2], places[:, -1]
-    columns = [(marked.reshape(-1, marked.shape[-1]).any(axis=0), dict[str, int]())]
+    columns = [(marked.reshape(-1, marked.shape[-1]).any(axis=0), weights.judged.instance.lengths())]
     rows = among.any(axis=-1)
     same = (marked == (marked.any(axis=tuple(range(marked.ndim - 1))) & among)).all()
     if same and len(set(key.tolist())) <= 3:
         return f"key {', '.join(str(k) for k in sorted(set(key.tolist())))} of every row"
-    place = indices("keys", columns, bits=0.0)
+    place = indices(weights.axes[-1], columns, bits=0.0)
     if place is not None and same:
         return f"{place.words} of every row"
     offsets = np.unique(key - query)
@@ -183,8 +183,8 @@ def _elsewhere(weights: Weights) -> str:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(np.abs(weights.used - weights.true) / weights.room, nan=np.inf)
     criteria = Seen(weights.used, weights.true, weights.room, weights.unlike, weights.axes, ratio)
-    sentence = told_where([criteria], "the weights", several=True)
-    return sentence if "those of" in sentence or "exchanged" in sentence else ""
+    sentence = told_where([criteria], "the weights", several=False)
+    return sentence if " right " in sentence else ""
 
 
 def _powered(weights: Weights) -> str:

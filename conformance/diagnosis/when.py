@@ -36,7 +36,9 @@ _FRESH = 12  # cases on each side that have to agree
 _ENOUGH = 6  # … where no more can be had
 _ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
 _TRIES = 120  # mutants looked at to get them
-_LOOKS = 6  # mutants looked at for one that fulfils a rule by itself
+_LONG = 96  # below which any length is tried
+_LONGEST = 2048  # beyond which none is
+_LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
 _ROUNDS = 20
 _MOST_CASES = 400
 _BISECTIONS = 10
@@ -113,7 +115,8 @@ class _Search:
     passing: list[Case]
     end: float
     rng: np.random.Generator
-    lengths: tuple[int, ...] = ()
+    borrowing: bool = True  # whether fresh cases may have options that no failing case has
+    turns: int = 0
     refused: set[str] = field(default_factory=set)  # rules that could not be tested
 
     def fails(self, case: Case) -> bool | None:
@@ -174,8 +177,8 @@ class _Search:
         """
         inside, outside = 0, [0] * len(rule.parts)
         bases = self.failing[-40:]
-        others = [case for case in self.passing if not case.after and not case.beside]
-        for number in range(_TRIES):
+        others = [case for case in self.passing if not case.after and not case.beside and self.borrowing]
+        for _ in range(_TRIES):
             if inside >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
                 break
             base = bases[int(self.rng.integers(len(bases)))]
@@ -189,6 +192,8 @@ class _Search:
             if all(holds) and inside >= _FRESH:
                 continue
             failed = self.fails(case)
+            if failed is False and all(holds) and not case.after and not case.beside:
+                failed = self.fails(self._other_numbers(case))  # these may have hidden it
             if failed is None:
                 continue
             if failed != all(holds):
@@ -202,6 +207,12 @@ class _Search:
             return inside, 0
         return inside, sum(outside)
 
+    def _other_numbers(self, case: Case) -> Case:
+        try:
+            return dataclasses.replace(case, instance=renumbered(case.instance, self.rng))
+        except InvalidInstance:
+            return case
+
     def _inside(self, base: Case, rule: Rule, others: Sequence[Case]) -> Case | None:
         """Like a failing case in all that the rule speaks of."""
         called = base.after or base.beside or CALLS in rule.about
@@ -209,13 +220,30 @@ class _Search:
             return self.evidence.again(base, int(self.rng.integers(1 << 30)))
         if others and self.rng.random() < 0.3:  # a passing case that is made to fulfil the rule where it can be
             return self._moved(others[int(self.rng.integers(len(others)))], base, rule.about)
-        if self.rng.random() < 0.5:  # also in other lengths that fulfil the rule
-            free = rule.about - base.instance.lengths().keys()
-            for _ in range(_LOOKS):
-                case = mutant(base, others, free, self.rng, self.lengths)
+        axes = rule.about & base.instance.lengths().keys()
+        if axes and self.rng.random() < 0.7:  # also in other lengths that fulfil the rule
+            for turn in range(_LOOKS):
+                case = self._relength(base, axes, turn)
                 if case is not None and rule.holds(case):
-                    return case
-        return mutant(base, others, rule.about, self.rng, self.lengths)
+                    return mutant(case, others, rule.about, self.rng)
+        return mutant(base, others, rule.about, self.rng)
+
+    def _relength(self, base: Case, axes: frozenset[str], turn: int) -> Case | None:
+        """The same with other lengths of these axes: near the old ones, multiples of tiles, short ones, or any."""
+        instance = base.instance
+        try:
+            for axis in sorted(axes):
+                now = instance.lengths()[axis]
+                near = [now + step for step in (1, -1, 4, -4, 8, -8, 16, 32, now)]
+                near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
+                usable = [length for length in near if 0 < length < _LONGEST and length != now]
+                drawn = turn % 2 == 1 or not usable or len(axes) > 1
+                self.turns += not drawn
+                length = int(self.rng.integers(1, _LONG)) if drawn else usable[self.turns % len(usable)]
+                instance = resized(instance, axis, length)
+        except (InvalidInstance, ValueError, TypeError):
+            return None
+        return dataclasses.replace(base, instance=instance)
 
     def _outside(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
         """Like a failing case but for one part of the rule."""
@@ -224,13 +252,20 @@ class _Search:
             again = self.evidence.again(base, int(self.rng.integers(1 << 30)))
             return None if again is None else dataclasses.replace(again, after=(), beside=())
         rest = rule.about - broken
-        unlike = [case for case in others if not rule.parts[number].holds(case)]
-        if unlike and self.rng.random() < 0.4:
-            return self._moved(unlike[int(self.rng.integers(len(unlike)))], base, rest)
         every = frozenset(base.instance.lengths()) | frozenset(base.instance.options()) | {"layout"}
         every |= {name for name in base.instance.arrays() if base.instance.is_option(name)}
+        axes = broken & base.instance.lengths().keys()
+        if axes:
+            for turn in range(_LOOKS):
+                case = self._relength(base, axes, turn)
+                if case is not None and [part.holds(case) for part in rule.parts].count(False) == 1:
+                    return mutant(case, others, every if self.rng.random() < 0.5 else rule.about, self.rng)
+            return None
+        unlike = [case for case in others if not rule.parts[number].holds(case)]
+        if unlike and self.rng.random() < 0.3:
+            return self._moved(unlike[int(self.rng.integers(len(unlike)))], base, rest)
         kept = every - broken if self.rng.random() < 0.5 else rest
-        candidate = mutant(base, others, kept, self.rng, self.lengths)
+        candidate = mutant(base, others, kept, self.rng)
         if candidate is not None and "layout" in broken:
             candidate = dataclasses.replace(candidate, layout=Layout())
         return candidate
@@ -282,14 +317,27 @@ def _of_one_kind(
     passing = list(evidence.passes)[:_MOST_CASES]
     if not failing or len(passing) < 3:
         return ""
-    search = _Search(evidence, own, kinds, failing, passing, end, np.random.default_rng(len(failing)))
     verb = "fails" if kinds & set(NUMERIC) else _verb(evidence, kinds)
+    half = time.monotonic() + 0.6 * (end - time.monotonic())
+    for borrowing, until, words in ((True, half, ""), (False, end, ", with the options of failing cases")):
+        rng = np.random.default_rng(len(failing))
+        search = _Search(evidence, own, kinds, list(failing), list(passing), until, rng, borrowing)
+        rule = _verified(search)
+        if rule is not None:
+            inside, outside = rule[1]
+            counts = f"{inside} of {inside} fresh cases, none of {outside} without"
+            return f"{verb} when {rule[0].words}: {counts}{words}"
+    return ""
+
+
+def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
+    """The best rule with which fresh cases agree, and how many there were on either side."""
     try:
         for _ in range(_ROUNDS):
             rules = separating(search.parts(), search.failing, search.passing)
             rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:
-                return ""
+                return None
             rule = search.refined(rules[0])
             counts = search.fresh(rule)
             if counts is None:
@@ -298,10 +346,10 @@ def _of_one_kind(
             if inside < _ENOUGH or outside < _ENOUGH:
                 search.refused.add(rule.words)
                 continue
-            return f"{verb} when {rule.words}: {inside} of {inside} fresh cases, none of {outside} without"
+            return rule, counts
     except OutOfTime:
-        return ""
-    return ""
+        return None
+    return None
 
 
 def _verb(evidence: Evidence, kinds: frozenset[str]) -> str:

@@ -233,19 +233,21 @@ def _moved(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], Mas
     for number, axis in enumerate(axes):
         if max(one.got.shape[number] for one in failures) == 1:
             continue
-        for k, words in ((1, "one"), (2, "two")):
-            yield row(f"those of {words} earlier along {axis}", number, lambda i, n, k=k: i - k)
-            yield row(f"those of {words} later along {axis}", number, lambda i, n, k=k: i + k)
-        yield row(f"those of index 0 of {axis}", number, lambda i, n: 0 * i)
-        yield row(f"those of the last index of {axis}", number, lambda i, n: 0 * i + n - 1)
-        yield row(f"those of {axis} backwards", number, lambda i, n: n - 1 - i)
+        for k in (1, 2):
+            yield row(f"right for {axis} i − {k}", number, lambda i, n, k=k: i - k)
+            yield row(f"right for {axis} i + {k}", number, lambda i, n, k=k: i + k)
+            yield row(f"right for {axis} (i − {k}) mod n", number, lambda i, n, k=k: (i - k) % n)
+            yield row(f"right for {axis} (i + {k}) mod n", number, lambda i, n, k=k: (i + k) % n)
+        yield row(f"right for {axis} 0", number, lambda i, n: 0 * i)
+        yield row(f"right for the last of {axis}", number, lambda i, n: 0 * i + n - 1)
+        yield row(f"right for {axis} n − 1 − i", number, lambda i, n: n - 1 - i)
         for tile in _TILES:
-            yield row(f"those of the first of each tile of {tile} {axis}", number, lambda i, n, t=tile: i - i % t)
-            yield row(f"those of index i // {tile} of {axis}", number, lambda i, n, t=tile: i // t)
-            yield row(f"those of index i mod {tile} of {axis}", number, lambda i, n, t=tile: i % t)
+            yield row(f"right for {axis} i − i mod {tile}", number, lambda i, n, t=tile: i - i % t)
+            yield row(f"right for {axis} i // {tile}", number, lambda i, n, t=tile: i // t)
+            yield row(f"right for {axis} i mod {tile}", number, lambda i, n, t=tile: i % t)
             if tile > 2:
-                yield row(f"those of {tile} earlier along {axis}", number, lambda i, n, t=tile: i - t)
-        words = f"those of other indices of {axis}"
+                yield row(f"right for {axis} i − {tile}", number, lambda i, n, t=tile: i - t)
+        words = f"right for other {axis}"
         yield words, lambda one, a=number: _any_other(one, a)
 
 
@@ -280,7 +282,7 @@ def _exchanged(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen],
                 room = np.swapaxes(one.allowed, a, b).reshape(one.right.shape)
                 return one.same_as(other, room)
 
-            yield f"the right ones with {axes[a]} and {axes[b]} exchanged in memory", same
+            yield f"right with {axes[a]} and {axes[b]} exchanged in memory", same
 
 
 def _reduced(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], Mask]]]:
@@ -307,7 +309,7 @@ def _content(failures: Sequence[Seen]) -> str:
     varied = np.unique(numbers[np.isfinite(numbers)]).size >= _LEAST
     far = float(np.median(np.concatenate([one.ratio[one.wrong] for one in telling]))) >= _FAR
     for words, same in _contents(telling):
-        if not (varied and far) and words.startswith(("those", "the ")):
+        if not (varied and far) and words.startswith(("right", "the ")):
             continue  # a few equal numbers are found anywhere
         if all(same(one)[one.wrong].all() for one in telling):
             return words
@@ -340,7 +342,7 @@ def told(failures: Sequence[Seen], name: str, several: bool) -> str:
     if not content:
         return ""
     share = np.mean([one.wrong.mean() for one in telling])
-    which = "every output" if share > 0.9 else "what is wrong"
+    which = "every number" if share > 0.9 else "what is wrong"
     return f"{which}{output} is {content}"
 
 

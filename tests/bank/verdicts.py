@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
@@ -89,9 +90,9 @@ class Verdicts:
 
     def diagnosis(self, entry: Any) -> str:
         """What a kernel is told to behave like, in lower case."""
-        failures = [(failure.case.instance, failure.outcome) for failure in self.failures(entry)]
+        failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry)]
         with np.errstate(all="ignore"):
-            return " ".join(self.judge(entry).diagnosis(failures)).lower()
+            return " ".join(self.judge(entry).diagnosis(failures).sentences).lower()
 
     def losses(self, entry: Any) -> list[str]:
         """The stages in which a kernel is seen to lose precision."""
