@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bank.rope import BUGGY, CORRECT, Entry
 
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
