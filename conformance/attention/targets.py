@@ -8,7 +8,7 @@ __all__ = ["TARGETS"]
 
 _TORCH = ("float64", "float32", "bfloat16", "float16")
 _CAUSAL = {
-    "nonpositive_causal_scale": "with is_causal and a scale of 0 or below every query but the last is NaN "
+    "nonpositive_causal_scale": "with is_causal and a scale of 0 or below a query that does not see every key is NaN "
     "(torch 2.13.0, docs/findings.md)"
 }
 
