@@ -52,8 +52,10 @@ def _rows() -> Iterator[Meaning]:
         "causal mask off by one: one key too few, each query misses its own (j < i)",
         masks.causal_moved(-1),
     )
-    for to in ("top-left", "bottom-right"):
-        yield row(f"causal-unasked-{to}", f"a {to} causal mask that nobody asked for", masks.causal_unasked(to))
+    for corner in ("top-left", "bottom-right"):
+        yield row(
+            f"causal-unasked-{corner}", f"a {corner} causal mask that nobody asked for", masks.causal_unasked(corner)
+        )
     for keys in (64, 128, 256, 512):
         yield row(
             f"window-unasked-{keys}",
@@ -69,12 +71,12 @@ def _rows() -> Iterator[Meaning]:
         yield row(
             f"bound-of-last-{tile}",
             f"causal mask and window of the last row of its tile of {tile}, for every row",
-            masks.bound_of(lambda instance, i, tile=tile: i // tile * tile + tile - 1),
+            masks.bound_of(masks.last_of_tile(tile)),
         )
         yield row(
             f"bound-of-first-{tile}",
             f"causal mask and window of the first row of its tile of {tile}, for every row",
-            masks.bound_of(lambda instance, i, tile=tile: i // tile * tile),
+            masks.bound_of(masks.first_of_tile(tile)),
         )
     for side, (left, right) in {"left": (1, 0), "right": (0, 1)}.items():
         yield row(f"window-{side}-plus", f"window one key too wide on the {side}", masks.window_changed(left, right))
@@ -273,7 +275,7 @@ def _rows() -> Iterator[Meaning]:
         yield output(
             f"rows-blank-{tile}",
             f"query rows beyond the last whole tile of {tile} are left at 0",
-            lambda instance, tile=tile: instance if instance.query.shape[2] % tile else None,
+            functools.partial(outputs.has_rest, tile=tile),
             output=outputs.blank_rows(functools.partial(heads.whole_tiles, tile=tile)),
         )
     yield output(

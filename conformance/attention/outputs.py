@@ -24,6 +24,7 @@ __all__ = [
     "empty_rows",
     "has_empty",
     "has_lse",
+    "has_rest",
     "largest_score",
     "nan_in_empty_rows",
     "nan_lse_of_empty_rows",
@@ -73,6 +74,11 @@ def nan_in_empty_rows(instance: Instance, output: NDArray[np.float64]) -> NDArra
 def nan_lse_of_empty_rows(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
     """A log-sum-exp with NaN where a query has no key."""
     return np.where(empty_rows(instance), np.nan, lse)
+
+
+def has_rest(instance: Instance, tile: int) -> Instance | None:
+    """The instance itself, where its queries do not fill their last tile."""
+    return instance if instance.query.shape[2] % tile else None
 
 
 def blank_rows(kept: Callable[[int], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:

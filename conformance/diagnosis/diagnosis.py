@@ -43,6 +43,7 @@ __all__ = ["MOST", "Diagnosis", "diagnosed"]
 #: How many sentences a diagnosis has at most.
 MOST = 6
 _FRESH_OF = 4  # failing cases that are asked again with other numbers
+_SHARED = 18  # failures of which the shares of meanings are taken
 _PLACED = 12  # failures that a sentence on places is made from
 _MEANING_SECONDS = 6.0
 _PAIR_SECONDS = 3.0
@@ -168,14 +169,14 @@ class _Session:
         return contradicted(meaning, self.evidence.passes, self.evidence.known, end)
 
     def _shared(self, every: Sequence[Judged]) -> list[tuple[Meaning, frozenset[int]]]:
-        """Which of a dozen failures each meaning explains."""
+        """Which of the failures each meaning explains."""
         if self.shared is None:
             end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
             self.shared = shares(self.suite.meanings, self._few(every), self.evidence.known, end)
         return self.shared
 
     def _few(self, every: Sequence[Judged]) -> list[Judged]:
-        return list(every)[:: -(-len(every) // _PLACED)]
+        return list(every)[:_SHARED]
 
     def _resized(self, every: Sequence[Judged]) -> list[Judged]:
         """Failures in other lengths, with the same options."""

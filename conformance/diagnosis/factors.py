@@ -6,6 +6,7 @@ failures would be.
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,13 +98,12 @@ def _by_lengths(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen]
     for axis in axes:
         spoken = axis.replace("_", " ")
 
-        def length(one: Seen, axis: str = axis) -> float:
-            return float(one.lengths.get(axis, np.nan))
+        for words, power in (("", 1.0), ("1 / ", -1.0), ("√ of ", 0.5), ("1 / √ of ", -0.5)):
+            yield f"{words}the number of {spoken}", functools.partial(_power, axis=axis, power=power)
 
-        yield f"the number of {spoken}", length
-        yield f"1 / the number of {spoken}", lambda one, n=length: 1 / n(one)
-        yield f"√ of the number of {spoken}", lambda one, n=length: n(one) ** 0.5
-        yield f"1 / √ of the number of {spoken}", lambda one, n=length: n(one) ** -0.5
+
+def _power(one: Seen, axis: str, power: float) -> float:
+    return float(np.power(float(one.lengths.get(axis, np.nan)), power))
 
 
 def of_option(failures: Sequence[Judged], option: str, right: Right, end: float) -> str:

@@ -6,6 +6,7 @@ break them.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -147,19 +148,27 @@ def _calls(cases: Sequence[Case]) -> Iterator[Condition]:
     if layouts:
         yield Condition("the layout is not contiguous", lambda c: c.layout.name != "contiguous", frozenset({"layout"}))
     for name in sorted(layouts):
-        yield Condition(f"the layout is {name}", lambda c, n=name: c.layout.name == n, frozenset({"layout"}), 1.1)
+        yield Condition(f"the layout is {name}", _has_layout(name), frozenset({"layout"}), 1.1)
     if any(case.after for case in cases):
         yield Condition("another call came before", lambda case: bool(case.after), frozenset({CALLS}))
         changed = sorted({name for case in cases for name in _changed(case)})
         for name in changed:
             yield Condition(
                 f"{_said(name)} changed since a call before",
-                lambda c, n=name: n in _changed(c),
+                _has_changed(name),
                 frozenset({CALLS}),
                 1.1,
             )
     if any(case.beside for case in cases):
         yield Condition("several threads call at once", lambda case: bool(case.beside), frozenset({CALLS}))
+
+
+def _has_layout(name: str) -> Callable[[Case], bool]:
+    return lambda case: case.layout.name == name
+
+
+def _has_changed(name: str) -> Callable[[Case], bool]:
+    return lambda case: name in _changed(case)
 
 
 def _changed(case: Case) -> set[str]:
@@ -182,7 +191,7 @@ def _changed(case: Case) -> set[str]:
 def _lengths(axis: str, cases: Sequence[Case]) -> Iterator[Condition]:
     """What may be said of the length of one axis."""
 
-    def length(words: str, test: Callable[[int], bool], cost: float) -> Condition:
+    def length(words: str, test: Callable[..., bool], cost: float) -> Condition:
         return Condition(
             f"{_said(axis)} {words}", lambda case: test(case.instance.lengths().get(axis, 0)), frozenset({axis}), cost
         )
@@ -224,19 +233,16 @@ def comparable(cases: Sequence[Case]) -> list[tuple[str, str]]:
 def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterator[Condition]:
     """How the lengths of two axes compare."""
     for a, b in pairs:
-        about = frozenset({a, b})
-        for sign, test in (
-            ("=", lambda x, y: x == y),
-            ("≠", lambda x, y: x != y),
-            (">", lambda x, y: x > y),
-            ("<", lambda x, y: x < y),
-        ):
-            yield Condition(
-                f"{_said(a)} {sign} {_said(b)}",
-                lambda case, a=a, b=b, t=test: t(case.instance.lengths().get(a, 0), case.instance.lengths().get(b, 0)),
-                about,
-                1.25,
-            )
+        for sign, test in (("=", operator.eq), ("≠", operator.ne), (">", operator.gt), ("<", operator.lt)):
+            yield Condition(f"{_said(a)} {sign} {_said(b)}", _compares(a, b, test), frozenset({a, b}), 1.25)
+
+
+def _compares(a: str, b: str, test: Callable[[int, int], bool]) -> Callable[[Case], bool]:
+    def holds(case: Case) -> bool:
+        lengths = case.instance.lengths()
+        return bool(test(lengths.get(a, 0), lengths.get(b, 0)))
+
+    return holds
 
 
 def _products(axes: Sequence[str], cases: Sequence[Case]) -> Iterator[Condition]:
@@ -246,13 +252,12 @@ def _products(axes: Sequence[str], cases: Sequence[Case]) -> Iterator[Condition]
     a, b = axes
 
     def product(case: Case) -> int:
-        lengths = case.instance.lengths()
+        lengths: dict[str, int] = case.instance.lengths()
         return lengths.get(a, 1) * lengths.get(b, 1)
 
+    def at_least(least: int) -> Callable[[Case], bool]:
+        return lambda case: product(case) >= least
+
     for least in sorted({product(case) for case in cases})[1:]:
-        yield Condition(
-            f"{_said(a)} × {_said(b)} ≥ {least}",
-            lambda case, least=least: product(case) >= least,
-            frozenset({a, b}),
-            1.45,
-        )
+        words = f"{_said(a)} × {_said(b)} ≥ {least}"
+        yield Condition(words, at_least(least), frozenset({a, b}), 1.45)

@@ -1,4 +1,4 @@
-"""Outputs of another shape than was asked for: the same numbers in another order of axes, or the length of another axis.
+"""Outputs of another shape than was asked for: the axes in another order, or one as long as another should be.
 
 A sentence is told only if it holds of every failure of the kind, and where it speaks of numbers they were compared.
 """
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from assay.spec.criterion import Criterion
 
 __all__ = ["told"]
-
-Test = "Callable[[NDArray[Any], Output, Criterion | None, dict[str, int]], bool]"
 
 
 def told(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
@@ -57,7 +55,7 @@ def _answers(
 
                 def transposed(value: Any, asked: Output, criterion: Any, _: Any, order: Any = order) -> bool:
                     back = np.argsort(order)
-                    return value.ndim == len(order) and _close(value.transpose(back), criterion)
+                    return bool(value.ndim == len(order)) and _close(value.transpose(back), criterion)
 
                 yield f"returns the right {name} of the transposed layout ({words})", transposed
         for place, axis in enumerate(axes):
@@ -69,7 +67,7 @@ def _answers(
                     ) -> bool:
                         wanted = list(asked.shape)
                         wanted[place] = now.get(other)
-                        return value.shape == tuple(wanted)
+                        return bool(value.shape == tuple(wanted))
 
                     yield f"returns as many {axis} as there are {other.replace('_', ' ')}", taken
     yield (

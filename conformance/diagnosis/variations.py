@@ -117,4 +117,4 @@ def _length(instance: Any, axis: str, rng: np.random.Generator) -> int:
         grown = np.prod([float(n) for a, n in now.items() if a != axis]) * length
         if elements * max(1.0, length / now[axis]) <= _MOST_ELEMENTS and (grown <= _MOST_WORK or length <= now[axis]):
             return length
-    return now[axis]
+    return int(now[axis])

@@ -115,10 +115,10 @@ def _said(weights: Weights, sums_to_one: bool) -> Iterator[str]:
     if leaks.any():
         yield f"hidden keys get weight: {_which(weights, leaks, hidden)}"
     missing = (weights.true > _SEEN + 4 * weights.room) & (weights.used <= weights.room)
-    if missing.any() and not (weights.used <= weights.room).all(axis=-1)[missing.any(axis=-1)].all():
+    if missing.any() and not np.asarray((weights.used <= weights.room).all(axis=-1))[missing.any(axis=-1)].all():
         yield f"keys are left out: {_which(weights, missing, ~hidden)}"
     elif missing.any():
-        rows = missing.any(axis=-1)
+        rows = np.asarray(missing.any(axis=-1))
         yield f"rows without any weight: {_rows(weights, rows)}"
     again = _again(weights)
     if again.any():
@@ -134,7 +134,7 @@ def _which(weights: Weights, marked: Mask, among: Mask) -> str:
         return "every one of them"
     places = np.argwhere(marked)
     query, key = places[:, -2], places[:, -1]
-    columns = [(marked.reshape(-1, marked.shape[-1]).any(axis=0), weights.judged.instance.lengths())]
+    columns = [(np.asarray(marked.reshape(-1, marked.shape[-1]).any(axis=0)), weights.judged.instance.lengths())]
     rows = among.any(axis=-1)
     same = (marked == (marked.any(axis=tuple(range(marked.ndim - 1))) & among)).all()
     if same and len(set(key.tolist())) <= 3:
@@ -157,7 +157,7 @@ def _rows(weights: Weights, rows: Mask) -> str:
     words = []
     for number, axis in enumerate(weights.axes[:-1]):
         others = tuple(a for a in range(rows.ndim) if a != number)
-        place = indices(axis, [(rows.any(axis=others), dict[str, int]())], bits=0.0)
+        place = indices(axis, [(np.asarray(rows.any(axis=others)), dict[str, int]())], bits=0.0)
         if place is not None:
             words.append(place.words)
     return " and in them ".join(words) or "all of them"

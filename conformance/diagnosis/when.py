@@ -8,6 +8,7 @@ passes.  A fresh case that disagrees is one more case to separate, and the searc
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -95,7 +96,7 @@ def separating(parts: Sequence[Condition], failing: Sequence[Case], passing: Seq
 
 def _badness(wrong: int, failing: int, cost: float) -> float:
     """Exceptions, and the length of the rule: a condition more has to pay for itself."""
-    return 3.0 * wrong / max(1.0, failing**0.5) + cost
+    return 3.0 * wrong / max(1.0, math.sqrt(failing)) + cost
 
 
 def _table(parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
@@ -138,10 +139,7 @@ class _Search:
 
     def refined(self, rule: Rule) -> Rule:
         """The rule with its length as short as a failing case has it: found by halving, on fresh cases."""
-        parts = []
-        for part in rule.parts:
-            parts.append(self._shortest(part, rule) if part.bound is not None else part)
-        return Rule(tuple(parts))
+        return Rule(tuple(part if part.bound is None else self._shortest(part, rule) for part in rule.parts))
 
     def _shortest(self, part: Condition, rule: Rule) -> Condition:
         assert part.bound is not None

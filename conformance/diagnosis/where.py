@@ -8,6 +8,7 @@ says.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ class Seen:
         room = np.where(np.isfinite(room), room, 0.0)
         with np.errstate(invalid="ignore"):
             near = np.abs(self.got - other) <= room * (1 + 1e-9) + 4e-16 * np.abs(other)
-        return near | (self.got == other) | (np.isnan(self.got) & np.isnan(other))
+        same: Mask = near | (self.got == other) | (np.isnan(self.got) & np.isnan(other))
+        return same
 
 
 def seen(
@@ -106,7 +108,7 @@ class Place:
     fixed: bool = False
 
 
-def _fixed(words: str, test: Callable[[Any, int], Any], fixed: bool = False) -> Place:
+def _fixed(words: str, test: Callable[..., Any], fixed: bool = False) -> Place:
     return Place(words, lambda n, lengths: np.asarray(test(np.arange(n), n)), fixed)
 
 
@@ -144,17 +146,22 @@ def _places(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Itera
         yield _fixed(f"the last {k} of {axis}", lambda i, n, k=k: i >= n - k)
     for other in sorted({name for _, lengths in wrong for name in lengths} - {axis, axis.replace(" ", "_")}):
         spoken = other.replace("_", " ")
-        yield Place(
-            f"{axis} from the number of {spoken} on",
-            lambda n, lengths, o=other: np.arange(n) >= lengths.get(o, n + 1),
-        )
-        yield Place(
-            f"{axis} below the number of {spoken}", lambda n, lengths, o=other: np.arange(n) < lengths.get(o, 0)
-        )
-        yield Place(
-            f"all of {axis} but the first of each group ({axis} / {spoken})",
-            lambda n, lengths, o=other: np.arange(n) % max(1, n // max(1, lengths.get(o, 1))) != 0,
-        )
+        yield Place(f"{axis} from the number of {spoken} on", functools.partial(_against, other=other, below=False))
+        yield Place(f"{axis} below the number of {spoken}", functools.partial(_against, other=other, below=True))
+        words = f"all of {axis} but the first of each group ({axis} / {spoken})"
+        yield Place(words, functools.partial(_in_group, other=other))
+
+
+def _against(n: int, lengths: Mapping[str, int], other: str, below: bool) -> Mask:
+    """Indices below the length of another axis, or from it on."""
+    inside: Mask = (np.arange(n) < lengths.get(other, n)) == below
+    return inside
+
+
+def _in_group(n: int, lengths: Mapping[str, int], other: str) -> Mask:
+    """Indices that are not the first of their group, for as many groups as another axis is long."""
+    inside: Mask = np.arange(n) % max(1, n // max(1, lengths.get(other, 1))) != 0
+    return inside
 
 
 def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]], bits: float = _BITS) -> Place | None:
@@ -223,7 +230,7 @@ def _moved(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], Mas
     """The right numbers of other indices of one axis."""
     axes = failures[0].axes
 
-    def row(words: str, axis: int, source: Callable[[Any, int], Any]) -> tuple[str, Callable[[Seen], Mask]]:
+    def row(words: str, axis: int, source: Callable[..., Any]) -> tuple[str, Callable[[Seen], Mask]]:
         def same(one: Seen) -> Mask:
             n = one.got.shape[axis]
             return _taken(one, axis, np.broadcast_to(np.asarray(source(np.arange(n), n)), (n,)))
@@ -247,8 +254,7 @@ def _moved(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], Mas
             yield row(f"right for {axis} i mod {tile}", number, lambda i, n, t=tile: i % t)
             if tile > 2:
                 yield row(f"right for {axis} i − {tile}", number, lambda i, n, t=tile: i - t)
-        words = f"right for other {axis}"
-        yield words, lambda one, a=number: _any_other(one, a)
+        yield f"right for other {axis}", functools.partial(_any_other, axis=number)
 
 
 def _any_other(one: Seen, axis: int) -> Mask:
@@ -331,7 +337,7 @@ def told(failures: Sequence[Seen], name: str, several: bool) -> str:
     places = []
     for number, axis in enumerate(axes):
         others = tuple(a for a in range(len(axes)) if a != number)
-        place = indices(axis, [(one.wrong.any(axis=others), one.lengths) for one in telling])
+        place = indices(axis, [(np.asarray(one.wrong.any(axis=others)), one.lengths) for one in telling])
         if place is not None:
             places.append((axis, place))
     content = _content(telling)

@@ -40,7 +40,7 @@ def pictured(weights: Weights) -> Heatmap:
     place = np.unravel_index(slice_, unlike.shape[:-2]) if unlike.ndim > 2 else ()
     row, column = (int(k) for k in np.argwhere(stack[slice_])[0])
     first = (_start(row, unlike.shape[-2]), _start(column, unlike.shape[-1]))
-    cut = (*place, slice(first[0], first[0] + _MOST), slice(first[1], first[1] + _MOST))
+    rows, columns = (slice(start, start + _MOST) for start in first)
     where = ", ".join(f"{axis} {int(k)}" for axis, k in zip(weights.axes, place, strict=False))
     title = f"{weights.judged.case.name}: {weights.judged.instance.describe()}"
     return Heatmap(
@@ -48,9 +48,15 @@ def pictured(weights: Weights) -> Heatmap:
         weights.axes[-2],
         weights.axes[-1],
         first,
-        _rows(weights.used[cut]),
-        _rows(weights.true[cut]),
+        _rows(_slice(weights.used, slice_)[rows, columns]),
+        _rows(_slice(weights.true, slice_)[rows, columns]),
     )
+
+
+def _slice(numbers: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+    """One matrix of a stack."""
+    matrix: NDArray[np.float64] = numbers.reshape(-1, *numbers.shape[-2:])[index]
+    return matrix
 
 
 def _start(index: int, length: int) -> int:

@@ -90,9 +90,9 @@ def first_keys(most: int) -> Wrong:
 
 
 def tail_zero(tile: int) -> Wrong:
-    """Keys are filled up to a whole tile with zeros that take part in the softmax, where no lengths or bounds hide them.
+    """Keys are filled up to a whole tile with zeros that take part in the softmax.
 
-    A mask shows them, and a bias adds nothing to them.
+    No key lengths and no causal mask hide them; a mask shows them, and a bias adds nothing to them.
     """
 
     def wrong(instance: Instance) -> Instance | None:

@@ -28,6 +28,8 @@ __all__ = [
     "causal_unasked",
     "dropped",
     "first_along",
+    "first_of_tile",
+    "last_of_tile",
     "lengths_plus",
     "mask_added",
     "mask_inverted",
@@ -178,6 +180,14 @@ def bound_of(row: Callable[[Instance, NDArray[Any]], NDArray[Any]]) -> Wrong:
         return only_masked(instance, bare.visible()[:, :, index] & free)
 
     return wrong
+
+
+def last_of_tile(tile: int) -> Callable[[Instance, NDArray[Any]], NDArray[Any]]:
+    return lambda instance, i: i // tile * tile + tile - 1
+
+
+def first_of_tile(tile: int) -> Callable[[Instance, NDArray[Any]], NDArray[Any]]:
+    return lambda instance, i: i // tile * tile
 
 
 def beyond_broadcast(name: str, axis: int, value: float) -> Wrong:

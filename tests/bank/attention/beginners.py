@@ -1,25 +1,30 @@
 """Wrong kernels as beginners write them, none of a meaning that the table of attention has: what is told of each.
 
-``words`` are what the diagnosis must contain, in some sentence, and ``never`` what no sentence may say.  Every kernel is
-the engine of :mod:`bank.attention.engine` with one mistake.
+``words`` are what the diagnosis must contain in some sentence, any one of them.  Every kernel is the engine of
+:mod:`bank.attention.engine` with one mistake.
 """
 
+# ruff: noqa: E501 - the table at the end has one kernel a line
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bank.attention.correct import Task
 from bank.attention.engine import RIGHT, asked_as, attention, called, spoilt, with_steps
 from bank.attention.wrong_masks import masked
 
-__all__ = ["BEGINNERS", "Beginner"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-Array = NDArray[Any]
+    from numpy.typing import NDArray
+
+    from bank.attention.correct import Task
+
+    Array = NDArray[Any]
+
+__all__ = ["BEGINNERS", "Beginner"]
 
 
 @dataclass(frozen=True)
