@@ -10,6 +10,7 @@ gets a text of that many tokens.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import platform
 from pathlib import Path
@@ -76,7 +77,7 @@ def main() -> None:
         for storage in TYPES:
             kernel = kernel_of(name, "rope")
             errors = {power: error(kernel, storage, power) for power in POWERS}
-            version = kernel.version or framework(kernel.framework).version
+            version = kernel.version or importlib.metadata.version("assay")
             rows.append({"kernel": name, "version": version, "type": storage, "errors": errors})
     print(f"{processor()}, Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| kernel | version | type | " + " | ".join(f"2^{power}" for power in SHOWN) + " |")

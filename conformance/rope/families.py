@@ -125,7 +125,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + _both("smoke", "normal", "1x2/1:4:16", "dynamic=4,32", "from=100")
         + _both("standard", "normal", "1x2/1:4:16", "dynamic=4,32", "from=28")  # the last position is L − 1
         + _both("standard", "normal", "1x2/1:5:16", "dynamic=4,32", "from=28")  # … and L
-        + _both("standard", "normal", "2x2/1:5:64", "dynamic=2,2048", "rows=6000")
+        + _both("standard", "normal", "2x2/1:5:64", "dynamic=2,2049", "rows=6000")
         + _both("standard", "normal", "1x1/1:5:64", "dynamic=8,4096", "from=30000", "base=500000")
         + _both("standard", "normal", "1x1/1:5:64", "dynamic=8,4096", "from=1000"),
     ),
@@ -135,7 +135,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + _both("smoke", "units", "1x1/1:4:64", _LLAMA, "from=30000", "base=500000")
         + _both("standard", "normal", "1x2/1:4:128", "llama3=32,8192", "from=60000", "base=500000")
         + _both("standard", "normal", "2x1/1:4:64", "llama3=8,1024,2,32", "rows=9000")
-        + _both("standard", "normal", "1x1/1:4:96", "llama3=3.5,4096,1,2", "from=20000"),
+        + _both("standard", "normal", "1x1/1:4:96", "llama3=3.5,5003,1,2", "from=20000"),
     ),
     (
         Family("yarn", "a ramp that is inverted, over turns, or cut at other pairs; the ends rounded or not", "zml/zml#763; ml-explore/mlx-lm#1507; vllm-project/vllm#46280"),
@@ -143,7 +143,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + _both("smoke", "units", "1x1/1:4:64", "yarn=8,4096", "whole", "from=20000")
         + _both("standard", "normal", "1x2/1:4:128", "yarn=32,4096", "from=60000", "base=500000")
         + _both("standard", "normal", "2x1/1:4:64", "yarn=4,1024,2,16", "rows=9000")
-        + _both("standard", "normal", "1x1/1:4:96", "yarn=2,8192,1,8", "whole", "from=20000"),
+        + _both("standard", "normal", "1x1/1:4:96", "yarn=2,7001,1,8", "whole", "from=20000"),
     ),
     (
         Family("magnitude", "the magnitude of yarn left out, applied twice, or computed where it was given", "vllm-project/vllm#46280, #48351; ml-explore/mlx-lm#1507; sgl-project/sglang#33558; NVIDIA/TensorRT-LLM#16379"),
@@ -162,7 +162,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     (
         Family("tails", "lengths that are no multiple of a tile: tokens left out", "NVIDIA/TransformerEngine#1930"),
         _both("smoke", "normal", "1x1/1:1:8 1x2/1:17:8 1x1/1:65:16 1x2/1:129:8")
-        + _both("standard", "normal", "1x1/1:31:8 1x1/1:33:64 1x2/1:63:8 1x1/1:127:16 1x1/1:257:8 2x2/2:130:4")
+        + _both("standard", "normal", "1x1/1:31:8 1x1/1:33:64 1x2/1:63:8 1x1/1:127:16 1x1/1:257:8 1x1/1:600:4 2x2/2:130:4")
         + _both("thorough", "normal", "1x1/1:513:8 1x1/1:1025:4 1x2/2:1000:16"),
     ),
     (
