@@ -202,6 +202,8 @@ class Run:
         Canaries are NaN or huge, as the seed of the case says.
         """
         judged = any(result.family == case.family.id and result.status in JUDGED for result in self.results)
+        if self.given_up:
+            return case, Outcome("skipped", sentence=self.given_up), 0.0
         if self.left < (0 if judged else -self.allotted):
             return case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
         seed = case.instance.provenance.seed or 0
