@@ -213,6 +213,8 @@ class Run:
         The canaries are NaN or huge numbers, as the seed of the case says.
         """
         judged = any(result.family == case.family.id and result.status in JUDGED for result in self.results)
+        if self.given_up:
+            return case, Outcome("skipped", sentence=self.given_up), 0.0
         if self.left < (0 if judged else -self.allotted):
             return case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
         seed = case.instance.provenance.seed or 0
