@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 
 from assay.conformance.attention.meanings import MEANINGS
 from assay.conformance.call.outcome import Outcome
-from assay.conformance.diagnosis.meanings import Meaning, diagnose
+from assay.conformance.diagnosis.diagnosis import diagnosed
+from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.meanings import Meaning, explaining
 from assay.conformance.interface.suite import Case, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
@@ -50,11 +53,11 @@ def test_every_wrong_meaning_is_exposed_and_called_by_its_name(meaning: Meaning)
     for case in cases():
         outcome = wrong_outcome(meaning, case.instance)
         if outcome is not None:
-            exposed.append((case.instance, outcome))
+            exposed.append(Judged(case, outcome))
         if len(exposed) == 3:
             break
     assert exposed, "no case of standard exposes it"
-    assert meaning.sentence in diagnose(exposed, judge().criteria_if_known, MEANINGS)
+    assert meaning in explaining(MEANINGS, exposed, judge().criteria_if_known, time.monotonic() + 60.0)
 
 
 def test_identifiers_and_sentences_are_unique() -> None:
@@ -63,8 +66,8 @@ def test_identifiers_and_sentences_are_unique() -> None:
 
 
 def test_noise_is_no_known_meaning() -> None:
-    instance = cases()[40].instance
-    value = judge().criteria(instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
+    case = cases()[40]
+    value = judge().criteria(case.instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
     outcome = Outcome(
         "failed",
         9.0,
@@ -75,4 +78,5 @@ def test_noise_is_no_known_meaning() -> None:
         interval=(1.0, 1.0),
         values={"output": value},
     )
-    assert diagnose([(instance, outcome)], judge().criteria_if_known, MEANINGS) == ["no known wrong semantics matches"]
+    evidence = Evidence([Judged(case, outcome)], (), lambda instance, _: judge().criteria(instance), lambda _: {})
+    assert diagnosed(evidence, judge().suite).sentences == ["no known wrong semantics matches"]
