@@ -74,7 +74,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
         other = np.roll(y, len(columns) // 2, axis=-1)
         still = (np.atleast_2d(instance.positions) == 0)[:, None, :, None]
         wrong = np.tile(_angle_errors(instance, angles), 2)
-        judged = np.isfinite(wrong).all()
+        judged: NDArray[np.bool_] = np.asarray(np.isfinite(wrong).all())
         wrong = np.where(still, 0.0, wrong)
 
         # E = |(R(φ̂) − R(φ))x|: a rotation of y by at most Φ
@@ -94,8 +94,8 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
         bound = error + u.output * (y + error) + u.output_tiny + u.tiny
         bound = np.where(still & plain, lost, bound)
         products, tables = (u.largest_output if stored else u.largest for stored in (angles.stored, angles.table))
-        judged &= (4 * m * np.maximum(straight, crossed) <= products) & (4 * m <= min(products, tables))
-        judged &= y + error <= u.largest_output
+        judged = judged & (4 * m * np.maximum(straight, crossed) <= products) & (4 * m <= min(products, tables))
+        judged = judged & (y + error <= u.largest_output)
     full = np.full(vector.shape, 4 * u.tiny)
     full[..., columns] = np.where(judged & ~np.isnan(bound), bound * _SLACK, np.inf)
     return full
