@@ -30,7 +30,7 @@ class Angles:
 
     @classmethod
     def usual(cls, precision: Precision) -> Angles:
-        """Angles in the type of the sums, cosines and sines within four ulps; they and products stored as others are."""
+        """Angles in the type of the sums, cosines and sines within four ulps; these and products stored as others."""
         unit, table = precision.working, (precision.stored, precision.stored_tiny)
         return cls(unit, 4 * unit, *table, *table)
 
@@ -47,8 +47,8 @@ def _classes(storage: str) -> Iterator[Precision]:
 
 
 #: The classes.  A plain name: angles in float64 for float64 and in float32 otherwise.  ``exact-angles``: angles, and
-#: their reduction to one turn, in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored in
-#: the type.  ``eager``: that, and the products stored in the type too.
+#: their reduction to one turn, in float64, for float64 exactly.  ``tables``: float32 angles, cosines and sines stored
+#: in the type.  ``eager``: that, and the products stored in the type too.
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision
     for storage in ("float64", "float32", "bfloat16", "float16")
