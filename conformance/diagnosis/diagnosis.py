@@ -1,8 +1,9 @@
 """Why a kernel failed, in a few sentences, the best first: this module asks the others of its room in turn.
 
 First come wrong meanings that explain every failure.  Where there is none, or where the kernel passes what a kernel of
-that meaning would fail, come where it is wrong, when it is, and which weights it used; then a factor, the stage that
-loses precision, and another class whose tolerance covers it.
+that meaning would fail, come where it is wrong, when it is, and which weights it used; then a factor.  Where a stage
+loses precision it takes the place of these three: errors of rounding have no place of their own.  Last comes another
+class whose tolerance covers every failure.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ __all__ = ["MOST", "Diagnosis", "diagnosed"]
 
 #: How many sentences a diagnosis has at most.
 MOST = 6
-_FRESH_OF = 4  # failing cases that are asked again with other numbers
+_FRESH_OF = 3  # failing cases that are asked again with other numbers
+_LARGE = 0.25  # the part of an answer that is no error of rounding
 _SHARED = 18  # failures of which the shares of meanings are taken
 _PLACED = 12  # failures that a sentence on places is made from
 _MEANING_SECONDS = 6.0
 _PAIR_SECONDS = 3.0
-_WHEN_SECONDS = 6.0
+_WHEN_SECONDS = 8.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
 _FACTOR_SECONDS = 3.0
@@ -97,16 +99,17 @@ class _Session:
         every = [*numeric, *fresh]
         whole, exact = ([], False) if calls else self._whole(every)
         factor = self._factors(every) if self.steady and not (calls or whole) else []
-        partly = [] if calls or whole or factor else self._partly(every)
-        if self.steady and not (calls or whole or factor):
+        lost = self._lost(every) if self.steady and not (calls or whole or factor) else []
+        partly = [] if calls or whole or factor or lost else self._partly(every)
+        if self.steady and not (calls or whole or factor or lost):
             calls = self._unmoved(numeric)
-        sentences += [*calls, *whole, *partly]
-        if not exact:
+        sentences += [*calls, *whole, *partly, *lost]
+        if not exact and not lost:  # where roundings are too large is a matter of the numbers
             sentences += self._places(every)
             if self.steady:
                 sentences += [*self._when(), *self._weights(every), *factor]
-        if self.steady and not whole:
-            sentences += self._rounds(every, bool(partly or factor))
+        if self.steady and not (whole or partly or factor):
+            sentences += other_classes(every, evidence, self.others)
         sentences = list(dict.fromkeys(sentences))
         return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
 
@@ -281,11 +284,20 @@ class _Session:
         shared = [(meaning, part) for meaning, part in self._shared(every) if not self._contradicted(meaning)]
         return together(shared, len(self._few(every)))
 
-    def _rounds(self, every: Sequence[Judged], something: bool) -> list[str]:
-        """The stages that lose precision, or another class that covers every failure."""
-        evidence = self.evidence
-        lost = list(self.lost()) if evidence.left > 1.0 else []
-        return [*lost, *([] if something else other_classes(every, evidence, self.others))]
+    def _coarse(self, every: Sequence[Judged]) -> bool:
+        """Whether most failures err by a large part of the right answer, which no rounding does."""
+        large = 0
+        for view in self._seen(every):
+            for one in view.values():
+                if not one.wrong.any() or not np.isfinite(one.got).all():
+                    continue
+                size = np.abs(one.right[np.isfinite(one.right)]).max(initial=0.0)
+                large += bool((np.abs(one.got - one.right)[one.wrong] > _LARGE * size).any())
+        return large > 0.5 * len(self._seen(every))
+
+    def _lost(self, every: Sequence[Judged]) -> list[str]:
+        """The stages that lose precision."""
+        return [] if self.evidence.left < 1.0 or self._coarse(every) else list(self.lost())
 
 
 def _is_wrong(evidence: Evidence, failure: Judged, output: str) -> bool:

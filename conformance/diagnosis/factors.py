@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_option", "of_output"]
 
+_LEAST_FITS = 2  # failures to which one is fitted, at least
 _LEAST = 3  # numbers of one failure to which a factor is fitted
 _START = (-1.0, 0.1, 0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0, 6.0, 8.0, 11.0, 16.0)
 _STEPS = 8
@@ -50,37 +51,43 @@ def of_output(failures: Sequence[Seen], name: str, several: bool) -> str:
     The factor is one number for all failures, or a length of an axis, its root or their inverses.
     """
     telling = [one for one in failures if one.wrong.any()]
-    fits = [_fitted(one) for one in telling]
-    if not fits or any(fit is None for fit in fits):
+    fits = [(one, fit) for one in telling if (fit := _fitted(one)) is not None]
+    if len(fits) < _LEAST_FITS:
         return ""
-    known = [fit for fit in fits if fit is not None]
     output = f"output {name}" if several else "output"
-    least, most = max(fit.least for fit in known), min(fit.most for fit in known)
+    least, most = max(fit.least for _, fit in fits), min(fit.most for _, fit in fits)
     if least <= most:
         factor = _plainest(least, most)
-        return f"every {output} is {named_number(factor)} times the exact one"
+        if all(_is_times(one, factor) for one in telling):
+            return f"every {output} is {named_number(factor)} times the exact one"
     for words, value in _by_lengths(telling):
-        if all(fit.least <= value(one) <= fit.most for fit, one in zip(known, telling, strict=True)):
+        if all(fit.least <= value(one) <= fit.most for one, fit in fits) and all(
+            _is_times(one, value(one)) for one in telling
+        ):
             return f"every {output} is {words} times the exact one"
     return ""
 
 
+def _is_times(one: Seen, factor: float) -> bool:
+    """Whether every number of an output is a factor times the right one, within the tolerance."""
+    room = max(1.0, abs(factor)) * np.where(np.isfinite(one.allowed), one.allowed, np.inf) * (1 + 1e-9)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(one.got - factor * one.right) <= room
+    return bool((near | (one.got == one.right)).all())
+
+
 def _fitted(one: Seen) -> _Fit | None:
-    """The factors with which every number of a failure is explained: an interval, where it does not hold 1."""
+    """The factors with which the numbers of a failure are explained that tell it: an interval that does not hold 1."""
     good = np.isfinite(one.got) & np.isfinite(one.right) & np.isfinite(one.allowed)
     usable = good & (np.abs(one.right) > 4 * one.allowed)
-    if not good.all() or (usable & one.wrong).sum() < _LEAST:
+    if (usable & one.wrong).sum() < _LEAST:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = one.got[usable] / one.right[usable]
         room = one.allowed[usable] / np.abs(one.right[usable])
     size = max(1.0, abs(float(np.median(ratio))))
     least, most = float((ratio - size * room).max()), float((ratio + size * room).min())
-    if least > most or least <= 1.0 <= most:
-        return None
-    middle = 0.5 * (least + most)
-    explained = np.abs(one.got - middle * one.right) <= size * one.allowed * (1 + 1e-9)
-    return _Fit(least, most) if explained.all() else None
+    return None if least > most or least <= 1.0 <= most else _Fit(least, most)
 
 
 def _plainest(least: float, most: float) -> float:

@@ -40,7 +40,7 @@ _TRIES = 120  # mutants looked at to get them
 _LONG = 96  # below which any length is tried
 _LONGEST = 2048  # beyond which none is
 _LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
-_ROUNDS = 20
+_ROUNDS = (14, 6)  # searches with the options of any case, and then with those of failing cases only
 _MOST_CASES = 400
 _BISECTIONS = 10
 
@@ -331,7 +331,7 @@ def _of_one_kind(
 def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
     """The best rule with which fresh cases agree, and how many there were on either side."""
     try:
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS[0] if search.borrowing else _ROUNDS[1]):
             rules = separating(search.parts(), search.failing, search.passing)
             rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:

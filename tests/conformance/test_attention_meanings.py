@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.attention.meanings import MEANINGS
+from assay.conformance.attention.options import build, parse_shape
 from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis.diagnosis import diagnosed
 from assay.conformance.diagnosis.evidence import Evidence, Judged
@@ -31,7 +32,25 @@ def judge() -> Judge:
 
 @functools.cache
 def cases() -> list[Case]:
-    return sorted(cases_of(suite("attention"), FLOAT32, "standard", 0), key=lambda case: case.instance.size())
+    every = [*cases_of(suite("attention"), FLOAT32, "standard", 0), *map(made, range(len(MADE)))]
+    return sorted(every, key=lambda case: case.instance.size())
+
+
+#: What no row of the table has: masks and biases of one batch or query for all, a small cap, a long row under a window.
+MADE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("2x2:5x9:8/4", {"mask": np.arange(9) % 3 < 2}),
+    ("2x2:5x9:8/4", {"mask": np.arange(45).reshape(1, 1, 5, 9) % 4 < 2}),
+    ("2x2:5x9:8/4", {"bias": np.linspace(-1, 1, 9, dtype=np.float32)}),
+    ("2x2:5x9:8/4", {"bias": np.linspace(-1, 1, 45, dtype=np.float32).reshape(1, 1, 5, 9)}),
+    ("1x2:7x7:8/4", {"softcap": 1.5, "causal": "top-left"}),
+    ("1x1:600x600:4/2", {}),
+)
+
+
+def made(number: int) -> Case:
+    size, changes = MADE[number]
+    instance = build("made", "normal", parse_shape(size), (), number, FLOAT32)
+    return Case(f"made {number}", suite("attention").families[0], instance.replace(**changes))
 
 
 def wrong_outcome(meaning: Meaning, instance: Any) -> Outcome | None:

@@ -190,7 +190,7 @@ BEGINNERS: tuple[Beginner, ...] = (
     Beginner("buffer-never-cleared", "The output is added to what a buffer holds.", _accumulating(), ("added to", "unlike answers")),
     Beginner("causal-built-for-queries", "The causal mask has as many columns as there are queries.", asked_as(_causal_square), ("hidden keys get weight", "queries < keys")),
     Beginner("last-key-of-32-and-one", "The last key is lost where the number of keys is 1 beyond a multiple of 32.", asked_as(_last_of_32), ("tail of the keys dropped: the last one",)),
-    Beginner("mask-lost-in-batches", "With more than one batch the mask is forgotten.", asked_as(_mask_of_batches), ("mask is given and batch ≥ 2",)),
+    Beginner("mask-lost-in-batches", "With more than one batch the mask is forgotten.", asked_as(_mask_of_batches), ("mask ignored",)),
     Beginner("last-row-repeated", "The last query row is that of the row before.", spoilt(_row_repeated), ("the last of queries are wrong, and what stands there is right for queries i − 1",)),
     Beginner("batches-backwards", "Batches are written from the last to the first.", spoilt(lambda out, task: out[::-1].copy()), ("right for batch n − 1 − i", "batch ≥ 2")),
     Beginner("heads-backwards", "Heads are written from the last to the first.", spoilt(lambda out, task: out[:, ::-1].copy()), ("right for heads n − 1 − i",)),
