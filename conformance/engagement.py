@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from assay.conformance.judge.level import Progress
     from assay.conformance.report.report import Report
 
-__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem"]
+__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
 
 
 @contextmanager
@@ -70,6 +71,12 @@ def require_level(level: str) -> None:
         raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
 
 
+def require_seconds(seconds: float | None) -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless a budget of a level is a positive number."""
+    if seconds is not None and not 0.0 < seconds < math.inf:
+        raise UsageError(f"seconds {seconds:g}: expected a positive number")
+
+
 def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
     """The class of that name among those that make sense for a problem, or for any problem if none is named.
 
@@ -97,6 +104,7 @@ def check(
     isolate: bool = False,
     call_seconds: float = Limits.seconds,
     memory: int = Limits.memory,
+    seconds: float | None = None,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
@@ -110,8 +118,12 @@ def check(
     reproducers: a folder for failing instances (default a new one).
     isolate: the kernel runs in a process of its own, so that crashes, output on stdout, leaks and hangs that Python
     cannot interrupt become findings.  A callable must be one that can be imported by its name.
-    call_seconds: the seconds that one call may take.
+    call_seconds: the seconds that one call may take; the first one of a shape may take three times as long.
     memory: the memory that an isolated kernel may take, in MiB beyond what it has when it is loaded.
+    seconds: the time after which no new case is taken; a family that had no turn yet has one, for as long again.
+
+    The kernel passes if nothing failed and every family that its capabilities allow was judged: ``report.incomplete``
+    says which were not.
 
     The same seed gives the same cases on any machine.  Raises
     :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.
@@ -120,9 +132,10 @@ def check(
     True
     """
     require_level(level)
+    require_seconds(seconds)
     limits = Limits(call_seconds, memory)
     with engaged(
         kernel, problem, precision,
         framework=framework, options=options, reproducers=reproducers, limits=limits, isolate=isolate,
     ) as judge:  # fmt: skip
-        return Run(judge, level, seed, progress).report()
+        return Run(judge, level, seed, progress, seconds).report()

@@ -14,7 +14,7 @@ import pytest
 
 __all__ = ["asked", "settings"]
 
-_NAMES = ("kernel", "problem", "precision", "level", "seed", "framework", "option", "isolate")
+_NAMES = ("kernel", "problem", "precision", "level", "seed", "framework", "option", "isolate", "seconds")
 _PROPERTY = "assay claim"
 
 
@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a convention that the kernels declare (repeatable)",
     )
     add("--assay-isolate", action="store_true", default=None, help="run every kernel in a process of its own")
+    add("--assay-seconds", type=float, metavar="N", help="take no new case after so long (default: that of the level)")
+    add(
+        "--assay-allow-incomplete",
+        action="store_true",
+        help="skip a kernel that failed nothing but declined a whole family, instead of failing it",
+    )
     add("--assay-claims", metavar="FILE", help="write the outcome of every test marked claim(id) to FILE, as JSON")
 
 
@@ -68,6 +74,7 @@ def settings(config: pytest.Config) -> dict[str, Any]:
         "framework": config.getoption("assay_framework"),
         "options": option_values(config.getoption("assay_option") or []),
         "isolate": bool(config.getoption("assay_isolate")),
+        "seconds": config.getoption("assay_seconds"),
     }
 
 
@@ -99,11 +106,18 @@ def _classes(config: pytest.Config) -> list[str] | None:
 
 def _validate(config: pytest.Config) -> None:
     """Report bad usage in one line before anything runs, and not as an error in every test."""
-    from assay.conformance.engagement import engaged, require_level, require_precision, require_problem
+    from assay.conformance.engagement import (
+        engaged,
+        require_level,
+        require_precision,
+        require_problem,
+        require_seconds,
+    )
 
     try:
         arguments = settings(config)
         require_level(arguments["level"])
+        require_seconds(arguments["seconds"])
         if arguments["problem"] is not None:
             require_problem(arguments["problem"])
         for name in _classes(config) or []:

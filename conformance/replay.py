@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.call.process import Limits
+from assay.conformance.diagnosis.diagnosis import Diagnosis
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.engagement import engaged
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import Case, Family, suite
@@ -85,9 +87,9 @@ def _replayed(judge: Judge, path: str | Path, case: Case) -> Report:
         outcome = leak if leak is not None and leak.failed else outcome
     seconds = time.monotonic() - begun
     finding = None
-    diagnosis: list[str] = []
+    diagnosis = Diagnosis()
     if outcome.failed:
         finding = judge.finding(case, outcome, str(path))
-        diagnosis = judge.diagnosis([(case.instance, outcome)])
+        diagnosis = judge.diagnosis([Judged(case, outcome)])
     result = CaseResult("replay", family.id, "must", outcome.status, outcome.ratio, seconds, outcome.sentence, finding)
     return assembled(judge, "replay", 0, (result,), diagnosis, outcome.notes, seconds)

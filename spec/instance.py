@@ -297,6 +297,11 @@ class Instance:
         }
 
     @classmethod
+    def every_axis(cls) -> tuple[str, ...]:
+        """The name of every axis of every array field, in the order of the fields."""
+        return tuple(dict.fromkeys(axis for declaration in _declared(cls).values() for axis in declaration.axes))
+
+    @classmethod
     def axes_of(cls, name: str) -> tuple[str, ...]:
         """The axes that the array field ``name`` declares."""
         return _declared(cls)[name].axes

@@ -52,6 +52,32 @@ def _rows() -> Iterator[Meaning]:
         "causal mask off by one: one key too few, each query misses its own (j < i)",
         masks.causal_moved(-1),
     )
+    for corner in ("top-left", "bottom-right"):
+        yield row(
+            f"causal-unasked-{corner}", f"a {corner} causal mask that nobody asked for", masks.causal_unasked(corner)
+        )
+    for keys in (64, 128, 256, 512):
+        yield row(
+            f"window-unasked-{keys}",
+            f"a window of the last {keys} keys that nobody asked for",
+            masks.window_unasked(keys),
+        )
+    yield row(
+        "bound-of-group",
+        "causal mask and window of row i // group: rows are counted in one tile with the heads of their group",
+        masks.bound_of(lambda instance, i: i // instance.group),
+    )
+    for tile in (2, 4, 8, 16, 32, 64, 128):
+        yield row(
+            f"bound-of-last-{tile}",
+            f"causal mask and window of the last row of its tile of {tile}, for every row",
+            masks.bound_of(masks.last_of_tile(tile)),
+        )
+        yield row(
+            f"bound-of-first-{tile}",
+            f"causal mask and window of the first row of its tile of {tile}, for every row",
+            masks.bound_of(masks.first_of_tile(tile)),
+        )
     for side, (left, right) in {"left": (1, 0), "right": (0, 1)}.items():
         yield row(f"window-{side}-plus", f"window one key too wide on the {side}", masks.window_changed(left, right))
         yield row(
@@ -82,6 +108,13 @@ def _rows() -> Iterator[Meaning]:
                 f"{name}-first-{called}",
                 f"{name} of the first {called} used for every {called}",
                 masks.first_along(name, axis),
+            )
+    for name, value, read in (("mask", False, "False"), ("bias", 0.0, "0")):
+        for axis, called in ((-4, "batch"), (-3, "head"), (-2, "query")):
+            yield row(
+                f"{name}-beyond-{called}",
+                f"{name} of one {called} for all: read beyond its end, as {read}, for every other {called}",
+                masks.beyond_broadcast(name, axis, value),
             )
     yield row(
         "key_lengths-first", "key lengths: the first batch's used for every batch", masks.first_along("key_lengths", -1)
@@ -141,9 +174,19 @@ def _rows() -> Iterator[Meaning]:
     for name in ("bfloat16", "float16"):
         yield row(f"scale-{name}", f"scale constant rounded to {name}", scores.scaled(scores.rounded_scale(name)))
     yield row("softcap-after-bias", "softcap after the bias instead of before it", scores.cap_after_bias)
+    yield row("softcap-after-hiding", "softcap after hiding: hidden keys get the score −cap", scores.cap_after_hiding)
+    for identifier, called, factor in (
+        ("scale", "the scale", scores.scale_of),
+        ("log2e", "log₂ e", lambda instance: 1 / math.log(2.0)),
+        ("ln2", "ln 2", lambda instance: math.log(2.0)),
+        ("two", "2", lambda instance: 2.0),
+        ("half", "½", lambda instance: 0.5),
+        ("minus", "−1", lambda instance: -1.0),
+    ):
+        yield row(f"sink-times-{identifier}", f"sink times {called}", scores.sink_times(factor))
     yield row("sink-first", "sink of head 0 used for every head", masks.first_along("sink", -1))
     yield row("sink-with-value", "sink counted as a key with the value of the first key", scores.sink_with_value)
-    for value in (-100.0, -1e4, -1e9):
+    for value in (-100.0, -1e4, -65504.0, -1e9):
         yield row(
             f"mask-value{value:g}",
             f"hidden keys of mask, lengths or causality leak: score {value:g}, not −∞",
@@ -228,6 +271,19 @@ def _rows() -> Iterator[Meaning]:
                 heads.columns(name, functools.partial(heads.whole_tiles, tile=tile)),
             )
     yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", heads.value_dim_is_dim)
+    for tile in (8, 16, 32, 64, 128):
+        yield output(
+            f"rows-blank-{tile}",
+            f"query rows beyond the last whole tile of {tile} are left at 0",
+            functools.partial(outputs.has_rest, tile=tile),
+            output=outputs.blank_rows(functools.partial(heads.whole_tiles, tile=tile)),
+        )
+    yield output(
+        "heads-blank",
+        "query heads from the number of key heads on are left at 0",
+        lambda instance: instance if instance.group > 1 else None,
+        output=outputs.blank_heads(lambda instance: instance.key.shape[1]),
+    )
     yield row("empty-mean", "an empty row gives the mean of the values instead of 0", outputs.empty_mean)
     yield output(
         "empty-nan",

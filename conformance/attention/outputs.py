@@ -10,16 +10,21 @@ import numpy as np
 from assay.spec.attention import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from assay.spec.attention import Instance
 
 __all__ = [
     "base_two",
+    "blank_heads",
+    "blank_rows",
     "empty_mean",
     "empty_rows",
     "has_empty",
     "has_lse",
+    "has_rest",
     "largest_score",
     "nan_in_empty_rows",
     "nan_lse_of_empty_rows",
@@ -69,6 +74,29 @@ def nan_in_empty_rows(instance: Instance, output: NDArray[np.float64]) -> NDArra
 def nan_lse_of_empty_rows(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
     """A log-sum-exp with NaN where a query has no key."""
     return np.where(empty_rows(instance), np.nan, lse)
+
+
+def has_rest(instance: Instance, tile: int) -> Instance | None:
+    """The instance itself, where its queries do not fill their last tile."""
+    return instance if instance.query.shape[2] % tile else None
+
+
+def blank_rows(kept: Callable[[int], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:
+    """Query rows from ``kept(n_q)`` on, left at 0."""
+
+    def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where((np.arange(value.shape[2]) >= kept(value.shape[2]))[:, None], 0.0, value)
+
+    return output
+
+
+def blank_heads(kept: Callable[[Instance], int]) -> Callable[[Instance, NDArray[np.float64]], NDArray[np.float64]]:
+    """Heads from ``kept(instance)`` on, left at 0."""
+
+    def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where((np.arange(value.shape[1]) >= kept(instance))[:, None, None], 0.0, value)
+
+    return output
 
 
 def has_lse(instance: Instance) -> Instance | None:

@@ -77,7 +77,7 @@ def _kernel(
     added = mask if bias is None else bias
     feeds = {"Q": query, "K": key, "V": value}
     if added is not None:  # a last axis of size 1 would not be broadcast but filled up with −inf, so the document says
-        feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
+        feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
     if lengths is not None:
         feeds["nonpad_kv_seqlen"] = lengths.astype(np.int64)
     attributes: tuple[tuple[str, float], ...] = (("scale", scale), ("is_causal", int(is_causal or causal is not None)))

@@ -47,7 +47,8 @@ _ROOM = Path(__file__).resolve().parents[1]  # frames of files in this folder ar
 class Answer:
     """What a kernel returned for one script, or why it returned nothing.
 
-    values: outputs by name, each in its own type.
+    values: outputs by name, each in its own type; also an array that was returned with another shape or type than was
+    asked for.
     kind: empty if there are outputs.  Otherwise ``declined``, ``skipped``, or a kind of
     :class:`assay.conformance.report.finding.Finding`.
     sentence: why there are no outputs.
@@ -63,11 +64,14 @@ class Answer:
 
 
 class Fault(Exception):
-    """A kernel did something wrong.  It becomes a finding with this kind and this sentence."""
+    """A kernel did something wrong.  It becomes a finding with this kind and this sentence.
 
-    def __init__(self, kind: str, sentence: str) -> None:
+    values: what was returned, where it is an array of another shape or type than was asked for.
+    """
+
+    def __init__(self, kind: str, sentence: str, values: Mapping[str, NDArray[Any]] | None = None) -> None:
         super().__init__(sentence)
-        self.kind, self.sentence = kind, sentence
+        self.kind, self.sentence, self.values = kind, sentence, dict(values or {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +102,9 @@ def answered(
     memory: scripts that share one find the arrays of their steps at the same addresses.
     """
     if idle := _without_effect(layout, script, framework):
-        return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        if not layout.by_the_way:
+            return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        layout = Layout()
     notes: list[str] = []
     values: dict[str, NDArray[Any]] = {}
     kind = sentence = ""
@@ -125,7 +131,7 @@ def answered(
         except Hung:
             kind, sentence = "hung", f"did not return within {seconds:g} s"
         except Fault as fault:
-            kind, sentence = fault.kind, fault.sentence
+            kind, sentence, values = fault.kind, fault.sentence, fault.values
     return Answer(values, kind, sentence, () if kind else tuple(notes), first_printed_line(printed.kept))
 
 
@@ -250,7 +256,7 @@ class _Stage:
                 if len(script) == 1:
                     raise
                 place = f"step {number + 1} of {len(script)}, {step.method or 'call'}"
-                raise Fault(fault.kind, f"{place}: {fault.sentence}") from None
+                raise Fault(fault.kind, f"{place}: {fault.sentence}", fault.values) from None
             structure = returned if step.method == "new" else structure
             if self.held and len(script) == 1 and self.framework.shares_memory:
                 del returned
@@ -337,9 +343,11 @@ def returned_by(returned: Any, framework: Framework, wanted: tuple[Output, ...])
         array = framework.to_numpy(part)
         if not _fits(array.shape, output.shape):
             hint = _shape_hint(array.shape, output)
-            raise Fault("shape", f"returned {output.name} of shape {array.shape}, expected {_said(output.shape)}{hint}")
+            sentence = f"returned {output.name} of shape {array.shape}, expected {_said(output.shape)}{hint}"
+            raise Fault("shape", sentence, {output.name: array})
         if array.dtype.name not in output.dtypes:
-            raise Fault("dtype", f"returned {output.name} as {array.dtype.name}, expected {' or '.join(output.dtypes)}")
+            sentence = f"returned {output.name} as {array.dtype.name}, expected {' or '.join(output.dtypes)}"
+            raise Fault("dtype", sentence, {output.name: array})
         values[output.name] = array
     return values
 

@@ -115,6 +115,9 @@ class Isolated:
             keywords=frozenset(map(str, described["keywords"])),
             conventions=dict(described["conventions"]),
             lacks=frozenset(map(str, described["lacks"])),
+            lengths={str(axis): str(words) for axis, words in described["lengths"].items()},
+            layouts=frozenset(map(str, described["layouts"])),
+            declines=frozenset(map(str, described["declines"])),
             version=str(described["version"]),
             positional=tuple(map(str, described["positional"])),
         )
@@ -147,22 +150,32 @@ class Isolated:
     # --- calls --------------------------------------------------------------------------------------------------------
 
     def answer(
-        self, script: Script, layout: Layout, *, huge: bool, held: bool = False, memory: Memory | None = None
+        self,
+        script: Script,
+        layout: Layout,
+        *,
+        huge: bool,
+        held: bool = False,
+        memory: Memory | None = None,
+        seconds: float | None = None,
     ) -> Answer:
-        """Play a script once.  If the worker comes to its end in it, a new worker plays the next script."""
+        """Play a script once.  If the worker comes to its end in it, a new worker plays the next script.
+
+        seconds: the time that the script may take; that of the limits if left out.
+        """
+        seconds = self.limits.seconds if seconds is None else seconds
         place = None if memory is None else id(memory)
-        request = wire.Request(script, layout, huge, self.limits.seconds, held, place)
+        request = wire.Request(script, layout, huge, seconds, held, place)
         wanted = tuple(outputs_of(script))
         with self._turn:
             try:
                 worker = self._ready()
-                header, content = worker.exchange(
-                    wire.packed(request), self.limits.seconds + _GRACE_SECONDS, _largest(wanted)
-                )
+                header, content = worker.exchange(wire.packed(request), seconds + _GRACE_SECONDS, _largest(wanted))
                 answer = _answer(header, content, wanted, worker.printed)
             except Ended as end:
                 self.close()
-                return Answer(kind=end.kind, sentence=end.sentence)
+                killed = f"did not return within {seconds:g} s, and had to be killed"
+                return Answer(kind=end.kind, sentence=killed if end.kind == "hung" else end.sentence)
             except wire.Nonsense as error:
                 self.close()
                 return Answer(kind="exited", sentence=f"wrote into the judge's channel: {error}")

@@ -59,7 +59,7 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
     if answer.kind in ("declined", "skipped"):
         return Outcome(answer.kind, sentence=answer.sentence, notes=answer.notes)
     if answer.kind:
-        return Outcome("failed", np.inf, answer.kind, answer.sentence, notes=answer.notes)
+        return Outcome("failed", np.inf, answer.kind, answer.sentence, values=answer.values, notes=answer.notes)
     worst = Outcome("passed", values=answer.values, notes=answer.notes)
     for name, criterion in criteria.items():
         ratio = criterion.ratio(*parts_of(answer.values, name, criterion))

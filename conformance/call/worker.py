@@ -106,6 +106,9 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
         "keywords": sorted(kernel.keywords),
         "conventions": dict(kernel.conventions),
         "lacks": sorted(kernel.lacks),
+        "lengths": dict(kernel.lengths),
+        "layouts": sorted(kernel.layouts),
+        "declines": sorted(kernel.declines),
         "version": kernel.version,
     }
 
@@ -136,14 +139,15 @@ def _answer(
         )
     except KeyboardInterrupt:  # the kernel raised it: nobody else sends one to this process
         answer = Answer(kind="raised", sentence="raised KeyboardInterrupt")
+    values = {} if answer.kind else answer.values  # a reply has the arrays that were asked for, or none
     header = {
         "kind": answer.kind,
         "sentence": answer.sentence,
         "notes": answer.notes,
         "printed": answer.printed,
-        "outputs": [[name, array.dtype.name, array.shape] for name, array in answer.values.items()],
+        "outputs": [[name, array.dtype.name, array.shape] for name, array in values.items()],
     }
-    return header, b"".join(np.ascontiguousarray(array).tobytes() for array in answer.values.values())
+    return header, b"".join(np.ascontiguousarray(array).tobytes() for array in values.values())
 
 
 def _repeated(kernel: Kernel, framework: Framework, request: wire.Repeats) -> list[int]:

@@ -6,14 +6,14 @@ output that these criteria name is compared.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
-from assay.spec.criterion import close
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.call.outcome import Outcome
+    from assay.conformance.diagnosis.evidence import Evidence, Judged
+    from assay.conformance.interface.suite import Case
     from assay.spec.criterion import Criterion
     from assay.spec.precision import Precision
 
@@ -32,10 +34,30 @@ if TYPE_CHECKING:
     Right = Callable[[Any], Criteria | None]
     Altered = Callable[[Any, Array], Array]
 
-__all__ = ["Meaning", "altered", "diagnose", "mixed", "solves"]
+__all__ = [
+    "MOST_SENTENCES",
+    "Both",
+    "Explanation",
+    "Meaning",
+    "altered",
+    "contradicted",
+    "explaining",
+    "explains",
+    "mixed",
+    "other_classes",
+    "pairs",
+    "shares",
+    "solves",
+    "together",
+    "unexplained",
+]
 
+#: The number of meanings that are reported.  A failure that more of them explain alike says nothing about which it is.
+MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
-_ALTERNATIVES = 3  # a failure that more meanings explain alike says nothing about which one it is
+_SHARE = 0.1  # the share of the failures that one meaning has to explain
+_NOTHING = 1e-3  # tolerances: a number that is as good as 0
+_CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,16 @@ class Meaning:
     id: str
     sentence: str
     criteria: Callable[[Any, Right], Criteria | None]
+
+
+class Explanation(Protocol):
+    """A meaning, or two at once."""
+
+    @property
+    def sentence(self) -> str: ...
+
+    @property
+    def criteria(self) -> Callable[[Any, Right], Criteria | None]: ...
 
 
 def solves(change: Change) -> Callable[[Any, Right], Criteria | None]:
@@ -118,64 +150,170 @@ def _altered(criterion: Criterion, function: Altered, instance: Any) -> Criterio
     with np.errstate(invalid="ignore"):
         moved = np.abs(function(instance, value.midpoint + criterion.allowed) - expected)
         allowed = np.fmax(criterion.allowed, moved) + np.where(np.isfinite(expected), 1e-15 * np.abs(expected), 0.0)
-    return close(Enclosure(expected, value.radius), allowed)
+    return criterion.about(Enclosure(expected, value.radius), allowed)
 
 
-def diagnose(
-    failures: Sequence[tuple[Any, Outcome]],
-    right: Callable[[Any, Precision | None], Criteria | None],
-    meanings: Sequence[Meaning],
-    others: Sequence[Precision] = (),
-    lost: Callable[[], Sequence[str]] = tuple,
-) -> list[str]:
-    """Which wrong meanings explain the failures.
+@dataclass(frozen=True)
+class Both:
+    """Two meanings at once, as of a kernel with two bugs: the second of what the first makes of an instance."""
 
-    A meaning explains a failure if the kernel's outputs are right under it.  Returned are the sentences of the meanings
-    that explain every failure.  If there is none, these are returned: the stages in which precision is lost, and a few
-    meanings that together explain most failures, each with its share.
+    first: Meaning
+    second: Meaning
 
-    failures: instances and their outcomes.
-    right(instance, precision): the criteria of an instance in a class, or ``None`` if they are not known.  The class
-    ``None`` is the one that is judged.
-    others: other classes on the same types, one of which the kernel may keep.
-    lost(): sentences on the stages in which the kernel loses precision.  It is called only if no meaning explains all.
+    @property
+    def sentence(self) -> str:
+        return f"{self.first.sentence}; and {self.second.sentence}"
+
+    def criteria(self, instance: Any, right: Right) -> Criteria | None:
+        """What would be right under both; where one changes nothing, what is right under the other."""
+
+        def second(other: Any) -> Criteria | None:
+            return self.second.criteria(other, right) or right(other)
+
+        return self.first.criteria(instance, second) or self.second.criteria(instance, right)
+
+
+def explaining(meanings: Sequence[Explanation], failures: Sequence[Judged], right: Right, end: float) -> list[Any]:
+    """The meanings that explain every one of the failures; none where the time runs out before.
+
+    The smallest failure, which is compared the fastest, comes first, and what does not explain it is not asked again.
     """
-    wrong = sorted(
-        (failure for failure in failures if failure[1].kind in ("error", "non-finite")),
-        key=lambda failure: failure[0].size(),  # the smallest is compared first, because that is quick
-    )
-    if not wrong:
-        return []
-
-    def right_here(instance: Any) -> Criteria | None:
-        return right(instance, None)
-
-    whole = [m.sentence for m in meanings if all(_explains(m, failure, right_here) for failure in wrong)]
-    if whole:
-        return whole
-    matches = [
-        (m.sentence, frozenset(number for number, failure in enumerate(wrong) if _explains(m, failure, right_here)))
-        for m in meanings
-    ]
-    partly = _together(matches, len(wrong)) or _other_classes(wrong, right, others)
-    return [*lost(), *partly] or [_unexplained(wrong)]
+    left = list(meanings)
+    for failure in sorted(failures, key=lambda failure: failure.instance.size()):
+        kept = []
+        for meaning in left:
+            if time.monotonic() > end:
+                return []
+            if explains(meaning, failure, right):
+                kept.append(meaning)
+        left = kept
+    return left
 
 
-def _explains(meaning: Meaning, failure: tuple[Any, Outcome], right: Right) -> bool:
-    """Whether the outputs of a failure are right under a wrong meaning."""
-    instance, outcome = failure
-    try:
-        criteria = meaning.criteria(instance, right)
-    except InvalidInstance:  # the wrong meaning makes no sense of this input
+def explains(meaning: Explanation, failure: Judged, right: Right) -> bool:
+    """Whether the outputs of a failure are right under a meaning, and a right kernel's would not be.
+
+    The second half matters where the meaning hardly changes the answer: then it explains nothing, for the right answer
+    would be as good under it.  At the worst element its own answer is to be beyond the tolerance.
+    """
+    instance, outcome = failure.instance, failure.outcome
+    wrong = _criteria(meaning, instance, right)
+    if wrong is None or not is_right_for(wrong, outcome.values):
         return False
-    return criteria is not None and is_right_for(criteria, outcome.values)
+    proper = right(instance)
+    return proper is None or _shows(wrong, proper, outcome)
 
 
-def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> list[str]:
-    """The meanings of several bugs in one kernel: what explains most failures, then most of the others, and so on.
+def _criteria(meaning: Explanation, instance: Any, right: Right) -> Criteria | None:
+    try:
+        return meaning.criteria(instance, right)
+    except InvalidInstance:  # the wrong meaning makes no sense of this input
+        return None
 
-    A failure counts less the more meanings explain it, because on tiny inputs many meanings come to the same.
+
+def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
+    """Whether a wrong meaning's own answer is beyond the tolerance where the kernel's is, and much nearer to it.
+
+    An error that is hardly beyond the tolerance needs an answer that is at least half as far.
     """
+    compared = False
+    for name, criterion in proper.items():
+        meant, got = wrong.get(name), outcome.values.get(name)
+        if criterion.value is None or got is None or meant is None or meant.value is None:
+            continue
+        if meant.value.shape != criterion.value.shape:
+            continue
+        compared = True
+        ratio = criterion.ratio(got)
+        beyond = ratio > 1.0
+        if not beyond.any():
+            continue
+        with np.errstate(invalid="ignore"):
+            before = np.abs(got.astype(np.float64) - criterion.value.midpoint)[beyond]
+            after = np.abs(got.astype(np.float64) - meant.value.midpoint)[beyond]
+            room = np.broadcast_to(criterion.allowed, ratio.shape)[beyond]
+            nothing = (got.astype(np.float64)[beyond] == 0.0) & (np.abs(meant.value.midpoint[beyond]) > _NOTHING * room)
+        if nothing.any():  # a kernel that writes nothing is not explained by an answer that happens to be small
+            continue
+        finite = np.isfinite(before) & np.isfinite(after)
+        nearer = after[finite].sum() <= 0.5 * before[finite].sum()
+        farthest = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+        if nearer and criterion.ratio(meant.value.midpoint)[farthest] > min(1.0, 0.5 * float(ratio[farthest])):
+            return True
+    return not compared
+
+
+def contradicted(meaning: Explanation, passes: Sequence[Case], right: Right, end: float) -> bool:
+    """Whether a kernel of this meaning would have failed a case that passed."""
+    for case in sorted(passes, key=lambda case: case.instance.size()):
+        if time.monotonic() > end:
+            return False
+        wrong, proper = _criteria(meaning, case.instance, right), right(case.instance)
+        if wrong is None or proper is None:
+            continue
+        for name, criterion in proper.items():
+            meant = wrong.get(name)
+            if (
+                criterion.value is None
+                or meant is None
+                or meant.value is None
+                or meant.value.shape != criterion.value.shape
+            ):
+                continue
+            with np.errstate(invalid="ignore"):
+                apart = criterion.ratio(meant.value.midpoint) > _CLEARLY
+                clear = meant.ratio(criterion.value.midpoint) > _CLEARLY
+            if (apart & clear & np.isfinite(criterion.allowed) & np.isfinite(meant.allowed)).any():
+                return True
+    return False
+
+
+def shares(
+    meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float
+) -> list[tuple[Meaning, frozenset[int]]]:
+    """Every meaning that explains some failure, and the numbers of those that it does, while there is time."""
+    matches = []
+    for meaning in meanings:
+        if time.monotonic() > end:
+            break
+        explained = frozenset(n for n, failure in enumerate(failures) if explains(meaning, failure, right))
+        if explained:
+            matches.append((meaning, explained))
+    return matches
+
+
+def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[Both]:
+    """Two of these meanings at once that explain every failure; tried last.
+
+    Each of the two is to explain some failure alone: there are thousands of other pairs, and what is found among
+    thousands is found by chance.
+    """
+    both = [Both(a, b) for a in meanings for b in meanings if a is not b]
+    return _one_order(explaining(both, failures, right, end))
+
+
+def _one_order(both: Sequence[Both]) -> list[Both]:
+    """Of two orders of one pair the first."""
+    seen: set[frozenset[str]] = set()
+    kept = []
+    for pair in both:
+        key = frozenset((pair.first.id, pair.second.id))
+        if key not in seen:
+            seen.add(key)
+            kept.append(pair)
+    return kept
+
+
+def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) -> list[str]:
+    """A few meanings that together explain most failures, each with its share: at most three sentences.
+
+    The first explains the most, the next the most of the others, and so on.  A failure counts less the more meanings
+    explain it, because on tiny inputs many meanings come to the same.
+
+    shared: the failures that each meaning explains, as :func:`shares` says.
+    failures: their number.
+    """
+    matches = [(meaning.sentence, explained) for meaning, explained in shared]
     alike = Counter(number for _, explained in matches for number in explained)
     left, sentences = set(alike), list[str]()
 
@@ -185,23 +323,21 @@ def _together(matches: Sequence[tuple[str, frozenset[int]]], failures: int) -> l
     while left:
         _, chosen = max(matches, key=lambda match: weight(match[1]))
         best = [(sentence, explained) for sentence, explained in matches if explained & left == chosen & left]
-        if len(best) <= _ALTERNATIVES:
+        if len(best) <= MOST_SENTENCES:
             sentences += [
-                f"{sentence} (explains {len(explained) / failures:.0%} of the failures)" for sentence, explained in best
+                f"{sentence} (explains {len(explained) / failures:.0%} of the failures)"
+                for sentence, explained in best
+                if len(explained) >= _SHARE * failures
             ]
         left -= chosen
-    return sentences if len(alike) >= _MOST * failures else []
+    return sentences[:MOST_SENTENCES] if len(alike) >= _MOST * failures else []
 
 
-def _other_classes(
-    wrong: Sequence[tuple[Any, Outcome]],
-    right: Callable[[Any, Precision | None], Criteria | None],
-    others: Sequence[Precision],
-) -> list[str]:
+def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:
     """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
     sentences = []
     for other in others:
-        answers = ((right(instance, other), outcome) for instance, outcome in wrong)
+        answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
         if all(criteria is not None and is_right_for(criteria, outcome.values) for criteria, outcome in answers):
             sentences.append(
                 f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
@@ -209,18 +345,19 @@ def _other_classes(
     return sentences
 
 
-def _unexplained(wrong: Sequence[tuple[Any, Outcome]]) -> str:
+def unexplained(failures: Sequence[Judged]) -> str:
     """The sentence for failures that no meaning explains: whether they look like lost precision."""
-    worst = max(outcome.ratio for _, outcome in wrong)
+    worst = max(failure.outcome.ratio for failure in failures)
     small = 0
-    for _, outcome in wrong:
+    for failure in failures:
+        outcome = failure.outcome
         if not isinstance(outcome.got, float) or outcome.interval is None or not np.isfinite(outcome.got):
             continue
         value = outcome.values[outcome.output].astype(np.float64)
         size = float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
         error = abs(outcome.got - 0.5 * (outcome.interval[0] + outcome.interval[1]))
         small += error <= size * 2.0**-6
-    if small == len(wrong) and worst < 2.0**20:
+    if small == len(failures) and worst < 2.0**20:
         return (
             "no known wrong semantics matches; it looks like lost precision "
             f"(errors up to {worst:.3g} tolerances, small beside the values)"

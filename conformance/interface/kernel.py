@@ -29,6 +29,10 @@ class Kernel:
     lacks: capabilities that the kernel declares not to have, for example ``{"grouped_heads"}``.
     problem: the name of the problem that the kernel solves.  It is set where the kernel is loaded.
     positional: the positional names of the form in which the kernel is written; empty means the first form.
+    lengths: the lengths of axes, or of groups of axes, that the kernel declares to take, in the words of
+    :meth:`assay.conformance.interface.lengths.Lengths.of`; an axis that is not named may have every length.
+    layouts: the names of the layouts that the kernel declares to take; empty means every layout.
+    declines: the families that the kernel declares to decline, wholly or in part: a pass does not need them.
     """
 
     name: str
@@ -40,3 +44,6 @@ class Kernel:
     version: str = ""
     problem: str = ""
     positional: tuple[str, ...] = ()
+    lengths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    layouts: frozenset[str] = frozenset()
+    declines: frozenset[str] = frozenset()

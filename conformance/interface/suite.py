@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.lengths import Axes, Lengths
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.diagnosis.meanings import Meaning
     from assay.conformance.diagnosis.precision import Stage
+    from assay.conformance.interface.covering import Covering
     from assay.conformance.interface.interface import Interface
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.targets import Target
@@ -33,7 +35,19 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Row", "Suite", "look_here", "rows", "suite"]
+__all__ = [
+    "COMBINATIONS",
+    "CONCURRENT_CALLS",
+    "LEVELS",
+    "Case",
+    "Family",
+    "Linear",
+    "Row",
+    "Suite",
+    "look_here",
+    "rows",
+    "suite",
+]
 
 #: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
@@ -47,12 +61,24 @@ class Family:
     """A kind of input: the bug that it hunts, where that bug was seen, and how binding its cases are.
 
     level: ``must`` (a failure fails the report), ``convention`` or ``quality`` (a failure is reported and no more).
+    keeps: what the family's rows keep where their sizes are mapped to those that a kernel takes, because the family is
+    about it: capabilities that such a row goes on to need, and groups of axes whose lengths go on to differ from row
+    to row.
     """
 
     id: str
     hunts: str
     source: str
     level: str = "must"
+    keeps: tuple[str, ...] = ()
+
+
+#: The family of the rows in which the factors of a problem are combined (:class:`Suite`, ``covering``).
+COMBINATIONS = Family(
+    "combinations",
+    "two conditions, or three, each of which is right alone",
+    "assay's bank",
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +133,7 @@ class Case:
     their own, and once in the memory of the case where shapes agree.
     beside: instances with which other threads call the kernel at the same time.
     needs: capabilities that the case needs beyond those that the instance needs.
+    row: the row of the table from which the case was built, if it was: from it the case can be built in another size.
     """
 
     name: str
@@ -116,6 +143,19 @@ class Case:
     after: tuple[Any, ...] = ()
     beside: tuple[Any, ...] = ()
     needs: frozenset[str] = frozenset()
+    row: Row | None = None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """An output that is linear in an array: a sum of its rows (the last axis but one) with weights.
+
+    sums_to_one(instance): whether the weights of a row add up to 1.
+    """
+
+    array: str
+    output: str
+    sums_to_one: Callable[[Any], bool]
 
 
 def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
@@ -142,6 +182,14 @@ class Suite:
     strategy(precision, capabilities): the instances that Hypothesis draws.  If it is left out, it is derived from the
     table.
     targets: the built-in kernels, by name.
+    axes: groups of axes whose lengths kernels limit alike, by the name under which a kernel declares them.
+    resized(row, lengths): the row with other lengths of some axes, by which cases are mapped to sizes that a kernel
+    takes.  If it is left out, every case is judged in its own size or not at all.
+    covering: the factors of which every pair of values is tried.
+    features: conditions that may decide whether a kernel fails, in words that follow "fails when", beside lengths,
+    options and layouts, which every problem has.
+    factors: the plain numbers of an instance that a wrong kernel may take some times as large.
+    linear_in: the array in which an output is linear, so that a diagnosis can read the weights that a kernel used.
     """
 
     problem: str
@@ -158,11 +206,33 @@ class Suite:
     quality: Callable[[Any, Precision], Mapping[str, NDArray[np.float64]]] | None = None
     strategy: Callable[[Precision, Set[str]], SearchStrategy[Any]] | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
+    resized: Callable[[Row, Mapping[str, int]], Row] | None = None
+    covering: Covering | None = None
+    features: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    factors: tuple[str, ...] = ()
+    linear_in: Linear | None = None
+
+    def lengths_of(self, kernel: Kernel) -> dict[str, Lengths]:
+        """Axis → the lengths that a kernel declares to take; a declaration of one axis goes before that of its group.
+
+        Raises ``ValueError`` for words that are no lengths.
+        """
+        declared: dict[str, Lengths] = {}
+        for name, group in self.axes.items():
+            if name in kernel.lengths:
+                lengths = Lengths.of(kernel.lengths[name], multiples=group.multiples)
+                declared |= dict.fromkeys(group.names, lengths)
+        for name, words in kernel.lengths.items():
+            if name not in self.axes:
+                multiples = any(group.multiples for group in self.axes.values() if name in group.names)
+                declared[name] = Lengths.of(words, multiples=multiples)
+        return declared
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """Every family, in the order of the table."""
-        return tuple(family for family, _ in self.table)
+        """Every family, in the order of the table; combinations last."""
+        return (*(family for family, _ in self.table), *(() if self.covering is None else (COMBINATIONS,)))
 
 
 def look_here() -> None:

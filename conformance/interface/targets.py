@@ -8,11 +8,12 @@ import importlib.util
 import inspect
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import look_here, suite
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from assay.conformance.interface.interface import Form, Interface
+    from assay.conformance.interface.suite import Suite
 
 __all__ = [
     "Target",
@@ -29,6 +31,7 @@ __all__ = [
     "function_named",
     "kernel_of",
     "keywords_of",
+    "known_findings",
     "lazily",
     "missing",
     "option_values",
@@ -42,6 +45,8 @@ class Target:
     precisions: the classes that it documents, without those in which it is known to fail.  ``assay check`` without a
     target judges it in these.
     load(): makes the kernel, and imports what it needs.
+    findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
+    capabilities away, and says so; a run of this target finds what is wrong every time.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Target:
     modules: tuple[str, ...]
     extra: str
     load: Callable[[], Kernel]
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
@@ -92,7 +98,7 @@ def kernel_of(
         if listing and kernel in suite(listing[0]).targets:
             problem = _only(listing, f"{kernel} is a built-in of")
             loaded = _built_in(suite(problem).targets[kernel])
-            return _declared(replace(loaded, problem=problem), suite(problem).interface, options)
+            return _declared(replace(loaded, problem=problem), suite(problem), options)
         problems = PROBLEMS if problem is None else (problem,)
         built_in = [target for name in problems for target in suite(name).targets]
         try:
@@ -104,7 +110,7 @@ def kernel_of(
         function, name = kernel, kernel.name if isinstance(kernel, Kernel) else _importable_name(kernel)
     if isinstance(function, Kernel):
         problem = problem or function.problem or _problem_of(function.function, name)
-        return _declared(replace(function, problem=problem), suite(problem).interface, options)
+        return _declared(replace(function, problem=problem), suite(problem), options)
     if not callable(function):
         signature = "" if problem is None else f" {suite(problem).interface.signature}"
         raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function{signature}")
@@ -113,7 +119,7 @@ def kernel_of(
     form, keywords = _read(function, name, interface)
     adapted = form.adapt(function, framework)
     wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional)
-    return _declared(wrapped, interface, options)
+    return _declared(wrapped, suite(problem), options)
 
 
 def _refuse_built_in_of_others(kernel: str, problem: str | None) -> None:
@@ -201,6 +207,12 @@ def documented(problem: str, precision: str | None = None) -> list[tuple[str, st
         for name in target.precisions
         if precision in (None, name)
     ]
+
+
+def known_findings(name: Any) -> Mapping[str, str]:
+    """Capability → what is known to be wrong there in the built-in called ``name``; nothing for any other kernel."""
+    targets = (suite(problem).targets.get(name) for problem in PROBLEMS if isinstance(name, str))
+    return next((target.findings for target in targets if target is not None), {})
 
 
 def _built_in(target: Target) -> Kernel:
@@ -350,12 +362,20 @@ def option_values(words: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def _declared(kernel: Kernel, interface: Interface, options: Mapping[str, Any] | None) -> Kernel:
-    """The kernel with what ``options`` declare: conventions by name, and capabilities that are set to ``no``."""
+def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -> Kernel:
+    """The kernel with what ``options`` declare.
+
+    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lengths of axes or of groups
+    of axes, ``layouts`` that it takes (``contiguous=yes`` is short for that one alone), and families that it
+    ``declines``.
+    """
     if not options:
         return kernel
+    interface = known.interface
     capabilities = [capability.name for capability in interface.capabilities]
-    conventions, lacks = dict(kernel.conventions), set(kernel.lacks)
+    conventions, lacks, lengths = dict(kernel.conventions), set(kernel.lacks), dict(kernel.lengths)
+    layouts, declines = set(kernel.layouts), set(kernel.declines)
+    axes = tuple(dict.fromkeys((*known.axes, *known.spec.Instance.every_axis())))
     for name, value in options.items():
         if name in interface.conventions:
             allowed = interface.conventions[name]
@@ -366,10 +386,41 @@ def _declared(kernel: Kernel, interface: Interface, options: Mapping[str, Any] |
             conventions[name] = str(value)
         elif name in capabilities and str(value).lower() in ("false", "no", "0"):
             lacks.add(name)
+        elif name == "contiguous" and str(value).lower() in ("true", "yes", "1"):
+            layouts = {"contiguous"}
+        elif name == "layouts":
+            layouts = _some_of(name, value, LAYOUTS)
+        elif name == "declines":
+            declines |= _some_of(name, value, [family.id for family in known.families])
+        elif name in axes:
+            lengths[name] = str(value)
         else:
             names = [*interface.conventions, *(f"{capability}=no" for capability in capabilities)]
+            names += [f"{axis}=LENGTHS" for axis in axes] + ["contiguous=yes", "layouts=NAMES", "declines=FAMILIES"]
             raise UsageError(f"unknown option {name}={value}: expected one of {', '.join(names)}")
-    return replace(kernel, conventions=conventions, lacks=frozenset(lacks))
+    made = replace(
+        kernel,
+        conventions=conventions,
+        lacks=frozenset(lacks),
+        lengths=lengths,
+        layouts=frozenset(layouts),
+        declines=frozenset(declines),
+    )
+    for name, words in lengths.items():
+        try:
+            known.lengths_of(replace(made, lengths={name: words}))
+        except ValueError as error:
+            raise UsageError(f"option {name}={words}: {error}") from None
+    return made
+
+
+def _some_of(name: str, value: Any, known: Collection[str]) -> set[str]:
+    """The names in a list with commas; every one must be known."""
+    names = {word.strip() for word in str(value).split(",")}
+    if unknown := sorted(names - set(known)):
+        hint = _did_you_mean(unknown[0], known) or f": expected some of {', '.join(known)}"
+        raise UsageError(f"option {name}={value}: no {unknown[0]!r}{hint}")
+    return names
 
 
 def _require_positive(name: str, value: Any) -> None:

@@ -21,29 +21,40 @@ from assay.conformance.call.outcome import Outcome, compared, is_right_for
 from assay.conformance.call.process import Limits
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.threads import together
-from assay.conformance.diagnosis.meanings import diagnose
+from assay.conformance.diagnosis.diagnosis import Diagnosis, diagnosed
+from assay.conformance.diagnosis.evidence import Evidence, Judged
 from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.cases import again
 from assay.conformance.report.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from assay.conformance.call.call import Answer
     from assay.conformance.call.isolation import Isolated
     from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.layouts import Layout
+    from assay.conformance.interface.lengths import Lengths
+    from assay.conformance.interface.steps import Output, Script
     from assay.spec.precision import Precision
 
-__all__ = ["Judge"]
+__all__ = ["FIRST_CALL", "Judge"]
 
+#: How many times the limit of a call the first one of its kind may take: a kernel may be compiled in it.
+FIRST_CALL = 3.0
+#: Findings after which an isolated kernel gets another process.
+_FATAL = frozenset({"crashed", "exited", "hung", "memory"})
+_DIAGNOSIS_SECONDS = 20.0
 _LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _STAGES = Family("stages", "a stage that loses precision", "")
 
@@ -71,9 +82,14 @@ class Judge:
     process: Isolated | None = None
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
+    lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
+    called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
+    patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
+    compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
+        self.lengths = self.suite.lengths_of(self.kernel)
         if self.reproducers is not None:  # made now, so that it does not fail after an hour
             try:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
@@ -119,14 +135,38 @@ class Judge:
         huge_canaries: the canaries around the inputs are huge numbers, and not NaN.
         held: also look whether the kernel keeps references to its inputs.
         """
+        if reason := self.lacking(case):
+            return Outcome("skipped", sentence=reason)
+        outcome = self._outcome(case, criteria, huge_canaries, held)
+        if outcome.status == "declined" and case.family.id in self.kernel.declines:
+            return replace(outcome, status="skipped", sentence=f"declares that it declines: {outcome.sentence}")
+        return outcome
+
+    def lacking(self, case: Case) -> str:
+        """What the kernel says by its keywords and options that it lacks for a case; empty where nothing."""
         interface = self.suite.interface
         for instance in (case.instance, *case.after, *case.beside):
-            reason = interface.lacking(self.kernel, interface.needs(instance) | case.needs)
-            if reason:
-                return Outcome("skipped", sentence=reason)
-        criteria = self.criteria(case.instance) if criteria is None else criteria
+            if reason := interface.lacking(self.kernel, interface.needs(instance) | case.needs):
+                return reason
+            for axis, length in instance.lengths().items() if self.lengths else ():
+                if axis in self.lengths and length not in self.lengths[axis]:
+                    return f"lacks {axis.replace('_', ' ')} {length}"
+        if self.kernel.layouts and case.layout.name not in self.kernel.layouts:
+            return f"lacks layout {case.layout.name}"
+        return ""
+
+    def declined(self, case: Case) -> str:
+        """What the kernel says where it declines a case; empty where it takes it, rightly or wrongly."""
+        for instance in (*case.after, *case.beside, case.instance):
+            outcome = self._run(instance, {}, case.layout, huge=False)
+            if outcome.status == "declined":
+                return outcome.sentence
+        return ""
+
+    def _outcome(self, case: Case, criteria: Criteria | None, huge_canaries: bool, held: bool) -> Outcome:
+        """Run a case that the kernel lacks nothing for."""
         if case.beside:
-            return self._beside(case, criteria, huge_canaries)
+            return self._beside(case, self.criteria(case.instance) if criteria is None else criteria, huge_canaries)
         if not case.after:
             return self._run(case.instance, criteria, case.layout, huge_canaries, held=held)
         calls = len(case.after) + 1
@@ -150,32 +190,71 @@ class Judge:
     def _run(
         self,
         instance: Any,
-        criteria: Criteria,
+        criteria: Criteria | None,
         layout: Layout,
         huge: bool,
         memory: Memory | None = None,
         kernel: Kernel | None = None,
         held: bool = False,
     ) -> Outcome:
-        """Play the script of an instance, and compare the answer with the criteria."""
+        """Play the script of an instance, and compare the answer with the criteria.
+
+        criteria: what the outputs are held to.  If they are left out, they are those of the instance, which are
+        certified only where there are outputs to compare.
+        """
         try:
             script = self.suite.interface.script(instance, self.kernel, self.precision)
         except Declined as reason:
             return Outcome("declined", sentence=first_line(reason) or "declined")
+        first = self._is_first(script)
+        seconds = self.limits.seconds * (FIRST_CALL if first and self.patient else 1.0)
+        begun = time.monotonic()
         if self.process is not None:
-            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory)
-            outcome = compared(answer, criteria)
+            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory, seconds=seconds)
+            self.compiling += first * (time.monotonic() - begun)
+            if answer.kind in _FATAL:
+                self.called.clear()  # the next call is the first one of another process
+            self.patient &= answer.kind != "hung"
+            outcome = compared(answer, self._held_to(answer, instance, criteria))
             if answer.printed and outcome.status in ("passed", "outside"):
                 sentence = f"printed to stdout: {answer.printed!r}"
                 outcome = replace(outcome, status="failed", kind="printed", sentence=sentence)
             return outcome
         answer = answered(
             kernel or self.kernel, self.framework, script, layout,
-            huge=huge, seconds=self.limits.seconds, held=held, memory=memory,
+            huge=huge, seconds=seconds, held=held, memory=memory,
         )  # fmt: skip
+        self.compiling += first * (time.monotonic() - begun)
+        self.patient &= answer.kind != "hung"
         if answer.printed:
             answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
-        return compared(answer, criteria)
+        return compared(answer, self._held_to(answer, instance, criteria))
+
+    def _held_to(self, answer: Answer, instance: Any, criteria: Criteria | None) -> Criteria:
+        """The criteria of an answer; none where it has no outputs."""
+        if answer.kind:
+            return {}
+        return self.criteria(instance) if criteria is None else criteria
+
+    def _is_first(self, script: Script) -> bool:
+        """Whether a script is the first of its kind, for which a kernel may be compiled; it is noted.
+
+        Of one kind are scripts of the same methods, with arrays of the same shapes and types and the same keywords.
+        """
+        kind = tuple(
+            (
+                step.method,
+                tuple((array.shape, array.dtype.name) for _, array in step.arrays),
+                tuple(
+                    (name, (value.shape, value.dtype.name) if isinstance(value, np.ndarray) else type(value).__name__)
+                    for name, value in sorted(step.keywords.items())
+                ),
+            )
+            for step in script
+        )
+        first = kind not in self.called
+        self.called.add(kind)
+        return first
 
     def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
         """Run the case and the calls beside it at the same time.
@@ -190,7 +269,8 @@ class Judge:
             return lambda kernel: self._run(instance, held_to, case.layout, huge, kernel=kernel)
 
         with captured() as printed:
-            outcomes = together(self.kernel, [trial(*call) for call in calls], self.limits.seconds)
+            seconds = FIRST_CALL * self.limits.seconds
+            outcomes = together(self.kernel, [trial(*call) for call in calls], seconds)
         wrong = next((outcome for outcome in outcomes if outcome.failed), None)
         if wrong is None:
             notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
@@ -220,16 +300,37 @@ class Judge:
 
     # --- why ----------------------------------------------------------------------------------------------------------
 
-    def diagnosis(self, failures: list[tuple[Any, Outcome]]) -> list[str]:
-        """Sentences on what the kernel behaves like, the best first."""
+    def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = ()) -> Diagnosis:
+        """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
+
+        failures: those to explain.
+        passes: cases that the kernel passed, which show when it fails.
+        """
         own = self.precision
         others = [
             other
             for other in self.suite.spec.PRECISIONS.values()
             if other.name != own.name and (other.storage, other.result) == (own.storage, own.result)
         ]
-        meanings = self.suite.meanings
-        return diagnose(failures, self.criteria_if_known, meanings, others, lambda: sentences(self.losses()))
+        evidence = Evidence(
+            failures,
+            passes,
+            self.criteria_if_known,
+            self._outputs,
+            self._attempt,
+            lambda case, seed: again(self.suite, own, case, seed),
+            time.monotonic() + _DIAGNOSIS_SECONDS,
+        )
+        return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
+
+    def _outputs(self, instance: Any) -> dict[str, Output]:
+        script = self.suite.interface.script(instance, self.kernel, self.precision)
+        return {output.name: output for output in outputs_of(script)}
+
+    def _attempt(self, case: Case) -> Outcome | None:
+        """What becomes of a further case; ``None`` where there is nothing to compare with."""
+        criteria = self.criteria_if_known(case.instance)
+        return None if criteria is None else self.outcome(case, criteria)
 
     def losses(self) -> list[Loss]:
         """The stages in which the kernel loses precision beyond its class; none if there is no time to look."""

@@ -34,6 +34,7 @@ def _page(profile: Profile, lines_an_answer: int) -> str:
     parts.append("\n".join(table([_HEADER, *(_cells(row) for row in profile.classes)])))
     refused = {row.storage: row for row in reversed(profile.classes) if row.status == "not taken"}
     remarks = [_why(row) for row in profile.classes if row.status == "failed" and row.storage not in profile.tightest]
+    remarks += [_cut(f"{row.precision}: {row.reason}") for row in profile.classes if row.status == "incomplete"]
     remarks += [_cut(f"{storage} not taken: {row.reason}") for storage, row in refused.items()]
     if remarks:
         parts.append("\n".join(remarks))
@@ -48,7 +49,7 @@ _HEADER = ("class", "storage", "", "worst", "quality", "grade", "judged", "faile
 
 
 def _cells(row: ClassRow) -> tuple[str, ...]:
-    judged = row.status in ("passed", "failed")
+    judged = row.status in ("passed", "failed", "incomplete")
     return (
         row.precision,
         row.storage,

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
+from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import engaged, require_level, require_precision
 from assay.conformance.interface.kernel import Declined
-from assay.conformance.interface.suite import suite
+from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import first_line, kernel_of
 from assay.conformance.judge.cases import typical_cases
 from assay.conformance.judge.level import Run, assembled
 from assay.conformance.profile import datasheet
 from assay.conformance.profile.questions import Ask, NoAnswer
+from assay.conformance.report.words import never_ran
 from assay.spec.enclosure import in_units_of
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ _FIRST = ("float32", "bfloat16", "float16", "float64")  # the type in which ques
 class ClassRow:
     """A kernel in one class.
 
-    status: ``passed``, ``failed``, ``not taken`` (it refuses the types), or ``nothing judged``.
+    status: ``passed``, ``failed``, ``not taken`` (it refuses the types), or ``incomplete`` (some family never ran).
     worst_ratio: the largest error / tolerance over all cases of the level.
     quality: for a kernel that passed, the largest error on typical inputs in units of the quality level.
     grade: the grade of that quality (``GRADES``).
@@ -149,7 +151,7 @@ def profile(
             rows.append(_row(dataclasses.replace(judge, precision=precision), level, seed, tell))
         judge = dataclasses.replace(judge, precision=_asked_in(rows, chosen))
         asked = answers(judge) if any(row.status != "not taken" for row in rows) else ()
-        report = assembled(judge, level, seed, (), [], (), time.monotonic() - begun)
+        report = assembled(judge, level, seed, (), Diagnosis(), (), time.monotonic() - begun)
     return Profile(
         kernel=report.kernel,
         framework=report.framework,
@@ -170,7 +172,7 @@ def profile(
 
 def _asked_in(rows: Sequence[ClassRow], chosen: Sequence[Precision]) -> Precision:
     """The class in whose types the questions are asked: one that was passed or, failing that, one that was taken."""
-    for status in ("passed", "failed", "nothing judged", "not taken"):
+    for status in ("passed", "failed", "incomplete", "not taken"):
         classes = {row.storage: row.precision for row in reversed(rows) if row.status == status}
         for storage in (*_FIRST, *classes):
             if storage in classes:
@@ -184,7 +186,7 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
     if refused:
         return ClassRow(u.name, u.storage, "not taken", reason=refused)
     report = Run(judge, level, seed, progress).report()
-    status = "passed" if report.passed else "failed" if report.failures else "nothing judged"
+    status = "passed" if report.passed else "failed" if report.failures else "incomplete"
     row = ClassRow(
         u.name,
         u.storage,
@@ -192,10 +194,10 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
         report.worst_ratio,
         report.ran,
         sum(case.status == "failed" for case in report.cases),
-        reason="" if report.passed or not report.failures else report.failures[0].sentence,
+        reason=report.failures[0].sentence if report.failures else "; ".join(never_ran(report)),
         diagnosis=tuple(report.diagnosis),
     )
-    if not report.passed:
+    if report.failures or not report.ran:
         return row
     measured = _quality(judge, seed)
     if measured is None:
@@ -207,9 +209,9 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
 
 def _refused(judge: Judge, seed: int) -> str:
     """Why the kernel does not take the types of a class: its first refusal, if it refuses every typical input."""
-    refusal = ""
+    refusal, run = "", Run(judge, LEVELS[0], seed)
     for case in typical_cases(judge.suite, judge.precision, seed):
-        outcome = judge.outcome(case)
+        _, outcome, _ = run.fitting(case)
         if outcome.kind not in ("raised", "type", "dtype") and outcome.status != "declined":
             return ""
         refusal = refusal or outcome.sentence
@@ -220,9 +222,9 @@ def _quality(judge: Judge, seed: int) -> float | None:
     """The largest error on typical inputs in units of the quality level; ``None`` if nothing could be measured."""
     if judge.suite.quality is None:
         return None
-    ratios = []
-    for case in typical_cases(judge.suite, judge.precision, seed):
-        outcome = judge.outcome(case)
+    ratios, run = [], Run(judge, LEVELS[0], seed)
+    for typical in typical_cases(judge.suite, judge.precision, seed):
+        case, outcome, _ = run.fitting(typical)
         if outcome.status != "passed":
             continue
         criteria = judge.criteria(case.instance)

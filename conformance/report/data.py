@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.report.words import verdict
+
 if TYPE_CHECKING:
     from assay.conformance.report.finding import CaseResult
     from assay.conformance.report.report import Report
@@ -38,7 +40,14 @@ def all_passed(reports: Sequence[Report]) -> bool:
 
 def _report_data(report: Report) -> dict[str, Any]:
     data = _fields(report)
-    data["verdict"] = {"passed": report.passed, "judged": report.ran, "worst_ratio": report.worst_ratio}
+    data["verdict"] = {
+        "word": verdict(report),
+        "passed": report.passed,
+        "incomplete": [_fields(gap) for gap in report.incomplete],
+        "judged": report.ran,
+        "worst_ratio": report.worst_ratio,
+    }
+    data["weights"] = None if report.weights is None else _fields(report.weights)
     data["cases"] = [_case_data(case) for case in report.cases]
     return strict(data)  # type: ignore[no-any-return]
 

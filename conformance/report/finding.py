@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["OUT_OF_TIME", "CaseResult", "Finding"]
+__all__ = ["JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "CaseResult", "Finding"]
+
+#: The statuses of cases that were judged.
+JUDGED = frozenset({"passed", "failed"})
+#: How the reason of a case begins that was skipped because its kernel is not called any more.
+NOT_CALLED_AGAIN = "not called again"
 
 #: The reason of a case that was skipped because its level had used up its time.
 OUT_OF_TIME = "time budget"

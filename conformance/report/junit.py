@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from assay.conformance.report.words import NOT_JUDGED, behaviour, facts
 
 if TYPE_CHECKING:
+    from assay.conformance.report.coverage import Gap
     from assay.conformance.report.finding import CaseResult
     from assay.conformance.report.report import Report
 
@@ -16,7 +17,10 @@ __all__ = ["to_junit"]
 
 
 def to_junit(*reports: Report) -> str:
-    """JUnit XML: a report becomes a test suite, and a case a test case.  If nothing was judged, one more case fails."""
+    """JUnit XML: a report becomes a test suite, and a case a test case.
+
+    One more case fails for everything that never ran.
+    """
     root = ElementTree.Element("testsuites", name="assay")
     root.extend(_suite_element(report) for report in reports)
     for count in ("tests", "failures", "skipped"):
@@ -27,8 +31,7 @@ def to_junit(*reports: Report) -> str:
 
 def _suite_element(report: Report) -> ElementTree.Element:
     cases = [_case_element(report, case) for case in report.cases]
-    if not report.passed and not report.failures:
-        cases.append(_nothing_judged_element(report))
+    cases += [_gap_element(report, gap) for gap in report.incomplete]
     suite = _element(
         "testsuite",
         name=f"{report.kernel} {report.problem} {report.precision}",
@@ -65,9 +68,11 @@ def _case_element(report: Report, case: CaseResult) -> ElementTree.Element:
     return element
 
 
-def _nothing_judged_element(report: Report) -> ElementTree.Element:
-    element = _element("testcase", classname=_class_name(report, "judged"), name="something was judged", time="0.000")
-    element.append(_element("failure", message="NOTHING JUDGED", type="nothing-judged"))
+def _gap_element(report: Report, gap: Gap) -> ElementTree.Element:
+    """A test case that fails because something never ran."""
+    name = f"{gap.family or 'the level'} was judged"
+    element = _element("testcase", classname=_class_name(report, gap.family or "level"), name=name, time="0.000")
+    element.append(_element("failure", message=f"INCOMPLETE: never ran: {gap.sentence}", type="incomplete"))
     return element
 
 

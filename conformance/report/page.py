@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.report.data import all_passed
-from assay.conformance.report.words import behaviour, counted, facts, families, not_judged, number, verdict
+from assay.conformance.report.heatmap import colour
+from assay.conformance.report.words import behaviour, counted, facts, families, never_ran, not_judged, number, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from assay.conformance.report.report import Report
 
@@ -36,13 +36,21 @@ def to_html(*reports: Report) -> str:
         "behaviour": behaviour,
         "facts": facts,
         "families": families,
+        "never_ran": never_ran,
         "not_judged": lambda report: not_judged(report).most_common(),
         "number": number,
+        "colour": colour,
         "share": _share,
     }
     template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))
-    page: str = template.render(reports=reports, passed=all_passed(reports), **helpers)
+    page: str = template.render(reports=reports, outcome=_outcome(reports), **helpers)
     return page
+
+
+def _outcome(reports: Sequence[Report]) -> str:
+    """The worst verdict of all: what a headline says."""
+    verdicts = {verdict(report).lower() for report in reports}
+    return next((word for word in ("failed", "incomplete") if word in verdicts), "passed" if reports else "failed")
 
 
 def _share(ratio: float) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.conformance.report.data import SCHEMA_VERSION
 from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.heatmap import Heatmap
 from assay.conformance.report.report import Report
 
 __all__ = ["from_json"]
@@ -30,7 +31,13 @@ def _report_of(data: dict[str, Any]) -> Report:
     fields = {name: value for name, value in data.items() if name != "verdict"}
     fields["cases"] = tuple(_case_of(case) for case in data["cases"])
     fields["notes"] = tuple(data["notes"])
+    fields["weights"] = None if data["weights"] is None else _heatmap_of(data["weights"])
     return Report(**fields)
+
+
+def _heatmap_of(data: dict[str, Any]) -> Heatmap:
+    numbers = {name: tuple(tuple(map(float, row)) for row in data[name]) for name in ("used", "true")}
+    return Heatmap(**{**data, "first": tuple(data["first"]), **numbers})
 
 
 def _case_of(data: dict[str, Any]) -> CaseResult:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assay.conformance.report import data, junit, page, text
+from assay.conformance.report.coverage import Gap, gaps
+from assay.conformance.report.finding import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from assay.conformance.report.finding import CaseResult, Finding
+    from assay.conformance.report.heatmap import Heatmap
 
 __all__ = ["ConformanceError", "Report"]
 
@@ -41,6 +44,7 @@ class Report:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    weights: Heatmap | None = None  # those that a kernel used that is linear in its values, where they are wrong
 
     @property
     def failures(self) -> list[Finding]:
@@ -51,12 +55,17 @@ class Report:
     @property
     def ran(self) -> int:
         """The number of cases that were judged."""
-        return sum(case.status in ("passed", "failed") for case in self.cases)
+        return sum(case.status in JUDGED for case in self.cases)
+
+    @property
+    def incomplete(self) -> tuple[Gap, ...]:
+        """What never ran of what the kernel should have been judged on: a pass leaves no such gap."""
+        return gaps(self.cases)
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and something was judged.  A kernel that declines everything has not passed."""
-        return not self.failures and self.ran > 0
+        """Whether nothing failed and every family that the kernel's capabilities allow was judged."""
+        return not self.failures and not self.incomplete
 
     @property
     def worst_ratio(self) -> float:

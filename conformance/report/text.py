@@ -10,6 +10,7 @@ from assay.conformance.report.words import (
     counted,
     facts,
     families,
+    never_ran,
     not_judged,
     number,
     out_of_time,
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["summary", "to_text"]
 
 _SHOWN_FINDINGS = 3
+_COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33"}
 
 
 def to_text(*reports: Report, colour: bool = False) -> str:
-    """The text for a terminal: verdict, diagnosis, findings, families, cases that were not judged, and notes."""
+    """The text for a terminal: verdict, what never ran, diagnosis, findings, families, skipped cases, and notes."""
     return "\n\n".join(_text(report, colour) for report in reports)
 
 
@@ -53,6 +55,8 @@ def summary(*reports: Report, colour: bool = False) -> str:
 
 def _text(report: Report, colour: bool) -> str:
     parts = [_first(report, colour)]
+    if report.incomplete:
+        parts.append("\n".join(never_ran(report)))
     if report.diagnosis:
         parts.append("\n".join(behaviour(sentence) for sentence in report.diagnosis))
     parts += [_finding(number, finding) for number, finding in enumerate(_shown(report), start=1)]
@@ -76,7 +80,7 @@ def _first(report: Report, colour: bool) -> str:
 def _painted(line: str, report: Report, colour: bool) -> str:
     if not colour:
         return line
-    return f"\x1b[{'32' if report.passed else '1;31'}m{line}\x1b[0m"
+    return f"\x1b[{_COLOURS[verdict(report)]}m{line}\x1b[0m"
 
 
 def _shown(report: Report) -> list[Finding]:

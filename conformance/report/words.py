@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.report.finding import OUT_OF_TIME
+from assay.conformance.report.finding import JUDGED, OUT_OF_TIME
 
 if TYPE_CHECKING:
     from assay.conformance.report.finding import CaseResult, Finding
@@ -19,6 +19,7 @@ __all__ = [
     "counted",
     "facts",
     "families",
+    "never_ran",
     "not_judged",
     "number",
     "out_of_time",
@@ -27,6 +28,12 @@ __all__ = [
 
 #: The statuses of cases that were not judged, in words.
 NOT_JUDGED = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
+
+
+_SAID_AS_IT_IS = (
+    "as if", "calls:", "changes", "every", "fails", "lost precision", "no known", "raises", "returns", "shape:",
+    "weights:", "where:", "writes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ def families(report: Report) -> list[FamilyRow]:
         FamilyRow(
             id=name,
             level=cases[0].level,
-            judged=sum(case.status in ("passed", "failed") for case in cases),
+            judged=sum(case.status in JUDGED for case in cases),
             failed=sum(case.status == "failed" for case in cases),
             worst_ratio=max(case.ratio for case in cases),
         )
@@ -58,10 +65,15 @@ def families(report: Report) -> list[FamilyRow]:
 
 
 def verdict(report: Report) -> str:
-    """The verdict in a word or two."""
+    """The verdict in a word."""
     if report.passed:
         return "PASSED"
-    return "FAILED" if report.failures else "NOTHING JUDGED"
+    return "FAILED" if report.failures else "INCOMPLETE"
+
+
+def never_ran(report: Report) -> list[str]:
+    """A sentence for everything that should have been judged and was not."""
+    return [f"never ran: {gap.sentence}" for gap in report.incomplete]
 
 
 def counted(report: Report) -> str:
@@ -87,7 +99,7 @@ def out_of_time(report: Report) -> int:
 
 def behaviour(sentence: str) -> str:
     """A sentence of the diagnosis, as reports show it."""
-    return sentence if sentence.startswith(("no known", "lost precision")) else f"behaves like: {sentence}"
+    return sentence if sentence.startswith(_SAID_AS_IT_IS) else f"behaves like: {sentence}"
 
 
 def facts(finding: Finding) -> dict[str, str]:

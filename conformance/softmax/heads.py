@@ -90,17 +90,26 @@ def first_keys(most: int) -> Wrong:
 
 
 def tail_zero(tile: int) -> Wrong:
-    """Keys are filled up to a whole tile with zeros that take part in the softmax."""
+    """Keys are filled up to a whole tile with zeros that take part in the softmax.
+
+    No key lengths and no causal mask hide them; a mask shows them, and a bias adds nothing to them.
+    """
 
     def wrong(instance: Instance) -> Instance | None:
         n_k = instance.key.shape[2]
         extra = -n_k % tile
-        if extra == 0 or instance.mask is not None or instance.bias is not None or instance.causal is not None:
+        if extra == 0 or instance.causal is not None:
             return None
         if instance.window is not None or instance.key_lengths is not None:
             return None
         width = ((0, 0), (0, 0), (0, extra), (0, 0))
-        return instance.replace(key=np.pad(instance.key, width), value=np.pad(instance.value, width))
+        changed: dict[str, Any] = {"key": np.pad(instance.key, width), "value": np.pad(instance.value, width)}
+        for name, filled in (("mask", True), ("bias", 0.0)):
+            array = getattr(instance, name)
+            if array is not None and array.shape[-1] != 1:
+                last = [(0, 0)] * (array.ndim - 1) + [(0, extra)]
+                changed[name] = np.pad(array, last, constant_values=filled)
+        return instance.replace(**changed)
 
     return wrong
 
@@ -116,7 +125,7 @@ def columns(name: str, kept: Callable[[int], int]) -> Wrong:
     def wrong(instance: Instance) -> Instance | None:
         array = getattr(instance, name)
         count = kept(array.shape[3])
-        if not 0 <= count < array.shape[3]:
+        if not 0 < count < array.shape[3]:
             return None
         short = array.copy()
         short[..., count:] = 0

@@ -20,11 +20,16 @@ __all__ = [
     "alibi_slopes",
     "aligned",
     "aligned_by_arrays",
+    "beyond_broadcast",
     "bias_times",
+    "bound_of",
     "causal_ignored",
     "causal_moved",
+    "causal_unasked",
     "dropped",
     "first_along",
+    "first_of_tile",
+    "last_of_tile",
     "lengths_plus",
     "mask_added",
     "mask_inverted",
@@ -38,6 +43,7 @@ __all__ = [
     "window_ignored",
     "window_only",
     "window_realigned",
+    "window_unasked",
     "within_window",
 ]
 
@@ -139,6 +145,66 @@ def window_realigned(instance: Instance) -> Instance | None:
     other = instance.replace(causal=None if instance.causal == "bottom-right" else "bottom-right")
     inside = within_window(other, instance.window)
     return only_masked(instance, inside[:, None] & instance.replace(window=None).visible())
+
+
+def causal_unasked(to: str) -> Wrong:
+    """A causal mask that nobody asked for."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        return instance.replace(causal=to) if instance.causal is None and instance.window is None else None
+
+    return wrong
+
+
+def window_unasked(keys: int) -> Wrong:
+    """A window to the left that nobody asked for."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.window is not None or instance.key.shape[2] <= keys:
+            return None
+        return instance.replace(window=(keys - 1, None))
+
+    return wrong
+
+
+def bound_of(row: Callable[[Instance, NDArray[Any]], NDArray[Any]]) -> Wrong:
+    """Causal mask and window of another row: row(instance, i) for query i."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.causal is None and instance.window is None:
+            return None
+        n_q = instance.query.shape[2]
+        index = np.clip(row(instance, np.arange(n_q)), 0, n_q - 1)
+        bare = instance.replace(mask=None, bias=None)
+        free = instance.replace(causal=None, window=None).visible()
+        return only_masked(instance, bare.visible()[:, :, index] & free)
+
+    return wrong
+
+
+def last_of_tile(tile: int) -> Callable[[Instance, NDArray[Any]], NDArray[Any]]:
+    return lambda instance, i: i // tile * tile + tile - 1
+
+
+def first_of_tile(tile: int) -> Callable[[Instance, NDArray[Any]], NDArray[Any]]:
+    return lambda instance, i: i // tile * tile
+
+
+def beyond_broadcast(name: str, axis: int, value: float) -> Wrong:
+    """An array with one slice along an axis is read as if it had more, and finds ``value`` behind its end."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        array = getattr(instance, name)
+        b, h_q, n_q, _ = instance.query.shape
+        length = (b, h_q, n_q, instance.key.shape[2])[axis]
+        if array is None or length == 1 or (array.ndim >= -axis and array.shape[axis] != 1):
+            return None
+        padded = array.reshape((1,) * (4 - array.ndim) + array.shape)
+        width = [(0, 0)] * 4
+        width[axis] = (0, length - 1)
+        return instance.replace(**{name: np.pad(padded, width, constant_values=value)})
+
+    return wrong
 
 
 def dropped(name: str) -> Wrong:

@@ -261,6 +261,44 @@ def _positive_sum(rng: np.random.Generator, s: Shape) -> Filled:
     return 0.02 * rng.standard_normal(s.query), rng.standard_normal(s.key), 1 + 0.1 * rng.random(s.value), {}
 
 
+def _unlike_heads(rng: np.random.Generator, s: Shape) -> Filled:
+    """Scores of one head or batch 100 above another's, which no output shows: a maximum that heads share."""
+    q, k, v, _ = _normal(rng, s)
+    scale, level = 0.3137, 100.0 * ((np.arange(s.batch)[:, None] + 2 * np.arange(s.heads)) % 3 - 1)
+    q[..., -1], k[..., -1] = (level / (16 * scale))[:, :, None], 16.0
+    return q, k, v, {"scale": scale}
+
+
+def _saturating(rng: np.random.Generator, s: Shape) -> Filled:
+    """Scores of both signs, from 300 to 2000: a softcap of a few units is hundreds of times as small."""
+    return _scored(rng, s, rng.choice([-1.0, 1.0], s.keys) * rng.uniform(300.0, 2000.0, s.keys))
+
+
+def _cancelling_tiles(rng: np.random.Generator, s: Shape) -> Filled:
+    """Equal weights; tiles of 16, 32, 64 or 128 keys whose partial outputs cancel, so that their roundings are left."""
+    k, v = rng.standard_normal(s.key), rng.standard_normal(s.value)
+    tile = int(rng.choice([16, 32, 64, 128]))
+    sign = 1.0 - 2.0 * ((np.arange(s.keys) // tile) % 2)
+    return np.zeros(s.query), k, sign[:, None] * 8.0 + 2.0**-6 * v, {}
+
+
+def _late_values(rng: np.random.Generator, s: Shape) -> Filled:
+    """Equal weights, values of one sign that are larger from the middle on: a running mean in a short type stays."""
+    late = np.where(np.arange(s.keys) < s.keys // 2, 1.0, 2.0)
+    return np.zeros(s.query), rng.standard_normal(s.key), late[:, None] + 2.0**-4 * rng.random(s.value), {}
+
+
+def _faint_weights(rng: np.random.Generator, s: Shape) -> Filled:
+    """Most of the weight on values of 0, the rest on few keys: less than half precision holds of a share of the whole.
+
+    A weight relative to the row's largest, 1.3·2^-14, is a normal number; as a share of a long row it is not.
+    """
+    few = np.arange(s.keys) % 16 == 5
+    q, k, v, options = _scored(rng, s, np.where(few, math.log(1.3 * 2.0**-14), 0.0))
+    v[:] = np.where(few[:, None], 1.0 + rng.random(s.value), 0.0)
+    return q, k, v, options
+
+
 #: name → pattern
 PATTERNS: dict[str, Pattern] = {
     "normal": _normal,
@@ -295,4 +333,9 @@ PATTERNS: dict[str, Pattern] = {
     "positive-sum": _positive_sum,
     "deep-weights": _deep_weights,
     "deepest-weights": _deepest_weights,
+    "unlike-heads": _unlike_heads,
+    "saturating": _saturating,
+    "cancelling-tiles": _cancelling_tiles,
+    "late-values": _late_values,
+    "faint-weights": _faint_weights,
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cap_after_bias",
+    "cap_after_hiding",
     "cap_of_raw",
     "finite_mask",
     "padded",
@@ -28,6 +29,7 @@ __all__ = [
     "scale_of",
     "scaled",
     "scaled_scores",
+    "sink_times",
     "sink_with_value",
     "standard_scale",
 ]
@@ -103,6 +105,29 @@ def finite_mask(value: float) -> Wrong:
         bias = np.zeros_like(score) if instance.bias is None else np.broadcast_to(instance.bias, score.shape)
         filled = np.where(seen, bias.astype(np.float64), value - score)
         return instance.replace(bias=filled, mask=None, causal=None, window=None, key_lengths=None)
+
+    return wrong
+
+
+def cap_after_hiding(instance: Instance) -> Instance | None:
+    """The softcap of what is hidden: c·tanh(−∞) = −c, a score like any other."""
+    seen = instance.visible()
+    if instance.softcap is None or seen.all():
+        return None
+    score = scaled_scores(instance)
+    capped = instance.softcap * np.tanh(score / instance.softcap)
+    bias = np.zeros_like(score) if instance.bias is None else np.broadcast_to(instance.bias, score.shape)
+    hidden = np.where(seen, bias.astype(np.float64), -instance.softcap - capped)
+    return instance.replace(bias=hidden, mask=None, causal=None, window=None, key_lengths=None)
+
+
+def sink_times(factor: Callable[[Instance], float]) -> Wrong:
+    """The sink times a factor."""
+
+    def wrong(instance: Instance) -> Instance | None:
+        if instance.sink is None or factor(instance) == 1.0:
+            return None
+        return instance.replace(sink=instance.sink.astype(np.float64) * factor(instance))
 
     return wrong
 

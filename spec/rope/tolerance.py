@@ -74,7 +74,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
         other = np.roll(y, len(columns) // 2, axis=-1)
         still = (np.atleast_2d(instance.positions) == 0)[:, None, :, None]
         wrong = np.tile(_angle_errors(instance, angles), 2)
-        judged = np.isfinite(wrong).all()
+        judged = np.full(y.shape, np.isfinite(wrong).all())
         wrong = np.where(still, 0.0, wrong)
 
         # E = |(R(φ̂) − R(φ))x|: a rotation of y by at most Φ

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
@@ -46,6 +47,7 @@ class Verdicts:
     references: dict[Any, Any] = field(default_factory=dict)
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
     gathered: dict[str, list[Failure]] = field(default_factory=dict)
+    passed: dict[str, list[Case]] = field(default_factory=dict)
     stages_lost: dict[str, list[str]] = field(default_factory=dict)
 
     def judge(self, entry: Any, name: str = "") -> Judge:
@@ -73,6 +75,7 @@ class Verdicts:
 
     def _gathered(self, entry: Any) -> list[Failure]:
         judge, found = self.judge(entry), list[Failure]()
+        passes = self.passed.setdefault(entry.name, [])
         with np.errstate(all="ignore"):
             for place, case in enumerate(self.level(entry.precision)):
                 outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
@@ -80,6 +83,8 @@ class Verdicts:
                     found.append(Failure(place, case, outcome))
                     if len(found) == ENOUGH:
                         break
+                elif outcome.status == "passed":
+                    passes.append(case)
         return found
 
     def at_smoke(self, entry: Any) -> list[Failure]:
@@ -89,9 +94,9 @@ class Verdicts:
 
     def diagnosis(self, entry: Any) -> str:
         """What a kernel is told to behave like, in lower case."""
-        failures = [(failure.case.instance, failure.outcome) for failure in self.failures(entry)]
+        failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry)]
         with np.errstate(all="ignore"):
-            return " ".join(self.judge(entry).diagnosis(failures)).lower()
+            return " ".join(self.judge(entry).diagnosis(failures, self.passed[entry.name]).sentences).lower()
 
     def losses(self, entry: Any) -> list[str]:
         """The stages in which a kernel is seen to lose precision."""

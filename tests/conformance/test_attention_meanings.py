@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 from assay.conformance.attention.meanings import MEANINGS
+from assay.conformance.attention.options import build, parse_shape
 from assay.conformance.call.outcome import Outcome
-from assay.conformance.diagnosis.meanings import Meaning, diagnose
+from assay.conformance.diagnosis.diagnosis import diagnosed
+from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.meanings import Meaning, explaining
 from assay.conformance.interface.suite import Case, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
@@ -28,7 +32,25 @@ def judge() -> Judge:
 
 @functools.cache
 def cases() -> list[Case]:
-    return sorted(cases_of(suite("attention"), FLOAT32, "standard", 0), key=lambda case: case.instance.size())
+    every = [*cases_of(suite("attention"), FLOAT32, "standard", 0), *map(made, range(len(MADE)))]
+    return sorted(every, key=lambda case: case.instance.size())
+
+
+#: What no row of the table has: masks and biases of one batch or query for all, a small cap, a long row under a window.
+MADE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("2x2:5x9:8/4", {"mask": np.arange(9) % 3 < 2}),
+    ("2x2:5x9:8/4", {"mask": np.arange(45).reshape(1, 1, 5, 9) % 4 < 2}),
+    ("2x2:5x9:8/4", {"bias": np.linspace(-1, 1, 9, dtype=np.float32)}),
+    ("2x2:5x9:8/4", {"bias": np.linspace(-1, 1, 45, dtype=np.float32).reshape(1, 1, 5, 9)}),
+    ("1x2:7x7:8/4", {"softcap": 1.5, "causal": "top-left"}),
+    ("1x1:600x600:4/2", {}),
+)
+
+
+def made(number: int) -> Case:
+    size, changes = MADE[number]
+    instance = build("made", "normal", parse_shape(size), (), number, FLOAT32)
+    return Case(f"made {number}", suite("attention").families[0], instance.replace(**changes))
 
 
 def wrong_outcome(meaning: Meaning, instance: Any) -> Outcome | None:
@@ -50,11 +72,11 @@ def test_every_wrong_meaning_is_exposed_and_called_by_its_name(meaning: Meaning)
     for case in cases():
         outcome = wrong_outcome(meaning, case.instance)
         if outcome is not None:
-            exposed.append((case.instance, outcome))
+            exposed.append(Judged(case, outcome))
         if len(exposed) == 3:
             break
     assert exposed, "no case of standard exposes it"
-    assert meaning.sentence in diagnose(exposed, judge().criteria_if_known, MEANINGS)
+    assert meaning in explaining(MEANINGS, exposed, judge().criteria_if_known, time.monotonic() + 60.0)
 
 
 def test_identifiers_and_sentences_are_unique() -> None:
@@ -63,8 +85,8 @@ def test_identifiers_and_sentences_are_unique() -> None:
 
 
 def test_noise_is_no_known_meaning() -> None:
-    instance = cases()[40].instance
-    value = judge().criteria(instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
+    case = cases()[40]
+    value = judge().criteria(case.instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
     outcome = Outcome(
         "failed",
         9.0,
@@ -75,4 +97,5 @@ def test_noise_is_no_known_meaning() -> None:
         interval=(1.0, 1.0),
         values={"output": value},
     )
-    assert diagnose([(instance, outcome)], judge().criteria_if_known, MEANINGS) == ["no known wrong semantics matches"]
+    evidence = Evidence([Judged(case, outcome)], (), lambda instance, _: judge().criteria(instance), lambda _: {})
+    assert diagnosed(evidence, judge().suite).sentences == ["no known wrong semantics matches"]

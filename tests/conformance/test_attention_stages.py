@@ -10,6 +10,7 @@ from bank.attention.buggy import BUGGY
 from bank.attention.correct import CORRECT, Entry
 
 from assay.conformance.attention.stages import stages
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.diagnosis.precision import FORMATS, Loss, losses, sentences
 from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import kernel_of
@@ -58,8 +59,8 @@ def test_a_wrong_meaning_is_not_called_lost_precision(entry: Buggy, verdicts: Ve
 
 def test_the_diagnosis_names_the_stage_and_the_bits_it_keeps(verdicts: Verdicts) -> None:
     entry = next(entry for entry in BUGGY if entry.name == "bfloat16-weights")
-    failures = [(failure.case.instance, failure.outcome) for failure in verdicts.at_smoke(entry)]
-    assert verdicts.judge(entry).diagnosis(failures[:4])[0] == (
+    failures = [Judged(failure.case, failure.outcome) for failure in verdicts.at_smoke(entry)]
+    assert verdicts.judge(entry).diagnosis(failures[:4]).sentences[0] == (
         "lost precision in the probabilities, rounded before the product with the values: "
         "about 8 bits (bfloat16?) where 24 are promised"
     )

@@ -257,3 +257,73 @@ def scaled_in(dtype: Any) -> Callable[[Array, Array, float], Array]:
 
 def scale_rounded(dtype: Any) -> Callable[..., Any]:
     return scaled_as(lambda scale, d: float(np.array(scale).astype(dtype)))
+
+
+def shared_maximum(task: Task) -> tuple[Array, Array]:
+    """One maximum for the heads of a batch: scores far below another head's underflow."""
+    seen, w = task.visible(), task.work
+    out, lse = task.blank()
+    for b in range(task.shape[0]):
+        scores = {}
+        for at, q, k, v in task.heads():
+            if at[0] == b:
+                s = task.finished((q @ k.T) * w(task.scale), at)
+                scores[at] = np.where(seen[at], s, w(-np.inf)), v
+        top = max((float(s.max()) for s, _ in scores.values()), default=0.0)
+        for at, (s, v) in scores.items():
+            e = np.exp(s - w(top if top > -np.inf else 0.0))
+            sink = w(0) if task.sink is None else np.exp(w(task.sink[at[1]]) - w(top))
+            d = e.sum(axis=1, keepdims=True) + sink
+            out[at] = np.where(d > 0, task.rounded(e) @ v / d, 0)
+            lse[at] = (np.log(d) + w(top))[:, 0]
+    return out, lse
+
+
+def tanh_by_exponentials(s: Array, task: Task, at: tuple[int, int]) -> Array:
+    """tanh x as (e^2x − 1)/(e^2x + 1), which is NaN where e^2x overflows."""
+    if task.softcap is None:
+        return task.finished(s, at)
+    cap = s.dtype.type(task.softcap)
+    grown = np.exp(2 * s / cap)
+    return replace(task, softcap=None).finished(cap * (grown - 1) / (grown + 1), at)
+
+
+def hidden_before_scale(task: Task) -> tuple[Array, Array]:
+    """A causal mask is −inf before the scale, and −inf times 0 is NaN."""
+    if task.causal is None or task.scale > 0:
+        return attention(task, RIGHT)
+    out, lse = attention(task, RIGHT)
+    hidden = ~task.visible().all(axis=3)
+    out[hidden], lse[hidden] = np.nan, np.nan
+    return out, lse
+
+
+def running_mean(dtype: Any, tile: int = 16) -> Callable[[Array, Array], Array]:
+    """p V as a mean that is stored in a short type after every tile of keys, times the sum of the weights."""
+
+    def mixed(p: Array, v: Array) -> Array:
+        mean, total = np.zeros((p.shape[0], v.shape[1]), p.dtype), np.zeros((p.shape[0], 1), p.dtype)
+        for j in range(0, p.shape[1], tile):
+            weight = p[:, j : j + tile].sum(axis=1, keepdims=True)
+            total = total + weight
+            part = p[:, j : j + tile] @ v[j : j + tile]
+            mean = rounded_to(mean + (part - weight * mean) / np.where(total > 0, total, 1), dtype)
+        return mean * total
+
+    return mixed
+
+
+def dropout_on(e: Array) -> Array:
+    """A tenth of the weights is dropped, and the others grow, as in training."""
+    keep = np.random.default_rng(e.size).random(e.shape) >= 0.1
+    return np.where(keep, e / e.dtype.type(0.9), e.dtype.type(0))
+
+
+def normalised_first(task: Task) -> tuple[Array, Array]:
+    """Weights are divided by their sum before they are rounded to the short type."""
+
+    def weights(e: Array) -> Array:
+        total = e.sum(axis=1, keepdims=True)
+        return e / np.where(total > 0, total, 1)
+
+    return attention(task, replace(RIGHT, weights=weights, divide=lambda n, d: n))

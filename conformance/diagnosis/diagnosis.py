@@ -1,0 +1,317 @@
+"""Why a kernel failed, in a few sentences, the best first: this module asks the others of its room in turn.
+
+First come wrong meanings that explain every failure.  Where there is none, or where the kernel passes what a kernel of
+that meaning would fail, come where it is wrong, when it is, and which weights it used; then a factor.  Where a stage
+loses precision it takes the place of these three: errors of rounding have no place of their own.  Last comes another
+class whose tolerance covers every failure.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.diagnosis import factors, runs, shapes, weights, when, where
+from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime, wrong_parts
+from assay.conformance.diagnosis.meanings import (
+    MOST_SENTENCES,
+    contradicted,
+    explaining,
+    explains,
+    other_classes,
+    pairs,
+    shares,
+    together,
+    unexplained,
+)
+from assay.conformance.diagnosis.variations import mutant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from assay.conformance.diagnosis.meanings import Explanation, Meaning
+    from assay.conformance.diagnosis.weights import Weights
+    from assay.conformance.diagnosis.where import Seen
+    from assay.conformance.interface.suite import Suite
+    from assay.spec.precision import Precision
+
+__all__ = ["MOST", "Diagnosis", "diagnosed"]
+
+#: How many sentences a diagnosis has at most.
+MOST = 6
+_FRESH_OF = 3  # failing cases that are asked again with other numbers
+_LARGE = 0.25  # the part of an answer that is no error of rounding
+_SHARED = 18  # failures of which the shares of meanings are taken
+_PLACED = 12  # failures that a sentence on places is made from
+_MEANING_SECONDS = 6.0
+_PAIR_SECONDS = 3.0
+_WHEN_SECONDS = 8.0
+_RESIZED = 24  # inputs of other lengths that are tried to get failures
+_RESIZED_SECONDS = 2.0
+_FACTOR_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a kernel behaves like: sentences, best first, and the weights that it used, where they are wrong."""
+
+    sentences: list[str] = field(default_factory=list)
+    weights: Weights | None = None
+
+
+def diagnosed(
+    evidence: Evidence,
+    suite: Suite,
+    others: Sequence[Precision] = (),
+    lost: Callable[[], Sequence[str]] = tuple,
+) -> Diagnosis:
+    """Diagnose the failures of a run.
+
+    others: other classes on the same types, which the kernel may keep in place of its own.
+    lost(): the stages in which the kernel loses precision, as sentences; asked only where no meaning explains all.
+    """
+    return _Session(evidence, suite, others, lost).diagnosis()
+
+
+@dataclass
+class _Session:
+    evidence: Evidence
+    suite: Suite
+    others: Sequence[Precision]
+    lost: Callable[[], Sequence[str]]
+    steady: bool = True
+    weights: Weights | None = None
+    more: list[Judged] | None = None
+    shared: list[tuple[Meaning, frozenset[int]]] | None = None
+
+    def diagnosis(self) -> Diagnosis:
+        evidence = self.evidence
+        numeric = [f for f in evidence.failures if f.outcome.kind in NUMERIC and f.outcome.values]
+        sentences = list(shapes.told(evidence, evidence.failures))
+        if not numeric:
+            return Diagnosis((sentences or self._when())[:MOST])
+        calls = self._calls(numeric)
+        fresh = self._fresh(numeric) if self.steady else []
+        every = [*numeric, *fresh]
+        whole, exact = ([], False) if calls else self._whole(every)
+        factor = self._factors(every) if self.steady and not (calls or whole) else []
+        lost = self._lost(every) if self.steady and not (calls or whole or factor) else []
+        partly = [] if calls or whole or factor or lost else self._partly(every)
+        if self.steady and not (calls or whole or factor or lost):
+            calls = self._unmoved(numeric)
+        sentences += [*calls, *whole, *partly, *lost]
+        if not exact and not lost:  # where roundings are too large is a matter of the numbers
+            sentences += self._places(every)
+            if self.steady:
+                sentences += [*self._when(), *self._weights(every), *factor]
+        if self.steady and not (whole or partly or factor):
+            sentences += other_classes(every, evidence, self.others)
+        sentences = list(dict.fromkeys(sentences))
+        return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
+
+    def _calls(self, numeric: Sequence[Judged]) -> list[str]:
+        """What is kept from call to call."""
+        evidence = self.evidence
+        unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
+        try:
+            again = runs.repeats(evidence, unshrunk)
+            self.steady = again.steady
+            kept = runs.other_calls(evidence, unshrunk)
+        except OutOfTime:
+            return []
+        return [*again.sentences, *kept]
+
+    def _unmoved(self, numeric: Sequence[Judged]) -> list[str]:
+        """What the answer does not depend on although it should."""
+        unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
+        try:
+            return runs.unmoved(self.evidence, unshrunk, self.suite.changes)
+        except OutOfTime:
+            return []
+
+    def _fresh(self, numeric: Sequence[Judged]) -> list[Judged]:
+        """Failures of the same rows with other numbers."""
+        fresh = []
+        chosen = [f.case for f in numeric if not f.shrunk]
+        step = max(1, len(chosen) // _FRESH_OF)
+        try:
+            for case in chosen[::step][:_FRESH_OF]:
+                for seed in (1, 2):
+                    again = self.evidence.again(case, seed)
+                    judged = None if again is None else self.evidence.tried(again)
+                    if judged is not None and judged.outcome.kind in NUMERIC:
+                        fresh.append(judged)
+        except OutOfTime:
+            pass
+        return fresh
+
+    def _whole(self, every: Sequence[Judged]) -> tuple[list[str], bool]:
+        """Meanings that explain every failure, and whether a kernel of the first would pass what this one passed."""
+        evidence = self.evidence
+        end = min(evidence.end, time.monotonic() + _MEANING_SECONDS)
+        whole: list[Any] = explaining(self.suite.meanings, every, evidence.known, end)
+        if not whole:
+            some = [meaning for meaning, _ in self._shared(every)]
+            end = min(evidence.end, time.monotonic() + _PAIR_SECONDS)
+            whole = pairs(some, every, evidence.known, end)
+        if not whole:
+            return [], False
+        if len(whole) > 1:
+            whole = self._narrowed(whole, every)
+        sound = [meaning for meaning in whole if not self._contradicted(meaning)]
+        if sound:
+            return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
+        return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
+
+    def _contradicted(self, meaning: Explanation) -> bool:
+        end = min(self.evidence.end, time.monotonic() + _PAIR_SECONDS)
+        return contradicted(meaning, self.evidence.passes, self.evidence.known, end)
+
+    def _shared(self, every: Sequence[Judged]) -> list[tuple[Meaning, frozenset[int]]]:
+        """Which of the failures each meaning explains."""
+        if self.shared is None:
+            end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
+            self.shared = shares(self.suite.meanings, self._few(every), self.evidence.known, end)
+        return self.shared
+
+    def _few(self, every: Sequence[Judged]) -> list[Judged]:
+        return list(every)[:_SHARED]
+
+    def _resized(self, every: Sequence[Judged]) -> list[Judged]:
+        """Failures in other lengths, with the same options."""
+        if self.more is not None:
+            return self.more
+        evidence, self.more = self.evidence, []
+        rng = np.random.default_rng(1)
+        bases = [f.case for f in every if not f.shrunk and not f.case.after and not f.case.beside]
+        end = min(evidence.end, time.monotonic() + _RESIZED_SECONDS)
+        try:
+            for number in range(_RESIZED if self.steady and bases else 0):
+                base = bases[number % len(bases)]
+                if time.monotonic() > end:
+                    break
+                optional = {name for name in base.instance.arrays() if base.instance.is_option(name)}
+                kept = frozenset(base.instance.options()) | optional | {"layout"}
+                case = mutant(base, (), kept, rng)
+                judged = None if case is None else evidence.tried(case)
+                if judged is not None and judged.outcome.kind in NUMERIC:
+                    self.more.append(judged)
+        except OutOfTime:
+            pass
+        return self.more
+
+    def _narrowed(self, whole: Sequence[Explanation], every: Sequence[Judged]) -> list[Explanation]:
+        """Of several meanings those that explain the most of what fails in other lengths too."""
+        counts = [
+            sum(explains(meaning, judged, self.evidence.known) for judged in self._resized(every)) for meaning in whole
+        ]
+        best = max(counts)
+        return [meaning for meaning, count in zip(whole, counts, strict=True) if count == best]
+
+    def _seen(self, every: Sequence[Judged]) -> list[dict[str, Seen]]:
+        evidence = self.evidence
+        unshrunk = [f for f in every if not f.shrunk] or list(every)
+        step = max(1, len(unshrunk) // _PLACED)
+        views = []
+        for failure in unshrunk[::step]:
+            criteria = evidence.known(failure.instance)
+            if criteria is not None:
+                outputs, lengths = evidence.outputs(failure.instance), failure.instance.lengths()
+                views.append(where.seen(failure.outcome.values, criteria, outputs, lengths))
+        return views
+
+    def _places(self, every: Sequence[Judged]) -> list[str]:
+        """Where the outputs are wrong, and what stands there."""
+        views = self._seen([*every, *self._resized(every)])
+        names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
+        several = any(len(view) > 1 for view in views)
+        sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
+        sentences.append(where.wrong_outputs(views))
+        return [f"where: {sentence}" for sentence in sentences if sentence][:2]
+
+    def _when(self) -> list[str]:
+        evidence = self.evidence
+        end = min(evidence.end, time.monotonic() + _WHEN_SECONDS)
+        return when.told(evidence, self.suite.features, end)
+
+    def _weights(self, every: Sequence[Judged]) -> list[str]:
+        """What the weights say that the kernel used, of two failures alike."""
+        linear = self.suite.linear_in
+        if linear is None:
+            return []
+        plain = [f for f in every if not f.shrunk and not f.case.after and not f.case.beside]
+        plain = [f for f in plain if _is_wrong(self.evidence, f, linear.output)]
+        plain.sort(key=lambda failure: abs(failure.instance.lengths()[_keys(failure, linear.array)] - 12))
+        told: list[list[str]] = []
+        try:
+            for failure in plain[:4]:
+                read = weights.read(self.evidence, linear, failure)
+                if read is None:
+                    continue
+                said = weights.sentences(read, linear.sums_to_one(failure.instance))
+                if read.unlike.any() and self.weights is None:
+                    self.weights = read
+                told.append(said)
+                if len(told) == 2:
+                    break
+        except OutOfTime:
+            pass
+        if not told:
+            return []
+        kinds = [{_kind(sentence) for sentence in said} for said in told]
+        common = [sentence for sentence in told[0] if all(_kind(sentence) in other for other in kinds)]
+        return [f"weights: {sentence}" for sentence in common[:2]]
+
+    def _factors(self, every: Sequence[Judged]) -> list[str]:
+        """A factor of an output, or of an option."""
+        evidence = self.evidence
+        views = self._seen(every)
+        names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
+        several = any(len(view) > 1 for view in views)
+        sentences = []
+        if len(names) == 1 and all(names[0] in view and view[names[0]].wrong.any() for view in views):
+            sentences.append(factors.of_output([view[names[0]] for view in views], names[0], several))
+        end = min(evidence.end, time.monotonic() + _FACTOR_SECONDS)
+        sentences += [factors.of_option(every, option, evidence.known, end) for option in self.suite.factors]
+        return [sentence for sentence in sentences if sentence]
+
+    def _partly(self, every: Sequence[Judged]) -> list[str]:
+        """Meanings that explain a part of the failures, with their shares, if no passing case speaks against them."""
+        shared = [(meaning, part) for meaning, part in self._shared(every) if not self._contradicted(meaning)]
+        return together(shared, len(self._few(every)))
+
+    def _coarse(self, every: Sequence[Judged]) -> bool:
+        """Whether most failures err by a large part of the right answer, which no rounding does."""
+        large = 0
+        for view in self._seen(every):
+            for one in view.values():
+                if not one.wrong.any() or not np.isfinite(one.got).all():
+                    continue
+                size = np.abs(one.right[np.isfinite(one.right)]).max(initial=0.0)
+                large += bool((np.abs(one.got - one.right)[one.wrong] > _LARGE * size).any())
+        return large > 0.5 * len(self._seen(every))
+
+    def _lost(self, every: Sequence[Judged]) -> list[str]:
+        """The stages that lose precision."""
+        return [] if self.evidence.left < 1.0 or self._coarse(every) else list(self.lost())
+
+
+def _is_wrong(evidence: Evidence, failure: Judged, output: str) -> bool:
+    criteria = evidence.known(failure.instance)
+    wrong = wrong_parts(failure, criteria or {}).get(output)
+    return wrong is not None and bool(wrong.any())
+
+
+def _kind(sentence: str) -> str:
+    """What a sentence on weights says but for its numbers."""
+    return re.split(r"[:\d−-]", sentence, maxsplit=1)[0]
+
+
+def _keys(failure: Judged, array: str) -> str:
+    """The axis that is summed over."""
+    axis: str = failure.instance.axes_of(array)[-2]
+    return axis

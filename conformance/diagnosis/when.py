@@ -1,0 +1,365 @@
+"""When a kernel fails: the shortest rule that separates failing cases from passing ones, checked on fresh cases.
+
+A rule is one condition or two of :mod:`assay.conformance.diagnosis.features`.  It is told only if fresh cases made to
+test it agree: every one that fulfils it fails, and every one that is like a failing case but for one broken condition
+passes.  A fresh case that disagrees is one more case to separate, and the search begins anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
+from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
+from assay.conformance.diagnosis.variations import mutant, renumbered, resized
+from assay.conformance.interface.layouts import Layout
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.diagnosis.evidence import Evidence
+    from assay.conformance.interface.suite import Case
+
+__all__ = ["Rule", "separating", "told"]
+
+_FRESH = 12  # cases on each side that have to agree
+_ENOUGH = 6  # … where no more can be had
+_ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
+_TRIES = 120  # mutants looked at to get them
+_LONG = 96  # below which any length is tried
+_LONGEST = 2048  # beyond which none is
+_LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
+_ROUNDS = (14, 6)  # searches with the options of any case, and then with those of failing cases only
+_MOST_CASES = 400
+_BISECTIONS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Conditions that hold together."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, case: Case) -> bool:
+        return all(part.holds(case) for part in self.parts)
+
+    @property
+    def words(self) -> str:
+        return " and ".join(part.words for part in self.parts)
+
+    @property
+    def about(self) -> frozenset[str]:
+        return frozenset().union(*(part.about for part in self.parts))
+
+    @property
+    def cost(self) -> float:
+        return sum(part.cost for part in self.parts)
+
+
+def separating(parts: Sequence[Condition], failing: Sequence[Case], passing: Sequence[Case]) -> list[Rule]:
+    """Rules that hold for every failing case and the fewest passing ones, the best first.
+
+    A passing case for which a rule holds speaks against it only a little: an input may hide a fault.
+    """
+    if not failing or not passing:
+        return []
+    on_failing = _table(parts, failing)
+    kept = [n for n in range(len(parts)) if on_failing[n].all()]
+    on_passing = _table([parts[n] for n in kept], passing)
+    kept_parts = [parts[n] for n in kept]
+    ranked: list[tuple[float, Rule]] = []
+    limit = 0.5 * len(failing) + 1
+    for a in range(len(kept)):
+        wrong = int(on_passing[a].sum())
+        if wrong <= limit and wrong < len(passing):
+            ranked.append((_badness(wrong, len(failing), kept_parts[a].cost), Rule((kept_parts[a],))))
+    for a, b in combinations(range(len(kept)), 2):
+        if CALLS in kept_parts[a].about | kept_parts[b].about:
+            continue  # no length can be changed in a sequence of calls, so that a second part could not be tested
+        wrong = int((on_passing[a] & on_passing[b]).sum())
+        if wrong <= limit and wrong < min(int(on_passing[a].sum()), int(on_passing[b].sum())):
+            cost = kept_parts[a].cost + kept_parts[b].cost
+            ranked.append((_badness(wrong, len(failing), cost), Rule((kept_parts[a], kept_parts[b]))))
+    return [rule for _, rule in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _badness(wrong: int, failing: int, cost: float) -> float:
+    """Exceptions, and the length of the rule: a condition more has to pay for itself."""
+    return 3.0 * wrong / max(1.0, math.sqrt(failing)) + cost
+
+
+def _table(parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
+    return np.array([[part.holds(case) for case in cases] for part in parts], dtype=bool).reshape(
+        len(parts), len(cases)
+    )
+
+
+@dataclass
+class _Search:
+    """A search under way: the cases of both kinds, and what fresh ones have said."""
+
+    evidence: Evidence
+    own: Mapping[str, Callable[[Any], bool]]
+    kinds: frozenset[str]
+    failing: list[Case]
+    passing: list[Case]
+    end: float
+    rng: np.random.Generator
+    borrowing: bool = True  # whether fresh cases may have options that no failing case has
+    turns: int = 0
+    refused: set[str] = field(default_factory=set)  # rules that could not be tested
+
+    def fails(self, case: Case) -> bool | None:
+        """Whether a fresh case fails in this way; ``None`` where it cannot be asked or fails in another."""
+        if time.monotonic() > self.end:
+            raise OutOfTime
+        judged = self.evidence.tried(case)
+        if judged is None:
+            return None
+        if judged.outcome.failed:
+            return True if judged.outcome.kind in self.kinds else None
+        return False
+
+    def parts(self) -> list[Condition]:
+        return conditions([*self.failing, *self.passing], self.own)
+
+    def learn(self, case: Case, failed: bool) -> None:
+        (self.failing if failed else self.passing).append(case)
+
+    def refined(self, rule: Rule) -> Rule:
+        """The rule with its length as short as a failing case has it: found by halving, on fresh cases."""
+        return Rule(tuple(part if part.bound is None else self._shortest(part, rule) for part in rule.parts))
+
+    def _shortest(self, part: Condition, rule: Rule) -> Condition:
+        assert part.bound is not None
+        axis, least = part.bound
+        rest = Rule(tuple(one for one in rule.parts if one is not part))
+        base = min(
+            (case for case in self.failing if case.instance.lengths()[axis] >= least and not case.after),
+            key=lambda case: case.instance.lengths()[axis],
+            default=None,
+        )
+        if base is not None:
+            least = base.instance.lengths()[axis]
+        passing = [case.instance.lengths().get(axis, 0) for case in self.passing if rest.holds(case)]
+        below = max((n for n in passing if n < least), default=0)
+        if base is None:
+            return part
+        for _ in range(_BISECTIONS):
+            if least - below <= 1:
+                break
+            middle = (below + least) // 2
+            case = _at(base, axis, middle, self.rng)
+            failed = None if case is None or not rest.holds(case) else self.fails(case)
+            if case is None or failed is None:
+                break
+            self.learn(case, failed)
+            below, least = (below, middle) if failed else (middle, least)
+        return threshold(axis, least)
+
+    def fresh(self, rule: Rule) -> tuple[int, int] | None:
+        """How many fresh cases on the two sides of a rule agree with it; ``None`` where one does not (it is learnt).
+
+        On the outside every part of the rule is broken in some cases; none count where one part cannot be.
+        """
+        inside, outside = 0, [0] * len(rule.parts)
+        bases = self.failing[-40:]
+        others = [case for case in self.passing if not case.after and not case.beside and self.borrowing]
+        for _ in range(_TRIES):
+            if inside >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
+                break
+            base = bases[int(self.rng.integers(len(bases)))]
+            if inside <= sum(outside):
+                case = self._inside(base, rule, others)
+            else:
+                case = self._outside(base, rule, others, int(np.argmin(outside)))
+            if case is None:
+                continue
+            holds = [part.holds(case) for part in rule.parts]
+            if all(holds) and inside >= _FRESH:
+                continue
+            failed = self.fails(case)
+            if failed is False and all(holds) and not case.after and not case.beside:
+                failed = self.fails(self._other_numbers(case))  # these may have hidden it
+            if failed is None:
+                continue
+            if failed != all(holds):
+                self.learn(case, failed)
+                return None
+            if failed:
+                inside += 1
+            elif holds.count(False) == 1:
+                outside[holds.index(False)] += 1
+        if min(outside) < min(_ENOUGH_OF_PART, _ENOUGH // len(rule.parts)):
+            return inside, 0
+        return inside, sum(outside)
+
+    def _other_numbers(self, case: Case) -> Case:
+        try:
+            return dataclasses.replace(case, instance=renumbered(case.instance, self.rng))
+        except InvalidInstance:
+            return case
+
+    def _inside(self, base: Case, rule: Rule, others: Sequence[Case]) -> Case | None:
+        """Like a failing case in all that the rule speaks of."""
+        called = base.after or base.beside or CALLS in rule.about
+        if called or ("layout" in rule.about and self.rng.random() < 0.6):
+            return self.evidence.again(base, int(self.rng.integers(1 << 30)))
+        if others and self.rng.random() < 0.3:  # a passing case that is made to fulfil the rule where it can be
+            return self._moved(others[int(self.rng.integers(len(others)))], base, rule.about)
+        axes = rule.about & base.instance.lengths().keys()
+        if axes and self.rng.random() < 0.7:  # also in other lengths that fulfil the rule
+            for turn in range(_LOOKS):
+                case = self._relength(base, axes, turn)
+                if case is not None and rule.holds(case):
+                    return mutant(case, others, rule.about, self.rng)
+        return mutant(base, others, rule.about, self.rng)
+
+    def _relength(self, base: Case, axes: frozenset[str], turn: int) -> Case | None:
+        """The same with other lengths of these axes: near the old ones, multiples of tiles, short ones, or any."""
+        instance = base.instance
+        try:
+            for axis in sorted(axes):
+                now = instance.lengths()[axis]
+                near = [now + step for step in (1, -1, 4, -4, 8, -8, 16, 32, now)]
+                near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
+                usable = [length for length in near if 0 < length < _LONGEST and length != now]
+                drawn = turn % 2 == 1 or not usable or len(axes) > 1
+                self.turns += not drawn
+                length = int(self.rng.integers(1, _LONG)) if drawn else usable[self.turns % len(usable)]
+                instance = resized(instance, axis, length)
+        except (InvalidInstance, ValueError, TypeError):
+            return None
+        return dataclasses.replace(base, instance=instance)
+
+    def _outside(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
+        """Like a failing case but for one part of the rule."""
+        broken = rule.parts[number].about
+        if base.after or base.beside or CALLS in broken:
+            again = self.evidence.again(base, int(self.rng.integers(1 << 30)))
+            return None if again is None else dataclasses.replace(again, after=(), beside=())
+        rest = rule.about - broken
+        every = frozenset(base.instance.lengths()) | frozenset(base.instance.options()) | {"layout"}
+        every |= {name for name in base.instance.arrays() if base.instance.is_option(name)}
+        axes = broken & base.instance.lengths().keys()
+        if axes:
+            for turn in range(_LOOKS):
+                case = self._relength(base, axes, turn)
+                if case is not None and [part.holds(case) for part in rule.parts].count(False) == 1:
+                    return mutant(case, others, every if self.rng.random() < 0.5 else rule.about, self.rng)
+            return None
+        unlike = [case for case in others if not rule.parts[number].holds(case)]
+        if unlike and self.rng.random() < 0.3:
+            return self._moved(unlike[int(self.rng.integers(len(unlike)))], base, rest)
+        kept = every - broken if self.rng.random() < 0.5 else rest
+        candidate = mutant(base, others, kept, self.rng)
+        if candidate is not None and "layout" in broken:
+            candidate = dataclasses.replace(candidate, layout=Layout())
+        return candidate
+
+    def _moved(self, case: Case, base: Case, about: frozenset[str]) -> Case | None:
+        """A case with the lengths, plain options and layout of another in what a rule is about."""
+        instance, like = case.instance, base.instance
+        try:
+            options = {name: value for name, value in like.options().items() if name in about}
+            instance = instance.replace(**options) if options else instance
+            for axis in about & instance.lengths().keys():
+                if instance.lengths()[axis] != like.lengths().get(axis):
+                    instance = resized(instance, axis, like.lengths()[axis])
+            instance = renumbered(instance, self.rng)
+        except (InvalidInstance, ValueError, TypeError, KeyError):
+            return None
+        layout = base.layout if "layout" in about else case.layout
+        return dataclasses.replace(case, name="variation", instance=instance, layout=layout)
+
+
+def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | None:
+    try:
+        instance = renumbered(resized(base.instance, axis, length), rng)
+    except (InvalidInstance, ValueError, TypeError):
+        return None
+    return dataclasses.replace(base, instance=instance)
+
+
+def told(evidence: Evidence, own: Mapping[str, Callable[[Any], bool]], end: float) -> list[str]:
+    """When the kernel fails, a sentence for each way of failing that a rule tells apart."""
+    sentences = []
+    kinds = {failure.outcome.kind for failure in evidence.failures}
+    numeric = frozenset(kinds & set(NUMERIC))
+    ways = [numeric] if numeric else []
+    ways += [frozenset({kind}) for kind in sorted(kinds - numeric - {"leak", "hung", "crashed", "memory", "exited"})]
+    for number, way in enumerate(ways[:2]):
+        share = time.monotonic() + (end - time.monotonic()) / (len(ways[:2]) - number)
+        sentence = _of_one_kind(evidence, own, way, share)
+        if sentence:
+            sentences.append(sentence)
+    return sentences
+
+
+def _of_one_kind(
+    evidence: Evidence, own: Mapping[str, Callable[[Any], bool]], kinds: frozenset[str], end: float
+) -> str:
+    failing = [f.case for f in evidence.failures if f.outcome.kind in kinds and not f.shrunk]
+    failing = failing or [f.case for f in evidence.failures if f.outcome.kind in kinds]
+    passing = list(evidence.passes)[:_MOST_CASES]
+    if not failing or len(passing) < 3:
+        return ""
+    verb = "fails" if kinds & set(NUMERIC) else _verb(evidence, kinds)
+    half = time.monotonic() + 0.6 * (end - time.monotonic())
+    for borrowing, until, words in ((True, half, ""), (False, end, ", with the options of failing cases")):
+        rng = np.random.default_rng(len(failing))
+        search = _Search(evidence, own, kinds, list(failing), list(passing), until, rng, borrowing)
+        rule = _verified(search)
+        if rule is not None:
+            inside, outside = rule[1]
+            counts = f"{inside} of {inside} fresh cases, none of {outside} without"
+            return f"{verb} when {rule[0].words}: {counts}{words}"
+    return ""
+
+
+def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
+    """The best rule with which fresh cases agree, and how many there were on either side."""
+    try:
+        for _ in range(_ROUNDS[0] if search.borrowing else _ROUNDS[1]):
+            rules = separating(search.parts(), search.failing, search.passing)
+            rules = [rule for rule in rules if rule.words not in search.refused]
+            if not rules:
+                return None
+            rule = search.refined(rules[0])
+            counts = search.fresh(rule)
+            if counts is None:
+                continue
+            inside, outside = counts
+            if inside < _ENOUGH or outside < _ENOUGH:
+                search.refused.add(rule.words)
+                continue
+            return rule, counts
+    except OutOfTime:
+        return None
+    return None
+
+
+def _verb(evidence: Evidence, kinds: frozenset[str]) -> str:
+    """How the kernel fails, where it does not give wrong numbers."""
+    outcome = next(f.outcome for f in evidence.failures if f.outcome.kind in kinds)
+    if outcome.kind == "raised":
+        words = outcome.sentence.split("raised ", 1)[-1].split(":", 1)[0]
+        return f"raises {words}"
+    return {
+        "shape": "returns another shape",
+        "dtype": "returns another dtype",
+        "type": "returns another type",
+        "mutated": "changes an input",
+        "out-of-bounds": "writes outside an input",
+    }.get(outcome.kind, f"fails ({outcome.kind})")

@@ -1,0 +1,171 @@
+"""What a failure is told as: on beginners' mistakes that no meaning names, and on a problem that is not attention."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from bank.attention.beginners import BEGINNERS, Beginner
+
+from assay.conformance.attention.target_numpy import formula
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis import variations
+from assay.conformance.diagnosis.diagnosis import MOST, Diagnosis, diagnosed
+from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.features import conditions
+from assay.conformance.diagnosis.meanings import Both, Meaning, explains, solves
+from assay.conformance.diagnosis.when import separating
+from assay.conformance.interface.suite import Case, suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases as cases_of
+from assay.conformance.judge.judge import Judge
+from assay.impl import cpu
+from assay.spec.attention import Instance
+from assay.spec.precision import precision
+
+FLOAT32 = precision("float32")
+
+
+@functools.cache
+def references() -> dict[Any, Any]:
+    return {}
+
+
+@functools.cache
+def cases(level: str) -> list[Case]:
+    return list(cases_of(suite("attention"), FLOAT32, level, 0))
+
+
+def diagnosis(function: Any, level: str = "smoke") -> Diagnosis:
+    """What is told of a kernel by the named cases of a level, a dozen failures and all passes."""
+    judge = Judge(kernel_of(function, "attention"), FLOAT32, references=references())
+    failures: list[Judged] = []
+    passes = []
+    with np.errstate(all="ignore"):
+        for number, case in enumerate(cases(level)):
+            if len(failures) == 12:
+                break
+            outcome = judge.outcome(case, huge_canaries=number % 2 == 1)
+            if outcome.failed:
+                failures.append(Judged(case, outcome))
+            elif outcome.status == "passed":
+                passes.append(case)
+        assert failures
+        return judge.diagnosis(failures, passes)
+
+
+@pytest.mark.parametrize("entry", BEGINNERS, ids=lambda entry: entry.name)
+def test_a_beginners_mistake_is_told(entry: Beginner) -> None:
+    sentences = diagnosis(entry.function, entry.level).sentences
+    assert any(words in sentence for words in entry.words for sentence in sentences), (entry.bug, sentences)
+    assert len(sentences) <= MOST
+
+
+# --- meanings ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(n_q: int = 5, n_k: int = 7, **options: Any) -> Instance:
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((2, 3, n, d)).astype(np.float32) for n, d in ((n_q, 4), (n_k, 4), (n_k, 3)))
+    return Instance(q, k, v, **options)
+
+
+def failure(instance: Instance, output: np.ndarray[Any, Any]) -> Judged:
+    case = dataclasses.replace(cases("smoke")[0], instance=instance)
+    return Judged(case, Outcome("failed", 9.0, "error", output="output", values={"output": output}))
+
+
+def right(instance: Instance) -> Any:
+    return suite("attention").criteria(instance, kernel_of(cpu.attention.exact, "attention"), FLOAT32)
+
+
+def test_a_meaning_that_hardly_changes_the_answer_explains_nothing() -> None:
+    instance = drawn()
+    criterion = right(instance)["output"]
+    off = criterion.value.midpoint + 1.5 * criterion.allowed
+    larger = solves(lambda i: i.replace(scale=i.scale * (1 + 1e-12)))
+    hardly = Meaning("hardly", "a scale that is larger by 1e-12", larger)
+    wide = dataclasses.replace(criterion, allowed=3 * criterion.allowed)
+    loose = Meaning("loose", "anything near", lambda i, _: {"output": wide})
+    for meaning in (hardly, loose):
+        assert not explains(meaning, failure(instance, off), right)
+
+
+def test_an_infinite_tolerance_explains_nothing() -> None:
+    instance = drawn()
+    criterion = right(instance)["output"]
+    free = dataclasses.replace(criterion, allowed=np.full_like(criterion.allowed, np.inf))
+    meaning = Meaning("free", "whatever", lambda i, _: {"output": free})
+    assert not explains(meaning, failure(instance, np.zeros(criterion.value.shape)), right)
+
+
+def test_nothing_is_explained_by_an_answer_that_happens_to_be_small() -> None:
+    instance = drawn()
+    criterion = right(instance)["output"]
+    small = Meaning("small", "values of 1e-9", solves(lambda i: i.replace(value=(i.value * 1e-9).astype(np.float32))))
+    assert not explains(small, failure(instance, np.zeros(criterion.value.shape)), right)
+
+
+def test_two_changes_at_once_are_one_of_the_other() -> None:
+    scale = Meaning("scale", "twice the scale", solves(lambda i: i.replace(scale=2 * i.scale)))
+    causal = Meaning("causal", "causal mask ignored", solves(lambda i: i.replace(causal=None) if i.causal else None))
+    instance = drawn(causal="top-left")
+    wrong = right(instance.replace(causal=None, scale=2 * instance.scale))["output"].value.midpoint
+    assert explains(Both(scale, causal), failure(instance, wrong), right)
+    assert not explains(scale, failure(instance, wrong), right)
+    plain = drawn()
+    wrong = right(plain.replace(scale=2 * plain.scale))["output"].value.midpoint
+    assert explains(Both(scale, causal), failure(plain, wrong), right)
+
+
+# --- when -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_shortest_rule_that_separates_comes_first() -> None:
+    every = cases("smoke")
+    failing = [case for case in every if case.instance.mask is not None]
+    passing = [case for case in every if case.instance.mask is None]
+    assert separating(conditions(every, {}), failing, passing)[0].words == "mask is given"
+
+
+@pytest.mark.parametrize("axis", ["heads", "keys", "queries", "batch", "dim", "value_dim"])
+def test_an_axis_becomes_longer_and_shorter_in_every_array(axis: str) -> None:
+    every = [case.instance for case in cases("smoke")]
+    grouped = next(instance for instance in every if instance.query.shape[1] != instance.key.shape[1])
+    for length in (1, grouped.lengths()[axis] * 3):
+        assert variations.resized(grouped, axis, length).lengths()[axis] == length
+
+
+def test_a_kernel_that_passes_is_not_asked_again() -> None:
+    asked = []
+    evidence = Evidence((), (), lambda *_: None, lambda _: {}, asked.append, end=time.monotonic() + 1)
+    assert diagnosed(evidence, suite("attention")).sentences == []
+    assert asked == []
+
+
+# --- weights and shapes -----------------------------------------------------------------------------------------------
+
+
+def test_the_weights_of_a_hidden_key_are_pictured() -> None:
+    def sees_one_more(query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False) -> Any:
+        n_q, n_k = query.shape[2], key.shape[2]
+        seen = np.arange(n_k) <= np.arange(n_q)[:, None] + (5 if is_causal else n_k)
+        return formula(query, key, value, scale=scale, mask=seen)
+
+    told = diagnosis(sees_one_more)
+    assert any("hidden keys get weight" in sentence for sentence in told.sentences)
+    assert told.weights is not None
+    hidden = told.weights.true == 0
+    assert (told.weights.used[hidden] > 1e-3).any()
+
+
+def test_another_order_of_axes_is_told_by_its_names() -> None:
+    def length_major(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        return formula(query, key, value, scale=scale).swapaxes(1, 2)
+
+    words = "shape: returns the right output of the transposed layout (batch, queries, heads, value dim)"
+    assert words in diagnosis(length_major).sentences
