@@ -186,7 +186,7 @@ def tried(original: Original, source: str, how: str, *, drawn: bool, tell: Calla
                     return
                 survived.append(each.id)
         for level, (name, judge) in itertools.product(("smoke", "standard") if drawn else (), judges.items()):
-            if not Run(judge, level, 0).report().passed:
+            if Run(judge, level, 0).report().failures:
                 tell({"level": level, "id": f"{name} {level} drawn", "kind": "error", "survived": survived})
                 return
     tell({"level": None, "id": "", "kind": "", "survived": survived})

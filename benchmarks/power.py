@@ -82,7 +82,7 @@ def main() -> None:
                 )
                 with np.errstate(all="ignore"):
                     report = Run(judge, level, 0).report()
-                row[level] = not report.passed
+                row[level] = bool(report.failures)
             except UsageError:
                 row[level] = True
         row["worst ratio"] = report.worst_ratio

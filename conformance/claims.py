@@ -1,7 +1,7 @@
-"""The claims of proofs_notes and the tests that execute them: a table, and what is missing from it.
+"""The claims of proofs_notes and the tests that execute them, as a table, with what is missing from it.
 
-A claim is a heading ``## ID — title`` of a page; a check is a test marked ``@pytest.mark.claim("ID")``.  Both are read,
-nothing is imported or run; ``pytest --assay-claims FILE`` says how the checks went.
+A claim is a heading ``## ID — title`` of a page, and a check is a test marked ``@pytest.mark.claim("ID")``.  Both are
+read from the files; nothing is imported or run.  ``pytest --assay-claims FILE`` writes the results of the checks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ __all__ = ["Claim", "Ledger", "claims"]
 
 _HEADING = re.compile(r"^## ([A-Z]+-\d+)\s+—\s+(.+?)\s*$", re.MULTILINE)
 
-#: claim → name of the check → outcomes of its parameters (``passed``, ``failed``, ``skipped``)
+#: Claim → name of the check → outcomes of its parameters (``passed``, ``failed``, ``skipped``).
 Results = Mapping[str, Mapping[str, frozenset[str]]]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, where it is stated, and its checks: name (``file::test``) → result, empty where none is known.
+    """One claim, the page that states it, and its checks.
 
-    A check that ran with several parameters failed if one failed, and was run if one passed.
+    checks: name of the check (``file::test``) → result, which is empty if no results are known.  A check with several
+    parameters failed if it failed with one of them, and passed if it passed with one and failed with none.
     """
 
     id: str
@@ -40,7 +41,7 @@ class Claim:
 
     @property
     def result(self) -> str:
-        """``passed``, ``failed``, ``not run``, ``no check``; ``checked`` where no results were given."""
+        """``passed``, ``failed``, ``not run`` or ``no check``; ``checked`` if no results are known."""
         if not self.checks:
             return "no check"
         return next((word for word in ("failed", "not run", "passed") if word in self.checks.values()), "checked")
@@ -48,14 +49,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every claim, and every check of a claim that nobody states: (check, claim)."""
+    """Every claim, and every check of a claim that no page states, as (check, claim)."""
 
     claims: tuple[Claim, ...]
     unknown: tuple[tuple[str, str], ...]
 
     @property
     def complete(self) -> bool:
-        """There are claims, each is checked (with results: by checks that passed), and every check is of a claim."""
+        """Whether there are claims, each claim has checks, none of them failed or was left out, and none is unknown."""
         return (
             bool(self.claims)
             and not self.unknown
@@ -63,7 +64,7 @@ class Ledger:
         )
 
     def to_text(self) -> str:
-        """The table claim → checks → result, then what is wrong."""
+        """The table of claims with their checks and results, and what is wrong with it."""
         width = max((len(claim.id) for claim in self.claims), default=0)
         lines = []
         for claim in self.claims:
@@ -76,21 +77,26 @@ class Ledger:
 
 
 def claims(notes: Path, *tests: Path, results: Path | None = None) -> Ledger:
-    """The claims in the pages of ``notes`` and their checks in the test files under ``tests``.
+    """The claims in the pages of ``notes``, and their checks in the test files under ``tests``.
 
-    results: what ``pytest --assay-claims`` wrote.  Names of checks are paths relative to the folder of ``notes``, as
-    pytest gives them when it is run there.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
+    results: the file that ``pytest --assay-claims`` wrote.
+
+    Names of checks are paths relative to the folder of ``notes``, as pytest gives them when it is run there.  Raises
+    :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     if not notes.is_dir():
         raise UsageError(f"no folder {notes}: claims are read in the root of the repository")
     root = notes.resolve().parent
     stated = {heading[0]: heading for heading in _headings(notes)}
     checks = [check for folder in tests for check in _checks(folder, root)]
-    known = None if results is None else _results(results)
+    ran = None if results is None else _results(results)
     return Ledger(
         claims=tuple(
             Claim(
-                identifier, title, page, {check: _result(known, identifier, check) for check in _of(checks, identifier)}
+                identifier,
+                title,
+                page,
+                {check: _result(ran, identifier, check) for check in _of(checks, identifier)},
             )
             for identifier, title, page in stated.values()
         ),
@@ -99,7 +105,7 @@ def claims(notes: Path, *tests: Path, results: Path | None = None) -> Ledger:
 
 
 def _headings(notes: Path) -> Iterator[tuple[str, str, str]]:
-    """Every claim: identifier, title, ``page:line``."""
+    """Every claim as (identifier, title, ``page:line``)."""
     seen: dict[str, str] = {}
     for page in sorted(notes.glob("*.md")):
         text = page.read_text(encoding="utf-8")
@@ -141,7 +147,7 @@ def _checks_in(body: list[ast.stmt], prefix: str, inherited: list[str]) -> Itera
 
 
 def _module_marks(tree: ast.Module) -> list[str]:
-    """Claims in ``pytestmark = …``."""
+    """The claims in ``pytestmark = …``."""
     marks = [node for node in tree.body if isinstance(node, ast.Assign) and _is_named(node.targets[0], "pytestmark")]
     return [claim for node in marks for claim in _claims_in(node.value)]
 
@@ -151,7 +157,7 @@ def _is_named(node: ast.expr, name: str) -> bool:
 
 
 def _claims_in(expression: ast.expr) -> Iterator[str]:
-    """The arguments of every ``pytest.mark.claim(…)``, those of single parameters too."""
+    """The arguments of every ``pytest.mark.claim(…)``, also of those that belong to single parameters."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.mark.claim", "mark.claim"):
             yield from (str(part.value) for part in node.args if isinstance(part, ast.Constant))
@@ -163,16 +169,18 @@ def _claims_in(expression: ast.expr) -> Iterator[str]:
 def _results(path: Path) -> Results:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        found: dict[str, dict[str, set[str]]] = {}
+        results: dict[str, dict[str, set[str]]] = {}
         for claim, entries in document.items():
             for entry in entries:
                 check = entry["nodeid"].partition("[")[0]
-                found.setdefault(claim, {}).setdefault(check, set()).add(entry["outcome"])
+                results.setdefault(claim, {}).setdefault(check, set()).add(entry["outcome"])
     except FileNotFoundError:
         raise UsageError(f"no file {path}: `pytest --assay-claims {path}` writes it") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: not what `pytest --assay-claims` writes ({type(error).__name__}: {error})") from None
-    return {claim: {check: frozenset(outcomes) for check, outcomes in each.items()} for claim, each in found.items()}
+    return {
+        claim: {check: frozenset(outcomes) for check, outcomes in checks.items()} for claim, checks in results.items()
+    }
 
 
 def _result(results: Results | None, claim: str, check: str) -> str:

@@ -1,4 +1,4 @@
-"""A kernel over a corpus of hard instances: is its output right, and does it decode to the truth?"""
+"""A kernel on a corpus of hard instances: whether its outputs are right, and whether they decode to the truth."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ _FAMILY = Family("corpus", "a hard instance", "")
 
 @dataclass(frozen=True)
 class Row:
-    """One instance.
+    """The result of one instance.
 
-    status: as of a case; ``failed`` also where the class promises the accuracy that the decoder needs and the output
-    decodes wrongly.  promised: whether it does.  decoded: ``right``, ``wrong`` or empty (no output).
+    status: as of a case.  It is ``failed`` also if the output decodes wrongly although the class promises the accuracy
+    that the decoder needs.
+    ratio: the largest error / tolerance.
+    promised: whether the class promises that accuracy.
+    decoded: ``right``, ``wrong``, or empty if there is no output.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What came of every instance of a corpus."""
+    """The results of every instance of a corpus."""
 
     kernel: str
     precision: str
@@ -53,11 +56,11 @@ class CorpusReport:
 
     @property
     def passed(self) -> bool:
-        """No row failed, and at least one was run."""
+        """Whether no instance failed and at least one was judged."""
         return any(row.status == "passed" for row in self.rows) and all(row.status != "failed" for row in self.rows)
 
     def to_text(self) -> str:
-        """The verdict in one line, then a table."""
+        """The verdict in one line, and a table of the instances."""
         decoded = sum(row.decoded == "right" for row in self.rows)
         head = f"{'PASSED' if self.passed else 'FAILED'} {self.kernel}  {self.precision}  {len(self.rows)} instances"
         rows = [("instance", "status", "error/tolerance", "decodes", "promised", "")]
@@ -86,7 +89,7 @@ def check_corpus(
     call_seconds: float = Limits.seconds,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> CorpusReport:
-    """Run ``target`` on every instance of a corpus (``assay hard --corpus``), in the number type of the class.
+    """Run ``target`` on every instance of a corpus that ``assay hard --corpus`` wrote, in the number type of the class.
 
     Every instance must be one of the problem that the kernel solves.
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one

@@ -1,7 +1,8 @@
-"""The one door to a judge: from what a caller names to a kernel under judgement; and ``check`` behind it."""
+"""The one door to a judge, from what a caller names to a kernel under judgement, and :func:`check` behind it."""
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from assay.conformance.judge.level import Progress
     from assay.conformance.report.report import Report
 
-__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem"]
+__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
 
 
 @contextmanager
@@ -38,10 +39,10 @@ def engaged(
     limits: Limits | None = None,
     isolate: bool = False,
 ) -> Iterator[Judge]:
-    """A judge of ``kernel`` in one class; what it needs is there inside the block, a process of its own if asked for.
+    """A judge of ``kernel`` in one class.  An isolated kernel has its process inside the block.
 
     The arguments are those of :func:`check`.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line
-    for whatever cannot be.
+    for an argument that names nothing, or does not fit the others.
 
     >>> with engaged("numpy:attention", "attention", "float64") as judge:
     ...     judge.kernel.problem, judge.precision.name
@@ -70,13 +71,19 @@ def require_level(level: str) -> None:
         raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
 
 
-def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
-    """The class of that name among those that make sense for a problem, or for any.
+def require_seconds(seconds: float | None) -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless a budget of a level is a positive number."""
+    if seconds is not None and not 0.0 < seconds < math.inf:
+        raise UsageError(f"seconds {seconds:g}: expected a positive number")
 
-    Raises :class:`~assay.conformance.interface.usage.UsageError` where there is none.
+
+def require_precision(precision: str | Precision, problem: str | None = None) -> Precision:
+    """The class of that name among those that make sense for a problem, or for any problem if none is named.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if there is none.
     """
     problems = PROBLEMS if problem is None else (problem,)
-    classes = {name: each for one in problems for name, each in suite(one).spec.PRECISIONS.items()}
+    classes = {name: machine for one in problems for name, machine in suite(one).spec.PRECISIONS.items()}
     try:
         return precision_named(precision, classes)
     except ValueError as error:
@@ -97,32 +104,38 @@ def check(
     isolate: bool = False,
     call_seconds: float = Limits.seconds,
     memory: int = Limits.memory,
+    seconds: float | None = None,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
     kernel: a callable with the documented signature, a target (``"module:function"``, ``"torch:sdpa"``) or a Kernel.
-    problem: what the kernel is to solve; where it is left out, the names of the kernel's arrays tell it.
+    problem: what the kernel is to solve.  If it is left out, the names of the kernel's arrays tell it.
     precision: the class of arithmetic that the kernel claims.
     level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).
     options: the conventions that the kernel declares.
-    progress: is called as (done, total, sentence) between cases.
-    reproducers: a folder for failing instances.
-    isolate: the kernel runs in a process of its own (a callable must be one that can be imported by its name): crashes,
-    output on stdout, leaks and hangs that Python cannot interrupt become findings.
-    call_seconds: the limit of one call.
-    memory: the limit of an isolated kernel, in MiB beyond what it has when it is loaded.
+    progress: called as ``progress(done, total, sentence)`` between cases.
+    reproducers: a folder for failing instances (default a new one).
+    isolate: the kernel runs in a process of its own, so that crashes, output on stdout, leaks and hangs that Python
+    cannot interrupt become findings.  A callable must be one that can be imported by its name.
+    call_seconds: the seconds that one call may take; the first one of a shape may take three times as long.
+    memory: the memory that an isolated kernel may take, in MiB beyond what it has when it is loaded.
+    seconds: the time after which no new case is taken; a family that had no turn yet has one, for as long again.
 
-    The same seed means the same cases, on any machine.  Raises
+    The kernel passes if nothing failed and every family that its capabilities allow was judged: ``report.incomplete``
+    says which were not.
+
+    The same seed gives the same cases on any machine.  Raises
     :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.
 
     >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed
     True
     """
     require_level(level)
+    require_seconds(seconds)
     limits = Limits(call_seconds, memory)
     with engaged(
         kernel, problem, precision,
         framework=framework, options=options, reproducers=reproducers, limits=limits, isolate=isolate,
     ) as judge:  # fmt: skip
-        return Run(judge, level, seed, progress).report()
+        return Run(judge, level, seed, progress, seconds).report()

@@ -1,6 +1,6 @@
-"""The pytest plugin: options of the conformance tests, the marker ``claim``, and how the checks of claims went.
+"""The pytest plugin: options of the conformance tests, the marker ``claim``, and the results of the checks of claims.
 
-It is loaded in every run of pytest wherever assay is installed, so it imports nothing but pytest and the standard
+It is loaded in every run of pytest wherever assay is installed.  So it imports nothing but pytest and the standard
 library until one of its options is used.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 __all__ = ["asked", "settings"]
 
-_NAMES = ("kernel", "problem", "precision", "level", "seed", "framework", "option", "isolate")
+_NAMES = ("kernel", "problem", "precision", "level", "seed", "framework", "option", "isolate", "seconds")
 _PROPERTY = "assay claim"
 
 
@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a convention that the kernels declare (repeatable)",
     )
     add("--assay-isolate", action="store_true", default=None, help="run every kernel in a process of its own")
+    add("--assay-seconds", type=float, metavar="N", help="take no new case after so long (default: that of the level)")
+    add(
+        "--assay-allow-incomplete",
+        action="store_true",
+        help="skip a kernel that failed nothing but declined a whole family, instead of failing it",
+    )
     add("--assay-claims", metavar="FILE", help="write the outcome of every test marked claim(id) to FILE, as JSON")
 
 
@@ -58,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def settings(config: pytest.Config) -> dict[str, Any]:
-    """What the options say, as arguments of :func:`assay.check`."""
+    """The options as arguments of :func:`assay.check`."""
     from assay.conformance.interface.targets import option_values
 
     return {
@@ -68,11 +74,15 @@ def settings(config: pytest.Config) -> dict[str, Any]:
         "framework": config.getoption("assay_framework"),
         "options": option_values(config.getoption("assay_option") or []),
         "isolate": bool(config.getoption("assay_isolate")),
+        "seconds": config.getoption("assay_seconds"),
     }
 
 
 def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
-    """(problem, kernel, class) of every test that is asked for; without kernels, every built-in as it documents."""
+    """(problem, kernel, class) for every test.
+
+    If no kernel is named, these are the installed built-ins in every class that they document.
+    """
     from assay.conformance.interface.targets import documented
     from assay.spec.problem import PROBLEMS
 
@@ -89,18 +99,25 @@ def asked(config: pytest.Config) -> list[tuple[str | None, str, str]]:
 
 
 def _classes(config: pytest.Config) -> list[str] | None:
-    """The classes asked for; None where none is."""
+    """The classes that the options name; ``None`` if they name none."""
     words = config.getoption("assay_precision")
     return None if words is None else [name.strip() for part in words for name in part.split(",")]
 
 
 def _validate(config: pytest.Config) -> None:
-    """Bad usage is told in one line before anything runs, not as an error in every test."""
-    from assay.conformance.engagement import engaged, require_level, require_precision, require_problem
+    """Report bad usage in one line before anything runs, and not as an error in every test."""
+    from assay.conformance.engagement import (
+        engaged,
+        require_level,
+        require_precision,
+        require_problem,
+        require_seconds,
+    )
 
     try:
         arguments = settings(config)
         require_level(arguments["level"])
+        require_seconds(arguments["seconds"])
         if arguments["problem"] is not None:
             require_problem(arguments["problem"])
         for name in _classes(config) or []:
@@ -117,7 +134,7 @@ def _validate(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Claims travel in the reports of a test: under pytest-xdist from the worker that ran it."""
+    """Put the claims of a test into its report, which pytest-xdist sends from the worker that ran the test."""
     if config.getoption("assay_claims"):
         for item in items:
             marks = list(item.iter_markers("claim"))
@@ -125,7 +142,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _Claims:
-    """Gathers outcomes and writes them at the end: claim → [{"nodeid": …, "outcome": passed | failed | skipped}]."""
+    """Gathers the outcomes of checks, and at the end writes claim → [{"nodeid": …, "outcome": …}] as JSON."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Run one saved instance again: the reproducer of a finding."""
+"""Judge a kernel on one saved instance again: what the reproducer of a finding does."""
 
 from __future__ import annotations
 
@@ -42,11 +42,14 @@ def replay(
     call_seconds: float = Limits.seconds,
     memory: int = Limits.memory,
 ) -> Report:
-    """Judge ``target`` on the instance saved at ``path``, laid out as ``layout``, among canaries of both kinds.
+    """Judge ``target`` on the instance that is saved at ``path``, among canaries of both kinds.
 
-    problem: only for a problem of your own; the file says which of ours it is an instance of.
-    after, beside: instances that it is called with before, or by other threads at the same time.
-    isolate: in a process of its own, where it is also called again and again to see whether its memory grows.
+    problem: needed only for a problem of your own, since the file names the problems that are built in.
+    layout: how the arrays lie in memory.
+    after, beside: saved instances with which the kernel is called before, or by other threads at the same time.
+    isolate: the kernel runs in a process of its own.  There it is also called again and again, to see whether its
+    memory grows.
+    The other arguments are those of :func:`assay.check`.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
     line.

@@ -9,12 +9,14 @@ output is blamed.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.spec.enclosure import in_units_of
+from assay.spec.floats import half_ulp
 from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Criterion", "bounded", "close", "decided", "each_close"]
+__all__ = ["Criterion", "bounded", "close", "close_before_rounding", "decided", "each_close"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Criterion:
     allowed: what a correct kernel of the class may be wrong by, per part; +inf where nothing is judged.
     expected(index): the right answer there, in words that follow "is …, ".
     value: the certified value, where the criterion is closeness to one.
+    rounded: whether that is closeness before a rounding to a shorter type (:func:`close_before_rounding`).
     """
 
     error: Callable[..., Array]
@@ -47,6 +50,11 @@ class Criterion:
     expected: Callable[[tuple[int, ...]], str]
     outputs: tuple[str, ...] = ()
     value: Enclosure | None = None
+    rounded: bool = False
+
+    def about(self, value: Enclosure, tolerance: Array) -> Criterion:
+        """The criterion of the same kind for another value."""
+        return close_before_rounding(value, tolerance) if self.rounded else close(value, tolerance)
 
     def ratio(self, *values: NDArray[Any]) -> Array:
         """Error in units of what is allowed, per part: a lower bound.  At most 1 passes."""
@@ -69,6 +77,41 @@ def close(value: Enclosure, tolerance: Array) -> Criterion:
     return Criterion(
         value.least_error, tolerance, lambda index: f"the exact value {float(value.midpoint[index]):.12g}", value=value
     )
+
+
+def close_before_rounding(value: Enclosure, tolerance: Array) -> Criterion:
+    """Every number lies within ``tolerance`` of a certified value, before it was rounded to the type of the output.
+
+    It is for outputs that a kernel may return in a type shorter than the one in which the class computes them, as a
+    log-sum-exp in bfloat16.  A number ŷ of such a type may stand for any real number that rounds to it, and half an ulp
+    of it is taken off its error: u|ŷ| + η/2, where u is the unit roundoff and η the least subnormal of the type
+    (Higham 2002, Theorem 2.3).  An infinity stands for everything from the largest number and half an ulp on.  Numbers
+    of float32 and float64 are taken as they are: their rounding is in the tolerance.
+    Source: proofs_notes/attention.md, TOL-9.
+
+    >>> import ml_dtypes
+    >>> import numpy as np
+    >>> from assay.spec.enclosure import Enclosure
+    >>> criterion = close_before_rounding(Enclosure(np.array([-15.15625]), np.zeros(1)), np.array([1e-4]))
+    >>> criterion.ratio(np.array([-15.125], ml_dtypes.bfloat16)), criterion.ratio(np.array([-15.0], ml_dtypes.bfloat16))
+    (array([0.]), array([976.5625]))
+    """
+
+    def error(array: NDArray[Any]) -> Array:
+        returned = np.asarray(array)
+        least = value.least_error(returned)
+        if returned.dtype.itemsize >= 4:
+            return least
+        number = returned.astype(np.float64)
+        half, overflow = half_ulp(returned)
+        # A number to which nothing finite rounds keeps its error.  2^-50 pays for the roundings of what follows.
+        with np.errstate(invalid="ignore", over="ignore"):
+            beyond = np.where(number > 0.0, overflow - value.upper, overflow + value.lower)
+        finite = np.clip(least - half * (1 + 2.0**-50), 0.0, None) * (1 - 2.0**-50)
+        infinite = np.clip(beyond - 2.0**-50 * overflow, 0.0, None)
+        return np.where(np.isinf(number) & np.isfinite(value.midpoint), infinite, finite)
+
+    return dataclasses.replace(close(value, tolerance), error=error, rounded=True)
 
 
 def each_close(

@@ -6,6 +6,7 @@ The types are NumPy's own and the short ones of ml_dtypes, on which NumPy's test
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import ml_dtypes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FLOATS", "dtype_named", "finite", "finite_or_minus_infinity", "first_that_is_not", "floating"]
+__all__ = ["FLOATS", "dtype_named", "finite", "finite_or_minus_infinity", "first_that_is_not", "floating", "half_ulp"]
 
 #: The floating types that an instance may store.
 FLOATS: frozenset[str] = frozenset({"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
@@ -34,6 +35,22 @@ def dtype_named(name: str) -> np.dtype[Any]:
 def floating(dtype: np.dtype[Any]) -> bool:
     """Whether ``dtype`` is one of :data:`FLOATS`.  (NumPy makes the name of a dtype anew every time.)"""
     return dtype.name in FLOATS
+
+
+def half_ulp(array: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """What rounding to the type of an array may have changed its numbers by, and where that type overflows.
+
+    The first is u|x| + η/2 for every finite x, 0 elsewhere, with the unit roundoff u and the least subnormal η of the
+    type.  The second is the least real number that rounds to infinity: the largest number and half an ulp of it.
+
+    >>> half_ulp(np.array([1.0, 0.0], np.float16))
+    (array([4.88311052e-04, 2.98023224e-08]), 65520.0)
+    """
+    limits: Any = ml_dtypes.finfo(array.dtype)  # type: ignore[no-untyped-call]
+    roundoff, least, largest = float(limits.eps) / 2, float(limits.smallest_subnormal), float(limits.max)
+    number = np.abs(array.astype(np.float64))
+    exponent = 2.0 ** math.floor(math.log2(largest))
+    return np.where(np.isfinite(number), roundoff * number + least / 2, 0.0), largest + roundoff * exponent
 
 
 def first_that_is_not(good: Callable[[Any], Any], array: NDArray[Any]) -> tuple[int, ...] | None:

@@ -1,7 +1,8 @@
 """What every problem's input has in common: it declares its arrays and options once, and the rest is derived.
 
 An instance is a frozen dataclass whose fields are arrays, made with :func:`array`, and plain options: numbers, made
-with :func:`real`, and strings, truth values, integers, ``None`` and tuples of these.  It is flat: nothing nests arrays.
+with :func:`real` and :func:`whole`, words, made with :func:`choice`, truth values, and any strings, integers, ``None``
+and tuples of these.  It is flat: nothing nests arrays.
 From the declarations follow validation, files, the digest, parts, what to try when a failure is shrunk, the size and
 the description.  A problem overrides what its arrays mean together: attention's ``part``, for instance, keeps groups of
 heads whole.
@@ -27,6 +28,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import math
 from dataclasses import dataclass, field
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Instance", "array", "parts_of", "real"]
+__all__ = ["Instance", "array", "choice", "parts_of", "real", "whole"]
 
 _KINDS = {"whole": "iu", "truth": "b"}  # kinds of an array, and NumPy's letters for them; "real" is FLOATS
 _WORDS = {"real": f"one of {', '.join(sorted(floats.FLOATS))}", "whole": "integers", "truth": "bool"}
@@ -52,6 +54,14 @@ _GOOD: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "finite": (floats.finite, "finite numbers"),
     "finite or −inf": (floats.finite_or_minus_infinity, "finite numbers or −inf"),
 }
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a value must be, besides ``None`` where that is the default, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
 
 
 @dataclass(frozen=True)
@@ -91,12 +101,45 @@ def array(
     return field(metadata={"array": declaration}, **more)
 
 
-def real(default: float | None = None, *, plain: float | None = None) -> Any:
+def real(
+    default: float | None = None,
+    *,
+    plain: float | None = None,
+    least: float | None = None,
+    above: float | None = None,
+) -> Any:
     """A field that holds a finite number, or ``None`` where that is the default.
 
     plain: the value that a failure is shrunk towards, where it is not the default.
+    least, above: the number is at least the one, and greater than the other.
     """
-    return field(default=default, metadata={"real": True, "plain": plain})
+    limits = [] if least is None else [_Rule(lambda x: bool(x >= least), f"a number of at least {least:g}")]
+    limits += [] if above is None else [_Rule(lambda x: bool(x > above), f"a number > {above:g}")]
+    return field(default=default, metadata={"real": True, "plain": plain, "rules": limits})
+
+
+def whole(default: int | None = None, *, least: int, most: int = 2**53) -> Any:
+    """A field that holds an integer from ``least`` to ``most``, or ``None`` where that is the default."""
+
+    def good(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return field(default=default, metadata={"rules": [_Rule(good, f"an integer from {least} to {most}")]})
+
+
+def choice(
+    *words: str | None,
+    needs: Mapping[str, Sequence[str]] | None = None,
+    takes: Mapping[str, Sequence[str]] | None = None,
+) -> Any:
+    """A field that holds one of some words, of which the first is the default.
+
+    needs: word → the options that must be given with it.  takes: word → options that may be given with it.  No other
+    word may be chosen together with these options, and another choice in ``replace`` drops them.
+    """
+    *others, last = (repr(word) for word in sorted(words, key=lambda word: word is None))
+    rule = _Rule(lambda value: value in words, f"{', '.join(others)} or {last}")
+    return field(default=words[0], metadata={"rules": [rule], "needs": needs or {}, "takes": takes or {}})
 
 
 def _array_fields(kind: type[Instance]) -> dict[str, _Array]:
@@ -130,6 +173,15 @@ class Instance:
 
     provenance: Provenance = field(default_factory=Provenance, kw_only=True)
 
+    def __init_subclass__(cls) -> None:
+        """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
+        super().__init_subclass__()
+        for name in vars(cls).get("__annotations__", {}):
+            if hasattr(Instance, name) or name in ("provenance", "metadata"):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: a name that every instance has, expected another for the field"
+                )
+
     def __post_init__(self) -> None:
         lengths: dict[str, int] = {}
         broadcast = []
@@ -144,11 +196,11 @@ class Instance:
                 _require_shape(name, value, declaration, lengths)
         for name, value, declaration in broadcast:
             _require_broadcast(name, value, tuple(lengths[axis] for axis in declaration.axes))
+        self._store(**{name: value for name, value in self.usual().items() if getattr(self, name) is None})
         for name, item in _plain_fields(type(self)).items():
-            if item.metadata.get("real") and (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _finite_number(name, value))
-            elif item.metadata.get("real") and item.default is not None:
-                raise InvalidInstance(f"{name}: None, expected a finite number")
+            self._require_plain(name, item)
+        for name, item in _plain_fields(type(self)).items():
+            self._require_chosen(name, item.metadata)
         for name, value in self.arrays().items():
             declaration = _declared(type(self))[name]
             if declaration.kind == "real" and declaration.values != "any":
@@ -161,7 +213,7 @@ class Instance:
             raise InvalidInstance(f"{name}: {type(value).__name__}, expected a NumPy array")
         if declaration.like:
             dtype = getattr(self, declaration.like).dtype
-            if value.dtype != dtype:
+            if value.dtype != dtype and value.dtype.name != dtype.name:  # the byte order may be another
                 raise InvalidInstance(
                     f"{name}: dtype {value.dtype.name}, expected {dtype.name} as in {declaration.like}"
                 )
@@ -170,6 +222,43 @@ class Instance:
                 raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS['real']}")
         elif value.dtype.kind not in _KINDS[declaration.kind]:
             raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS[declaration.kind]}")
+
+    def _require_plain(self, name: str, item: dataclasses.Field[Any]) -> None:
+        """The option is what its declaration says; a truth value where its default is one."""
+        value = getattr(self, name)
+        if value is None and item.default is None:
+            return
+        if item.metadata.get("real"):
+            value = _finite_number(name, value)
+        if isinstance(item.default, bool):
+            self._require(isinstance(value, (bool, np.bool_)), name, "True or False")
+            value = bool(value)
+        for rule in item.metadata.get("rules", ()):
+            self._require(rule.holds(value), name, rule.words)
+        self._store(**{name: value})
+
+    def _require_chosen(self, name: str, metadata: Mapping[str, Any]) -> None:
+        """The options that the chosen word needs are given, and none that only others bring."""
+        chosen, needs = getattr(self, name), metadata.get("needs", {})
+        brought = {word: _brought(metadata, word) for word in (*needs, *metadata.get("takes", {}))}
+        for option in dict.fromkeys(itertools.chain(*brought.values())):
+            unset = getattr(self, option) == self._default(option)
+            self._require(unset or option in brought.get(chosen, ()), option, f"none with {name} {chosen!r}")
+            self._require(
+                not unset or option not in needs.get(chosen, ()), option, f"a value, which {name} {chosen!r} needs"
+            )
+
+    def _require(self, good: Any, name: str, expected: str) -> None:
+        """Refuse the field ``name`` unless what was expected of it is good."""
+        if not good:
+            value = getattr(self, name)
+            said = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+            raise InvalidInstance(f"{name}: {said}, expected {expected}")
+
+    def _store(self, **values: Any) -> None:
+        """Set fields while the instance is made, so that what has one meaning is stored in one form."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def _default(cls, name: str) -> Any:
@@ -192,7 +281,10 @@ class Instance:
         return lengths
 
     def usual(self) -> dict[str, Any]:
-        """Options whose usual value depends on the instance, and that value: attention's scale 1/√d, for one."""
+        """Options whose usual value depends on the instance, and that value: attention's scale 1/√d, for one.
+
+        They are stored in place of ``None``.
+        """
         return {}
 
     def options(self) -> dict[str, Any]:
@@ -203,6 +295,11 @@ class Instance:
             for name, item in _plain_fields(type(self)).items()
             if (value := getattr(self, name)) != usual.get(name, item.default)
         }
+
+    @classmethod
+    def every_axis(cls) -> tuple[str, ...]:
+        """The name of every axis of every array field, in the order of the fields."""
+        return tuple(dict.fromkeys(axis for declaration in _declared(cls).values() for axis in declaration.axes))
 
     @classmethod
     def axes_of(cls, name: str) -> tuple[str, ...]:
@@ -217,7 +314,10 @@ class Instance:
     # --- other instances ----------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated again."""
+        """A copy with some fields changed, validated again; another choice drops the options of the old one."""
+        for name, item in _plain_fields(type(self)).items():
+            if changes.get(name, old := getattr(self, name)) != old:
+                changes = {option: self._default(option) for option in _brought(item.metadata, old)} | changes
         return dataclasses.replace(self, **changes)
 
     def part(self, **kept: Sequence[int] | NDArray[np.intp] | None) -> Self:
@@ -269,7 +369,7 @@ class Instance:
         for name, value in self.arrays().items():
             if _declared(type(self))[name].kind != "truth" and self._default(name) is dataclasses.MISSING:
                 for plain_numbers in (np.zeros_like(value), *_rounded(value)):
-                    if (plain_numbers != value).any():
+                    if _differ(plain_numbers, value):
                         yield functools.partial(self.replace, **{name: plain_numbers})
 
     def _plainer(self) -> dict[str, Any]:
@@ -327,7 +427,7 @@ class Instance:
         state = hashlib.blake2b(f"{type(self).__module__}.{type(self).__qualname__}".encode())
         for name, value in self.arrays().items():
             state.update(f"{name} {value.dtype.name} {value.shape}".encode())
-            state.update(np.ascontiguousarray(value).tobytes())
+            state.update(storage.plain(value).tobytes())
         state.update(json.dumps(self.values(), sort_keys=True).encode())
         return state.digest()
 
@@ -386,8 +486,9 @@ def parts_of(length: int) -> Iterator[list[int]]:
 def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths: dict[str, int]) -> None:
     """The shape fits the axes and the lengths of earlier arrays, to which it adds its own."""
     axes = declaration.axes
+    own = dict(zip(axes, value.shape, strict=False))
     fits = value.ndim == len(axes) and all(
-        lengths.get(axis, length) == length for axis, length in zip(axes, value.shape, strict=True)
+        lengths.get(axis, own[axis]) == length for axis, length in zip(axes, value.shape, strict=True)
     )
     if not fits:
         known = {axis: lengths[axis] for axis in axes if axis in lengths}
@@ -407,11 +508,19 @@ def _require_broadcast(name: str, value: NDArray[Any], shape: tuple[int, ...]) -
         raise InvalidInstance(f"{name}: shape {value.shape}, expected one that broadcasts to {shape}")
 
 
+def _brought(metadata: Mapping[str, Any], word: str | None) -> tuple[str, ...]:
+    """The options that may be given with a word of a :func:`choice`."""
+    return (*metadata.get("needs", {}).get(word, ()), *metadata.get("takes", {}).get(word, ()))
+
+
 def _finite_number(name: str, value: Any) -> float:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
-    return float(value)
+    try:
+        if number and math.isfinite(float(value)):
+            return float(value)
+    except OverflowError:  # an integer beyond float64, of which there may be too many digits to show
+        raise InvalidInstance(f"{name}: an integer beyond float64, expected a finite number") from None
+    raise InvalidInstance(f"{name}: {value!r}, expected a finite number")
 
 
 def _is_plain(value: Any) -> bool:
@@ -426,6 +535,12 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def _differ(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays of one shape differ in a number; NaN and NaN do not."""
+    numbers = (one == one) | (other == other)
+    return bool(((one != other) & numbers).any())
+
+
 def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """Plainer numbers than those of a real array: integers, then quarters."""
     return () if x.dtype.kind in "iu" else (np.rint(x), _quarters(x))
@@ -433,7 +548,9 @@ def _rounded(x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
 def _quarters(x: NDArray[Any]) -> NDArray[Any]:
     """The nearest numbers with two binary digits after the point."""
-    rounded: NDArray[Any] = (np.rint(x.astype(np.float64) * 4) / 4).astype(x.dtype)
+    wide = x.astype(np.float64)
+    small = np.abs(wide) < 2.0**51  # beyond, every number is a multiple of a quarter
+    rounded: NDArray[Any] = np.where(small, np.rint(np.where(small, wide, 0.0) * 4) / 4, wide).astype(x.dtype)
     return rounded
 
 

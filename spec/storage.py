@@ -27,7 +27,7 @@ from assay.spec.problem import InvalidInstance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SCHEMA_VERSION", "Stored", "members", "problem_of", "read", "write"]
+__all__ = ["SCHEMA_VERSION", "Stored", "members", "plain", "problem_of", "read", "write"]
 
 SCHEMA_VERSION = 1
 _MORE = "hard."
@@ -52,8 +52,7 @@ def write(path: str | Path, stored: Stored, more: Mapping[str, np.ndarray[Any, A
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, array in stored.arrays.items():
-        plain = np.ascontiguousarray(array).reshape(array.shape)
-        arrays[name] = plain if array.dtype.isbuiltin == 1 else plain.view(f"u{array.dtype.itemsize}")
+        arrays[name] = plain(array)
     metadata = {
         "schema": SCHEMA_VERSION,
         "problem": stored.problem,
@@ -69,6 +68,17 @@ def write(path: str | Path, stored: Stored, more: Mapping[str, np.ndarray[Any, A
             member.external_attr = 0o600 << 16
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array as a file holds it: contiguous, little-endian, and of a type of NumPy's own.
+
+    Arrays of one type have the same plain bytes where their numbers have the same bits, whatever their memory.
+    """
+    whole = np.ascontiguousarray(array).reshape(array.shape)
+    if array.dtype.isbuiltin == 2:  # a type that NumPy cannot name
+        return whole.view(f"u{array.dtype.itemsize}")
+    return whole.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def read(path: str | Path) -> Stored:

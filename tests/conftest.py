@@ -1,9 +1,81 @@
-"""Hypothesis profiles: ``quick`` by default, ``--hypothesis-profile=thorough`` in CI; both draw the same every time."""
+"""Hypothesis profiles, how xdist shares the tests, and the table of processor time at the end of a run.
+
+``quick`` is the profile by default, ``--hypothesis-profile=thorough`` that of CI; both draw the same every time.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from hypothesis import settings
+from sharing import group_of, place_of, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=600)
 settings.load_profile("quick")
+
+_SECONDS = "processor seconds"
+_WORTH_TELLING = 2.0
+
+
+# --- which process runs what ------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log) if config.getvalue("dist") == "load" else None
+
+
+# --- where the time goes ----------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    item.stash[_BEGUN] = _processor_seconds()
+    return (yield)
+
+
+_BEGUN = pytest.StashKey[float]()
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the children that it has waited for."""
+    import resource
+
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """The seconds travel with the report of the teardown, under pytest-xdist to the process that prints."""
+    report = yield
+    if report.when == "teardown":
+        report.user_properties.append((_SECONDS, _processor_seconds() - item.stash[_BEGUN]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seconds of processor time a problem and room, the dearest first; not for a run that takes no time."""
+    spent: dict[tuple[str, str], float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, seconds in getattr(report, "user_properties", ()):
+                if name == _SECONDS and report.when == "teardown":
+                    spent[place_of(report.nodeid)] += seconds
+    if sum(spent.values()) >= _WORTH_TELLING:
+        terminalreporter.write_sep("=", _SECONDS)
+        for line in table(spent):
+            terminalreporter.write_line(line)

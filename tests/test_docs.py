@@ -24,7 +24,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "pro
 GUIDES = [page for page in PAGES if page.parent != ROOT / "proofs_notes" and page.name not in ("findings.md",)]
 #: The pages whose Python runs by itself, without arrays that a reader has and the page has not.
 RUNNING = [
-    ROOT / "docs" / f"{name}.md" for name in ("adding-a-bug", "adding-a-kernel", "adding-a-problem", "attention")
+    ROOT / "docs" / f"{name}.md"
+    for name in ("adding-a-bug", "adding-a-kernel", "adding-a-problem", "attention", "rope")
 ]
 
 

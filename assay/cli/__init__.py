@@ -1,8 +1,8 @@
 """The command ``assay``: judge kernels, replay findings, certified values, tolerances, claims.
 
 This module holds the command line as a whole: which commands there are, and how each of them ends.  A command ends
-with exit status 0 if what it judged passed, 1 if that failed, 2 on bad usage, which is said in one line on stderr, and
-130 if it was interrupted.
+with exit status 0 if what it judged passed, 1 if that failed, 2 on bad usage, which is said in one line on stderr, 3
+if nothing failed but something that should have been judged never ran, and 130 if it was interrupted.
 
 The commands themselves are in the modules of this package, one subject a module.  All of these are imported at once,
 because typer reads the options of a command from its signature, so they import nothing but typer and the names of the

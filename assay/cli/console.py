@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
+    "INCOMPLETE",
     "INTERRUPTED",
     "MISUSED",
     "PASSED",
@@ -24,7 +25,7 @@ __all__ = [
     "shown",
 ]
 
-PASSED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+PASSED, FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Interrupted(Exception):

@@ -32,9 +32,10 @@ def list_(
             raise UsageError(f"list {what!r}: expected reductions, nothing, or one of {', '.join(PROBLEMS)}")
         _list_problem(what)
         return PASSED
-    from assay.conformance.interface.suite import LEVELS
+    from assay.conformance.judge.level import BUDGETS
 
-    say(f"problems   {', '.join(PROBLEMS)}\nlevels     {', '.join(LEVELS)}")
+    levels = ", ".join(f"{level} ({seconds:g} s)" for level, seconds in BUDGETS.items())
+    say(f"problems   {', '.join(PROBLEMS)}\nlevels     {levels}")
     for problem in PROBLEMS:
         _list_problem(problem)
     return PASSED
@@ -57,8 +58,14 @@ def _list_problem(name: str) -> None:
     ]
     families = [(family.id, family.level, family.hunts) for family in suite(name).families]
     laws = [(law.id, law.claim, law.statement) for law in module.LAWS]
+    axes = [
+        (group, ", ".join(of.names), "multiples of a number" if of.multiples else "a number")
+        for group, of in suite(name).axes.items()
+    ]
     say("\n".join([f"\nkernels of {name}", *(f"  {form.signature}" for form in suite(name).interface.forms)]))
     say(f"\nclasses of {name}\n  {', '.join(module.PRECISIONS)}")
+    if axes:
+        say("\n".join([f"\nlengths that a kernel of {name} may declare", *(f"  {line}" for line in table(axes))]))
     for title, rows in (("targets", targets), ("families", families), ("laws", laws)):
         say("\n".join([f"\n{title} of {name}", *(f"  {line}" for line in table(rows))]))
 

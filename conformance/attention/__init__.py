@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.attention.combinations import COVERING
 from assay.conformance.attention.criteria import criteria
 from assay.conformance.attention.families import TABLE, TYPICAL
 from assay.conformance.attention.features import FEATURES, sums_to_one
@@ -12,6 +13,7 @@ from assay.conformance.attention.meanings import MEANINGS
 from assay.conformance.attention.options import built
 from assay.conformance.attention.other_calls import CHANGES
 from assay.conformance.attention.questions import QUESTIONS
+from assay.conformance.attention.sizes import AXES, resized
 from assay.conformance.attention.stages import stages
 from assay.conformance.attention.targets import TARGETS
 from assay.conformance.interface.suite import Linear, Suite
@@ -57,6 +59,9 @@ SUITE = Suite(
     quality=_quality,
     strategy=_strategy,
     targets=TARGETS,
+    axes=AXES,
+    resized=resized,
+    covering=COVERING,
     features=FEATURES,
     factors=("scale", "softcap"),
     linear_in=Linear("value", "output", sums_to_one),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.attention import evaluate, tolerance
-from assay.spec.criterion import Criterion, close
+from assay.spec.criterion import Criterion, close, close_before_rounding
 from assay.spec.enclosure import Enclosure
 from assay.spec.precision import reference_accuracy
 
@@ -54,14 +54,15 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
             allowed = np.where(empty, np.inf, allowed)
     held_to = {"output": close(output, allowed)}
     if instance.return_lse:
-        held_to["log_sum_exp"] = close(exact.log_sum_exp, tolerance(instance, precision, "log_sum_exp", exact=exact))
+        within = tolerance(instance, precision, "log_sum_exp", exact=exact)
+        held_to["log_sum_exp"] = close_before_rounding(exact.log_sum_exp, within)
     if kernel.conventions.get("certificate") == "yes":
         held_to[CERTIFICATE] = _certified(output)
     return held_to
 
 
 def _certified(output: Enclosure) -> Criterion:
-    """The error of the output is at most what the certificate says; a negative or missing bound allows nothing."""
+    """The criterion that the certificate bounds the error of the output.  A negative or NaN bound allows no error."""
 
     def error(value: NDArray[Any], certificate: NDArray[Any]) -> NDArray[np.float64]:
         least = output.least_error(value)

@@ -36,7 +36,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "deep-weights deepest-weights", "1x2:3x2:2/3 1x2:2x17:3/2"),
     ),
     (
-        Family("tails", "lengths that are no multiple of a tile: a dropped, doubled or zero-filled tail", "triton-lang/kernels#6; ELS-RD/kernl#73; triton-lang/triton#2626; FlagGems#898"),
+        Family("tails", "lengths that are no multiple of a tile: a dropped, doubled or zero-filled tail", "triton-lang/kernels#6; ELS-RD/kernl#73; triton-lang/triton#2626; FlagGems#898", keeps=("lengths",)),
         rows("smoke", "normal", "2 3 15 16 17 33 65")
         + rows("smoke", "planted-tail", "1x1:3x17:8/8 1x1:2x65:8/8 1x1:2x129:8/8")
         + rows("standard", "normal", "31 32 63 64 127 128 129 130")
@@ -55,7 +55,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal alternating row-levels", "1x1:5 1x1:31 1x1:63 1x1:97 1x1:130", "causal"),
     ),
     (
-        Family("causal-cross", "the causal mask aligned top-left instead of bottom-right or the reverse", "microsoft/onnxruntime#28904, #28958; onnx/onnx#8068; Dao-AILab/flash-attention#436, #1778; thu-ml/SageAttention#26"),
+        Family("causal-cross", "the causal mask aligned top-left instead of bottom-right or the reverse", "microsoft/onnxruntime#28904, #28958; onnx/onnx#8068; Dao-AILab/flash-attention#436, #1778; thu-ml/SageAttention#26", keeps=("cross_lengths",)),
         rows("smoke", "normal", "1x1:3x5:8/8 1x1:5x3:8/8 1x2:7x20:8/8", "causal")
         + rows("smoke", "normal", "1x1:3x5:8/8 1x1:1x9:8/8", "bottom-right")
         + rows("standard", "normal", "1x1:17x33:8/8 1x1:33x17:8/8 1x1:1x40:8/8 1x1:64x65:8/8", "causal")
@@ -65,7 +65,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal planted", "1x1:16x64:8/8 1x1:64x16:8/8 1x1:2x130:8/8", "bottom-right"),
     ),
     (
-        Family("window", "a sliding window off by one on either side, or aligned to the wrong corner", "huggingface/transformers#39408; zml/zml#763; openvinotoolkit/openvino#30714; sgl-project/sglang#34273; ModelTC/LightLLM#1311, #1312; ROCm/flash-attention#158"),
+        Family("window", "a sliding window off by one on either side, or aligned to the wrong corner", "huggingface/transformers#39408; zml/zml#763; openvinotoolkit/openvino#30714; sgl-project/sglang#34273; ModelTC/LightLLM#1311, #1312; ROCm/flash-attention#158", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "9 20", "window=2,0")
         + rows("smoke", "normal", "9 20", "window=3,2")
         + rows("smoke", "normal", "12", "window=4,*", "causal")
@@ -87,7 +87,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "1x4/2:5x9:8/4", "window=0,2"),  # and whose window reaches back nowhere
     ),
     (
-        Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452"),
+        Family("empty-rows", "a fully masked row gives the mean of V, NaN or stale data", "microsoft/onnxruntime#28904; pytorch/pytorch#103963, #103749; tracel-ai/cubecl#1070; flashinfer-ai/flashinfer#4452", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "1x2:5x7:8/4", "mask-empty")
         + rows("smoke", "normal", "2x1:4x6:8/4", "lengths-zero")
         + rows("smoke", "normal", "1x1:7x3:8/4", "bottom-right")
@@ -97,7 +97,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "normal", "2x3:65x65:8/8", "mask-empty", "causal"),
     ),
     (
-        Family("masked-tiles", "NaN when a whole early tile is masked, masked keys that leak", "pytorch/pytorch#127055, #109517, #101967; Dao-AILab/flash-attention#443; microsoft/onnxruntime#28904"),
+        Family("masked-tiles", "NaN when a whole early tile is masked, masked keys that leak", "pytorch/pytorch#127055, #109517, #101967; Dao-AILab/flash-attention#443; microsoft/onnxruntime#28904", keeps=("causal_cross_lengths",)),
         rows("smoke", "normal", "1x1:3x33:8/8 1x1:3x97:8/8", "mask-first")
         + rows("smoke", "normal", "2x2:9x17:8/8", "mask", "garbage")
         + rows("smoke", "normal", "3x1:4x33:8/8", "lengths", "garbage")
@@ -148,10 +148,25 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "zero-scale negative-scale odd-scale", "1x2:17x33:24/8")
         + rows("standard", "normal", "1x2:5x9:96/8")
         + rows("smoke", "normal", "1x2:5x9:17/33")
-        + rows("standard", "normal", "1x1:5x9:1/1"),
+        + rows("standard", "normal", "1x1:5x9:1/1")
+        + rows("smoke", "zero-scale negative-scale", "1x2:5x5:8/8", "causal")
+        + rows("smoke", "zero-scale negative-scale", "1x2:3x5:8/8", "bottom-right")
+        + rows("standard", "zero-scale negative-scale", "1x2:9x9:8/8", "window=3,1")
+        + rows("standard", "zero-scale negative-scale", "2x2:5x9:8/4", "mask")
+        + rows("standard", "zero-scale negative-scale", "2x2:5x9:8/4", "mask-empty")
+        + rows("standard", "zero-scale negative-scale", "2x2:5x9:8/4", "bias")
+        + rows("standard", "zero-scale negative-scale", "2x2:5x9:8/4", "bias-inf")
+        + rows("standard", "zero-scale negative-scale", "3x2:5x9:8/4", "lengths")
+        + rows("standard", "zero-scale negative-scale", "1x2:5x9:8/4", "softcap=1.9")
+        + rows("standard", "zero-scale negative-scale", "1x2:5x9:8/4", "sink")
+        + rows("standard", "zero-scale negative-scale", "1x2:5x9:8/4", "lse")
+        + rows("standard", "zero-scale negative-scale", "2x4/2:17x33:16/16", "causal")
+        + rows("standard", "normal", "1x2:5x5:8/8", "causal", "scale=1e-9")
+        + rows("standard", "normal", "1x2:5x9:8/4", "bias-inf", "scale=1e-9")
+        + rows("standard", "normal", "1x2:5x9:8/4", "lengths", "scale=-1e-9"),
     ),
     (
-        Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton-lang/triton#621; XunhaoLai/native-sparse-attention-triton#27"),
+        Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton-lang/triton#621; XunhaoLai/native-sparse-attention-triton#27", keeps=("dims",)),
         rows("smoke", "normal", "1x1:5x7:128/128 1x1:5x7:96/8 1x1:6x6:6/6 1x1:4x9:8/20")
         + rows("standard", "normal identity", "1x1:9x9:17/9 1x1:8x8:8/8 1x1:5x11:64/65 1x1:3x5:129/3 1x1:3x5:80/72")
         + rows("thorough", "normal", "1x1:5x9:256/256 1x1:5x9:192/128 1x1:5x9:7/1")
@@ -213,14 +228,20 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         Family("mask", "a mask inverted, added as 0 and 1, broadcast along the wrong axis", "assay's bank"),
         rows("smoke", "normal", "2x2:6x6:8/4 1x1:5x9:8/4", "mask")
         + rows("standard", "large", "2x2:17x33:8/8 3x1:7x7:8/4", "mask")
-        + rows("smoke", "normal", "2x4/2:9x17:8/4", "mask", "causal"),
+        + rows("smoke", "normal", "2x4/2:9x17:8/4", "mask", "causal")
+        + rows("standard", "normal", "1x2:70x70:16/16", "mask")  # more queries than a tile has
+        + rows("standard", "normal", "2x2:130x33:16/16", "mask-full")
+        + rows("standard", "normal", "1x2:3x530:16/16 1x1:2x1030:16/16", "mask")
+        + rows("standard", "normal", "2x2:3x600:16/16", "mask-padding"),
     ),
     (
         Family("softcap", "the cap before the scale, after the bias, or left out", "assay's bank"),
         rows("smoke", "large", "1x2:5x9:8/4", "softcap=2.3")
         + rows("standard", "large odd-scale", "1x2:9x33:16/8", "softcap=7.7")
         + rows("smoke", "large", "2x2:5x9:8/4", "softcap=1.9", "bias")
-        + rows("standard", "large", "1x1:9x9:8/4", "softcap=50.3", "causal"),
+        + rows("standard", "large", "1x1:9x9:8/4", "softcap=50.3", "causal")
+        + rows("standard", "saturating", "1x2:5x17:8/4", "softcap=3.1")
+        + rows("standard", "saturating", "1x2:9x9:8/4", "softcap=3.1", "causal", "lse"),
     ),
     (
         Family("sink", "a sink left out, with a value of its own, or outside the maximum", "assay's bank"),
@@ -252,7 +273,15 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "2x4/2:9x9:16/16", "causal", layout="packed")
         + rows("standard", "normal", "2x3:5x7:8/6", "mask-empty", layout="permuted")
         + rows("standard", "normal", "1x3:7x7:8/6", "bias-heads", layout="transposed")
-        + rows("standard", "normal", "2x3:5x7:8/6", layout="spaced"),  # the last axis too is no unit stride
+        + rows("standard", "normal", "2x3:5x7:8/6", layout="spaced")  # the last axis too is no unit stride
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="permuted")
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="gap")
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="offset")
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="transposed")
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="reversed")
+        + rows("standard", "normal", "2x2:34x70:16/16", layout="spaced")
+        + rows("standard", "normal", "2x2:70x70:16/16", layout="packed")
+        + rows("standard", "normal", "2x2:34x70:16/16", "same-heads", layout="expanded"),
     ),
     (
         shared.FAR_STRIDES,
@@ -295,6 +324,57 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         rows("standard", "normal", "4x12:3x5:4/3 2x24/6:9x9:4/4")
         + rows("thorough", "normal", "8x16:17x17:8/8")
         + rows("standard", "normal", "3x11:3x5:4/3"),  # a number of heads that no two or four threads share evenly
+    ),
+    (
+        Family("broadcast", "masks and biases with axes of 1 or with fewer than four, and a bias in float32", "assay's bank"),
+        rows("smoke", "normal", "2x2:5x9:8/4", "mask-padding")
+        + rows("smoke", "normal", "2x2:5x9:8/4", "bias-keys")
+        + rows("smoke", "normal", "2x2:5x9:8/4", "mask-two")
+        + rows("standard", "normal", "1x3:5x9:8/4 2x3:5x9:8/4", "mask-heads")
+        + rows("standard", "normal", "2x3:5x9:8/4", "mask-full")
+        + rows("standard", "normal", "2x3:5x9:8/4", "mask-three")
+        + rows("standard", "normal", "2x3:5x9:8/4", "mask-one")
+        + rows("standard", "normal", "2x3:5x9:8/4", "mask-queries")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-full")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-three")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-two")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-one")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-queries")
+        + rows("standard", "normal", "2x3:5x9:8/4", "bias-padding")
+        + rows("standard", "normal", "2x3:5x9:8/4 1x2:17x65:64/64", "bias-wide")
+        + rows("standard", "normal", "1x4/2:1x40:64/64 2x8/1:1x130:64/64", "mask-padding")  # a decode step
+        + rows("standard", "normal", "1x4/2:1x40:64/64 2x8/1:1x130:64/64", "bias-keys")
+        + rows("standard", "normal", "2x2:70x70:32/32", "mask-padding", "causal"),
+    ),
+    (
+        Family("unlike-heads", "a maximum or a sum that heads, batches or rows of a group share", "assay's bank"),
+        rows("smoke", "unlike-heads", "2x3:5x9:8/4")
+        + rows("standard", "unlike-heads", "2x8/1:4x33:64/64 1x4/2:17x17:16/16")
+        + rows("standard", "unlike-heads", "2x3:9x9:8/4", "causal", "lse")
+        + rows("standard", "unlike-heads", "3x2:5x17:8/4", "lengths")
+        + rows("standard", "unlike-heads", "2x3:1x70:16/16", "sink"),
+    ),
+    (
+        Family("normalised", "probabilities that are rounded to half precision as shares of a long row", "assay's bank"),
+        rows("standard", "faint-weights", "1x1:2x1100:4/4")
+        + rows("thorough", "faint-weights", "1x2:2x4100:4/4 1x1:2x8200:4/4"),
+    ),
+    (
+        Family("accumulation", "a sum, an accumulator or a merge in a short type", "assay's bank"),
+        rows("standard", "cancelling-tiles cancelling-tiles late-values", "1x1:2x4096:2/4")
+        + rows("standard", "cancelling-tiles late-values positive-sum", "1x2:3x1100:8/4")
+        + rows("thorough", "cancelling-tiles late-values positive-sum", "1x1:2x16400:2/2"),
+    ),
+    (
+        Family("long", "a fast path for long rows, an index in 16 bits, a grid that ends", "assay's bank"),
+        rows("standard", "normal", "2x8/1:2x1100:64/64")
+        + rows("standard", "normal", "2x8/1:1x1100:64/64", "lengths")
+        + rows("standard", "normal", "1x8/1:3x1100:64/64", "bottom-right")
+        + rows("standard", "normal", "1x1:1x65537:2/1 1x1:65537x2:2/1")
+        + rows("thorough", "normal", "2x8/1:2x8200:64/64")
+        + rows("thorough", "normal", "1x8/1:2x8200:64/64", "mask-padding")
+        + rows("thorough", "normal", "1x1:2x65537:4/2 1x2:65537x3:4/2")
+        + rows("thorough", "normal", "1x2:1100x1100:64/64", "causal"),
     ),
     (
         Family("normal", "nothing in particular: what every other test does", "assay's bank"),

@@ -33,6 +33,11 @@ def _has_bias(instance: Instance) -> bool:
     return instance.bias is not None
 
 
+def _bias_is_wider(instance: Instance) -> bool:
+    """Whether the bias is in float32 and the arrays are in a shorter type: bfloat16 stands in for eight bits."""
+    return instance.bias is not None and instance.bias.dtype.itemsize > max(2, instance.query.dtype.itemsize)
+
+
 def _is_causal(instance: Instance) -> bool:
     return instance.causal is not None
 
@@ -63,6 +68,8 @@ _CAPABILITIES = (
     Capability("value_dim", lambda i: i.value.shape[3] != i.query.shape[3]),
     Capability("causal_with_mask", lambda i: _is_causal(i) and (_has_mask(i) or _has_bias(i))),
     Capability("bias_with_mask", lambda i: _has_mask(i) and _has_bias(i)),
+    Capability("wide_bias", _bias_is_wider),
+    Capability("nonpositive_causal_scale", lambda i: _is_causal(i) and i.scale <= 0.0),
     Capability("empty_row_lse", lambda i: i.return_lse and _has_empty_row(i)),
     Capability(CONCURRENT_CALLS),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.softmax.masks import alibi_slopes
+from assay.conformance.attention.broadcast import BIASES, MASKS
 from assay.conformance.softmax.patterns import PATTERNS, Shape
 from assay.spec.attention import Instance
 from assay.spec.floats import dtype_named
@@ -29,14 +29,30 @@ OPTIONS: dict[str, str] = {
     "mask-empty": "boolean mask with empty rows",
     "mask-first": "boolean mask that hides the first two thirds of the keys",
     "mask-left": "left padding: each batch hides another number of first keys",
+    "mask-padding": "right padding with a query axis of 1: each batch hides another number of last keys",
+    "mask-heads": "boolean mask of another form for each head, with a batch axis of 1",
+    "mask-full": "random boolean mask, another for each batch and head",
+    "mask-three": "random boolean mask with an axis of heads and none of batches",
+    "mask-two": "random boolean mask with axes of queries and keys alone",
+    "mask-one": "random boolean mask with an axis of keys alone",
+    "mask-queries": "boolean mask with a key axis of 1: some queries attend to everything, the others to nothing",
     "garbage": "huge finite keys and values behind the mask and beyond the lengths",
     "bias": "random additive bias",
     "bias-heads": "a bias with an axis of heads, ALiBi slopes times distance",
+    "bias-full": "random additive bias, another for each batch and head",
+    "bias-three": "random additive bias with an axis of heads and none of batches",
+    "bias-two": "random additive bias with axes of queries and keys alone",
+    "bias-one": "random additive bias with an axis of keys alone",
+    "bias-keys": "random additive bias with a query axis of 1, another for each batch and head",
+    "bias-queries": "random additive bias with a key axis of 1",
+    "bias-padding": "an additive mask of 0 and −inf with a query axis of 1: right padding",
+    "bias-wide": "random additive bias in float32, where the class stores a shorter type",
     "bias-inf": "an additive mask of 0 and −inf, with empty rows",
     "bias-low": "a bias around −20000 on every key",
     "lengths": "key lengths, another for each batch",
     "lengths-zero": "key lengths, the first 0",
     "softcap": "softcap, softcap=C",
+    "scale": "another scale, scale=S",
     "sink": "attention sinks",
     "lse": "the log-sum-exp as second output",
     "same-heads": "keys and values of every head those of the first, so that a layout may store them once",
@@ -45,7 +61,7 @@ OPTIONS: dict[str, str] = {
 
 
 def parse_shape(text: str) -> Shape:
-    """Sizes of an instance from one word.
+    """The sizes of an instance, from one word of a table.
 
     >>> parse_shape("2x4/2:5x7:16/8")
     Shape(batch=2, heads=4, key_heads=2, queries=5, keys=7, dim=16, value_dim=8)
@@ -70,7 +86,10 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 def build(
     family: str, pattern: str, shape: Shape, options: tuple[str, ...], seed: int, precision: Precision, note: str = ""
 ) -> Instance:
-    """The instance of a pattern, a shape and options, in the storage type of the class.  Same arguments, same bytes."""
+    """The instance of a pattern, a shape and options, in the storage type of the class.
+
+    The same arguments give the same bytes.
+    """
     rng = np.random.default_rng(seed)
     dtype = dtype_named(precision.storage)
     wide = (
@@ -78,7 +97,7 @@ def build(
     )  # of biases and sinks: an 8-bit type has no −∞
     q, k, v, fields = PATTERNS[pattern](rng, shape)
     fields = dict(fields)
-    b, h, n_q, n_k = shape.batch, shape.heads, shape.queries, shape.keys
+    b, h, n_k = shape.batch, shape.heads, shape.keys
     garbage = "garbage" in options
     for option in options:
         name, _, value = option.partition("=")
@@ -89,31 +108,11 @@ def build(
         elif name == "window":
             left, right = value.split(",")
             fields["window"] = tuple(None if side == "*" else int(side) for side in (left, right))
-        elif name == "mask":
-            mask = rng.random((b, 1, n_q, n_k)) < 0.6
-            mask[..., np.arange(n_q), rng.integers(0, n_k, n_q)] = True
-            fields["mask"] = mask
-        elif name == "mask-empty":
-            mask = rng.random((b, h, n_q, n_k)) < 0.5
-            mask[:, :, :: max(2, n_q // 3)] = False
-            fields["mask"] = mask
-        elif name == "mask-first":
-            fields["mask"] = np.broadcast_to(np.arange(n_k) >= (2 * n_k) // 3, (1, 1, n_q, n_k)).copy()
-        elif name == "mask-left":
-            start = (np.arange(b) * max(1, n_k // 3)) % n_k
-            fields["mask"] = np.broadcast_to(np.arange(n_k) >= start[:, None, None, None], (b, 1, n_q, n_k)).copy()
-        elif name == "bias":
-            fields["bias"] = rng.standard_normal((b, 1, n_q, n_k)).astype(wide)
-        elif name == "bias-heads":
-            slopes = -alibi_slopes(h)
-            distance = np.abs(np.arange(n_q)[:, None] - np.arange(n_k)[None, :])
-            fields["bias"] = (slopes[:, None, None] * distance)[None].astype(wide)
-        elif name == "bias-inf":
-            hidden = rng.random((1, 1, n_q, n_k)) < 0.4
-            hidden[:, :, :: max(2, n_q // 2)] = True
-            fields["bias"] = np.where(hidden, -np.inf, 0.0).astype(wide)
-        elif name == "bias-low":
-            fields["bias"] = (-20000.0 + 4.0 * rng.standard_normal((1, 1, n_q, n_k))).astype(wide)
+        elif name in MASKS:
+            fields["mask"] = MASKS[name](rng, shape)
+        elif name in BIASES:
+            single = name == "bias-wide" and wide.itemsize < 4
+            fields["bias"] = BIASES[name](rng, shape).astype(np.float32 if single else wide)
         elif name == "lengths":
             fields["key_lengths"] = np.maximum(1, n_k - 1 - (np.arange(b) * 5) % n_k).astype(np.int32)
         elif name == "lengths-zero":
@@ -122,6 +121,8 @@ def build(
             fields["key_lengths"] = lengths
         elif name == "softcap":
             fields["softcap"] = float(value)
+        elif name == "scale":
+            fields["scale"] = float(value)
         elif name == "sink":
             fields["sink"] = (1.5 * rng.standard_normal(h)).astype(wide)
         elif name == "lse":
@@ -140,7 +141,7 @@ def build(
 
 
 def _with_garbage(instance: Instance) -> Instance:
-    """Huge finite numbers in every key that no query of its batch and head attends to."""
+    """The instance with huge finite numbers in every key to which no query of its batch and head attends."""
     b, _, _, _ = instance.query.shape
     h_k = instance.key.shape[1]
     key, value = instance.key.copy(), instance.value.copy()

@@ -1,8 +1,8 @@
 """Changes between one call and the next: the same shapes with other numbers, other options, or a part of the input.
 
 A name in the ``after`` or ``beside`` of a family's row is a function from the instance of that row to another one.
-Every change gives an answer that is far from that of the instance itself: a kernel that keeps something of the other
-call is seen.
+Every change gives an answer that is far from that of the instance itself, so a kernel that keeps something of the other
+call is found out.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["CHANGES"]
 
 
 def _numbers(instance: Instance) -> Instance:
-    """Everything backwards along length and columns, values negated."""
+    """All arrays are reversed along length and columns, and the values are negated."""
     return instance.replace(
         query=_backwards(instance.query), key=_backwards(instance.key), value=_negated(_backwards(instance.value))
     )
 
 
 def _later_numbers(instance: Instance) -> Instance:
-    """The last half of the keys alone: whoever looks at the first few elements, or adds them up, sees no change."""
+    """Only the second half of the keys changes: the first few elements and the sum of all elements stay the same."""
     half = instance.key.shape[2] // 2
     key, value = instance.key.copy(), instance.value.copy()
     key[:, :, half:] = _backwards(key[:, :, half:])
@@ -43,7 +43,7 @@ def _scale(instance: Instance) -> Instance:
 
 
 def _causal(instance: Instance) -> Instance:
-    """On where it was off, off where it was on."""
+    """The causal mask is on if it was off, and off if it was on."""
     return instance.replace(causal=None if instance.causal is not None else "top-left")
 
 
@@ -52,14 +52,14 @@ def _alignment(instance: Instance) -> Instance:
 
 
 def _window(instance: Instance) -> Instance:
-    """The two sides exchanged, one key wider."""
+    """The two sides of the window are exchanged, and each is one key wider."""
     assert instance.window is not None
     left, right = instance.window
     return instance.replace(window=(None if right is None else right + 1, None if left is None else left + 1))
 
 
 def _mask(instance: Instance) -> Instance:
-    """Inverted; at least one key a row."""
+    """The mask is inverted; every row keeps at least one key."""
     assert instance.mask is not None
     mask = ~instance.mask
     mask[..., :1] |= ~mask.any(axis=-1, keepdims=True)
@@ -72,7 +72,7 @@ def _bias(instance: Instance) -> Instance:
 
 
 def _lengths(instance: Instance) -> Instance:
-    """Of the last batch in the first."""
+    """The key lengths are in the reverse order of batches."""
     assert instance.key_lengths is not None
     return instance.replace(key_lengths=instance.key_lengths[::-1].copy())
 
@@ -92,7 +92,7 @@ def _without(name: str) -> Callable[[Instance], Instance]:
 
 
 def _longer(instance: Instance) -> Instance:
-    """All keys twice, values changed: what a workspace of the longer call keeps lies behind the shorter one."""
+    """All keys come twice, with other values.  What a workspace of this longer call keeps lies behind a shorter one."""
     return instance.replace(
         key=np.concatenate([instance.key, instance.key], axis=2),
         value=np.concatenate([instance.value, _negated(instance.value)], axis=2),

@@ -35,7 +35,7 @@ __all__ = [
 
 
 def empty_rows(instance: Instance) -> NDArray[np.bool_]:
-    """(b, h_q, n_q): queries without a key (and no sink)."""
+    """Whether a query attends to no key and there is no sink: (b, h_q, n_q)."""
     b, h, n_q, _ = instance.query.shape
     if instance.sink is not None:
         return np.zeros((b, h, n_q), dtype=bool)
@@ -48,7 +48,7 @@ def has_empty(instance: Instance) -> Instance | None:
 
 
 def empty_mean(instance: Instance) -> Instance | None:
-    """Where a query attends to no key, it attends to all of them equally."""
+    """A query that attends to no key attends to all keys equally instead."""
     empty = empty_rows(instance)
     if not empty.any():
         return None
@@ -101,17 +101,17 @@ def blank_heads(kept: Callable[[Instance], int]) -> Callable[[Instance, NDArray[
 
 
 def has_lse(instance: Instance) -> Instance | None:
-    """The instance itself, where it asks for the log-sum-exp."""
+    """The instance itself if it asks for the log-sum-exp."""
     return instance if instance.return_lse else None
 
 
 def base_two(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logarithm in base 2."""
+    """The log-sum-exp in base 2."""
     return lse / math.log(2.0)
 
 
 def largest_score(instance: Instance) -> NDArray[np.float64]:
-    """(b, h_q, n_q): the largest score of each row."""
+    """The largest score of each row: (b, h_q, n_q)."""
     largest: NDArray[np.float64] = evaluate(instance).score.midpoint.max(axis=3)
     if instance.sink is not None:
         largest = np.maximum(largest, instance.sink.astype(np.float64)[None, :, None])
@@ -119,7 +119,7 @@ def largest_score(instance: Instance) -> NDArray[np.float64]:
 
 
 def without_maximum(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ln Σ e^(s − m) alone."""
+    """The log-sum-exp without the maximum m: ln Σ e^(s − m) alone."""
     return lse - np.where(np.isneginf(lse), 0.0, largest_score(instance))
 
 
@@ -129,5 +129,5 @@ def only_maximum(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def zero_when_empty(instance: Instance, lse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 in place of the −∞ of an empty row."""
+    """A log-sum-exp with 0 in place of the −∞ of an empty row."""
     return np.where(np.isneginf(lse), 0.0, lse)

@@ -1,7 +1,7 @@
 """What a kernel does where attention leaves it a choice: questions, each with a probe that finds the answer.
 
-Values are the identity wherever possible: with equal scores an output row then lists the keys that the query saw.
-The specification refuses NaN, so such arrays are put into the call afterwards.  Nothing here judges.
+The values are the identity wherever possible: with equal scores, a row of the output then lists the keys to which the
+query attends.  An instance refuses NaN, so arrays with NaN are put into the call afterwards.  Nothing here judges.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTIONS"]
 
-_KEYS = 1024  # of the probe of the order of summation: blocks of half as many are seen
+_KEYS = 1024  # keys of the probe of the order of summation, which shows blocks of at most half as many
 
 
 def _normal(ask: Ask, shape: tuple[int, int, int, int, int], seed: int = 0, **options: Any) -> Instance:
-    """Normal numbers; shape is (b, h, n_q, n_k, d)."""
+    """An instance of normal numbers.  shape: (b, h, n_q, n_k, d)."""
     b, h, n_q, n_k, d = shape
     rng = np.random.default_rng(seed)
     dtype = dtype_named(ask.precision.storage)
@@ -37,7 +37,7 @@ def _normal(ask: Ask, shape: tuple[int, int, int, int, int], seed: int = 0, **op
 
 
 def _listing(ask: Ask, n_q: int, n_k: int, **options: Any) -> Instance:
-    """Equal scores and the identity for values: what each query sees."""
+    """An instance with equal scores and the identity as values: its output lists the keys of each query."""
     dtype = dtype_named(ask.precision.storage)
     q, k = np.zeros((1, 1, n_q, n_k), dtype), np.zeros((1, 1, n_k, n_k), dtype)
     return Instance(q, k, np.eye(n_k).astype(dtype)[None, None], scale=1.0, **options)
@@ -74,9 +74,9 @@ def _head_position(ask: Ask) -> str:
 
 
 def _joined(instances: Sequence[Instance], axis: int) -> Instance:
-    """Side by side along batches (0) or heads (1)."""
+    """Instances side by side along batches (axis 0) or heads (axis 1)."""
     query, key, value = (
-        np.concatenate([getattr(each, name) for each in instances], axis=axis) for name in ("query", "key", "value")
+        np.concatenate([getattr(part, name) for part in instances], axis=axis) for name in ("query", "key", "value")
     )
     return Instance(query, key, value)
 
@@ -105,7 +105,7 @@ def _spoilt(array: NDArray[Any], at: tuple[int, ...], number: float) -> NDArray[
 
 
 def _rows(output: Array) -> NDArray[np.bool_]:
-    """Which of the rows (n_q,) hold NaN or infinity."""
+    """Whether each row holds NaN or infinity: (n_q,)."""
     return np.asarray(~np.isfinite(output[0, 0]).all(axis=-1))
 
 
@@ -143,7 +143,7 @@ def _infinite_score(ask: Ask) -> str:
 
 
 def _hidden(how: str, name: str, number: float) -> Callable[[Ask], str]:
-    """A bad number in the last key or value, which no query sees."""
+    """What a bad number in the last key or value does, to which no query attends."""
 
     def asked(ask: Ask) -> str:
         hiding: dict[str, dict[str, Any]] = {
@@ -154,11 +154,11 @@ def _hidden(how: str, name: str, number: float) -> Callable[[Ask], str]:
         n_q = 9 if how == "causal" else 5
         instance = _normal(ask, (1, 1, n_q, 9, 8), **hiding[how])
         right = _output(ask, instance)
-        found = _output(ask, instance, **{name: _spoilt(getattr(instance, name), (0, 0, 8, 3), number)})
+        spoilt = _output(ask, instance, **{name: _spoilt(getattr(instance, name), (0, 0, 8, 3), number)})
         unseeing = slice(0, 8) if how == "causal" else slice(None)
-        if np.array_equal(right[:, :, unseeing], found[:, :, unseeing]):
+        if np.array_equal(right[:, :, unseeing], spoilt[:, :, unseeing]):
             return "no effect"
-        bad = _rows(found[:, :, unseeing])
+        bad = _rows(spoilt[:, :, unseeing])
         return f"leaks: {_spread(bad)} not finite" if bad.any() else "changes the output"
 
     return asked
@@ -168,7 +168,7 @@ def _hidden(how: str, name: str, number: float) -> Callable[[Ask], str]:
 
 
 def _empty(how: str) -> Callable[[Ask], str]:
-    """The output of a query that sees no key."""
+    """What the output of a query is that attends to no key."""
 
     def asked(ask: Ask) -> str:
         instance, row = _with_empty_row(ask, how)
@@ -218,7 +218,7 @@ def _empty_lse(ask: Ask) -> str:
 
 
 def _seen(ask: Ask, instance: Instance) -> NDArray[np.bool_]:
-    """(n_q, n_k): keys that contribute."""
+    """Whether a key contributes to a query: (n_q, n_k)."""
     output = np.nan_to_num(_output(ask, instance)[0, 0], nan=0.0)
     return np.asarray(output > 1e-3)
 
@@ -227,18 +227,16 @@ def _alignment(n_q: int, n_k: int, asked_for: str, length: int | None = None) ->
     def asked(ask: Ask) -> str:
         options: dict[str, Any] = {} if length is None else {"key_lengths": np.array([length], np.int32)}
         seen = _seen(ask, _listing(ask, n_q, n_k, causal=asked_for, **options))
-        known: dict[str, Instance] = {
-            "top-left": _listing(ask, n_q, n_k, causal="top-left", **options),
-            "bottom-right": _listing(ask, n_q, n_k, causal="bottom-right", **options),
+        patterns = {
+            name: _listing(ask, n_q, n_k, causal=name, **options).attends(0)[0] for name in ("top-left", "bottom-right")
         }
-        patterns = {name: each.attends(0)[0] for name, each in known.items()}
         if length is not None:
             visible = np.arange(n_k) < length
             whole = _listing(ask, n_q, n_k, causal="bottom-right").attends(0)[0] & visible
             patterns["bottom-right of the array, not of the lengths"] = whole
         patterns["no causal mask"] = np.ones((n_q, n_k), bool) & (np.arange(n_k) < (length or n_k))
         for name, pattern in patterns.items():
-            live = pattern.any(axis=1)  # what an empty row gives is another question
+            live = pattern.any(axis=1)  # what an empty row gives is the subject of another question
             if (seen[live] == pattern[live]).all():
                 return name
         return "an alignment of its own"
@@ -257,11 +255,11 @@ def _window(ask: Ask) -> str:
 def _default_scale(ask: Ask) -> str:
     instance = _normal(ask, (1, 1, 4, 6, 16))
     try:
-        found = ask.call(instance, without=("scale",))["output"]
+        output = ask.call(instance, without=("scale",))["output"]
     except NoAnswer as reason:
         return "it must be given" if "scale" in str(reason) else str(reason)
     for name, scale in {"1/√dim": 0.25, "1": 1.0, "1/dim": 1 / 16, "0": 0.0}.items():
-        if np.allclose(found, _output(ask, instance.replace(scale=scale)), rtol=1e-3, atol=1e-3):
+        if np.allclose(output, _output(ask, instance.replace(scale=scale)), rtol=1e-3, atol=1e-3):
             return name
     return "another"
 
@@ -270,10 +268,10 @@ def _default_scale(ask: Ask) -> str:
 
 
 def _order(ask: Ask) -> str:
-    """Masks of Fprev (arXiv 2411.00442): M at key i, −M at key j, ones elsewhere.
+    """The order in which keys are summed, by the masks of Fprev (arXiv 2411.00442).
 
-    Ones that are added to M before −M is are lost, so that the output counts the keys outside the smallest partial
-    sum that holds both.
+    The value is M at key i, −M at key j, and 1 elsewhere.  Ones that are added to M before −M is added are lost, so the
+    output counts the keys outside the smallest partial sum that holds both i and j.
     """
     if ask.precision.storage not in ("float64", "float32", "bfloat16"):
         return f"no hint: {ask.precision.storage} has not the range for the probe"
@@ -296,7 +294,7 @@ def _order(ask: Ask) -> str:
 
 
 def _group_sizes(ask: Ask, i: int, others: NDArray[np.int64]) -> Array:
-    """Keys in the smallest partial sum that holds key i and each of the others."""
+    """The number of keys in the smallest partial sum that holds key i and another key, for each of ``others``."""
     storage = ask.precision.storage
     large, one = (2.0**40, 2.0**-40) if storage == "float64" else (2.0**20, 2.0**-20)
     values = np.full((_KEYS, len(others)), one)
@@ -310,7 +308,7 @@ def _group_sizes(ask: Ask, i: int, others: NDArray[np.int64]) -> Array:
 
 
 def _block(sizes: Array, columns: NDArray[np.int64]) -> int:
-    """The block length that explains every size (keys from there on join whole blocks); 0 for none."""
+    """The block length that explains every size, where later keys join in whole blocks; 0 if there is none."""
     for block in range(1, _KEYS // 2 + 1):
         beyond = columns >= block
         whole = np.minimum((columns // block + 1) * block, _KEYS)

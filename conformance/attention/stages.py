@@ -1,12 +1,12 @@
 """Where an attention kernel loses precision: probes that are exact in every stage but one.
 
-A probe has few keys and numbers so chosen that every stage but its own is exact even in a very short type: scores
-that are zero, or that make every weight a power of two; values of a few bits; sums and outputs that are short
-dyadic numbers.  An error beyond the tolerance of the class is then an error of that stage.  Where a probe cannot
-avoid another stage, ``explained_by`` names it: the simplest explanation is told.
+A probe has few keys, and numbers that make every stage but its own exact even in a very short type: scores that are
+zero or make every weight a power of two, values of a few bits, sums and outputs that are short dyadic numbers.  An
+error beyond the tolerance of the class is then an error of that stage.  Where a probe cannot avoid another stage,
+``explained_by`` names that stage, and the simplest explanation is reported.
 
-Numbers come from ladders 1 + ¾·2^−p: a type of p significant bits, rounding or truncating, is the first to lose
-the last part, so that the least p that fails counts the bits that were kept.
+Numbers come from ladders 1 + ¾·2^−p.  A type of p significant bits, whether it rounds or truncates, is the first to
+lose the last part, so the least p that fails counts the bits that were kept.
 """
 
 from __future__ import annotations
@@ -117,18 +117,18 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
             _small_weights,
         ),
     )
-    found = [
+    table = [
         Stage(name, words, bits, explained, build(precision), _SENTENCES.get(name))
         for name, words, bits, explained, build in rows
     ]
-    others = tuple(stage.id for stage in found)
+    others = tuple(stage.id for stage in table)
     factor = -math.log2(soft.rescale)
-    found.append(Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision)))
-    return tuple(found)
+    table.append(Stage("rescaling", "the factors that rescale earlier sums", factor, others, _rescaling(precision)))
+    return tuple(table)
 
 
 def _or(roundoff: float, otherwise: float) -> float:
-    """Significant bits of a roundoff; ``otherwise`` where nothing is rounded there."""
+    """The significant bits of a roundoff; ``otherwise`` if nothing is rounded there."""
     return -math.log2(roundoff) if roundoff else otherwise
 
 
@@ -150,23 +150,23 @@ def _log(x: Fraction) -> Fraction:
 
 
 def _limbs(x: Fraction, count: int, dtype: str) -> list[float]:
-    """x as a sum of numbers of few bits, the largest first; what is left is below 2^(−bits·count) of it."""
+    """x as a sum of ``count`` numbers of few bits, the largest first, up to a remainder below 2^(−bits·count)·x."""
     bits = min(_LIMB_BITS, _bits(dtype))
-    found = []
+    limbs = []
     for _ in range(count):
         if x == 0:
-            found.append(0.0)
+            limbs.append(0.0)
             continue
         power = math.floor(math.log2(abs(x))) - bits + 1
         unit = Fraction(2) ** power
         limb = round(x / unit) * unit
-        found.append(float(limb))
+        limbs.append(float(limb))
         x -= limb
-    return found
+    return limbs
 
 
 def _limb_count(precision: Precision) -> int:
-    """Enough for a score that is exact beside the roundings of the class."""
+    """The number of limbs that make a score exact beside the roundings of the class."""
     bits = -math.log2(precision.product) + 4
     return math.ceil(bits / min(_LIMB_BITS, _bits(precision.storage)))
 
@@ -174,27 +174,28 @@ def _limb_count(precision: Precision) -> int:
 def _instance(
     precision: Precision, query: Sequence[float], keys: Sequence[Sequence[float]], values: Any, scale: float = 1.0
 ) -> Instance:
-    """One query; keys (n, d); values (n, d_v)."""
+    """An instance with one query (d,), keys (n, d) and values (n, d_v), in the storage type of the class."""
     dtype = dtype_named(precision.storage)
-    q, k, v = (np.asarray(each, np.float64)[None, None] for each in ([query], keys, values))
-    short, *others = (each.astype(dtype) for each in (q, k, v))
+    q, k, v = (np.asarray(numbers, np.float64)[None, None] for numbers in ([query], keys, values))
+    short, *others = (array.astype(dtype) for array in (q, k, v))
     assert np.array_equal(short.astype(float), q)  # what a probe is about must not be lost in storage
     return Instance(short, others[0], others[1], scale=scale, provenance=Provenance(family="stages"))
 
 
 def _weighted(precision: Precision, weights: Sequence[Fraction], values: Any) -> Instance:
-    """Scores ln w, each a sum of limbs that are exact in every type."""
+    """An instance with these weights: its scores ln w are sums of limbs that are exact in every type."""
     count = _limb_count(precision)
     logs = [Fraction(0) if w == 1 else _log(w) for w in weights]
     return _instance(precision, [1.0] * count, [_limbs(x, count, precision.storage) for x in logs], values)
 
 
 def _uniform(precision: Precision, values: Any) -> Instance:
+    """An instance with equal scores."""
     return _instance(precision, [0.0], [[0.0]] * len(values), values)
 
 
 def _kept(exact: Any, unit: Any) -> Callable[[Array], Array]:
-    """Bits that an error beside ``unit`` leaves."""
+    """The bits that are left by an error, in units of ``unit``."""
 
     def bits(value: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -204,7 +205,7 @@ def _kept(exact: Any, unit: Any) -> Callable[[Array], Array]:
 
 
 def _lost(rest: float, bits: float) -> Callable[[Array], Array]:
-    """``bits`` where the output 1/(1 + rest) shows that the rest was lost; else no loss of this kind."""
+    """``bits`` if the output 1/(1 + rest) shows that the rest was lost, and otherwise no loss of this kind."""
 
     def seen(value: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -217,10 +218,10 @@ def _lost(rest: float, bits: float) -> Callable[[Array], Array]:
 
 
 def _scores(u: Precision) -> tuple[Probe, ...]:
-    """Two keys of large scores whose difference makes the second weight 2^−m; values that make the output 2^m.
+    """Two keys have large scores whose difference makes the second weight 2^−m, and the values make the output 2^m.
 
-    The first score is one product of full mantissas, the second a sum of limbs.  The weight is a little above its
-    power of two, so that neither rounding nor truncation of it costs more than that little.
+    The first score is one product of full mantissas, and the second is a sum of limbs.  The weight is a little above
+    its power of two, so that neither rounding nor truncation of it costs more than that.
     """
     soft = u.of(Softmax)
     roundoff = u.product + soft.query_rounding / 2 + soft.stored_times * soft.stored_score
@@ -229,7 +230,7 @@ def _scores(u: Precision) -> tuple[Probe, ...]:
 
 
 def _scores_of(u: Precision, size: float, roundoff: float) -> list[Probe]:
-    """Scores between ``size`` and four times that."""
+    """Probes with scores between ``size`` and four times ``size``."""
     extra = Fraction(4 * size * roundoff)
     count = _limb_count(u)
     dtype = dtype_named(u.storage)
@@ -253,18 +254,18 @@ def _scores_of(u: Precision, size: float, roundoff: float) -> list[Probe]:
         return Probe(_instance(u, query, keys, [[top], [0.0]], scale), bits)
 
     ladder = _ladder(3, min(_bits(u.storage) - 3, 26))
-    found = [probe(size / 16 * float(x), 16.0, 1.0, 1) for _, x in ladder]
-    found += [probe(size / 16, 16.0 * float(x), 1.0, 1) for _, x in ladder]
-    found += [probe(size / 16 * float(x), 16.0 * float(x), 1.0, 1) for _, x in ladder]
+    probes = [probe(size / 16 * float(x), 16.0, 1.0, 1) for _, x in ladder]
+    probes += [probe(size / 16, 16.0 * float(x), 1.0, 1) for _, x in ladder]
+    probes += [probe(size / 16 * float(x), 16.0 * float(x), 1.0, 1) for _, x in ladder]
     for number in range(6):
         first, second = (1 + rng.random(2)) * (size / 16, 8.0)
-        found.append(probe(first, second, 1.0 if number < 3 else 0.8734672, 1 + number % 3))
-    return found
+        probes.append(probe(first, second, 1.0 if number < 3 else 0.8734672, 1 + number % 3))
+    return probes
 
 
 def _argument(u: Precision) -> tuple[Probe, ...]:
-    """Keys −3m and the scale ln 2/3, and the like: weights 2^−m, if the scale and log₂e are what they should be."""
-    found = []
+    """Keys such as −3m with the scale ln 2/3: the weights are 2^−m if the scale and log₂e are what they should be."""
+    probes = []
     for m, unit in ((1, 1), (2, 3), (3, 5), (3, 3), (1, 7)):
         top, scale = 2.0**m + 1, math.log(2.0) / unit * (1 - 8 * u.product)
 
@@ -273,33 +274,33 @@ def _argument(u: Precision) -> tuple[Probe, ...]:
                 seen = -np.log(top / np.asarray(value, np.longdouble) - 1)
                 return np.asarray(-np.log2(np.abs(seen / lag - 1)), np.float64)
 
-        found.append(Probe(_instance(u, [1.0], [[0.0], [-m * unit]], [[top], [0.0]], scale), bits))
-    return tuple(found)
+        probes.append(Probe(_instance(u, [1.0], [[0.0], [-m * unit]], [[top], [0.0]], scale), bits))
+    return tuple(probes)
 
 
 def _denominator(u: Precision) -> tuple[Probe, ...]:
-    """One key of value 1: there is nothing to round."""
+    """One key with the value 1: nothing is rounded."""
     return (Probe(_uniform(u, [[1.0]]), _kept(1.0, 1.0)),)
 
 
 def _normalised(u: Precision) -> tuple[Probe, ...]:
-    """Equal scores and values: only 1/n, stored, is rounded."""
+    """Equal scores and equal values: only a stored 1/n is rounded."""
     return tuple(Probe(_uniform(u, [[1.0]] * n), _kept(1.0, 1.0)) for n in (3, 5, 7, 11, 13))
 
 
 def _output(u: Precision) -> tuple[Probe, ...]:
-    """Equal scores and small integers: the sums are exact, their quotient is not."""
-    found = []
+    """Equal scores and small integers as values: the sums are exact, but their quotient is not."""
+    probes = []
     for n in (3, 5, 7, 11, 13):
         values = np.zeros((n, 5))
         values[0] = (1, 2, 3, 5, 7)
         exact = values[0] / n
-        found.append(Probe(_uniform(u, values), _kept(exact, exact)))
-    return tuple(found)
+        probes.append(Probe(_uniform(u, values), _kept(exact, exact)))
+    return tuple(probes)
 
 
 def _accumulation(u: Precision) -> tuple[Probe, ...]:
-    """Equal scores, a large value, some 2^a times smaller far apart, the large one negated: a bits lose the small."""
+    """Equal scores, a large value and its negative, and between them values 2^a times smaller, which a bits lose."""
     bits = _bits(u.storage)
     powers = np.arange(3, {4: 8, 8: 10, 11: 13, 24: 17}.get(bits, 40) + 1)
     values = np.zeros((_LONG_ROW, len(powers)))
@@ -310,13 +311,13 @@ def _accumulation(u: Precision) -> tuple[Probe, ...]:
 
 
 def _values(u: Precision) -> tuple[Probe, ...]:
-    """One key: the output is its value."""
+    """One key: the output is the value of this key."""
     values = [float(x) for _, x in _ladder(3, _bits(u.storage) - 3)] + [1.25]
     return (Probe(_uniform(u, [values]), _kept(values, values)),)
 
 
 def _row_sum(u: Precision) -> tuple[Probe, ...]:
-    """A weight 2^−m beside 1, where the class can tell; otherwise more ones than a short type can count."""
+    """A weight 2^−m beside 1, if the class resolves it, and otherwise more ones than a short type can count."""
     soft = u.of(Softmax)
     bits = _bits(u.storage)
     if bits >= 24 and not soft.query_rounding:
@@ -331,7 +332,7 @@ def _row_sum(u: Precision) -> tuple[Probe, ...]:
 
 
 def _exp(u: Precision) -> tuple[Probe, ...]:
-    """One weight 1 and many of four significant bits, no matter what they are rounded to; the value of the first."""
+    """One weight 1 with a value, and many weights of four significant bits, which no rounding changes."""
     above = Fraction(1) + Fraction(8 * u.product)
     return tuple(
         _beside_one(u, Fraction(numerator, 16) * above / 2**shift)
@@ -341,7 +342,7 @@ def _exp(u: Precision) -> tuple[Probe, ...]:
 
 
 def _beside_one(u: Precision, weight: Fraction) -> Probe:
-    """1/(1 + (n − 1)w): what the weights are in the row sum."""
+    """The output 1/(1 + (n − 1)w), which shows what the weights are in the row sum."""
     others = _KEYS - 1
     values = np.zeros((_KEYS, 1))
     values[0] = 1.0
@@ -355,13 +356,13 @@ def _beside_one(u: Precision, weight: Fraction) -> Probe:
 
 
 def _weights(u: Precision) -> list[Fraction]:
-    """Weights that types of growing length lose a part of."""
+    """Weights of which types of growing length lose a part."""
     most = {53: 30, 24: 14}.get(_bits(u.storage), _bits(u.storage))
     return [x / 4 for _, x in _ladder(3, most)]
 
 
 def _probabilities(u: Precision) -> tuple[Probe, ...]:
-    """Values 1: an error of the weights cancels, unless only the numerator has it."""
+    """Values of 1: an error of the weights cancels, unless only the numerator has it."""
     others = _KEYS - 1
     return tuple(
         Probe(
@@ -377,24 +378,27 @@ def _summed_probabilities(u: Precision) -> tuple[Probe, ...]:
 
 
 def _small_weights(u: Precision) -> tuple[Probe, ...]:
-    """Many small weights beside a 1: dropped, they are missing in the row sum.  Bits: how far below 1 they are."""
-    found = []
+    """Many small weights beside a weight of 1.  If they are dropped, the row sum lacks them.
+
+    The bits are −log₂ of the largest weight that is dropped.
+    """
+    probes = []
     values = np.zeros((_LONG_ROW, 1))
     values[0] = 1.0
     for depth in (4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0):
         keys = [[0.0], *[[-depth]] * (_LONG_ROW - 1)]
         instance = _instance(u, [1.0], keys, values)
-        found.append(Probe(instance, _lost((_LONG_ROW - 1) * math.exp(-depth), depth / math.log(2.0))))
-    return tuple(found)
+        probes.append(Probe(instance, _lost((_LONG_ROW - 1) * math.exp(-depth), depth / math.log(2.0))))
+    return tuple(probes)
 
 
 def _rescaling(u: Precision) -> tuple[Probe, ...]:
-    """A row whose second half has the larger score: what the first half summed to is rescaled once, or every tile."""
+    """A row whose second half has the larger score: the sum of the first half is rescaled once, or in every tile."""
     values = np.zeros((_LONG_ROW, 1))
     values[: _LONG_ROW // 2] = 1.0
-    found = []
+    probes = []
     for factor in _weights(u):
         row = [Fraction(1)] * (_LONG_ROW // 2) + [1 / factor] * (_LONG_ROW // 2)
         share = float(factor / (1 + factor))
-        found.append(Probe(_weighted(u, row, values), _kept(share, share * (1 - share))))
-    return tuple(found)
+        probes.append(Probe(_weighted(u, row, values), _kept(share, share * (1 - share))))
+    return tuple(probes)

@@ -63,7 +63,7 @@ _EVERY = frozenset(capability.name for capability in INTERFACE.capabilities)
 
 @st.composite
 def _built(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Instance:
-    """A pattern in a shape with options that the kernel has."""
+    """A pattern in a shape, with options that the kernel supports."""
     key_heads = draw(st.sampled_from((1, 2, 3)))
     group = draw(st.sampled_from((1, 2, 4))) if "grouped_heads" in capabilities else 1
     n_q = draw(st.sampled_from(_LENGTHS))
@@ -93,7 +93,7 @@ def _built(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Ins
 
 @st.composite
 def _tiny(draw: st.DrawFn, precision: Precision, capabilities: Set[str]) -> Instance:
-    """Every number drawn, at most 3 × 4 scores."""
+    """Instances whose every number is drawn, with at most 3 × 4 scores."""
     n_q = draw(st.integers(1, 3))
     n_k = draw(st.integers(1, 4)) if "cross_lengths" in capabilities else n_q
     dim = draw(st.integers(1, 3))

@@ -17,7 +17,11 @@ __all__ = ["dot_product_attention"]
 
 
 def dot_product_attention(name: str, *, jit: bool) -> Kernel:
-    """Arrays are (batch, length, heads, dim) there; value has the shape of key; no word about empty rows."""
+    """The kernel under ``name``.
+
+    JAX takes arrays of shape (batch, length, heads, dim), wants ``value`` in the shape of ``key``, and documents
+    nothing about empty rows.
+    """
     import jax
 
     function = functools.partial(_kernel, jit)

@@ -25,7 +25,7 @@ _FORMAT = 10  # of the model: the newest that every release with the operator re
 
 
 def attention() -> Kernel:
-    """Raises ImportError if the installed onnxruntime has no such operator."""
+    """The kernel.  Raises ``ImportError`` if the installed onnxruntime has no such operator."""
     import onnxruntime
 
     version = supported()
@@ -41,11 +41,12 @@ def attention() -> Kernel:
 
 
 def supported() -> int:
-    """The newest version of the operator that the installed onnxruntime has, of those known here."""
+    """The newest version of the operator that both the installed onnxruntime and this module know."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    there = {each.since_version for each in state.get_all_operator_schema() if (each.domain, each.name) == _OPERATOR}
+    schemas = state.get_all_operator_schema()
+    there = {schema.since_version for schema in schemas if (schema.domain, schema.name) == _OPERATOR}
     for version in _VERSIONS:
         if version in there:
             return version
@@ -76,7 +77,7 @@ def _kernel(
     added = mask if bias is None else bias
     feeds = {"Q": query, "K": key, "V": value}
     if added is not None:  # a last axis of size 1 would not be broadcast but filled up with −inf, so the document says
-        feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
+        feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
     if lengths is not None:
         feeds["nonpad_kv_seqlen"] = lengths.astype(np.int64)
     attributes: tuple[tuple[str, float], ...] = (("scale", scale), ("is_causal", int(is_causal or causal is not None)))
@@ -89,7 +90,7 @@ def _kernel(
 
 @functools.lru_cache(maxsize=256)
 def _session(version: int, kinds: tuple[tuple[str, str], ...], attributes: tuple[tuple[str, Any], ...]) -> Any:
-    """A model of the one operator."""
+    """A model that consists of the one operator."""
     import onnx
     import onnxruntime
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.attention.families import TABLE
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
 
@@ -23,6 +24,7 @@ def built_in() -> Kernel:
         approximate,
         keywords=keywords_of(approximate, "attention"),
         conventions={"error": "1e-06", "certificate": "yes"},
+        declines=frozenset(family.id for family, _ in TABLE),  # what it cannot certify it declines, whatever it is
     )
 
 
@@ -39,17 +41,17 @@ def approximate(
     error: float = 1e-6,
     return_certificate: bool = False,
 ) -> Any:
-    """The polynomial route and no other; what it cannot certify is declined."""
+    """The polynomial route alone.  It declines what it cannot certify."""
     from assay.impl.cpu import attention
     from assay.spec.approximation import Infeasible
 
     try:
-        found = attention.approximate(
+        certified = attention.approximate(
             query, key, value, error, scale, is_causal=is_causal, causal=causal, window=window,
             key_lengths=key_lengths, fallback="raise", memory=_MEMORY,
         )  # fmt: skip
     except Infeasible:
         raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
     if not return_certificate:
-        return found.value
-    return found.value, np.broadcast_to(found.error, found.value.shape).copy()
+        return certified.value
+    return certified.value, np.broadcast_to(certified.error, certified.value.shape).copy()

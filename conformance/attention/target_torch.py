@@ -5,9 +5,11 @@ Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scale
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.suite import CONCURRENT_CALLS
 from assay.conformance.interface.targets import keywords_of
 
 __all__ = ["sdpa"]
@@ -15,9 +17,16 @@ __all__ = ["sdpa"]
 # a mask, boolean or additive, is one argument, and excludes is_causal
 _LACKS = frozenset({"causal_with_mask", "bias_with_mask"})
 
+# The context manager that chooses a backend sets flags of the whole process and restores what it saw on entry.  Two
+# threads whose blocks overlap therefore leave backends switched off for good, so that one enters after the other.
+_CHOICE_OF_BACKEND = threading.Lock()
+
 
 def sdpa(name: str, backend: str | None = None) -> Kernel:
-    """The kernel under ``name``; ``backend`` is a member of ``torch.nn.attention.SDPBackend``."""
+    """The kernel under ``name``; ``backend`` is a member of ``torch.nn.attention.SDPBackend``.
+
+    With a backend it is not asked to be called by several threads at once: they could not enter torch together.
+    """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
@@ -26,7 +35,7 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
         query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False, mask: Any = None, bias: Any = None
     ) -> Any:
         chosen = {
-            "attn_mask": mask if bias is None else bias,
+            "attn_mask": _two_axes(mask if bias is None else bias),
             "is_causal": is_causal,
             "scale": scale,
             "enable_gqa": query.shape[1] != key.shape[1],
@@ -35,11 +44,17 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
             if backend is None:
                 return scaled_dot_product_attention(query, key, value, **chosen)
             try:
-                with sdpa_kernel([getattr(SDPBackend, backend)]):
+                with _CHOICE_OF_BACKEND, sdpa_kernel([getattr(SDPBackend, backend)]):
                     return scaled_dot_product_attention(query, key, value, **chosen)
             except RuntimeError as error:
                 if "No available kernel" in str(error) or "No viable backend" in str(error):
                     raise Declined(f"the {backend} backend does not take this input") from None
                 raise
 
-    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=_LACKS)
+    lacks = _LACKS if backend is None else _LACKS | {CONCURRENT_CALLS}
+    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks)
+
+
+def _two_axes(array: Any) -> Any:
+    """An array of one axis with one of queries before it: torch asks for two, docs/findings.md."""
+    return array[None] if array is not None and array.ndim == 1 else array

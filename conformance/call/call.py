@@ -1,6 +1,6 @@
-"""One kernel on one script: the calls, guarded and timed, and what they gave.
+"""One kernel on one script: the guarded and timed calls, and what they returned.
 
-Nothing here knows what is right: this code also runs in the process of an isolated kernel.
+Nothing here knows what is right, because this code also runs in the process of an isolated kernel.
 """
 
 from __future__ import annotations
@@ -37,19 +37,22 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "answered", "handed", "played", "returned_by"]
 
-#: How long the calls of one script may take, unless something else is said.
+#: Seconds that the calls of one script may take together, unless the caller sets another limit.
 CALL_SECONDS = 60.0
 
-_ROOM = Path(__file__).resolve().parents[1]  # frames in here are the judge's
+_ROOM = Path(__file__).resolve().parents[1]  # frames of files in this folder are the judge's, not the kernel's
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one guarded script gave: outputs by name, in their own types, or what was wrong.
+    """What a kernel returned for one script, or why it returned nothing.
 
-    values: also the array that was returned, where its shape or type is another than was asked for.
-    kind: empty where there are outputs, ``declined``, ``skipped``, or as in
+    values: outputs by name, each in its own type; also an array that was returned with another shape or type than was
+    asked for.
+    kind: empty if there are outputs.  Otherwise ``declined``, ``skipped``, or a kind of
     :class:`assay.conformance.report.finding.Finding`.
+    sentence: why there are no outputs.
+    notes: what was observed besides, and is no failure.
     printed: the first line that the kernel wrote to stdout.
     """
 
@@ -61,7 +64,7 @@ class Answer:
 
 
 class Fault(Exception):
-    """Something that is wrong with a kernel, as a finding: its kind and a sentence.
+    """A kernel did something wrong.  It becomes a finding with this kind and this sentence.
 
     values: what was returned, where it is an array of another shape or type than was asked for.
     """
@@ -73,7 +76,7 @@ class Fault(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Handed:
-    """What a step hands to the kernel: native arguments and keywords, and the guarded memory of their arrays."""
+    """What a step hands to the kernel: arguments and keywords of its framework, and the memory behind their arrays."""
 
     arguments: list[Any]
     keywords: dict[str, Any]
@@ -92,13 +95,16 @@ def answered(
     held: bool = False,
     memory: Memory | None = None,
 ) -> Answer:
-    """Play a script among canaries, within ``seconds``.
+    """Play a script with its arrays among canaries, within ``seconds``.
 
-    huge: canaries are huge finite numbers, not NaN.  held: look also whether a pure function keeps its inputs.
+    huge: the canaries are huge finite numbers, and not NaN.
+    held: also look whether the kernel keeps references to its inputs, if the script has one step.
     memory: scripts that share one find the arrays of their steps at the same addresses.
     """
     if idle := _without_effect(layout, script, framework):
-        return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        if not layout.by_the_way:
+            return Answer(kind="skipped", sentence=f"layout {layout.name} {idle}")
+        layout = Layout()
     notes: list[str] = []
     values: dict[str, NDArray[Any]] = {}
     kind = sentence = ""
@@ -149,7 +155,7 @@ def _without_effect(layout: Layout, script: Script, framework: Framework) -> str
 def handed(
     framework: Framework, step: Step, layout: Layout, *, huge: bool, read_only: bool, memory: Memory | None = None
 ) -> Handed:
-    """What a step hands to the kernel, its arrays in guarded memory.  Raises :class:`NoRoom`."""
+    """Place the arrays of a step in guarded memory.  Raises :class:`NoRoom` where the layout cannot be had here."""
     named = [(name, value) for name, value in step.keywords.items() if isinstance(value, np.ndarray)]
     plain = layout if not layout.packed and layout.far is None else Layout()
     guards = [
@@ -165,18 +171,18 @@ def handed(
 
 
 def played(kernel: Kernel, framework: Framework, script: Script, prepared: list[Handed]) -> dict[str, NDArray[Any]]:
-    """Play a script on what was handed before, without guard or clock: every output by name.
+    """Play a script on arrays that were placed before, without a guard or a clock.  Returns every output by name.
 
-    Raises what the kernel raises, and :class:`Fault` where it returns something else than was asked for.
+    Raises what the kernel raises, and :class:`Fault` if it returns something else than was asked for.
     """
     values: dict[str, NDArray[Any]] = {}
     structure: Any = None
-    for step, given in zip(script, prepared, strict=True):
-        returned = _entered(kernel, structure, step)(*given.arguments, **given.keywords)
+    for step, call in zip(script, prepared, strict=True):
+        returned = _entered(kernel, structure, step)(*call.arguments, **call.keywords)
         structure = returned if step.method == "new" else structure
         if step.outputs:
             values |= returned_by(returned, framework, step.outputs)
-        values |= {f"{name} saw": recorder.record() for name, recorder in given.oracles.items()}
+        values |= {f"{name} saw": recorder.record() for name, recorder in call.oracles.items()}
     return values
 
 
@@ -193,7 +199,7 @@ def _entered(kernel: Kernel, structure: Any, step: Step) -> Callable[..., Any]:
 
 
 class _Recorder:
-    """What the kernel calls in place of an oracle: it refuses what is too large, and writes down what it was shown."""
+    """Takes the place of an oracle: it records the lengths of what is handed over, and refuses what is too long."""
 
     def __init__(self, name: str, oracle: Oracle, framework: Framework) -> None:
         self._name, self._oracle, self._framework = name, oracle, framework
@@ -214,7 +220,7 @@ class _Recorder:
         return self._framework.to_native(np.asarray(returned))
 
     def record(self) -> NDArray[np.int64]:
-        """One row a call: the length of every array."""
+        """The lengths of the arrays of each call: (calls, arrays of a call); shorter rows end in zeros."""
         width = max(map(len, self._shown), default=0)
         rows = [(*row, *(0,) * (width - len(row))) for row in self._shown]
         return np.array(rows, np.int64).reshape(len(rows), width)
@@ -222,7 +228,7 @@ class _Recorder:
 
 @dataclass(frozen=True, eq=False)
 class _Stage:
-    """Where a script is played under guard: all that its steps have in common."""
+    """A script under guard: what all its steps have in common."""
 
     kernel: Kernel
     framework: Framework
@@ -235,17 +241,17 @@ class _Stage:
     notes: list[str]
 
     def play(self, script: Script) -> dict[str, NDArray[Any]]:
-        """Every output by name; a :class:`Fault` names the step where there are several."""
+        """Play the script and return every output by name.  Among several steps, a :class:`Fault` names the step."""
         values: dict[str, NDArray[Any]] = {}
         structure: Any = None
         guards: list[Placed] = []
         for number, step in enumerate(script):
             memory = None if self.memory is None else self.memory.of_step(number)
-            given = handed(self.framework, step, self.layout, huge=self.huge, read_only=self.read_only, memory=memory)
-            guards += given.memory
-            before = _holders(given.memory)
+            call = handed(self.framework, step, self.layout, huge=self.huge, read_only=self.read_only, memory=memory)
+            guards += call.memory
+            before = _holders(call.memory)
             try:
-                returned = self._called(structure, step, given, guards, values)
+                returned = self._called(structure, step, call, guards, values)
             except Fault as fault:
                 if len(script) == 1:
                     raise
@@ -254,17 +260,17 @@ class _Stage:
             structure = returned if step.method == "new" else structure
             if self.held and len(script) == 1 and self.framework.shares_memory:
                 del returned
-                self._note_what_is_kept(given.memory, before)
+                self._note_what_is_kept(call.memory, before)
         return values
 
     def _called(
-        self, structure: Any, step: Step, given: Handed, guards: list[Placed], values: dict[str, NDArray[Any]]
+        self, structure: Any, step: Step, call: Handed, guards: list[Placed], values: dict[str, NDArray[Any]]
     ) -> Any:
-        """Make one call; its outputs are added to ``values``."""
+        """Make one call and add its outputs to ``values``."""
         try:
             with warnings.catch_warnings(), deadline(max(self.end - time.monotonic(), 1e-3)):
                 warnings.simplefilter("ignore")
-                returned = _entered(self.kernel, structure, step)(*given.arguments, **given.keywords)
+                returned = _entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
                 if step.outputs:
                     values |= returned_by(returned, self.framework, step.outputs)
         except (Declined, KeyboardInterrupt, Hung, Fault):
@@ -276,7 +282,7 @@ class _Stage:
         except MemoryError as error:
             raise Fault("memory", f"ran out of memory: {first_line(error) or 'MemoryError'}{_where(error)}") from None
         except BaseException as error:
-            refusal = next((recorder.refusal for recorder in given.oracles.values() if recorder.refusal), "")
+            refusal = next((recorder.refusal for recorder in call.oracles.values() if recorder.refusal), "")
             if refusal:
                 raise Fault("oracle", refusal) from None
             raise Fault("raised", f"raised {type(error).__name__}: {first_line(error)}{_where(error)}") from None
@@ -285,13 +291,13 @@ class _Stage:
         for name, damage in damages:
             what = "changed its input" if damage == "mutated" else "wrote outside its input"
             raise Fault(damage, f"{what} {name!r}")
-        for name, recorder in given.oracles.items():
+        for name, recorder in call.oracles.items():
             if recorder.refusal:  # the kernel went on after it was refused
                 raise Fault("oracle", recorder.refusal)
             values[f"{name} saw"] = recorder.record()
         if self.framework.shares_memory and step.outputs:
             kept = [
-                guard for guard in given.memory if any(np.shares_memory(guard.buffer, raw) for raw in _raw(returned))
+                guard for guard in call.memory if any(np.shares_memory(guard.buffer, raw) for raw in _raw(returned))
             ]
             self.notes.extend(f"returned a view of its input {guard.name!r}" for guard in kept)
         return returned
@@ -307,7 +313,7 @@ class _Stage:
 
 
 def _holders(guards: list[Placed]) -> list[int]:
-    """How many references there are to each array: a view that is kept holds one."""
+    """The number of references to each array.  A view that the kernel keeps holds one."""
     return [sys.getrefcount(guard.array) for guard in guards]
 
 
@@ -317,7 +323,10 @@ def _raw(returned: Any) -> list[NDArray[Any]]:
 
 
 def returned_by(returned: Any, framework: Framework, wanted: tuple[Output, ...]) -> dict[str, NDArray[Any]]:
-    """The returned arrays by name, in their own types; a :class:`Fault` says what else was returned."""
+    """The returned arrays by name, each in its own type.
+
+    Raises :class:`Fault` if the number, the type, a shape or a dtype is not what was asked for.
+    """
     parts = (returned,) if len(wanted) == 1 and framework.is_native(returned) else returned
     if not isinstance(parts, tuple) or len(parts) != len(wanted):
         got = f"a {type(returned).__name__}"
@@ -348,12 +357,12 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _said(shape: tuple[int | None, ...]) -> str:
-    """A shape in words; any length is a colon."""
+    """A shape in words, with a colon for any length."""
     return str(shape) if None not in shape else f"({', '.join(':' if n is None else str(n) for n in shape)})"
 
 
 def _shape_hint(got: tuple[int, ...], output: Output) -> str:
-    """Which axes look exchanged, where the lengths are those that were expected in another order."""
+    """A phrase that says which axes look exchanged; empty if the lengths are not those that were expected."""
     if not output.axes or Counter(got) != Counter(output.shape):
         return ""
     for a, b in combinations(range(len(got)), 2):
@@ -365,7 +374,7 @@ def _shape_hint(got: tuple[int, ...], output: Output) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """File and line of the innermost frame that is not the judge's."""
+    """The file and line of the innermost frame outside the judge, as `` (file.py:12)``; empty if there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if _ROOM not in path.parents and frame.filename[:1] != "<":

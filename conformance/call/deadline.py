@@ -1,4 +1,4 @@
-"""A time limit around a call, where Python can interrupt it: the main thread, on systems with SIGALRM."""
+"""A time limit around a call.  Python can enforce it in the main thread, on systems with SIGALRM."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ __all__ = ["Hung", "deadline"]
 
 
 class Hung(BaseException):
-    """The time limit ran out.  Not an ``Exception``: a kernel's own ``except Exception`` must not swallow it."""
+    """The time limit ran out.
+
+    It is not an ``Exception``, because a kernel's own ``except Exception`` must not swallow it.
+    """
 
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise :class:`Hung` inside the block after ``seconds``; without limit where that is not possible."""
+    """Raise :class:`Hung` inside the block after ``seconds``.  Where that is not possible, there is no limit."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

@@ -1,8 +1,8 @@
-"""A kernel in a process of its own: what it does to that process is a finding, and the judge goes on.
+"""A kernel in a process of its own.  What the kernel does to that process is a finding, and the judge goes on.
 
-One worker (:mod:`assay.conformance.call.worker`) plays all scripts and is replaced when it dies, hangs or grows beyond
-its memory (:mod:`assay.conformance.call.process`).  It is never told what is right: it gets arrays and keywords, and
-the criteria stay here.  Linux only.
+One worker (:mod:`assay.conformance.call.worker`) plays all scripts.  It is replaced when it dies, hangs or grows beyond
+its memory (:mod:`assay.conformance.call.process`).  It gets arrays and keywords and is never told what is right: the
+criteria stay in the process of the judge.  Isolation needs Linux.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Isolated", "isolated", "leaks"]
 
-_GRACE_SECONDS = 1.0  # after the worker should have stopped by itself
+_GRACE_SECONDS = 1.0  # how long the judge waits after the worker should have stopped the call by itself
 _KINDS = frozenset(
     ("", "declined", "skipped", "raised", "hung", "exited", "memory", "type", "shape", "dtype", "mutated",
      "out-of-bounds", "oracle")
 )  # fmt: skip
-_LONGEST_AXIS = 1 << 22  # elements along an axis of any length, at most
-_LARGEST_REPLY = 1 << 30  # bytes of arrays in a reply with such an axis
-_LEAST_GROWTH = 2 * MIB  # resident memory moves a little for many reasons
-_LEAK_CALLS = (64, 128)  # a block when warming up, and a block that counts
+_LONGEST_AXIS = 1 << 22  # the most elements along an axis of any length
+_LARGEST_REPLY = 1 << 30  # the most bytes of arrays in a reply with such an axis
+_LEAST_GROWTH = 2 * MIB  # resident memory moves by less than this for many reasons
+_LEAK_CALLS = (64, 128)  # calls of a block that warms up, and of a block that counts
 _LEAK_BLOCKS = 4
 
 
@@ -60,9 +60,11 @@ def isolated(
     options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> Isolated:
-    """``kernel``, a target or a callable that can be imported by its name, in a process of its own.
+    """Load ``kernel`` in a process of its own.
 
-    A target is loaded there and not here.  Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
+    kernel: a target, or a callable that can be imported by its name.  A target is loaded there and not here.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     if not sys.platform.startswith("linux"):
         raise UsageError("isolation needs Linux: processes there are watched through /proc")
@@ -70,19 +72,19 @@ def isolated(
     if isinstance(kernel, str):
         return Isolated(wire.Setup(kernel, problem, framework, dict(options or {}), *_surroundings()), limits)
     named = kernel_of(kernel, problem, framework=framework, options=options)
-    if not _found_again(kernel, named):
+    if not _leads_back(kernel, named):
         raise UsageError(f"{named.name}: another process cannot import it: give module:function instead")
     setup = wire.Setup(named.name, named.problem, named.framework, dict(options or {}), *_surroundings())
     return Isolated(setup, limits)
 
 
 def _surroundings() -> tuple[tuple[str, ...], bool]:
-    """Where Python looks for modules here, and whether the worker may die with the thread that starts it."""
+    """Where Python looks for modules in this process, and whether the worker may die with the thread that starts it."""
     return tuple(sys.path), threading.current_thread() is threading.main_thread()
 
 
-def _found_again(function: Any, kernel: Kernel) -> bool:
-    """Whether the name of a kernel leads to it: that of a built-in, or of a function in a module."""
+def _leads_back(function: Any, kernel: Kernel) -> bool:
+    """Whether the name of a kernel leads back to it, as that of a built-in or of a function in a module does."""
     if kernel.name in suite_of(kernel.problem).targets:
         return True
     module, colon, name = kernel.name.rpartition(":")
@@ -93,7 +95,7 @@ def _found_again(function: Any, kernel: Kernel) -> bool:
 
 
 class Isolated:
-    """One kernel, called in workers.  ``kernel`` and ``framework`` describe it; they cannot be called here."""
+    """One kernel that is called in workers.  ``kernel`` and ``framework`` describe it and cannot be called here."""
 
     def __init__(self, setup: wire.Setup, limits: Limits) -> None:
         self.limits = limits
@@ -113,11 +115,14 @@ class Isolated:
             keywords=frozenset(map(str, described["keywords"])),
             conventions=dict(described["conventions"]),
             lacks=frozenset(map(str, described["lacks"])),
+            lengths={str(axis): str(words) for axis, words in described["lengths"].items()},
+            layouts=frozenset(map(str, described["layouts"])),
+            declines=frozenset(map(str, described["declines"])),
             version=str(described["version"]),
             positional=tuple(map(str, described["positional"])),
         )
         if self.kernel.name not in suite_of(self.kernel.problem).targets:
-            self._setup = replace(setup, known=self.kernel)
+            self._setup = replace(setup, loaded=self.kernel)
         version = str(described["framework_version"])
         self.framework = Framework(self.kernel.framework, version, _elsewhere, _elsewhere, _elsewhere)
 
@@ -128,50 +133,60 @@ class Isolated:
         self.close()
 
     def close(self) -> None:
-        """End the worker and whatever it started."""
+        """End the worker and every process that it started."""
         if self._worker is not None:
             self._worker.end()
             self._worker = None
 
     @property
     def group(self) -> int | None:
-        """The process group of the worker, if there is one now."""
+        """The process group of the worker; ``None`` if there is no worker now."""
         return None if self._worker is None else self._worker.pid
 
     def words(self) -> list[str]:
-        """What a reproducer adds to its command."""
+        """The options that a reproducer adds to its command."""
         return ["--isolate", *self.limits.words()]
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
     def answer(
-        self, script: Script, layout: Layout, *, huge: bool, held: bool = False, memory: Memory | None = None
+        self,
+        script: Script,
+        layout: Layout,
+        *,
+        huge: bool,
+        held: bool = False,
+        memory: Memory | None = None,
+        seconds: float | None = None,
     ) -> Answer:
-        """Play a script once; a worker that came to its end in it has a successor in the next."""
+        """Play a script once.  If the worker comes to its end in it, a new worker plays the next script.
+
+        seconds: the time that the script may take; that of the limits if left out.
+        """
+        seconds = self.limits.seconds if seconds is None else seconds
         place = None if memory is None else id(memory)
-        request = wire.Request(script, layout, huge, self.limits.seconds, held, place)
+        request = wire.Request(script, layout, huge, seconds, held, place)
         wanted = tuple(outputs_of(script))
         with self._turn:
             try:
                 worker = self._ready()
-                header, content = worker.exchange(
-                    wire.packed(request), self.limits.seconds + _GRACE_SECONDS, _largest(wanted)
-                )
+                header, content = worker.exchange(wire.packed(request), seconds + _GRACE_SECONDS, _largest(wanted))
                 answer = _answer(header, content, wanted, worker.printed)
             except Ended as end:
                 self.close()
-                return Answer(kind=end.kind, sentence=end.sentence)
+                killed = f"did not return within {seconds:g} s, and had to be killed"
+                return Answer(kind=end.kind, sentence=killed if end.kind == "hung" else end.sentence)
             except wire.Nonsense as error:
                 self.close()
                 return Answer(kind="exited", sentence=f"wrote into the judge's channel: {error}")
-            if answer.kind == "hung":  # it was interrupted anywhere: nothing is known of its state
+            if answer.kind == "hung":  # it was interrupted somewhere, so nothing is known of its state
                 self.close()
         return answer
 
     def leak(self, script: Script, seconds: float) -> str | None:
-        """How its memory grows when the same script is played again and again.
+        """Play the same script again and again, and see whether the memory of the process grows.
 
-        A sentence if it leaks, empty if it does not, None if there was no time to see.
+        Returns a sentence if it leaks, an empty one if it does not, and ``None`` if there was no time to see it.
         """
         size = sum(_least_size(output) for output in outputs_of(script))
         warm, calls = _LEAK_CALLS
@@ -179,13 +194,13 @@ class Isolated:
         with self._turn:
             try:
                 self._resident(wire.Repeats(script, 1, warm, seconds / 4))
-                for _ in range(2):  # what looks like a leak must go on for as long again
+                for _ in range(2):  # what looks like a leak must go on for twice as long
                     seen = self._resident(wire.Repeats(script, _LEAK_BLOCKS, calls, seconds / 2))
                     if len(seen) <= _LEAK_BLOCKS:
                         return None
                     if not leaks(seen, calls, size):
                         return ""
-            except (Ended, wire.Nonsense):  # a single call did not: it is the number of them
+            except (Ended, wire.Nonsense):  # a single call did not end the process, but many calls did
                 self.close()
                 return None
         total = calls * _LEAK_BLOCKS
@@ -212,8 +227,10 @@ class Isolated:
 def leaks(resident: Sequence[int], calls: int, size: int) -> bool:
     """Whether memory grows with the number of calls.
 
-    resident: bytes before and after each of several blocks of ``calls`` calls; size: bytes that one call returns.
-    Growth that stops, comes once, or is small beside what was returned is that of caches, workspaces and allocators.
+    resident: bytes of memory before the first and after each of several blocks of ``calls`` calls.
+    size: bytes that one call returns.
+
+    Caches, workspaces and allocators grow too, but that growth stops, comes once, or is small beside what was returned.
 
     >>> leaks([0, 8 << 20, 16 << 20, 24 << 20, 32 << 20], 128, 65536)
     True
@@ -234,12 +251,12 @@ def _elsewhere(*_: object, **__: object) -> Any:
 
 
 def _least_size(output: Output) -> int:
-    """Bytes of an output in its first dtype; of an axis of any length one element."""
+    """The bytes of an output in the first of its dtypes, with one element along an axis of any length."""
     return math.prod(n or 1 for n in output.shape) * dtype_named(output.dtypes[0]).itemsize
 
 
 def _largest(wanted: Sequence[Output]) -> int:
-    """The most bytes of arrays that a reply may hold."""
+    """The number of bytes of arrays that a reply may have."""
     most = sum(
         math.prod(_LONGEST_AXIS if n is None else n for n in output.shape)
         * max(dtype_named(name).itemsize for name in output.dtypes)
@@ -249,21 +266,21 @@ def _largest(wanted: Sequence[Output]) -> int:
 
 
 def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output], printed: bytes) -> Answer:
-    """What a reply says, as far as it can be believed."""
+    """The answer in a reply.  Raises :class:`~assay.conformance.call.wire.Nonsense` for what cannot be believed."""
     kind, sentence, notes, outputs = (header.get(name) for name in ("kind", "sentence", "notes", "outputs"))
-    said = header.get("printed")
-    if not isinstance(sentence, str) or not isinstance(said, str) or not isinstance(kind, str):
+    line = header.get("printed")
+    if not isinstance(sentence, str) or not isinstance(line, str) or not isinstance(kind, str):
         raise wire.Nonsense("its header lacks a part")
     if kind not in _KINDS or not isinstance(notes, list) or not isinstance(outputs, list):
         raise wire.Nonsense("its header lacks a part")
     values = {} if kind else _values(outputs, content, wanted)
     return Answer(
-        values, kind, one_line(sentence), tuple(one_line(str(note)) for note in notes), said or first_line(printed)
+        values, kind, one_line(sentence), tuple(one_line(str(note)) for note in notes), line or first_line(printed)
     )
 
 
 def _values(outputs: Sequence[Any], content: bytes, wanted: Sequence[Output]) -> dict[str, NDArray[Any]]:
-    """The arrays of a reply: those that were asked for, in types and shapes that were, and no byte more."""
+    """The arrays of a reply: exactly those that were asked for, in types and shapes that were asked for."""
     if len(outputs) != len(wanted):
         raise wire.Nonsense(f"{len(outputs)} outputs, expected {len(wanted)}")
     values: dict[str, NDArray[Any]] = {}
@@ -281,7 +298,7 @@ def _values(outputs: Sequence[Any], content: bytes, wanted: Sequence[Output]) ->
 
 
 def _form(described: Any, output: Output) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The dtype and the shape that a reply gives an output, if they are among those that were asked for."""
+    """The dtype and the shape that a reply gives an output, if they are what was asked for."""
     try:
         name, dtype, shape = described
         lengths = tuple(int(n) for n in shape)

@@ -1,9 +1,10 @@
-"""Guarded inputs: the arrays that a kernel gets, in memory that tells what it did to them.
+"""Guarded inputs: the arrays that a kernel gets, in memory that shows what the kernel did to them.
 
-Every array lies inside a larger buffer filled with canaries, before it, behind it and in its gaps.  Reading past the
-end brings canaries into the output (NaN, or in every other case a huge finite number, which no comparison hides);
-writing anywhere is seen when the buffer is compared with its snapshot.  A buffer may be a sparse mapping of many
-gigabytes of which only a few pages exist: then the surroundings of what was laid in it are watched.
+Every array lies inside a larger buffer that is filled with canaries before the array, behind it and in its gaps.  A
+kernel that reads past the end brings canaries into its output: NaN, or in every other case a huge finite number, which
+no comparison hides.  A kernel that writes anywhere in the buffer is found out when the buffer is compared with its
+snapshot.  A buffer may be a sparse mapping of many gigabytes of which only a few pages exist; then only the
+surroundings of the array are watched.
 """
 
 from __future__ import annotations
@@ -29,30 +30,37 @@ if TYPE_CHECKING:
 
 __all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "moves", "placed"]
 
-#: Elements from one slice to the next of the axis that a layout spreads: every offset, counted in elements or in
-#: bytes, signed or not, is the same modulo 2³² as one in the first slice, so arithmetic of 32 bits reads that.
+#: Elements between two slices of the axis that a layout spreads.  Modulo 2³² every offset equals one in the first
+#: slice, whether it is counted in elements or in bytes, signed or not.  So arithmetic of 32 bits reads the first slice.
 FAR = 1 << 32
 
-_MARGIN = 64  # least elements of canary on both sides; multiples keep the array aligned
-_ROWS = 16  # rows of canary on both sides: a tile that is read or written beyond the end stays in the buffer
-#: pages are not counted before they are touched; Python names the flag from 3.13 on
+_MARGIN = 64  # the least number of canaries on both sides; its multiples keep the array aligned
+_ROWS = 16  # rows of canaries on both sides, so that a tile that goes beyond the end stays in the buffer
+#: With this flag pages are not counted before they are touched.  Python names it from 3.13 on.
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 class NoRoom(Exception):
-    """The sparse mapping that a layout needs cannot be had here."""
+    """This system does not grant the sparse mapping that a layout needs."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One input: what the kernel gets, the buffer around it and the bytes of its watched parts before the call."""
+    """One input of a call.
+
+    array: what the kernel gets.
+    buffer: the memory around it.
+    snapshot: the bytes of the watched parts of the buffer before the call.
+    watched: parts of the buffer; the whole of it, unless it is sparse.
+    neighbours: other inputs in the same buffer.
+    """
 
     name: str
     array: NDArray[Any]
     buffer: NDArray[Any]
     snapshot: bytes
-    watched: tuple[slice, ...] = (slice(None),)  # parts of the buffer; all of it, unless it is sparse
-    neighbours: tuple[NDArray[Any], ...] = ()  # other inputs in the same buffer
+    watched: tuple[slice, ...] = (slice(None),)
+    neighbours: tuple[NDArray[Any], ...] = ()
 
     def damage(self) -> str | None:
         """What a call changed: ``None``, ``"mutated"`` (elements of the array) or ``"out-of-bounds"`` (canaries)."""
@@ -60,7 +68,7 @@ class Placed:
         if now == self.snapshot:
             return None
         size = self.buffer.itemsize
-        before, after = (np.frombuffer(each, np.uint8).reshape(-1, size) for each in (self.snapshot, now))
+        before, after = (np.frombuffer(content, np.uint8).reshape(-1, size) for content in (self.snapshot, now))
         numbers = np.concatenate([np.arange(*part.indices(self.buffer.size)) for part in self.watched])
         changed = numbers[(before != after).any(axis=1)]
         if np.isin(changed, _places(self.buffer, self.array)).any():
@@ -71,7 +79,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Memory:
-    """Buffers that several scripts share: a later one finds other numbers at the same addresses, in the same arrays."""
+    """Buffers that several scripts share: a later one finds other numbers in the same arrays, at the same addresses."""
 
     kept: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
     steps: dict[int, Memory] = field(default_factory=dict)
@@ -89,7 +97,7 @@ def placed(
     read_only: bool,
     memory: Memory | None = None,
 ) -> list[Placed]:
-    """Copies of ``arrays`` in ``layout``: together in one buffer where it packs them and their shapes allow it."""
+    """Copies of ``arrays`` in ``layout``.  A packed layout puts them into one buffer if their shapes allow it."""
     if layout.packed and _pack(arrays):
         return _packed(arrays, huge=huge, read_only=read_only)
     return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
@@ -139,27 +147,29 @@ def guarded(
     read_only: bool,
     memory: Memory | None = None,
 ) -> Placed:
-    """A copy of ``array`` in ``layout``, among canaries (NaN, or ``huge`` finite numbers).
+    """A copy of ``array`` in ``layout``, among canaries.
 
-    With ``memory`` it lies where the last array of the same name, shape, type and layout lay.  Raises
-    :class:`NoRoom`.
+    huge: the canaries are huge finite numbers, and not NaN.
+    memory: the copy takes the place of the last array in it that had the same name, shape, type and layout.
+
+    Raises :class:`NoRoom` where the layout cannot be had here.
     """
     if layout.far is not None and _is_far(array, layout.far):
         return _spread(name, array, layout.far, huge=huge, read_only=read_only)
     strides, span = _strides(array, layout)
     margin = _margin(_row(array))
     if layout.expanded:
-        margin = _margin(_row(array), array.size)  # who takes it for packed memory stays in the buffer
+        margin = _margin(_row(array), array.size)  # a kernel that takes it for whole memory stays in the buffer
     first = margin + layout.offset
     if layout.reverse and array.ndim >= 2:
         first += (array.shape[-2] - 1) * strides[-2]
         strides[-2] = -strides[-2]
     key = (name, array.shape, array.dtype, layout, read_only)
     if memory is not None and key in memory.kept:
-        buffer, given = memory.kept[key]
+        buffer, view = memory.kept[key]
         buffer[:] = _canary(array.dtype, huge=huge)
         _view(buffer, first, array.shape, strides)[...] = array
-        return Placed(name, given, buffer, buffer.tobytes())
+        return Placed(name, view, buffer, buffer.tobytes())
     buffer = np.empty(span + 2 * margin + layout.offset, array.dtype)
     buffer[:] = _canary(array.dtype, huge=huge)
     view = _view(buffer, first, array.shape, strides)
@@ -173,7 +183,7 @@ def guarded(
 
 
 def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
-    """Strides in elements, and how many elements lie between the first and the last, both included."""
+    """The strides in elements, and the number of elements from the first to the last, both included."""
     order = list(range(array.ndim))
     if layout.swap is not None and array.ndim >= -min(layout.swap):
         a, b = layout.swap
@@ -192,13 +202,13 @@ def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
 
 
 def _constant_along(array: NDArray[Any], axis: int) -> bool:
-    """Whether every slice of an axis has the bytes of the first."""
+    """Whether every slice of an axis has the same bytes as the first one."""
     first = np.broadcast_to(np.take(array, [0], axis=axis), array.shape)
     return array.shape[axis] > 1 and np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(array).tobytes()
 
 
 def _packed(arrays: Sequence[Named], *, huge: bool, read_only: bool) -> list[Placed]:
-    """Slices of one array (stack, length, everything of a position): packed along the last axis but two."""
+    """Arrays as slices of one array (stack, length, everything of a position), packed along the last axis but two."""
     *stack, _, length, _ = arrays[0][1].shape
     widths = [array.shape[-3] * array.shape[-1] for _, array in arrays]
     row = sum(widths)
@@ -221,7 +231,7 @@ def _packed(arrays: Sequence[Named], *, huge: bool, read_only: bool) -> list[Pla
 
 
 def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only: bool) -> Placed:
-    """Slices of one axis :data:`FAR` elements apart, in a mapping that has memory only where something was written."""
+    """An array whose slices of one axis lie :data:`FAR` elements apart, in a sparse mapping."""
     strides, step = [0] * array.ndim, 1
     for other in range(array.ndim - 1, -1, -1):
         if other != axis:
@@ -241,7 +251,7 @@ def _spread(name: str, array: NDArray[Any], axis: int, *, huge: bool, read_only:
 
 
 def _mapped(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """``count`` elements of address space, zeros, without memory until they are written."""
+    """``count`` zeros in address space.  They take no memory until they are written."""
     size = count * dtype.itemsize
     try:
         if not _NO_RESERVE or sys.maxsize < 1 << 40:
@@ -253,12 +263,12 @@ def _mapped(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _row(array: NDArray[Any]) -> int:
-    """Elements in a row of the last axis; one in an array without axes."""
+    """The number of elements of a row of the last axis; one for an array without axes."""
     return array.shape[-1] if array.ndim else 1
 
 
 def _margin(row: int, least: int = 0) -> int:
-    """Elements of canary on each side."""
+    """The number of canaries on each side."""
     return _MARGIN * -(-max(_ROWS * row, least) // _MARGIN)
 
 
@@ -274,7 +284,7 @@ def _bytes(buffer: NDArray[Any], parts: tuple[slice, ...]) -> bytes:
 
 
 def _places(buffer: NDArray[Any], array: NDArray[Any]) -> NDArray[np.int64]:
-    """The number in ``buffer`` of every element of ``array``."""
+    """For every element of ``array`` its place in ``buffer``, counted in elements."""
     start = array.__array_interface__["data"][0] - buffer.__array_interface__["data"][0]
     places = np.full((1,) * array.ndim, start // buffer.itemsize, np.int64)
     for axis, (length, stride) in enumerate(zip(array.shape, array.strides, strict=True)):

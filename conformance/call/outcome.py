@@ -1,4 +1,4 @@
-"""What one call came to: its answer, compared with the criteria of the instance."""
+"""The outcome of one script: its answer, compared with the criteria of the instance."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ _SHOWN = 8  # elements of an output that is judged as a whole
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call came to.
+    """The outcome of one script.
 
     status: ``passed``, ``failed``, ``declined``, ``skipped`` or ``outside`` (beyond the domain of the class).
     ratio: the largest error in units of what is allowed.
-    kind: empty for a pass, else as in :class:`assay.conformance.report.finding.Finding`.
-    output, index, got, expected: where the largest ratio is, what was returned there, and the right answer in words.
-    interval, allowed: the certified value there, where the output is a number, and what a correct kernel may err.
+    kind: empty unless the status is ``failed``; then a kind of :class:`assay.conformance.report.finding.Finding`.
+    output, index: where the largest ratio is.
+    got, expected: what was returned there, and the right answer in words.
+    interval: the bounds of the certified value there, if the output is close to one.
+    allowed: what a correct kernel may err there.
+    values: the outputs by name.
     """
 
     status: str
@@ -52,7 +55,7 @@ class Outcome:
 
 
 def compared(answer: Answer, criteria: Criteria) -> Outcome:
-    """What an answer came to.  Outputs that ``criteria`` does not speak of are not compared."""
+    """Compare an answer with criteria.  Outputs that ``criteria`` does not name are not compared."""
     if answer.kind in ("declined", "skipped"):
         return Outcome(answer.kind, sentence=answer.sentence, notes=answer.notes)
     if answer.kind:
@@ -64,7 +67,7 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
             continue
         index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
         if float(ratio[index]) > worst.ratio:
-            worst = _told(answer, name, criterion, index, ratio)
+            worst = _worst(answer, name, criterion, index, ratio)
     if worst.status == "passed" and not any(criterion.judges() for criterion in criteria.values()):
         exact = all((np.asarray(criterion.allowed) == 0).all() for criterion in criteria.values())
         return worst if exact else Outcome("outside", values=answer.values, notes=answer.notes)
@@ -72,9 +75,9 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
 
 
 def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether outputs would be right, every one of them, where ``criteria`` are what they are held to.
+    """Whether every output is right under ``criteria``.
 
-    An output that nothing is known of, because what is allowed is infinite, is right only if it has no error at all.
+    Where what is allowed is infinite, nothing is known of an output: it is right there only if it has no error at all.
     """
     for name, criterion in criteria.items():
         if name not in values and not criterion.outputs:
@@ -89,14 +92,14 @@ def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool
 
 
 def parts_of(values: Mapping[str, NDArray[Any]], name: str, criterion: Criterion) -> tuple[NDArray[Any], ...]:
-    """The outputs that the criterion under ``name`` takes together."""
+    """The outputs that the criterion under ``name`` takes, in its order."""
     return tuple(values[output] for output in criterion.outputs or (name,))
 
 
-def _told(
+def _worst(
     answer: Answer, name: str, criterion: Criterion, index: tuple[int, ...], ratios: NDArray[np.float64]
 ) -> Outcome:
-    """The element of the largest ratio, in numbers and in words."""
+    """The outcome at the element of the largest ratio, in numbers and in words."""
     ratio = float(ratios[index])
     got = _got(answer.values, name, criterion, index)
     expected = criterion.expected(index)
@@ -121,7 +124,7 @@ def _told(
 def _got(
     values: Mapping[str, NDArray[Any]], name: str, criterion: Criterion, index: tuple[int, ...]
 ) -> float | bool | str:
-    """What was returned at an index: a number, a truth value, or the beginning of what is judged as a whole."""
+    """What was returned at an index: a number, a truth value, or the beginning of an output judged as a whole."""
     value = values.get(name)
     if value is None or (not index and value.ndim):
         return ", ".join(_beginning(part) for part in parts_of(values, name, criterion))

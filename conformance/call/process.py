@@ -1,8 +1,9 @@
 """One watched process: what is sent to it and comes back, its limits, and how it ends.
 
-The limits are enforced from here: time, because code that Python cannot interrupt ignores every alarm; memory, because
-address space (``RLIMIT_AS``, ``RLIMIT_DATA``) is reserved in bulk by frameworks and sparse mappings that never use it.
-What counts is resident memory, read from ``/proc`` while the process works and, as its peak, after it.  Linux only.
+The limits are enforced from outside the process.  That of time is, because code that Python cannot interrupt ignores
+every alarm.  That of memory is, because frameworks and sparse mappings reserve address space in bulk and never use it,
+so that ``RLIMIT_AS`` and ``RLIMIT_DATA`` mean nothing.  What counts is resident memory: it is read from ``/proc`` while
+the process works, and its peak is read afterwards.  All this needs Linux.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ __all__ = ["MIB", "Ended", "Limits", "Worker", "one_line"]
 
 MIB = 1 << 20
 
-_START_SECONDS = 180.0  # for imports
+_START_SECONDS = 180.0  # the time for imports
 _TICK_SECONDS = 0.02
-_KEPT = 4096  # bytes of what was written to stdout and stderr
+_KEPT = 4096  # bytes that are kept of what was written to stdout, and of stderr
 
 #: What the worker's Python executes.  The judge and the worker must be of one copy of assay, whichever others are
 #: installed or on the path: the front door is loaded from the file that is the first argument, and the rest of the
@@ -47,7 +48,13 @@ sys.exit(main(sys.argv[1:]))
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take: seconds, and MiB of resident memory beyond those of the loaded kernel."""
+    """What one call may take.
+
+    seconds: the time that a call may take.
+    memory: MiB of resident memory beyond what the process has when the kernel is loaded.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` for numbers that are not positive.
+    """
 
     seconds: float = CALL_SECONDS
     memory: int = 8192
@@ -59,7 +66,7 @@ class Limits:
             raise UsageError(f"memory {self.memory}: expected a positive number of MiB")
 
     def words(self) -> list[str]:
-        """As options of the command line; those left out that are as always."""
+        """These limits as options of the command line, without those that have their default."""
         words = []
         if self.seconds != CALL_SECONDS:
             words += ["--call-seconds", f"{self.seconds:g}"]
@@ -69,11 +76,12 @@ class Limits:
 
 
 def one_line(text: str) -> str:
+    """The text without line breaks and control characters, cut to 600 characters."""
     return "".join(c if c.isprintable() else " " for c in text)[:600]
 
 
 class Ended(Exception):
-    """The process is no more: how it went, as a finding."""
+    """The process has ended.  The kind and the sentence are those of a finding."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -81,11 +89,13 @@ class Ended(Exception):
 
 
 class Worker:
-    """One process (:mod:`assay.conformance.call.worker`), in a group of its own, with two channels besides stdout and
-    stderr."""
+    """One process that runs :mod:`assay.conformance.call.worker`, in a process group of its own.
+
+    It has two channels, of requests and of replies, besides stdout and stderr.
+    """
 
     def __init__(self, setup: wire.Setup, limits: Limits) -> None:
-        self.memory: int | None = None  # bytes that it may come to, once it is loaded
+        self.memory: int | None = None  # the bytes that it may have, once the kernel is loaded
         self._limits = limits
         self.printed = self.complained = b""
         theirs_in, self._requests = os.pipe()
@@ -124,10 +134,10 @@ class Worker:
     # --- talking ------------------------------------------------------------------------------------------------------
 
     def exchange(self, message: bytes, seconds: float, most: int) -> tuple[dict[str, Any], bytes]:
-        """Send ``message`` and wait for the reply, with at most ``most`` bytes of numbers.
+        """Send ``message`` and wait for the reply, which may have ``most`` bytes of arrays.
 
-        Raises :class:`Ended` if the worker dies, grows or takes too long (it is ended then), and
-        :class:`~assay.conformance.call.wire.Nonsense`.
+        Raises :class:`Ended` if the worker dies, grows too large or takes too long, and ends it in these cases.  Raises
+        :class:`~assay.conformance.call.wire.Nonsense` if it sends no reply but something else.
         """
         end = time.monotonic() + seconds
         waiting, buffer = memoryview(message), bytearray()
@@ -148,13 +158,13 @@ class Worker:
                     if finished:
                         channels.unregister(key.fd)
                 dead = self.ended()
-                if dead:  # what it sent before is still there
+                if dead:  # what it sent before it died can still be read
                     self._keep(self._replies, _read(self._replies) or b"", buffer)
-                found = wire.unpacked(buffer, most)
-                if found is not None:
+                reply = wire.unpacked(buffer, most)
+                if reply is not None:
                     self._drain(buffer)
                     self._grown(self._status().get("VmHWM", 0), peak=True)
-                    return found
+                    return reply
                 if dead:
                     self._drain(buffer)
                     raise self.death()
@@ -169,7 +179,7 @@ class Worker:
             return os.write(self._requests, data[:65536])
         except BlockingIOError:
             return 0
-        except BrokenPipeError:  # it is dead, or has closed its channel
+        except BrokenPipeError:  # the process is dead, or it has closed its channel
             return len(data)
 
     def _keep(self, descriptor: int, data: bytes, buffer: bytearray) -> None:
@@ -181,9 +191,9 @@ class Worker:
             self.complained = (self.complained + data)[-_KEPT:]
 
     def _drain(self, buffer: bytearray) -> None:
-        """What was written to stdout and stderr up to now."""
+        """Keep what was written to stdout and stderr up to now."""
         for descriptor in (self._stdout, self._stderr):
-            for _ in range(64):  # it may never stop
+            for _ in range(64):  # the process may never stop writing
                 data = _read(descriptor)
                 if not data:
                     break
@@ -196,7 +206,7 @@ class Worker:
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, int]:
-        """Sizes of the process in bytes, as in proc_pid_status(5)."""
+        """The sizes of the process in bytes, by their names in proc_pid_status(5); empty if the process is gone."""
         try:
             lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         except OSError:
@@ -211,20 +221,20 @@ class Worker:
         raise Ended("memory", f"took more than {self._limits.memory} MiB of memory")
 
     def ended(self) -> bool:
-        """Whether the process has ended; it is left to be waited for, so that its number stays its own."""
+        """Whether the process has ended.  It is not reaped here, so that no other process gets its number."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def death(self, when: str = "") -> Ended:
-        """How it ended."""
-        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        assert found is not None
+        """How the process ended."""
+        end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        assert end is not None
         lines = self.complained.decode("utf-8", "backslashreplace").strip().splitlines()
-        said = f"; stderr: {one_line(lines[-1])[:120]!r}" if lines else ""
-        if found.si_code == os.CLD_EXITED:
-            return Ended("exited", f"ended its process{when}: exit status {found.si_status}{said}")
-        name = signal.Signals(found.si_status).name
+        complaint = f"; stderr: {one_line(lines[-1])[:120]!r}" if lines else ""
+        if end.si_code == os.CLD_EXITED:
+            return Ended("exited", f"ended its process{when}: exit status {end.si_status}{complaint}")
+        name = signal.Signals(end.si_status).name
         hint = " (nobody here sent it: perhaps the system ran out of memory)" if name == "SIGKILL" else ""
-        return Ended("crashed", f"crashed{when}: {name}{hint}{said}")
+        return Ended("crashed", f"crashed{when}: {name}{hint}{complaint}")
 
     def end(self) -> None:
         """Kill the process and its group, and wait for it."""
@@ -242,7 +252,7 @@ class Worker:
 
 
 def _read(descriptor: int) -> bytes | None:
-    """What there is; empty at the end, None if there is nothing yet."""
+    """What can be read now; empty at the end of the stream, ``None`` if there is nothing yet."""
     try:
         return os.read(descriptor, 1 << 20)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a kernel prints: kept out of the report that is written to the same place, and told by its first line."""
+"""What a kernel prints: it is kept out of the report, which goes to stdout too, and its first line is reported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Printed", "captured", "first_line"]
 
-_KEPT = 4096  # bytes; what follows is counted as printed and forgotten
+_KEPT = 4096  # bytes that are kept; what a kernel prints after them is forgotten
 
 
 class Printed(io.RawIOBase):
-    """The beginning of what was written."""
+    """A stream that keeps the beginning of what is written to it."""
 
     def __init__(self) -> None:
         self.kept = b""
@@ -32,9 +32,10 @@ class Printed(io.RawIOBase):
 
 @contextlib.contextmanager
 def captured() -> Iterator[Printed]:
-    """Inside the block Python's ``sys.stdout`` goes here, with all that a text file has but a descriptor.
+    """Inside the block, what Python code writes to ``sys.stdout`` is kept.  The stream has no file descriptor.
 
-    ``sys.stdout`` belongs to the process: only the main thread redirects it; what others print goes where it points.
+    ``sys.stdout`` belongs to the process, so only the main thread redirects it.  What other threads print goes wherever
+    it points at that time.
     """
     printed = Printed()
     if threading.current_thread() is not threading.main_thread():
@@ -43,11 +44,11 @@ def captured() -> Iterator[Printed]:
     stream = io.TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)  # type: ignore[type-var]
     with contextlib.redirect_stdout(stream):
         yield printed
-    # not closed: a kernel that keeps sys.stdout may go on writing, to nowhere
+    # The stream is not closed: a kernel that keeps sys.stdout may go on writing, and nobody reads it.
 
 
 def first_line(written: bytes) -> str:
-    """The first line that says something, shortened; ``(blank)`` where none does, empty where nothing was written."""
+    """The first line that is not blank, shortened; ``(blank)`` if all are; empty if nothing was written."""
     if not written:
         return ""
     lines = (line.strip() for line in written.decode("utf-8", "backslashreplace").splitlines())

@@ -1,4 +1,4 @@
-"""Calls at the same time: one kernel entered by several threads at once, each call an outcome of its own."""
+"""Several threads call one kernel at the same time, and each call has an outcome of its own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUNDS", "together"]
 
-#: How often the threads enter the kernel together.
+#: The number of times that the threads enter the kernel together.
 ROUNDS = 3
 _MEET_SECONDS = 1.0
 _SWITCH_SECONDS = 1e-5  # between threads of the interpreter; its default lets a short call finish undisturbed
 
 
 def together(kernel: Kernel, trials: Sequence[Callable[[Kernel], Outcome]], seconds: float) -> list[Outcome]:
-    """Every trial in a thread of its own, :data:`ROUNDS` times, all of them entering the kernel at the same moment.
+    """Run every trial in a thread of its own, :data:`ROUNDS` times; all threads enter the kernel at the same moment.
 
-    A trial makes one call of the kernel that it is given.  For each the first outcome that is not a pass, or the last.
-    A trial that has not ended after ``seconds`` is ``hung``: its thread is left behind, since Python cannot end it.
+    trials: each is called with a kernel, and calls that once.
+
+    Returns an outcome for each trial: its first outcome that is not a pass, or its last one.  A trial that has not
+    ended after ``seconds`` is ``hung``.  Its thread is left behind, because Python cannot end a thread.
     """
     meeting = threading.Barrier(len(trials))
 
@@ -52,7 +54,7 @@ def together(kernel: Kernel, trials: Sequence[Callable[[Kernel], Outcome]], seco
                 if outcome.status != "passed" or turn == ROUNDS:
                     outcomes[number] = outcome
                     break
-        except BaseException as error:  # of the judge, not of the kernel: raised again where it can be seen
+        except BaseException as error:  # an error of the judge, not of the kernel: it is raised again by the caller
             broken.append(error)
         finally:
             if turn < ROUNDS:  # the others need not wait for it any more

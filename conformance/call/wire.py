@@ -29,14 +29,15 @@ _LONGEST_HEADER = 1 << 20
 
 
 class Nonsense(ValueError):
-    """What came from the worker is no reply."""
+    """The worker sent something that is no reply."""
 
 
 @dataclass(frozen=True)
 class Setup:
     """Which kernel the worker is to load, and where Python is to look for it.
 
-    known: what an earlier worker said of the kernel: then only its function is looked up, which is much quicker.
+    loaded: the description of the kernel by an earlier worker, without its function.  The worker then looks up the
+    function alone, which is much quicker.
     """
 
     target: str
@@ -45,7 +46,7 @@ class Setup:
     options: Mapping[str, Any]
     path: tuple[str, ...]
     dies_with_judge: bool
-    known: Kernel | None = None  # its function left out
+    loaded: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class Repeats:
 
 
 def packed(message: Setup | Request | Repeats) -> bytes:
-    """A message to the worker."""
+    """The bytes of a message to the worker."""
     content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
 
 
 def received(stream: IO[bytes]) -> Any:
-    """The next message from the judge; None when it has hung up."""
+    """The next message from the judge; ``None`` after the judge has closed the channel."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -89,15 +90,16 @@ def received(stream: IO[bytes]) -> Any:
 
 
 def reply(header: Mapping[str, Any], content: bytes = b"") -> bytes:
-    """A message to the judge."""
+    """The bytes of a message to the judge."""
     words = json.dumps(header).encode()
     return _LENGTHS.pack(_MAGIC, len(words), len(content)) + words + content
 
 
 def unpacked(buffer: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytes] | None:
-    """The reply that ``buffer`` begins with: its header and at most ``most`` bytes of arrays; None if incomplete.
+    """The header of the reply in ``buffer``, and the bytes of its arrays; ``None`` while the reply is incomplete.
 
-    Raises :class:`Nonsense` for anything else.
+    most: the number of bytes of arrays that a reply may have.
+    Raises :class:`Nonsense` for anything else than the beginning of one reply.
     """
     if len(buffer) < _LENGTHS.size:
         return None

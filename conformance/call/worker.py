@@ -1,8 +1,8 @@
 """The process in which an isolated kernel runs.
 
-Its arguments are two descriptors: of requests and of replies.  It loads one kernel, then plays the scripts that it is
-sent and says what came of each.  It never knows what is right.  Whatever it writes to stdout is the kernel's.  The
-judge's side is :mod:`assay.conformance.call.isolation`.
+Its arguments are two descriptors: the one of requests and the one of replies.  It loads one kernel, plays the scripts
+that it is sent, and replies with the answer to each.  It is never told what is right.  Whatever it writes to stdout
+comes from the kernel.  The judge's side is :mod:`assay.conformance.call.isolation`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_PATIENCE = 4  # how much longer processor time may take on a busy machine
+_PATIENCE = 4  # seconds of the clock that a second of processor time may take on a busy machine
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve requests until the judge hangs up."""
+    """Serve requests until the judge closes the channel."""
     descriptors = [int(argument) for argument in arguments]
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)  # programs that the kernel starts have no part in this
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepared(setup: wire.Setup) -> None:
-    """As the judge's own process would look for modules; nothing is left behind when either dies."""
+    """Look for modules where the judge's process does, and leave nothing behind when this process or the judge dies."""
     sys.path[:] = setup.path
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with contextlib.suppress(OSError):  # if memory runs out, let it be this process that goes
@@ -84,12 +84,12 @@ def _prepared(setup: wire.Setup) -> None:
 
 
 def _loaded(setup: wire.Setup) -> tuple[Kernel, Framework]:
-    if setup.known is None:
+    if setup.loaded is None:
         kernel = kernel_of(setup.target, setup.problem, framework=setup.framework, options=setup.options)
     else:
-        form = suite(setup.known.problem).interface.form_of(setup.known)
-        function = form.adapt(function_named(setup.target), setup.known.framework)
-        kernel = replace(setup.known, function=function)
+        form = suite(setup.loaded.problem).interface.form_of(setup.loaded)
+        function = form.adapt(function_named(setup.target), setup.loaded.framework)
+        kernel = replace(setup.loaded, function=function)
     try:
         return kernel, framework_named(kernel.framework)
     except ImportError as error:
@@ -106,12 +106,15 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
         "keywords": sorted(kernel.keywords),
         "conventions": dict(kernel.conventions),
         "lacks": sorted(kernel.lacks),
+        "lengths": dict(kernel.lengths),
+        "layouts": sorted(kernel.layouts),
+        "declines": sorted(kernel.declines),
         "version": kernel.version,
     }
 
 
 def _send(replies: Any, header: dict[str, Any], content: bytes = b"") -> None:
-    """Everything printed before the reply, in Python or in C, is out before it."""
+    """Send a reply, after everything that was printed before it in Python or in C."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, AttributeError):
@@ -134,20 +137,21 @@ def _answer(
             held=request.held,
             memory=memory,
         )
-    except KeyboardInterrupt:  # nobody else sends one here
+    except KeyboardInterrupt:  # the kernel raised it: nobody else sends one to this process
         answer = Answer(kind="raised", sentence="raised KeyboardInterrupt")
+    values = {} if answer.kind else answer.values  # a reply has the arrays that were asked for, or none
     header = {
         "kind": answer.kind,
         "sentence": answer.sentence,
         "notes": answer.notes,
         "printed": answer.printed,
-        "outputs": [[name, array.dtype.name, array.shape] for name, array in answer.values.items()],
+        "outputs": [[name, array.dtype.name, array.shape] for name, array in values.items()],
     }
-    return header, b"".join(np.ascontiguousarray(array).tobytes() for array in answer.values.values())
+    return header, b"".join(np.ascontiguousarray(array).tobytes() for array in values.values())
 
 
 def _repeated(kernel: Kernel, framework: Framework, request: wire.Repeats) -> list[int]:
-    """Bytes of resident memory before the first and after every block of calls, as far as there was time."""
+    """The bytes of resident memory before the first block of calls and after each block, as far as there was time."""
     prepared = [handed(framework, step, Layout(), huge=False, read_only=False) for step in request.script]
     end, patience = time.process_time() + request.seconds, time.monotonic() + _PATIENCE * request.seconds
     resident = [_resident()]
@@ -155,7 +159,7 @@ def _repeated(kernel: Kernel, framework: Framework, request: wire.Repeats) -> li
         for _ in range(request.calls):
             try:
                 played(kernel, framework, request.script, prepared)
-            except Exception:  # that is not what is looked for here
+            except Exception:  # only the growth of memory is looked for here
                 return resident
             if time.process_time() > end or time.monotonic() > patience:
                 return resident
@@ -164,7 +168,7 @@ def _repeated(kernel: Kernel, framework: Framework, request: wire.Repeats) -> li
 
 
 def _resident() -> int:
-    """Bytes of memory in use: without garbage, and without what the allocator only holds back."""
+    """The bytes of memory in use, without garbage and without what the allocator holds back."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)

@@ -278,10 +278,8 @@ class _Session:
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = any(len(view) > 1 for view in views)
         sentences = []
-        if len(names) == 1:
-            sentences.append(
-                factors.of_output([view[names[0]] for view in views if names[0] in view], names[0], several)
-            )
+        if len(names) == 1 and all(names[0] in view and view[names[0]].wrong.any() for view in views):
+            sentences.append(factors.of_output([view[names[0]] for view in views], names[0], several))
         end = min(evidence.end, time.monotonic() + _FACTOR_SECONDS)
         sentences += [factors.of_option(every, option, evidence.known, end) for option in self.suite.factors]
         return [sentence for sentence in sentences if sentence]

@@ -1,7 +1,7 @@
-"""What a wrong kernel behaves like: its outputs against a table of named wrong meanings.
+"""What a wrong kernel behaves like: its outputs are compared with a table of named wrong meanings.
 
-A wrong meaning is what would be right under it: other criteria for the same instance.  Every output that they speak of
-is compared.
+A wrong meaning gives other criteria for the same instance: those under which a kernel of that meaning is right.  Every
+output that these criteria name is compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
-from assay.spec.criterion import close
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
@@ -53,10 +52,10 @@ __all__ = [
     "unexplained",
 ]
 
-#: How many meanings are told: what more of them explain alike tells nothing.
+#: The number of meanings that are reported.  A failure that more of them explain alike says nothing about which it is.
 MOST_SENTENCES = 3
-_MOST = 0.6  # a share of the failures that is worth telling
-_SHARE = 0.1  # a share of them that one meaning has to explain
+_MOST = 0.6  # the share of the failures that must be explained, if not all are
+_SHARE = 0.1  # the share of the failures that one meaning has to explain
 _NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
@@ -66,8 +65,9 @@ class Meaning:
     """A named wrong meaning.
 
     sentence: what a kernel of this meaning behaves like.
-    criteria(instance, right): what would be right under it; ``None`` where the meaning changes nothing.  ``right``
-    gives the criteria of any instance in the class that is judged, or ``None`` where they are not known.
+    criteria(instance, right): the criteria under which a kernel of this meaning is right, or ``None`` if the meaning
+    changes nothing on the instance.  ``right(other)`` gives the criteria of any instance in the class that is judged,
+    or ``None`` if they are not known.
     """
 
     id: str
@@ -86,7 +86,14 @@ class Explanation(Protocol):
 
 
 def solves(change: Change) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel that solves another instance: ``change(instance)``, ``None`` where it is the same."""
+    """The meaning of a kernel that solves another instance.
+
+    change(instance): that other instance, or ``None`` if it is the same one.
+
+    >>> ignored = solves(lambda instance: instance.replace(causal=None) if instance.causal is not None else None)
+    >>> Meaning("causal-ignored", "causal mask ignored", ignored).sentence
+    'causal mask ignored'
+    """
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         other = change(instance)
@@ -96,36 +103,37 @@ def solves(change: Change) -> Callable[[Any, Right], Criteria | None]:
 
 
 def mixed(**changes: Change) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel whose outputs solve unlike instances: output → change."""
+    """The meaning of a kernel whose outputs solve different instances.  changes: name of an output → change."""
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         wrong: dict[str, Criterion] = {}
         for output, change in changes.items():
             other = change(instance)
-            known = None if other is None else right(other)
-            if known is None:
+            criteria_of_other = None if other is None else right(other)
+            if criteria_of_other is None:
                 return None
-            if output in known:
-                wrong[output] = known[output]
+            if output in criteria_of_other:
+                wrong[output] = criteria_of_other[output]
         return wrong or None
 
     return criteria
 
 
 def altered(change: Change, **functions: Altered) -> Callable[[Any, Right], Criteria | None]:
-    """The meaning of a kernel whose outputs are functions of the right ones of ``change(instance)``.
+    """The meaning of a kernel whose outputs are functions of the right outputs of ``change(instance)``.
 
-    functions: output → a function (instance, right output) → wrong output; other outputs are as they should be there.
+    functions: name of an output → function of the instance and the right output.  Outputs without a function are the
+    right ones of ``change(instance)``.
     """
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
         other = change(instance)
-        known = None if other is None else right(other)
-        if known is None:
+        criteria_of_other = None if other is None else right(other)
+        if criteria_of_other is None:
             return None
         return {
             name: _altered(criterion, functions[name], instance) if name in functions else criterion
-            for name, criterion in known.items()
+            for name, criterion in criteria_of_other.items()
         }
 
     return criteria
@@ -134,7 +142,7 @@ def altered(change: Change, **functions: Altered) -> Callable[[Any, Right], Crit
 def _altered(criterion: Criterion, function: Altered, instance: Any) -> Criterion:
     """Closeness to a function of the certified value.
 
-    A wrong output that is some times the right one may err as many times as much.
+    If the wrong output is a multiple of the right one, it may err by the same multiple of what the right one may.
     """
     value = criterion.value
     assert value is not None, "only what is close to a value has a function of it"
@@ -142,7 +150,7 @@ def _altered(criterion: Criterion, function: Altered, instance: Any) -> Criterio
     with np.errstate(invalid="ignore"):
         moved = np.abs(function(instance, value.midpoint + criterion.allowed) - expected)
         allowed = np.fmax(criterion.allowed, moved) + np.where(np.isfinite(expected), 1e-15 * np.abs(expected), 0.0)
-    return close(Enclosure(expected, value.radius), allowed)
+    return criterion.about(Enclosure(expected, value.radius), allowed)
 
 
 @dataclass(frozen=True)
@@ -305,9 +313,10 @@ def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) ->
     """A few meanings that together explain most failures, each with its share: at most three sentences.
 
     The first explains the most, the next the most of the others, and so on.  A failure counts less the more meanings
-    explain it: on one query and one key many come to the same.
+    explain it, because on tiny inputs many meanings come to the same.
 
-    shared: what each explains, as :func:`shares` says.  failures: how many there are.
+    shared: the failures that each meaning explains, as :func:`shares` says.
+    failures: their number.
     """
     matches = [(meaning.sentence, explained) for meaning, explained in shared]
     alike = Counter(number for _, explained in matches for number in explained)
@@ -330,7 +339,7 @@ def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) ->
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:
-    """The classes whose tolerance covers every failure: the kernel rounds where they do."""
+    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
     sentences = []
     for other in others:
         answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
@@ -342,7 +351,7 @@ def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequen
 
 
 def unexplained(failures: Sequence[Judged]) -> str:
-    """None of the table: does it look like lost precision?"""
+    """The sentence for failures that no meaning explains: whether they look like lost precision."""
     worst = max(failure.outcome.ratio for failure in failures)
     small = 0
     for failure in failures:

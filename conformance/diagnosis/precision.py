@@ -1,6 +1,6 @@
-"""Lost precision, and where: a kernel on probes that only one stage of the computation can get wrong.
+"""Where precision is lost: a kernel is run on probes that only one stage of the computation can get wrong.
 
-This is sound by construction: a probe fails only beyond the tolerance of the class, which no correct kernel exceeds.
+This is sound, because a probe fails only beyond the tolerance of the class, and no correct kernel exceeds that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Loss", "Probe", "Stage", "losses", "sentences"]
 
-#: Significant bits → the formats that have them.
+#: Number of significant bits → the formats that have so many.
 FORMATS: dict[int, str] = {
     3: "float8 e5m2",
     4: "float8 e4m3",
@@ -32,16 +32,17 @@ FORMATS: dict[int, str] = {
     11: "float16 or tf32",
     24: "float32",
 }
-_ABOUT = 3.0  # bits: how well a probe measures them
-_LEAST_BITS = 2.0  # a stage that keeps less is wrong, not imprecise
+_ABOUT = 3.0  # bits by which a probe may mistake what a stage keeps
+_LEAST_BITS = 2.0  # a stage that keeps fewer bits is wrong, and not imprecise
 
 
 @dataclass(frozen=True)
 class Probe:
     """An instance that only one stage of a kernel can get wrong.
 
-    ``bits(value)``: how many significant bits an output, as float64, shows to have been kept there, per element; +inf
-    where its error is of another kind, NaN where it cannot tell.  Read only where the output is beyond the tolerance.
+    bits(value): per element, the number of significant bits that an output (as float64) shows the stage to have kept.
+    It is +inf where the error is of another kind, and NaN where the element shows nothing.  It is read only where the
+    output is beyond the tolerance.
     """
 
     instance: Any
@@ -53,9 +54,9 @@ class Stage:
     """A stage of the computation in which a kernel may lose precision.
 
     words: the end of the phrase "lost precision in …".
-    claimed: significant bits that the class promises there.
-    explained_by: stages that would make these probes fail as well.
-    sentence(bits): what is said of a stage that kept so many bits, where it is not the usual sentence.
+    claimed: the number of significant bits that the class promises there.
+    explained_by: the stages whose losses make these probes fail as well.
+    sentence(bits): what is reported of a stage that kept so many bits, if it is not the usual sentence.
     """
 
     id: str
@@ -77,13 +78,13 @@ class Loss:
 def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Criteria] | None]) -> list[Loss]:
     """The stages in which the kernel loses precision: those that fail and that no other failing stage explains.
 
-    There are none if a stage is wrong altogether and keeps fewer than two bits: then it is the meaning that is wrong,
-    not the precision.  There are none either if a failing call, repeated, gives other bits: then no error can be
+    There are none if a stage is wrong altogether, so that it keeps fewer than two bits: then the meaning is wrong, and
+    not the precision.  There are none either if a failing call that is repeated gives other bits: then no error can be
     attributed to a stage.
 
-    outcome(instance): what the kernel makes of an instance, and the criteria; ``None`` where it cannot be asked.
+    outcome(instance): the outcome of the kernel on an instance, and the criteria; ``None`` if it cannot be asked.
     """
-    found: dict[str, Loss] = {}
+    failing: dict[str, Loss] = {}
     for stage in stages:
         kept: list[float] = []
         failed = False
@@ -99,8 +100,8 @@ def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Crit
         if least < _LEAST_BITS:
             return []
         if least < math.inf:
-            found[stage.id] = Loss(stage, least)
-    return [loss for loss in found.values() if not _explained(loss, found)] or list(found.values())
+            failing[stage.id] = Loss(stage, least)
+    return [loss for loss in failing.values() if not _explained(loss, failing)] or list(failing.values())
 
 
 def _same(first: Outcome, again: tuple[Outcome, Criteria] | None) -> bool:
@@ -110,7 +111,7 @@ def _same(first: Outcome, again: tuple[Outcome, Criteria] | None) -> bool:
 
 
 def _kept(bits: Callable[[Any], Any], answer: tuple[Outcome, Criteria]) -> list[float]:
-    """What every element beyond its tolerance shows."""
+    """The bits that each element beyond its tolerance shows."""
     outcome, criteria = answer
     value = outcome.values[outcome.output].astype(np.float64)
     beyond = criteria[outcome.output].ratio(value) > 1.0
@@ -118,20 +119,20 @@ def _kept(bits: Callable[[Any], Any], answer: tuple[Outcome, Criteria]) -> list[
     return shown
 
 
-def _explained(loss: Loss, found: Mapping[str, Loss]) -> bool:
-    """By a stage that keeps fewer bits by far, or, before it in the table, about as many."""
-    order = list(found)
+def _explained(loss: Loss, failing: Mapping[str, Loss]) -> bool:
+    """Whether another stage explains a loss: one that keeps far fewer bits, or about as many and stands before it."""
+    order = list(failing)
     return any(
         other.bits <= loss.bits - _ABOUT
         or (other.bits < loss.bits + _ABOUT and order.index(other.stage.id) < order.index(loss.stage.id))
-        for name, other in found.items()
+        for name, other in failing.items()
         if name in loss.stage.explained_by
     )
 
 
-def sentences(found: Sequence[Loss]) -> list[str]:
-    """What is to be said of them, one sentence a stage."""
-    return [_sentence(loss) for loss in found]
+def sentences(lost: Sequence[Loss]) -> list[str]:
+    """One sentence for each loss."""
+    return [_sentence(loss) for loss in lost]
 
 
 def _sentence(loss: Loss) -> str:

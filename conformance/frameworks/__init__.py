@@ -1,7 +1,7 @@
-"""Array frameworks: how a NumPy array becomes theirs, and back, exactly.
+"""Array frameworks: how a NumPy array becomes one of theirs, and the other way, exactly.
 
-A framework is imported when a kernel of it is judged, never before.  NumPy, PyTorch, JAX and CuPy have a module
-here; any other module with ``from_dlpack`` works by its name.
+A framework is imported when a kernel of it is judged, and never before.  NumPy, PyTorch, JAX and CuPy have modules
+here.  Any other module with ``from_dlpack`` is found by its name.
 """
 
 from __future__ import annotations
@@ -22,23 +22,30 @@ _OWN = ("numpy", "torch", "jax", "cupy")
 
 @dataclass(frozen=True)
 class Framework:
-    """What the judge needs of an array framework."""
+    """What the judge needs of an array framework.
+
+    to_native, to_numpy: exact conversions; bfloat16 is ``ml_dtypes.bfloat16`` in NumPy.
+    is_native(value): whether a value is an array of the framework.
+    shares_memory: native arrays lie in the memory of the NumPy arrays of which they were made.
+    read_only: the framework honours NumPy's read-only flag.
+    negative_strides: the framework has arrays with negative strides.
+    """
 
     name: str
     version: str
     to_native: Callable[[np.ndarray[Any, Any]], Any]
-    to_numpy: Callable[[Any], np.ndarray[Any, Any]]  # exact; bfloat16 as ml_dtypes.bfloat16
+    to_numpy: Callable[[Any], np.ndarray[Any, Any]]
     is_native: Callable[[Any], bool]
-    shares_memory: bool = False  # native arrays lie in the NumPy memory that they were made of
-    read_only: bool = False  # it honours NumPy's read-only flag
+    shares_memory: bool = False
+    read_only: bool = False
     negative_strides: bool = False
 
 
 def framework(name: str) -> Framework:
-    """The framework called ``name``.  Raises ``ImportError`` when it is not installed or has no ``from_dlpack``."""
+    """The framework called ``name``.  Raises ``ImportError`` if it is not installed or has no ``from_dlpack``."""
     if name in _OWN:
-        made: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load()
-        return made
+        loaded: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load()
+        return loaded
     module = importlib.import_module(name)
     if not hasattr(module, "from_dlpack"):
         raise ImportError(f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack")

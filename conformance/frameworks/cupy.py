@@ -1,4 +1,4 @@
-"""CuPy: arrays on the current device, copied in and out."""
+"""CuPy: arrays on the current device, which are copied in and out."""
 
 from __future__ import annotations
 

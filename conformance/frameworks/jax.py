@@ -1,4 +1,4 @@
-"""JAX: immutable arrays, copied in and out."""
+"""JAX: immutable arrays, which are copied in and out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy: arrays as they are."""
+"""NumPy: the arrays of the judge as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch: CPU tensors over the judge's guarded memory, strides kept; bfloat16 through its bits."""
+"""PyTorch: CPU tensors over the judge's guarded memory.  Strides are kept, and bfloat16 travels as its bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["load"]
 def load() -> Framework:
     import torch
 
-    # dtypes that NumPy's buffer protocol does not know travel as integers of their width
+    # Dtypes that NumPy's buffer protocol does not know travel as integers of the same width.
     bits: dict[str, tuple[Any, Any, Any]] = {
         "bfloat16": (torch.bfloat16, torch.int16, np.int16),
         "float8_e4m3fn": (torch.float8_e4m3fn, torch.uint8, np.uint8),

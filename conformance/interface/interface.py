@@ -1,7 +1,7 @@
-"""How kernels of a problem are called, as data: the forms of their signatures, what each may be able to do.
+"""How kernels of a problem are called, as data: the forms of their signatures, and what a kernel may be able to do.
 
-A kernel says what it supports by the keywords that it names.  From an interface and an instance follows which
-capabilities the instance needs, and from an interface and a kernel which of them the kernel has.
+A kernel shows what it supports by the keywords that it names.  An interface and an instance determine which
+capabilities the instance needs; an interface and a kernel determine which of these the kernel has.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def _as_it_is(function: Callable[..., Any], _framework: str) -> Callable[..., An
 class Form:
     """One way in which a kernel may be written.
 
-    positional: the names of its positional arrays, in order.
-    signature: the documented signature, for messages.
-    adapt(function, framework): the function that a script calls, where that is not the kernel itself: the
-    vector–Jacobian product of a differentiable function, for one.
+    positional: the names of the positional arrays, in order.
+    signature: the documented signature, as messages show it.
+    adapt(function, framework): returns the function that a script calls, where that is not the kernel itself.  For a
+    differentiable function it may be the vector–Jacobian product, for instance.
     """
 
     positional: tuple[str, ...]
@@ -44,11 +44,12 @@ class Form:
 
 @dataclass(frozen=True)
 class Capability:
-    """What not every kernel can be asked for.
+    """Something that some kernels can do and others cannot.
 
-    needed(instance): whether a kernel without it cannot be asked for the instance; never, for what only cases need.
-    keywords: those of which a kernel names one if it has the capability; none for what every kernel is taken to have
-    unless it declares otherwise (``--option NAME=no``).
+    needed(instance): whether only kernels with this capability can be asked for the instance.  The default is never:
+    such a capability is needed by some cases and by no instance.
+    keywords: a kernel that names one of these keywords has the capability.  Where there are none, every kernel is taken
+    to have it unless it declares otherwise (``--option NAME=no``).
     """
 
     name: str
@@ -60,12 +61,13 @@ class Capability:
 class Interface:
     """How kernels of a problem are called.
 
-    forms: the ways in which a kernel may be written; the first is the one that messages show.
-    script(instance, kernel, precision): what a kernel is asked for an instance.  It raises
-    :class:`~assay.conformance.interface.kernel.Declined` where a declared convention cannot express the instance.
+    forms: the ways in which a kernel may be written.  The first one is the default.
+    script(instance, kernel, precision): what the kernel is asked for the instance.  It raises
+    :class:`~assay.conformance.interface.kernel.Declined` where a convention that the kernel declares cannot express the
+    instance.
     required: keywords that every kernel must name.
-    conventions: what ``options`` may declare: name → allowed values, the first being the default; none for a number
-    above 0.
+    conventions: what ``options`` may declare, as name → allowed values.  The first value is the default; an empty tuple
+    means that any positive number is allowed.
     """
 
     forms: tuple[Form, ...]
@@ -76,16 +78,16 @@ class Interface:
 
     @property
     def keywords(self) -> frozenset[str]:
-        """Every keyword of the protocol."""
+        """Every keyword that a kernel of this problem may name."""
         return frozenset(self.required).union(*(capability.keywords for capability in self.capabilities))
 
     @property
     def signature(self) -> str:
-        """The documented signatures, for messages."""
+        """The documented signatures, as messages show them."""
         return " or ".join(form.signature for form in self.forms)
 
     def form_of(self, kernel: Kernel) -> Form:
-        """The form in which a kernel is written."""
+        """The form in which a kernel is written; the first one if its positional names are those of none."""
         return next((form for form in self.forms if form.positional == kernel.positional), self.forms[0])
 
     def needs(self, instance: Any) -> frozenset[str]:
@@ -93,7 +95,7 @@ class Interface:
         return frozenset(capability.name for capability in self.capabilities if capability.needed(instance))
 
     def offered(self, kernel: Kernel) -> frozenset[str]:
-        """The capabilities that a kernel has by its keywords, whatever it declares to lack."""
+        """The capabilities that the keywords of a kernel show, including those that the kernel declares to lack."""
         return frozenset(
             capability.name
             for capability in self.capabilities
@@ -101,10 +103,10 @@ class Interface:
         )
 
     def has(self, kernel: Kernel) -> frozenset[str]:
-        """What a kernel can be asked for: by its keywords, less what it declares to lack."""
+        """What a kernel can be asked for: what its keywords show, without what it declares to lack."""
         return self.offered(kernel) - kernel.lacks
 
     def lacking(self, kernel: Kernel, needs: frozenset[str]) -> str:
-        """Which of ``needs`` a kernel does not have, as a sentence; empty if none."""
+        """A sentence that names the capabilities among ``needs`` that a kernel lacks; empty if it has all of them."""
         absent = sorted(needs - self.has(kernel))
         return f"lacks {', '.join(absent)}" if absent else ""

@@ -13,19 +13,26 @@ __all__ = ["Declined", "Kernel"]
 
 
 class Declined(NotImplementedError):
-    """A case that is documented as unsupported: counted, not failed.  Any NotImplementedError of a kernel is one."""
+    """The kernel documents that it does not support a case.  The case is counted as declined, and not as failed.
+
+    Every ``NotImplementedError`` that a kernel raises is treated alike.
+    """
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A kernel under test.
 
-    function: called as the script of its problem's interface says, with arrays of ``framework``.
-    keywords: the keywords of the protocol that it accepts.
-    conventions: what ``options`` declares, as in {"empty_row": "nan"}.
-    lacks: capabilities without a keyword that it declares not to have, as in {"grouped_heads"}.
-    problem: what it solves; set where the kernel is loaded.
-    positional: the names of its positional arrays, of the forms that the interface knows; empty for the first form.
+    function: it is called as the script of the problem's interface says, with arrays of ``framework``.
+    keywords: those keywords of the problem's interface that the function accepts.
+    conventions: what ``options`` declares, for example ``{"empty_row": "nan"}``.
+    lacks: capabilities that the kernel declares not to have, for example ``{"grouped_heads"}``.
+    problem: the name of the problem that the kernel solves.  It is set where the kernel is loaded.
+    positional: the positional names of the form in which the kernel is written; empty means the first form.
+    lengths: the lengths of axes, or of groups of axes, that the kernel declares to take, in the words of
+    :meth:`assay.conformance.interface.lengths.Lengths.of`; an axis that is not named may have every length.
+    layouts: the names of the layouts that the kernel declares to take; empty means every layout.
+    declines: the families that the kernel declares to decline, wholly or in part: a pass does not need them.
     """
 
     name: str
@@ -37,3 +44,6 @@ class Kernel:
     version: str = ""
     problem: str = ""
     positional: tuple[str, ...] = ()
+    lengths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    layouts: frozenset[str] = frozenset()
+    declines: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ __all__ = ["LAYOUTS", "Layout"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the arrays of a call lie in memory; values are the same in every layout.
+    """How the arrays of a call lie in memory.  The values are the same in every layout.
 
     swap: two axes, counted from the last, that are exchanged in memory (``None``: C order).
     offset: how many elements precede the first one.
@@ -22,6 +22,7 @@ class Layout:
     expanded: an axis of the stack whose slices are all equal is stored once (stride 0).
     packed: positional arrays are slices of one array, in which everything of one position lies side by side.
     far: the number of an axis of the stack whose slices lie 2³² elements apart, in a sparse mapping.
+    by_the_way: a call is not about its layout, and is made as well where the layout changes nothing.
     """
 
     name: str = "contiguous"
@@ -33,6 +34,7 @@ class Layout:
     expanded: bool = False
     packed: bool = False
     far: int | None = None
+    by_the_way: bool = False
 
 
 #: Every layout, by name.

@@ -22,8 +22,9 @@ __all__ = ["Oracle", "Output", "Script", "Step", "outputs_of"]
 class Output:
     """One array that a step is to return.
 
-    shape: ``None`` stands for any length.  dtypes: the names of those that it may have.  axes: names of the axes, so
-    that a message can say which two look exchanged.
+    shape: the length of every axis; ``None`` stands for any length.
+    dtypes: the names of the dtypes that the array may have.
+    axes: the names of the axes, so that a message can say which two look exchanged.
     """
 
     name: str
@@ -36,9 +37,9 @@ class Output:
 class Oracle:
     """A function that the kernel gets as a keyword and may call.
 
-    function: maps NumPy arrays (and keywords) to a NumPy array or a tuple of them; defined at the top of a module, so
-    that another process finds it by its name.
-    most: the largest length along ``axis`` that an array handed to it may have; it refuses more.
+    function: maps NumPy arrays (and keywords) to a NumPy array or a tuple of these.  It is defined at the top of a
+    module, so that another process finds it by its name.
+    most: the largest length along ``axis`` of an array that the kernel may hand over.  The oracle refuses a longer one.
     """
 
     function: Callable[..., Any]
@@ -48,10 +49,11 @@ class Oracle:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call: positional arrays, keywords (arrays, plain values or oracles), and what it is to return, in order.
+    """One call: positional arrays, keywords (arrays, plain values or oracles), and the outputs that are expected.
 
-    method: empty where the kernel itself is called, ``new`` where the kernel is called to make a structure, else the
-    name of a method of that structure.  A step without outputs may return anything.
+    outputs: in the order in which the call returns them.  A call without expected outputs may return anything.
+    method: empty where the kernel itself is called, ``new`` where the kernel is called to make a structure, and
+    otherwise the name of a method of that structure.
     """
 
     arrays: tuple[tuple[str, NDArray[Any]], ...]
@@ -68,9 +70,10 @@ Script = tuple[Step, ...]
 
 
 def outputs_of(script: Script) -> Iterator[Output]:
-    """Every output of a script, in order: those of each step, then what each of its oracles saw.
+    """Every output of a script, in order: the outputs of each step, followed by what the oracles of the step saw.
 
-    What an oracle saw is named "NAME saw": one row a call, and in it the length of each array along the oracle's axis.
+    What an oracle saw is named "NAME saw".  It has one row for each call of the oracle, and the row holds the length of
+    each array along the oracle's axis.
     """
     for step in script:
         yield from step.outputs

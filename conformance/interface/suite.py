@@ -1,7 +1,7 @@
 """What a problem brings to the judge, as data.
 
-The judge knows only these nouns.  A problem brings one by having a package ``assay.conformance.<problem>`` whose
-attribute ``SUITE`` is a :class:`Suite`.
+The judge knows these nouns and no problem.  A problem has a package ``assay.conformance.<problem>`` whose attribute
+``SUITE`` is a :class:`Suite`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import Layout
+from assay.conformance.interface.lengths import Axes, Lengths
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.diagnosis.meanings import Meaning
     from assay.conformance.diagnosis.precision import Stage
+    from assay.conformance.interface.covering import Covering
     from assay.conformance.interface.interface import Interface
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.targets import Target
@@ -33,32 +35,62 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.problem import Problem, Provenance
 
-__all__ = ["CONCURRENT_CALLS", "LEVELS", "Case", "Family", "Linear", "Row", "Suite", "look_here", "rows", "suite"]
+__all__ = [
+    "COMBINATIONS",
+    "CONCURRENT_CALLS",
+    "LEVELS",
+    "Case",
+    "Family",
+    "Linear",
+    "Row",
+    "Suite",
+    "look_here",
+    "rows",
+    "suite",
+]
 
-#: Effort, least first: each level runs the cases of those before it, with the same seed the same ones.
+#: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
 LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
 
-#: The capability of being called by several threads at once: cases with calls beside them need it, instances never do.
+#: The capability of being called by several threads at once.  Cases with calls beside them need it; instances do not.
 CONCURRENT_CALLS = "concurrent_calls"
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of input: the bug it hunts, where that bug was seen, and how binding it is."""
+    """A kind of input: the bug that it hunts, where that bug was seen, and how binding its cases are.
+
+    level: ``must`` (a failure fails the report), ``convention`` or ``quality`` (a failure is reported and no more).
+    keeps: what the family's rows keep where their sizes are mapped to those that a kernel takes, because the family is
+    about it: capabilities that such a row goes on to need, and groups of axes whose lengths go on to differ from row
+    to row.
+    """
 
     id: str
     hunts: str
     source: str
-    level: str = "must"  # must | convention | quality
+    level: str = "must"
+    keeps: tuple[str, ...] = ()
+
+
+#: The family of the rows in which the factors of a problem are combined (:class:`Suite`, ``covering``).
+COMBINATIONS = Family(
+    "combinations",
+    "two conditions, or three, each of which is right alone",
+    "assay's bank",
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case of a family, as data: what the suite's ``build`` makes an instance of.
+    """One case of a family, as data.  The suite's ``build`` makes an instance of it.
 
-    level: the least level that runs it.  pattern: what the numbers are.  size: lengths of the axes, in the words of
-    the problem.  options: names of options, some with a value.  after, beside: names of the suite's ``changes``: calls
-    that come before it, or that other threads make at the same time.
+    level: the least level that runs the case.
+    pattern: what the numbers are, in the words of the problem.
+    size: the lengths of the axes, in the words of the problem.
+    options: names of options, some with a value.
+    after, beside: names of the suite's ``changes``.  They give calls that come before the case, and calls that other
+    threads make at the same time.
     """
 
     level: str
@@ -79,7 +111,9 @@ def rows(
     after: str = "",
     beside: str = "",
 ) -> tuple[Row, ...]:
-    """Every pattern with every size, under one set of options; patterns, sizes, ``after`` and ``beside`` are words.
+    """Rows for every pattern with every size, under one set of options.
+
+    patterns, sizes, after, beside: words with spaces between them.
 
     >>> [row.size for row in rows("smoke", "normal", "1x2:3 1x2:5")]
     ['1x2:3', '1x2:5']
@@ -93,12 +127,13 @@ def rows(
 
 @dataclass(frozen=True)
 class Case:
-    """One input to be judged: its family, the instance, the layout in which the kernel gets it.
+    """One input to be judged: its family, the instance, and the layout in which the kernel gets it.
 
-    after: instances that the kernel is called with before, in this order: once in memory of their own, once in the
-    same where shapes agree.
-    beside: instances that other threads call it with at the same time.
-    needs: capabilities beyond those of the instance.
+    after: instances with which the kernel is called before, in this order.  They are called twice: once in memory of
+    their own, and once in the memory of the case where shapes agree.
+    beside: instances with which other threads call the kernel at the same time.
+    needs: capabilities that the case needs beyond those that the instance needs.
+    row: the row of the table from which the case was built, if it was: from it the case can be built in another size.
     """
 
     name: str
@@ -108,6 +143,7 @@ class Case:
     after: tuple[Any, ...] = ()
     beside: tuple[Any, ...] = ()
     needs: frozenset[str] = frozenset()
+    row: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -130,17 +166,26 @@ def _none_of_a_class(_precision: Precision) -> tuple[Any, ...]:
 class Suite:
     """Everything the judge needs to know of one problem.
 
-    problem: the name under which :func:`suite` finds it.  spec: the module of the specification.
+    problem: the name under which :func:`suite` finds this suite.
+    spec: the module of the specification, ``assay.spec.<problem>``.
+    interface: how kernels are called.
     criteria(instance, kernel, precision): what every output is held to, under the conventions that the kernel declares.
-    table: the families, each with its rows, the cheapest and most telling first.
-    build(row, provenance, precision): the instance of a row in the types of a class; ``provenance.seed`` seeds it.
-    changes: what another call differs in, by name: instance → instance.
-    meanings: the named wrong meanings that a failure is compared with.
-    stages(precision): where a kernel of a class may lose precision, the likeliest first.
-    questions: conventions and habits that a data sheet tells, in its order.
-    typical: rows without malice, on which quality is measured.
-    quality(instance, precision): how accurate independent roundings leave a kernel, per element, of outputs by name.
-    strategy(precision, capabilities): instances that Hypothesis draws; derived from the table where it is left out.
+    table: the families, each with its rows.  The cheapest and most telling families come first.
+    build(row, provenance, precision): the instance of a row, in the types of the class and from ``provenance.seed``.
+    changes: what another call differs in, as name → function from instance to instance.
+    meanings: the named wrong meanings with which failures are compared.
+    stages(precision): where a kernel of the class may lose precision, the likeliest stage first.
+    questions: what a data sheet asks, in its order.
+    typical: rows of ordinary inputs, on which quality is measured.
+    quality(instance, precision): per element of outputs by name, the error that a kernel with independent roundings
+    stays below, nearly surely.
+    strategy(precision, capabilities): the instances that Hypothesis draws.  If it is left out, it is derived from the
+    table.
+    targets: the built-in kernels, by name.
+    axes: groups of axes whose lengths kernels limit alike, by the name under which a kernel declares them.
+    resized(row, lengths): the row with other lengths of some axes, by which cases are mapped to sizes that a kernel
+    takes.  If it is left out, every case is judged in its own size or not at all.
+    covering: the factors of which every pair of values is tried.
     features: conditions that may decide whether a kernel fails, in words that follow "fails when", beside lengths,
     options and layouts, which every problem has.
     factors: the plain numbers of an instance that a wrong kernel may take some times as large.
@@ -161,14 +206,33 @@ class Suite:
     quality: Callable[[Any, Precision], Mapping[str, NDArray[np.float64]]] | None = None
     strategy: Callable[[Precision, Set[str]], SearchStrategy[Any]] | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
+    resized: Callable[[Row, Mapping[str, int]], Row] | None = None
+    covering: Covering | None = None
     features: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     factors: tuple[str, ...] = ()
     linear_in: Linear | None = None
 
+    def lengths_of(self, kernel: Kernel) -> dict[str, Lengths]:
+        """Axis → the lengths that a kernel declares to take; a declaration of one axis goes before that of its group.
+
+        Raises ``ValueError`` for words that are no lengths.
+        """
+        declared: dict[str, Lengths] = {}
+        for name, group in self.axes.items():
+            if name in kernel.lengths:
+                lengths = Lengths.of(kernel.lengths[name], multiples=group.multiples)
+                declared |= dict.fromkeys(group.names, lengths)
+        for name, words in kernel.lengths.items():
+            if name not in self.axes:
+                multiples = any(group.multiples for group in self.axes.values() if name in group.names)
+                declared[name] = Lengths.of(words, multiples=multiples)
+        return declared
+
     @property
     def families(self) -> tuple[Family, ...]:
-        """Every family, in the order of the table."""
-        return tuple(family for family, _ in self.table)
+        """Every family, in the order of the table; combinations last."""
+        return (*(family for family, _ in self.table), *(() if self.covering is None else (COMBINATIONS,)))
 
 
 def look_here() -> None:

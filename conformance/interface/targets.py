@@ -1,4 +1,4 @@
-"""From what a user names or passes to a :class:`~assay.conformance.interface.kernel.Kernel`."""
+"""How a name or a function that a user passes becomes a :class:`~assay.conformance.interface.kernel.Kernel`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import importlib.util
 import inspect
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import look_here, suite
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from assay.conformance.interface.interface import Form, Interface
+    from assay.conformance.interface.suite import Suite
 
 __all__ = [
     "Target",
@@ -29,6 +31,7 @@ __all__ = [
     "function_named",
     "kernel_of",
     "keywords_of",
+    "known_findings",
     "lazily",
     "missing",
     "option_values",
@@ -37,9 +40,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Target:
-    """A built-in kernel: its name on the command line, the modules it needs and the extra that brings them.
+    """A built-in kernel: its name on the command line, the modules that it needs, and the extra that brings them.
 
-    precisions: the classes that it documents, less known findings: what `assay check` alone runs.
+    precisions: the classes that it documents, without those in which it is known to fail.  ``assay check`` without a
+    target judges it in these.
+    load(): makes the kernel, and imports what it needs.
+    findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
+    capabilities away, and says so; a run of this target finds what is wrong every time.
     """
 
     name: str
@@ -47,10 +54,11 @@ class Target:
     modules: tuple[str, ...]
     extra: str
     load: Callable[[], Kernel]
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
-    """What a target's ``load`` is: ``module.function(*arguments, **keywords)``, imported when it is called."""
+    """The ``load`` of a target: when called, it imports ``module`` and returns ``function(*arguments, **keywords)``."""
 
     def load() -> Kernel:
         made: Kernel = getattr(importlib.import_module(module), function)(*arguments, **keywords)
@@ -73,39 +81,56 @@ def kernel_of(
 
     kernel: the name of a built-in (``torch:sdpa``), ``module:function``, ``file.py:function``, a callable with the
     documented signature, or a Kernel.  What a callable supports is read from its keyword names.
-    problem: where nobody says it, it is told by the kernel.  A built-in belongs to the problem that lists it; a
-    function to the problem whose positional arrays it names, and whose required keywords.
+    problem: if it is left out, the kernel tells it.  A built-in belongs to the problem that lists it, and a function to
+    the problem whose positional arrays and required keywords it names.
+    framework: what kind of arrays a function takes (default NumPy).
+    options: the conventions that the kernel declares.
 
-    Raises :class:`~assay.conformance.interface.usage.UsageError` in one line, also where no problem fits, or several.
+    Raises :class:`~assay.conformance.interface.usage.UsageError` in one line, also if no problem fits or several do.
+
+    >>> def half(query, key, value, *, scale, is_causal=False): ...
+    >>> kernel = kernel_of(half)
+    >>> kernel.problem, sorted(kernel.keywords)
+    ('attention', ['is_causal', 'scale'])
     """
     if isinstance(kernel, str):
         listing = [name for name in PROBLEMS if kernel in suite(name).targets] if problem is None else [problem]
         if listing and kernel in suite(listing[0]).targets:
             problem = _only(listing, f"{kernel} is a built-in of")
-            made = _built_in(suite(problem).targets[kernel])
-            return _declared(replace(made, problem=problem), suite(problem).interface, options)
-        everywhere = PROBLEMS if problem is None else (problem,)
-        built_in = [target for each in everywhere for target in suite(each).targets]
-        function, name = function_named(kernel, built_in), kernel
+            loaded = _built_in(suite(problem).targets[kernel])
+            return _declared(replace(loaded, problem=problem), suite(problem), options)
+        problems = PROBLEMS if problem is None else (problem,)
+        built_in = [target for name in problems for target in suite(name).targets]
+        try:
+            function, name = function_named(kernel, built_in), kernel
+        except UsageError:
+            _refuse_built_in_of_others(kernel, problem)
+            raise
     else:
         function, name = kernel, kernel.name if isinstance(kernel, Kernel) else _importable_name(kernel)
     if isinstance(function, Kernel):
-        problem = problem or function.problem or _told(function.function, name)
-        return _declared(replace(function, problem=problem), suite(problem).interface, options)
+        problem = problem or function.problem or _problem_of(function.function, name)
+        return _declared(replace(function, problem=problem), suite(problem), options)
     if not callable(function):
         signature = "" if problem is None else f" {suite(problem).interface.signature}"
         raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function{signature}")
-    problem = problem or _told(function, name)
+    problem = problem or _problem_of(function, name)
     interface, framework = suite(problem).interface, framework or "numpy"
     form, keywords = _read(function, name, interface)
-    made = Kernel(
-        name, form.adapt(function, framework), framework, keywords, problem=problem, positional=form.positional
-    )
-    return _declared(made, interface, options)
+    adapted = form.adapt(function, framework)
+    wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional)
+    return _declared(wrapped, suite(problem), options)
 
 
-def _told(function: Any, name: str) -> str:
-    """The problem whose positional arrays a function names, and whose required keywords."""
+def _refuse_built_in_of_others(kernel: str, problem: str | None) -> None:
+    """Raise an error that says so, where a name is that of a built-in, but of other problems than the one meant."""
+    others = [name for name in PROBLEMS if kernel in suite(name).targets]
+    if others:
+        raise UsageError(f"{kernel}: a built-in of {' and '.join(others)}, not of {problem}")
+
+
+def _problem_of(function: Any, name: str) -> str:
+    """The problem whose positional arrays and required keywords a function names."""
     parameters = _parameters(function)
     if parameters is None:
         return _only([], f"{name} has no signature, so that it tells")
@@ -122,7 +147,7 @@ def _told(function: Any, name: str) -> str:
 
 
 def _only(problems: list[str], words: str) -> str:
-    """The one problem that fits; otherwise an error that lists what there is."""
+    """The one problem that fits.  If none or several fit, a ``UsageError`` lists what there is."""
     if len(problems) == 1:
         return problems[0]
     if problems:
@@ -134,16 +159,18 @@ def _only(problems: list[str], words: str) -> str:
 
 
 def function_named(target: str, built_in: Collection[str] = ()) -> Any:
-    """What ``module:function`` or ``file.py:function`` names; ``built_in``: what else might have been meant.
+    """The object that ``module:function`` or ``file.py:function`` names.
+
+    built_in: names that the user might have meant instead; the error suggests them.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     module_name, colon, function_name = target.rpartition(":")
     if not colon or not module_name or not function_name:
         hint = _did_you_mean(target, built_in)
-        known = ", ".join(built_in)
         raise UsageError(
-            f"unknown target {target!r}: expected module:function, file.py:function or one of {known}{hint}"
+            f"unknown target {target!r}: expected module:function, file.py:function "
+            f"or one of {', '.join(built_in)}{hint}"
         )
     module = _module(module_name, target, built_in)
     function: Any = module
@@ -156,7 +183,7 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
 
 
 def keywords_of(function: Any, problem: str) -> frozenset[str]:
-    """The keywords of the protocol that a function names."""
+    """Those keywords of a problem's interface that a function names."""
     return _read(function, _importable_name(function), suite(problem).interface)[1]
 
 
@@ -164,12 +191,15 @@ def keywords_of(function: Any, problem: str) -> frozenset[str]:
 
 
 def missing(target: Target) -> list[str]:
-    """Modules that a built-in target needs and that are not installed."""
+    """The modules that a built-in target needs and that are not installed."""
     return [module for module in target.modules if not _importable(module)]
 
 
 def documented(problem: str, precision: str | None = None) -> list[tuple[str, str]]:
-    """(name, class) of every built-in target that is installed, in every class that it documents, or in one."""
+    """(name, class) for every installed built-in of a problem and every class that it documents.
+
+    precision: only this class.
+    """
     return [
         (target.name, name)
         for target in suite(problem).targets.values()
@@ -177,6 +207,12 @@ def documented(problem: str, precision: str | None = None) -> list[tuple[str, st
         for name in target.precisions
         if precision in (None, name)
     ]
+
+
+def known_findings(name: Any) -> Mapping[str, str]:
+    """Capability → what is known to be wrong there in the built-in called ``name``; nothing for any other kernel."""
+    targets = (suite(problem).targets.get(name) for problem in PROBLEMS if isinstance(name, str))
+    return next((target.findings for target in targets if target is not None), {})
 
 
 def _built_in(target: Target) -> Kernel:
@@ -224,18 +260,18 @@ def _executed(run: Callable[[], Any], target: str) -> Any:
         raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}") from error
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 3)
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), 3)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, shortened; empty where it says nothing."""
+    """The first line of the message of an error, shortened; empty if the error has no message."""
     return (str(error).strip().splitlines() or [""])[0][:300]
 
 
 def _importable_name(function: Any) -> str:
-    """``module:function`` where that finds it again, ``file.py:function`` for a script, else its plain name."""
+    """``module:function`` if that leads back to the function, ``file.py:function`` in a script, or the plain name."""
     name = getattr(function, "__qualname__", type(function).__name__)
     module = getattr(function, "__module__", None)
     if "<" in name or not module:
@@ -250,7 +286,7 @@ def _importable_name(function: Any) -> str:
 
 
 def _parameters(function: Any) -> list[inspect.Parameter] | None:
-    """None for a builtin without a signature."""
+    """The parameters of a function; ``None`` for a builtin without a signature."""
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -262,9 +298,9 @@ def _positional(parameters: Iterable[inspect.Parameter]) -> list[inspect.Paramet
 
 
 def _read(function: Any, name: str, interface: Interface) -> tuple[Form, frozenset[str]]:
-    """The form in which a function is written, and the keywords of the protocol that it names."""
+    """The form in which a function is written, and those keywords of the interface that it names."""
     parameters = _parameters(function)
-    if parameters is None:  # only what every kernel has
+    if parameters is None:  # nothing can be read: it is taken to have what every kernel must have
         return interface.forms[0], frozenset(interface.required)
     form = _form(parameters, interface)
     reason = _refused(parameters, form, interface)
@@ -279,7 +315,7 @@ def _read(function: Any, name: str, interface: Interface) -> tuple[Form, frozens
 
 
 def _form(parameters: list[inspect.Parameter], interface: Interface) -> Form:
-    """The first form whose positional arrays are named so; else the first of as many; else the first."""
+    """The first form with these positional names; if there is none, the first with as many arrays, or the first."""
     positional = _positional(parameters)
     names = tuple(p.name for p in positional)
     by_name = [form for form in interface.forms if names[: len(form.positional)] == form.positional]
@@ -289,7 +325,7 @@ def _form(parameters: list[inspect.Parameter], interface: Interface) -> Form:
 
 
 def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interface) -> str:
-    """What is wrong with a signature; empty where nothing is."""
+    """What is wrong with a signature, in words; empty if nothing is."""
     positional, wanted = _positional(parameters), len(form.positional)
     only_named = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     demanded = [
@@ -298,7 +334,7 @@ def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interfa
     if demanded:
         return f"requires {demanded[0].name!r}, which is not in the protocol"
     if len(positional) < wanted and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return f"takes {len(positional)} arrays, not {wanted}"
+        return f"takes {len(positional)} array{'s' * (len(positional) != 1)}, not {wanted}"
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     absent = [keyword for keyword in interface.required if keyword not in named]
     if absent and not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -310,7 +346,9 @@ def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interfa
 
 
 def option_values(words: Iterable[str]) -> dict[str, str]:
-    """Options as they are written on a command line.  Raises :class:`~assay.conformance.interface.usage.UsageError`.
+    """Options as a dictionary, from the words of a command line.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` for a word that is not NAME=VALUE.
 
     >>> option_values(["empty_row=nan", "softcap=no"])
     {'empty_row': 'nan', 'softcap': 'no'}
@@ -324,12 +362,20 @@ def option_values(words: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def _declared(kernel: Kernel, interface: Interface, options: Mapping[str, Any] | None) -> Kernel:
-    """The kernel with ``options``: conventions by name, or a capability set to ``no`` that it does not have."""
+def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -> Kernel:
+    """The kernel with what ``options`` declare.
+
+    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lengths of axes or of groups
+    of axes, ``layouts`` that it takes (``contiguous=yes`` is short for that one alone), and families that it
+    ``declines``.
+    """
     if not options:
         return kernel
+    interface = known.interface
     capabilities = [capability.name for capability in interface.capabilities]
-    conventions, lacks = dict(kernel.conventions), set(kernel.lacks)
+    conventions, lacks, lengths = dict(kernel.conventions), set(kernel.lacks), dict(kernel.lengths)
+    layouts, declines = set(kernel.layouts), set(kernel.declines)
+    axes = tuple(dict.fromkeys((*known.axes, *known.spec.Instance.every_axis())))
     for name, value in options.items():
         if name in interface.conventions:
             allowed = interface.conventions[name]
@@ -340,10 +386,41 @@ def _declared(kernel: Kernel, interface: Interface, options: Mapping[str, Any] |
             conventions[name] = str(value)
         elif name in capabilities and str(value).lower() in ("false", "no", "0"):
             lacks.add(name)
+        elif name == "contiguous" and str(value).lower() in ("true", "yes", "1"):
+            layouts = {"contiguous"}
+        elif name == "layouts":
+            layouts = _some_of(name, value, LAYOUTS)
+        elif name == "declines":
+            declines |= _some_of(name, value, [family.id for family in known.families])
+        elif name in axes:
+            lengths[name] = str(value)
         else:
             names = [*interface.conventions, *(f"{capability}=no" for capability in capabilities)]
+            names += [f"{axis}=LENGTHS" for axis in axes] + ["contiguous=yes", "layouts=NAMES", "declines=FAMILIES"]
             raise UsageError(f"unknown option {name}={value}: expected one of {', '.join(names)}")
-    return replace(kernel, conventions=conventions, lacks=frozenset(lacks))
+    made = replace(
+        kernel,
+        conventions=conventions,
+        lacks=frozenset(lacks),
+        lengths=lengths,
+        layouts=frozenset(layouts),
+        declines=frozenset(declines),
+    )
+    for name, words in lengths.items():
+        try:
+            known.lengths_of(replace(made, lengths={name: words}))
+        except ValueError as error:
+            raise UsageError(f"option {name}={words}: {error}") from None
+    return made
+
+
+def _some_of(name: str, value: Any, known: Collection[str]) -> set[str]:
+    """The names in a list with commas; every one must be known."""
+    names = {word.strip() for word in str(value).split(",")}
+    if unknown := sorted(names - set(known)):
+        hint = _did_you_mean(unknown[0], known) or f": expected some of {', '.join(known)}"
+        raise UsageError(f"option {name}={value}: no {unknown[0]!r}{hint}")
+    return names
 
 
 def _require_positive(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The error of a request that cannot be: a kernel, an option, a file or a name that the caller got wrong."""
+"""The error that is raised where a caller got a kernel, an option, a file or a name wrong."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["UsageError"]
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be.  The message is one line that says what it was and what was expected."""
+    """The request of a caller cannot be met.  The message is one line: what the caller asked for, what was expected."""

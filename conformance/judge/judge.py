@@ -1,6 +1,7 @@
-"""The judge of one kernel in one class: it runs cases one by one, and says what is to be said of a failure.
+"""The judge of one kernel in one class: it runs cases one by one and describes each failure.
 
-It knows no problem: everything it needs of one is its :class:`~assay.conformance.interface.suite.Suite`.
+The judge knows no problem.  Everything that it needs to know of one is in the problem's
+:class:`~assay.conformance.interface.suite.Suite`.
 """
 
 from __future__ import annotations
@@ -37,28 +38,39 @@ from assay.conformance.report.finding import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from assay.conformance.call.call import Answer
     from assay.conformance.call.isolation import Isolated
     from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.layouts import Layout
-    from assay.conformance.interface.steps import Output
+    from assay.conformance.interface.lengths import Lengths
+    from assay.conformance.interface.steps import Output, Script
     from assay.spec.precision import Precision
 
-__all__ = ["Judge"]
+__all__ = ["FIRST_CALL", "Judge"]
 
+#: How many times the limit of a call the first one of its kind may take: a kernel may be compiled in it.
+FIRST_CALL = 3.0
+#: Findings after which an isolated kernel gets another process.
+_FATAL = frozenset({"crashed", "exited", "hung", "memory"})
 _DIAGNOSIS_SECONDS = 20.0
-_LOSS_SECONDS = 20.0  # a third of a second of work, on a machine with time
+_LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _STAGES = Family("stages", "a stage that loses precision", "")
 
 
 @dataclass
 class Judge:
-    """One kernel, one class: judges cases one by one.
+    """One kernel in one class.  It judges cases one by one.
 
-    options: what the user declared, for reproducers.  reproducers: a folder for failing instances.
+    options: what the user declared; reproducers repeat it.
+    reproducers: a folder for failing instances; a new one is made where there is none.
     references: where the criteria of instances are kept, if judges of several kernels share them.
-    limits: what one call may take.  process: where the kernel runs, if not here.
+    limits: what one call may take.
+    process: where an isolated kernel runs.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if the folder cannot be made, or if the framework of
+    the kernel is not installed.
     """
 
     kernel: Kernel
@@ -70,10 +82,15 @@ class Judge:
     process: Isolated | None = None
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
+    lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
+    called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
+    patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
+    compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
-        if self.reproducers is not None:  # now, not after an hour
+        self.lengths = self.suite.lengths_of(self.kernel)
+        if self.reproducers is not None:  # made now, so that it does not fail after an hour
             try:
                 Path(self.reproducers).mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -91,7 +108,7 @@ class Judge:
     # --- criteria -----------------------------------------------------------------------------------------------------
 
     def criteria(self, instance: Any, precision: Precision | None = None) -> Criteria:
-        """What the outputs of an instance are held to: in the class of the judge, or in another."""
+        """What the outputs of an instance are held to, in the class of the judge or in another class."""
         precision = precision or self.precision
         if self.references is None:
             return self.suite.criteria(instance, self.kernel, precision)
@@ -101,7 +118,7 @@ class Judge:
         return self.references[key]
 
     def criteria_if_known(self, instance: Any, precision: Precision | None = None) -> Criteria | None:
-        """The same; ``None`` where there are none, because the instance cannot be evaluated."""
+        """The criteria of an instance; ``None`` if the instance cannot be evaluated."""
         try:
             return self.criteria(instance, precision)
         except (ValueError, ArithmeticError):
@@ -114,23 +131,51 @@ class Judge:
     ) -> Outcome:
         """Run one case.
 
-        criteria: those of another judge of the same class and conventions may be given.
-        held: look also whether the kernel keeps its inputs.
+        criteria: the criteria of the instance, if the caller has them already.
+        huge_canaries: the canaries around the inputs are huge numbers, and not NaN.
+        held: also look whether the kernel keeps references to its inputs.
         """
+        if reason := self.lacking(case):
+            return Outcome("skipped", sentence=reason)
+        outcome = self._outcome(case, criteria, huge_canaries, held)
+        if outcome.status == "declined" and case.family.id in self.kernel.declines:
+            return replace(outcome, status="skipped", sentence=f"declares that it declines: {outcome.sentence}")
+        return outcome
+
+    def lacking(self, case: Case) -> str:
+        """What the kernel says by its keywords and options that it lacks for a case; empty where nothing."""
         interface = self.suite.interface
         for instance in (case.instance, *case.after, *case.beside):
-            reason = interface.lacking(self.kernel, interface.needs(instance) | case.needs)
-            if reason:
-                return Outcome("skipped", sentence=reason)
-        criteria = self.criteria(case.instance) if criteria is None else criteria
+            if reason := interface.lacking(self.kernel, interface.needs(instance) | case.needs):
+                return reason
+            for axis, length in instance.lengths().items() if self.lengths else ():
+                if axis in self.lengths and length not in self.lengths[axis]:
+                    return f"lacks {axis.replace('_', ' ')} {length}"
+        if self.kernel.layouts and case.layout.name not in self.kernel.layouts:
+            return f"lacks layout {case.layout.name}"
+        return ""
+
+    def declined(self, case: Case) -> str:
+        """What the kernel says where it declines a case; empty where it takes it, rightly or wrongly."""
+        for instance in (*case.after, *case.beside, case.instance):
+            outcome = self._run(instance, {}, case.layout, huge=False)
+            if outcome.status == "declined":
+                return outcome.sentence
+        return ""
+
+    def _outcome(self, case: Case, criteria: Criteria | None, huge_canaries: bool, held: bool) -> Outcome:
+        """Run a case that the kernel lacks nothing for."""
         if case.beside:
-            return self._beside(case, criteria, huge_canaries)
+            return self._beside(case, self.criteria(case.instance) if criteria is None else criteria, huge_canaries)
         if not case.after:
             return self._run(case.instance, criteria, case.layout, huge_canaries, held=held)
         calls = len(case.after) + 1
-        apart = [Memory() for _ in range(calls)]  # kept until the end: no address comes again by chance
+        apart = [Memory() for _ in range(calls)]  # kept until the end, so that no address comes again by chance
         outcome = Outcome("passed")
-        for memories in (apart, [Memory()] * calls):  # what was given before stays as it was; then it is written over
+        for memories in (
+            apart,
+            [Memory()] * calls,
+        ):  # earlier inputs first stay as they are, then are replaced
             for earlier, memory in zip(case.after, memories, strict=False):
                 outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
                 if outcome.status != "passed":
@@ -145,60 +190,106 @@ class Judge:
     def _run(
         self,
         instance: Any,
-        criteria: Criteria,
+        criteria: Criteria | None,
         layout: Layout,
         huge: bool,
         memory: Memory | None = None,
         kernel: Kernel | None = None,
         held: bool = False,
     ) -> Outcome:
-        """Play the script of an instance, and compare what it gives."""
+        """Play the script of an instance, and compare the answer with the criteria.
+
+        criteria: what the outputs are held to.  If they are left out, they are those of the instance, which are
+        certified only where there are outputs to compare.
+        """
         try:
             script = self.suite.interface.script(instance, self.kernel, self.precision)
         except Declined as reason:
             return Outcome("declined", sentence=first_line(reason) or "declined")
+        first = self._is_first(script)
+        seconds = self.limits.seconds * (FIRST_CALL if first and self.patient else 1.0)
+        begun = time.monotonic()
         if self.process is not None:
-            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory)
-            outcome = compared(answer, criteria)
+            answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory, seconds=seconds)
+            self.compiling += first * (time.monotonic() - begun)
+            if answer.kind in _FATAL:
+                self.called.clear()  # the next call is the first one of another process
+            self.patient &= answer.kind != "hung"
+            outcome = compared(answer, self._held_to(answer, instance, criteria))
             if answer.printed and outcome.status in ("passed", "outside"):
                 sentence = f"printed to stdout: {answer.printed!r}"
                 outcome = replace(outcome, status="failed", kind="printed", sentence=sentence)
             return outcome
         answer = answered(
             kernel or self.kernel, self.framework, script, layout,
-            huge=huge, seconds=self.limits.seconds, held=held, memory=memory,
+            huge=huge, seconds=seconds, held=held, memory=memory,
         )  # fmt: skip
+        self.compiling += first * (time.monotonic() - begun)
+        self.patient &= answer.kind != "hung"
         if answer.printed:
             answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
-        return compared(answer, criteria)
+        return compared(answer, self._held_to(answer, instance, criteria))
+
+    def _held_to(self, answer: Answer, instance: Any, criteria: Criteria | None) -> Criteria:
+        """The criteria of an answer; none where it has no outputs."""
+        if answer.kind:
+            return {}
+        return self.criteria(instance) if criteria is None else criteria
+
+    def _is_first(self, script: Script) -> bool:
+        """Whether a script is the first of its kind, for which a kernel may be compiled; it is noted.
+
+        Of one kind are scripts of the same methods, with arrays of the same shapes and types and the same keywords.
+        """
+        kind = tuple(
+            (
+                step.method,
+                tuple((array.shape, array.dtype.name) for _, array in step.arrays),
+                tuple(
+                    (name, (value.shape, value.dtype.name) if isinstance(value, np.ndarray) else type(value).__name__)
+                    for name, value in sorted(step.keywords.items())
+                ),
+            )
+            for step in script
+        )
+        first = kind not in self.called
+        self.called.add(kind)
+        return first
 
     def _beside(self, case: Case, criteria: Criteria, huge: bool) -> Outcome:
-        """The case and what is beside it, at the same time: the first that fails, the case itself before the others."""
+        """Run the case and the calls beside it at the same time.
+
+        Returns the first outcome that failed, the case itself before the others, or else the outcome of the case.
+        """
         if self.process is not None:
             return Outcome("skipped", sentence="calls at the same time are not made in an isolated process")
-        everyone = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
+        calls = [(case.instance, criteria), *((other, self.criteria(other)) for other in case.beside)]
 
         def trial(instance: Any, held_to: Criteria) -> Callable[[Kernel], Outcome]:
             return lambda kernel: self._run(instance, held_to, case.layout, huge, kernel=kernel)
 
         with captured() as printed:
-            outcomes = together(self.kernel, [trial(*one) for one in everyone], self.limits.seconds)
+            seconds = FIRST_CALL * self.limits.seconds
+            outcomes = together(self.kernel, [trial(*call) for call in calls], seconds)
         wrong = next((outcome for outcome in outcomes if outcome.failed), None)
         if wrong is None:
             notes = (*outcomes[0].notes, *(("prints to stdout",) if printed.kept else ()))
             return replace(outcomes[0], notes=notes)
-        others = [instance for (instance, _), outcome in zip(everyone, outcomes, strict=True) if outcome is not wrong]
+        others = [instance for (instance, _), outcome in zip(calls, outcomes, strict=True) if outcome is not wrong]
         answer = ": it is the answer to another call" if self._answers(others, wrong) else ""
         allowed = f" (a kernel that is documented as not reentrant declares {CONCURRENT_CALLS}=no)"
-        return replace(wrong, sentence=f"called by {len(everyone)} threads at once: {wrong.sentence}{answer}{allowed}")
+        return replace(wrong, sentence=f"called by {len(calls)} threads at once: {wrong.sentence}{answer}{allowed}")
 
     def _answers(self, instances: Iterable[Any], outcome: Outcome) -> bool:
         """Whether the outputs are right for one of these instances."""
-        known = (self.criteria_if_known(instance) for instance in instances)
-        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in known)
+        candidates = (self.criteria_if_known(instance) for instance in instances)
+        return any(criteria is not None and is_right_for(criteria, outcome.values) for criteria in candidates)
 
     def leak(self, case: Case, seconds: float) -> Outcome | None:
-        """Whether an isolated kernel grows in memory with every call that is like ``case``; None if nobody knows."""
+        """Whether the memory of an isolated kernel grows with every call that is like ``case``.
+
+        Returns ``None`` if the kernel is not isolated, or if there was no time to see it.
+        """
         if self.process is None:
             return None
         script = self.suite.interface.script(case.instance, self.kernel, self.precision)
@@ -210,9 +301,10 @@ class Judge:
     # --- why ----------------------------------------------------------------------------------------------------------
 
     def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = ()) -> Diagnosis:
-        """What the kernel behaves like: sentences, best first, and the weights that it used where they are wrong.
+        """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
 
-        failures: those to explain.  passes: cases that the kernel passed, which tell when it fails.
+        failures: those to explain.
+        passes: cases that the kernel passed, which show when it fails.
         """
         own = self.precision
         others = [
@@ -241,7 +333,7 @@ class Judge:
         return None if criteria is None else self.outcome(case, criteria)
 
     def losses(self) -> list[Loss]:
-        """The stages in which the kernel loses precision beyond its class; none where there is no time to look."""
+        """The stages in which the kernel loses precision beyond its class; none if there is no time to look."""
         begun = time.monotonic()
 
         def outcome(instance: Any) -> tuple[Outcome, Criteria] | None:
@@ -258,7 +350,10 @@ class Judge:
     # --- findings -----------------------------------------------------------------------------------------------------
 
     def finding(self, case: Case, outcome: Outcome, path: str = "") -> Finding:
-        """What a failed outcome says in a report; ``path`` is where the instance is saved (default: now)."""
+        """The finding of a failed outcome.
+
+        path: where the instance is saved already.  If it is left out, the instance is saved now.
+        """
         path = path or self._saved(case.instance, case.name)
         return Finding(
             kind=outcome.kind,

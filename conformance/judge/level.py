@@ -1,8 +1,13 @@
-"""One level of a judgement: cases of families, of Hypothesis and of laws, in this order, while there is time."""
+"""One level of a judgement, while there is time: cases of families, of Hypothesis and of laws, level after level.
+
+A level runs everything that the levels below it run, in the same order, before it adds anything: what a lower level
+rejects a higher one rejects.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import time
@@ -15,10 +20,13 @@ import numpy as np
 from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.diagnosis.evidence import Judged as JudgedCase
-from assay.conformance.judge.cases import cases as cases_of
-from assay.conformance.judge.drawn import drawn_cases
+from assay.conformance.interface.suite import LEVELS
+from assay.conformance.judge.cases import cases_of_level
+from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
+from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
-from assay.conformance.report.finding import OUT_OF_TIME, CaseResult
+from assay.conformance.judge.sizes import Sizes
+from assay.conformance.report.finding import JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
 from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
@@ -30,18 +38,22 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run", "assembled"]
 
-#: Seconds after which a level stops taking new cases: they are counted as skipped, and the report says so.
+#: Seconds after which a level takes no new case.  The others are counted as skipped, and the report says so.  A family
+#: that has not been judged yet has its first turn all the same, for as long again: a busy machine loses no family.
 BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.0}
-#: Hypothesis examples, and cases for every law, of each level.
+#: The number of Hypothesis examples of each level, and of cases for each law; those of the levels below are among them.
 EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
+_SUSPECT = 1.0  # seconds of first calls of a shape after which it is looked whether the kernel is compiled for each
+_COMPILING = 4.0  # how many times the budget of a level a kernel may be compiled beyond it
+_OTHER_SIZES = 4  # sizes in which a case is tried that the kernel does not take in its own
 _REPEATED = 5
-#: How long an isolated kernel is called again and again to see whether its memory grows.
+#: Seconds for which an isolated kernel is called again and again, to see whether its memory grows.
 LEAK_SECONDS = 2.0
-#: Kinds of findings that cost a process or the whole limit of a call, and how many of one kind are enough.
+#: Kinds of findings that cost a process or the whole time of a call, and the number of one kind that is enough.
 _COSTLY = frozenset({"crashed", "exited", "hung", "memory"})
 _ENOUGH = 3
 
@@ -51,37 +63,59 @@ Judged = tuple["Case", Outcome, float]
 
 @dataclass
 class Run:
-    """A level under way: what was found so far."""
+    """A level that is under way, and its results so far.
+
+    budget: seconds after which no new case is taken; those of the level if left out.
+    judged: the cases that were judged, in the sizes in which the kernel took them.
+    """
 
     judge: Judge
     level: str
     seed: int
     progress: Progress | None = None
+    budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
     total: int = 0
     results: list[CaseResult] = field(default_factory=list)
+    judged: list[Case] = field(default_factory=list)
     failures: list[JudgedCase] = field(default_factory=list)
     passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
-    restarting: float = 0.0  # seconds, which the budget does not count
+    uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
+    sizes: Sizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = Sizes(self.judge)
 
     def report(self) -> Report:
-        """Judge everything."""
+        """Judge every case of the level and return the report."""
         judge, laws = self.judge, self.judge.suite.spec.LAWS
-        cases = list(cases_of(judge.suite, judge.precision, self.level, self.seed))
-        self.total = len(cases) + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
+        levels = LEVELS[: LEVELS.index(self.level) + 1]
+        capabilities = judge.suite.interface.has(judge.kernel)
+        cases = {
+            level: list(cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities))
+            for level in levels
+        }
+        count = sum(map(len, cases.values()))
+        self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
-        for judged in self.named(cases):
-            self.record(*judged)
-        self.repeat(cases)
-        self.leak(cases)
-        for judged in self.drawn():
-            self.record(*judged)
-        small = sorted(cases, key=lambda case: case.instance.size())[: max(40, len(cases) // 2)]
-        for number, law in enumerate(laws):
-            for judged in self.lawful(number, law, small):
+        for level in levels:
+            for case in cases[level]:
+                if self.judge.compiling > _SUSPECT:
+                    self.sizes.look_for_compilation(cases[levels[0]])
+                self.record(*self.in_turn(case))
+            if level == levels[0]:
+                self.repeat()
+                self.leak()
+            for judged in self.drawn(level):
                 self.record(*judged)
+            small = sorted(self.judged, key=lambda case: case.instance.size())[: max(40, len(self.judged) // 2)]
+            for law in laws:
+                for judged in self.lawful(level, law, small):
+                    self.record(*judged)
+        if self.sizes.few:
+            self.notes["compiled for every shape: cases that are alike share one"] = 1
         diagnosis = judge.diagnosis(_diverse(self.failures), self.passes) if self.failures else Diagnosis()
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
         return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
@@ -93,8 +127,15 @@ class Run:
         return time.monotonic() - self.begun
 
     @property
+    def allotted(self) -> float:
+        """Seconds after which no new case is taken."""
+        return BUDGETS[self.level] if self.budget is None else self.budget
+
+    @property
     def left(self) -> float:
-        return BUDGETS[self.level] - self.seconds + self.restarting
+        """Seconds that are left: asking for sizes, restarting a process and compiling up to a limit do not count."""
+        compiling = min(self.judge.compiling, _COMPILING * self.allotted) if self.sizes.few else 0.0
+        return self.allotted - self.seconds + self.uncounted + compiling
 
     @property
     def over(self) -> bool:
@@ -102,16 +143,16 @@ class Run:
 
     @property
     def given_up(self) -> str:
-        """Why the kernel is not called again; empty while it is."""
+        """Why the kernel is not called again; empty as long as it is called."""
         often = [kind for kind, count in self.costly.items() if count >= _ENOUGH]
-        return f"not called again: {often[0]} {_ENOUGH} times" if often else ""
+        return f"{NOT_CALLED_AGAIN}: {often[0]} {_ENOUGH} times" if often else ""
 
     def tell(self, sentence: str) -> None:
         if self.progress is not None:
             self.progress(min(len(self.results), self.total), self.total, sentence)
 
     def record(self, case: Case, outcome: Outcome, seconds: float) -> None:
-        """Note what became of a case; a failure becomes a finding, the first few shrunk."""
+        """Note the outcome of a case.  A failure becomes a finding; the first few are shrunk."""
         for note in outcome.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
         finding = None
@@ -124,6 +165,8 @@ class Run:
         elif outcome.status == "passed":
             self.passes.append(case)
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
+        if outcome.status in JUDGED and case.row is not None:
+            self.judged.append(case)
         family, ratio = case.family, outcome.ratio
         self.results.append(
             CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
@@ -131,23 +174,25 @@ class Run:
         self.tell(case.name)
 
     def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
-        """A smaller case that fails in the same way; the same case where there is none, or no time to look."""
-        known = [result.finding.kind for result in self.results if result.finding is not None]
-        wanted = len(known) < _SHRUNK_FINDINGS or outcome.kind not in known
+        """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time."""
+        kinds = [result.finding.kind for result in self.results if result.finding is not None]
+        wanted = len(kinds) < _SHRUNK_FINDINGS or outcome.kind not in kinds
         if not wanted or outcome.kind in ("hung", "leak") or self.left < 1:
             return case, outcome
 
         def attempt(candidate: Any) -> Outcome | None:
-            criteria = self.judge.criteria_if_known(candidate)
-            return None if criteria is None else self.judge.outcome(replace(case, instance=candidate), criteria)
+            try:
+                return self.judge.outcome(replace(case, instance=candidate))
+            except (ValueError, ArithmeticError):  # it cannot be evaluated
+                return None
 
-        seconds = _SHRINK_SECONDS / 2 if known else _SHRINK_SECONDS
+        seconds = _SHRINK_SECONDS / 2 if kinds else _SHRINK_SECONDS
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
-        if costly and not known:  # every try starts a process
+        if costly and not kinds:  # every attempt starts a process
             seconds *= 5
         instance, smaller = shrunk(case.instance, outcome, attempt, seconds)
         if costly:
-            self.restarting += time.monotonic() - begun
+            self.uncounted += time.monotonic() - begun
         return (case if instance is case.instance else replace(case, instance=instance)), smaller
 
     # --- where cases come from ------------------------------------------------------------------------------------
@@ -161,22 +206,45 @@ class Run:
             self.costly[outcome.kind] = self.costly.get(outcome.kind, 0) + 1
         return case, outcome, time.monotonic() - begun
 
-    def named(self, cases: list[Case]) -> Iterator[Judged]:
-        """Every case of the families; canaries are NaN and huge by turns."""
-        for number, case in enumerate(cases):
-            if self.over:
-                yield case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
-            else:
-                yield self.timed(case, huge_canaries=number % 2 == 1)
+    def in_turn(self, case: Case) -> Judged:
+        """A case of a family, if there is time: the first one of a family has as much time again.
 
-    def repeat(self, cases: list[Case]) -> None:
-        """Repeat a few calls: the second answer must be right too; whether it has the same bits is told.
 
-        So is whether the kernel keeps its inputs.
+        The canaries are NaN or huge numbers, as the seed of the case says.
+        """
+        judged = any(result.family == case.family.id and result.status in JUDGED for result in self.results)
+        if self.given_up:
+            return case, Outcome("skipped", sentence=self.given_up), 0.0
+        if self.left < (0 if judged else -self.allotted):
+            return case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
+        seed = case.instance.provenance.seed or 0
+        return self.fitting(case, huge_canaries=seed % 2 == 1)
+
+    def fitting(self, case: Case, *, huge_canaries: bool = False) -> Judged:
+        """The case in a size that the kernel takes: its own, or the nearest one that keeps what the family is about."""
+        lacking = self.judge.lacking(case)
+        case = case if lacking else self.sizes.shared(case)
+        own = self.timed(case, huge_canaries=huge_canaries)
+        if not lacking and own[1].status != "declined":
+            return own
+        if not lacking:
+            begun = time.monotonic()
+            self.sizes.learn(self.allotted / 4)
+            self.uncounted += time.monotonic() - begun
+        for other in itertools.islice(self.sizes.instead(case), _OTHER_SIZES):
+            judged = self.timed(other, huge_canaries=huge_canaries)
+            if judged[1].status != "declined":
+                return judged
+        return own
+
+    def repeat(self) -> None:
+        """Repeat a few calls.  The second answer must be right too.
+
+        Whether it has the same bits, and whether the kernel keeps its inputs, is reported and is no failure.
         """
         repeated = different = 0
         failed = {result.name for result in self.results if result.status == "failed"}
-        for case in cases:
+        for case in self.judged:
             if repeated == _REPEATED or self.over or self.given_up:
                 break
             if case.name in failed:
@@ -188,8 +256,8 @@ class Run:
             second = self.judge.outcome(case, held=True)
             repeated += 1
             if first.failed or second.failed:
-                told, wrong = ("once more", first) if first.failed else ("a second time with the same input", second)
-                again = replace(wrong, sentence=f"called {told}: {wrong.sentence}")
+                when, wrong = ("once more", first) if first.failed else ("a second time with the same input", second)
+                again = replace(wrong, sentence=f"called {when}: {wrong.sentence}")
                 self.record(replace(case, name=f"second call of {case.name}"), again, time.monotonic() - begun)
                 continue
             for note in second.notes:
@@ -200,17 +268,17 @@ class Run:
                 for name, value in first.values.items()
             )
         if repeated:
-            told = f"{different} of {repeated} differ in bits" if different else "same bits"
-            self.notes[f"repeated calls: {told}"] = 1
+            bits = f"{different} of {repeated} differ in bits" if different else "same bits"
+            self.notes[f"repeated calls: {bits}"] = 1
 
-    def leak(self, cases: list[Case]) -> None:
-        """Call an isolated kernel many times on one input that it passed: the largest, if it is quick enough."""
+    def leak(self) -> None:
+        """Call an isolated kernel many times on one input that it passed: on the largest, if that is quick enough."""
         right = {result.name for result in self.results if result.status == "passed"}
-        known = [case for case in cases if case.name in right]
-        if self.judge.process is None or not known or self.over or self.given_up:
+        passed = [case for case in self.judged if case.name in right]
+        if self.judge.process is None or not passed or self.over or self.given_up:
             return
-        known.sort(key=lambda case: case.instance.size())
-        for case in (known[-1], known[len(known) // 2]):
+        passed.sort(key=lambda case: case.instance.size())
+        for case in (passed[-1], passed[len(passed) // 2]):
             begun = time.monotonic()
             outcome = self.judge.leak(case, LEAK_SECONDS)
             if outcome is not None:
@@ -222,30 +290,36 @@ class Run:
         else:
             self.notes["memory: steady over repeated calls"] = 1
 
-    def drawn(self) -> Iterator[Judged]:
-        """Cases that Hypothesis draws; of those that fail, the smallest to which it shrank them."""
+    def drawn(self, level: str) -> Iterator[Judged]:
+        """The cases that Hypothesis draws for one level.  Of those that fail, only the smallest is yielded.
+
+        There are none where one of a lower level failed: it would be found again.
+        """
         import hypothesis
+
+        if any(result.family == DRAWN.id and result.status == "failed" for result in self.results):
+            return
 
         passing: list[Judged] = []
         failing: list[Judged] = []
         shrinking: list[float] = []
 
         class Fails(Exception):
-            """Tells Hypothesis that this example fails."""
+            """Shows Hypothesis that this example fails."""
 
         def trial(case: Case) -> None:
             if self.over or (shrinking and time.monotonic() - shrinking[0] > _SHRINK_SECONDS):
                 return
-            judged = self.timed(case)
+            judged = self.fitting(case) if rows else self.timed(case)
             if judged[1].failed:
                 failing.append(judged)
                 shrinking.append(time.monotonic())
                 raise Fails
-            if not failing:
+            if not failing and judged[1].status != "skipped":
                 passing.append(judged)
 
         settings = hypothesis.settings(
-            max_examples=EXAMPLES[self.level],
+            max_examples=_added(EXAMPLES, level),
             database=None,
             deadline=None,
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
@@ -254,8 +328,12 @@ class Run:
             report_multiple_bugs=False,
         )
         judge = self.judge
-        strategy = drawn_cases(judge.suite, judge.precision, judge.suite.interface.has(judge.kernel))
-        test = hypothesis.seed(self.seed)(settings(hypothesis.given(strategy)(trial)))
+        rows = bool(self.sizes.allowed) or self.sizes.few  # some sizes only: rows are put in these
+        if rows:
+            strategy = drawn_rows(judge.suite, judge.precision, level)
+        else:
+            strategy = drawn_cases(judge.suite, judge.precision, judge.suite.interface.has(judge.kernel))
+        test = hypothesis.seed(seed_of(self.seed, DRAWN.id, level))(settings(hypothesis.given(strategy)(trial)))
         try:
             test()
         except (Fails, hypothesis.errors.Flaky, BaseExceptionGroup):
@@ -265,39 +343,46 @@ class Run:
         if failing:
             yield min(failing, key=lambda judged: judged[0].instance.size())
 
-    def lawful(self, number: int, law: Law, small: list[Case]) -> Iterator[Judged]:
-        """Some instances, and what a law transforms them to.
+    def lawful(self, level: str, law: Law, small: list[Case]) -> Iterator[Judged]:
+        """Some instances, and the instances into which a law transforms them.
 
-        Each is judged by its own criteria: outputs within their tolerances cannot break the law by more than the
-        sum of these, which is all that the law may ask of a kernel.
+        Each instance is judged by its own criteria.  Outputs within their tolerances cannot break the law by more than
+        the sum of these, and that is all that the law may ask of a kernel.
         """
-        interface, kernel = self.judge.suite.interface, self.judge.kernel
-        rng = np.random.default_rng([self.seed, number])
+        rng = np.random.default_rng(seed_of(self.seed, "law", law.id, level))
         done = 0
-        for position in range(len(small)):
-            if done == LAW_CASES[self.level] or self.over:
+        for place in rng.permutation(len(small)):  # elsewhere for each law
+            if done == _added(LAW_CASES, level) or self.over:
                 return
-            case = small[(len(small) // 2 + position * 7 + number * 11) % len(small)]  # elsewhere for each law
+            case = small[place]
             transformed = law.transform(case.instance, rng)
-            everyone = (case.instance, *transformed)
-            if not transformed or any(interface.lacking(kernel, interface.needs(instance)) for instance in everyone):
+            instances = (case.instance, *transformed)
+            if not transformed or any(self.judge.lacking(replace(case, instance=instance)) for instance in instances):
+                continue
+            if self.sizes.learned and any(self.judge.declined(replace(case, instance=other)) for other in transformed):
                 continue
             done += 1
-            named = replace(case, name=f"law {law.id} on {case.name}")
-            yield self.obeyed(law, [replace(named, instance=instance) for instance in everyone])
+            named = replace(case, name=f"law {law.id} on {case.name}", row=None)
+            yield self.obeyed(law, [replace(named, instance=instance) for instance in instances])
 
     def obeyed(self, law: Law, cases: list[Case]) -> Judged:
-        """The first that does not pass, or the worst."""
+        """The first of the cases that does not pass; if all pass, the one with the largest ratio."""
         judged = []
         for case in cases:
             judged.append(self.timed(case))
             _, outcome, seconds = judged[-1]
             if outcome.failed:
-                told = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
-                return case, replace(outcome, sentence=told), seconds
+                sentence = f"under the law {law.id!r} ({law.statement}): {outcome.sentence}"
+                return case, replace(outcome, sentence=sentence), seconds
             if outcome.status != "passed":
                 return judged[-1]
-        return max(judged, key=lambda each: each[1].ratio)
+        return max(judged, key=lambda entry: entry[1].ratio)
+
+
+def _added(counts: Mapping[str, int], level: str) -> int:
+    """How many a level adds to the level below it."""
+    place = LEVELS.index(level)
+    return counts[level] - (counts[LEVELS[place - 1]] if place else 0)
 
 
 def assembled(
@@ -309,7 +394,7 @@ def assembled(
     notes: tuple[str, ...],
     seconds: float,
 ) -> Report:
-    """The report of what a judge found."""
+    """The report of a judge: its results, with the names of what was judged and of what took part."""
     return Report(
         kernel=judge.kernel.name,
         framework=judge.framework.name,
@@ -328,7 +413,7 @@ def assembled(
 
 
 def _environment(framework: Framework) -> dict[str, str]:
-    """Versions of what took part, and the machine."""
+    """The versions of what took part, and the machine."""
     versions = {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -345,7 +430,7 @@ def _environment(framework: Framework) -> dict[str, str]:
 
 
 def _diverse(failures: list[JudgedCase]) -> list[JudgedCase]:
-    """A few failures: the shrunk ones first, then ones spread over the run, of every kind."""
+    """A few failures: the shrunk ones first, then some of every kind that are spread over the run."""
     shrunk = [failure for failure in failures if failure.shrunk][:2]
     others = [failure for failure in failures if not failure.shrunk]
     step = max(1, len(others) // _DIAGNOSED)

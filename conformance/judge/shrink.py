@@ -1,4 +1,4 @@
-"""The smallest failing input: greedy descent over what an instance calls smaller."""
+"""Greedy descent to a small failing input, over the instances that an instance calls smaller."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["shrunk"]
 def shrunk(
     instance: Any, outcome: Outcome, attempt: Callable[[Any], Outcome | None], seconds: float
 ) -> tuple[Any, Outcome]:
-    """A smaller instance that fails in the same way, and how it fails; the given one where there is none.
+    """A smaller instance that fails in the same way, and its outcome; the same instance if none is found.
 
-    ``attempt`` judges a candidate, ``None`` where it cannot.  Stops at a local minimum or after ``seconds``.
+    attempt(candidate): the outcome of a candidate, or ``None`` if it cannot be judged.
+    The search stops at a local minimum or after ``seconds``.
     """
     end = time.monotonic() + seconds
     progress = True
@@ -29,8 +30,8 @@ def shrunk(
                 return instance, outcome
             if candidate.size() >= instance.size():
                 continue
-            found = attempt(candidate)
-            if found is not None and found.failed and found.kind == outcome.kind:
-                instance, outcome, progress = candidate, found, True
+            result = attempt(candidate)
+            if result is not None and result.failed and result.kind == outcome.kind:
+                instance, outcome, progress = candidate, result, True
                 break
     return instance, outcome

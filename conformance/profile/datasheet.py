@@ -1,4 +1,4 @@
-"""A profile as one page of text, and as JSON (``profile.schema.json``): pure functions of a profile."""
+"""A profile as one page of text, and as JSON of the schema ``profile.schema.json``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["SCHEMA_VERSION", "to_json", "to_text"]
 SCHEMA_VERSION = 1
 _WIDTH = 100
 _HEIGHT = 60
-_QUESTION = 43  # columns of a question
+_QUESTION = 43  # columns that a question takes
 
 
 def to_text(profile: Profile) -> str:
-    """At most 100 columns; long answers go on in a second line where the page has room for that."""
+    """A page of at most 100 columns.  Long answers continue on a second line if the page has room for that."""
     page = _page(profile, 2)
     return page if page.count("\n") < _HEIGHT else _page(profile, 1)
 
@@ -34,6 +34,7 @@ def _page(profile: Profile, lines_an_answer: int) -> str:
     parts.append("\n".join(table([_HEADER, *(_cells(row) for row in profile.classes)])))
     refused = {row.storage: row for row in reversed(profile.classes) if row.status == "not taken"}
     remarks = [_why(row) for row in profile.classes if row.status == "failed" and row.storage not in profile.tightest]
+    remarks += [_cut(f"{row.precision}: {row.reason}") for row in profile.classes if row.status == "incomplete"]
     remarks += [_cut(f"{storage} not taken: {row.reason}") for storage, row in refused.items()]
     if remarks:
         parts.append("\n".join(remarks))
@@ -48,7 +49,7 @@ _HEADER = ("class", "storage", "", "worst", "quality", "grade", "judged", "faile
 
 
 def _cells(row: ClassRow) -> tuple[str, ...]:
-    judged = row.status in ("passed", "failed")
+    judged = row.status in ("passed", "failed", "incomplete")
     return (
         row.precision,
         row.storage,
@@ -71,7 +72,7 @@ def _tightest(profile: Profile) -> str:
 
 
 def _why(row: ClassRow) -> str:
-    """What is wrong in a class whose storage type has none that is kept."""
+    """Why a kernel fails in a class, for a storage type on which it keeps no class."""
     return _cut(f"{row.precision}: {row.diagnosis[0] if row.diagnosis else row.reason}")
 
 
@@ -91,7 +92,7 @@ def _number(value: float | None) -> str:
 
 
 def to_json(profile: Profile) -> str:
-    """Strict JSON of the published schema, ``"schema": 1``; infinities and NaN as strings."""
+    """Strict JSON of the published schema, ``"schema": 1``, in which infinities and NaN are strings."""
     data = {item.name: getattr(profile, item.name) for item in dataclasses.fields(profile)}
     data["classes"] = [dataclasses.asdict(row) for row in profile.classes]
     data["answers"] = [dataclasses.asdict(answer) for answer in profile.answers]

@@ -1,6 +1,6 @@
-"""The data sheet of a kernel: the classes that it keeps, how accurate it is within them, and what its habits are.
+"""The data sheet of a kernel: the classes that it keeps, how accurate it is within them, and what it does elsewhere.
 
-A profile judges nothing: there is no verdict, and a kernel that raises has given an answer.
+A profile is no verdict: nothing passes or fails, and a kernel that raises has given an answer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import numpy as np
 from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import engaged, require_level, require_precision
-from assay.conformance.interface.suite import suite
+from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import first_line, kernel_of
 from assay.conformance.judge.cases import typical_cases
 from assay.conformance.judge.level import Run, assembled
 from assay.conformance.profile import datasheet
 from assay.conformance.profile.questions import Ask, NoAnswer
+from assay.conformance.report.words import never_ran
 from assay.spec.enclosure import in_units_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.interface.steps import Step
     from assay.conformance.judge.judge import Judge
     from assay.conformance.judge.level import Progress
     from assay.conformance.profile.questions import Question
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GRADES", "Answer", "ClassRow", "Profile", "answers", "profile"]
 
-#: Grade → the largest error in units of the quality level that has it; below C a kernel keeps its class, no more.
+#: Grade → the largest error with this grade, in units of the quality level.
 GRADES: Mapping[str, float] = {"A": 0.5, "B": 1.0, "C": float("inf")}
 _ASK_SECONDS = 20.0
 _FIRST = ("float32", "bfloat16", "float16", "float64")  # the type in which questions are asked, if there is a choice
@@ -46,14 +49,17 @@ _FIRST = ("float32", "bfloat16", "float16", "float64")  # the type in which ques
 class ClassRow:
     """A kernel in one class.
 
-    status: ``passed``, ``failed``, ``not taken`` (it refuses the types), ``nothing judged``.
-    quality: the largest error in units of the quality level on typical inputs, if it passed; grade: see ``GRADES``.
+    status: ``passed``, ``failed``, ``not taken`` (it refuses the types), or ``incomplete`` (some family never ran).
+    worst_ratio: the largest error / tolerance over all cases of the level.
+    quality: for a kernel that passed, the largest error on typical inputs in units of the quality level.
+    grade: the grade of that quality (``GRADES``).
+    reason: why the class is not taken, or the first failure.
     """
 
     precision: str
     storage: str
     status: str
-    worst_ratio: float | None = None  # of the tolerance, over every case of the level
+    worst_ratio: float | None = None
     judged: int = 0
     failed: int = 0
     quality: float | None = None
@@ -64,7 +70,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a kernel was seen to do."""
+    """What a kernel was observed to do."""
 
     id: str
     section: str
@@ -74,7 +80,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Profile:
-    """The data sheet.  ``tightest``: storage type → the tightest class that the kernel keeps on it."""
+    """The data sheet.
+
+    asked_in: the storage type in which the questions were asked.
+    """
 
     kernel: str
     framework: str
@@ -83,27 +92,27 @@ class Profile:
     level: str
     seed: int
     classes: tuple[ClassRow, ...]
-    asked_in: str  # the storage type of the answers
+    asked_in: str
     answers: tuple[Answer, ...]
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tightest(self) -> dict[str, str]:
-        """Storage type → the first of the problem's classes that was passed: tighter ones come before looser ones."""
+        """Storage type → the tightest class that the kernel passed.  Problems list their tighter classes first."""
         order = list(suite(self.problem).spec.PRECISIONS)
-        found: dict[str, str] = {}
+        tightest: dict[str, str] = {}
         for row in sorted(self.classes, key=lambda row: order.index(row.precision)):
             if row.status == "passed":
-                found.setdefault(row.storage, row.precision)
-        return found
+                tightest.setdefault(row.storage, row.precision)
+        return tightest
 
     def to_text(self) -> str:
-        """One page."""
+        """One page of text."""
         return datasheet.to_text(self)
 
     def to_json(self) -> str:
-        """JSON of the published schema (``profile.schema.json``)."""
+        """JSON of the published schema, ``profile.schema.json``."""
         return datasheet.to_json(self)
 
 
@@ -118,10 +127,11 @@ def profile(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Profile:
-    """Judge ``kernel`` in every class (or in ``precisions``), measure its quality, ask for its conventions.
+    """Judge ``kernel`` in every class of its problem, measure its quality, and ask what its conventions are.
 
-    The other arguments are those of :func:`assay.check`.  Raises
-    :class:`~assay.conformance.interface.usage.UsageError`.
+    precisions: the classes, if not all of them.  The other arguments are those of :func:`assay.check`.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     require_level(level)
     begun = time.monotonic()
@@ -161,12 +171,12 @@ def profile(
 
 
 def _asked_in(rows: Sequence[ClassRow], chosen: Sequence[Precision]) -> Precision:
-    """The class in whose types the questions are asked: one that was passed, else one that was taken."""
-    for status in ("passed", "failed", "nothing judged", "not taken"):
-        found = {row.storage: row.precision for row in reversed(rows) if row.status == status}
-        for storage in (*_FIRST, *found):
-            if storage in found:
-                return next(u for u in chosen if u.name == found[storage])
+    """The class in whose types the questions are asked: one that was passed or, failing that, one that was taken."""
+    for status in ("passed", "failed", "incomplete", "not taken"):
+        classes = {row.storage: row.precision for row in reversed(rows) if row.status == status}
+        for storage in (*_FIRST, *classes):
+            if storage in classes:
+                return next(u for u in chosen if u.name == classes[storage])
     return chosen[0]
 
 
@@ -176,7 +186,7 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
     if refused:
         return ClassRow(u.name, u.storage, "not taken", reason=refused)
     report = Run(judge, level, seed, progress).report()
-    status = "passed" if report.passed else "failed" if report.failures else "nothing judged"
+    status = "passed" if report.passed else "failed" if report.failures else "incomplete"
     row = ClassRow(
         u.name,
         u.storage,
@@ -184,10 +194,10 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
         report.worst_ratio,
         report.ran,
         sum(case.status == "failed" for case in report.cases),
-        reason="" if report.passed or not report.failures else report.failures[0].sentence,
+        reason=report.failures[0].sentence if report.failures else "; ".join(never_ran(report)),
         diagnosis=tuple(report.diagnosis),
     )
-    if not report.passed:
+    if report.failures or not report.ran:
         return row
     measured = _quality(judge, seed)
     if measured is None:
@@ -198,23 +208,23 @@ def _row(judge: Judge, level: str, seed: int, progress: Progress) -> ClassRow:
 
 
 def _refused(judge: Judge, seed: int) -> str:
-    """Why the kernel does not take the types of a class: what it says to every typical input.  Empty if it does."""
-    said = ""
+    """Why the kernel does not take the types of a class: its first refusal, if it refuses every typical input."""
+    refusal, run = "", Run(judge, LEVELS[0], seed)
     for case in typical_cases(judge.suite, judge.precision, seed):
-        outcome = judge.outcome(case)
+        _, outcome, _ = run.fitting(case)
         if outcome.kind not in ("raised", "type", "dtype") and outcome.status != "declined":
             return ""
-        said = said or outcome.sentence
-    return said
+        refusal = refusal or outcome.sentence
+    return refusal
 
 
 def _quality(judge: Judge, seed: int) -> float | None:
-    """The largest error on typical inputs in units of the quality level; None where nothing could be measured."""
+    """The largest error on typical inputs in units of the quality level; ``None`` if nothing could be measured."""
     if judge.suite.quality is None:
         return None
-    ratios = []
-    for case in typical_cases(judge.suite, judge.precision, seed):
-        outcome = judge.outcome(case)
+    ratios, run = [], Run(judge, LEVELS[0], seed)
+    for typical in typical_cases(judge.suite, judge.precision, seed):
+        case, outcome, _ = run.fitting(typical)
         if outcome.status != "passed":
             continue
         criteria = judge.criteria(case.instance)
@@ -229,18 +239,21 @@ def _quality(judge: Judge, seed: int) -> float | None:
 def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[Answer, ...]:
     """What the kernel does where the problem leaves it a choice, in the types of the judge's class.
 
-    questions: those of the problem's suite, or some; what needs a capability that the kernel lacks is not asked.
+    questions: if they are left out, those of the problem's suite.  A question that needs a capability which the kernel
+    does not offer is not asked.
     """
     interface, kernel = judge.suite.interface, judge.kernel
 
     def typical() -> Any:
-        return next(iter(typical_cases(judge.suite, judge.precision, 0))).instance
+        instances = [case.instance for case in typical_cases(judge.suite, judge.precision, 0)]
+        asked_for = (one for one in instances if not interface.lacking(kernel, interface.needs(one)))
+        return next(asked_for, instances[0])
 
     ask = Ask(judge.precision, interface.has(kernel), _Direct(judge), typical)
-    # What has a keyword is asked even where it is declared not to be had: the sheet tells what happens.
+    # A capability with a keyword is asked for even if the kernel declares to lack it: the sheet shows what happens.
     named = {c.name for c in interface.capabilities if set(c.keywords) & kernel.keywords}
     offered = named | interface.has(kernel)
-    found = []
+    observed = []
     for question in judge.suite.questions if questions is None else questions:
         if not set(question.needs) <= offered:
             continue
@@ -248,25 +261,36 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
             answer = question.ask(ask)
         except NoAnswer as reason:
             answer = str(reason)
-        found.append(Answer(question.id, question.section, question.words, answer))
-    return tuple(found)
+        observed.append(Answer(question.id, question.section, question.words, answer))
+    return tuple(observed)
 
 
 @dataclass(frozen=True)
 class _Direct:
-    """A kernel called as an instance says, with some arrays exchanged."""
+    """The kernel of a judge, called as an instance says, but with some arrays exchanged."""
 
     judge: Judge
 
     def __call__(
         self, instance: Any, without: Sequence[str] = (), **arrays: NDArray[Any]
     ) -> dict[str, NDArray[np.float64]]:
-        judge, framework = self.judge, self.judge.framework
-        script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
-        if len(script) != 1:
+        judge = self.judge
+        try:
+            script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
+        except Declined as reason:
+            raise NoAnswer(f"declined: {first_line(reason)}") from None
+        if any(step.method for step in script):
             raise NoAnswer("only a pure function can be asked")
-        (step,) = script
-        given = [framework.to_native(np.array(arrays.get(name, array))) for name, array in step.arrays]
+        values: dict[str, NDArray[np.float64]] = {}
+        for step in script:
+            values |= self._returned(step, without, arrays)
+        return values
+
+    def _returned(
+        self, step: Step, without: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[np.float64]]:
+        framework = self.judge.framework
+        arguments = [framework.to_native(np.array(arrays.get(name, array))) for name, array in step.arrays]
         keywords = {
             name: framework.to_native(np.array(value)) if isinstance(value, np.ndarray) else value
             for name, value in step.keywords.items()
@@ -275,7 +299,7 @@ class _Direct:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"), deadline(_ASK_SECONDS):
                 warnings.simplefilter("ignore")
-                returned = judge.kernel.function(*given, **keywords)
+                returned = self.judge.kernel.function(*arguments, **keywords)
                 parts = returned if isinstance(returned, (tuple, list)) else (returned,)
                 values = [np.array(framework.to_numpy(part)).astype(np.float64) for part in parts]
         except KeyboardInterrupt:

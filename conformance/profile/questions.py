@@ -1,4 +1,4 @@
-"""Questions to a kernel where its problem leaves it a choice: what is asked, and what an answer may use."""
+"""What a data sheet asks a kernel where its problem leaves it a choice, and what finds the answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["REPEATS", "Ask", "NoAnswer", "Question", "nan_in"]
 
 
 class NoAnswer(Exception):
-    """What a kernel does instead of returning what was asked: it raises, declines, hangs or returns something else."""
+    """The kernel does not return what was asked for: it raises, declines, hangs or returns something else."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Ask:
 class Question:
     """What a kernel does where the problem leaves it a choice.
 
-    section, words: under which heading a data sheet asks it, and how.  ask: finds the answer, a few words.
-    needs: the capabilities without which it is not asked.
+    section, words: the heading under which a data sheet asks the question, and its words.
+    ask(ask): finds the answer, a few words.
+    needs: the capabilities without which the question is not asked.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """A report, or several, as JSON of the published schema, ``report.schema.json`` beside this file.
 
-The JSON is strict: infinities and NaN are the strings ``"inf"``, ``"-inf"`` and ``"nan"``.  Instances are not in it,
-only the paths where they were saved.
+The JSON is strict: infinities and NaN are the strings ``"inf"``, ``"-inf"`` and ``"nan"``.  It does not hold the
+instances, but the paths where they were saved.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from assay.conformance.report.words import verdict
 
 if TYPE_CHECKING:
     from assay.conformance.report.finding import CaseResult
@@ -32,12 +34,19 @@ def to_json(*reports: Report) -> str:
 
 
 def all_passed(reports: Sequence[Report]) -> bool:
+    """Whether there is a report and every report passed."""
     return bool(reports) and all(report.passed for report in reports)
 
 
 def _report_data(report: Report) -> dict[str, Any]:
     data = _fields(report)
-    data["verdict"] = {"passed": report.passed, "judged": report.ran, "worst_ratio": report.worst_ratio}
+    data["verdict"] = {
+        "word": verdict(report),
+        "passed": report.passed,
+        "incomplete": [_fields(gap) for gap in report.incomplete],
+        "judged": report.ran,
+        "worst_ratio": report.worst_ratio,
+    }
     data["weights"] = None if report.weights is None else _fields(report.weights)
     data["cases"] = [_case_data(case) for case in report.cases]
     return strict(data)  # type: ignore[no-any-return]
@@ -56,7 +65,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def strict(value: Any) -> Any:
-    """The same with numbers that JSON lacks as strings."""
+    """A value of JSON in which the numbers that JSON lacks are strings."""
     if isinstance(value, Mapping):
         return {key: strict(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

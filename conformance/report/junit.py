@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from assay.conformance.report.words import NOT_JUDGED, behaviour, facts
 
 if TYPE_CHECKING:
+    from assay.conformance.report.coverage import Gap
     from assay.conformance.report.finding import CaseResult
     from assay.conformance.report.report import Report
 
@@ -16,7 +17,10 @@ __all__ = ["to_junit"]
 
 
 def to_junit(*reports: Report) -> str:
-    """JUnit XML: a test suite a report, a test case a case, and one that fails where nothing was judged."""
+    """JUnit XML: a report becomes a test suite, and a case a test case.
+
+    One more case fails for everything that never ran.
+    """
     root = ElementTree.Element("testsuites", name="assay")
     root.extend(_suite_element(report) for report in reports)
     for count in ("tests", "failures", "skipped"):
@@ -27,8 +31,7 @@ def to_junit(*reports: Report) -> str:
 
 def _suite_element(report: Report) -> ElementTree.Element:
     cases = [_case_element(report, case) for case in report.cases]
-    if not report.passed and not report.failures:
-        cases.append(_nothing_judged_element(report))
+    cases += [_gap_element(report, gap) for gap in report.incomplete]
     suite = _element(
         "testsuite",
         name=f"{report.kernel} {report.problem} {report.precision}",
@@ -39,9 +42,9 @@ def _suite_element(report: Report) -> ElementTree.Element:
         time=f"{report.seconds:.3f}",
     )
     properties = ElementTree.SubElement(suite, "properties")
-    told = {"level": report.level, "seed": report.seed, "framework": f"{report.framework} {report.version}".strip()}
+    run = {"level": report.level, "seed": report.seed, "framework": f"{report.framework} {report.version}".strip()}
     properties.extend(
-        _element("property", name=name, value=value) for name, value in (told | dict(report.environment)).items()
+        _element("property", name=name, value=value) for name, value in (run | dict(report.environment)).items()
     )
     suite.extend(cases)
     remarks = [*(behaviour(sentence) for sentence in report.diagnosis), *report.notes]
@@ -55,19 +58,21 @@ def _case_element(report: Report, case: CaseResult) -> ElementTree.Element:
         "testcase", classname=_class_name(report, case.family), name=case.name, time=f"{case.seconds:.3f}"
     )
     if case.finding is not None:
-        told = "\n".join(f"{name}: {fact}" for name, fact in facts(case.finding).items())
+        lines = "\n".join(f"{name}: {fact}" for name, fact in facts(case.finding).items())
         if case.level == "must":
-            element.append(_element("failure", told, message=case.finding.sentence, type=case.finding.kind))
-        else:  # seen, but binding on nobody
-            element.append(_element("system-out", f"{case.level}: {case.finding.sentence}\n{told}"))
+            element.append(_element("failure", lines, message=case.finding.sentence, type=case.finding.kind))
+        else:  # it is reported, but binds nobody
+            element.append(_element("system-out", f"{case.level}: {case.finding.sentence}\n{lines}"))
     elif case.status in NOT_JUDGED:
         element.append(_element("skipped", message=case.reason or NOT_JUDGED[case.status]))
     return element
 
 
-def _nothing_judged_element(report: Report) -> ElementTree.Element:
-    element = _element("testcase", classname=_class_name(report, "judged"), name="something was judged", time="0.000")
-    element.append(_element("failure", message="NOTHING JUDGED", type="nothing-judged"))
+def _gap_element(report: Report, gap: Gap) -> ElementTree.Element:
+    """A test case that fails because something never ran."""
+    name = f"{gap.family or 'the level'} was judged"
+    element = _element("testcase", classname=_class_name(report, gap.family or "level"), name=name, time="0.000")
+    element.append(_element("failure", message=f"INCOMPLETE: never ran: {gap.sentence}", type="incomplete"))
     return element
 
 
@@ -82,5 +87,5 @@ def _element(tag: str, text: str = "", **attributes: object) -> ElementTree.Elem
 
 
 def _valid(text: str) -> str:
-    """Characters that XML 1.0 does not have, replaced."""
+    """The text, with a replacement for characters that XML 1.0 does not have."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

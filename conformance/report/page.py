@@ -7,12 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.report.data import all_passed
 from assay.conformance.report.heatmap import colour
-from assay.conformance.report.words import behaviour, counted, facts, families, not_judged, number, verdict
+from assay.conformance.report.words import behaviour, counted, facts, families, never_ran, not_judged, number, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from assay.conformance.report.report import Report
 
@@ -20,9 +19,9 @@ __all__ = ["to_html"]
 
 
 def to_html(*reports: Report) -> str:
-    """One self-contained page.
+    """One self-contained page for all reports.
 
-    Raises :class:`~assay.conformance.interface.usage.UsageError` where jinja2 is not installed.
+    Raises :class:`~assay.conformance.interface.usage.UsageError` if jinja2 is not installed.
     """
     try:
         import jinja2
@@ -37,16 +36,23 @@ def to_html(*reports: Report) -> str:
         "behaviour": behaviour,
         "facts": facts,
         "families": families,
+        "never_ran": never_ran,
         "not_judged": lambda report: not_judged(report).most_common(),
         "number": number,
         "colour": colour,
         "share": _share,
     }
     template = environment.from_string((files("assay.conformance.report") / "report.html").read_text(encoding="utf-8"))
-    page: str = template.render(reports=reports, passed=all_passed(reports), **helpers)
+    page: str = template.render(reports=reports, outcome=_outcome(reports), **helpers)
     return page
 
 
+def _outcome(reports: Sequence[Report]) -> str:
+    """The worst verdict of all: what a headline says."""
+    verdicts = {verdict(report).lower() for report in reports}
+    return next((word for word in ("failed", "incomplete") if word in verdicts), "passed" if reports else "failed")
+
+
 def _share(ratio: float) -> int:
-    """How long a bar for an error is, in percent: the whole for a tolerance and beyond."""
+    """The length of the bar for an error, in percent.  A ratio of 1 and more has the whole length."""
     return 100 if math.isnan(ratio) else round(100 * min(ratio, 1.0))

@@ -1,4 +1,4 @@
-"""Reports from the JSON that :mod:`assay.conformance.report.data` wrote."""
+"""How reports are read from the JSON that :mod:`assay.conformance.report.data` wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["from_json"]
 
 
 def from_json(text: str) -> tuple[Report, ...]:
-    """The reports that :func:`to_json` wrote, without instances.  Raises ``ValueError`` for anything else."""
+    """The reports that :func:`~assay.conformance.report.data.to_json` wrote, without their instances.
+
+    Raises ``ValueError`` for anything else, also for reports of another version of the schema.
+    """
     try:
         document = json.loads(text)
         if document["schema"] != SCHEMA_VERSION:
@@ -45,7 +48,7 @@ def _case_of(data: dict[str, Any]) -> CaseResult:
 
 
 def _got(value: Any) -> float | bool | str | None:
-    """What was returned: a number that JSON lacks is a string there, as is what was judged as a whole."""
+    """What was returned.  In JSON both a number that JSON lacks and an output judged as a whole are strings."""
     if value in ("inf", "-inf", "nan"):
         return float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

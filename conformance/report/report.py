@@ -1,4 +1,4 @@
-"""The verdict: what was run, what was found, and the same as text, JSON, JUnit XML and HTML."""
+"""The report of a judgement: what was run and what failed, as text, JSON, JUnit XML and HTML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assay.conformance.report import data, junit, page, text
+from assay.conformance.report.coverage import Gap, gaps
+from assay.conformance.report.finding import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,12 +19,18 @@ __all__ = ["ConformanceError", "Report"]
 
 
 class ConformanceError(AssertionError):
-    """Raised by :meth:`Report.raise_if_failed`; its text is the report's."""
+    """A kernel did not pass.  :meth:`Report.raise_if_failed` raises it, with the text of the report."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The judgement of one kernel in one class."""
+    """The judgement of one kernel in one class.
+
+    cases: the result of every case.
+    diagnosis: sentences on what a failed kernel behaves like, the best first.
+    notes: what was observed and is no failure.
+    environment: the versions of what took part, and the machine.
+    """
 
     kernel: str
     framework: str
@@ -32,48 +40,55 @@ class Report:
     level: str
     seed: int
     cases: tuple[CaseResult, ...]
-    diagnosis: list[str] = field(default_factory=list)  # best first, empty if passed
-    notes: tuple[str, ...] = ()  # determinism observed, conventions seen, retries
+    diagnosis: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     weights: Heatmap | None = None  # those that a kernel used that is linear in its values, where they are wrong
 
     @property
     def failures(self) -> list[Finding]:
-        """Findings at level ``must``, the smallest instance first."""
-        found = [case.finding for case in self.cases if case.finding is not None and case.level == "must"]
-        return sorted(found, key=lambda finding: finding.size)
+        """The findings of families at level ``must``, the smallest instance first."""
+        findings = [case.finding for case in self.cases if case.finding is not None and case.level == "must"]
+        return sorted(findings, key=lambda finding: finding.size)
 
     @property
     def ran(self) -> int:
-        """Cases that were judged."""
-        return sum(case.status in ("passed", "failed") for case in self.cases)
+        """The number of cases that were judged."""
+        return sum(case.status in JUDGED for case in self.cases)
+
+    @property
+    def incomplete(self) -> tuple[Gap, ...]:
+        """What never ran of what the kernel should have been judged on: a pass leaves no such gap."""
+        return gaps(self.cases)
 
     @property
     def passed(self) -> bool:
-        """No failure, and something was judged: a kernel that declines everything has shown nothing."""
-        return not self.failures and self.ran > 0
+        """Whether nothing failed and every family that the kernel's capabilities allow was judged."""
+        return not self.failures and not self.incomplete
 
     @property
     def worst_ratio(self) -> float:
-        """The largest error / tolerance seen at level ``must``: ≤ 1 for a kernel that passed."""
+        """The largest error / tolerance of families at level ``must``.  It is at most 1 if the kernel passed."""
         return max((case.ratio for case in self.cases if case.level == "must"), default=0.0)
 
     def raise_if_failed(self) -> None:
-        """Raise :class:`ConformanceError` with the text of the report unless it passed."""
+        """Raise :class:`ConformanceError`, with the text of the report, unless the kernel passed."""
         if not self.passed:
             raise ConformanceError(self.to_text())
 
     def to_text(self, *, colour: bool = False) -> str:
+        """Text for a terminal."""
         return text.to_text(self, colour=colour)
 
     def to_json(self) -> str:
-        """JSON of the published schema (``report.schema.json``)."""
+        """JSON of the published schema, ``report.schema.json``."""
         return data.to_json(self)
 
     def to_junit(self) -> str:
+        """JUnit XML."""
         return junit.to_junit(self)
 
     def to_html(self) -> str:
-        """One self-contained page.  Needs the extra ``report``."""
+        """One self-contained page of HTML.  It needs the extra ``report``."""
         return page.to_html(self)

@@ -12,7 +12,7 @@ __all__ = ["table"]
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns aligned: numbers (and the headings over them) to the right, words to the left."""
+    """The lines of a table whose first row is the heading.  Columns of numbers are aligned to the right."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(_NUMERIC.match(cell) for cell in column[1:]) for column in columns]

@@ -10,6 +10,7 @@ from assay.conformance.report.words import (
     counted,
     facts,
     families,
+    never_ran,
     not_judged,
     number,
     out_of_time,
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["summary", "to_text"]
 
 _SHOWN_FINDINGS = 3
+_COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33"}
 
 
 def to_text(*reports: Report, colour: bool = False) -> str:
-    """What a terminal shows: the verdict in one line, then diagnosis, findings, families, what was skipped, notes."""
+    """The text for a terminal: verdict, what never ran, diagnosis, findings, families, skipped cases, and notes."""
     return "\n\n".join(_text(report, colour) for report in reports)
 
 
 def summary(*reports: Report, colour: bool = False) -> str:
-    """One line a report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
+    """One line for each report: verdict, kernel, class, cases, worst error in tolerances, seconds."""
     header = ("", "kernel", "class", "judged", "failed", "not judged", "out of time", "worst", "seconds")
     rows = [
         (
@@ -53,6 +55,8 @@ def summary(*reports: Report, colour: bool = False) -> str:
 
 def _text(report: Report, colour: bool) -> str:
     parts = [_first(report, colour)]
+    if report.incomplete:
+        parts.append("\n".join(never_ran(report)))
     if report.diagnosis:
         parts.append("\n".join(behaviour(sentence) for sentence in report.diagnosis))
     parts += [_finding(number, finding) for number, finding in enumerate(_shown(report), start=1)]
@@ -76,11 +80,11 @@ def _first(report: Report, colour: bool) -> str:
 def _painted(line: str, report: Report, colour: bool) -> str:
     if not colour:
         return line
-    return f"\x1b[{'32' if report.passed else '1;31'}m{line}\x1b[0m"
+    return f"\x1b[{_COLOURS[verdict(report)]}m{line}\x1b[0m"
 
 
 def _shown(report: Report) -> list[Finding]:
-    """A few findings worth reading: the worst of each family and kind, those first that were shrunk and saved."""
+    """A few findings: the first of each family and kind, and before all others those that were shrunk and saved."""
     chosen: dict[tuple[str, str], Finding] = {}
     for finding in sorted(report.failures, key=lambda finding: not finding.reproducer):
         chosen.setdefault((finding.family, finding.kind), finding)

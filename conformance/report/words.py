@@ -1,4 +1,4 @@
-"""What is told of a report, whatever it is written as: its verdict, counts, facts of findings, rows of families."""
+"""What every form of a report has in common: verdict, counts, facts of findings, and rows of families."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.report.finding import OUT_OF_TIME
+from assay.conformance.report.finding import JUDGED, OUT_OF_TIME
 
 if TYPE_CHECKING:
     from assay.conformance.report.finding import CaseResult, Finding
@@ -19,6 +19,7 @@ __all__ = [
     "counted",
     "facts",
     "families",
+    "never_ran",
     "not_judged",
     "number",
     "out_of_time",
@@ -37,7 +38,7 @@ _SAID_AS_IT_IS = (
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """What became of the cases of one family."""
+    """The results of one family."""
 
     id: str
     level: str
@@ -47,7 +48,7 @@ class FamilyRow:
 
 
 def families(report: Report) -> list[FamilyRow]:
-    """One row a family, in the order in which they were judged."""
+    """One row for each family, in the order in which they were judged."""
     grouped: dict[str, list[CaseResult]] = {}
     for case in report.cases:
         grouped.setdefault(case.family, []).append(case)
@@ -55,7 +56,7 @@ def families(report: Report) -> list[FamilyRow]:
         FamilyRow(
             id=name,
             level=cases[0].level,
-            judged=sum(case.status in ("passed", "failed") for case in cases),
+            judged=sum(case.status in JUDGED for case in cases),
             failed=sum(case.status == "failed" for case in cases),
             worst_ratio=max(case.ratio for case in cases),
         )
@@ -64,10 +65,15 @@ def families(report: Report) -> list[FamilyRow]:
 
 
 def verdict(report: Report) -> str:
-    """The verdict in a word or two."""
+    """The verdict in a word."""
     if report.passed:
         return "PASSED"
-    return "FAILED" if report.failures else "NOTHING JUDGED"
+    return "FAILED" if report.failures else "INCOMPLETE"
+
+
+def never_ran(report: Report) -> list[str]:
+    """A sentence for everything that should have been judged and was not."""
+    return [f"never ran: {gap.sentence}" for gap in report.incomplete]
 
 
 def counted(report: Report) -> str:
@@ -87,17 +93,17 @@ def counted(report: Report) -> str:
 
 
 def out_of_time(report: Report) -> int:
-    """How many cases were skipped because the time of the level had run out."""
+    """The number of cases that were skipped because the time of the level had run out."""
     return sum(case.reason == OUT_OF_TIME for case in report.cases)
 
 
 def behaviour(sentence: str) -> str:
-    """A sentence of the diagnosis as it is told."""
+    """A sentence of the diagnosis, as reports show it."""
     return sentence if sentence.startswith(_SAID_AS_IT_IS) else f"behaves like: {sentence}"
 
 
 def facts(finding: Finding) -> dict[str, str]:
-    """What there is to say of a finding, by name; the empty ones left out."""
+    """What a report says of a finding, as name → line, without empty lines."""
     lines = {"input": finding.description, "case": f"{finding.case} (family {finding.family})"}
     if finding.index is not None:
         got = "" if finding.got is None else f" = {finding.got!r}"
@@ -117,10 +123,10 @@ def facts(finding: Finding) -> dict[str, str]:
 
 
 def not_judged(report: Report) -> Counter[tuple[str, str]]:
-    """(status, reason) of the cases that were not judged, and how many there are of each."""
+    """The (status, reason) of the cases that were not judged, each with the number of its cases."""
     return Counter((case.status, case.reason) for case in report.cases if case.reason and case.finding is None)
 
 
 def number(value: float) -> str:
-    """Three digits of a number."""
+    """A number with three digits."""
     return f"{value:.3g}"

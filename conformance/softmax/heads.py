@@ -38,7 +38,7 @@ Wrong = Callable[["Instance"], "Instance | None"]
 
 
 def keys_of(chosen: Callable[[int, int, int], int], *, values_only: bool = False) -> Wrong:
-    """Query head h reads key head chosen(h, h_q, h_k), or only its values are of that head."""
+    """Query head h reads key head ``chosen(h, h_q, h_k)``, or only its values are those of that head."""
 
     def wrong(instance: Instance) -> Instance | None:
         h_q, h_k = instance.query.shape[1], instance.key.shape[1]
@@ -52,6 +52,7 @@ def keys_of(chosen: Callable[[int, int, int], int], *, values_only: bool = False
 
 
 def first_batch(instance: Instance) -> Instance | None:
+    """Every batch reads the keys and values of the first one."""
     if instance.query.shape[0] == 1:
         return None
     zero = np.zeros(instance.query.shape[0], dtype=np.intp)
@@ -59,13 +60,14 @@ def first_batch(instance: Instance) -> Instance | None:
 
 
 def exchanged(instance: Instance) -> Instance | None:
+    """Query and key are exchanged."""
     if instance.query.shape != instance.key.shape:
         return None
     return instance.replace(query=instance.key, key=instance.query)
 
 
 def tail_dropped(tile: int) -> Wrong:
-    """Keys beyond the last whole tile are not read."""
+    """Keys beyond the last whole tile are not read; for a tile of 0 the last key is not."""
 
     def wrong(instance: Instance) -> Instance | None:
         n_k = instance.key.shape[2]
@@ -78,6 +80,8 @@ def tail_dropped(tile: int) -> Wrong:
 
 
 def first_keys(most: int) -> Wrong:
+    """Only the first ``most`` keys are read."""
+
     def wrong(instance: Instance) -> Instance | None:
         n_k = instance.key.shape[2]
         return None if n_k <= most else only_masked(instance, instance.visible() & (np.arange(n_k) < most))
@@ -111,11 +115,12 @@ def tail_zero(tile: int) -> Wrong:
 
 
 def whole_tiles(dim: int, tile: int) -> int:
+    """The length of the whole tiles in ``dim``."""
     return dim - dim % tile
 
 
 def columns(name: str, kept: Callable[[int], int]) -> Wrong:
-    """Columns at or beyond kept(dim) are not read."""
+    """Columns from ``kept(dim)`` on are not read."""
 
     def wrong(instance: Instance) -> Instance | None:
         array = getattr(instance, name)
@@ -130,7 +135,7 @@ def columns(name: str, kept: Callable[[int], int]) -> Wrong:
 
 
 def keys_again(indices: Callable[[int], NDArray[np.intp] | None]) -> Wrong:
-    """Some keys are read a second time: indices(n_k), None where there are none."""
+    """The keys ``indices(n_k)`` are read a second time; ``None`` means that there are none."""
 
     def wrong(instance: Instance) -> Instance | None:
         n_k = instance.key.shape[2]
@@ -152,20 +157,22 @@ def keys_again(indices: Callable[[int], NDArray[np.intp] | None]) -> Wrong:
 
 
 def clamped(tile: int) -> Callable[[int], NDArray[np.intp]]:
-    """The last key in place of what is missing in the last tile."""
+    """The indices of the last key, as often as the last tile lacks keys."""
     return lambda n_k: np.full(-n_k % tile, n_k - 1)
 
 
 def overlapping(tile: int) -> Callable[[int], NDArray[np.intp] | None]:
-    """A last tile that begins early enough to be whole: its first keys were read by the tile before."""
+    """The indices that a last tile reads again because it begins early enough to be whole."""
     return lambda n_k: None if n_k < tile else np.arange(n_k - tile, n_k - n_k % tile) if n_k % tile else None
 
 
 def key_not_transposed(instance: Instance) -> Instance | None:
+    """A square key is not transposed."""
     if instance.key.shape[2] != instance.key.shape[3]:
         return None
     return instance.replace(key=np.ascontiguousarray(np.swapaxes(instance.key, 2, 3)))
 
 
 def value_dim_is_dim(instance: Instance) -> Instance | None:
+    """Columns of the values beyond the dim of the queries are not read."""
     return columns("value", lambda d_v: min(d_v, instance.query.shape[3]))(instance)

@@ -51,12 +51,12 @@ Wrong = Callable[["Instance"], "Instance | None"]
 
 
 def only_masked(instance: Instance, seen: NDArray[np.bool_]) -> Instance:
-    """The instance whose mask, alone, says who attends to whom."""
+    """The instance in which the mask alone decides which query attends to which key."""
     return instance.replace(mask=seen, causal=None, window=None, key_lengths=None)
 
 
 def positions(instance: Instance) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(position of query i under the alignment, key j), for the broadcast comparison; lengths make it (b, n_q, 1)."""
+    """The positions of queries under the alignment, (b, n_q, 1), and of keys, (1, 1, n_k)."""
     b, _, n_q, _ = instance.query.shape
     n_k = instance.key.shape[2]
     lengths = np.full(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
@@ -72,7 +72,7 @@ def aligned(to: str) -> Wrong:
 
 
 def aligned_by_arrays(instance: Instance) -> Instance | None:
-    """bottom-right by the length of the array, where the key lengths should say it"""
+    """The bottom-right alignment follows the length of the key array instead of the key lengths."""
     if instance.causal != "bottom-right" or instance.key_lengths is None:
         return None
     position, j = positions(instance.replace(key_lengths=None))
@@ -96,7 +96,7 @@ def causal_moved(by: int) -> Wrong:
 
 
 def window_only(instance: Instance) -> NDArray[np.bool_]:
-    """Everything but the causal mask, the window at the positions that the causal alignment gives."""
+    """What all options but the causal mask leave visible, with the window at the positions of the causal alignment."""
     free = instance.replace(causal=None, window=None).visible()
     return within_window(instance, instance.window)[:, None] & free
 
@@ -139,7 +139,7 @@ def window_exchanged(instance: Instance) -> Instance | None:
 
 
 def window_realigned(instance: Instance) -> Instance | None:
-    """Windows about the other diagonal than the causal mask's."""
+    """The window lies about the other diagonal than that of the causal mask."""
     if instance.window is None or instance.query.shape[2] == instance.key.shape[2]:
         return None
     other = instance.replace(causal=None if instance.causal == "bottom-right" else "bottom-right")
@@ -240,7 +240,7 @@ def mask_transposed(instance: Instance) -> Instance | None:
 
 
 def first_along(name: str, axis: int) -> Wrong:
-    """The first batch's, head's or row's used for all."""
+    """The part of the first batch, head or row is used for all."""
 
     def wrong(instance: Instance) -> Instance | None:
         array = getattr(instance, name)
@@ -277,7 +277,7 @@ def alibi_slopes(heads: int) -> NDArray[np.float64]:
 
 
 def plain_slopes(instance: Instance) -> Instance | None:
-    """2^(−8(h+1)/H) for H heads, where H is no power of two and ALiBi has other slopes."""
+    """The bias of ALiBi has the slopes 2^(−8(h+1)/H) also if the number H of heads is no power of two."""
     heads = instance.query.shape[1]
     if instance.bias is None or instance.bias.ndim < 3 or instance.bias.shape[-3] != heads or heads & (heads - 1) == 0:
         return None

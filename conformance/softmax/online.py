@@ -31,7 +31,10 @@ Altered = Callable[["Instance", "NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
 def excess_of_maximum(instance: Instance, tile: int) -> NDArray[np.float64]:
-    """(b, h_q, n_q, n_k): m − m_t ≥ 0, the final maximum above that after the key's tile; 0 where nothing was seen."""
+    """The final maximum less the running maximum after a key's tile, m − m_t ≥ 0: (b, h_q, n_q, n_k).
+
+    It is 0 where no key was read before.
+    """
     score = np.where(instance.visible(), evaluate(instance).score.midpoint, -np.inf)
     running = np.maximum.accumulate(score, axis=3)
     n_k = score.shape[3]
@@ -45,7 +48,7 @@ def excess_of_maximum(instance: Instance, tile: int) -> NDArray[np.float64]:
 
 
 def unscaled(instance: Instance, tile: int) -> Instance | None:
-    """Numerator and denominator that are not rescaled: the weight of a key is e^(s − m_t)."""
+    """Neither numerator nor denominator is rescaled, so the weight of a key is e^(s − m_t)."""
     excess = excess_of_maximum(instance, tile)
     if not excess.any() or instance.sink is not None:
         return None
@@ -56,7 +59,7 @@ def unscaled(instance: Instance, tile: int) -> Instance | None:
 
 
 def more_weight(instance: Instance, tile: int) -> NDArray[np.float64]:
-    """(b, h_q, n_q): ln of the factor by which a denominator that is not rescaled is too large."""
+    """The logarithm of the factor by which a denominator that is not rescaled is too large: (b, h_q, n_q)."""
     score = np.where(instance.visible(), evaluate(instance).score.midpoint, -np.inf)
     top = score.max(axis=3, keepdims=True)
     weight = np.exp(score - np.where(np.isfinite(top), top, 0.0))
@@ -67,7 +70,7 @@ def more_weight(instance: Instance, tile: int) -> NDArray[np.float64]:
 
 
 def numerator_unscaled(tile: int) -> Altered:
-    """The output of :func:`unscaled`, its denominator rescaled as it should be."""
+    """The output if the numerator is not rescaled, but the denominator is."""
 
     def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
         return value * np.exp(more_weight(instance, tile))[..., None]
@@ -76,7 +79,7 @@ def numerator_unscaled(tile: int) -> Altered:
 
 
 def denominator_unscaled(tile: int) -> Altered:
-    """The right output over a denominator that is not rescaled."""
+    """The output if the denominator is not rescaled, but the numerator is."""
 
     def output(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
         return value * np.exp(-more_weight(instance, tile))[..., None]
@@ -85,7 +88,7 @@ def denominator_unscaled(tile: int) -> Altered:
 
 
 def denominator_unscaled_lse(tile: int) -> Altered:
-    """The logarithm of a denominator that is not rescaled."""
+    """The log-sum-exp if the denominator is not rescaled."""
 
     def log_sum_exp(instance: Instance, value: NDArray[np.float64]) -> NDArray[np.float64]:
         return value + more_weight(instance, tile)
@@ -94,5 +97,5 @@ def denominator_unscaled_lse(tile: int) -> Altered:
 
 
 def needs_rescaling(instance: Instance, tile: int) -> Instance | None:
-    """The instance itself, where the running maximum grows after the first tile."""
+    """The instance itself if the running maximum grows after the first tile."""
     return None if unscaled(instance, tile) is None else instance

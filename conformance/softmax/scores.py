@@ -38,6 +38,8 @@ Wrong = Callable[["Instance"], "Instance | None"]
 
 
 def scaled(scale: Callable[[Instance], float]) -> Wrong:
+    """The scale is ``scale(instance)``."""
+
     def wrong(instance: Instance) -> Instance | None:
         other = scale(instance)
         return None if other == instance.scale or not math.isfinite(other) else instance.replace(scale=other)
@@ -46,39 +48,43 @@ def scaled(scale: Callable[[Instance], float]) -> Wrong:
 
 
 def scale_of(instance: Instance) -> float:
+    """The scale of an instance."""
     assert instance.scale is not None
     return instance.scale
 
 
 def standard_scale(instance: Instance, dim: int | None = None) -> float:
+    """1/√dim."""
     return 1.0 / math.sqrt(dim or instance.query.shape[3])
 
 
 def padded(instance: Instance, to: int) -> float:
+    """The scale of a dim that is padded to a multiple of ``to``, or to a power of two if that is 0."""
     dim = instance.query.shape[3]
     padded = -(-dim // to) * to if to else 1 << (dim - 1).bit_length()
     return standard_scale(instance, padded) if scale_of(instance) == standard_scale(instance) else scale_of(instance)
 
 
 def rounded_scale(name: str) -> Callable[[Instance], float]:
+    """The scale, rounded to a type."""
     return lambda instance: float(np.asarray(scale_of(instance)).astype(dtype_named(name)))
 
 
 def cap_of_raw(instance: Instance) -> Instance | None:
-    """scale·c·tanh(raw/c): a cap of |scale|·c on scaled scores."""
+    """The cap is applied before the scale: scale·c·tanh(raw/c), which is a cap of |scale|·c on scaled scores."""
     if instance.softcap is None or scale_of(instance) == 0:
         return None
     return instance.replace(softcap=abs(scale_of(instance)) * instance.softcap)
 
 
 def scaled_scores(instance: Instance) -> NDArray[np.float64]:
-    """scale·Q Kᵀ in float64."""
+    """scale·Q Kᵀ in float64: (b, h_q, n_q, n_k)."""
     key = np.repeat(instance.key.astype(np.float64), instance.group, axis=1)
     return scale_of(instance) * (instance.query.astype(np.float64) @ np.swapaxes(key, 2, 3))
 
 
 def cap_after_bias(instance: Instance) -> Instance | None:
-    """c·tanh((s + b)/c), as the bias that makes c·tanh(s/c) this."""
+    """The cap is applied after the bias: c·tanh((s + b)/c).  A bias makes this of c·tanh(s/c)."""
     if instance.softcap is None or instance.bias is None:
         return None
     score, c = scaled_scores(instance), instance.softcap
@@ -89,7 +95,7 @@ def cap_after_bias(instance: Instance) -> Instance | None:
 
 
 def finite_mask(value: float) -> Wrong:
-    """What is hidden gets this score instead of −∞."""
+    """Hidden keys get this score instead of −∞."""
 
     def wrong(instance: Instance) -> Instance | None:
         seen = instance.visible()
@@ -127,7 +133,7 @@ def sink_times(factor: Callable[[Instance], float]) -> Wrong:
 
 
 def sink_with_value(instance: Instance) -> Instance | None:
-    """The sink as a key of the first key's value."""
+    """The sink counts as a key with the value of the first key."""
     if instance.sink is None:
         return None
     b, h, n_q, _ = instance.query.shape

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention
+    from assay.impl.cpu import attention, rope
 
-__all__ = ["attention"]
+__all__ = ["attention", "rope"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Objects = NDArray[np.object_]
 
-__all__ = ["LARGEST", "ArbArithmetic", "ArbBall", "from_parts"]
+__all__ = ["LARGEST", "ArbArithmetic", "ArbBall", "from_parts", "into_parts"]
 
 LARGEST = (2.0 - 2.0**-52) * 2.0**1023  # the largest float64
 
@@ -45,6 +45,16 @@ def _ball(high: float, low: float, rad: float) -> Any:
     return flint.arb(high) if high == -math.inf and rad == 0.0 else flint.arb(0, math.inf)
 
 
+def into_parts(balls: Objects, count: int) -> list[Array]:
+    """``count`` float64 numbers whose sum is nearest each midpoint, and a radius around the sum that holds the ball."""
+    parts = []
+    with flint.ctx.workprec(128 + 64 * count):
+        for _ in range(count):
+            parts.append(np.asarray(_each(_float, balls), dtype=np.float64))
+            balls = _each(lambda x, part: x - flint.arb(part), balls, parts[-1])
+        return [*parts, np.asarray(_each(_above, balls), dtype=np.float64)]
+
+
 @dataclass(frozen=True, eq=False)
 class ArbBall:
     """An array of arbs at ``precision`` bits; the methods of :class:`~assay.spec.enclosure.float64.Float64Ball`."""
@@ -56,8 +66,11 @@ class ArbBall:
         with flint.ctx.workprec(self.precision):
             return ArbBall(_each(function, self.balls, *arrays), self.precision)
 
-    def scaled(self, factor: float) -> ArbBall:
-        return self._new(lambda x: x * flint.arb(factor))
+    def __getitem__(self, index: Any) -> ArbBall:
+        return ArbBall(np.asarray(self.balls[index], dtype=object), self.precision)
+
+    def scaled(self, factor: float | Array) -> ArbBall:
+        return self._new(lambda x, f: x * flint.arb(f), factor)
 
     def plus(self, array: Array) -> ArbBall:
         return self._new(lambda x, a: x + flint.arb(a), array)
@@ -136,6 +149,10 @@ class ArbArithmetic:
     def exact(self, a: Array) -> ArbBall:
         """The numbers as they are."""
         return ArbBall(_exact(a), self.precision)
+
+    def around(self, balls: Objects) -> ArbBall:
+        """These balls as they are."""
+        return ArbBall(balls, self.precision)
 
 
 def _matrix_product(a: Objects, b: Objects, precision: int) -> Objects:

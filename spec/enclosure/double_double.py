@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from assay.spec.enclosure.arb import LARGEST, from_parts
+from assay.spec.enclosure.arb import LARGEST, from_parts, into_parts
 from assay.spec.enclosure.float64 import ETA, UP, known
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ class DoubleDoubleBall:
     high: Array
     low: Array
     rad: Array
+    precision: ClassVar[int] = 106
 
     @staticmethod
     def product(a: Array, b: Array) -> DoubleDoubleBall:
@@ -206,12 +207,20 @@ class DoubleDoubleBall:
         """The numbers as they are."""
         return DoubleDoubleBall(a, np.zeros_like(a), np.zeros_like(a))
 
+    @staticmethod
+    def around(balls: NDArray[np.object_]) -> DoubleDoubleBall:
+        """Balls that hold these of ``flint.arb``."""
+        return DoubleDoubleBall(*into_parts(balls, 2))
+
+    def __getitem__(self, index: Any) -> DoubleDoubleBall:
+        return DoubleDoubleBall(self.high[index], self.low[index], self.rad[index])
+
     def _ball(self, pair: Pair, rad: Array, factor: float = 1.0) -> DoubleDoubleBall:
         """The ball around ``pair`` with radius ``rad`` plus the error of the operation that made the pair (ENC-5)."""
         return DoubleDoubleBall(pair[0], pair[1], known(pair[0], (rad + factor * E * np.abs(pair[0]) + 2.0**-960) * UP))
 
-    def scaled(self, factor: float) -> DoubleDoubleBall:
-        return self._ball(_multiply_float((self.high, self.low), factor), self.rad * abs(factor))
+    def scaled(self, factor: float | Array) -> DoubleDoubleBall:
+        return self._ball(_multiply_float((self.high, self.low), factor), self.rad * np.abs(factor))
 
     def plus(self, array: Array) -> DoubleDoubleBall:
         return self._ball(_add_float((self.high, self.low), array), self.rad)

@@ -51,12 +51,21 @@ class Ball(Protocol):
 class Arithmetic(Protocol):
     """Where the balls of a definition come from: everything that it does to them happens in their arithmetic."""
 
+    @property
+    def precision(self) -> int:
+        """The bits of a midpoint."""
+        ...
+
     def product(self, a: Array, b: Array) -> Any:
         """The balls of a @ b for exact a (…, m, k) and b (…, k, n)."""
         ...
 
     def exact(self, a: Array) -> Any:
         """The balls of radius 0 around exact numbers."""
+        ...
+
+    def around(self, balls: NDArray[np.object_]) -> Any:
+        """Balls that hold these of ``flint.arb``: what a definition evaluates in them whatever its arithmetic."""
         ...
 
 

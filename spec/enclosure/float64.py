@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from assay.spec.enclosure.arb import LARGEST, from_parts
+from assay.spec.enclosure.arb import LARGEST, from_parts, into_parts
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Float64Ball:
 
     mid: Array
     rad: Array
+    precision: ClassVar[int] = 53
 
     @staticmethod
     def product(a: Array, b: Array) -> Float64Ball:
@@ -88,9 +89,18 @@ class Float64Ball:
         """The numbers as they are."""
         return Float64Ball(a, np.zeros_like(a))
 
-    def scaled(self, factor: float) -> Float64Ball:
+    @staticmethod
+    def around(balls: NDArray[np.object_]) -> Float64Ball:
+        """Balls that hold these of ``flint.arb``."""
+        return Float64Ball(*into_parts(balls, 1))
+
+    def __getitem__(self, index: Any) -> Float64Ball:
+        return Float64Ball(self.mid[index], self.rad[index])
+
+    def scaled(self, factor: float | Array) -> Float64Ball:
+        """The products with an exact number, or with one for each ball."""
         mid = self.mid * factor
-        return Float64Ball(mid, known(mid, (self.rad * abs(factor) + U * np.abs(mid) + ETA) * UP))
+        return Float64Ball(mid, known(mid, (self.rad * np.abs(factor) + U * np.abs(mid) + ETA) * UP))
 
     def plus(self, array: Array) -> Float64Ball:
         mid = self.mid + array

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.attention.target_numpy import formula
+from assay.conformance.interface.suite import CONCURRENT_CALLS
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
@@ -71,3 +74,49 @@ def test_a_jax_without_residuals_is_not_asked_for_the_log_sum_exp(monkeypatch: p
     level = cases(judge.suite, judge.precision, "smoke", 0)
     case = next(case for case in level if not judge.suite.interface.needs(case.instance))
     assert judge.outcome(case).status in ("passed", "failed")  # called, and not declined
+
+
+def test_threads_that_choose_a_backend_of_torch_at_once_leave_every_backend_switched_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    flags = ("flash_sdp_enabled", "math_sdp_enabled", "mem_efficient_sdp_enabled", "cudnn_sdp_enabled")
+    before = [getattr(torch.backends.cuda, flag)() for flag in flags]
+    entered, first_left = threading.Event(), threading.Event()
+
+    def attends(query: Any, *arrays: Any, **keywords: Any) -> Any:
+        if query.numel() == 1:  # the first to enter waits for the second, and leaves before it
+            entered.wait(0.3)
+        else:
+            entered.set()
+            first_left.wait(0.3)
+        return query
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attends)
+    kernels = [kernel_of(f"torch:sdpa-{backend}", "attention") for backend in ("math", "flash")]
+
+    def first() -> None:
+        kernels[0].function(*3 * [torch.ones(1, 1, 1, 1)], scale=1.0)
+        first_left.set()
+
+    threads = [
+        threading.Thread(target=first),
+        threading.Thread(target=kernels[1].function, args=3 * [torch.ones(1, 1, 2, 1)], kwargs={"scale": 1.0}),
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+        for thread in threads:
+            thread.join()
+        assert [getattr(torch.backends.cuda, flag)() for flag in flags] == before
+    finally:
+        for flag, on in zip(flags, before, strict=True):
+            getattr(torch.backends.cuda, "enable_" + flag.removesuffix("_enabled"))(on)
+
+
+@pytest.mark.parametrize("name", ["torch:sdpa-math", "torch:sdpa-flash"])
+def test_a_backend_of_torch_that_is_chosen_for_the_process_is_not_said_to_be_reentrant(name: str) -> None:
+    pytest.importorskip("torch")
+    assert CONCURRENT_CALLS in kernel_of(name, "attention").lacks
+    assert CONCURRENT_CALLS not in kernel_of("torch:sdpa", "attention").lacks

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.conformance.call.memory import FAR, Memory, NoRoom, guarded, laid
+from assay.conformance.call.memory import FAR, Memory, NoRoom, guarded, moves, placed
 from assay.conformance.interface.layouts import LAYOUTS, Layout
 
 layouts = st.builds(
     Layout,
     st.just(""),
-    st.sampled_from([None, (0, 2, 1, 3), (0, 1, 3, 2), (3, 2, 1, 0)]),
+    st.sampled_from([None, (-3, -2), (-2, -1), (-3, -1), (-4, -1)]),
     st.integers(0, 9),
     st.integers(0, 5),
     st.integers(1, 3),
     st.booleans(),
     st.booleans(),
 )
-shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+shapes = st.lists(st.integers(1, 4), min_size=0, max_size=5).map(tuple)
 dtypes = st.sampled_from([np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int32, np.bool_])
 
 
@@ -108,7 +108,7 @@ def test_between_the_elements_of_a_spaced_last_axis_lie_canaries() -> None:
 def packed(read_only: bool = False) -> list[Any]:
     shapes = {"query": (2, 4, 3, 5), "key": (2, 2, 3, 5), "value": (2, 2, 3, 7)}
     arrays = [(name, numbers(shape, np.float32)) for name, shape in shapes.items()]
-    return laid(arrays, LAYOUTS["packed"], huge=False, read_only=read_only)
+    return placed(arrays, LAYOUTS["packed"], huge=False, read_only=read_only)
 
 
 def test_packed_arrays_are_slices_of_one_row_a_position() -> None:
@@ -136,7 +136,7 @@ def test_in_packed_memory_damage_is_told_of_the_array_that_has_it() -> None:
 
 def test_arrays_of_unlike_lengths_are_not_packed() -> None:
     arrays = [("query", numbers((1, 2, 3, 4), np.float32)), ("key", numbers((1, 2, 5, 4), np.float32))]
-    query, key = laid(arrays, LAYOUTS["packed"], huge=False, read_only=False)
+    query, key = placed(arrays, LAYOUTS["packed"], huge=False, read_only=False)
     assert query.buffer is not key.buffer
     assert query.array.flags.c_contiguous
 
@@ -175,3 +175,52 @@ def test_shared_memory_has_other_numbers_at_the_same_address_in_the_same_array()
     assert again.damage() is None
     assert np.isfinite(again.buffer[0])
     assert guarded("y", first, Layout(), huge=False, read_only=True, memory=memory).buffer is not keep.buffer
+
+
+# --- any number of axes -----------------------------------------------------------------------------------------------
+
+#: shape → the layouts that change where its numbers lie: the last two axes are matrices, those before are a stack
+MOVED = {
+    (): "offset",
+    (3,): "offset spaced",
+    (3, 4): "transposed offset gap spaced reversed",
+    (2, 3, 4): "permuted transposed offset gap spaced reversed expanded far-batches",
+    (2, 2, 3, 4): "permuted transposed offset gap spaced reversed expanded far-batches far-heads",
+    (1, 1): "offset",
+    (1, 4): "offset spaced",
+    (2, 1, 4): "offset gap spaced expanded far-batches",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("shape", MOVED, ids=str)
+def test_a_layout_moves_arrays_of_every_number_of_axes_or_says_that_it_does_not(
+    shape: tuple[int, ...], name: str
+) -> None:
+    array, layout = np.ones(shape, np.float32), LAYOUTS[name]  # equal slices may be stored once
+    assert moves(layout, [("x", array)], []) is (name in MOVED[shape].split())
+    if layout.far is None:
+        (there,) = placed([("x", array)], layout, huge=False, read_only=True)
+        (plain,) = placed([("x", array)], Layout(), huge=False, read_only=True)
+        start, usual = (
+            keep.array.__array_interface__["data"][0] - keep.buffer.__array_interface__["data"][0]
+            for keep in (there, plain)
+        )
+        lies_elsewhere = start != usual or any(
+            a != b and n > 1 for a, b, n in zip(there.array.strides, plain.array.strides, shape, strict=True)
+        )
+        assert lies_elsewhere or name not in MOVED[shape].split()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4)], ids=str)
+def test_arrays_of_less_than_three_axes_are_not_packed(shape: tuple[int, ...]) -> None:
+    arrays = [(name, np.ones(shape, np.float32)) for name in ("x", "y")]
+    assert not moves(LAYOUTS["packed"], arrays, [])
+    assert moves(LAYOUTS["packed"], [(name, np.ones((2, 3, 4), np.float32)) for name in ("x", "y")], [])
+
+
+def test_arrays_given_by_keyword_are_moved_too_but_neither_packed_nor_laid_far_apart() -> None:
+    named = [("bias", np.ones((2, 3, 4), np.float32))]
+    assert [name for name, layout in LAYOUTS.items() if moves(layout, [], named)] == [
+        name for name in LAYOUTS if name in MOVED[2, 3, 4].split() and LAYOUTS[name].far is None
+    ]

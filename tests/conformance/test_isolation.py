@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bank import bad
+from toy.kernels import doubled, ignores_the_factor
+from toy.suites import Doubling
 
 import assay
 from assay.cli import main
@@ -24,7 +26,7 @@ from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
-from assay.spec.attention import Instance
+from assay.spec.floats import dtype_named
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -34,13 +36,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs
 
 FAMILY = Family("test", "misbehaviour that is known", "here")
 LIMITS = ("--isolate", "--memory", "60", "--call-seconds")
+TOY = Doubling.problem
 HANGING = ("hang", "prints_without_end", "stops_answering")
 
 
-def instance(n_k: int = 9) -> Instance:
-    rng = np.random.default_rng(7)
-    query, key, value = (rng.standard_normal((2, 3, n, 16)).astype(np.float32) for n in (17, n_k, n_k))
-    return Instance(query, key, value)
+def instance(n: int = 17, factor: float = 2.0) -> Doubling:
+    return Doubling(np.random.default_rng(7).standard_normal(n).astype(np.float32), factor)
 
 
 def judge_of(process: Isolated, name: str = "float32") -> Judge:
@@ -48,16 +49,17 @@ def judge_of(process: Isolated, name: str = "float32") -> Judge:
 
 
 def here(kernel: Any) -> Judge:
-    return Judge(kernel_of(kernel, "attention"), precision("float32"))
+    return Judge(kernel_of(kernel, TOY), precision("float32"))
 
 
 @pytest.fixture
 def replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """``assay replay`` of one instance: exit status, and what it says."""
 
-    def replayed(target: str, *options: str, n_k: int = 9) -> tuple[int, str]:
-        instance(n_k).save(tmp_path / "instance.npz")
-        status = main(["replay", str(tmp_path / "instance.npz"), "--target", target, *options])
+    def replayed(target: str, *options: str, factor: float = 2.0) -> tuple[int, str]:
+        instance(factor=factor).save(tmp_path / "instance.npz")
+        words = ["replay", str(tmp_path / "instance.npz"), "--problem", TOY, "--target", target, *options]
+        status = main(words)
         return status, capsys.readouterr().out
 
     return replayed
@@ -65,30 +67,31 @@ def replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 # --- one line, one exit status ----------------------------------------------------------------------------------------
 
+#: The first call of a shape, which may have to be compiled, has three times the seconds of a call.
 FAULTS = [
     ("segfaults", "crashed: SIGSEGV"),
     ("aborts", r"crashed: SIGABRT; stderr: 'free\(\): invalid pointer'"),
     ("leaves", "ended its process: exit status 3"),
     ("exits", r"ended the program: SystemExit\('no device'\) \(bad.py:\d+\)"),
-    ("hangs", "did not return within 1 s$"),
-    ("hangs_in_c", "did not return within 1 s, and had to be killed"),
+    ("hangs", "did not return within 3 s$"),
+    ("hangs_in_c", "did not return within 3 s, and had to be killed"),
     ("prints", "printed to stdout: 'tile 17'"),
     ("prints_in_c", "printed to stdout: 'block 7'"),
     ("writes_to_stdout", r"printed to stdout: 'grid \(1, 2\)'"),
-    ("prints_without_end", "did not return within 1 s"),
+    ("prints_without_end", "did not return within 3 s"),
     ("leaks", r"leaks memory: \d+\.\d MiB in 512 calls with the same input, \d+(\.\d+)? KiB each"),
     ("leaks_in_c", r"leaks memory: \d+\.\d MiB in 512 calls"),
     ("takes_much", "took more than 60 MiB of memory"),
     ("takes_without_end", "took more than 60 MiB of memory"),
     ("runs_out", r"ran out of memory: cannot allocate 3 TiB \(bad.py:\d+\)"),
     ("raises", r"raised IndexError: tile 3 of 2 \(bad.py:\d+\)"),
-    ("mutates", "changed its input 'query'"),
-    ("returns_a_list", "returned a list of 2, expected one numpy array"),
-    ("transposes", r"returned output of shape .*: heads and length look exchanged"),
-    ("widens", "returned output as float64, expected float32"),
-    ("wrong_the_second_time", r"output\[.*\] is .*: off by .* tolerances"),
+    ("mutates", "changed its input 'points'"),
+    ("returns_a_list", r"returned a list of 2, expected a tuple \(doubled, total\)"),
+    ("adds_an_axis", r"returned doubled of shape \(17, 1\), expected \(17,\)"),
+    ("widens", "returned doubled as float64, expected float32"),
+    ("wrong_the_second_time", r"doubled\[.*\] is .*: off by .* tolerances"),
     ("forges_a_reply", "wrote into the judge's channel: its first bytes are not those of a reply"),
-    ("stops_answering", "did not return within 1 s, and had to be killed|ended its process"),
+    ("stops_answering", "did not return within 3 s, and had to be killed|ended its process"),
 ]
 
 
@@ -123,16 +126,16 @@ def test_a_kernel_that_is_only_unusual_passes(kernel: str, note: str, replay: An
 
 
 def test_a_view_of_an_input_is_a_note(replay: Any) -> None:
-    status, out = replay("bank.bad:returns_a_view", "--isolate", n_k=1)
+    status, out = replay("bank.bad:returns_a_view", "--isolate", factor=1.0)
     assert status == 0
-    assert "note: returned a view of its input 'value'" in out
+    assert "note: returned a view of its input 'points'" in out
 
 
-@pytest.mark.parametrize("kernel", ["raises", "mutates", "returns_a_list", "transposes", "widens", "hangs", "exits"])
+@pytest.mark.parametrize("kernel", ["raises", "mutates", "returns_a_list", "adds_an_axis", "widens", "hangs", "exits"])
 def test_without_isolation_what_python_can_see_is_the_same_line(kernel: str, replay: Any) -> None:
     status, out = replay(f"bank.bad:{kernel}", "--call-seconds", "0.5")
     assert status == 1
-    line = dict(FAULTS)[kernel].replace("1 s$", "0.5 s$")
+    line = dict(FAULTS)[kernel].replace("3 s$", "1.5 s$")
     assert any(re.search(line, each) for each in out.splitlines() if each.startswith("1. "))
     assert "--isolate" not in out
 
@@ -151,7 +154,7 @@ def test_without_isolation_what_a_kernel_prints_is_a_note_and_not_in_the_report(
 def test_a_kernel_that_keeps_its_input_is_told_of(kernel: str, held: bool) -> None:
     found = here(getattr(bad, kernel)).outcome(Case("case", FAMILY, instance()), held=True)
     assert found.status == "passed"
-    assert ("keeps a reference to its input 'query' after the call" in found.notes) is held
+    assert ("keeps a reference to its input 'points' after the call" in found.notes) is held
 
 
 @pytest.fixture
@@ -163,14 +166,14 @@ def kept() -> Iterator[None]:
 
 @pytest.mark.usefixtures("kept")
 def test_a_second_answer_that_is_wrong_fails_and_says_so(tmp_path: Path) -> None:
-    report = assay.check("bank.bad:wrong_the_second_time", level="smoke", reproducers=tmp_path)
+    report = assay.check("bank.bad:wrong_the_second_time", TOY, level="smoke", reproducers=tmp_path)
     assert not report.passed
-    assert any(f.sentence.startswith("called a second time with the same input: output[") for f in report.failures)
+    assert any(f.sentence.startswith("called a second time with the same input: doubled[") for f in report.failures)
 
 
 @pytest.mark.usefixtures("kept")
 def test_bits_that_vary_within_the_tolerance_are_a_note() -> None:
-    report = assay.check("bank.bad:varies", level="smoke")
+    report = assay.check("bank.bad:varies", TOY, level="smoke")
     assert report.passed
     assert any("differ in bits" in note for note in report.notes)
 
@@ -195,23 +198,23 @@ def test_only_steady_growth_is_a_leak(resident: list[float], leaking: bool) -> N
 
 
 def test_a_kernel_that_always_crashes_is_given_up_after_three(capsys: pytest.CaptureFixture[str]) -> None:
-    report = assay.check("bank.bad:segfaults", level="smoke", isolate=True)
+    report = assay.check("bank.bad:segfaults", TOY, level="smoke", isolate=True)
     assert [finding.kind for finding in report.failures] == ["crashed"] * 3
-    assert {case.reason for case in report.cases if case.status == "skipped"} == {"not called again: crashed 3 times"}
-    smallest = report.failures[0].instance
-    assert smallest.query.shape == smallest.value.shape == (1, 1, 1, 1)
+    asked = [case for case in report.cases if case.reason != "lacks factor" and ", beside " not in case.name]
+    assert {case.reason for case in asked if case.status == "skipped"} == {"not called again: crashed 3 times"}
+    assert report.failures[0].instance.points.shape == (1,)
     assert capsys.readouterr().out == ""
 
 
 def test_after_a_crash_the_next_case_is_judged() -> None:
-    with isolated("bank.bad:segfaults_on_long_rows", "attention") as process:
+    with isolated("bank.bad:segfaults_on_many_points", TOY) as process:
         judge = judge_of(process)
-        found = [judge.outcome(Case("case", FAMILY, instance(n_k))) for n_k in (5, 40, 5, 33, 32)]
+        found = [judge.outcome(Case("case", FAMILY, instance(n))) for n in (5, 40, 5, 33, 32)]
     assert [each.kind for each in found] == ["", "crashed", "", "crashed", ""]
 
 
 def test_a_crash_after_the_call_is_seen_before_the_next() -> None:
-    with isolated("bank.bad:dies_later", "attention") as process:
+    with isolated("bank.bad:dies_later", TOY) as process:
         judge, case = judge_of(process), Case("case", FAMILY, instance())
         assert judge.outcome(case).status == "passed"
         time.sleep(0.5)
@@ -220,7 +223,7 @@ def test_a_crash_after_the_call_is_seen_before_the_next() -> None:
 
 
 def test_nothing_that_a_kernel_started_outlives_its_judge() -> None:
-    with isolated("bank.bad:starts_threads", "attention") as process:
+    with isolated("bank.bad:starts_threads", TOY) as process:
         assert judge_of(process).outcome(Case("case", FAMILY, instance())).status == "passed"
         group = process.group
         assert group is not None
@@ -236,7 +239,7 @@ def test_nothing_that_a_kernel_started_outlives_its_judge() -> None:
 
 
 def test_a_reproducer_crashes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = assay.check("bank.bad:segfaults", level="smoke", isolate=True, reproducers=tmp_path)
+    report = assay.check("bank.bad:segfaults", TOY, level="smoke", isolate=True, reproducers=tmp_path)
     words = shlex.split(report.failures[0].reproducer)
     assert words[-1] == "--isolate"
     assert main(words[1:]) == 1
@@ -246,37 +249,37 @@ def test_a_reproducer_crashes_again(tmp_path: Path, capsys: pytest.CaptureFixtur
 # --- the same verdicts ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("target", "name"),
-    [("numpy:attention", "float32"), ("bank.bad:online_16", "bfloat16"), ("torch:sdpa", "bfloat16")],
-)
-def test_verdicts_in_a_process_of_its_own_are_those_in_ours(target: str, name: str) -> None:
-    if target.startswith("torch"):
-        pytest.importorskip("torch")
-    cases = [instance(), instance(40), instance(1)]
-    cases = [Instance(*(a.astype(_dtype(name)) for a in each.arrays().values())) for each in cases]
-    ours = Judge(kernel_of(target, "attention"), precision(name))
-    with isolated(target, "attention") as process:
+@pytest.mark.parametrize("kernel", [doubled, ignores_the_factor], ids=lambda kernel: kernel.__name__)
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_verdicts_in_a_process_of_its_own_are_those_in_ours(kernel: Any, name: str) -> None:
+    storage = dtype_named(precision(name).storage)
+    sizes = [instance(), instance(40, 3.0), instance(1)]
+    examples = [each.replace(points=each.points.astype(storage)) for each in sizes]
+    ours = Judge(kernel_of(kernel, TOY), precision(name))
+    with isolated(kernel, TOY) as process:
         theirs = judge_of(process, name)
-        for each in cases:
+        for each in examples:
             for huge in (False, True):
-                found = [judge.outcome(Case("case", FAMILY, each), huge_canaries=huge) for judge in (ours, theirs)]
-                assert found[0].status == found[1].status == "passed"
-                assert found[0].ratio == found[1].ratio
-                assert np.array_equal(found[0].values["output"], found[1].values["output"])
+                here, there = (
+                    judge.outcome(Case("case", FAMILY, each), huge_canaries=huge) for judge in (ours, theirs)
+                )
+                assert (here.status, here.ratio, here.sentence) == (there.status, there.ratio, there.sentence)
+                assert here.failed is (kernel is ignores_the_factor and each.factor == 3)
+                for output in ("doubled", "total"):
+                    assert here.values[output].dtype == there.values[output].dtype == storage
+                    assert np.array_equal(here.values[output], there.values[output])
 
 
-def _dtype(name: str) -> Any:
-    import ml_dtypes
-
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
-def test_a_whole_level_is_the_same_in_a_process_of_its_own() -> None:
-    reports = [assay.check("numpy:attention", level="smoke", seed=3, isolate=isolate) for isolate in (False, True)]
-    ours, theirs = ([(c.name, c.status, c.ratio, c.reason) for c in report.cases] for report in reports)
+@pytest.mark.parametrize(("target", "problem"), [("toy:doubling", TOY), ("numpy:attention", "attention")])
+def test_a_whole_level_is_the_same_in_a_process_of_its_own(target: str, problem: str) -> None:
+    reports = [assay.check(target, problem, level="smoke", seed=3, isolate=isolate) for isolate in (False, True)]
+    apart = "calls at the same time are not made in an isolated process"
+    ours, theirs = (
+        [(c.name, c.status, c.ratio, c.reason) for c in report.cases if ", beside " not in c.name] for report in reports
+    )
     assert reports[0].passed
     assert ours == theirs
+    assert {c.reason for c in reports[1].cases if ", beside " in c.name} <= {apart}
     assert "memory: steady over repeated calls" in reports[1].notes
 
 
@@ -285,12 +288,12 @@ def test_the_kernel_of_a_file_is_not_loaded_here(tmp_path: Path, monkeypatch: py
         f"import os\nassert os.getpid() != {os.getpid()}\nfrom bank.bad import right\n", encoding="utf-8"
     )
     monkeypatch.chdir(tmp_path)
-    with isolated("elsewhere.py:right", "attention") as process:
+    with isolated("elsewhere.py:right", TOY) as process:
         assert judge_of(process).outcome(Case("case", FAMILY, instance())).status == "passed"
 
 
 def test_a_callable_is_found_by_its_name() -> None:
-    with isolated(bad.right, "attention") as process:
+    with isolated(bad.right, TOY) as process:
         assert process.kernel.name == "bank.bad:right"
 
 
@@ -300,14 +303,14 @@ def test_a_callable_is_found_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("kernel", "words"),
     [
-        (lambda query, key, value, *, scale: None, "another process cannot import it: give module:function instead"),
+        (lambda points: None, "another process cannot import it: give module:function instead"),
         ("bank.bad:absent", "module 'bank.bad' has no 'absent'"),
-        ("torch:sdap", "did you mean torch:sdpa"),
+        ("toy:doublin", "did you mean toy:doubling"),
     ],
 )
 def test_what_cannot_be_isolated_is_said_in_one_line(kernel: Any, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
-        assay.check(kernel, isolate=True)
+        assay.check(kernel, TOY, isolate=True)
     assert "\n" not in str(caught.value)
 
 
@@ -316,7 +319,7 @@ def test_a_module_that_crashes_when_it_is_imported_is_bad_usage(
 ) -> None:
     (tmp_path / "broken.py").write_text("import os\nos.abort()\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert main(["check", "broken.py:kernel", "--isolate"]) == 2
+    assert main(["check", "broken.py:kernel", "--isolate", "--problem", TOY]) == 2
     assert capsys.readouterr().err == "assay: broken.py:kernel: importing it crashed: SIGABRT\n"
 
 
@@ -327,7 +330,7 @@ def test_limits_are_positive(limits: dict[str, Any]) -> None:
 
 
 def test_memory_without_isolation_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "assay:cpu", "--memory", "100"]) == 2
+    assert main(["check", "toy:doubling", "--problem", TOY, "--memory", "100"]) == 2
     assert "--memory: needs --isolate" in capsys.readouterr().err
 
 
@@ -339,16 +342,19 @@ def test_the_end_of_the_judge_ends_the_kernel_too(
 ) -> None:
     instance().save(tmp_path / "instance.npz")
     command = [sys.executable, "-m", "assay", "replay", str(tmp_path / "instance.npz"), "--isolate"]
+    command += ["--problem", TOY]
     started = tmp_path / "started"
     (tmp_path / "waits.py").write_text(
         "import os, pathlib, time\n"
-        "def kernel(query, key, value, *, scale):\n"
+        "def kernel(points):\n"
         f"    pathlib.Path({str(tmp_path / 'written')!r}).write_text(str(os.getpid()))\n"
         f"    os.rename({str(tmp_path / 'written')!r}, {str(started)!r})\n"
         "    time.sleep(1000)\n",
         encoding="utf-8",
     )
-    process = subprocess.Popen([*command, "--target", "waits.py:kernel"], cwd=tmp_path, stderr=subprocess.PIPE)
+    command += ["--target", "waits.py:kernel"]
+    surroundings = {**os.environ, "PYTHONPATH": str(Path(bad.__file__).parents[1])}  # where the toy lies
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=surroundings)
     end = time.monotonic() + 60
     while not started.exists() and time.monotonic() < end:
         time.sleep(0.05)

@@ -25,6 +25,11 @@ def bad(query, key, value, *, scale):
 
 def two_arrays(query, key): ...
 
+def declines_large_numbers(query, key, value, *, scale):
+    if abs(query).max() > 100:
+        raise NotImplementedError("numbers beyond 100")
+    return good(query, key, value, scale=scale)
+
 def aborts(query, key, value, *, scale):
     import os
     os.abort()
@@ -118,6 +123,15 @@ def test_wrong_kernel_fails_with_the_report(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAILED kernels:bad  attention  float32  smoke  seed 1*", "*replay*assay replay *"])
     assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [((), "failed"), (("--assay-allow-incomplete",), "skipped")])
+def test_incomplete_kernel_fails_unless_that_is_allowed(
+    pytester: pytest.Pytester, allowed: tuple[str, ...], outcome: str
+) -> None:
+    result = conformance(pytester, "--assay-kernel=kernels:declines_large_numbers", "-rs", *allowed)
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["*never ran: raw-products: 1 case not judged, numbers beyond 100*"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")

@@ -119,9 +119,51 @@ def test_first_line_is_the_verdict() -> None:
 @pytest.mark.parametrize("each", [NOTHING, EMPTY], ids=["declined", "empty"])
 def test_nothing_judged_is_said_and_is_no_pass(each: Report) -> None:
     assert not each.passed
-    assert to_text(each).startswith("NOTHING JUDGED my:kernel")
-    with pytest.raises(ConformanceError, match="NOTHING JUDGED"):
+    assert to_text(each).startswith("INCOMPLETE my:kernel")
+    with pytest.raises(ConformanceError, match="INCOMPLETE"):
         each.raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "complete"),
+    [
+        ("declined", "no masks", False),
+        ("skipped", "time budget", False),
+        ("skipped", "not called again: hung 3 times", False),
+        ("skipped", "lacks mask", True),
+        ("skipped", "layout gap changes nothing: jax copies its arrays", True),
+        ("outside", "", True),
+    ],
+)
+def test_a_family_that_never_ran_is_a_gap_unless_the_kernel_cannot_be_asked(
+    status: str, reason: str, complete: bool
+) -> None:
+    made = report(*PASSED_CASES, *(CaseResult(f"mask {n}", "mask", "must", status, reason=reason) for n in range(2)))
+    assert made.passed is complete
+    assert [(gap.family, gap.cases, gap.reason) for gap in made.incomplete] == [("mask", 2, reason)] * (not complete)
+
+
+def test_one_judged_case_of_a_family_closes_its_gap() -> None:
+    declined = CaseResult("normal 5", "normal", "must", "declined", reason="too long")
+    assert report(*PASSED_CASES, declined).passed
+
+
+def test_a_family_that_binds_nobody_leaves_no_gap() -> None:
+    assert report(*PASSED_CASES, CaseResult("other 1", "other", "convention", "declined", reason="no")).passed
+
+
+def test_a_level_of_which_most_cases_ran_out_of_time_is_incomplete() -> None:
+    late = [CaseResult(f"normal {n}", "normal", "must", "skipped", reason="time budget") for n in range(3)]
+    assert report(*PASSED_CASES, *late[:2]).passed
+    assert [gap.family for gap in report(*PASSED_CASES, *late).incomplete] == [""]
+    assert "3 cases out of time, 2 judged: --seconds gives more" in to_text(report(*PASSED_CASES, *late))
+
+
+def test_a_failure_goes_before_what_never_ran() -> None:
+    declined = CaseResult("bias 1", "bias", "must", "declined", reason="no biases")
+    text = to_text(report(*FAILED_CASES, declined))
+    assert text.startswith("FAILED")
+    assert "never ran: bias: 1 case not judged, no biases" in text
 
 
 def test_failure_tells_input_element_interval_error_hunt_and_reproducer() -> None:
@@ -181,7 +223,7 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 def test_summary_has_one_line_a_report() -> None:
     lines = summary(PASSED, FAILED, NOTHING).splitlines()
-    assert [line.split("  ")[0] for line in lines[1:]] == ["PASSED", "FAILED", "NOTHING JUDGED"]
+    assert [line.split("  ")[0] for line in lines[1:]] == ["PASSED", "FAILED", "INCOMPLETE"]
     assert len({line.index("float32") for line in lines[1:]}) == 1
 
 
@@ -206,6 +248,9 @@ def test_json_follows_its_schema(each: Report) -> None:
     jsonschema.validate(document, schema(), cls=jsonschema.Draft202012Validator)
     assert document["schema"] == 2
     assert document["passed"] is each.passed
+    verdict = document["reports"][0]["verdict"]
+    assert verdict["word"] == to_text(each).split()[0]
+    assert [gap["family"] for gap in verdict["incomplete"]] == [gap.family for gap in each.incomplete]
 
 
 def test_schema_refuses_what_is_not_in_it() -> None:
@@ -254,7 +299,12 @@ def test_junit_counts_and_contents() -> None:
     assert (failure.get("message"), failure.get("type")) == (ERROR.sentence, "error")
     assert REPRODUCER in str(failure.text)
     assert root.find(".//testcase[@name='other 1']/failure") is None  # a convention binds nobody
-    assert root.find(".//failure[@message='NOTHING JUDGED']") is not None
+    gap = root.find(".//testcase[@name='window was judged']/failure")
+    assert gap is not None
+    assert (gap.get("message"), gap.get("type")) == (
+        "INCOMPLETE: never ran: window: 1 case not judged, too long",
+        "incomplete",
+    )
 
 
 @every_report

@@ -26,57 +26,6 @@ def arrays(dtype: Any = np.float32) -> dict[str, Any]:
     }
 
 
-def changed(**changes: Any) -> dict[str, Any]:
-    return {**arrays(), **changes}
-
-
-def nan_in(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    copy = array.copy()
-    copy[1, 0, 2, 3] = np.nan
-    return copy
-
-
-REFUSED = {
-    "query of three axes": (changed(query=np.zeros((2, 3, 5), np.float32)), "query: shape (2, 3, 5)"),
-    "a list": (changed(query=[[1.0]]), "query: list, expected a NumPy array"),
-    "mixed dtypes": (changed(key=arrays(np.float64)["key"]), "key: dtype float64, expected float32"),
-    "integers": ({k: v.astype(np.int32) for k, v in arrays().items()}, "query: dtype int32"),
-    "key dim": (changed(key=np.zeros((2, 2, 6, 4), np.float32)), "key: shape (2, 2, 6, 4)"),
-    "value length": (changed(value=np.zeros((2, 2, 5, 7), np.float32)), "value: shape (2, 2, 5, 7)"),
-    "heads": (changed(query=np.zeros((2, 3, 3, 5), np.float32)), "query: 3 heads, expected a multiple of the 2"),
-    "no keys": (
-        changed(key=np.zeros((2, 2, 0, 5), np.float32), value=np.zeros((2, 2, 0, 7), np.float32)),
-        "expected every side at least 1",
-    ),
-    "nan": (changed(key=nan_in(arrays()["key"])), "key: nan at (1, 0, 2, 3)"),
-    "infinite scale": (changed(scale=float("inf")), "scale: inf"),
-    "text scale": (changed(scale="big"), "scale: 'big'"),
-    "causal word": (changed(causal="diagonal"), "causal: 'diagonal'"),
-    "two alignments": (changed(is_causal=True, causal="bottom-right"), "give only one"),
-    "window": (changed(window=(1, -1)), "window: (1, -1)"),
-    "mask dtype": (changed(mask=np.ones((3, 6))), "mask: dtype float64, expected bool"),
-    "mask shape": (changed(mask=np.ones((4, 6), bool)), "mask: shape (4, 6)"),
-    "bias nan": (
-        changed(bias=np.full((3, 6), np.nan, np.float32)),
-        "bias: nan at (0, 0), expected finite numbers or −inf",
-    ),
-    "bias too large a shape": (changed(bias=np.zeros((3, 2, 4, 3, 6), np.float32)), "bias: shape"),
-    "key_lengths beyond": (changed(key_lengths=np.array([7, 1])), "key_lengths: [7, 1]"),
-    "key_lengths floats": (changed(key_lengths=np.array([1.0, 1.0])), "key_lengths: dtype float64"),
-    "softcap": (changed(softcap=0.0), "softcap: 0.0"),
-    "sink shape": (changed(sink=np.zeros(2, np.float32)), "sink: shape (2,), expected (heads) with heads = 4"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_bad_input_is_refused_naming_the_argument(name: str) -> None:
-    fields, words = REFUSED[name]
-    with pytest.raises(InvalidInstance) as caught:
-        Instance(**fields)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 SMALL = ["float16", ">f2", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import flint
 import numpy as np
 import pytest
 from mpmath import mp, mpf
@@ -127,6 +128,36 @@ def test_a_scaled_ball_contains_every_scaled_point(tier: str, factor: float) -> 
         result = ball(tier, high, low, rad).scaled(factor)
     for at in ENDS:
         contained(result, each(lambda x: x * mpf(factor), points(high, low, rad, at)))
+
+
+@pytest.mark.claim("ENC-1")
+@pytest.mark.claim("ENC-5")
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_ball_may_be_scaled_by_its_own_number(tier: str) -> None:
+    high, rad = grid(NUMBERS, RADII)
+    low = lows(tier, high)
+    factors = np.tile([0.0, -1.0, 0.1, 3e-300, 1e150], 3)[:, None]
+    with np.errstate(all="ignore"):
+        result = ball(tier, high, low, rad).scaled(factors)
+    factors = np.broadcast_to(factors, high.shape)
+    contained(result, each(lambda x, f: x * mpf(float(f)), points(high, low, rad, -1.0), factors))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_balls_around_others_contain_these_and_are_hardly_larger(tier: str) -> None:
+    """Thirds to 500 digits, known to 400 bits or to 20."""
+    arithmetic: Any = {"float64": Float64Ball, "double-double": DoubleDoubleBall}.get(tier)
+    arithmetic = arithmetic or ArbArithmetic(int(tier.split()[1]))
+    with flint.ctx.workprec(1700):
+        thirds = np.array([[flint.arb(n) / 3 for n in (0, 1, -2, 10**15, 1 + 2**60)]], dtype=object)
+        rough = np.array([[x + flint.arb(0, 2.0**-20) for x in thirds[0]]], dtype=object)
+    truth = each(lambda n: mpf(n) / 3, np.array([[0, 1, -2, 10**15, 1 + 2**60]], dtype=object))
+    radii = contained(arithmetic.around(thirds), truth)
+    assert (radii <= 2.0 ** (-min(arithmetic.precision, 106)) * np.array([0, 1, 1, 1e15, 2.0**60])).all()
+    assert (
+        contained(arithmetic.around(rough), truth) <= 2.0**-19 + 2.0**-52 * np.array([0, 1, 1, 1e15, 2.0**60])
+    ).all()
+    assert arithmetic.around(rough)[0, 1:3].full().shape == (2,)
 
 
 @pytest.mark.claim("ENC-1")

@@ -30,6 +30,12 @@ class Thing(Instance):
     word: str | None = None
 
 
+@pytest.mark.parametrize("name", ["values", "size", "part", "provenance", "metadata"])
+def test_a_field_may_not_take_a_name_that_every_instance_has(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Hidden.{name}: a name that every instance has"):
+        type("Hidden", (Instance,), {"__annotations__": {name: "int"}})
+
+
 TYPES = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int32", "bool", "uint8"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 
@@ -23,6 +24,7 @@ FLOAT32 = precision("float32")
 FAMILIES = suite("attention").families
 
 
+@functools.cache
 def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
     return list(cases_of(suite("attention"), precision(name), level, 0))
 
@@ -53,8 +55,8 @@ def test_names_of_cases_tell_rows_apart_but_for_repeats_of_a_pattern() -> None:
 
 def test_smoke_stays_small() -> None:
     counts = [len(cases(level=level)) for level in LEVELS]
-    assert counts[0] <= 120
-    assert counts[1] <= 320
+    assert counts[0] <= 130
+    assert counts[1] <= 640
 
 
 def test_every_layout_and_every_change_is_used() -> None:

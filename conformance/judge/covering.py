@@ -1,0 +1,134 @@
+"""Rows in which every pair of values of a problem's factors occurs, and every three kinds of them.
+
+The arrays are made by covertable.  They depend on the capabilities of the kernel and on the seed, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import covertable
+import numpy as np
+
+from assay.conformance.interface.suite import COMBINATIONS, LEVELS
+from assay.conformance.judge.seeds import seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence, Set
+
+    from assay.conformance.interface.covering import Covering
+    from assay.conformance.interface.suite import Family, Row, Suite
+
+__all__ = ["combined", "few", "pairs", "threes"]
+
+_CHEAP = 8  # rows of the least level,
+_TRIED = 48  # the cheapest of so many
+_ARRAYS = 8  # the arrays of as many seeds differ, then they come again: to make one takes seconds
+_REMEMBERED = 64
+
+Choice = dict[str, str]
+Joint = dict[str, frozenset[str]]
+Kinds = dict[str, dict[str, tuple[str, ...]]]
+
+
+def combined(
+    suite: Suite, level: str, seed: int, capabilities: Set[str] | None = None
+) -> tuple[tuple[Family, tuple[Row, ...]], ...]:
+    """The family of combinations with the rows of one level; nothing for a problem that declares no factors.
+
+    The least level has a few cheap choices, the next every pair of values, the last every three kinds.
+    capabilities: what the kernel can be asked for; ``None`` for a kernel that can do everything.
+    """
+    covering = suite.covering
+    if covering is None:
+        return ()
+    everything = frozenset(capability.name for capability in suite.interface.capabilities)
+    able = everything if capabilities is None else frozenset(capabilities) & everything
+    choices = (few, pairs, threes)[LEVELS.index(level)](covering, able, seed)
+    rows = [covering.row(choice, seed_of(seed, level, number)) for number, choice in enumerate(choices)]
+    rows = [replace(row, level=level) for row in sorted(rows, key=covering.cost)]
+    return ((COMBINATIONS, tuple(rows[:_CHEAP] if level == LEVELS[0] else rows)),)
+
+
+def few(covering: Covering, capabilities: frozenset[str], seed: int) -> list[Choice]:
+    """Choices by chance: of every factor a kind, and one of its values; what cannot be together becomes the first."""
+    kinds, never = _within(covering, capabilities)
+    rng = np.random.default_rng(seed_of(seed, "few"))
+    chosen = []
+    for _ in range(_TRIED):
+        choice = {name: str(rng.choice(list(of))) for name, of in kinds.items()}
+        for joint in never:
+            if not _apart(joint, choice):
+                first = next(iter(joint))
+                choice[first] = next(iter(kinds[first]))
+        chosen.append(_varied(choice, kinds, rng))
+    return chosen
+
+
+def pairs(covering: Covering, capabilities: frozenset[str], seed: int) -> list[Choice]:
+    """Choices in which every two values occur that a kernel with these capabilities can be asked for together."""
+    return list(_pairs(covering, capabilities, seed % _ARRAYS))
+
+
+def threes(covering: Covering, capabilities: frozenset[str], seed: int) -> list[Choice]:
+    """Choices in which every three kinds occur that may be together, each kind by one of its values."""
+    kinds, _ = _within(covering, capabilities)
+    rng = np.random.default_rng(seed_of(seed, "threes"))
+    return [_varied(choice, kinds, rng) for choice in _threes(covering, capabilities, seed % _ARRAYS)]
+
+
+@functools.lru_cache(_REMEMBERED)
+def _pairs(covering: Covering, capabilities: frozenset[str], salt: int) -> tuple[Choice, ...]:
+    kinds, never = _within(covering, capabilities)
+    values = {name: [value for variants in of.values() for value in variants] for name, of in kinds.items()}
+    return _array(values, 2, [_values_of(joint, kinds) for joint in never], salt)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _threes(covering: Covering, capabilities: frozenset[str], salt: int) -> tuple[Choice, ...]:
+    kinds, never = _within(covering, capabilities)
+    return _array({name: list(of) for name, of in kinds.items()}, 3, never, salt)
+
+
+def _within(covering: Covering, capabilities: frozenset[str]) -> tuple[Kinds, list[Joint]]:
+    """Factor → the kinds that a kernel can be asked for, and those of several factors that cannot be together."""
+    kinds = {
+        factor.name: {
+            kind: values
+            for kind, values in factor.kinds.items()
+            if kind not in factor.needs or factor.needs[kind] in capabilities
+        }
+        for factor in covering.factors
+    }
+    return kinds, [dict(joint.kinds) for joint in covering.together if joint.needs not in capabilities]
+
+
+def _values_of(joint: Joint, kinds: Kinds) -> Joint:
+    """The values of the kinds of several factors."""
+    return {
+        name: frozenset(value for kind, values in kinds[name].items() if kind in named for value in values)
+        for name, named in joint.items()
+    }
+
+
+def _varied(choice: Choice, kinds: Kinds, rng: np.random.Generator) -> Choice:
+    """One value of each kind."""
+    return {name: str(rng.choice(kinds[name][kind])) for name, kind in choice.items()}
+
+
+def _array(
+    factors: Mapping[str, Sequence[str]], strength: int, never: Sequence[Joint], salt: int
+) -> tuple[Choice, ...]:
+    """Choices in which every ``strength`` values of as many factors occur that may be together."""
+    constraints = [
+        {"operator": "fn", "requires": list(joint), "evaluate": functools.partial(_apart, joint)} for joint in never
+    ]
+    rows = covertable.make(dict(factors), strength=strength, salt=str(salt), constraints=constraints)
+    return tuple(dict(row) for row in rows)
+
+
+def _apart(joint: Joint, choice: Mapping[str, str]) -> bool:
+    """Whether a choice has a value beside those that cannot be together."""
+    return any(choice[name] not in values for name, values in joint.items())

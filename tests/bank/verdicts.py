@@ -1,0 +1,106 @@
+"""What a level makes of the wrong kernels of a bank: asked once a kernel, used by every test that needs it.
+
+Cases are judged in the order of the level, with the canaries that a run of the level would use, until enough failures
+are gathered.  A test session has one :class:`Verdicts` a problem (the fixture ``verdicts`` of a problem's tests); under
+pytest-xdist every process has its own, and all tests of one kernel run in the same process (tests/conftest.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.diagnosis.evidence import Judged
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import kernel_of
+from assay.conformance.judge.cases import cases
+from assay.conformance.judge.judge import Judge
+from assay.spec.precision import precision
+
+if TYPE_CHECKING:
+    from assay.conformance.call.outcome import Outcome
+    from assay.conformance.interface.suite import Case
+    from assay.spec.precision import Precision
+
+__all__ = ["ENOUGH", "Failure", "Verdicts"]
+
+#: Failures of a kernel that are gathered: a diagnosis looks at hardly more.
+ENOUGH = 12
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that a kernel fails, the place of the case in its level, and the outcome."""
+
+    place: int
+    case: Case
+    outcome: Outcome
+
+
+@dataclass
+class Verdicts:
+    """The first failures of every wrong kernel of one problem at ``standard``, seed 0; criteria are shared by all."""
+
+    problem: str
+    references: dict[Any, Any] = field(default_factory=dict)
+    levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
+    gathered: dict[str, list[Failure]] = field(default_factory=dict)
+    passed: dict[str, list[Case]] = field(default_factory=dict)
+    stages_lost: dict[str, list[str]] = field(default_factory=dict)
+
+    def judge(self, entry: Any, name: str = "") -> Judge:
+        """A judge of a kernel of the bank in the class that it claims, or in another."""
+        options = getattr(entry, "options", {})
+        kernel = kernel_of(entry.function, self.problem, options=options)
+        return Judge(kernel, self.precision(name or entry.precision), options, references=self.references)
+
+    def precision(self, name: str) -> Precision:
+        """The class ``name`` of the problem."""
+        return precision(name, suite(self.problem).spec.PRECISIONS)
+
+    def level(self, name: str, level: str = "standard") -> list[Case]:
+        """The cases of a level in the class ``name``."""
+        key = name, level
+        if key not in self.levels:
+            self.levels[key] = list(cases(suite(self.problem), self.precision(name), level, 0))
+        return self.levels[key]
+
+    def failures(self, entry: Any) -> list[Failure]:
+        """The first failures of a wrong kernel, at most :data:`ENOUGH`."""
+        if entry.name not in self.gathered:
+            self.gathered[entry.name] = self._gathered(entry)
+        return self.gathered[entry.name]
+
+    def _gathered(self, entry: Any) -> list[Failure]:
+        judge, found = self.judge(entry), list[Failure]()
+        passes = self.passed.setdefault(entry.name, [])
+        with np.errstate(all="ignore"):
+            for place, case in enumerate(self.level(entry.precision)):
+                outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
+                if outcome.failed:
+                    found.append(Failure(place, case, outcome))
+                    if len(found) == ENOUGH:
+                        break
+                elif outcome.status == "passed":
+                    passes.append(case)
+        return found
+
+    def at_smoke(self, entry: Any) -> list[Failure]:
+        """Those of them that are failures of the lowest level, whose cases every level begins with."""
+        cases_of_smoke = len(self.level(entry.precision, "smoke"))
+        return [failure for failure in self.failures(entry) if failure.place < cases_of_smoke]
+
+    def diagnosis(self, entry: Any) -> str:
+        """What a kernel is told to behave like, in lower case."""
+        failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry)]
+        with np.errstate(all="ignore"):
+            return " ".join(self.judge(entry).diagnosis(failures, self.passed[entry.name]).sentences).lower()
+
+    def losses(self, entry: Any) -> list[str]:
+        """The stages in which a kernel is seen to lose precision."""
+        if entry.name not in self.stages_lost:
+            with np.errstate(all="ignore"):
+                self.stages_lost[entry.name] = [loss.stage.id for loss in self.judge(entry).losses()]
+        return self.stages_lost[entry.name]
