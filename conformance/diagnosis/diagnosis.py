@@ -231,7 +231,7 @@ class _Session:
         """Where the outputs are wrong, and what stands there."""
         views = self._seen([*every, *self._resized(every)])
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
-        several = any(len(view) > 1 for view in views)
+        several = any(len(failure.outcome.values) > 1 for failure in every)  # those without axes, too
         sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
         sentences.append(where.wrong_outputs(views))
         return [f"where: {sentence}" for sentence in sentences if sentence][:2]
@@ -276,7 +276,7 @@ class _Session:
         evidence = self.evidence
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
-        several = any(len(view) > 1 for view in views)
+        several = any(len(failure.outcome.values) > 1 for failure in every)  # those without axes, too
         sentences = []
         if len(names) == 1 and all(names[0] in view and view[names[0]].wrong.any() for view in views):
             sentences.append(factors.of_output([view[names[0]] for view in views], names[0], several))
