@@ -295,7 +295,7 @@ def test_a_wrong_meaning_is_compared_in_every_output(kernel: Any, named: bool, t
     report = assay.check(kernel, TOY, level="smoke", reproducers=tmp_path)
     assert not report.passed
     assert (report.diagnosis == ["the factor ignored"]) is named
-    assert named or report.diagnosis == ["no known wrong semantics matches"]
+    assert named or "the factor ignored" not in " ".join(report.diagnosis)
 
 
 def test_every_failure_carries_an_instance_that_fails_again(tmp_path: Path) -> None:
