@@ -167,6 +167,10 @@ class _Session:
             return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
         if not any(_varied(failure) for failure in every):
             return [], False  # zeros or NaN that passing cases speak against are explained by much
+        resized = self._resized(every)
+        whole = [m for m in whole if all(explains(m, failure, evidence.known) for failure in resized)]
+        if not whole:
+            return [], False  # it came to the same in the lengths of the failures only
         return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
 
     def _contradicted(self, meaning: Explanation, most: int = 1) -> bool:
