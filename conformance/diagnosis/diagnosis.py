@@ -167,6 +167,10 @@ class _Session:
             return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
         if not any(_varied(failure) for failure in every):
             return [], False  # zeros or NaN that passing cases speak against are explained by much
+        resized = self._resized(every)
+        whole = [m for m in whole if all(explains(m, failure, evidence.known) for failure in resized)]
+        if not whole:
+            return [], False  # it came to the same in the lengths of the failures only
         return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
 
     def _contradicted(self, meaning: Explanation, most: int = 1) -> bool:
@@ -227,11 +231,15 @@ class _Session:
                 views.append(where.seen(failure.outcome.values, criteria, outputs, lengths))
         return views
 
+    def _several(self, every: Sequence[Judged]) -> bool:
+        """Whether a kernel returns more than one output, so that a sentence has to name the one that it means."""
+        return any(len(self.evidence.outputs(failure.instance)) > 1 for failure in every)
+
     def _places(self, every: Sequence[Judged]) -> list[str]:
         """Where the outputs are wrong, and what stands there."""
         views = self._seen([*every, *self._resized(every)])
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
-        several = any(len(failure.outcome.values) > 1 for failure in every)  # those without axes, too
+        several = self._several(every)
         sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
         sentences.append(where.wrong_outputs(views))
         return [f"where: {sentence}" for sentence in sentences if sentence][:2]
@@ -276,7 +284,7 @@ class _Session:
         evidence = self.evidence
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
-        several = any(len(failure.outcome.values) > 1 for failure in every)  # those without axes, too
+        several = self._several(every)
         sentences = []
         if len(names) == 1 and all(names[0] in view and view[names[0]].wrong.any() for view in views):
             sentences.append(factors.of_output([view[names[0]] for view in views], names[0], several))

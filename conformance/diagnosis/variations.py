@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Case
 
-__all__ = ["USUAL_LENGTHS", "mutant", "renumbered", "resized", "without"]
+__all__ = ["USUAL_LENGTHS", "affordable", "mutant", "renumbered", "resized", "without"]
 
 #: Lengths worth trying: short ones, and those around the sides of tiles.
 USUAL_LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 127, 128, 129, 130)
 _ANY_LENGTH = 200  # below which any length is tried now and then
 _MOST_ELEMENTS = 1 << 14
+_MOST_SLICES = 40  # of a stack
 _MOST_WORK = 4e5  # the product of all lengths, which bounds the work of a reference
 
 
@@ -107,14 +108,27 @@ def _borrowing(instance: Any, other: Any, kept: frozenset[str]) -> Any:
     return instance.replace(**dict(list(options.items())[:1])) if options else instance
 
 
+def affordable(instance: Any, axis: str, length: int) -> bool:
+    """Whether an instance with another length of an axis is not much more work than this one.
+
+    A reference takes its time for every slice of a stack: the first two axes are such, as NumPy has them.
+    """
+    now = instance.lengths()
+    if length <= now[axis]:
+        return True
+    then = {**now, axis: length}
+    slices = [float(np.prod([float(n) for n in list(lengths.values())[:2]])) for lengths in (now, then)]
+    elements = sum(array.size for array in instance.arrays().values()) * length / now[axis]
+    work = float(np.prod([float(n) for n in then.values()]))
+    return elements <= _MOST_ELEMENTS and work <= _MOST_WORK and slices[1] <= max(slices[0], _MOST_SLICES)
+
+
 def _length(instance: Any, axis: str, rng: np.random.Generator) -> int:
     """A length of an axis with which the instance does not become large."""
     now = instance.lengths()
-    elements = sum(array.size for array in instance.arrays().values())
     pool = [*USUAL_LENGTHS, *now.values(), now[axis] + 1, max(1, now[axis] - 1)]
     for _ in range(8):
         length = int(pool[int(rng.integers(len(pool)))]) if rng.random() < 0.7 else int(rng.integers(1, _ANY_LENGTH))
-        grown = np.prod([float(n) for a, n in now.items() if a != axis]) * length
-        if elements * max(1.0, length / now[axis]) <= _MOST_ELEMENTS and (grown <= _MOST_WORK or length <= now[axis]):
+        if affordable(instance, axis, length):
             return length
     return int(now[axis])

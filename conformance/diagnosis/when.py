@@ -11,14 +11,13 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
 from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
-from assay.conformance.diagnosis.variations import mutant, renumbered, resized
+from assay.conformance.diagnosis.variations import affordable, mutant, renumbered, resized
 from assay.conformance.interface.layouts import Layout
 from assay.spec.problem import InvalidInstance
 
@@ -31,14 +30,13 @@ if TYPE_CHECKING:
     from assay.conformance.diagnosis.evidence import Evidence
     from assay.conformance.interface.suite import Case
 
-__all__ = ["Rule", "separating", "told"]
+__all__ = ["Known", "Rule", "separating", "told"]
 
 _FRESH = 12  # cases on each side that have to agree
 _ENOUGH = 6  # … where no more can be had
 _ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
 _TRIES = 120  # mutants looked at to get them
 _LONG = 96  # below which any length is tried
-_LONGEST = 2048  # beyond which none is
 _LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
 _ROUNDS = (14, 6)  # searches with the options of any case, and then with those of failing cases only
 _MOST_CASES = 400
@@ -67,42 +65,58 @@ class Rule:
         return sum(part.cost for part in self.parts)
 
 
-def separating(parts: Sequence[Condition], failing: Sequence[Case], passing: Sequence[Case]) -> list[Rule]:
+@dataclass
+class Known:
+    """Which conditions hold of which cases, asked once: a search comes back to the same cases again and again."""
+
+    held: dict[tuple[str, int], bool] = field(default_factory=dict)
+    cases: dict[int, Case] = field(default_factory=dict)  # kept, so that no other one gets the same number
+
+    def table(self, parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
+        """(conditions, cases)."""
+        return np.array([[self._holds(part, case) for case in cases] for part in parts], dtype=bool).reshape(
+            len(parts), len(cases)
+        )
+
+    def _holds(self, part: Condition, case: Case) -> bool:
+        key = (part.words, id(case))
+        if key not in self.held:
+            self.cases[id(case)] = case
+            self.held[key] = part.holds(case)
+        return self.held[key]
+
+
+def separating(
+    parts: Sequence[Condition], failing: Sequence[Case], passing: Sequence[Case], known: Known | None = None
+) -> list[Rule]:
     """Rules that hold for every failing case and the fewest passing ones, the best first.
 
     A passing case for which a rule holds speaks against it only a little: an input may hide a fault.
     """
     if not failing or not passing:
         return []
-    on_failing = _table(parts, failing)
-    kept = [n for n in range(len(parts)) if on_failing[n].all()]
-    on_passing = _table([parts[n] for n in kept], passing)
-    kept_parts = [parts[n] for n in kept]
-    ranked: list[tuple[float, Rule]] = []
+    known = known or Known()
+    kept = [part for part, holds in zip(parts, known.table(parts, failing), strict=True) if holds.all()]
+    on_passing = known.table(kept, passing).astype(np.float64)
     limit = 0.5 * len(failing) + 1
-    for a in range(len(kept)):
-        wrong = int(on_passing[a].sum())
-        if wrong <= limit and wrong < len(passing):
-            ranked.append((_badness(wrong, len(failing), kept_parts[a].cost), Rule((kept_parts[a],))))
-    for a, b in combinations(range(len(kept)), 2):
-        if CALLS in kept_parts[a].about | kept_parts[b].about:
+    both = on_passing @ on_passing.T  # how many passing cases fulfil two conditions; on the diagonal, one
+    alone = np.diagonal(both)
+    ranked = [
+        (_badness(float(alone[a]), len(failing), kept[a].cost), Rule((kept[a],)))
+        for a in np.flatnonzero((alone <= limit) & (alone < len(passing)))
+    ]
+    useful = (both <= limit) & (both < np.minimum(alone[:, None], alone[None, :]))
+    for a, b in np.argwhere(np.triu(useful, 1)):
+        if CALLS in kept[a].about | kept[b].about:
             continue  # no length can be changed in a sequence of calls, so that a second part could not be tested
-        wrong = int((on_passing[a] & on_passing[b]).sum())
-        if wrong <= limit and wrong < min(int(on_passing[a].sum()), int(on_passing[b].sum())):
-            cost = kept_parts[a].cost + kept_parts[b].cost
-            ranked.append((_badness(wrong, len(failing), cost), Rule((kept_parts[a], kept_parts[b]))))
+        badness = _badness(float(both[a, b]), len(failing), kept[a].cost + kept[b].cost)
+        ranked.append((badness, Rule((kept[a], kept[b]))))
     return [rule for _, rule in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _badness(wrong: int, failing: int, cost: float) -> float:
+def _badness(wrong: float, failing: int, cost: float) -> float:
     """Exceptions, and the length of the rule: a condition more has to pay for itself."""
     return 3.0 * wrong / max(1.0, math.sqrt(failing)) + cost
-
-
-def _table(parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
-    return np.array([[part.holds(case) for case in cases] for part in parts], dtype=bool).reshape(
-        len(parts), len(cases)
-    )
 
 
 @dataclass
@@ -117,6 +131,7 @@ class _Search:
     end: float
     rng: np.random.Generator
     borrowing: bool = True  # whether fresh cases may have options that no failing case has
+    known: Known = field(default_factory=Known)
     turns: int = 0
     refused: set[str] = field(default_factory=set)  # rules that could not be tested
 
@@ -234,10 +249,12 @@ class _Search:
                 now = instance.lengths()[axis]
                 near = [now + step for step in (1, -1, 4, -4, 8, -8, 16, 32, now)]
                 near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
-                usable = [length for length in near if 0 < length < _LONGEST and length != now]
+                usable = [length for length in near if 0 < length != now and affordable(instance, axis, length)]
                 drawn = turn % 2 == 1 or not usable or len(axes) > 1
                 self.turns += not drawn
                 length = int(self.rng.integers(1, _LONG)) if drawn else usable[self.turns % len(usable)]
+                if not affordable(instance, axis, length):
+                    return None
                 instance = resized(instance, axis, length)
         except (InvalidInstance, ValueError, TypeError):
             return None
@@ -317,9 +334,10 @@ def _of_one_kind(
         return ""
     verb = "fails" if kinds & set(NUMERIC) else _verb(evidence, kinds)
     half = time.monotonic() + 0.6 * (end - time.monotonic())
+    known = Known()
     for borrowing, until, words in ((True, half, ""), (False, end, ", with the options of failing cases")):
         rng = np.random.default_rng(len(failing))
-        search = _Search(evidence, own, kinds, list(failing), list(passing), until, rng, borrowing)
+        search = _Search(evidence, own, kinds, list(failing), list(passing), until, rng, borrowing, known)
         rule = _verified(search)
         if rule is not None:
             inside, outside = rule[1]
@@ -332,7 +350,7 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
     """The best rule with which fresh cases agree, and how many there were on either side."""
     try:
         for _ in range(_ROUNDS[0] if search.borrowing else _ROUNDS[1]):
-            rules = separating(search.parts(), search.failing, search.passing)
+            rules = separating(search.parts(), search.failing, search.passing, search.known)
             rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:
                 return None

@@ -36,17 +36,18 @@ def references() -> dict[Any, Any]:
 
 
 @functools.cache
-def cases(level: str) -> list[Case]:
-    return list(cases_of(suite("attention"), FLOAT32, level, 0))
+def cases(level: str, family: str = "") -> list[Case]:
+    """Those of a level, or those of one family in it."""
+    return [case for case in cases_of(suite("attention"), FLOAT32, level, 0) if family in ("", case.family.id)]
 
 
-def diagnosis(function: Any, level: str = "smoke") -> Diagnosis:
-    """What is told of a kernel by the named cases of a level, a dozen failures and all passes."""
+def diagnosis(function: Any, family: str = "") -> Diagnosis:
+    """What is told of a kernel by the named cases of smoke and by more of a family: a dozen failures, all passes."""
     judge = Judge(kernel_of(function, "attention"), FLOAT32, references=references())
     failures: list[Judged] = []
     passes = []
     with np.errstate(all="ignore"):
-        for number, case in enumerate(cases(level)):
+        for number, case in enumerate(cases("smoke") + (cases("standard", family) if family else [])):
             if len(failures) == 12:
                 break
             outcome = judge.outcome(case, huge_canaries=number % 2 == 1)
@@ -60,7 +61,7 @@ def diagnosis(function: Any, level: str = "smoke") -> Diagnosis:
 
 @pytest.mark.parametrize("entry", BEGINNERS, ids=lambda entry: entry.name)
 def test_a_beginners_mistake_is_told(entry: Beginner) -> None:
-    sentences = diagnosis(entry.function, entry.level).sentences
+    sentences = diagnosis(entry.function, entry.family).sentences
     assert any(words in sentence for words in entry.words for sentence in sentences), (entry.bug, sentences)
     assert len(sentences) <= MOST
 

@@ -35,7 +35,7 @@ class Beginner:
     bug: str
     function: Callable[..., Any]
     words: tuple[str, ...]
-    level: str = "smoke"
+    family: str = ""  # whose cases of standard show it
 
 
 def _over_queries(task: Task) -> tuple[Array, Array]:
@@ -204,7 +204,7 @@ BEGINNERS: tuple[Beginner, ...] = (
     Beginner("bias-backwards", "A bias is read from the last key to the first.", asked_as(_bias_backwards), ("bias is given",)),
     Beginner("lengths-backwards", "Key lengths are read from the last batch to the first.", asked_as(_lengths_backwards), ("key lengths", "hidden keys get weight")),
     Beginner("odd-dims-raise", "An odd dim raises.", called(_odd_dims_raise), ("raises ValueError when dim is odd",)),
-    Beginner("lse-before-the-mask", "The log-sum-exp is that of the unmasked scores.", called(_sum_of_unmasked), ("only log_sum_exp", "causal is given"), "standard"),
+    Beginner("lse-before-the-mask", "The log-sum-exp is that of the unmasked scores.", called(_sum_of_unmasked), ("only log_sum_exp", "causal is given"), "log-sum-exp"),
     Beginner("heads-by-fours", "Heads beyond a multiple of 4 are left at 0.", spoilt(_narrow_loop), ("heads beyond the last whole tile of 4 are wrong, and what stands there is 0",)),
     Beginner("scaled-again", "Every second call of a shape has half the scale.", _scaled_again(), ("unlike answers",)),
     Beginner("query-of-the-row-above", "From 5 queries on each row has the query of the row above.", asked_as(_key_of_the_row_above), ("right for queries i − 1", "queries ≥ 5")),
