@@ -21,10 +21,10 @@ __all__ = ["BALLS", "SYMBOLS", "Scalars"]
 class Scalars:
     """What formulas need of an arithmetic besides sums, products, quotients and powers, which its numbers have.
 
-    >>> def midpoint(scalars, a, b):
-    ...     return scalars.log(scalars.exact(a) * scalars.exact(b)) / 2
-    >>> midpoint(SYMBOLS, 0.5, 8), float(midpoint(BALLS, 0.5, 8))
-    (log(2), 0.6931471805599453)
+    >>> def half_log(scalars, x):
+    ...     return scalars.log(scalars.exact(x)) / 2
+    >>> half_log(SYMBOLS, 3), float(half_log(BALLS, 3))
+    (log(3)/2, 0.5493061443340549)
     """
 
     exact: Callable[[Any], Any]  # the number that a Python number is, without rounding

@@ -30,7 +30,7 @@ class Angles:
 
     @classmethod
     def usual(cls, precision: Precision) -> Angles:
-        """Angles in the type of the sums, cosines and sines within four ulps; tables are stored as products are."""
+        """Angles in the type of the sums, cosines and sines within four ulps; these and products stored as others."""
         unit, table = precision.working, (precision.stored, precision.stored_tiny)
         return cls(unit, 4 * unit, *table, *table)
 
