@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name: the frequencies of whatever call was the longest so far.
 UNNAMED = {"dynamic-kept"}
-_ENOUGH = 6  # failures that a diagnosis gets: each is compared with every meaning
+_ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
 
 
@@ -29,7 +29,7 @@ def test_correct_kernel_passes_every_family(entry: Entry, name: str, verdicts: V
     assert sum(outcome.status == "passed" for outcome in outcomes) >= 40
 
 
-@pytest.mark.parametrize("entry", CORRECT[:3], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", CORRECT[:2], ids=lambda entry: entry.name)
 def test_correct_kernel_passes_drawn_cases_and_laws(entry: Entry, verdicts: Verdicts) -> None:
     with np.errstate(all="ignore"):
         report = Run(verdicts.judge(entry), "smoke", 0).report()
