@@ -7,6 +7,7 @@ Sources: ``transformers.modeling_rope_utils`` and the models GLM and Llama; luci
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -31,6 +32,8 @@ def _kernel(name: str, package: str, function: Any, *lacks: str, **conventions: 
 
 def transformers(name: str, *, kept: bool) -> Kernel:
     """kept: one module serves all calls with the same options, as in a model; else each call has a new one."""
+    for model in ("glm", "llama"):  # now, so that the seconds of importing are not those of the first case
+        importlib.import_module(f"transformers.models.{model}.modeling_{model}")
     return _kernel(name, "transformers", functools.partial(_transformers, kept), "ntk")
 
 
@@ -97,6 +100,7 @@ _kept = functools.cache(_module)
 
 def lucidrains(name: str, *, offset: bool) -> Kernel:
     """offset: by ``rotate_queries_or_keys``, which counts from an offset; else by positions of one's own."""
+    importlib.import_module("rotary_embedding_torch")
     lacks = ["halves", "dynamic"]
     lacks += ["any_positions", "batched_positions", "negative_positions"] if offset else ["linear"]
     return _kernel(name, "rotary-embedding-torch", functools.partial(_lucidrains, offset), *lacks)
