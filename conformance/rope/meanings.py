@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEANINGS"]
 
-_TABLES = tuple(1 << k for k in range(6, 21))
+_TABLES = tuple(1 << k for k in range(2, 21))
 
 
 # --- other instances --------------------------------------------------------------------------------------------------
