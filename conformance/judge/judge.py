@@ -86,6 +86,7 @@ class Judge:
     called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
     patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
     compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
+    starting: float = field(init=False, default=0.0)  # seconds of the first call of all
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
@@ -211,7 +212,7 @@ class Judge:
         begun = time.monotonic()
         if self.process is not None:
             answer = self.process.answer(script, layout, huge=huge, held=held, memory=memory, seconds=seconds)
-            self.compiling += first * (time.monotonic() - begun)
+            self._note(first, time.monotonic() - begun)
             if answer.kind in _FATAL:
                 self.called.clear()  # the next call is the first one of another process
             self.patient &= answer.kind != "hung"
@@ -224,7 +225,7 @@ class Judge:
             kernel or self.kernel, self.framework, script, layout,
             huge=huge, seconds=seconds, held=held, memory=memory,
         )  # fmt: skip
-        self.compiling += first * (time.monotonic() - begun)
+        self._note(first, time.monotonic() - begun)
         self.patient &= answer.kind != "hung"
         if answer.printed:
             answer = replace(answer, notes=(*answer.notes, "prints to stdout"))
@@ -235,6 +236,11 @@ class Judge:
         if answer.kind:
             return {}
         return self.criteria(instance) if criteria is None else criteria
+
+    def _note(self, first: bool, seconds: float) -> None:
+        """Note the seconds of a call, of which a kernel may have been compiled in the first of its kind."""
+        self.compiling += first * seconds
+        self.starting = self.starting or seconds
 
     def _is_first(self, script: Script) -> bool:
         """Whether a script is the first of its kind, for which a kernel may be compiled; it is noted.

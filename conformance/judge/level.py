@@ -133,9 +133,12 @@ class Run:
 
     @property
     def left(self) -> float:
-        """Seconds that are left: asking for sizes, restarting a process and compiling up to a limit do not count."""
-        compiling = min(self.judge.compiling, _COMPILING * self.allotted) if self.sizes.few else 0.0
-        return self.allotted - self.seconds + self.uncounted + compiling
+        """Seconds that are left: asking for sizes, restarting a process and compiling up to a limit do not count.
+
+        A kernel is compiled in its first call, or in the first of every shape if shapes are few for that reason.
+        """
+        compiling = self.judge.compiling if self.sizes.few else self.judge.starting
+        return self.allotted - self.seconds + self.uncounted + min(compiling, _COMPILING * self.allotted)
 
     @property
     def over(self) -> bool:

@@ -25,8 +25,8 @@ STAGED = [entry for entry in BUGGY if entry.stage is not None]
 MEANT = [entry for entry in BUGGY if entry.stage is None and "scale" not in entry.name]
 #: Bugs whose stage is not told.
 UNTOLD = {"exp-short-ln2", "bfloat16/truncated-output"}
-#: Saturates scores beyond 80: large ones do lose their difference.
-LOSES_SCORES = {"clipped-scores"}
+#: Saturates scores beyond 80, so that large ones do lose their difference; a factor of four digits is as lost bits.
+LOSES_BITS = {"clipped-scores", "outputs-times-1.0001"}
 
 
 @pytest.mark.parametrize("entry", CORRECT, ids=lambda entry: entry.name)
@@ -54,7 +54,7 @@ def test_the_stage_is_right_for_nine_of_ten_precision_bugs() -> None:
 
 @pytest.mark.parametrize("entry", MEANT, ids=lambda entry: entry.name)
 def test_a_wrong_meaning_is_not_called_lost_precision(entry: Buggy, verdicts: Verdicts) -> None:
-    assert bool(verdicts.losses(entry)) is (entry.name in LOSES_SCORES), verdicts.losses(entry)
+    assert bool(verdicts.losses(entry)) is (entry.name in LOSES_BITS), verdicts.losses(entry)
 
 
 def test_the_diagnosis_names_the_stage_and_the_bits_it_keeps(verdicts: Verdicts) -> None:

@@ -126,7 +126,7 @@ def case_of(words: str, family: str = "normal", *options: str) -> Case:
 def suite_with(table: Any) -> Any:
     import dataclasses
 
-    return dataclasses.replace(ATTENTION, table=table)
+    return dataclasses.replace(ATTENTION, table=table, covering=None)
 
 
 def test_limits_are_learned_from_what_a_kernel_declines() -> None:
@@ -392,3 +392,21 @@ def test_a_row_keeps_its_input_in_another_level() -> None:
     (family, _), *_ = ATTENTION.table
     tables = [((family, rows(level, "normal", "5")),) for level in LEVELS]
     assert inputs(tables[0]) == inputs(tables[1]) == inputs(tables[2])
+
+
+def test_the_first_call_in_which_a_kernel_may_be_compiled_does_not_cost_the_budget() -> None:
+    calls: list[int] = []
+
+    def compiled_once(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        if not calls:
+            time.sleep(0.5)
+        calls.append(1)
+        return cpu.attention.exact(query, key, value, scale)
+
+    run = Run(Judge(kernel_of(compiled_once, "attention"), FLOAT32), "smoke", 0, budget=60.0)
+    case = next(case for case in cases(ATTENTION, FLOAT32, "smoke", 0) if not run.judge.lacking(case))
+    run.timed(case)
+    run.timed(case)
+    assert len(calls) == 2
+    assert 0.5 <= run.judge.starting <= run.seconds
+    assert run.left > 60.0 - run.seconds + 0.4
