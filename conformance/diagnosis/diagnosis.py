@@ -99,7 +99,7 @@ class _Session:
         every = [*numeric, *fresh]
         whole, exact = ([], False) if calls else self._whole(every)
         factor = self._factors(every) if self.steady and not (calls or whole) else []
-        lost = self._lost(every) if self.steady and not (calls or whole or factor) else []
+        lost = self._lost() if self.steady and not (calls or whole or factor) else []
         partly = [] if calls or whole or factor or lost else self._partly(every)
         if self.steady and not (calls or whole or factor or lost or partly):
             calls = self._unmoved(numeric)
@@ -312,9 +312,9 @@ class _Session:
                 large += bool((np.abs(one.got - one.right)[one.wrong] > _LARGE * size).any())
         return large > 0.5 * len(self._seen(every))
 
-    def _lost(self, every: Sequence[Judged]) -> list[str]:
+    def _lost(self) -> list[str]:
         """The stages that lose precision."""
-        return [] if self.evidence.left < 1.0 or self._coarse(every) else list(self.lost())
+        return [] if self.evidence.left < 1.0 else list(self.lost())
 
 
 def _varied(failure: Judged) -> bool:
