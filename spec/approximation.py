@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import flint
 
+from assay.spec import flint_context
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -162,12 +164,12 @@ def approximation(
     """
     a, b = _interval(interval)
     if a == b:
-        with flint.ctx.workprec(128):
+        with flint_context.bits(128):
             value = _at(function, flint.arb(a))
             constant = float(value.mid())
         coefficients = (constant, *[0.0] * degree)
         return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b), weight), 0.0)
-    with flint.ctx.workprec(_bits(function, a, b, degree)):
+    with flint_context.bits(_bits(function, a, b, degree)):
         exact, best = _remez(function, weight or function, flint.arb(a), flint.arb(b), degree)
         coefficients = tuple(float(c.mid()) for c in exact)
     return Approximation(coefficients, (a, b), certified_error(function, coefficients, (a, b), weight), best)
@@ -185,7 +187,7 @@ def certified_error(
     """
     a, b = _interval(interval)
     degree = len(coefficients) - 1
-    with flint.ctx.workprec(_bits(function, a, b, degree)):
+    with flint_context.bits(_bits(function, a, b, degree)):
         polynomial = flint.arb_poly([flint.arb(c) for c in coefficients])
         seen = 0.0
         pieces: list[tuple[float, int, Any, Any]] = []
@@ -247,15 +249,12 @@ def _piece(
 
 def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, terms: int) -> Any:
     """(P − f)(at + t)/w(at + t) as a series in t of so many terms.  Raises ``ValueError`` where terms were lost."""
-    cap, flint.ctx.cap = flint.ctx.cap, terms
-    try:
+    with flint_context.terms(terms):
         variable = flint.arb_series([at, 1], prec=terms)
         above = flint.arb_series(polynomial(flint.arb_poly([at, 1])).coeffs()[:terms], prec=terms)
         values = function(variable)
         found = (above - values) / (values if weight is function else weight(variable))
-    finally:
-        flint.ctx.cap = cap
-    if found.prec < terms:  # a lost term reads as 0; all threads share the cap, and f may divide by a zero
+    if found.prec < terms:  # a lost term reads as 0; f may set the cap itself, or divide by a zero
         raise ValueError(f"{found.prec} of {terms} terms")
     return found
 
@@ -267,7 +266,7 @@ def _bits(function: Function, a: float, b: float, degree: int) -> int:
 
 def _spread(function: Function, a: float, b: float) -> float:
     """About max ln |f| − min ln |f|.  It is a guide: no proof depends on it."""
-    with flint.ctx.workprec(64):
+    with flint_context.bits(64):
         values = [_at(function, flint.arb(a) + (flint.arb(b) - a) * k / 16) for k in range(17)]
         logarithms = [float(abs(value).log().mid()) for value in values if not value.contains(0)]
     return max(logarithms, default=0.0) - min(logarithms, default=0.0)

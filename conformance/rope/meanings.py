@@ -9,11 +9,11 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-import flint
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning, altered, mixed, solves
 from assay.conformance.rope.options import CHANGES
+from assay.spec import flint_context
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
 from assay.spec.rope import Instance
@@ -92,7 +92,7 @@ def _formula(instance: Instance) -> float:
 
 
 def _m(instance: Instance) -> float:
-    with flint.ctx.workprec(64):
+    with flint_context.bits(64):
         return float(magnitude(instance))
 
 
@@ -100,7 +100,7 @@ def _m(instance: Instance) -> float:
 
 
 def _theta(instance: Instance) -> Array:
-    with flint.ctx.workprec(64):
+    with flint_context.bits(64):
         return np.array([float(theta) for theta in frequencies(instance)[2]])
 
 
@@ -194,7 +194,7 @@ def _bands(instance: Instance, *, exchanged: bool = False, hard: bool = False) -
 
 
 def _inverted_ramp(instance: Instance) -> Array:
-    with flint.ctx.workprec(64):
+    with flint_context.bits(64):
         first, last = (float(end) for end in correction_range(instance))
     plain = _plain(instance)
     mu = np.clip((np.arange(len(plain)) - first) / (last - first), 0, 1)

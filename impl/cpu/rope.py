@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import compiled
+from assay.spec import flint_context
 from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.rope.instance import Instance
 
@@ -95,7 +96,7 @@ def exact(
 
 def _turns(instance: Instance) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """Turns a position of every pair: the first 64 binary digits after the point, and the rest in units of the last."""
-    with flint.ctx.workprec(256):
+    with flint_context.bits(256):
         scaled = [theta / (2 * flint.arb.pi()) * 2**64 for theta in frequencies(instance)[2]]
         whole = [int(x.mid().floor().unique_fmpz()) for x in scaled]
         rest = [float((x - n).mid()) for x, n in zip(scaled, whole, strict=True)]

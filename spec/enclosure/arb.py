@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
+from assay.spec import flint_context
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ def _exact(array: Array) -> Objects:
 
 def from_parts(high: Array, low: Array, rad: Array) -> Objects:
     """The balls high + low ± rad, exactly; all real numbers where an overflow left nothing known."""
-    with flint.ctx.workprec(2200):  # enough to add any two float64 numbers without rounding
+    with flint_context.bits(2200):  # enough to add any two float64 numbers without rounding
         return _each(_ball, high, low, rad)
 
 
@@ -48,7 +50,7 @@ def _ball(high: float, low: float, rad: float) -> Any:
 def into_parts(balls: Objects, count: int) -> list[Array]:
     """``count`` float64 numbers whose sum is nearest each midpoint, and a radius around the sum that holds the ball."""
     parts = []
-    with flint.ctx.workprec(128 + 64 * count):
+    with flint_context.bits(128 + 64 * count):
         for _ in range(count):
             parts.append(np.asarray(_each(_float, balls), dtype=np.float64))
             balls = _each(lambda x, part: x - flint.arb(part), balls, parts[-1])
@@ -63,7 +65,7 @@ class ArbBall:
     precision: int
 
     def _new(self, function: Any, *arrays: Any) -> ArbBall:
-        with flint.ctx.workprec(self.precision):
+        with flint_context.bits(self.precision):
             return ArbBall(_each(function, self.balls, *arrays), self.precision)
 
     def __getitem__(self, index: Any) -> ArbBall:
@@ -88,7 +90,7 @@ class ArbBall:
         return ArbBall(np.concatenate([self.balls, _exact(array)], axis=-1), self.precision)
 
     def total(self) -> ArbBall:
-        with flint.ctx.workprec(self.precision):
+        with flint_context.bits(self.precision):
             out = np.empty((*self.balls.shape[:-1], 1), dtype=object)
             for index in np.ndindex(*out.shape[:-1]):
                 out[(*index, 0)] = sum(self.balls[index].tolist(), flint.arb(0))
@@ -125,7 +127,7 @@ class ArbBall:
 
     def rounded(self) -> tuple[Array, Array]:
         mid = np.asarray(_each(_float, self.balls), dtype=np.float64)
-        with flint.ctx.workprec(self.precision + 1100):
+        with flint_context.bits(self.precision + 1100):
             rad = _each(lambda x, m: _above(x - flint.arb(m)) if math.isfinite(m) else _infinite(x), self.balls, mid)
         return mid, np.asarray(rad, dtype=np.float64)
 
@@ -157,7 +159,7 @@ class ArbArithmetic:
 
 def _matrix_product(a: Objects, b: Objects, precision: int) -> Objects:
     out = np.empty((*a.shape[:-1], b.shape[-1]), dtype=object)
-    with flint.ctx.workprec(precision):
+    with flint_context.bits(precision):
         for index in np.ndindex(*a.shape[:-2]):
             product = flint.arb_mat(a[index].tolist()) * flint.arb_mat(b[index].tolist())
             for i, row in enumerate(product.tolist()):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
+from assay.spec import flint_context
 from assay.spec.instance import Instance, array
 from assay.spec.problem import InvalidInstance
 
@@ -70,7 +71,7 @@ class GaussianSum(Instance):
 
     def define(self, bits: int = 128) -> list[Any]:
         """The sums, one a query, as Arb balls with a relative radius of about 2^-bits, however small they are."""
-        with flint.ctx.workprec(bits + 16):
+        with flint_context.bits(bits + 16):
             decay = flint.arb(flint.fmpq(self.numerator, self.denominator))
             sums = []
             for row in self.distances():

@@ -10,6 +10,7 @@ import flint
 import ml_dtypes
 import numpy as np
 
+from assay.spec import flint_context
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ def round_up(x: Fraction, dtype: str) -> Fraction:
 
 def log_bounds(n: int) -> tuple[Fraction, Fraction]:
     """Certified rational bounds of ln n from below and above, relatively 2^-180 apart."""
-    with flint.ctx.workprec(_BITS):
+    with flint_context.bits(_BITS):
         return _bounds(flint.arb(n).log())
 
 
 def exp_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
     """Certified rational bounds of e^x from below and above, relatively about 2^-180 apart."""
-    with flint.ctx.workprec(_BITS + 64 + abs(x.numerator // x.denominator).bit_length()):
+    with flint_context.bits(_BITS + 64 + abs(x.numerator // x.denominator).bit_length()):
         return _bounds((flint.arb(flint.fmpq(x.numerator, x.denominator))).exp())
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import flint
 import numpy as np
 import sympy
 
+from assay.spec import flint_context
 from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Float64Ball, Result, escalate
 from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.scalars import SYMBOLS
@@ -78,7 +78,7 @@ def rotation(instance: Instance, arithmetic: Arithmetic = Float64Ball) -> tuple[
     distinct, place = np.unique(instance.positions.astype(np.int64), return_inverse=True)
     at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])
     tables = np.empty((2, len(distinct), instance.rotated // 2), dtype=object)
-    with flint.ctx.workprec(arithmetic.precision + 128):
+    with flint_context.bits(arithmetic.precision + 128):
         theta, m = frequencies(instance)[2], magnitude(instance)
         for row, pair in np.ndindex(*tables.shape[1:]):
             sin, cos = (theta[pair] * int(distinct[row])).sin_cos()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import flint
 import numpy as np
 
+from assay.spec import flint_context
 from assay.spec.criterion import each_close
 from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import define, paired, rotation
@@ -112,7 +112,7 @@ def _angle_errors(instance: Instance, angles: Angles) -> Array:
 def frequency_errors(instance: Instance, angles: Angles) -> tuple[Array, Array]:
     """θ_l and γ_k: every frequency, and the relative error of a kernel's, +inf outside the domain: ROT-2."""
     u, r, s = angles.unit, instance.rotated, instance.factor or 1.0
-    with flint.ctx.workprec(128):
+    with flint_context.bits(128):
         base, powers, scaled = frequencies(instance)
         power, theta = (np.array([float(x) for x in balls]) for balls in (powers, scaled))
         k = np.where(np.arange(r // 2) > 0, angles.power - angles.exponent * np.log(power), 0.0)
