@@ -24,7 +24,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + _both("standard", "normal", "1x2/2:9:64 1x2/1:9:64 1x1/1:5:12", "from=100"),
     ),
     (
-        Family("dims", "an odd number of pairs, a vector tail, half of a thread block that stays idle", "ggml-org/llama.cpp#3024, #2760"),
+        Family("dims", "an odd number of pairs, a vector tail, half of a thread block that stays idle", "ggml-org/llama.cpp#3024, #2760", keeps=("dims",)),
         _both("smoke", "normal", "1x1/1:3:2 1x2/2:3:6 1x1/1:3:96 1x2/1:2:128", "from=3")
         + _both("standard", "normal", "1x1/1:4:10 1x2/2:3:20 1x1/1:3:18 1x1/1:3:36 1x2/1:3:40 1x1/1:3:48 1x2/2:3:72 1x2/1:3:80 1x1/1:3:112 1x1/1:2:160 1x1/1:2:192 1x1/1:2:256", "from=3")
         + _both("thorough", "normal", "1x1/1:3:14 1x1/1:3:22 1x1/1:3:34 1x1/1:3:66 1x1/1:3:126 1x1/1:3:130 1x1/1:2:320 1x1/1:2:512", "from=700"),
@@ -160,7 +160,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + _both("standard", "normal", "3x6/2:4:32", "rows=700"),
     ),
     (
-        Family("tails", "lengths that are no multiple of a tile: tokens left out", "NVIDIA/TransformerEngine#1930"),
+        Family("tails", "lengths that are no multiple of a tile: tokens left out", "NVIDIA/TransformerEngine#1930", keeps=("lengths",)),
         _both("smoke", "normal", "1x1/1:1:8 1x2/1:17:8 1x1/1:65:16 1x2/1:129:8")
         + _both("standard", "normal", "1x1/1:31:8 1x1/1:33:64 1x2/1:63:8 1x1/1:127:16 1x1/1:257:8 1x1/1:600:4 2x2/2:130:4")
         + _both("thorough", "normal", "1x1/1:513:8 1x1/1:1025:4 1x2/2:1000:16"),
