@@ -75,17 +75,18 @@ _FACTORS = (
         "negative": ("scale=-0.4217",),
         "tiny": ("scale=1e-9",),
     }),
-    Factor("queries", {"one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND}),
+    Factor("queries", {"one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND}, cheap=True),
     Factor(
         "keys",
         {"same": ("same",), "one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND},
         dict.fromkeys(("one", "short", "tile", "beyond"), "cross_lengths"),
+        cheap=True,
     ),
     Factor("dim", {
         "small": ("8", "16"),
         "odd": ("1", "17", "33"),
         **{dim: (dim,) for dim in ("64", "96", "128", "256")},
-    }),
+    }, cheap=True),
     Factor(
         "value dim",
         {"same": ("same",), "shorter": ("4", "32"), "longer": ("five more",)},
@@ -95,6 +96,7 @@ _FACTORS = (
         "heads",
         {"one": ("1x1", "2x1"), "several": ("1x3", "2x4"), "groups": ("1x4/2", "2x6/2", "1x8/1", "3x2/1")},
         {"groups": "grouped_heads"},
+        cheap=True,
     ),
     Factor("layout", {
         "contiguous": ("contiguous",),

@@ -6,6 +6,8 @@ The arrays are made by covertable.  They depend on the capabilities of the kerne
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ _CHEAP = 8  # rows of the least level,
 _TRIED = 48  # the cheapest of so many
 _ARRAYS = 8  # the arrays of as many seeds differ, then they come again: to make one takes seconds
 _REMEMBERED = 64
+_USUAL = 0.5  # the part of rows that have the first kind of a factor where any would do
 
 Choice = dict[str, str]
 Joint = dict[str, frozenset[str]]
@@ -83,7 +86,9 @@ def threes(covering: Covering, capabilities: frozenset[str], seed: int) -> list[
 def _pairs(covering: Covering, capabilities: frozenset[str], salt: int) -> tuple[Choice, ...]:
     kinds, never = _within(covering, capabilities)
     values = {name: [value for variants in of.values() for value in variants] for name, of in kinds.items()}
-    return _array(values, 2, [_values_of(joint, kinds) for joint in never], salt)
+    joints = [_values_of(joint, kinds) for joint in never]
+    free = [factor.name for factor in covering.factors if not factor.cheap]
+    return _mixed(_array(values, 2, joints, salt), kinds, joints, free, salt)
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -127,6 +132,33 @@ def _array(
     ]
     rows = covertable.make(dict(factors), strength=strength, salt=str(salt), constraints=constraints)
     return tuple(dict(row) for row in rows)
+
+
+def _mixed(
+    rows: Sequence[Choice], kinds: Kinds, never: Sequence[Joint], free: Sequence[str], salt: int
+) -> tuple[Choice, ...]:
+    """The rows with values by chance where any would do: half of them of the first kind.
+
+    An array leaves the first value wherever a row adds no pair, so that three options would hardly ever meet.
+    """
+    rng = np.random.default_rng(seed_of(salt, "mixed"))
+    mixed = [dict(row) for row in rows]
+    count = Counter(pair for row in mixed for pair in itertools.combinations(sorted(row.items()), 2))
+    for place in rng.permutation(len(mixed)):
+        row = mixed[place]
+        for name in rng.permutation(free):
+            others = [item for item in row.items() if item[0] != name]
+            first, *further = kinds[name]
+            kind = str(rng.choice(further)) if further and rng.random() > _USUAL else first
+            value = str(rng.choice(kinds[name][kind]))
+            given_up = [tuple(sorted(((name, row[name]), other))) for other in others]
+            if value == row[name] or any(count[pair] == 1 for pair in given_up):
+                continue
+            if all(_apart(joint, row | {name: value}) for joint in never):
+                count.subtract(given_up)
+                count.update(tuple(sorted(((name, value), other))) for other in others)
+                row[name] = value
+    return tuple(mixed)
 
 
 def _apart(joint: Joint, choice: Mapping[str, str]) -> bool:

@@ -6,10 +6,13 @@ __all__ = ["KILLERS"]
 
 #: family → the name of a kernel of the bank
 KILLERS: dict[str, str] = {
+    "accumulation": "float16-accumulator",
     "batches": "lengths-first",
     "bias": "bias-ignored",
+    "broadcast": "padding-mask-for-first-query",
     "causal": "causal-one-more",
     "causal-cross": "causal-top-left",
+    "combinations": "dim-96-without-sink",
     "concurrent": "shared-workspace",
     "dims": "dim-tail-8",
     "empty-rows": "empty-finite-lse",
@@ -21,10 +24,12 @@ KILLERS: dict[str, str] = {
     "large-logits": "bfloat16-products",
     "layouts": "assumes-contiguous",
     "log-sum-exp": "lse-base-2",
+    "long": "long-rows-without-tail",
     "long-rows": "prefix-128",
     "mask": "mask-inverted",
     "masked-tiles": "maximum-over-masked",
     "normal": "numerator-not-rescaled",
+    "normalised": "exp-schraudolph",
     "one-key": "raises-for-one-key",
     "ramps": "denominator-not-rescaled",
     "raw-products": "head-dim-64",
@@ -37,6 +42,7 @@ KILLERS: dict[str, str] = {
     "state": "first-softcap-kept",
     "tails": "tail-64",
     "two-keys": "last-key-dropped",
+    "unlike-heads": "one-maximum-for-all-heads",
     "values": "value-tail",
     "window": "window-left-one-more",
 }
