@@ -39,6 +39,7 @@ __all__ = [
     "COMBINATIONS",
     "CONCURRENT_CALLS",
     "LEVELS",
+    "OPTIONS",
     "Case",
     "Family",
     "Linear",
@@ -77,6 +78,13 @@ class Family:
 COMBINATIONS = Family(
     "combinations",
     "two conditions, or three, each of which is right alone",
+    "assay's bank",
+)
+
+#: The family of the rows in which an option of a problem meets every kind of size, and every other option.
+OPTIONS = Family(
+    "options",
+    "an option that one path leaves out: that of one query, of a tile, of groups, of long rows, or of another option",
     "assay's bank",
 )
 
@@ -232,7 +240,7 @@ class Suite:
     @property
     def families(self) -> tuple[Family, ...]:
         """Every family, in the order of the table; combinations last."""
-        return (*(family for family, _ in self.table), *(() if self.covering is None else (COMBINATIONS,)))
+        return (*(family for family, _ in self.table), *(() if self.covering is None else (OPTIONS, COMBINATIONS)))
 
 
 def look_here() -> None:

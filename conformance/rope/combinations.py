@@ -45,7 +45,11 @@ def _sizes(row: Row) -> list[str]:
 
 
 _FACTORS = (
-    Factor("numbers", {"plain": ("normal",), "sizes": ("spread", "large", "small"), "units": ("units",)}),
+    Factor("numbers", {
+        "plain": ("normal",),
+        "sizes": ("spread", "large", "small"),
+        "units": ("units",),
+    }, role="manner"),
     Factor("layout of pairs", {"halves": ("halves",), "pairs": ("pairs",)}, {"halves": "halves", "pairs": "pairs"}),
     Factor("rotated", {"all": ("all",), "some": ("half", "few")}, {"some": "partial"}),
     Factor("base", {"usual": ("usual",), "other": ("base=100", "base=500000")}),
@@ -81,24 +85,25 @@ _FACTORS = (
         "heads",
         {"one": ("1x1/1", "2x1/1"), "several": ("1x3/3", "3x4/4"), "groups": ("1x4/1", "2x4/2", "3x6/2")},
         {"groups": "grouped_heads"},
+        role="size",
     ),
     Factor("length", {
         "one": ("1",),
         "short": ("2", "8"),
         "tile": ("~16", "~32", "~64", "~128"),
         "beyond": ("130", "200"),
-    }),
+    }, role="size"),
     Factor("dim", {
         "small": ("8", "16"),
         "odd pairs": ("10", "18", "34"),
         **{dim: (dim,) for dim in ("64", "96", "128", "256")},
-    }),
+    }, role="size"),
     Factor("layout", {
         "contiguous": ("contiguous",),
         "permuted": ("permuted",),
         "cut out": ("gap", "offset", "spaced"),
         "turned": ("transposed", "reversed"),
-    }),
+    }, role="manner"),
 )  # fmt: skip
 
 

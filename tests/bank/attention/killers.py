@@ -31,6 +31,7 @@ KILLERS: dict[str, str] = {
     "normal": "numerator-not-rescaled",
     "normalised": "exp-schraudolph",
     "one-key": "raises-for-one-key",
+    "options": "decode-step-without-mask",
     "ramps": "denominator-not-rescaled",
     "raw-products": "head-dim-64",
     "row-levels": "small-weights-skipped",
