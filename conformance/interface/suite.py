@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMBINATIONS",
     "CONCURRENT_CALLS",
+    "FRESH_OUTPUTS",
     "LEVELS",
     "OPTIONS",
     "Case",
@@ -55,6 +56,9 @@ LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
 
 #: The capability of being called by several threads at once.  Cases with calls beside them need it; instances do not.
 CONCURRENT_CALLS = "concurrent_calls"
+
+#: The capability of leaving the answers to earlier calls as they are.  Without it, the caller has to copy them.
+FRESH_OUTPUTS = "fresh_outputs"
 
 
 @dataclass(frozen=True)

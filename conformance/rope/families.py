@@ -11,9 +11,10 @@ _LLAMA = "llama3=8,8192"
 _YARN = "yarn=4,2048"
 
 
-def _both(level: str, patterns: str, sizes: str, *options: str) -> tuple[Row, ...]:
+def _both(level: str, patterns: str, sizes: str, *options: str, layout: str = "contiguous") -> tuple[Row, ...]:
     """Rows in either layout: a kernel that has only one of them sees as much as one that has both."""
-    return rows(level, patterns, sizes, *options) + rows(level, patterns, sizes, "pairs", *options)
+    halves = rows(level, patterns, sizes, *options, layout=layout)
+    return halves + rows(level, patterns, sizes, "pairs", *options, layout=layout)
 
 
 #: Every family with its rows.
@@ -169,7 +170,13 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         Family("sizes", "numbers that overflow, are flushed or lose their sign on the way: squares, a shorter type", "assay's bank"),
         _both("smoke", "small large spread sparse", "1x2/1:4:16", "from=3") + _both("standard", "small large spread sparse", "2x2/1:5:64", "from=77"),
     ),
-    (shared.LAYOUTS, shared.laid_out("normal", "2x3/3:5:16", "rows=50")[1] + shared.laid_out("normal", "2x3/3:5:16", "rows=50", "pairs")[1]),
+    (
+        shared.LAYOUTS,
+        shared.laid_out("normal", "2x3/3:5:16", "rows=50")[1]
+        + shared.laid_out("normal", "2x3/3:5:16", "rows=50", "pairs")[1]
+        # axes that are as long as each other
+        + tuple(row for layout in ("permuted", "transposed", "gap") for row in _both("standard", "normal", "8x8/8:8:8", "rows=50", layout=layout)),
+    ),
     (
         shared.STATE,
         # another size for each: what is kept from other rows is found under no key
