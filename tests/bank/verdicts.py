@@ -28,6 +28,7 @@ __all__ = ["ENOUGH", "Failure", "Verdicts"]
 
 #: Failures of a kernel that are gathered: a diagnosis looks at hardly more.
 ENOUGH = 12
+_FURTHER = 200  # cases after the first failure in which others are looked for
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class Verdicts:
                 outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
                 if outcome.failed:
                     found.append(Failure(place, case, outcome))
-                    if len(found) == ENOUGH:
-                        break
                 elif outcome.status == "passed":
                     passes.append(case)
+                if len(found) == ENOUGH or (found and place > found[0].place + _FURTHER):
+                    break
         return found
 
     def at_smoke(self, entry: Any) -> list[Failure]:

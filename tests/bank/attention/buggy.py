@@ -62,6 +62,7 @@ from bank.attention.wrong_conditions import (
     asked_as_when,
     few_axes_as_first_row,
     no_tail_of_long_rows,
+    two_axes_as_padding,
     without,
 )
 from bank.attention.wrong_masks import (
@@ -107,6 +108,7 @@ from bank.attention.wrong_memory import (
     reads_beyond,
     remembering,
     shared_workspace,
+    output_reused,
     stale_workspace,
     tail_over_next_head,
     writing_outside,
@@ -405,6 +407,8 @@ BUGGY: tuple[Buggy, ...] = (
     # two conditions, each of which is right alone
     Buggy("padding-mask-for-first-query", asked_as(few_axes_as_first_row),
           "A mask with a query axis of 1 hides keys from the first query alone."),
+    Buggy("mask-two-axes-as-padding", asked_as(two_axes_as_padding),
+          "A mask of queries and keys is read as one of batches and keys, where these are as many."),
     Buggy("decode-step-without-mask",
           asked_as_when(lambda t: t.shape[2] == 1 and t.query.shape[3] == 64, without("mask")),
           "One query at dim 64: the mask is ignored."),
@@ -524,6 +528,9 @@ BUGGY: tuple[Buggy, ...] = (
           "A call has the scale of the call before it of the same shape.", source="maclocal-api#92"),
     Buggy("wrong-from-the-tenth-call", wrong_from(10),
           "From the tenth call on the last key is forgotten.", source="kernels that cheat"),
+    Buggy("output-reused", output_reused(),
+          "Every output of a shape is written to the same buffer, over the output of the call before.",
+          source="kernels that cheat"),
     Buggy("stale-workspace", stale_workspace(),
           "A workspace keeps the tail of a longer call.", source="tracel-ai/cubecl#1070"),
     # bfloat16 and float16

@@ -16,7 +16,7 @@ KILLERS: dict[str, str] = {
     "concurrent": "shared-workspace",
     "dims": "dim-tail-8",
     "empty-rows": "empty-finite-lse",
-    "equal-lengths": "TODO",
+    "equal-lengths": "mask-two-axes-as-padding",
     "exact-scores": "small-weights-skipped",
     "exp-bias": "exp-degree-3",
     "far-strides": "offsets-in-32-bits",

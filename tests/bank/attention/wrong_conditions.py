@@ -33,6 +33,14 @@ def few_axes_as_first_row(task: Task) -> Task:
     return replace(task, mask=mask)
 
 
+def two_axes_as_padding(task: Task) -> Task:
+    """A mask of two axes is read as (batch, keys) where there are as many batches as queries."""
+    b, _, n_q, _ = task.shape
+    if task.mask is None or task.mask.ndim != 2 or b != n_q or task.mask.shape[0] != n_q:
+        return task
+    return replace(task, mask=task.mask[:, None, None, :])
+
+
 def no_tail_of_long_rows(task: Task) -> Task:
     """From 1,024 keys at dim 64 on, the keys beyond the last whole tile of 64 are not read."""
     b, _, _, n_k = task.shape
