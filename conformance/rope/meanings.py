@@ -16,6 +16,7 @@ from assay.conformance.rope.options import CHANGES
 from assay.spec import flint_context
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
+from assay.spec.floats import dtype_named
 from assay.spec.rope import Instance
 from assay.spec.rope.definition import paired
 from assay.spec.rope.frequencies import band, frequencies, magnitude
@@ -127,6 +128,12 @@ def _blended(change: Callable[[Array], Array], instance: Instance) -> Array:
     return _plain(instance) * ((1 - kept) / (instance.factor or 1.0) + kept)
 
 
+@functools.cache
+def _easy(dtype: str) -> Instance:
+    """Two tokens of one pair (1, 1), turned by the angles 1 and 2^20."""
+    return Instance(np.ones((1, 1, 2, 2), dtype_named(dtype)), positions=np.array([1, 1 << 20]))
+
+
 def _turned(
     matrix: Callable[[Instance, Array], Matrix | None],
     theta: Callable[[Instance], Array | None] = _theta,
@@ -138,16 +145,14 @@ def _turned(
     Angles are (1 or batch, 1, length, r/2).  ``None`` from either function says that the kernel is right.
     mixed_pairs: the angles of other pairs than its own turn a column.
 
-    Its tolerance is like that of the class, whose units are read off the criteria of two easy tokens: an angle of 1,
-    and one of 2^20.
+    Its tolerance is like that of the class, whose units are read off the criteria of two easy tokens.
     """
 
     def criteria(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
         if (frequency := theta(instance)) is None:
             return None
         angles = np.atleast_2d(instance.positions.astype(np.float64))[:, None, :, None] * frequency
-        parts = matrix(instance, angles)
-        easy = right(Instance(np.ones((1, 1, 2, 2), instance.query.dtype), positions=np.array([1, 1 << 20])))
+        parts, easy = matrix(instance, angles), right(_easy(instance.query.dtype.name))
         if parts is None or easy is None:
             return None
         (small, large), (_, far) = np.asarray(easy["query"].allowed)[0, 0]
