@@ -6,6 +6,7 @@ Where each was seen is told by the families that hunt it.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,14 @@ def _at(move: Callable[[Array], Array]) -> Wrong:
 
 def _counted(positions: Array) -> Array:
     return np.broadcast_to(np.arange(positions.shape[-1]), positions.shape)
+
+
+#: What becomes of positions beyond a table.
+_BEYOND: dict[str, Callable[..., Array]] = {
+    "not rotated": lambda p, end: np.where(p >= end, 0, p),
+    "rotated by its last row": lambda p, end: np.minimum(p, end - 1),
+    "begun again": lambda p, end: p % end,
+}
 
 
 def _same(instance: Instance) -> Instance:
@@ -241,10 +250,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "position-offset", "positions of an earlier call: 5 too large", solves(CHANGES["offset"])
     yield "position-offset-twice", "the offset added twice: by the first position too far", _at(lambda p: p + p[..., :1])
     yield "position-twice", "rotated twice, or positions doubled", _at(lambda p: 2 * p)
-    for end in (1 << power for power in range(2, 21)):
-        yield f"table-{end}-not rotated", f"positions beyond a table of {end}: not rotated", _at(lambda p, end=end: np.where(p >= end, 0, p))
-        yield f"table-{end}-rotated by its last row", f"positions beyond a table of {end}: rotated by its last row", _at(lambda p, end=end: np.minimum(p, end - 1))
-        yield f"table-{end}-begun again", f"positions beyond a table of {end}: begun again", _at(lambda p, end=end: p % end)
+    for end, (word, move) in itertools.product((1 << power for power in range(2, 21)), _BEYOND.items()):
+        yield f"table-{end}-{word}", f"positions beyond a table of {end}: {word}", _at(functools.partial(move, end=end))
     yield "sign", "the rotation has the wrong sign", _turned(_by(lambda c, s: (c, -s, -s, c)))
     yield "sign-lost", "the minus of the first member lost", _turned(_by(lambda c, s: (c, -s, s, c)))
     yield "exchanged", "cosine and sine exchanged", _turned(_by(lambda c, s: (s, c, c, s)))
@@ -285,7 +292,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "dynamic-array", "dynamic: by the number of tokens in the array, not by the largest position", _with("dynamic", scaling="ntk", factor=lambda i: i.factor * max(i.query.shape[2] / i.original_length - 1, 0) + 1)
     yield "dynamic-kept", "dynamic: the frequencies of an earlier, longer call", _frequencies(lambda i: _theta(CHANGES["longer"](i)), "dynamic")
     yield "llama3-exchanged", "llama3 with its bands exchanged", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "llama3")
-    yield "llama3-hard", "llama3 with no blend between its bands", _frequencies(functools.partial(_blended, lambda kept: 1.0 * (kept > 0)), "llama3")
+    yield "llama3-hard", "llama3 with no blend between its bands", _frequencies(functools.partial(_blended, lambda kept: np.where(kept > 0, 1.0, 0.0)), "llama3")
     yield "yarn-inverted", "yarn with its ramp inverted", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "yarn")
     yield "yarn-ends", "yarn with the ends of its ramp rounded where they should not be, or the reverse", _with("yarn", truncate=lambda i: not i.truncate)
     yield "magnitude-left-out", "the magnitude of yarn left out", _with("yarn", attention_factor=1.0)
