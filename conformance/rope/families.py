@@ -35,9 +35,12 @@ def _both(level: str, text: str, **calls: str) -> Iterator[Row]:
         yield from _rows(level, f"{words}; pairs {words}", **calls)
 
 
-def _hunting(family: Family, **levels: str) -> tuple[Family, tuple[Row, ...]]:
-    """A family with its rows: a text for each level."""
-    return family, tuple(row for level, text in levels.items() for row in _both(level, text))
+def _hunting(
+    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
+) -> tuple[Family, tuple[Row, ...]]:
+    """A family with its rows in either layout, which each level adds as a text."""
+    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
+    return family, tuple(row for level, text in levels.items() if text for row in _both(level, text))
 
 
 #: Every family with its rows.
