@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["COVERING"]
 
 _NONE = {"none": ("none",)}
-#: Lengths: one, a few, about a tile of 16, 32, 64 or 128, and beyond a tile.
-_SHORT, _TILES, _BEYOND = ("2", "8"), ("~16", "~32", "~64", "~128"), ("130", "200")
+#: Lengths: one, a few, about a tile of 16, 32, 64 or 128, beyond a tile, and many tiles.
+_SHORT, _TILES, _BEYOND, _LONG = ("2", "8"), ("~16", "~32", "~64", "~128"), ("130", "200"), ("300", "600", "1100")
 
 _FACTORS = (
     Factor("numbers", {
@@ -27,7 +27,7 @@ _FACTORS = (
         "unlike": ("unlike-heads",),
         "shifted": ("shifted-down", "shifted-up"),
         "ramp": ("ramp-up", "ramp-down"),
-    }),
+    }, role="manner"),
     Factor(
         "causal",
         {**_NONE, "top-left": ("causal",), "bottom-right": ("bottom-right",)},
@@ -75,26 +75,29 @@ _FACTORS = (
         "negative": ("scale=-0.4217",),
         "tiny": ("scale=1e-9",),
     }),
-    Factor("queries", {"one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND}),
+    Factor("queries", {"one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND}, role="size"),
     Factor(
         "keys",
-        {"same": ("same",), "one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND},
-        dict.fromkeys(("one", "short", "tile", "beyond"), "cross_lengths"),
+        {"same": ("same",), "one": ("1",), "short": _SHORT, "tile": _TILES, "beyond": _BEYOND, "long": _LONG},
+        dict.fromkeys(("one", "short", "tile", "beyond", "long"), "cross_lengths"),
+        role="size",
     ),
     Factor("dim", {
         "small": ("8", "16"),
         "odd": ("1", "17", "33"),
         **{dim: (dim,) for dim in ("64", "96", "128", "256")},
-    }),
+    }, role="size"),
     Factor(
         "value dim",
         {"same": ("same",), "shorter": ("4", "32"), "longer": ("five more",)},
         dict.fromkeys(("shorter", "longer"), "value_dim"),
+        role="manner",
     ),
     Factor(
         "heads",
         {"one": ("1x1", "2x1"), "several": ("1x3", "2x4"), "groups": ("1x4/2", "2x6/2", "1x8/1", "3x2/1")},
         {"groups": "grouped_heads"},
+        role="size",
     ),
     Factor("layout", {
         "contiguous": ("contiguous",),
@@ -102,7 +105,7 @@ _FACTORS = (
         "cut out": ("gap", "offset", "spaced"),
         "turned": ("transposed", "reversed"),
         "packed": ("packed",),
-    }),
+    }, role="manner"),
 )  # fmt: skip
 
 _ARE = {factor.name: frozenset(factor.kinds) for factor in _FACTORS}
@@ -127,6 +130,7 @@ _TOGETHER = (
     Together({"layout": frozenset({"packed"}), "heads": frozenset({"groups"})}),
     Together({"layout": frozenset({"packed"}), "value dim": _but("value dim", "same")}),
 )
+_FEW = 5  # queries beside many keys
 _LARGE = float(1 << 20)  # numbers, beyond which the reference takes long
 _OPTIONS = ("causal", "window", "mask", "bias", "lengths", "softcap", "sink", "log-sum-exp", "scale")
 
@@ -140,6 +144,8 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
 
     queries, dim = length(choice["queries"]), int(choice["dim"])
     keys = queries if choice["keys"] == "same" else length(choice["keys"])
+    if choice["keys"] in _LONG:
+        queries = min(queries, _FEW)
     wider = {"same": dim, "five more": dim + 5}
     value_dim = wider.get(choice["value dim"]) or int(choice["value dim"])
     options = tuple(choice[name] for name in _OPTIONS if choice[name] not in ("none", "usual"))

@@ -163,7 +163,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "zero-scale negative-scale", "2x4/2:17x33:16/16", "causal")
         + rows("standard", "normal", "1x2:5x5:8/8", "causal", "scale=1e-9")
         + rows("standard", "normal", "1x2:5x9:8/4", "bias-inf", "scale=1e-9")
-        + rows("standard", "normal", "1x2:5x9:8/4", "lengths", "scale=-1e-9"),
+        + rows("standard", "normal", "1x2:5x9:8/4", "lengths", "scale=-1e-9")
+        + rows("standard", "large shifted-up steep-ramp row-levels", "1x2:5x17:8/4 1x2:3x140:16/4", "scale=-0.4217"),
     ),
     (
         Family("dims", "columns of a head dropped, value dim taken for head dim, transposed products", "triton-lang/triton#621; XunhaoLai/native-sparse-attention-triton#27", keeps=("dims",)),
@@ -345,6 +346,19 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "1x4/2:1x40:64/64 2x8/1:1x130:64/64", "mask-padding")  # a decode step
         + rows("standard", "normal", "1x4/2:1x40:64/64 2x8/1:1x130:64/64", "bias-keys")
         + rows("standard", "normal", "2x2:70x70:32/32", "mask-padding", "causal"),
+    ),
+    (
+        Family("equal-lengths", "axes told apart by their lengths: a mask of batches read by heads, a matrix that fits transposed", "assay's bank"),
+        tuple(
+            row
+            for option in (*("mask-one", "mask-two", "mask-three", "mask-padding"), *("bias-one", "bias-two", "bias-three", "bias-keys"), "lengths", "sink")
+            for row in rows("standard", "normal", "3x2:3x7:8/4 3x3:5x7:8/4 2x5:5x7:8/4 2x7:5x7:8/4 5x2:3x5:8/4 4x4:4x4:4/4", option)
+        )
+        + tuple(
+            row
+            for layout in ("permuted", "transposed", "gap", "spaced", "reversed", "packed")
+            for row in rows("standard", "normal", "1x2:8x8:8/8 2x8:8x8:8/8 1x1:64x64:64/64", layout=layout)
+        ),
     ),
     (
         Family("unlike-heads", "a maximum or a sum that heads, batches or rows of a group share", "assay's bank"),

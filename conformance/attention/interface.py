@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assay.conformance.attention.criteria import CERTIFICATE, CONVENTIONS
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
-from assay.conformance.interface.suite import CONCURRENT_CALLS
+from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS
 
 if TYPE_CHECKING:
     from assay.conformance.interface.kernel import Kernel
@@ -72,6 +72,7 @@ _CAPABILITIES = (
     Capability("nonpositive_causal_scale", lambda i: _is_causal(i) and i.scale <= 0.0),
     Capability("empty_row_lse", lambda i: i.return_lse and _has_empty_row(i)),
     Capability(CONCURRENT_CALLS),
+    Capability(FRESH_OUTPUTS),
 )
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Oracle, Output, Script, Step
 
-__all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "answered", "handed", "played", "returned_by"]
+__all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "Kept", "answered", "handed", "played", "returned_by"]
 
 #: Seconds that the calls of one script may take together, unless the caller sets another limit.
 CALL_SECONDS = 60.0
@@ -84,6 +84,21 @@ class Handed:
     oracles: dict[str, _Recorder] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a step returned, as the kernel's own arrays, and what they held then."""
+
+    returned: Any
+    framework: Framework
+    outputs: tuple[Output, ...]
+    values: Mapping[str, NDArray[Any]]
+
+    def overwritten(self) -> bool:
+        """Whether the arrays hold something else by now."""
+        now = returned_by(self.returned, self.framework, self.outputs)
+        return any(now[name].tobytes() != value.tobytes() for name, value in self.values.items())
+
+
 def answered(
     kernel: Kernel,
     framework: Framework,
@@ -94,12 +109,14 @@ def answered(
     seconds: float,
     held: bool = False,
     memory: Memory | None = None,
+    kept: list[Kept] | None = None,
 ) -> Answer:
     """Play a script with its arrays among canaries, within ``seconds``.
 
     huge: the canaries are huge finite numbers, and not NaN.
     held: also look whether the kernel keeps references to its inputs, if the script has one step.
     memory: scripts that share one find the arrays of their steps at the same addresses.
+    kept: takes what every step returned, to see later whether it is still the same.
     """
     if idle := _without_effect(layout, script, framework):
         if not layout.by_the_way:
@@ -111,7 +128,7 @@ def answered(
     end = time.monotonic() + seconds
 
     def attempt(*, read_only: bool) -> dict[str, NDArray[Any]]:
-        stage = _Stage(kernel, framework, layout, end, huge, read_only, held, memory, notes)
+        stage = _Stage(kernel, framework, layout, end, huge, read_only, held, memory, kept, notes)
         return stage.play(script)
 
     with captured() as printed:
@@ -238,6 +255,7 @@ class _Stage:
     read_only: bool
     held: bool
     memory: Memory | None
+    kept: list[Kept] | None
     notes: list[str]
 
     def play(self, script: Script) -> dict[str, NDArray[Any]]:
@@ -272,7 +290,10 @@ class _Stage:
                 warnings.simplefilter("ignore")
                 returned = _entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
                 if step.outputs:
-                    values |= returned_by(returned, self.framework, step.outputs)
+                    outputs = returned_by(returned, self.framework, step.outputs)
+                    values |= outputs
+                    if self.kept is not None:
+                        self.kept.append(Kept(returned, self.framework, step.outputs, outputs))
         except (Declined, KeyboardInterrupt, Hung, Fault):
             raise
         except NotImplementedError as error:

@@ -113,6 +113,10 @@ class _Session:
         sentences = list(dict.fromkeys(sentences))
         return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
 
+    def _end(self, seconds: float) -> float:
+        """When a part of the diagnosis has to end, which has so many seconds on a machine that is not busy."""
+        return min(self.evidence.end, time.monotonic() + seconds * self.evidence.slowness)
+
     def _calls(self, numeric: Sequence[Judged]) -> list[str]:
         """What is kept from call to call."""
         evidence = self.evidence
@@ -152,11 +156,11 @@ class _Session:
     def _whole(self, every: Sequence[Judged]) -> tuple[list[str], bool]:
         """Meanings that explain every failure, and whether a kernel of the first would pass what this one passed."""
         evidence = self.evidence
-        end = min(evidence.end, time.monotonic() + _MEANING_SECONDS)
+        end = self._end(_MEANING_SECONDS)
         whole: list[Any] = explaining(self.suite.meanings, every, evidence.known, end)
         if not whole:
             some = [meaning for meaning, _ in self._shared(every)]
-            end = min(evidence.end, time.monotonic() + _PAIR_SECONDS)
+            end = self._end(_PAIR_SECONDS)
             whole = pairs(some, every, evidence.known, end)
         if not whole:
             return [], False
@@ -175,13 +179,13 @@ class _Session:
 
     def _contradicted(self, meaning: Explanation, most: int = 1) -> bool:
         """Whether so many passing cases speak against a meaning."""
-        end = min(self.evidence.end, time.monotonic() + _PAIR_SECONDS)
+        end = self._end(_PAIR_SECONDS)
         return contradictions(meaning, self.evidence.passes, self.evidence.known, end, most) >= most
 
     def _shared(self, every: Sequence[Judged]) -> list[tuple[Meaning, frozenset[int]]]:
         """Which of the failures each meaning explains."""
         if self.shared is None:
-            end = min(self.evidence.end, time.monotonic() + _MEANING_SECONDS)
+            end = self._end(_MEANING_SECONDS)
             self.shared = shares(self.suite.meanings, self._few(every), self.evidence.known, end)
         return self.shared
 
@@ -195,7 +199,7 @@ class _Session:
         evidence, self.more = self.evidence, []
         rng = np.random.default_rng(1)
         bases = [f.case for f in every if not f.shrunk and not f.case.after and not f.case.beside]
-        end = min(evidence.end, time.monotonic() + _RESIZED_SECONDS)
+        end = self._end(_RESIZED_SECONDS)
         try:
             for number in range(_RESIZED if self.steady and bases else 0):
                 base = bases[number % len(bases)]
@@ -246,7 +250,7 @@ class _Session:
 
     def _when(self) -> list[str]:
         evidence = self.evidence
-        end = min(evidence.end, time.monotonic() + _WHEN_SECONDS)
+        end = self._end(_WHEN_SECONDS)
         return when.told(evidence, self.suite.features, end)
 
     def _weights(self, every: Sequence[Judged]) -> list[str]:
@@ -288,7 +292,7 @@ class _Session:
         sentences = []
         if len(names) == 1 and all(names[0] in view and view[names[0]].wrong.any() for view in views):
             sentences.append(factors.of_output([view[names[0]] for view in views], names[0], several))
-        end = min(evidence.end, time.monotonic() + _FACTOR_SECONDS)
+        end = self._end(_FACTOR_SECONDS)
         sentences += [factors.of_option(every, option, evidence.known, end) for option in self.suite.factors]
         return [sentence for sentence in sentences if sentence]
 

@@ -379,5 +379,6 @@ def _verb(evidence: Evidence, kinds: frozenset[str]) -> str:
         "dtype": "returns another dtype",
         "type": "returns another type",
         "mutated": "changes an input",
+        "overwritten": "overwrites an earlier answer",
         "out-of-bounds": "writes outside an input",
     }.get(outcome.kind, f"fails ({outcome.kind})")

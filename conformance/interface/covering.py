@@ -25,11 +25,14 @@ class Factor:
     kinds: kind → its values.  Values of one kind are variants: every pair of values is tried, and every three kinds.
     needs: kind → the capability without which a kernel cannot be asked for it; kinds that every kernel has are left
     out.
+    role: ``option``, ``size``, or ``manner`` for what is neither: the numbers, the layout.  The first kind of an option
+    is that nothing is asked for.
     """
 
     name: str
     kinds: Mapping[str, tuple[str, ...]]
     needs: Mapping[str, str] = field(default_factory=dict)
+    role: str = "option"
 
 
 @dataclass(frozen=True)

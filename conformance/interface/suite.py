@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 __all__ = [
     "COMBINATIONS",
     "CONCURRENT_CALLS",
+    "FRESH_OUTPUTS",
     "LEVELS",
+    "OPTIONS",
     "Case",
     "Family",
     "Linear",
@@ -54,6 +56,9 @@ LEVELS: tuple[str, ...] = ("smoke", "standard", "thorough")
 
 #: The capability of being called by several threads at once.  Cases with calls beside them need it; instances do not.
 CONCURRENT_CALLS = "concurrent_calls"
+
+#: The capability of leaving the answers to earlier calls as they are.  Without it, the caller has to copy them.
+FRESH_OUTPUTS = "fresh_outputs"
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,13 @@ class Family:
 COMBINATIONS = Family(
     "combinations",
     "two conditions, or three, each of which is right alone",
+    "assay's bank",
+)
+
+#: The family of the rows in which an option of a problem meets every kind of size, and every other option.
+OPTIONS = Family(
+    "options",
+    "an option that one path leaves out: that of one query, of a tile, of groups, of long rows, or of another option",
     "assay's bank",
 )
 
@@ -232,7 +244,7 @@ class Suite:
     @property
     def families(self) -> tuple[Family, ...]:
         """Every family, in the order of the table; combinations last."""
-        return (*(family for family, _ in self.table), *(() if self.covering is None else (COMBINATIONS,)))
+        return (*(family for family, _ in self.table), *(() if self.covering is None else (OPTIONS, COMBINATIONS)))
 
 
 def look_here() -> None:

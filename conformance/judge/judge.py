@@ -28,7 +28,7 @@ from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import outputs_of
-from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family, Suite
+from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS, Case, Family, Suite
 from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
@@ -38,7 +38,7 @@ from assay.conformance.report.finding import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from assay.conformance.call.call import Answer
+    from assay.conformance.call.call import Answer, Kept
     from assay.conformance.call.isolation import Isolated
     from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
@@ -56,6 +56,7 @@ FIRST_CALL = 3.0
 _FATAL = frozenset({"crashed", "exited", "hung", "memory"})
 _DIAGNOSIS_SECONDS = 20.0
 _LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
+_SLOWEST = 3.0
 _STAGES = Family("stages", "a stage that loses precision", "")
 
 
@@ -85,6 +86,7 @@ class Judge:
     lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
     called: set[Any] = field(init=False, default_factory=set)  # kinds of scripts that the process has played
     patient: bool = field(init=False, default=True)  # until a call hangs, first ones may take longer
+    begun: tuple[float, float] = field(init=False, default_factory=lambda: (time.monotonic(), time.process_time()))
     compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
     starting: float = field(init=False, default=0.0)  # seconds of the first call of all
 
@@ -173,20 +175,27 @@ class Judge:
         calls = len(case.after) + 1
         apart = [Memory() for _ in range(calls)]  # kept until the end, so that no address comes again by chance
         outcome = Outcome("passed")
-        for memories in (
-            apart,
-            [Memory()] * calls,
-        ):  # earlier inputs first stay as they are, then are replaced
+        for memories in (apart, [Memory()] * calls):  # earlier inputs first stay as they are, then are replaced
+            answers: list[Kept] = []
             for earlier, memory in zip(case.after, memories, strict=False):
-                outcome = self._run(earlier, {}, case.layout, huge_canaries, memory)
+                kept = answers if memories is apart else None
+                outcome = self._run(earlier, {}, case.layout, huge_canaries, memory, kept=kept)
                 if outcome.status != "passed":
                     return outcome
             outcome = self._run(case.instance, criteria, case.layout, huge_canaries, memories[-1])
+            if not outcome.failed and self._overwrites(answers):
+                allowed = f"(a kernel that is documented to do so declares {FRESH_OUTPUTS}=no)"
+                return Outcome("failed", np.inf, "overwritten", f"overwrote its answer to an earlier call {allowed}")
             if outcome.failed:
                 answer = ": it is the answer to an earlier call" if self._answers(case.after, outcome) else ""
                 others = f"{len(case.after)} other call" + "s" * (len(case.after) > 1)
                 return replace(outcome, sentence=f"after {others}: {outcome.sentence}{answer}")
         return outcome
+
+    def _overwrites(self, answers: Iterable[Kept]) -> bool:
+        """Whether answers to earlier calls are no longer what they were, in a kernel that does not declare that."""
+        declared = FRESH_OUTPUTS not in self.suite.interface.has(self.kernel)
+        return not declared and any(answer.overwritten() for answer in answers)
 
     def _run(
         self,
@@ -197,11 +206,13 @@ class Judge:
         memory: Memory | None = None,
         kernel: Kernel | None = None,
         held: bool = False,
+        kept: list[Kept] | None = None,
     ) -> Outcome:
         """Play the script of an instance, and compare the answer with the criteria.
 
         criteria: what the outputs are held to.  If they are left out, they are those of the instance, which are
         certified only where there are outputs to compare.
+        kept: takes what the kernel returned, as its own arrays; nothing of a kernel in another process.
         """
         try:
             script = self.suite.interface.script(instance, self.kernel, self.precision)
@@ -223,7 +234,7 @@ class Judge:
             return outcome
         answer = answered(
             kernel or self.kernel, self.framework, script, layout,
-            huge=huge, seconds=seconds, held=held, memory=memory,
+            huge=huge, seconds=seconds, held=held, memory=memory, kept=kept,
         )  # fmt: skip
         self._note(first, time.monotonic() - begun)
         self.patient &= answer.kind != "hung"
@@ -325,9 +336,16 @@ class Judge:
             self._outputs,
             self._attempt,
             lambda case, seed: again(self.suite, own, case, seed),
-            time.monotonic() + _DIAGNOSIS_SECONDS,
+            time.monotonic() + _DIAGNOSIS_SECONDS * self.slowness,
+            self.slowness,
         )
         return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as on an idle machine everything has taken so far, up to three."""
+        wall, processor = time.monotonic() - self.begun[0], time.process_time() - self.begun[1]
+        return min(max(wall / max(processor, 1e-3), 1.0), _SLOWEST)
 
     def _outputs(self, instance: Any) -> dict[str, Output]:
         script = self.suite.interface.script(instance, self.kernel, self.precision)
@@ -343,7 +361,7 @@ class Judge:
         begun = time.monotonic()
 
         def outcome(instance: Any) -> tuple[Outcome, Criteria] | None:
-            if time.monotonic() - begun > _LOSS_SECONDS:
+            if time.monotonic() - begun > _LOSS_SECONDS * self.slowness:
                 raise TimeoutError
             criteria = self.criteria_if_known(instance)
             return None if criteria is None else (self.outcome(Case("stages", _STAGES, instance), criteria), criteria)

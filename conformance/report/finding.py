@@ -21,8 +21,9 @@ class Finding:
     """One failure, shrunk if there was time.
 
     kind: ``error`` (beyond the tolerance), ``non-finite``, ``raised``, ``hung``, ``type``, ``shape``, ``dtype``,
-    ``mutated``, ``out-of-bounds``, ``memory``, ``exited`` (it ended the program), ``oracle`` (it asked an oracle for
-    more than the oracle gives).  A kernel in isolation may also have ``crashed``, ``printed`` (to stdout) or ``leak``.
+    ``mutated``, ``overwritten`` (an answer to an earlier call), ``out-of-bounds``, ``memory``, ``exited`` (it ended the
+    program), ``oracle`` (it asked an oracle for more than the oracle gives).  A kernel in isolation may also have
+    ``crashed``, ``printed`` (to stdout) or ``leak``.
     description: the shape and the options of the instance, in one line.
     output, index: where the largest error is.
     got, expected: what was returned there, and the right answer in words.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.conformance.interface.suite import Suite
+from assay.conformance.rope.combinations import AXES, COVERING, FEATURES, resized
 from assay.conformance.rope.families import TABLE, TYPICAL
 from assay.conformance.rope.interface import INTERFACE, criteria
 from assay.conformance.rope.meanings import MEANINGS
@@ -27,4 +28,9 @@ SUITE = Suite(
     questions=QUESTIONS,
     typical=TYPICAL,
     targets=TARGETS,
+    axes=AXES,
+    resized=resized,
+    covering=COVERING,
+    features=FEATURES,
+    factors=("base", "factor", "attention_factor"),
 )

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "TYPICAL"]
 
 
-def _rows(level: str, text: str, **calls: str) -> Iterator[Row]:
+def _rows(level: str, text: str, **others: str) -> Iterator[Row]:
     """The rows that a text says: inputs with semicolons between them, each in words.
 
-    Names of numbers (``normal`` where there is none), sizes, which have colons, and options.
+    Names of numbers (``normal`` where there is none), sizes, which have colons, and options.  others: the layout, or
+    the other calls, of all these rows.
 
     >>> [(row.pattern, row.size, row.options) for row in _rows("smoke", "1x2/1:5:8 from=3; units 1x1/1:4:8")]
     [('normal', '1x2/1:5:8', ('from=3',)), ('units', '1x1/1:4:8', ())]
@@ -26,13 +27,13 @@ def _rows(level: str, text: str, **calls: str) -> Iterator[Row]:
         patterns = [word for word in words if word in NUMBERS] or ["normal"]
         sizes = [word for word in words if ":" in word]
         options = [word for word in words if word not in (*patterns, *sizes)]
-        yield from rows(level, " ".join(patterns), " ".join(sizes), *options, **calls)
+        yield from rows(level, " ".join(patterns), " ".join(sizes), *options, **others)
 
 
-def _both(level: str, text: str, **calls: str) -> Iterator[Row]:
+def _both(level: str, text: str, **others: str) -> Iterator[Row]:
     """Every input in either layout: a kernel that has only one of them sees as much as one that has both."""
     for words in text.split(";"):
-        yield from _rows(level, f"{words}; pairs {words}", **calls)
+        yield from _rows(level, f"{words}; pairs {words}", **others)
 
 
 def _hunting(
@@ -48,7 +49,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     _hunting(Family("pairs", "halves rotated where pairs were asked for, or the reverse; tables of one layout, rotation of the other", "huggingface/transformers#47328; raiyanyahya/how-to-train-your-gpt#6, #7; NeuraLegion/shainet#111; tenstorrent/tt-metal#26844"),
         smoke="normal units 1x1/1:3:4 2x4/2:7:8",
         standard="1x2/2:9:64 1x2/1:9:64 1x1/1:5:12 from=100"),
-    _hunting(Family("dims", "an odd number of pairs, a vector tail, half of a thread block that stays idle", "ggml-org/llama.cpp#3024, #2760"),
+    _hunting(Family("dims", "an odd number of pairs, a vector tail, half of a thread block that stays idle", "ggml-org/llama.cpp#3024, #2760", keeps=("dims",)),
         smoke="1x1/1:3:2 1x2/2:3:6 1x1/1:3:96 1x2/1:2:128 from=3",
         standard="""1x1/1:4:10 1x2/2:3:20 1x1/1:3:18 1x1/1:3:36 1x2/1:3:40 1x1/1:3:48 1x2/2:3:72 1x2/1:3:80 1x1/1:3:112
                     1x1/1:2:160 1x1/1:2:192 1x1/1:2:256 from=3""",
@@ -114,7 +115,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     _hunting(Family("heads", "heads of keys counted as those of queries, or positions taken along the axis of heads", "assay's bank"),
         smoke="1x6/2:5:8 2x8/1:3:16 from=2",
         standard="2x3/3:3:8 1x5/5:4:8 from=2; 2x2/6:4:8 3x12/4:9:16 from=2; 3x6/2:4:32 rows=700"),
-    _hunting(Family("tails", "lengths that are no multiple of a tile: tokens left out", "NVIDIA/TransformerEngine#1930"),
+    _hunting(Family("tails", "lengths that are no multiple of a tile: tokens left out", "NVIDIA/TransformerEngine#1930", keeps=("lengths",)),
         smoke="1x1/1:1:8 1x2/1:17:8 1x1/1:65:16 1x2/1:129:8",
         standard="1x1/1:31:8 1x1/1:33:64 1x2/1:63:8 1x1/1:127:16 1x1/1:257:8 1x1/1:600:4 2x2/2:130:4",
         thorough="1x1/1:513:8 1x1/1:1025:4 1x2/2:1000:16"),
@@ -124,6 +125,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     (shared.LAYOUTS, (
         *shared.laid_out("normal", "2x3/3:5:16", "rows=50")[1],
         *shared.laid_out("normal", "2x3/3:5:16", "rows=50", "pairs")[1],
+        # axes that are as long as each other
+        *(row for layout in ("permuted", "transposed", "gap") for row in _both("standard", "8x8/8:8:8 rows=50", layout=layout)),
     )),
     (shared.STATE, (
         *shared.called_before("normal", "2x2/2:6:16")[1],

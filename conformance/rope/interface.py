@@ -9,7 +9,7 @@ import numpy as np
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import Output, Step
-from assay.conformance.interface.suite import CONCURRENT_CALLS
+from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
 from assay.spec.rope import Instance
@@ -68,6 +68,7 @@ _CAPABILITIES = (
     Capability("far_positions", lambda i: np.abs(i.positions).max() > _FAR),
     Capability("negative_positions", lambda i: i.positions.min() < 0),
     Capability(CONCURRENT_CALLS),
+    Capability(FRESH_OUTPUTS),
 )
 
 #: Conventions that ``options`` may declare, the first being the default.

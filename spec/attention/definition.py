@@ -133,8 +133,9 @@ def _attend(arithmetic: Arithmetic, rows: _Rows) -> dict[str, Any]:
     denominator = weight.total()
     numerator, magnitude = weight.times_matrix(value)
     log_denominator = denominator.log()
+    some_key = np.broadcast_to(rows.attended.any(axis=2, keepdims=True), magnitude.shape)
     return {
-        "output": numerator.divided(denominator),
+        "output": numerator.divided(denominator).where(some_key, 0.0),  # exactly 0 beside a sink alone
         "magnitude": magnitude / denominator.rounded()[0],
         "log_sum_exp": log_denominator.plus_ball(shift),
         "score": score,

@@ -39,7 +39,7 @@ class Failure:
     outcome: Outcome
 
 
-@dataclass
+@dataclass(repr=False)  # of thousands of arrays, for every test that fails
 class Verdicts:
     """The first failures of every wrong kernel of one problem at ``standard``, seed 0; criteria are shared by all."""
 

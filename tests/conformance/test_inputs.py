@@ -13,7 +13,7 @@ from assay.conformance.attention.target_numpy import formula
 from assay.conformance.interface.suite import COMBINATIONS, Family, Row, suite
 from assay.conformance.interface.targets import kernel_of, known_findings
 from assay.conformance.judge.cases import cases
-from assay.conformance.judge.covering import combined, pairs
+from assay.conformance.judge.covering import alone, combined, pairs, twos
 from assay.conformance.judge.judge import Judge
 from assay.spec.criterion import close, close_before_rounding
 from assay.spec.enclosure import Enclosure
@@ -132,16 +132,47 @@ def test_every_two_values_that_a_kernel_can_be_asked_for_together_are(capabiliti
     assert len(choices) < 300
 
 
+def asked_for(choice: dict[str, str]) -> dict[str, str]:
+    """The options of a choice that are asked for, as option → kind."""
+    kinds = {f.name: {v: kind for kind, of in f.kinds.items() for v in of} for f in COVERING.factors}
+    first = {f.name: next(iter(f.kinds)) for f in COVERING.factors if f.role == "option"}
+    return {name: kinds[name][choice[name]] for name in first if kinds[name][choice[name]] != first[name]}
+
+
+def test_every_option_alone_meets_every_kind_of_every_size() -> None:
+    kinds = {f.name: {v: kind for kind, of in f.kinds.items() for v in of} for f in COVERING.factors}
+    choices = alone(COVERING, EVERYTHING, 0)
+    assert all(len(asked_for(choice)) <= 1 for choice in choices)
+    met = {
+        (*asked_for(choice).items(), (name, kinds[name][choice[name]]))
+        for choice in choices
+        for name in ("queries", "keys", "dim", "heads")
+    }
+    options = [(f.name, kind) for f in COVERING.factors if f.role == "option" for kind in list(f.kinds)[1:]]
+    sizes = [(f.name, kind) for f in COVERING.factors if f.role == "size" for kind in f.kinds]
+    assert {(*option, size) for option in ((), *((one,) for one in options)) for size in sizes} <= met
+
+
+def test_every_two_options_meet_with_nothing_else_and_none_that_a_kernel_cannot_be_asked_for() -> None:
+    options = [(f.name, kind) for f in COVERING.factors if f.role == "option" for kind in list(f.kinds)[1:]]
+    everything = {tuple(asked_for(choice).items()) for choice in twos(COVERING, EVERYTHING, 0)}
+    assert everything == {two for two in itertools.combinations(options, 2) if two[0][0] != two[1][0]}
+    less = {tuple(asked_for(choice)) for choice in twos(COVERING, WITHOUT_PAIRS, 0)}
+    assert ("causal", "mask") not in less
+    assert ("mask", "softcap") in less
+
+
 def test_a_choice_needs_no_more_than_the_capabilities_that_it_was_made_for() -> None:
-    for row in combined(ATTENTION, "standard", 0, WITHOUT_PAIRS)[0][1]:
+    for row in (row for _, rows in combined(ATTENTION, "standard", 0, WITHOUT_PAIRS) for row in rows):
         instance = ATTENTION.build(row, Provenance("combinations", 0, ""), precision("float32"))
         beyond = ATTENTION.interface.needs(instance) - WITHOUT_PAIRS
         assert beyond <= {"empty_row_lse"}, row
 
 
 def test_the_rows_of_a_level_follow_from_the_seed_and_the_capabilities() -> None:
-    rows = [combined(ATTENTION, "standard", seed, EVERYTHING)[0][1] for seed in (0, 0, 8)]
-    assert rows[0] == rows[1] != rows[2]
+    rows = [combined(ATTENTION, "standard", seed, EVERYTHING) for seed in (0, 0, 8)]
+    assert rows[0] == rows[1]
+    assert all(one != other for (_, one), (_, other) in zip(rows[0], rows[2], strict=True))
     assert len(combined(ATTENTION, "smoke", 3)[0][1]) == 8
 
 

@@ -11,7 +11,7 @@ import pytest
 from bank.rope import BUGGY, CORRECT
 
 from assay.conformance.interface.kernel import Declined, Kernel
-from assay.conformance.interface.suite import LEVELS, Case, suite
+from assay.conformance.interface.suite import COMBINATIONS, LEVELS, OPTIONS, Case, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
@@ -47,7 +47,7 @@ def test_names_of_cases_tell_rows_apart() -> None:
 def test_smoke_stays_small() -> None:
     counts = [len(cases(level=level)) for level in LEVELS]
     assert counts[0] <= 130
-    assert counts[1] <= 400
+    assert counts[1] <= 660
 
 
 def test_everything_that_a_row_may_say_is_said_by_some_row() -> None:
@@ -62,14 +62,15 @@ def test_everything_that_a_row_may_say_is_said_by_some_row() -> None:
 def test_every_kind_of_case_comes_in_both_layouts() -> None:
     layouts = {layout: Counter() for layout in ("halves", "pairs")}
     for case in cases(level="standard"):
-        layouts[case.instance.layout][case.family.id] += 1
+        if case.family not in (OPTIONS, COMBINATIONS):  # made of the layouts that a kernel has
+            layouts[case.instance.layout][case.family.id] += 1
     assert set(layouts["halves"]) == set(layouts["pairs"])
     assert all(count >= 0.4 * layouts["halves"][name] for name, count in layouts["pairs"].items())
 
 
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
     judge = Judge(kernel_of(cpu.rope.exact, "rope"), FLOAT32, references={})
-    for case in cases(level="standard"):
+    for case in (case for case in cases(level="standard") if case.after or case.beside):
         right = judge.criteria(case.instance)
         for other in (*case.after[-1:], *case.beside[:1]):
             answer = judge.criteria(other)
