@@ -39,7 +39,7 @@ __all__ = ["MEANINGS"]
 # --- other instances --------------------------------------------------------------------------------------------------
 
 
-def _change(*scalings: str | None, **changes: Any) -> Change:
+def _change(*scalings: str, **changes: Any) -> Change:
     """The instance with some fields changed, each given or a function of the instance; ``None`` where it is the same.
 
     scalings: those under which it is another one, if not under all.
@@ -55,7 +55,7 @@ def _change(*scalings: str | None, **changes: Any) -> Change:
     return change
 
 
-def _with(*scalings: str | None, **changes: Any) -> Wrong:
+def _with(*scalings: str, **changes: Any) -> Wrong:
     """The meaning of a kernel that solves that instance."""
     return solves(_change(*scalings, **changes))
 
@@ -93,10 +93,16 @@ def _whole(count: int, tile: int) -> int:
     return count // tile * tile or count
 
 
-def _first_tokens(instance: Instance, tile: int) -> Array:
-    """Position 0 for the tokens beyond whole tiles."""
+def _with_rest(tile: int, instance: Instance) -> Instance | None:
+    """The instance itself, where its tokens do not fill whole tiles."""
     n = instance.query.shape[2]
-    return np.where(np.arange(n) < _whole(n, tile), instance.positions, 0)
+    return None if _whole(n, tile) == n else instance
+
+
+def _first_tokens(tile: int, name: str, instance: Instance, value: Array) -> Array:
+    """The tokens beyond whole tiles as they came."""
+    n = value.shape[2]
+    return np.where(np.arange(n)[:, None] < _whole(n, tile), value, instance.vectors()[name].astype(np.float64))
 
 
 def _last_columns(instance: Instance) -> Instance | None:
@@ -260,7 +266,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     for tile in (2, 4, 8, 16, 32):
         yield f"pairs-{tile}", f"pairs beyond a multiple of {tile} are not rotated", _turned(functools.partial(_some_pairs, functools.partial(_whole, tile=tile)))
     for tile in (2, 4, 8, 16, 32, 64, 128):
-        yield f"tokens-{tile}", f"tokens beyond whole tiles of {tile} are not rotated", _with(None, positions=functools.partial(_first_tokens, tile=tile))
+        kept = {name: functools.partial(_first_tokens, tile, name) for name in ("query", "key")}
+        yield f"tokens-{tile}", f"tokens beyond whole tiles of {tile} are not rotated", altered(functools.partial(_with_rest, tile), **kept)
     yield "key-plain", "the key is not rotated", mixed(query=_same, key=_still)
     yield "query-plain", "the query is not rotated", mixed(query=_still, key=_same)
     yield "plain", "nothing is rotated", mixed(query=_still, key=_still)
