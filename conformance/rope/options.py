@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Generator = np.random.Generator
     Shape = tuple[int, ...]
 
-__all__ = ["CHANGES", "NUMBERS", "POSITIONS", "built"]
+__all__ = ["CHANGES", "NUMBERS", "POSITIONS", "built", "sizes"]
 
 #: What the numbers of queries and keys are.
 NUMBERS: dict[str, Callable[[Generator, Shape], NDArray[np.float64]]] = {
@@ -54,6 +54,11 @@ _WORDS: dict[str, dict[str, Any]] = {"pairs": {"layout": "pairs"}, "whole": {"tr
 _SCALED = ("factor", "original_length", "low_frequency", "high_frequency")
 
 
+def sizes(row: Row) -> list[int]:
+    """batch, heads, key heads, length and dim of a row."""
+    return [int(word) for word in re.split("[x/:]", row.size)]
+
+
 def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     """The instance of a row.  Sizes are "batch×heads/key heads:length:dim"; options are NAME or NAME=VALUES:
 
@@ -61,9 +66,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     original length); ``llama3`` and ``yarn`` (factor, original length[, low and high frequency]); ``whole`` (yarn's
     ramp is not truncated); ``magnitude``.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)/(\d+):(\d+):(\d+)", row.size)
-    assert match is not None, row.size
-    b, h, h_k, n, d = map(int, match.groups())
+    b, h, h_k, n, d = sizes(row)
     rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
     query, key = (NUMBERS[row.pattern](rng, (b, heads, n, d)).astype(dtype) for heads in (h, h_k))
     fields: dict[str, Any] = {"positions": np.arange(n)}
