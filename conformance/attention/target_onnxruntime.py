@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.onnx_operator import run
 from assay.conformance.interface.targets import keywords_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = ["attention", "supported"]
 
 _OPERATOR = ("", "Attention")  # domain, name
 _VERSIONS = (24, 23)  # 24 brought nonpad_kv_seqlen
-_FORMAT = 10  # of the model: the newest that every release with the operator reads
 
 
 def attention() -> Kernel:
@@ -75,39 +75,9 @@ def _kernel(
     if key_lengths is not None or causal == "bottom-right":
         lengths = np.full(query.shape[0], key.shape[2]) if key_lengths is None else key_lengths
     added = mask if bias is None else bias
-    feeds = {"Q": query, "K": key, "V": value}
     if added is not None:  # a last axis of size 1 would not be broadcast but filled up with −inf, so the document says
-        feeds["attn_mask"] = np.broadcast_to(added, (*(1, 1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
-    if lengths is not None:
-        feeds["nonpad_kv_seqlen"] = lengths.astype(np.int64)
-    attributes: tuple[tuple[str, float], ...] = (("scale", scale), ("is_causal", int(is_causal or causal is not None)))
-    attributes += (("softcap", softcap),) if softcap is not None else ()
-    kinds = tuple((name, array.dtype.name) for name, array in feeds.items())
-    contiguous = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-    output: NDArray[Any] = _session(version, kinds, attributes).run(None, contiguous)[0]
-    return output
-
-
-@functools.lru_cache(maxsize=256)
-def _session(version: int, kinds: tuple[tuple[str, str], ...], attributes: tuple[tuple[str, Any], ...]) -> Any:
-    """A model that consists of the one operator."""
-    import onnx
-    import onnxruntime
-
-    def tensor(name: str, dtype: str, rank: int) -> Any:
-        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return onnx.helper.make_tensor_value_info(name, kind, [None] * rank)
-
-    given = dict(kinds)
-    order = ["Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen"]
-    names = [name if name in given else "" for name in order]
-    while not names[-1]:
-        names.pop()
-    node = onnx.helper.make_node("Attention", names, ["Y"], **dict(attributes))
-    inputs = [tensor(name, dtype, 1 if name == "nonpad_kv_seqlen" else 4) for name, dtype in kinds]
-    graph = onnx.helper.make_graph([node], "attention", inputs, [tensor("Y", given["Q"], 4)])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=_FORMAT)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 2
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        added = np.broadcast_to(added, (*(1, 1, 1, *added.shape)[-4:-2], query.shape[2], key.shape[2]))
+    inputs = {"Q": query, "K": key, "V": value, "attn_mask": added, "past_key": None, "past_value": None}
+    inputs["nonpad_kv_seqlen"] = None if lengths is None else lengths.astype(np.int64)
+    attributes = {"scale": scale, "is_causal": int(is_causal or causal is not None)}
+    return run("Attention", version, inputs, **attributes, **({} if softcap is None else {"softcap": softcap}))

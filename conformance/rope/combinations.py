@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from assay.conformance.interface.covering import Covering, Factor
 from assay.conformance.interface.lengths import Axes
 from assay.conformance.interface.suite import Row
+from assay.conformance.rope.options import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,12 +36,8 @@ def resized(row: Row, lengths: Mapping[str, int]) -> Row:
     '1x2/1:128:64'
     """
     names = ("batch", "heads", "key_heads", "length", "dim")
-    b, h, h_k, n, d = (lengths.get(name, int(word)) for name, word in zip(names, _sizes(row), strict=True))
+    b, h, h_k, n, d = (lengths.get(name, size) for name, size in zip(names, sizes(row), strict=True))
     return replace(row, size=f"{b}x{h}/{h_k}:{n}:{d}")
-
-
-def _sizes(row: Row) -> list[str]:
-    return re.split("[x/:]", row.size)
 
 
 _FACTORS = (
@@ -107,19 +103,26 @@ _FACTORS = (
 )  # fmt: skip
 
 
+_LARGE = float(1 << 16)  # numbers, beyond which the reference takes long
+
+
 def _row(choice: Mapping[str, str], seed: int) -> Row:
-    """The row of a choice; a length near a tile is one less, the tile, or one more."""
+    """The row of a choice; a length near a tile is one less, the tile, or one more.  A large one has few heads."""
     word, dim = choice["length"], int(choice["dim"])
     length = int(word[1:]) + int(np.random.default_rng(seed).integers(-1, 2)) if word[0] == "~" else int(word)
     rotated = {"all": "all", "half": f"rotary={dim // 4 * 2}", "few": "rotary=4"}[choice["rotated"]]
-    options = (choice["layout of pairs"], rotated, choice["base"], choice["scaling"], choice["positions"])
-    options = tuple(option for option in options if option not in ("halves", "all", "usual", "none"))
-    return Row("standard", choice["numbers"], f"{choice['heads']}:{length}:{dim}", options, choice["layout"])
+    chosen = (choice["layout of pairs"], rotated, choice["base"], choice["scaling"], choice["positions"])
+    options = tuple(option for option in chosen if option not in ("halves", "all", "usual", "none"))
+    row = Row("standard", choice["numbers"], f"{choice['heads']}:{length}:{dim}", options, choice["layout"])
+    if _cost(row) <= _LARGE:
+        return row
+    b, h, h_k, _, _ = sizes(row)
+    return resized(row, {"batch": min(b, 2), "heads": 1 + (h > h_k), "key_heads": 1})
 
 
 def _cost(row: Row) -> float:
     """Numbers that the reference takes in hand."""
-    b, h, h_k, n, d = map(int, _sizes(row))
+    b, h, h_k, n, d = sizes(row)
     return float(b * (h + h_k) * n * d)
 
 

@@ -33,6 +33,7 @@ _FORMS = (
     Form(("query", "key", "positions"), f"(query, key, positions, {_KEYWORDS}"),
     Form(("x", "positions"), f"(x, positions, {_KEYWORDS}"),
 )
+_AXES = ("batch", "heads", "length", "dim")
 _FAR = 1 << 24  # float32 does not hold every integer from there on
 
 
@@ -98,14 +99,11 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     if instance.scaling in ("llama3", "yarn"):
         keywords |= {"low_frequency": instance.low_frequency, "high_frequency": instance.high_frequency}
     positions = instance.positions if _batched(instance) else instance.positions.reshape(-1)
-    arrays = {name: x for name, x in instance.arrays().items() if name != "positions"}
-    axes = ("batch", "heads", "length", "dim")
-    outputs = {name: Output(name, x.shape, (precision.result,), axes) for name, x in arrays.items()}
-    if kernel.positional == _FORMS[1].positional:
-        return tuple(
-            Step(((name, x), ("positions", positions)), keywords, (outputs[name],)) for name, x in arrays.items()
-        )
-    return (Step((*arrays.items(), ("positions", positions)), keywords, tuple(outputs.values())),)
+    arrays, script = list(instance.vectors().items()), []
+    for rotated in [[one] for one in arrays] if kernel.positional == _FORMS[1].positional else [arrays]:
+        outputs = tuple(Output(name, x.shape, (precision.result,), _AXES) for name, x in rotated)
+        script.append(Step((*rotated, ("positions", positions)), keywords, outputs))
+    return tuple(script)
 
 
 def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
@@ -117,14 +115,12 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     columns, _, sign = paired(instance)  # R(−φ) = K·R(φ)·K with K = diag(1, −1) on every pair: ROPE-1
     mirror = np.ones(instance.query.shape[3])
     mirror[columns] = -sign
-    arrays = {name: (x * mirror).astype(x.dtype) for name, x in instance.arrays().items() if name != "positions"}
-    mirrored = {}
-    for name, criterion in right(instance.replace(**arrays), precision).items():
-        assert criterion.value is not None
-        mirrored[name] = close(
-            Enclosure(criterion.value.midpoint * mirror, criterion.value.radius), np.asarray(criterion.allowed)
-        )
-    return mirrored
+    mirrored = instance.replace(**{name: (x * mirror).astype(x.dtype) for name, x in instance.vectors().items()})
+    return {
+        name: close(Enclosure(value.midpoint * mirror, value.radius), criterion.allowed)
+        for name, criterion in right(mirrored, precision).items()
+        if (value := criterion.value) is not None
+    }
 
 
 INTERFACE = Interface(_FORMS, _script, ("base",), _CAPABILITIES, CONVENTIONS)

@@ -6,6 +6,7 @@ Where each was seen is told by the families that hunt it.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from assay.conformance.rope.options import CHANGES
 from assay.spec import flint_context
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
+from assay.spec.floats import dtype_named
 from assay.spec.rope import Instance
 from assay.spec.rope.definition import paired
-from assay.spec.rope.frequencies import correction_range, frequencies, magnitude
+from assay.spec.rope.frequencies import band, frequencies, magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,20 +30,24 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Change = Callable[[Instance], Instance | None]
     Right = Callable[[Any], Mapping[str, Criterion] | None]
+    Wrong = Callable[[Any, Right], Mapping[str, Criterion] | None]
     Matrix = tuple[Array, Array, Array, Array]  # (C, S, S′, C′): the pair (a, b) becomes (C·a − S·b, S′·a + C′·b)
 
 __all__ = ["MEANINGS"]
-
-_TABLES = tuple(1 << k for k in range(2, 21))
 
 
 # --- other instances --------------------------------------------------------------------------------------------------
 
 
-def _with(**changes: Any) -> Change:
-    """The instance with some fields changed, each given or a function of the instance; ``None`` where it is the same."""
+def _change(*scalings: str, **changes: Any) -> Change:
+    """The instance with some fields changed, each given or a function of the instance; ``None`` where it is the same.
+
+    scalings: those under which it is another one, if not under all.
+    """
 
     def change(instance: Instance) -> Instance | None:
+        if scalings and instance.scaling not in scalings:
+            return None
         values = {name: value(instance) if callable(value) else value for name, value in changes.items()}
         same = all(np.array_equal(getattr(instance, name), value) for name, value in values.items())
         return None if same else instance.replace(**values)
@@ -49,54 +55,73 @@ def _with(**changes: Any) -> Change:
     return change
 
 
-def _where(holds: Callable[[Instance], Any], **changes: Any) -> Change:
-    """The same, of those instances for which ``holds``."""
-    changed = _with(**changes)
-    return lambda instance: changed(instance) if holds(instance) else None
+def _with(*scalings: str, **changes: Any) -> Wrong:
+    """The meaning of a kernel that solves that instance."""
+    return solves(_change(*scalings, **changes))
 
 
-def _scaling(*kinds: str) -> Callable[[Instance], bool]:
-    return lambda instance: instance.scaling in kinds
-
-
-def _at(move: Callable[[Array], Array]) -> Change:
+def _moved(move: Callable[[Array], Array]) -> Change:
     """Other positions; the frequencies of ``dynamic`` are those of the other positions."""
-    return _with(positions=lambda i: move(i.positions).astype(np.int64))
+    return _change(positions=lambda instance: move(instance.positions).astype(np.int64))
 
 
-def _flat(instance: Instance) -> Instance:
-    """Positions of one row for each batch."""
-    return instance.replace(positions=np.broadcast_to(instance.positions, instance.query.shape[::2]).copy())
+def _at(move: Callable[[Array], Array]) -> Wrong:
+    return solves(_moved(move))
 
 
-def _grown(instance: Instance) -> float:
-    """vLLM's factor: as if every text were as long as the scaled maximum."""
-    s = instance.factor or 1.0
-    return s * s - (s - 1)
+def _counted(positions: Array) -> Array:
+    return np.broadcast_to(np.arange(positions.shape[-1]), positions.shape)
 
 
-def _of_length(instance: Instance) -> Instance | None:
-    """dynamic by the number of tokens in the array."""
-    if instance.scaling != "dynamic" or instance.original_length is None or instance.factor is None:
+#: What becomes of positions beyond a table.
+_BEYOND: dict[str, Callable[..., Array]] = {
+    "not rotated": lambda p, end: np.where(p >= end, 0, p),
+    "rotated by its last row": lambda p, end: np.minimum(p, end - 1),
+    "begun again": lambda p, end: p % end,
+}
+
+
+def _same(instance: Instance) -> Instance:
+    return instance
+
+
+def _still(instance: Instance) -> Instance:
+    return instance.replace(positions=0 * instance.positions, scaling=None)
+
+
+def _whole(count: int, tile: int) -> int:
+    return count // tile * tile or count
+
+
+def _with_rest(tile: int, instance: Instance) -> Instance | None:
+    """The instance itself, where its tokens do not fill whole tiles."""
+    n = instance.query.shape[2]
+    return None if _whole(n, tile) == n else instance
+
+
+def _first_tokens(tile: int, name: str, instance: Instance, value: Array) -> Array:
+    """The tokens beyond whole tiles as they came."""
+    n = value.shape[2]
+    return np.where(np.arange(n)[:, None] < _whole(n, tile), value, instance.vectors()[name].astype(np.float64))
+
+
+def _last_columns(instance: Instance) -> Instance | None:
+    if instance.rotary_dim is None:
         return None
-    n = max(instance.query.shape[2], instance.original_length)
-    return instance.replace(scaling="ntk", factor=instance.factor * (n / instance.original_length - 1) + 1)
+    by = instance.rotated - instance.query.shape[3]
+    return instance.replace(**{name: np.roll(x, by, axis=3) for name, x in instance.vectors().items()})
 
 
-def _fed_again(instance: Instance) -> float:
-    return 1 + 0.1 * math.log(max(_m(instance), 1.0)) if instance.attention_factor else _m(instance) ** 2
+def _rolled_back(instance: Instance, value: Array) -> Array:
+    return np.roll(value, instance.query.shape[3] - instance.rotated, axis=3)
 
 
-def _formula(instance: Instance) -> float:
-    return 1 + 0.1 * math.log(instance.factor or 1.0)
+# --- other cosines and sines ------------------------------------------------------------------------------------------
 
 
 def _m(instance: Instance) -> float:
     with flint_context.bits(64):
         return float(magnitude(instance))
-
-
-# --- other cosines and sines ------------------------------------------------------------------------------------------
 
 
 def _theta(instance: Instance) -> Array:
@@ -110,268 +135,178 @@ def _plain(instance: Instance, shift: float = 0.0, step: float = 2.0) -> Array:
     return float(instance.base) ** (-(step * np.arange(r // 2) + shift) / r)
 
 
-def _angles(instance: Instance, theta: Array) -> Array:
-    """Position times frequency: (1 or batch, 1, length, r/2)."""
-    return np.atleast_2d(instance.positions.astype(np.float64))[:, None, :, None] * theta
+def _blended(change: Callable[[Array], Array], instance: Instance) -> Array:
+    """Frequencies of llama3 or yarn of which other parts are kept: ``change`` of the right ones."""
+    with flint_context.bits(64):
+        places, zero, one = band(instance, frequencies(instance)[1])
+        kept = change(np.clip([float((place - zero) / (one - zero)) for place in places], 0, 1))
+    return _plain(instance) * ((1 - kept) / (instance.factor or 1.0) + kept)
 
 
-def _rotation(cos: Array, sin: Array) -> Matrix:
-    return cos, sin, sin, cos
+@functools.cache
+def _easy(dtype: str) -> Instance:
+    """Two tokens of one pair (1, 1), turned by the angles 1 and 2^20."""
+    return Instance(np.ones((1, 1, 2, 2), dtype_named(dtype)), positions=np.array([1, 1 << 20]))
 
 
 def _turned(
     matrix: Callable[[Instance, Array], Matrix | None],
-    theta: Callable[[Instance], Array] = _theta,
+    theta: Callable[[Instance], Array | None] = _theta,
     *,
     mixed_pairs: bool = False,
-) -> Any:
+) -> Wrong:
     """The meaning of a kernel that multiplies pairs by ``matrix(instance, angles)`` of the frequencies ``theta``.
 
+    Angles are (1 or batch, 1, length, r/2).  ``None`` from either function says that the kernel is right.
     mixed_pairs: the angles of other pairs than its own turn a column.
 
-    Its tolerance is like that of the class, whose units are read off the criteria of two easy tokens: an angle of 1,
-    and one of 2^20.
+    Its tolerance is like that of the class, whose units are read off the criteria of two easy tokens.
     """
 
     def criteria(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
-        angles = _angles(instance, frequency := theta(instance))
-        found = matrix(instance, angles)
-        easy = Instance(np.ones((1, 1, 2, 2), instance.query.dtype), positions=np.array([1, 1 << 20]))
-        known = right(easy)
-        if found is None or known is None:
+        if (frequency := theta(instance)) is None:
             return None
-        (small, large), (_, far) = np.asarray(known["query"].allowed)[0, 0]
+        angles = np.atleast_2d(instance.positions.astype(np.float64))[:, None, :, None] * frequency
+        parts, easy = matrix(instance, angles), right(_easy(instance.query.dtype.name))
+        if parts is None or easy is None:
+            return None
+        (small, large), (_, far) = np.asarray(easy["query"].allowed)[0, 0]
         of_output = (large - small) / (math.sin(1) + math.cos(1) - abs(math.cos(1) - math.sin(1)))
         of_size = (large - of_output * (math.sin(1) + math.cos(1))) / math.sqrt(2)
         of_angle = max(far - large, 0.0) / 2**20
         spread = np.abs(angles) * (7 * np.abs(np.log(np.maximum(np.abs(frequency), 1e-300))) + 15) / 3 * of_angle
         spread = np.broadcast_to(spread.max(axis=3, keepdims=True), spread.shape) if mixed_pairs else spread
-        columns, _, _ = paired(instance)
-        half, m = len(columns) // 2, max(_m(instance), 1.0)
+        columns, m = paired(instance)[0], max(_m(instance), 1.0)
         wrong = {}
-        for name, x in instance.arrays().items():
-            if name != "positions":
-                value, allowed = x.astype(np.float64), np.full(x.shape, 2.0**-149)
-                first, second = value[..., columns[:half]], value[..., columns[half:]]
-                size = np.hypot(first, second) * m
-                cos, sin, other_sin, other_cos = (part[:, : x.shape[1]] for part in found)
-                value[..., columns[:half]], value[..., columns[half:]] = (
-                    cos * first - sin * second,
-                    other_sin * first + other_cos * second,
-                )
-                allowed[..., columns] = np.tile(size * (1.2 * of_size + np.minimum(spread, 0.1)), 2)
-                allowed[..., columns] += of_output * np.abs(value[..., columns]) + 2.0**-24 * of_size
-                wrong[name] = close(Enclosure(value, np.zeros_like(value)), allowed)
+        for name, x in instance.vectors().items():
+            value, allowed = x.astype(np.float64), np.full(x.shape, 2.0**-149)
+            first, second = np.split(value[..., columns], 2, axis=-1)
+            cos, sin, other_sin, other_cos = (part[:, : x.shape[1]] for part in parts)
+            turned = (cos * first - sin * second, other_sin * first + other_cos * second)
+            value[..., columns] = np.concatenate(turned, axis=-1)
+            off = np.hypot(first, second) * m * (1.2 * of_size + np.minimum(spread, 0.1))
+            allowed[..., columns] = np.tile(off, 2) + of_output * np.abs(value[..., columns]) + 2.0**-24 * of_size
+            wrong[name] = close(Enclosure(value, np.zeros_like(value)), allowed)
         return wrong
 
     return criteria
 
 
-def _with_theta(theta: Callable[[Instance], Array]) -> Any:
-    """A rotation by other frequencies, with the magnitude of the instance."""
-
-    def matrix(instance: Instance, angles: Array) -> Matrix | None:
-        m = _m(instance)
-        same = angles.shape[-1] == len(right := _theta(instance)) and np.allclose(theta(instance), right, rtol=1e-12)
-        return None if same else _rotation(m * np.cos(angles), m * np.sin(angles))
-
-    return _turned(matrix, theta)
-
-
-def _of(*kinds: str, theta: Callable[[Instance], Array]) -> Callable[[Instance], Array]:
-    """Other frequencies under some scalings, the right ones elsewhere."""
-    return lambda instance: theta(instance) if instance.scaling in kinds else _theta(instance)
-
-
-def _bands(instance: Instance, *, exchanged: bool = False, hard: bool = False) -> Array:
-    """llama3 with its bands exchanged, or without the blend between them."""
-    plain, s = _plain(instance), instance.factor or 1.0
-    low, high = instance.low_frequency or 1.0, instance.high_frequency or 4.0
-    turns = (instance.original_length or 1) * plain / (2 * math.pi)
-    kept = np.clip((turns - low) / (high - low), 0, 1)
-    kept = np.where(turns > low, 1.0, 0.0) if hard else kept
-    return np.asarray(plain * (kept / s + 1 - kept if exchanged else (1 - kept) / s + kept))
-
-
-def _inverted_ramp(instance: Instance) -> Array:
-    with flint_context.bits(64):
-        first, last = (float(end) for end in correction_range(instance))
-    plain = _plain(instance)
-    mu = np.clip((np.arange(len(plain)) - first) / (last - first), 0, 1)
-    return np.asarray(plain * (mu + (1 - mu) / (instance.factor or 1.0)))
-
-
-def _ends(instance: Instance) -> Array:
-    return float(instance.base) ** -np.linspace(0, 1, instance.rotated // 2)
-
-
-def _tables(of: str) -> Callable[[Instance, Array], Matrix | None]:
-    """A table whose columns are laid out for the layout ``of``, with the rotation of the other layout."""
-
-    def matrix(instance: Instance, angles: Array) -> Matrix | None:
-        if instance.layout == of or instance.rotated < 4:
-            return None
-        both = np.concatenate([angles, angles], axis=3) if of == "halves" else np.repeat(angles, 2, axis=3)
-        columns, half = paired(instance)[0], instance.rotated // 2
-        first, second = both[..., columns[:half]], both[..., columns[half:]]
-        m = _m(instance)
-        return m * np.cos(first), m * np.sin(first), m * np.sin(second), m * np.cos(second)
-
-    return matrix
-
-
 def _by(function: Callable[[Array, Array], Matrix]) -> Callable[[Instance, Array], Matrix]:
-    """A wrong matrix of the right cosines and sines."""
+    """A matrix of cosines and sines."""
     return lambda instance, angles: function(_m(instance) * np.cos(angles), _m(instance) * np.sin(angles))
+
+
+_rotation = _by(lambda cos, sin: (cos, sin, sin, cos))
+
+
+def _frequencies(theta: Callable[[Instance], Array], *scalings: str) -> Wrong:
+    """A rotation by other frequencies, with the magnitude of the instance; under some scalings, if not under all."""
+
+    def other(instance: Instance) -> Array | None:
+        if scalings and instance.scaling not in scalings:
+            return None
+        wrong = theta(instance)
+        return None if np.allclose(wrong, _theta(instance), rtol=1e-12) else wrong
+
+    return _turned(_rotation, other)
+
+
+def _tables(of: str, instance: Instance, angles: Array) -> Matrix | None:
+    """A table whose columns are laid out for the layout ``of``, with the rotation of the other layout."""
+    if instance.layout == of or instance.rotated < 4:
+        return None
+    table = np.tile(angles, 2) if of == "halves" else np.repeat(angles, 2, axis=3)
+    first, second = np.split(table[..., paired(instance)[0]], 2, axis=-1)
+    return (*_rotation(instance, first)[:2], *_rotation(instance, second)[2:])
 
 
 def _heads(instance: Instance, angles: Array) -> Matrix:
     """Every head turned by its own number, where tokens are to be turned by their positions."""
-    most = max(x.shape[1] for name, x in instance.arrays().items() if name != "positions")
-    turned = np.arange(most)[None, :, None, None] * _theta(instance)
-    return _rotation(_m(instance) * np.cos(turned), _m(instance) * np.sin(turned))
+    most = max(x.shape[1] for x in instance.vectors().values())
+    return _rotation(instance, np.arange(most)[None, :, None, None] * _theta(instance))
 
 
-def _some_pairs(instance: Instance, angles: Array, kept: Callable[[int], int]) -> Matrix | None:
+def _some_pairs(kept: Callable[[int], int], instance: Instance, angles: Array) -> Matrix | None:
     """Only the first pairs rotated."""
-    pairs = angles.shape[3]
-    if kept(pairs) == pairs:
-        return None
-    turned = np.where(np.arange(pairs) < kept(pairs), angles, 0.0)
-    return _rotation(_m(instance) * np.cos(turned), _m(instance) * np.sin(turned))
-
-
-def _whole(count: int, tile: int) -> int:
-    return count // tile * tile or count
-
-
-def _whole_tokens(instance: Instance, tile: int) -> Instance | None:
-    """Position 0 for the tokens beyond whole tiles."""
-    n = instance.query.shape[2]
-    if _whole(n, tile) == n or instance.scaling is not None:
-        return None
-    return instance.replace(positions=np.where(np.arange(n) < _whole(n, tile), instance.positions, 0))
-
-
-def _last_columns(instance: Instance) -> Instance | None:
-    return None if instance.rotary_dim is None else _rolled(instance, instance.query.shape[3] - instance.rotated)
-
-
-def _rolled(instance: Instance, by: int) -> Instance:
-    arrays = {name: np.roll(x, -by, axis=3) for name, x in instance.arrays().items() if name != "positions"}
-    return instance.replace(**arrays)
-
-
-def _rolled_back(instance: Instance, value: Array) -> Array:
-    return np.roll(value, instance.query.shape[3] - instance.rotated, axis=3)
+    count = angles.shape[3]
+    turned = np.where(np.arange(count) < kept(count), angles, 0.0)
+    return None if kept(count) == count else _rotation(instance, turned)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def _rows() -> Iterator[tuple[str, str, Any]]:
+def _rows() -> Iterator[tuple[str, str, Wrong]]:
     """Every row: an identifier, a sentence, and what would be right."""
-
-    def same(instance: Instance) -> Instance:
-        return instance
-
-    def still(instance: Instance) -> Instance:
-        return instance.replace(positions=0 * instance.positions, scaling=None)
-
-    def partial(instance: Instance) -> bool:
-        return instance.rotary_dim is not None
-
-    def one(identifier: str, sentence: str, change: Change) -> tuple[str, str, Any]:
-        return identifier, sentence, solves(change)
-
     # one meaning a line
     # fmt: off
-    yield one("layout", "halves rotated where pairs were asked for, or the reverse", CHANGES["layout"])
+    yield "layout", "halves rotated where pairs were asked for, or the reverse", solves(CHANGES["layout"])
     for of, other in (("halves", "pairs"), ("pairs", "halves")):
-        yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(_tables(of), mixed_pairs=True)
-    yield one("position+1", "positions off by one: one too large", _at(lambda p: p + 1))
-    yield one("position-1", "positions off by one: one too small", _at(lambda p: p - 1))
-    yield one("position-ignored", "positions ignored: 0 … n − 1", _at(lambda p: np.broadcast_to(np.arange(p.shape[-1]), p.shape)))
-    yield one("position-start", "consecutive positions assumed: the first one and those after it", _at(lambda p: p[..., :1] + np.arange(p.shape[-1])))
-    yield one("position-length", "consecutive positions assumed: those up to the largest", _at(lambda p: p.max() - np.arange(p.shape[-1])[::-1] + 0 * p))
-    yield one("position-first", "the position of the first token used for every token", _at(lambda p: p[..., :1] + 0 * p))
-    yield one("position-batch", "the positions of the first batch used for every batch", _at(lambda p: p[:1] + 0 * p if p.ndim > 1 else p))
-    yield one("position-sorted", "positions sorted", _at(lambda p: np.sort(p, axis=-1)))
-    yield one("position-size", "the sign of positions lost", _at(np.abs))
-    yield one("position-offset", "positions of an earlier call: 5 too large", CHANGES["offset"])
-    yield one("position-offset-twice", "the offset added twice: by the first position too far", _at(lambda p: p + p[..., :1]))
-    yield one("position-twice", "rotated twice, or positions doubled", _at(lambda p: 2 * p))
-    for length in _TABLES:
-        for word, move in (
-            ("not rotated", lambda p, t=length: np.where(p >= t, 0, p)),
-            ("rotated by its last row", lambda p, t=length: np.minimum(p, t - 1)),
-            ("begun again", lambda p, t=length: p % t),
-        ):
-            yield one(f"table-{length}-{word}", f"positions beyond a table of {length}: {word}", _at(move))
+        yield f"table-{of}", f"a table of angles laid out for {of}, with the rotation of {other}", _turned(functools.partial(_tables, of), mixed_pairs=True)
+    yield "position+1", "positions off by one: one too large", _at(lambda p: p + 1)
+    yield "position-1", "positions off by one: one too small", _at(lambda p: p - 1)
+    yield "position-ignored", "positions ignored: 0 … n − 1", _at(_counted)
+    yield "position-start", "consecutive positions assumed: the first one and those after it", _at(lambda p: p[..., :1] + np.arange(p.shape[-1]))
+    yield "position-length", "consecutive positions assumed: those up to the largest", _at(lambda p: p.max() - _counted(p)[..., ::-1])
+    yield "position-first", "the position of the first token used for every token", _at(lambda p: p[..., :1] + 0 * p)
+    yield "position-batch", "the positions of the first batch used for every batch", _at(lambda p: p[:1] + 0 * p if p.ndim > 1 else p)
+    yield "position-sorted", "positions sorted", _at(lambda p: np.sort(p, axis=-1))
+    yield "position-size", "the sign of positions lost", _at(np.abs)
+    yield "position-offset", "positions of an earlier call: 5 too large", solves(CHANGES["offset"])
+    yield "position-offset-twice", "the offset added twice: by the first position too far", _at(lambda p: p + p[..., :1])
+    yield "position-twice", "rotated twice, or positions doubled", _at(lambda p: 2 * p)
+    for end, (word, move) in itertools.product((1 << power for power in range(2, 21)), _BEYOND.items()):
+        yield f"table-{end}-{word}", f"positions beyond a table of {end}: {word}", _at(functools.partial(move, end=end))
     yield "sign", "the rotation has the wrong sign", _turned(_by(lambda c, s: (c, -s, -s, c)))
     yield "sign-lost", "the minus of the first member lost", _turned(_by(lambda c, s: (c, -s, s, c)))
     yield "exchanged", "cosine and sine exchanged", _turned(_by(lambda c, s: (s, c, c, s)))
     yield "position-heads", "positions taken along the axis of heads", _turned(_heads)
-    yield "last-pair", "the last pair is not rotated", _turned(functools.partial(_some_pairs, kept=lambda pairs: pairs - 1))
+    yield "last-pair", "the last pair is not rotated", _turned(functools.partial(_some_pairs, lambda pairs: pairs - 1))
     for tile in (2, 4, 8, 16, 32):
-        kept = functools.partial(_whole, tile=tile)
-        yield f"pairs-{tile}", f"pairs beyond a multiple of {tile} are not rotated", _turned(functools.partial(_some_pairs, kept=kept))
+        yield f"pairs-{tile}", f"pairs beyond a multiple of {tile} are not rotated", _turned(functools.partial(_some_pairs, functools.partial(_whole, tile=tile)))
     for tile in (2, 4, 8, 16, 32, 64, 128):
-        yield one(f"tokens-{tile}", f"tokens beyond whole tiles of {tile} are not rotated", functools.partial(_whole_tokens, tile=tile))
-    yield "key-plain", "the key is not rotated", mixed(query=same, key=still)
-    yield "query-plain", "the query is not rotated", mixed(query=still, key=same)
-    yield "plain", "nothing is rotated", mixed(query=still, key=still)
-    negative = _at(np.negative)
-    yield "key-sign", "the key is rotated with the wrong sign", mixed(query=same, key=negative)
-    ignored = _at(lambda p: np.broadcast_to(np.arange(p.shape[-1]), p.shape))
-    yield "key-positions", "the key is rotated by 0 … n − 1, the query by its positions", mixed(query=same, key=ignored)
-    yield "query-positions", "the query is rotated by 0 … n − 1, the key by its positions", mixed(query=ignored, key=same)
-    yield one("rotary-ignored", "partial rotation ignored: every column rotated", _where(partial, rotary_dim=None))
-    yield one("rotary-exponent", "partial rotation: the exponent over the whole dim instead of the rotary part", _where(partial, base=lambda i: i.base ** (i.rotated / i.query.shape[3])))
+        kept = {name: functools.partial(_first_tokens, tile, name) for name in ("query", "key")}
+        yield f"tokens-{tile}", f"tokens beyond whole tiles of {tile} are not rotated", altered(functools.partial(_with_rest, tile), **kept)
+    yield "key-plain", "the key is not rotated", mixed(query=_same, key=_still)
+    yield "query-plain", "the query is not rotated", mixed(query=_still, key=_same)
+    yield "plain", "nothing is rotated", mixed(query=_still, key=_still)
+    yield "key-sign", "the key is rotated with the wrong sign", mixed(query=_same, key=_moved(np.negative))
+    yield "key-positions", "the key is rotated by 0 … n − 1, the query by its positions", mixed(query=_same, key=_moved(_counted))
+    yield "query-positions", "the query is rotated by 0 … n − 1, the key by its positions", mixed(query=_moved(_counted), key=_same)
+    yield "rotary-ignored", "partial rotation ignored: every column rotated", _with(rotary_dim=None)
+    yield "rotary-exponent", "partial rotation: the exponent over the whole dim instead of the rotary part", _with(base=lambda i: i.base ** (i.rotated / i.query.shape[3]))
     yield "rotary-last", "partial rotation: the last columns rotated instead of the first", altered(_last_columns, query=_rolled_back, key=_rolled_back)
-    yield one("base-default", "the base ignored: 10000 used whatever is given", _with(base=10000.0))
-    yield one("base-500000", "the base ignored: 500000 used whatever is given", _with(base=500000.0))
-    yield one("base-kept", "the base of an earlier call", CHANGES["base"])
-    frequencies_of: tuple[tuple[str, str, Callable[[Instance], Array]], ...] = (
-        ("exponent-half", "the exponent l/r instead of 2l/r", functools.partial(_plain, step=1.0)),
-        ("exponent-twice", "the exponent 4l/r instead of 2l/r", functools.partial(_plain, step=4.0)),
-        ("exponent-shifted", "the exponent shifted by one: 2(l + 1)/r", functools.partial(_plain, shift=2.0)),
-        ("exponent-ends", "the exponent l/(r/2 − 1): from 0 to 1", _ends),
-        ("exponent-whole", "the exponent divided in integers: every frequency is 1", lambda i: np.ones(i.rotated // 2)),
-        ("inverted", "frequencies inverted: base^(2l/r)", functools.partial(_plain, step=-2.0)),
-        ("reversed", "frequencies in reverse order", lambda i: _theta(i)[::-1]),
-    )
-    for identifier, sentence, frequency in frequencies_of:
-        yield identifier, sentence, _with_theta(frequency)
-    yield one("scaling-ignored", "the scaling ignored: parsed, never applied", _with(scaling=None))
-    every: dict[str, Callable[[Instance], Array]] = {
-        "linear": lambda i: _plain(i) / (i.factor or 1.0),
-        "ntk": lambda i: _theta(i.replace(scaling="ntk", factor=i.factor)),
-    }
-    for kind, theta in every.items():
-        others = [name for name in ("linear", "ntk", "dynamic", "llama3", "yarn") if name != kind]
-        yield f"scaling-{kind}", f"every scaling taken for {kind}", _with_theta(_of(*others, theta=theta))
-    yield "factor-inverted", "frequencies multiplied by the factor instead of divided", _with_theta(_of("linear", theta=lambda i: _plain(i) * (i.factor or 1.0)))
-    yield "factor-everywhere", "frequencies divided by factor^(r/(r − 2)), the base not raised", _with_theta(_of("ntk", "dynamic", theta=lambda i: _plain(i) / (i.factor or 1.0) ** (i.rotated / (i.rotated - 2))))
-    yield one("factor-twice", "the factor applied twice", _where(_scaling("linear", "ntk"), factor=lambda i: i.factor**2))
-    yield one("ntk-exponent", "the base multiplied by the factor itself, without the exponent r/(r − 2)", _where(_scaling("ntk"), scaling=None, base=lambda i: i.base * i.factor))
-    yield one("dynamic-always", "dynamic: the base scaled at all lengths, by the factor", _where(_scaling("dynamic"), scaling="ntk", factor=lambda i: i.factor))
-    yield one("dynamic-constant", "dynamic: a constant base, of the largest scaled length", _where(_scaling("dynamic"), scaling="ntk", factor=_grown))
-    yield one("dynamic-array", "dynamic: by the number of tokens in the array, not by the largest position", _of_length)
-    yield "dynamic-kept", "dynamic: the frequencies of an earlier, longer call", _with_theta(_of("dynamic", theta=lambda i: _theta(CHANGES["longer"](i))))
-    for exchanged, hard, words in ((True, False, "its bands exchanged"), (False, True, "no blend between its bands")):
-        theta = functools.partial(_bands, exchanged=exchanged, hard=hard)
-        yield f"llama3-{'exchanged' if exchanged else 'hard'}", f"llama3 with {words}", _with_theta(_of("llama3", theta=theta))
-    yield "yarn-inverted", "yarn with its ramp inverted", _with_theta(_of("yarn", theta=_inverted_ramp))
-    yield one("yarn-ends", "yarn with the ends of its ramp rounded where they should not be, or the reverse", _where(_scaling("yarn"), truncate=lambda i: not i.truncate))
-    for identifier, sentence, function in (
-        ("left-out", "the magnitude of yarn left out", lambda i: 1.0),
-        ("formula", "the magnitude that is given ignored, the formula used instead", _formula),
-        ("again", "the magnitude applied twice, or fed into the formula again", _fed_again),
-        ("squared", "the magnitude squared", lambda i: _m(i) ** 2),
-    ):
-        yield one(f"magnitude-{identifier}", sentence, _where(_scaling("yarn"), attention_factor=function))
-    yield "magnitude-query", "the magnitude on the query alone", mixed(query=same, key=_where(_scaling("yarn"), attention_factor=1.0))
+    yield "base-default", "the base ignored: 10000 used whatever is given", _with(base=10000.0)
+    yield "base-500000", "the base ignored: 500000 used whatever is given", _with(base=500000.0)
+    yield "base-kept", "the base of an earlier call", solves(CHANGES["base"])
+    yield "exponent-half", "the exponent l/r instead of 2l/r", _frequencies(functools.partial(_plain, step=1.0))
+    yield "exponent-twice", "the exponent 4l/r instead of 2l/r", _frequencies(functools.partial(_plain, step=4.0))
+    yield "exponent-shifted", "the exponent shifted by one: 2(l + 1)/r", _frequencies(functools.partial(_plain, shift=2.0))
+    yield "exponent-ends", "the exponent l/(r/2 − 1): from 0 to 1", _frequencies(lambda i: i.base ** -np.linspace(0, 1, i.rotated // 2))
+    yield "exponent-whole", "the exponent divided in integers: every frequency is 1", _frequencies(lambda i: np.ones(i.rotated // 2))
+    yield "inverted", "frequencies inverted: base^(2l/r)", _frequencies(functools.partial(_plain, step=-2.0))
+    yield "reversed", "frequencies in reverse order", _frequencies(lambda i: _theta(i)[::-1])
+    yield "scaling-ignored", "the scaling ignored: parsed, never applied", _with(scaling=None)
+    yield "scaling-linear", "every scaling taken for linear", _frequencies(lambda i: _plain(i) / (i.factor or 1.0), "ntk", "dynamic", "llama3", "yarn")
+    yield "scaling-ntk", "every scaling taken for ntk", _frequencies(lambda i: _theta(i.replace(scaling="ntk", factor=i.factor)), "linear", "dynamic", "llama3", "yarn")
+    yield "factor-inverted", "frequencies multiplied by the factor instead of divided", _frequencies(lambda i: _plain(i) * (i.factor or 1.0), "linear")
+    yield "factor-everywhere", "frequencies divided by factor^(r/(r − 2)), the base not raised", _frequencies(lambda i: _plain(i) / (i.factor or 1.0) ** (i.rotated / (i.rotated - 2)), "ntk", "dynamic")
+    yield "factor-twice", "the factor applied twice", _with("linear", "ntk", factor=lambda i: i.factor**2)
+    yield "ntk-exponent", "the base multiplied by the factor itself, without the exponent r/(r − 2)", _with("ntk", scaling=None, base=lambda i: i.base * i.factor)
+    yield "dynamic-always", "dynamic: the base scaled at all lengths, by the factor", _with("dynamic", scaling="ntk", factor=lambda i: i.factor)
+    yield "dynamic-constant", "dynamic: a constant base, of the largest scaled length", _with("dynamic", scaling="ntk", factor=lambda i: i.factor**2 - (i.factor - 1))
+    yield "dynamic-array", "dynamic: by the number of tokens in the array, not by the largest position", _with("dynamic", scaling="ntk", factor=lambda i: i.factor * max(i.query.shape[2] / i.original_length - 1, 0) + 1)
+    yield "dynamic-kept", "dynamic: the frequencies of an earlier, longer call", _frequencies(lambda i: _theta(CHANGES["longer"](i)), "dynamic")
+    yield "llama3-exchanged", "llama3 with its bands exchanged", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "llama3")
+    yield "llama3-hard", "llama3 with no blend between its bands", _frequencies(functools.partial(_blended, lambda kept: np.where(kept > 0, 1.0, 0.0)), "llama3")
+    yield "yarn-inverted", "yarn with its ramp inverted", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "yarn")
+    yield "yarn-ends", "yarn with the ends of its ramp rounded where they should not be, or the reverse", _with("yarn", truncate=lambda i: not i.truncate)
+    yield "magnitude-left-out", "the magnitude of yarn left out", _with("yarn", attention_factor=1.0)
+    yield "magnitude-formula", "the magnitude that is given ignored, the formula used instead", _with("yarn", attention_factor=lambda i: 1 + 0.1 * math.log(i.factor))
+    yield "magnitude-again", "the magnitude applied twice, or fed into the formula again", _with("yarn", attention_factor=lambda i: 1 + 0.1 * math.log(max(_m(i), 1.0)) if i.attention_factor else _m(i) ** 2)
+    yield "magnitude-squared", "the magnitude squared", _with("yarn", attention_factor=lambda i: _m(i) ** 2)
+    yield "magnitude-query", "the magnitude on the query alone", mixed(query=_same, key=_change("yarn", attention_factor=1.0))
     # fmt: on
 
 

@@ -23,26 +23,20 @@ if TYPE_CHECKING:
     Generator = np.random.Generator
     Shape = tuple[int, ...]
 
-__all__ = ["CHANGES", "NUMBERS", "POSITIONS", "built"]
-
-
-def _spread(rng: Generator, shape: Shape, exponent: int) -> NDArray[np.float64]:
-    """Pairs of unlike sizes, from 2^-exponent to 2^exponent."""
-    return rng.standard_normal(shape) * 2.0 ** rng.integers(-exponent, exponent + 1, shape)
-
+__all__ = ["CHANGES", "NUMBERS", "POSITIONS", "built", "sizes"]
 
 #: What the numbers of queries and keys are.
 NUMBERS: dict[str, Callable[[Generator, Shape], NDArray[np.float64]]] = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
-    "spread": lambda rng, shape: _spread(rng, shape, 8),
+    "spread": lambda rng, shape: rng.standard_normal(shape) * 2.0 ** rng.integers(-8, 9, shape),
     "small": lambda rng, shape: rng.standard_normal(shape) * 2.0**-12,
     "large": lambda rng, shape: np.clip(rng.standard_normal(shape), -3, 3) * 2.0**11,
     "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.3),
     "units": lambda rng, shape: np.broadcast_to(np.arange(shape[-1]) % 3 == 0, shape).astype(np.float64),
 }
 
-#: What the positions are: (rng, batch, length, number) → (length,) or (batch, length).
-POSITIONS: dict[str, Callable[[Generator, int, int, int], NDArray[np.int64]]] = {
+#: What the positions are: (rng, batch, length[, number]) → (length,) or (batch, length).
+POSITIONS: dict[str, Callable[..., NDArray[np.int64]]] = {
     "from": lambda rng, b, n, start: np.arange(start, start + n),
     "shuffled": lambda rng, b, n, most: rng.permutation(max(most, n))[:n],
     "repeated": lambda rng, b, n, most: rng.integers(0, most, n),
@@ -52,8 +46,17 @@ POSITIONS: dict[str, Callable[[Generator, int, int, int], NDArray[np.int64]]] = 
     "signed": lambda rng, b, n, start: np.arange(n) - start,
     "rows": lambda rng, b, n, most: rng.integers(0, most, (b, n)),
     "offsets": lambda rng, b, n, most: rng.integers(1, most, (b, 1)) + np.arange(n),
-    "padded": lambda rng, b, n, _: np.maximum(np.arange(n) - rng.permutation(max(b, n))[:b, None], 0),
+    "padded": lambda rng, b, n: np.maximum(np.arange(n) - rng.permutation(max(b, n))[:b, None], 0),
 }
+
+_FIELDS = {"rotary": "rotary_dim", "base": "base", "magnitude": "attention_factor"}
+_WORDS: dict[str, dict[str, Any]] = {"pairs": {"layout": "pairs"}, "whole": {"truncate": False}}
+_SCALED = ("factor", "original_length", "low_frequency", "high_frequency")
+
+
+def sizes(row: Row) -> list[int]:
+    """batch, heads, key heads, length and dim of a row."""
+    return [int(word) for word in re.split("[x/:]", row.size)]
 
 
 def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
@@ -63,27 +66,19 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     original length); ``llama3`` and ``yarn`` (factor, original length[, low and high frequency]); ``whole`` (yarn's
     ramp is not truncated); ``magnitude``.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)/(\d+):(\d+):(\d+)", row.size)
-    assert match is not None, row.size
-    b, h, h_k, n, d = map(int, match.groups())
+    b, h, h_k, n, d = sizes(row)
     rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
     query, key = (NUMBERS[row.pattern](rng, (b, heads, n, d)).astype(dtype) for heads in (h, h_k))
     fields: dict[str, Any] = {"positions": np.arange(n)}
     for option in row.options:
         name, _, text = option.partition("=")
-        values = [float(word) for word in text.split(",") if word]
+        values = [int(word) if word.isdigit() else float(word) for word in text.split(",") if word]
         if name in POSITIONS:
-            fields["positions"] = POSITIONS[name](rng, b, n, int(values[0]) if values else 0).astype(np.int64)
-        elif name in ("pairs", "whole"):
-            fields |= {"layout": "pairs"} if name == "pairs" else {"truncate": False}
-        elif name in ("rotary", "base", "magnitude"):
-            field = {"rotary": "rotary_dim", "magnitude": "attention_factor"}.get(name, name)
-            fields[field] = int(values[0]) if name == "rotary" else values[0]
+            fields["positions"] = POSITIONS[name](rng, b, n, *values).astype(np.int64)
+        elif name in _FIELDS:
+            fields[_FIELDS[name]] = values[0]
         else:
-            names = ("factor", "original_length", "low_frequency", "high_frequency")
-            fields |= {"scaling": name, **dict(zip(names, values, strict=False))}
-            if len(values) > 1:
-                fields["original_length"] = int(values[1])
+            fields |= _WORDS.get(name) or {"scaling": name, **dict(zip(_SCALED, values, strict=False))}
     return Instance(query, key, provenance=provenance, **fields)
 
 
@@ -93,25 +88,16 @@ def _all_numbers(instance: Instance) -> Instance:
     return other if instance.key is None else other.replace(key=(-instance.key[..., ::-1]).copy())
 
 
-def _rescaled(instance: Instance) -> Instance:
-    return instance.replace(scaling=None) if instance.scaling else instance.replace(scaling="linear", factor=4.0)
-
-
-def _longer(instance: Instance) -> Instance:
-    """As many tokens, at positions up to eight times as far."""
-    return instance.replace(positions=instance.positions * 8 + 7)
-
-
 #: What another call differs in: what a kernel may keep from it, under a key that does not tell the two apart.
 CHANGES: dict[str, Callable[[Instance], Instance]] = {
     **SHARED,
     "numbers": _all_numbers,
     "offset": lambda i: i.replace(positions=i.positions + 5),
-    "longer": _longer,
+    "longer": lambda i: i.replace(positions=i.positions * 8 + 7),  # as many tokens, eight times as far
     "rows": lambda i: i.replace(positions=i.positions[::-1].copy()),
     "base": lambda i: i.replace(base=50.0 * i.base),
     "layout": lambda i: i.replace(layout="pairs" if i.layout == "halves" else "halves"),
     "rotary": lambda i: i.replace(rotary_dim=i.rotated // 4 * 2),
-    "scaling": _rescaled,
+    "scaling": lambda i: i.replace(**({"scaling": None} if i.scaling else {"scaling": "linear", "factor": 4.0})),
     "heads": lambda i: i.replace(query=i.key, key=i.query),
 }

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["phase_errors", "stages", "unit_pairs"]
 
-_KEPT = math.inf  # an error of another kind
-_PROVENANCE = Provenance("stages")
+_LAYOUTS = ("halves", "pairs")  # a kernel that lacks one is asked in the other
 
 
 def phase_errors(instance: Instance, output: Array) -> Array:
@@ -55,61 +54,53 @@ def stages(precision: Precision) -> tuple[Stage, ...]:
     claimed = 53.0 if angles.unit == 0 else -math.log2(angles.unit)
     table = -math.log2(max(angles.table, angles.trig))
     powers = tuple(1 << k for k in range(4, 21))
-    odd = (*(power + 1 for power in powers), 3)
+    positions = _angle_probes(precision, 1.0001, 0, (*(power + 1 for power in powers), 3))
+    product = _angle_probes(precision, 16 / 9, 1, (171, 1365, 5461, 87381))
+    frequencies = _angle_probes(precision, 5.7, 1, (*powers, 2))
     return (
         Stage("tables", "the cosines and sines", table, (), _table_probes(precision)),
-        Stage("positions", "the positions", claimed, ("tables",), _angle_probes(precision, 1.0001, 0, odd)),
+        Stage("positions", "the positions", claimed, ("tables",), positions),
         Stage(
-            "angles",
-            "the product of position and frequency",
-            claimed,
-            ("positions", "frequencies", "tables"),
-            _angle_probes(precision, 16 / 9, 1, (171, 1365, 5461, 87381)),
+            "angles", "the product of position and frequency", claimed, ("positions", "frequencies", "tables"), product
         ),
-        Stage(
-            "frequencies", "the frequencies", claimed - 4, ("tables",), _angle_probes(precision, 5.7, 1, (*powers, 2))
-        ),
+        Stage("frequencies", "the frequencies", claimed - 4, ("tables",), frequencies),
     )
 
 
-_LAYOUTS = ("halves", "pairs")  # a kernel that lacks one is asked in the other
+def _one_pair(
+    precision: Precision, layout: str, positions: list[int], base: float = 10000.0, pair: int = 0
+) -> Instance:
+    """Pair number ``pair`` of two is (1, 0), and the other one 0."""
+    numbers = unit_pairs(len(positions), 4, precision.storage, layout)
+    numbers[..., (1 - pair) * (1 if layout == "halves" else 2)] = 0
+    return Instance(numbers, numbers.copy(), np.array(positions), base, layout, provenance=Provenance("stages"))
 
 
 def _angle_probes(precision: Precision, base: float, pair: int, positions: tuple[int, ...]) -> tuple[Probe, ...]:
     """One token a probe: the bits of the angle of one pair, as long as its error is no half turn."""
 
-    def probe(position: int, layout: str) -> Probe:
-        numbers = unit_pairs(1, 4, precision.storage, layout)
-        numbers[..., (1 - pair) * (1 if layout == "halves" else 2)] = 0
-        instance = Instance(numbers, numbers.copy(), np.array([position]), base, layout, provenance=_PROVENANCE)
-        angle = position * base ** (-pair / 2)
+    def bits(instance: Instance, value: Array) -> Array:
+        angle = int(instance.positions[0]) * base ** (-pair / 2)
+        error = float(phase_errors(instance, value)[0, 0, 0, pair])
+        if angle < 4 and error > 1:  # a small angle is no question of precision
+            return np.zeros(value.shape)
+        tellable = 4 * precision.output < error < 2.0  # beyond what rounding of the output explains
+        return np.full(value.shape, math.log2(angle / error) if tellable else math.inf)
 
-        def bits(value: Array) -> Array:
-            error = float(phase_errors(instance, value)[0, 0, 0, pair])
-            if angle < 4 and error > 1:  # a small angle is no question of precision
-                return np.zeros(value.shape)
-            tellable = 4 * precision.output < error < 2.0  # beyond what rounding of the output explains
-            return np.full(value.shape, math.log2(angle / error) if tellable else _KEPT)
-
-        return Probe(instance, bits)
-
-    return tuple(probe(position, layout) for layout in _LAYOUTS for position in positions)
+    instances = (_one_pair(precision, layout, [p], base, pair) for layout in _LAYOUTS for p in positions)
+    return tuple(Probe(instance, functools.partial(bits, instance)) for instance in instances)
 
 
 def _table_probes(precision: Precision) -> tuple[Probe, ...]:
-    """Angles 1 … 7, exact in every type: what is off then is off in cosines, sines or products."""
+    """Angles 1 … 7, exact in every type: what is off then is off in cosines, sines or products.
 
-    def probe(layout: str) -> Probe:
-        numbers = unit_pairs(7, 4, precision.storage, layout)
-        numbers[..., 1 if layout == "halves" else 2] = 0  # the second pair, whose frequency is another question
-        positions = np.arange(1, 8)
-        instance = Instance(numbers, numbers.copy(), positions, layout=layout, provenance=_PROVENANCE)
+    The frequency of the second pair is another question.
+    """
+
+    def bits(instance: Instance, value: Array) -> Array:
         exact = define(instance, 1e-12).midpoint
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log2(np.abs(value - exact) / np.abs(exact)))
 
-        def bits(value: Array) -> Array:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return np.asarray(-np.log2(np.abs(value - exact) / np.abs(exact)))
-
-        return Probe(instance, bits)
-
-    return tuple(map(probe, _LAYOUTS))
+    instances = (_one_pair(precision, layout, list(range(1, 8))) for layout in _LAYOUTS)
+    return tuple(Probe(instance, functools.partial(bits, instance)) for instance in instances)

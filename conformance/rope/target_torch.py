@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.conformance.interface.kernel import Declined, Kernel
-from assay.conformance.interface.targets import keywords_of
+from assay.conformance.interface.targets import function_named, keywords_of
 
 __all__ = ["lucidrains", "torchtune", "transformers"]
 
@@ -38,27 +38,16 @@ def transformers(name: str, *, kept: bool) -> Kernel:
 
 
 def _transformers(
-    kept: bool,
-    query: Any,
-    key: Any,
-    positions: Any,
-    *,
-    base: float,
-    layout: str = "halves",
-    rotary_dim: int | None = None,
-    scaling: str | None = None,
-    factor: float | None = None,
-    original_length: int | None = None,
-    low_frequency: float | None = None,
-    high_frequency: float | None = None,
-    truncate: bool = True,
-    attention_factor: float | None = None,
-) -> Any:
+    kept: bool, query: Any, key: Any, positions: Any, *, base: float, layout: str = "halves",
+    rotary_dim: int | None = None, scaling: str | None = None, factor: float | None = None,
+    original_length: int | None = None, low_frequency: float | None = None, high_frequency: float | None = None,
+    truncate: bool = True, attention_factor: float | None = None,
+) -> Any:  # fmt: skip
     import torch
     from transformers.models.glm.modeling_glm import apply_rotary_pos_emb as pairs
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as halves
 
-    r = rotary_dim or query.shape[3]
+    r, length = rotary_dim or query.shape[3], original_length or 2048
     parameters: dict[str, Any] = {"rope_type": scaling or "default", "rope_theta": base, "factor": factor}
     if scaling == "llama3":
         parameters |= {"low_freq_factor": low_frequency, "high_freq_factor": high_frequency}
@@ -67,9 +56,7 @@ def _transformers(
         parameters |= {"attention_factor": attention_factor}
     if scaling in ("llama3", "yarn"):
         parameters["original_max_position_embeddings"] = original_length
-    length = original_length or 2048
-    if scaling in ("llama3", "yarn"):  # transformers warns of a ratio that is not the factor
-        length = int(length * (factor or 1.0))
+        length = int(length * (factor or 1.0))  # transformers warns of a ratio that is not the factor
     module = (_kept if kept else _module)(r, length, tuple(parameters.items()))
     with torch.inference_mode():
         cos, sin = module(query, positions.reshape(-1, query.shape[2]))
@@ -159,22 +146,13 @@ def _torchtune(
 
 @functools.cache
 def _torchtune_module(dim: int, base: float, factor: float | None, *band: Any) -> Any:
-    plain, scaled = (
-        _from_file("torchtune", path)
-        for path in ("modules/position_embeddings.py", "models/llama3_1/_position_embeddings.py")
-    )
     if factor is None:
-        return plain.RotaryPositionalEmbeddings(dim, _TABLE, base)
-    return scaled.Llama3ScaledRoPE(dim, _TABLE, base, factor, *band)
+        return _torchtune_class("modules/position_embeddings.py:RotaryPositionalEmbeddings")(dim, _TABLE, base)
+    scaled = _torchtune_class("models/llama3_1/_position_embeddings.py:Llama3ScaledRoPE")
+    return scaled(dim, _TABLE, base, factor, *band)
 
 
-def _from_file(package: str, path: str) -> Any:
-    found = importlib.util.find_spec(package)
-    assert found is not None
-    assert found.origin is not None
-    spec = importlib.util.spec_from_file_location(f"assay of {package} {path}", Path(found.origin).parent / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _torchtune_class(path: str) -> Any:
+    package = importlib.util.find_spec("torchtune")
+    assert package is not None
+    return function_named(str(Path(str(package.origin)).parent / path))

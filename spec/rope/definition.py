@@ -14,7 +14,7 @@ import numpy as np
 import sympy
 
 from assay.spec import flint_context
-from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Float64Ball, Result, escalate
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
 from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.scalars import SYMBOLS
 
@@ -70,21 +70,22 @@ def paired(instance: Instance) -> tuple[NDArray[np.intp], NDArray[np.intp], Arra
 
 
 @functools.lru_cache(maxsize=2)  # the queries, the keys and the tolerance of one instance ask for the same
-def rotation(instance: Instance, arithmetic: Arithmetic = Float64Ball) -> tuple[Any, Any]:
+def rotation(instance: Instance, arithmetic: Arithmetic) -> tuple[Any, Any]:
     """C and S, certified: balls of shape (batch, length, r), the columns in the order of :func:`paired`.
 
     They are evaluated once for every distinct position and pair, of an instance whose arrays do not change.
     """
     distinct, place = np.unique(instance.positions.astype(np.int64), return_inverse=True)
-    at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])
+    at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])[..., None]
     tables = np.empty((2, len(distinct), instance.rotated // 2), dtype=object)
     with flint_context.bits(arithmetic.precision + 128):
         theta, m = frequencies(instance)[2], magnitude(instance)
         for row, pair in np.ndindex(*tables.shape[1:]):
             sin, cos = (theta[pair] * int(distinct[row])).sin_cos()
             tables[:, row, pair] = m * cos, m * sin
-    cos, sin = (arithmetic.around(np.tile(table, 2)) for table in tables)
-    return cos[at], sin[at]
+    members = np.tile(np.arange(instance.rotated // 2), 2)  # both of a pair have its angle
+    cos, sin = (arithmetic.around(table)[at, members] for table in tables)
+    return cos, sin
 
 
 def symbolic(instance: Instance, output: str = "query") -> NDArray[np.object_]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.enclosure import Float64Ball
 from assay.spec.laws import additive, apart, backwards, summed
 from assay.spec.problem import Law, Prediction
 from assay.spec.rope.definition import paired, rotation
@@ -67,7 +68,8 @@ def _shifted(instance: Instance, moved: Instances, outputs: tuple[Mapping[str, A
     back = instance.part(batch=[0], length=[0]).replace(positions=-step)
     back = back.replace(attention_factor=1.0) if instance.scaling == "yarn" else back
     cos, sin = np.ones(instance.query.shape[3]), np.zeros(instance.query.shape[3])
-    cos[paired(back)[0]], sin[paired(back)[0]] = (table.rounded()[0].ravel() for table in rotation(back))
+    tables = (table.rounded()[0].ravel() for table in rotation(back, Float64Ball))
+    cos[paired(back)[0]], sin[paired(back)[0]] = tables
     return {
         name: Prediction(cos * x + sin * outputs[1][name], (np.abs(cos) + 0 * x, np.abs(sin) + 0 * x))
         for name, x in outputs[0].items()

@@ -6,6 +6,7 @@ for the roundings of that.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from assay.spec import flint_context
 from assay.spec.criterion import each_close
+from assay.spec.enclosure import Float64Ball
 from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import define, paired, rotation
 from assay.spec.rope.frequencies import band, correction_range, frequencies, growth, magnitude
@@ -64,7 +66,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     angles, vector = u.of(Angles), instance.vectors()[output]
     columns, partner, sign = paired(instance)
     straight, crossed = (vector[..., at].astype(np.float64) for at in (columns, partner))
-    cos, sin = (table.rounded()[0][:, None] for table in rotation(instance))
+    cos, sin = (table.rounded()[0][:, None] for table in rotation(instance, Float64Ball))
     m, plain = float(magnitude(instance)), bool(magnitude(instance) == 1)
     with np.errstate(over="ignore", invalid="ignore"):
         # |y| of every element and of its partner; Φ, which is 0 at position 0, whose cosine and sine are exact
@@ -101,6 +103,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     return full
 
 
+@functools.lru_cache(maxsize=2)  # the queries and the keys of one instance ask for the same
 def _angle_errors(instance: Instance, angles: Angles) -> Array:
     """Φ of every position and pair, (1 or batch, 1, length, r/2), +inf outside the domain: ROT-2."""
     theta, error = frequency_errors(instance, angles)

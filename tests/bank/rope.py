@@ -30,155 +30,6 @@ BFLOAT16, FLOAT16 = ml_dtypes.bfloat16, np.float16
 
 
 @dataclass(frozen=True)
-class Task:
-    """What one array was rotated with.  positions: (1 or batch, length); role: 0 for the query, 1 for the key."""
-
-    x: Array
-    positions: Array
-    base: float
-    layout: str
-    r: int
-    scaling: str | None
-    s: float
-    original: int
-    low: float
-    high: float
-    truncate: bool
-    given: float | None
-    role: int
-    heads: tuple[int, int]
-
-    @property
-    def work(self) -> Any:
-        return np.dtype(np.float64 if self.x.dtype == np.float64 else np.float32).type
-
-    @property
-    def n(self) -> int:
-        return int(self.positions.max()) + 1
-
-
-def _power(task: Task, base: float, exponent: Array) -> Array:
-    return np.asarray(task.work(1) / task.work(base) ** exponent)
-
-
-def _exponent(task: Task) -> Array:
-    return np.arange(0, task.r, 2).astype(task.work) / task.work(task.r)
-
-
-def _ramp(task: Task) -> Array:
-    first, last = (
-        task.r * math.log(task.original / (2 * math.pi * turns)) / (2 * math.log(task.base))
-        for turns in (task.high, task.low)
-    )
-    if task.truncate:
-        first, last = math.floor(first), math.ceil(last)
-    first, last = max(first, 0), min(last, task.r - 1)
-    return np.asarray(np.clip((np.arange(task.r // 2) - first) / (last - first), 0, 1).astype(task.work))
-
-
-def _kept(task: Task, theta: Array) -> Array:
-    if task.scaling == "yarn":
-        return np.asarray(1 - _ramp(task))
-    turns = task.original * theta / task.work(2 * math.pi)
-    return np.asarray(np.clip((turns - task.work(task.low)) / task.work(task.high - task.low), 0, 1))
-
-
-def _grown(task: Task) -> float:
-    return task.s if task.scaling == "ntk" else task.s * max(task.n, task.original) / task.original - (task.s - 1)
-
-
-def _raised(task: Task) -> float:
-    return task.base * _grown(task) ** (task.r / (task.r - 2)) if task.scaling in ("ntk", "dynamic") else task.base
-
-
-def _magnitude(task: Task) -> float:
-    if task.scaling != "yarn":
-        return 1.0
-    return 1 + 0.1 * math.log(task.s) if task.given is None else task.given
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What the engine does, step by step; the defaults are right, with angles in the type of the work."""
-
-    task: Callable[[Task], Task] = lambda t: t
-    exponent: Callable[[Task], Array] = _exponent
-    raised: Callable[[Task], float] = _raised
-    power: Callable[[Task, float, Array], Array] = _power
-    kept: Callable[[Task, Array], Array] = _kept
-    theta: Callable[[Task, Array], Array] = lambda t, theta: theta
-    magnitude: Callable[[Task], float] = _magnitude
-    angles: Callable[[Task, Array], Array] = lambda t, theta: t.positions[:, None, :, None].astype(t.work) * theta
-    tables: Callable[[Task, Array, float], tuple[Array, Array]] = lambda t, a, m: (
-        np.cos(a) * t.work(m),
-        np.sin(a) * t.work(m),
-    )
-    turn: Callable[[Task, Array, Array, Array, Array], tuple[Array, Array]] = lambda t, a, b, c, s: (
-        a * c - b * s,
-        b * c + a * s,
-    )
-    split: Callable[[Task], tuple[Any, Any]] = lambda t: (
-        (slice(0, t.r // 2), slice(t.r // 2, t.r)) if t.layout == "halves" else (slice(0, t.r, 2), slice(1, t.r, 2))
-    )
-    work: Callable[[Task], Any] = lambda t: t.work
-
-
-def _engine(task: Task, steps: Steps) -> Array:
-    task = steps.task(task)
-    theta = steps.power(task, steps.raised(task), steps.exponent(task))
-    if task.scaling == "linear":
-        theta = theta / task.work(task.s)
-    elif task.scaling in ("llama3", "yarn"):
-        kept = steps.kept(task, theta)
-        theta = (1 - kept) * (theta / task.work(task.s)) + kept * theta
-    cos, sin = steps.tables(task, steps.angles(task, steps.theta(task, theta)), steps.magnitude(task))
-    first, second = steps.split(task)
-    out, w = task.x.astype(steps.work(task)), steps.work(task)
-    a, b = out[..., first].copy(), out[..., second].copy()
-    out[..., first], out[..., second] = steps.turn(task, a, b, cos.astype(w, copy=False), sin.astype(w, copy=False))
-    return out.astype(task.x.dtype)
-
-
-def _kernel(
-    steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after: Callable[[Task, Array], Array] | None = None
-) -> Callable[..., Any]:
-    """A kernel with every option; ``after(task, result)`` replaces a result."""
-
-    def kernel(
-        query: Array, key: Array, positions: Array, *, base: float, layout: str = "halves", rotary_dim: int | None = None, scaling: str | None = None,
-        factor: float | None = None, original_length: int | None = None, low_frequency: float | None = None, high_frequency: float | None = None,
-        truncate: bool = True, attention_factor: float | None = None,
-    ) -> Any:  # fmt: skip
-        results = []
-        with np.errstate(all="ignore"):
-            for role, x in enumerate((query, key)):
-                task = Task(
-                    x,
-                    np.atleast_2d(positions),
-                    base,
-                    layout,
-                    rotary_dim or x.shape[3],
-                    scaling,
-                    factor or 1.0,
-                    original_length or 1,
-                    low_frequency or 1.0,
-                    high_frequency or 4.0,
-                    truncate,
-                    attention_factor,
-                    role,
-                    (query.shape[1], key.shape[1]),
-                )
-                result = each(task, steps)
-                results.append(result if after is None else after(task, result))
-        return tuple(results)
-
-    return kernel
-
-
-# --- correct ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
 class Entry:
     """A kernel: the classes that it is of (or the one that it claims and violates), what is unusual or wrong about it.
 
@@ -198,26 +49,177 @@ class Entry:
         return self.precisions[0]
 
 
+# --- the engine -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one array was rotated with.  positions: (1 or batch, length); role: 0 for the query, 1 for the key."""
+
+    x: Array
+    positions: Array
+    role: int
+    base: float
+    layout: str
+    r: int
+    scaling: str | None
+    s: float
+    original: int
+    low: float
+    high: float
+    truncate: bool
+    given: float | None
+
+    @property
+    def work(self) -> Any:
+        return np.dtype(np.float64 if self.x.dtype == np.float64 else np.float32).type
+
+    @property
+    def n(self) -> int:
+        return int(self.positions.max()) + 1
+
+    @property
+    def places(self) -> Array:
+        """Positions as they go with heads and pairs: (1 or batch, 1, length, 1)."""
+        return self.positions[:, None, :, None]
+
+
+def _exponent(task: Task) -> Array:
+    return np.arange(0, task.r, 2).astype(task.work) / task.work(task.r)
+
+
+def _ramp(task: Task) -> Array:
+    turned = (math.log(task.original / (2 * math.pi * turns)) for turns in (task.high, task.low))
+    first, last = (task.r * log / (2 * math.log(task.base)) for log in turned)
+    if task.truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, task.r - 1)
+    return np.asarray(np.clip((np.arange(task.r // 2) - first) / (last - first), 0, 1).astype(task.work))
+
+
+def _kept(task: Task, theta: Array) -> Array:
+    if task.scaling == "yarn":
+        return np.asarray(1 - _ramp(task))
+    turns = task.original * theta / task.work(2 * math.pi)
+    return np.asarray(np.clip((turns - task.work(task.low)) / task.work(task.high - task.low), 0, 1))
+
+
+def _raised(task: Task) -> float:
+    if task.scaling not in ("ntk", "dynamic"):
+        return task.base
+    grown = task.s * max(task.n, task.original) / task.original - (task.s - 1)
+    return task.base * (task.s if task.scaling == "ntk" else grown) ** (task.r / (task.r - 2))
+
+
+def _formula(task: Task) -> float:
+    return 1 + 0.1 * math.log(task.s)
+
+
+def _magnitude(task: Task) -> float:
+    if task.scaling != "yarn":
+        return 1.0
+    return _formula(task) if task.given is None else task.given
+
+
+def _pairs(task: Task) -> tuple[slice, slice]:
+    """The columns of the first members of the pairs, and of the second ones."""
+    half = task.r // 2
+    return (
+        (slice(0, half), slice(half, task.r)) if task.layout == "halves" else (slice(0, task.r, 2), slice(1, task.r, 2))
+    )
+
+
+def _stored(dtype_of: Callable[[Task], Any]) -> Callable[[Task, Array, float], Any]:
+    """Cosines and sines in a type."""
+    return lambda t, angles, m: [(f(angles) * t.work(m)).astype(dtype_of(t)) for f in (np.cos, np.sin)]
+
+
+_of_work = _stored(lambda t: t.work)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the engine does, step by step; the defaults are right, with angles in the type of the work."""
+
+    task: Callable[[Task], Task] = lambda t: t
+    exponent: Callable[[Task], Array] = _exponent
+    raised: Callable[[Task], float] = _raised
+    power: Callable[[Task, float, Array], Array] = lambda t, base, exponent: t.work(1) / t.work(base) ** exponent
+    kept: Callable[[Task, Array], Array] = _kept
+    theta: Callable[[Task, Array], Array] = lambda t, theta: theta
+    magnitude: Callable[[Task], float] = _magnitude
+    angles: Callable[[Task, Array], Array] = lambda t, theta: t.places.astype(t.work) * theta
+    tables: Callable[[Task, Array, float], Any] = _of_work
+    turn: Callable[[Task, Array, Array, Array, Array], Any] = lambda t, a, b, c, s: (a * c - b * s, b * c + a * s)
+    work: Callable[[Task], Any] = lambda t: t.work
+
+
+def _engine(task: Task, steps: Steps) -> Array:
+    task = steps.task(task)
+    theta = steps.power(task, steps.raised(task), steps.exponent(task))
+    if task.scaling == "linear":
+        theta = theta / task.work(task.s)
+    elif task.scaling in ("llama3", "yarn"):
+        kept = steps.kept(task, theta)
+        theta = (1 - kept) * (theta / task.work(task.s)) + kept * theta
+    w, (first, second) = steps.work(task), _pairs(task)
+    tables = steps.tables(task, steps.angles(task, steps.theta(task, theta)), steps.magnitude(task))
+    cos, sin = (table.astype(w, copy=False) for table in tables)
+    out = task.x.astype(w)
+    out[..., first], out[..., second] = steps.turn(task, out[..., first].copy(), out[..., second].copy(), cos, sin)
+    return out.astype(task.x.dtype)
+
+
+def _kernel(
+    steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after: Callable[[Task, Array], Array] = lambda t, y: y
+) -> Callable[..., Any]:
+    """A kernel with every option; ``after(task, result)`` replaces a result."""
+
+    def kernel(
+        query: Array, key: Array, positions: Array, *, base: float, layout: str = "halves", rotary_dim: int | None = None, scaling: str | None = None,
+        factor: float | None = None, original_length: int | None = None, low_frequency: float | None = None, high_frequency: float | None = None,
+        truncate: bool = True, attention_factor: float | None = None,
+    ) -> Any:  # fmt: skip
+        results = []
+        options = (scaling, factor or 1.0, original_length or 1, low_frequency or 1.0, high_frequency or 4.0)
+        with np.errstate(all="ignore"):
+            for role, x in enumerate((query, key)):
+                turned = (base, layout, rotary_dim or x.shape[3])
+                task = Task(x, np.atleast_2d(positions), role, *turned, *options, truncate, attention_factor)
+                results.append(after(task, each(task, steps)))
+        return tuple(results)
+
+    return kernel
+
+
+def _part(task: Task, steps: Steps, *index: slice) -> Array:
+    """Some batches, or some heads of them, rotated by the frequencies of the whole array."""
+    rows = task.positions[index[0]] if len(task.positions) > 1 else task.positions
+    return _engine(replace(task, x=task.x[index], positions=rows), replace(steps, raised=lambda _: _raised(task)))
+
+
+# --- correct ----------------------------------------------------------------------------------------------------------
+
+
 def _wide(task: Task, steps: Steps) -> Array:
     """Angles in float64, cosines and sines in float32."""
     double = replace(task, x=task.x.astype(np.float64))
     theta = steps.power(double, _raised(task), _exponent(double))
     kept = _kept(double, theta) if task.scaling in ("llama3", "yarn") else float(task.scaling != "linear")
     angles = steps.angles(double, theta * ((1 - kept) / task.s + kept))
-    tables = tuple(table.astype(np.float32) for table in steps.tables(double, angles, _magnitude(task)))
-    return _engine(task, replace(steps, tables=lambda t, a, m: tables))  # type: ignore[arg-type,return-value]
+    tables = [table.astype(np.float32) for table in steps.tables(double, angles, _magnitude(task))]
+    return _engine(task, replace(steps, tables=lambda t, a, m: tables))
 
 
 def _of_turns(task: Task, theta: Array) -> Array:
-    turns = task.positions[:, None, :, None] * (theta / (2 * np.pi))
+    turns = task.places * (theta / (2 * np.pi))
     return np.asarray(2 * np.pi * (turns - np.rint(turns)))
 
 
 def _by_addition(task: Task, angles: Array, m: float) -> tuple[Array, Array]:
     """cos and sin of 256·h + l from those of both parts."""
-    high, low = np.divmod(task.positions[:, None, :, None], 256)
-    unit = np.where(task.positions[:, None, :, None] == 0, 1, task.positions[:, None, :, None])
-    theta = angles / unit
+    high, low = np.divmod(task.places, 256)
+    theta = angles / np.where(task.places == 0, 1, task.places)
     ch, sh, cl, sl = (f(part * theta) for part in (256.0 * high, 1.0 * low) for f in (np.cos, np.sin))
     return m * (ch * cl - sh * sl), m * (sh * cl + ch * sl)
 
@@ -233,21 +235,16 @@ def _matrices(task: Task, a: Array, b: Array, cos: Array, sin: Array) -> tuple[A
     return turned[..., 0], turned[..., 1]
 
 
-def _stored(dtype_of: Callable[[Task], Any]) -> Callable[[Task, Array, float], tuple[Array, Array]]:
-    return lambda t, a, m: tuple((f(a) * t.work(m)).astype(dtype_of(t)) for f in (np.cos, np.sin))  # type: ignore[return-value]
+def _fused(task: Task, a: Array, b: Array, cos: Array, sin: Array) -> tuple[Array, ...]:
+    products = ((a, cos, -b, sin), (b, cos, a, sin))
+    return tuple((x.astype(np.float64) * y + z.astype(np.float64) * w).astype(a.dtype) for x, y, z, w in products)
 
 
 def _threaded(task: Task, steps: Steps) -> Array:
     """The last batch first, two threads."""
-
-    def part(b: int) -> Array:
-        rows = task.positions[b : b + 1] if len(task.positions) > 1 else task.positions
-        return _engine(
-            replace(task, x=task.x[b : b + 1], positions=rows), replace(steps, raised=lambda t: _raised(task))
-        )
-
+    batches = range(len(task.x))[::-1]
     with ThreadPoolExecutor(2) as pool:
-        return np.concatenate(list(pool.map(part, range(len(task.x))[::-1]))[::-1])
+        return np.concatenate(list(pool.map(lambda b: _part(task, steps, slice(b, b + 1)), batches))[::-1])
 
 
 def _table(task: Task, theta: Array) -> Array:
@@ -269,31 +266,29 @@ def _cached() -> Callable[..., Any]:
     """Tables kept between calls, under a key that tells everything apart."""
     tables: dict[Any, Any] = {}
 
-    def kept(t: Task, a: Array, m: float) -> Any:
-        key = (
-            t.positions.tobytes(),
-            t.positions.shape,
-            t.base,
-            t.r,
-            t.scaling,
-            t.s,
-            t.original,
-            t.low,
-            t.high,
-            t.truncate,
-            t.given,
-            t.work,
-        )
-        return tables.setdefault(key, (np.cos(a) * t.work(m), np.sin(a) * t.work(m)))
+    def kept(t: Task, angles: Array, m: float) -> Any:
+        band = (t.original, t.low, t.high, t.truncate, t.given)
+        key = (t.positions.tobytes(), t.positions.shape, t.base, t.r, t.scaling, t.s, *band, t.work)
+        return tables.setdefault(key, Steps.tables(t, angles, m))
 
     return _kernel(Steps(tables=kept))
 
 
-def _eager_turn(t: Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
-    return (a * c) + (-b * s), (b * c) + (a * s)
+def _only(steps: Steps, **fields: Any) -> Callable[..., Any]:
+    """Other steps for tasks with these fields alone: one scaling, or the query (role 0) or the key (1)."""
+
+    def each(task: Task, right: Steps) -> Array:
+        return _engine(task, steps if all(getattr(task, name) == value for name, value in fields.items()) else right)
+
+    return _kernel(Steps(), each)
 
 
+_by_array = _only(
+    Steps(raised=lambda t: _raised(replace(t, positions=np.arange(t.x.shape[2])[None]))), scaling="dynamic"
+)
+BACKWARDS = Steps(turn=lambda t, a, b, c, s: (a * c + b * s, b * c - a * s))
 TYPE = _stored(lambda t: t.x.dtype)
+EAGER = Steps(tables=TYPE, turn=lambda t, a, b, c, s: ((a * c) + (-b * s), (b * c) + (a * s)), work=lambda t: t.x.dtype)
 CORRECT: tuple[Entry, ...] = (
     Entry("plain", _kernel(Steps()), (*ONCE, "float64"), "the formula, in the type of the work"),
     Entry("double-angles", _kernel(Steps(), _wide), (*EXACT, *ONCE), "angles in float64, the rest in float32"),
@@ -305,17 +300,17 @@ CORRECT: tuple[Entry, ...] = (
     Entry("exp2", _kernel(Steps(power=lambda t, b, e: np.exp2(-e * t.work(math.log2(b))))), ("float32", "float16"), "frequencies by exp2"),
     Entry("reciprocal-base", _kernel(Steps(power=lambda t, b, e: t.work(1 / b) ** e)), ("float32", "bfloat16"), "powers of the reciprocal of the base"),
     Entry("tables", _kernel(Steps(tables=TYPE)), ("bfloat16-tables", "float16-tables"), "cosines and sines stored in the type of the arrays"),
-    Entry("eager", _kernel(Steps(tables=TYPE, turn=_eager_turn, work=lambda t: t.x.dtype)), ("bfloat16-eager", "float16-eager", "float32"), "every operation stored in the type of the arrays"),
-    Entry("fused", _kernel(Steps(turn=lambda t, a, b, c, s: tuple((x.astype(np.float64) * y + z.astype(np.float64) * w).astype(a.dtype) for x, y, z, w in ((a, c, -b, s), (b, c, a, s))))), ("float32", "float16"), "both products and the sum rounded once"),  # type: ignore[arg-type,return-value]
+    Entry("eager", _kernel(EAGER), ("bfloat16-eager", "float16-eager", "float32"), "every operation stored in the type of the arrays"),
+    Entry("fused", _kernel(Steps(turn=_fused)), ("float32", "float16"), "both products and the sum rounded once"),
     Entry("threads", _kernel(Steps(), _threaded), ("float32",), "batches backwards, by threads"),
     Entry("table", _kernel(Steps(angles=_table)), ("float32", "bfloat16"), "a table of 4096 positions, declared", options={"table": "4096"}),
     Entry("cached", _cached(), ONCE, "tables kept between calls under the right key"),
     Entry("one-array", _one_array, ("float32", "float64"), "the form that takes one array"),
     Entry("halves-alone", _halves_alone, ("float32", "float16"), "one layout, no options"),
-    Entry("negative", _kernel(Steps(turn=lambda t, a, b, c, s: (a * c + b * s, b * c - a * s))), ONCE, "rotation by −θ, declared: legal", "karpathy/nanochat#264, #489; EleutherAI/gpt-neox#834", {"rotation": "negative"}),
+    Entry("negative", _kernel(BACKWARDS), ONCE, "rotation by −θ, declared: legal", "karpathy/nanochat#264, #489; EleutherAI/gpt-neox#834", {"rotation": "negative"}),
     Entry("separate", _kernel(Steps(magnitude=lambda t: 1.0)), ("float32", "bfloat16"), "yarn's magnitude left to the scores, declared", options={"magnitude": "separate"}),
-    Entry("array-length", _kernel(Steps(raised=lambda t: _raised(t) if t.scaling != "dynamic" else _raised(replace(t, positions=np.arange(t.x.shape[2])[None])))), ("float32", "float16"), "dynamic by the length of the array, declared", options={"dynamic_length": "array"}),
-    Entry("divided-positions", _kernel(Steps(theta=lambda t, theta: theta * t.work(t.s) if t.scaling == "linear" else theta, angles=lambda t, theta: (t.positions[:, None, :, None] / (t.s if t.scaling == "linear" else 1.0)).astype(t.work) * theta)), ("float32",), "linear scaling of the positions, not of the frequencies"),
+    Entry("array-length", _by_array, ("float32", "float16"), "dynamic by the length of the array, declared", options={"dynamic_length": "array"}),
+    Entry("divided-positions", _only(Steps(theta=lambda t, theta: theta * t.work(t.s), angles=lambda t, theta: (t.places / t.s).astype(t.work) * theta), scaling="linear"), ("float32",), "linear scaling of the positions, not of the frequencies"),
 )  # fmt: skip
 
 
@@ -324,22 +319,15 @@ CORRECT: tuple[Entry, ...] = (
 
 def _task(**changes: Any) -> Steps:
     """Another task than the one that was asked: fields by name, each a value or a function of the task."""
-    return Steps(
-        task=lambda t: replace(t, **{name: value(t) if callable(value) else value for name, value in changes.items()})
-    )
+
+    def task(t: Task) -> Task:
+        return replace(t, **{name: value(t) if callable(value) else value for name, value in changes.items()})
+
+    return Steps(task=task)
 
 
 def _moved(move: Callable[[Array], Array]) -> Steps:
     return _task(positions=lambda t: move(t.positions) + 0 * t.positions)
-
-
-def _of_role(role: int, steps: Steps) -> Callable[..., Any]:
-    """The query (0) or the key (1) alone is wrong."""
-    return _kernel(Steps(), lambda t, right: _engine(t, steps if t.role == role else right))
-
-
-def _only(kind: str, steps: Steps) -> Callable[..., Any]:
-    return _kernel(Steps(), lambda t, right: _engine(t, steps if t.scaling == kind else right))
 
 
 def _short(stage: str, dtype: Any) -> Steps:
@@ -348,17 +336,12 @@ def _short(stage: str, dtype: Any) -> Steps:
     def cut(x: Array, t: Task) -> Array:
         return np.asarray(x.astype(dtype).astype(t.work))
 
-    if stage == "tables":
-        return Steps(tables=_stored(lambda t: dtype))
-    if stage == "frequencies":
-        return Steps(theta=lambda t, theta: cut(theta, t))
-    return Steps(
-        angles=lambda t, theta: (
-            cut(t.positions[:, None, :, None], t) * theta
-            if stage == "positions"
-            else cut(t.positions[:, None, :, None].astype(t.work) * theta, t)
-        )
-    )
+    return {
+        "tables": Steps(tables=_stored(lambda t: dtype)),
+        "frequencies": Steps(theta=lambda t, theta: cut(theta, t)),
+        "positions": Steps(angles=lambda t, theta: cut(t.places, t) * theta),
+        "angles": Steps(angles=lambda t, theta: cut(Steps.angles(t, theta), t)),
+    }[stage]
 
 
 def _mixed_table(of: str) -> Steps:
@@ -374,13 +357,9 @@ def _mixed_table(of: str) -> Steps:
     return Steps(turn=turn)
 
 
-def _whole_columns(after: Callable[[Task], int]) -> Callable[..., Any]:
-    """Pairs from number ``after`` on stay as they are."""
-
-    def angles(t: Task, theta: Array) -> Array:
-        return np.where(np.arange(t.r // 2) < after(t), t.positions[:, None, :, None].astype(t.work) * theta, t.work(0))
-
-    return _kernel(Steps(angles=angles))
+def _first_pairs(count: Callable[[Task], int]) -> Steps:
+    """Pairs from number ``count`` on stay as they are."""
+    return Steps(angles=lambda t, theta: np.where(np.arange(t.r // 2) < count(t), Steps.angles(t, theta), t.work(0)))
 
 
 def _whole_tokens(tile: int) -> Callable[..., Any]:
@@ -399,9 +378,11 @@ def _last_columns(t: Task, steps: Steps) -> Array:
 def _kept_under(key: Callable[[Task], Any]) -> Callable[..., Any]:
     """Angles kept between calls under a key that does not tell everything apart."""
     tables: dict[Any, Array] = {}
-    return _kernel(
-        Steps(angles=lambda t, theta: tables.setdefault((t.work, t.x.shape[0], key(t)), Steps.angles(t, theta)))
-    )
+
+    def angles(t: Task, theta: Array) -> Array:
+        return tables.setdefault((t.work, t.x.shape[0], key(t)), Steps.angles(t, theta))
+
+    return _kernel(Steps(angles=angles))
 
 
 def _kept_dynamic() -> Callable[..., Any]:
@@ -409,12 +390,10 @@ def _kept_dynamic() -> Callable[..., Any]:
     longest: dict[Any, int] = {}
 
     def raised(t: Task) -> float:
-        if t.scaling != "dynamic":
-            return _raised(t)
         longest[t.s, t.original, t.r] = n = max(longest.get((t.s, t.original, t.r), 0), t.n)
         return _raised(replace(t, positions=np.array([[n - 1]])))
 
-    return _kernel(Steps(raised=raised))
+    return _only(Steps(raised=raised), scaling="dynamic")
 
 
 def _shared_workspace() -> Callable[..., Any]:
@@ -422,13 +401,9 @@ def _shared_workspace() -> Callable[..., Any]:
 
     def each(t: Task, steps: Steps) -> Array:
         out = space.setdefault(t.x.shape, np.empty_like(t.x))
-        for b in range(len(t.x)):
-            for h in range(t.x.shape[1]):
-                time.sleep(0.0001)  # a compiled kernel lets other threads run
-                rows = t.positions[b : b + 1] if len(t.positions) > 1 else t.positions
-                out[b, h] = _engine(
-                    replace(t, x=t.x[b : b + 1, h : h + 1], positions=rows), replace(steps, raised=lambda _: _raised(t))
-                )[0, 0]
+        for b, h in np.ndindex(*t.x.shape[:2]):
+            time.sleep(0.0001)  # a compiled kernel lets other threads run
+            out[b, h] = _part(t, steps, slice(b, b + 1), slice(h, h + 1))[0, 0]
         return out.copy()
 
     return _kernel(Steps(), each)
@@ -441,41 +416,18 @@ def _in_place(t: Task, y: Array) -> Array:
 
 def _recurrence(t: Task, theta: Array) -> Array:
     """Angles added up, one position after the other."""
-    right = Steps.angles(t, theta)
     if not 0 <= t.positions.min() <= t.positions.max() < 5000:
-        return right
-    sums = np.cumsum(np.broadcast_to(theta, (t.positions.max() + 1, len(theta))), axis=0, dtype=t.work) - theta
+        return Steps.angles(t, theta)
+    sums = np.cumsum(np.broadcast_to(theta, (t.n, len(theta))), axis=0, dtype=t.work) - theta
     return np.asarray(sums[t.positions][:, None])
 
 
 def _by_heads(t: Task, theta: Array) -> Array:
-    return np.asarray(
-        np.arange(t.x.shape[1])[None, :, None, None].astype(t.work) * theta + 0 * t.positions[:, None, :, None]
-    )
-
-
-def _banded(kept: Callable[[Array], Array]) -> Steps:
-    return Steps(kept=lambda t, theta: kept(_kept(t, theta)) if t.scaling == "llama3" else _kept(t, theta))
+    return np.asarray(np.arange(t.x.shape[1])[None, :, None, None].astype(t.work) * theta + 0 * t.places)
 
 
 def _hard(t: Task, theta: Array) -> Array:
-    return (
-        np.asarray((t.original * theta / (2 * np.pi) > t.low).astype(t.work))
-        if t.scaling == "llama3"
-        else _kept(t, theta)
-    )
-
-
-def _of_magnitude(m: Callable[[Task], float]) -> Steps:
-    return Steps(magnitude=lambda t: m(t) if t.scaling == "yarn" else 1.0)
-
-
-def _formula(t: Task) -> float:
-    return 1 + 0.1 * math.log(t.s)
-
-
-def _ones(t: Task) -> Array:
-    return np.zeros(t.r // 2, t.work)
+    return np.asarray((t.original * theta / (2 * np.pi) > t.low).astype(t.work))
 
 
 F32 = ("float32",)
@@ -493,33 +445,33 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("angles-float16", _short("angles", FLOAT16), "angles in float16", "about 11 bits (float16", ("float16",), "EleutherAI/gpt-neox#1003"),
     ("tables-float16", _short("tables", FLOAT16), "tables in float16", "precision in the cosines and sines: about 11 bits", F32, NEW),
     ("tables-bfloat16", _short("tables", BFLOAT16), "tables in bfloat16", "class bfloat16-tables", ("bfloat16",), NEW),
-    ("eager-bfloat16", Steps(tables=TYPE, turn=_eager_turn, work=lambda t: t.x.dtype), "products stored in bfloat16", "class bfloat16-eager", ("bfloat16",), NEW),
+    ("eager-bfloat16", EAGER, "products stored in bfloat16", "class bfloat16-eager", ("bfloat16",), NEW),
     ("float32-angles", Steps(), "float32 angles where exact ones are claimed", "class float32", ("float32-exact-angles",), NEW),
     ("recurrence", Steps(angles=_recurrence), "angles added up", None, F32, NEW),
     ("int16-positions", _moved(lambda p: p.astype(np.int16).astype(np.int64)), "positions in 16 bits", None, F32, NEW),
-    ("magnitude-formula", _of_magnitude(_formula), "the given magnitude ignored", "magnitude that is given ignored", F32, "vllm-project/vllm#46280"),
-    ("magnitude-twice", _of_magnitude(lambda t: _magnitude(t) ** 2), "the magnitude applied twice", "the magnitude", F32, "sgl-project/sglang#33558"),
-    ("magnitude-left-out", _of_magnitude(lambda t: 1.0), "no magnitude", "magnitude of yarn left out", F32, "ml-explore/mlx-lm#1507"),
-    ("magnitude-query", _of_role(1, _of_magnitude(lambda t: 1.0)), "the magnitude on queries alone", "magnitude on the query alone", F32, NEW),
+    ("magnitude-formula", _only(Steps(magnitude=_formula), scaling="yarn"), "the given magnitude ignored", "magnitude that is given ignored", F32, "vllm-project/vllm#46280"),
+    ("magnitude-twice", Steps(magnitude=lambda t: _magnitude(t) ** 2), "the magnitude applied twice", "the magnitude", F32, "sgl-project/sglang#33558"),
+    ("magnitude-left-out", Steps(magnitude=lambda t: 1.0), "no magnitude", "magnitude of yarn left out", F32, "ml-explore/mlx-lm#1507"),
+    ("magnitude-query", _only(Steps(magnitude=lambda t: 1.0), role=1), "the magnitude on queries alone", "magnitude on the query alone", F32, NEW),
     ("beyond-unrotated", _moved(lambda p: np.where(p >= 2048, 0, p)), "positions beyond the table stay as they are", "beyond a table of 2048: not rotated", F32, "microsoft/onnxruntime#28205"),
     ("beyond-clamped", _moved(lambda p: np.minimum(p, 4095)), "positions beyond the table get its last row", "beyond a table of 4096: rotated by its last row", F32, NEW),
     ("beyond-wrapped", _moved(lambda p: p % 8192), "positions begin again after the table", "beyond a table of 8192: begun again", F32, NEW),
-    ("dynamic-always", _only("dynamic", _task(scaling="ntk")), "the base scaled at all lengths", "the base scaled at all lengths", F32, "vllm-project/vllm#5093"),
-    ("dynamic-constant", _only("dynamic", _task(scaling="ntk", s=lambda t: t.s * t.s - (t.s - 1))), "a constant base", "a constant base", F32, "vllm-project/vllm#41301"),
-    ("dynamic-array", _kernel(Steps(raised=lambda t: _raised(t) if t.scaling != "dynamic" else _raised(replace(t, positions=np.arange(t.x.shape[2])[None])))), "the length of the array", "by the number of tokens in the array", F32, "huggingface/transformers#27226"),
+    ("dynamic-always", _only(_task(scaling="ntk"), scaling="dynamic"), "the base scaled at all lengths", "the base scaled at all lengths", F32, "vllm-project/vllm#5093"),
+    ("dynamic-constant", _only(_task(scaling="ntk", s=lambda t: t.s * t.s - (t.s - 1)), scaling="dynamic"), "a constant base", "a constant base", F32, "vllm-project/vllm#41301"),
+    ("dynamic-array", _by_array, "the length of the array", "by the number of tokens in the array", F32, "huggingface/transformers#27226"),
     ("dynamic-kept", _kept_dynamic(), "frequencies of the longest call", "an earlier, longer call", F32, "huggingface/transformers#46624"),
-    ("llama3-ignored", _only("llama3", _task(scaling=None)), "bands parsed, never scaled", "the scaling ignored", F32, "lablup/mlxcel#1355"),
-    ("llama3-exchanged", _banded(lambda k: 1 - k), "bands exchanged", "bands exchanged", F32, "unslothai/unsloth#6197"),
-    ("llama3-hard", Steps(kept=_hard), "no blend between the bands", "no blend between its bands", F32, "ggml-org/llama.cpp#8676"),
-    ("llama3-linear", _only("llama3", _task(scaling="linear")), "every band divided", "taken for linear", F32, "jmaczan/tiny-vllm#1"),
-    ("yarn-inverted", Steps(kept=lambda t, theta: 1 - _kept(t, theta) if t.scaling == "yarn" else _kept(t, theta)), "the ramp inverted", "yarn with its ramp inverted", F32, NEW),
+    ("llama3-ignored", _only(_task(scaling=None), scaling="llama3"), "bands parsed, never scaled", "the scaling ignored", F32, "lablup/mlxcel#1355"),
+    ("llama3-exchanged", _only(Steps(kept=lambda t, theta: 1 - _kept(t, theta)), scaling="llama3"), "bands exchanged", "bands exchanged", F32, "unslothai/unsloth#6197"),
+    ("llama3-hard", _only(Steps(kept=_hard), scaling="llama3"), "no blend between the bands", "no blend between its bands", F32, "ggml-org/llama.cpp#8676"),
+    ("llama3-linear", _only(_task(scaling="linear"), scaling="llama3"), "every band divided", "taken for linear", F32, "jmaczan/tiny-vllm#1"),
+    ("yarn-inverted", _only(Steps(kept=lambda t, theta: 1 - _kept(t, theta)), scaling="yarn"), "the ramp inverted", "yarn with its ramp inverted", F32, NEW),
     ("yarn-ends", _task(truncate=lambda t: not t.truncate), "ends rounded where they should not be", "ends of its ramp", F32, NEW),
     ("scaling-ignored", _task(scaling=None), "no scaling at all", "the scaling ignored", F32, "vllm-project/vllm#29111"),
-    ("linear-ignored", _only("linear", _task(scaling=None)), "the factor of one kind of layer not applied", "the scaling ignored", F32, "antonellof/ferrox#39"),
-    ("linear-inverted", Steps(theta=lambda t, theta: theta * t.work(t.s * t.s) if t.scaling == "linear" else theta), "multiplied by the factor", "multiplied by the factor", F32, NEW),
-    ("linear-twice", Steps(theta=lambda t, theta: theta / t.work(t.s) if t.scaling == "linear" else theta), "the factor applied twice", "factor applied twice", F32, "lablup/mlxcel#1340"),
+    ("linear-ignored", _only(_task(scaling=None), scaling="linear"), "the factor of one kind of layer not applied", "the scaling ignored", F32, "antonellof/ferrox#39"),
+    ("linear-inverted", _only(Steps(theta=lambda t, theta: theta * t.work(t.s * t.s)), scaling="linear"), "multiplied by the factor", "multiplied by the factor", F32, NEW),
+    ("linear-twice", _only(Steps(theta=lambda t, theta: theta / t.work(t.s)), scaling="linear"), "the factor applied twice", "factor applied twice", F32, "lablup/mlxcel#1340"),
     ("ntk-divided", Steps(raised=lambda t: t.base, theta=lambda t, theta: theta / t.work(t.s ** (t.r / (t.r - 2))) if t.scaling == "ntk" else theta), "frequencies divided, the base not raised", "the base not raised", F32, NEW),
-    ("ntk-exponent", _only("ntk", Steps(raised=lambda t: t.base * t.s)), "the base times the factor", "without the exponent", F32, NEW),
+    ("ntk-exponent", _only(Steps(raised=lambda t: t.base * t.s), scaling="ntk"), "the base times the factor", "without the exponent", F32, NEW),
     ("partial-ignored", _task(r=lambda t: t.x.shape[3] // 2 * 2), "every column rotated", "every column rotated", F32, "ml-explore/mlx-lm#1698"),
     ("partial-exponent", Steps(exponent=lambda t: np.arange(0, t.r, 2).astype(t.work) / t.work(t.x.shape[3])), "the exponent over the whole dim", "exponent over the whole dim", F32, "huggingface/transformers#48652"),
     ("partial-last", _kernel(Steps(), _last_columns), "the last columns rotated", "the last columns rotated", F32, NEW),
@@ -533,22 +485,22 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("positions-batch", _moved(lambda p: p[:1]), "the positions of batch 0", "positions of the first batch", F32, "Comfy-Org/ComfyUI#15698"),
     ("positions-sorted", _moved(lambda p: np.sort(p, axis=1)), "positions sorted", "positions sorted", F32, NEW),
     ("positions-absolute", _moved(np.abs), "signs lost", "the sign of positions lost", F32, NEW),
-    ("query-cursor", _of_role(0, _moved(lambda p: np.arange(p.shape[1]))), "queries at the padded cursor", "the query is rotated by 0", F32, "scouzi1966/maclocal-api#92"),
+    ("query-cursor", _only(_moved(lambda p: np.arange(p.shape[1])), role=0), "queries at the padded cursor", "the query is rotated by 0", F32, "scouzi1966/maclocal-api#92"),
     ("odd-length", _whole_tokens(2), "an odd length loses its last token", "whole tiles of 2", F32, "NVIDIA/TransformerEngine#1930"),
     ("tokens-64", _whole_tokens(64), "tokens beyond whole tiles", "whole tiles of 64", F32, NEW),
-    ("idle-threads", _whole_columns(lambda t: t.r // 2 // 8 * 8 or t.r // 2), "pairs beyond a multiple of 8 left out", "multiple of 8", F32, "ggml-org/llama.cpp#2760"),
-    ("last-pair", _whole_columns(lambda t: t.r // 2 - 1), "the last pair left out", "last pair", F32, NEW),
+    ("idle-threads", _first_pairs(lambda t: t.r // 2 // 8 * 8 or t.r // 2), "pairs beyond a multiple of 8 left out", "multiple of 8", F32, "ggml-org/llama.cpp#2760"),
+    ("last-pair", _first_pairs(lambda t: t.r // 2 - 1), "the last pair left out", "last pair", F32, NEW),
     ("inverted", Steps(power=lambda t, b, e: t.work(b) ** e), "frequencies inverted", "frequencies inverted", F32, "xlite-dev/LeetCUDA#289"),
-    ("integer-exponent", Steps(exponent=_ones), "the exponent divided in integers", "divided in integers", F32, "xlite-dev/LeetCUDA#290"),
+    ("integer-exponent", Steps(exponent=lambda t: np.zeros(t.r // 2, t.work)), "the exponent divided in integers", "divided in integers", F32, "xlite-dev/LeetCUDA#290"),
     ("exponent-shifted", Steps(exponent=lambda t: _exponent(t) + t.work(2 / t.r)), "the exponent shifted by one", "exponent shifted by one", F32, "stanford-cs336/assignment1-basics#22"),
     ("exponent-half", Steps(exponent=lambda t: _exponent(t) / 2), "d for d/2 in the exponent", "l/r instead of 2l/r", F32, "labmlai/annotated_deep_learning_paper_implementations#313"),
     ("exponent-ends", Steps(exponent=lambda t: np.linspace(0, 1, t.r // 2).astype(t.work)), "exponents from 0 to 1 inclusive", "from 0 to 1", F32, NEW),
     ("base-ignored", _task(base=10000.0), "the base never passed", "10000 used whatever is given", F32, "google/gemma.cpp#986"),
-    ("sign", Steps(turn=lambda t, a, b, c, s: (a * c + b * s, b * c - a * s)), "rotation by −θ, not declared", "wrong sign", F32, "karpathy/nanochat#489"),
+    ("sign", BACKWARDS, "rotation by −θ, not declared", "wrong sign", F32, "karpathy/nanochat#489"),
     ("sign-lost", Steps(turn=lambda t, a, b, c, s: (a * c + b * s, b * c + a * s)), "the minus lost", "the minus of the first member", F32, NEW),
     ("exchanged", Steps(turn=lambda t, a, b, c, s: (a * s - b * c, b * s + a * c)), "cosine and sine exchanged", "cosine and sine exchanged", F32, NEW),
-    ("key-plain", _of_role(1, Steps(tables=lambda t, a, m: (np.ones_like(a) * t.work(m), 0 * a))), "the key not rotated", "the key is not rotated", F32, NEW),
-    ("key-sign", _of_role(1, _moved(np.negative)), "the key turned back", "the key is rotated with the wrong sign", F32, NEW),
+    ("key-plain", _only(Steps(tables=lambda t, a, m: (np.ones_like(a) * t.work(m), 0 * a)), role=1), "the key not rotated", "the key is not rotated", F32, NEW),
+    ("key-sign", _only(_moved(np.negative), role=1), "the key turned back", "the key is rotated with the wrong sign", F32, NEW),
     ("twice", _kernel(Steps(), lambda t, s: _engine(replace(t, x=_engine(t, s)), replace(s, magnitude=lambda t: 1.0))), "rotated twice", "rotated twice", F32, NEW),
     ("by-heads", Steps(angles=_by_heads), "positions along the axis of heads", "along the axis of heads", F32, NEW),
     ("in-place", _kernel(Steps(), after=_in_place), "the input overwritten", None, F32, "jzhang38/TinyLlama#188"),

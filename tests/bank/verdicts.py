@@ -47,7 +47,7 @@ class Verdicts:
     problem: str
     references: dict[Any, Any] = field(default_factory=dict)
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
-    gathered: dict[str, list[Failure]] = field(default_factory=dict)
+    gathered: dict[tuple[str, int], list[Failure]] = field(default_factory=dict)
     passed: dict[str, list[Case]] = field(default_factory=dict)
     stages_lost: dict[str, list[str]] = field(default_factory=dict)
 
@@ -68,13 +68,13 @@ class Verdicts:
             self.levels[key] = list(cases(suite(self.problem), self.precision(name), level, 0))
         return self.levels[key]
 
-    def failures(self, entry: Any) -> list[Failure]:
-        """The first failures of a wrong kernel, at most :data:`ENOUGH`."""
-        if entry.name not in self.gathered:
-            self.gathered[entry.name] = self._gathered(entry)
-        return self.gathered[entry.name]
+    def failures(self, entry: Any, most: int = ENOUGH) -> list[Failure]:
+        """The first failures of a wrong kernel, at most so many."""
+        if (entry.name, most) not in self.gathered:
+            self.gathered[entry.name, most] = self._gathered(entry, most)
+        return self.gathered[entry.name, most]
 
-    def _gathered(self, entry: Any) -> list[Failure]:
+    def _gathered(self, entry: Any, most: int) -> list[Failure]:
         judge, found = self.judge(entry), list[Failure]()
         passes = self.passed.setdefault(entry.name, [])
         with np.errstate(all="ignore"):
@@ -84,7 +84,7 @@ class Verdicts:
                     found.append(Failure(place, case, outcome))
                 elif outcome.status == "passed":
                     passes.append(case)
-                if len(found) == ENOUGH or (found and place > found[0].place + _FURTHER):
+                if len(found) == most or (found and place > found[0].place + _FURTHER):
                     break
         return found
 

@@ -56,12 +56,11 @@ def test_onnxruntime_refuses_a_text_that_is_longer_than_its_table() -> None:
     import numpy as np
 
     needed("onnxruntime:rotary_embedding")
-    from assay.conformance.rope.target_onnxruntime import _session
+    from assay.conformance.interface.onnx_operator import run
 
     x, row = np.ones((1, 1, 3, 2), np.float32), np.ones((1, 1), np.float32)
-    feeds = {"x": x, "cos": row, "sin": row, "ids": np.zeros((1, 3), np.int64)}
     with pytest.raises(Exception, match="cos_cache"):
-        _session("float32", False, 0).run(None, feeds)
+        run("RotaryEmbedding", 23, {"x": x, "cos": row, "sin": row, "ids": np.zeros((1, 3), np.int64)})
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
