@@ -27,6 +27,7 @@ _FACTORS = (
         "unlike": ("unlike-heads",),
         "shifted": ("shifted-down", "shifted-up"),
         "ramp": ("ramp-up", "ramp-down"),
+        "alike": ("alike-queries", "constant"),
     }, role="manner"),
     Factor(
         "causal",
@@ -35,7 +36,7 @@ _FACTORS = (
     ),
     Factor(
         "window",
-        {**_NONE, "window": ("window=5,0", "window=3,2", "window=*,1", "window=17,*")},
+        {**_NONE, "window": ("window=5,0", "window=3,2", "window=*,1", "window=17,*", "window=0,*", "window=0,3")},
         {"window": "window"},
     ),
     Factor(

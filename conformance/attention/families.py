@@ -282,7 +282,12 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "2x2:34x70:16/16", layout="reversed")
         + rows("standard", "normal", "2x2:34x70:16/16", layout="spaced")
         + rows("standard", "normal", "2x2:70x70:16/16", layout="packed")
-        + rows("standard", "normal", "2x2:34x70:16/16", "same-heads", layout="expanded"),
+        + rows("standard", "normal", "2x2:34x70:16/16", "same-heads", layout="expanded")
+        + tuple(
+            row
+            for option in ("mask-padding", "mask-one", "bias-keys", "bias-one")
+            for row in rows("standard", "normal", "2x3:5x7:8/6", option, "whole", layout="expanded")
+        ),
     ),
     (
         shared.FAR_STRIDES,
@@ -361,6 +366,16 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         ),
     ),
     (
+        Family("alike", "a shortcut for rows, batches or values that look alike, which forgets what tells them apart", "kernels that cheat"),
+        tuple(
+            row
+            for option in (*("causal", "window=2,1", "mask-full", "mask-heads", "bias-full", "lengths"), *("sink", "softcap=1.9", "lse", "scale=0"))
+            for row in rows("standard", "constant alike-queries", "2x2:9x17:8/4", option)
+            + rows("standard", "normal", "3x2:5x9:8/4", option, "same-batch")
+            + rows("standard", "normal", "1x3:5x9:8/4", option, "same-heads")
+        ),
+    ),
+    (
         Family("unlike-heads", "a maximum or a sum that heads, batches or rows of a group share", "assay's bank"),
         rows("smoke", "unlike-heads", "2x3:5x9:8/4")
         + rows("standard", "unlike-heads", "2x8/1:4x33:64/64 1x4/2:17x17:16/16")
@@ -375,6 +390,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     ),
     (
         Family("accumulation", "a sum, an accumulator or a merge in a short type", "assay's bank"),
+        rows("standard", "huge-values positive-sum", "1x2:2x1300:4/4")
+        +
         rows("standard", "cancelling-tiles cancelling-tiles late-values", "1x1:2x4096:2/4")
         + rows("standard", "cancelling-tiles late-values positive-sum", "1x2:3x1100:8/4")
         + rows("thorough", "cancelling-tiles late-values positive-sum", "1x1:2x16400:2/2"),
@@ -384,6 +401,9 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         rows("standard", "normal", "2x8/1:2x1100:64/64")
         + rows("standard", "normal", "2x8/1:1x1100:64/64", "lengths")
         + rows("standard", "normal", "1x8/1:3x1100:64/64", "bottom-right")
+        + rows("standard", "normal", "1x2:5x4103:4/4", "bottom-right")
+        + rows("standard", "normal", "1x2:5x4103:4/4", "window=9,2", "bottom-right")
+        + rows("standard", "normal", "2x1:3x4103:4/4", "lengths")
         + rows("standard", "normal", "1x1:1x65537:2/1 1x1:65537x2:2/1")
         + rows("thorough", "normal", "2x8/1:2x8200:64/64")
         + rows("thorough", "normal", "1x8/1:2x8200:64/64", "mask-padding")

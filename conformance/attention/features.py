@@ -58,6 +58,17 @@ def _hides_first(keys: int) -> Callable[[Instance], bool]:
     return holds
 
 
+def _hides_tile(keys: int) -> Callable[[Instance], bool]:
+    """Whether some query that attends to keys attends to none of a whole tile."""
+
+    def holds(instance: Instance) -> bool:
+        seen = instance.visible()
+        starts = range(0, seen.shape[3] - keys + 1, keys)
+        return any(bool((seen.any(axis=3) & ~seen[..., at : at + keys].any(axis=3)).any()) for at in starts)
+
+    return holds
+
+
 #: Words that follow "fails when" → whether it holds of an instance.
 FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "some query attends to no key": lambda instance: bool(empty_rows(instance).any()),
@@ -65,6 +76,10 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "key lengths differ between batches": _lengths_differ,
     "a query attends to none of the first 16 keys": _hides_first(16),
     "a query attends to none of the first 64 keys": _hides_first(64),
+    "the scale is below 0": lambda instance: instance.scale < 0,
+    "the scale is below 1e-6 in size": lambda instance: 0 < abs(instance.scale) < 1e-6,
+    "a whole tile of 64 keys is hidden from a query": _hides_tile(64),
+    "a whole tile of 256 keys is hidden from a query": _hides_tile(256),
     "the scale is not 1/√dim": lambda instance: instance.scale != standard_scale(instance),
     "a row's largest score is below 0": _some_row(lambda m: m < 0),
     "a row's largest score is below −100": _some_row(lambda m: m < -100),

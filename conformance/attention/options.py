@@ -36,6 +36,7 @@ OPTIONS: dict[str, str] = {
     "mask-two": "random boolean mask with axes of queries and keys alone",
     "mask-one": "random boolean mask with an axis of keys alone",
     "mask-queries": "boolean mask with a key axis of 1: some queries attend to everything, the others to nothing",
+    "whole": "a mask or a bias in its full shape, whatever its form",
     "garbage": "huge finite keys and values behind the mask and beyond the lengths",
     "bias": "random additive bias",
     "bias-heads": "a bias with an axis of heads, ALiBi slopes times distance",
@@ -131,8 +132,11 @@ def build(
             k[:], v[:] = k[:, :1], v[:, :1]
         elif name == "same-batch":
             q[:], k[:], v[:] = q[:1], k[:1], v[:1]
-        elif name != "garbage":
+        elif name not in ("garbage", "whole"):
             raise ValueError(f"unknown option {option!r}: expected one of {', '.join(OPTIONS)}")
+    if "whole" in options:
+        whole = (b, h, shape.queries, n_k)
+        fields |= {name: np.broadcast_to(fields[name], whole).copy() for name in ("mask", "bias") if name in fields}
     fields["provenance"] = Provenance(family=family, seed=seed, note=note)
     largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
     q, k, v = (np.clip(array, -largest, largest).astype(dtype) for array in (q, k, v))

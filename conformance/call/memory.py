@@ -188,7 +188,7 @@ def _strides(array: NDArray[Any], layout: Layout) -> tuple[list[int], int]:
     if layout.swap is not None and array.ndim >= -min(layout.swap):
         a, b = layout.swap
         order[a], order[b] = order[b], order[a]
-    once = {axis for axis in range(array.ndim - 2) if layout.expanded and _constant_along(array, axis)}
+    once = {axis for axis in range(array.ndim - 1) if layout.expanded and _constant_along(array, axis)}
     strides, step = [0] * array.ndim, layout.step
     for place in range(array.ndim - 1, -1, -1):
         axis = order[place]

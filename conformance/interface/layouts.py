@@ -19,7 +19,7 @@ class Layout:
     gap: how many elements lie between the rows of the last axis in memory.
     step: the distance of two neighbours, as in a slice of a larger array.
     reverse: the last axis but one is stored backwards: a negative stride, only for frameworks that have them.
-    expanded: an axis of the stack whose slices are all equal is stored once (stride 0).
+    expanded: an axis, but for the last, whose slices are all equal is stored once (stride 0).
     packed: positional arrays are slices of one array, in which everything of one position lies side by side.
     far: the number of an axis of the stack whose slices lie 2³² elements apart, in a sparse mapping.
     by_the_way: a call is not about its layout, and is made as well where the layout changes nothing.

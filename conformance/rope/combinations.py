@@ -66,9 +66,9 @@ _FACTORS = (
         {
             "first": ("none",),
             "later": ("from=1", "from=3000"),
-            "any": ("shuffled=700", "repeated=5", "packed=3", "stretched=7", "backwards=40"),
+            "any": ("shuffled=700", "repeated=5", "packed=3", "stretched=7", "backwards=40", "ends"),
             "rows": ("rows=60", "offsets=300", "padded"),
-            "negative": ("signed=9",),
+            "negative": ("signed=9", "signed-rows=40"),
         },
         {
             "later": "offset_positions",

@@ -300,6 +300,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "dynamic-kept", "dynamic: the frequencies of an earlier, longer call", _frequencies(lambda i: _theta(CHANGES["longer"](i)), "dynamic")
     yield "llama3-exchanged", "llama3 with its bands exchanged", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "llama3")
     yield "llama3-hard", "llama3 with no blend between its bands", _frequencies(functools.partial(_blended, lambda kept: np.where(kept > 0, 1.0, 0.0)), "llama3")
+    yield "band-usual", "the usual ends of the band, whatever is given: 1 and 4 for llama3, 1 and 32 for yarn", _with("llama3", "yarn", low_frequency=lambda i: i.usual()["low_frequency"], high_frequency=lambda i: i.usual()["high_frequency"])
     yield "yarn-inverted", "yarn with its ramp inverted", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "yarn")
     yield "yarn-ends", "yarn with the ends of its ramp rounded where they should not be, or the reverse", _with("yarn", truncate=lambda i: not i.truncate)
     yield "magnitude-left-out", "the magnitude of yarn left out", _with("yarn", attention_factor=1.0)

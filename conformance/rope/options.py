@@ -46,6 +46,8 @@ POSITIONS: dict[str, Callable[..., NDArray[np.int64]]] = {
     "signed": lambda rng, b, n, start: np.arange(n) - start,
     "rows": lambda rng, b, n, most: rng.integers(0, most, (b, n)),
     "offsets": lambda rng, b, n, most: rng.integers(1, most, (b, 1)) + np.arange(n),
+    "signed-rows": lambda rng, b, n, most: rng.integers(-most, most, (b, n)),
+    "ends": lambda rng, b, n: np.r_[0, rng.permutation(max(n - 2, 0)) * 3 + 7, n - 1][:n],
     "padded": lambda rng, b, n: np.maximum(np.arange(n) - rng.permutation(max(b, n))[:b, None], 0),
 }
 

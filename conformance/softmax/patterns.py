@@ -175,6 +175,13 @@ def _constant(rng: np.random.Generator, s: Shape) -> Filled:
     return q, k, np.full(s.value, 1.7654321), {}
 
 
+def _alike_queries(rng: np.random.Generator, s: Shape) -> Filled:
+    """Queries within 2^-10 of the first, before keys so large that the rows differ all the same."""
+    q, k, v, _ = _normal(rng, s)
+    q[:] = q[:, :, :1] / 16 + 2.0**-11 * rng.standard_normal(s.query)
+    return q, 128.0 * k, v, {"scale": 1.0}
+
+
 def _integers(rng: np.random.Generator, s: Shape) -> Filled:
     """Scores that are exact in every class."""
     q, k = rng.integers(-3, 4, s.query).astype(float), rng.integers(-3, 4, s.key).astype(float)
@@ -319,6 +326,7 @@ PATTERNS: dict[str, Pattern] = {
     "planted": _planted,
     "alternating": _alternating,
     "identity": _identity,
+    "alike-queries": _alike_queries,
     "constant": _constant,
     "integers": _integers,
     "huge-values": _huge_values,
