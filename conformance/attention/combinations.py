@@ -36,7 +36,10 @@ _FACTORS = (
     ),
     Factor(
         "window",
-        {**_NONE, "window": ("window=5,0", "window=3,2", "window=*,1", "window=17,*", "window=0,*", "window=0,3")},
+        {
+            **_NONE,
+            "window": tuple(f"window={sides}" for sides in ("5,0", "3,2", "*,1", "17,*", "0,*", "0,3", "70,5")),
+        },
         {"window": "window"},
     ),
     Factor(
@@ -96,7 +99,11 @@ _FACTORS = (
     ),
     Factor(
         "heads",
-        {"one": ("1x1", "2x1"), "several": ("1x3", "2x4"), "groups": ("1x4/2", "2x6/2", "1x8/1", "3x2/1")},
+        {
+            "one": ("1x1", "2x1"),
+            "several": ("1x3", "2x4", "1x12"),
+            "groups": ("1x4/2", "2x6/2", "1x8/1", "3x2/1", "1x12/4"),
+        },
         {"groups": "grouped_heads"},
         role="size",
     ),

@@ -287,7 +287,9 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
             row
             for option in ("mask-padding", "mask-one", "bias-keys", "bias-one")
             for row in rows("standard", "normal", "2x3:5x7:8/6", option, "whole", layout="expanded")
-        ),
+        )
+        + rows("standard", "normal", "2x3:5x7:8/6 1x4:1x40:16/16", "same-keys", layout="expanded")
+        + rows("standard", "normal", "2x3:5x7:8/6 1x4:1x40:16/16", "same-values", layout="expanded"),
     ),
     (
         shared.FAR_STRIDES,

@@ -58,6 +58,13 @@ def _hides_first(keys: int) -> Callable[[Instance], bool]:
     return holds
 
 
+def _beyond_softcap(instance: Instance) -> bool:
+    b, h, n_q, _ = instance.query.shape
+    if instance.softcap is None or b * h * n_q * instance.key.shape[2] > _MOST:
+        return False
+    return bool((np.abs(scaled_scores(instance)) > instance.softcap).any())
+
+
 def _hides_tile(keys: int) -> Callable[[Instance], bool]:
     """Whether some query that attends to keys attends to none of a whole tile."""
 
@@ -76,6 +83,7 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "key lengths differ between batches": _lengths_differ,
     "a query attends to none of the first 16 keys": _hides_first(16),
     "a query attends to none of the first 64 keys": _hides_first(64),
+    "a score is beyond the softcap in size": _beyond_softcap,
     "the scale is below 0": lambda instance: instance.scale < 0,
     "the scale is below 1e-6 in size": lambda instance: 0 < abs(instance.scale) < 1e-6,
     "a whole tile of 64 keys is hidden from a query": _hides_tile(64),

@@ -57,6 +57,8 @@ OPTIONS: dict[str, str] = {
     "sink": "attention sinks",
     "lse": "the log-sum-exp as second output",
     "same-heads": "keys and values of every head those of the first, so that a layout may store them once",
+    "same-keys": "keys of every head those of the first, and values of their own",
+    "same-values": "values of every head those of the first, and keys of their own",
     "same-batch": "queries, keys and values of every batch those of the first",
 }
 
@@ -130,6 +132,10 @@ def build(
             fields["return_lse"] = True
         elif name == "same-heads":
             k[:], v[:] = k[:, :1], v[:, :1]
+        elif name == "same-keys":
+            k[:] = k[:, :1]
+        elif name == "same-values":
+            v[:] = v[:, :1]
         elif name == "same-batch":
             q[:], k[:], v[:] = q[:1], k[:1], v[:1]
         elif name not in ("garbage", "whole"):

@@ -239,6 +239,17 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterator[Condition]:
     for a, b in pairs:
         for sign, test in (("=", operator.eq), ("≠", operator.ne), (">", operator.gt), ("<", operator.lt)):
             yield Condition(f"{_said(a)} {sign} {_said(b)}", _compares(a, b, test), frozenset({a, b}), 1.25)
+        for words, times in (("more than twice {}", _more_than_twice), ("{} times no power of two", _odd_times)):
+            yield Condition(f"{_said(a)} is {words.format(_said(b))}", _compares(a, b, times), frozenset({a, b}), 1.5)
+
+
+def _more_than_twice(a: int, b: int) -> bool:
+    return a > 2 * b > 0
+
+
+def _odd_times(a: int, b: int) -> bool:
+    """Whether a is a multiple of b, and the factor is no power of two."""
+    return b > 0 and a % b == 0 and (a // b).bit_count() > 1
 
 
 def _compares(a: str, b: str, test: Callable[[int, int], bool]) -> Callable[[Case], bool]:

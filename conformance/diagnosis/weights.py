@@ -231,7 +231,8 @@ def _factored(weights: Weights, sums_to_one: bool) -> str:
             ends = dict.fromkeys((rounded(float(wrong.min())), rounded(float(wrong.max()))))
             return f"rows of weights do not add up to 1 but to {' … '.join(ends)}"
         return ""
-    off = rows & (np.abs(0.5 * (low + high) - 1.0) > slack)
+    with np.errstate(invalid="ignore"):  # of rows without a clear weight
+        off = rows & (np.abs(0.5 * (low + high) - 1.0) > slack)
     if not off.any():
         return ""
     least, most = float(low[off].min()), float(high[off].max())

@@ -38,7 +38,8 @@ _ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is
 _TRIES = 120  # mutants looked at to get them
 _LONG = 96  # below which any length is tried
 _LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
-_ROUNDS = (14, 6)  # searches with the options of any case, and then with those of failing cases only
+_ROUNDS = (14, 6, 8)  # searches of each attempt
+_HIDDEN = 3  # fresh cases that fulfil a rule and may pass all the same, at the last attempt: an option may hide a fault
 _MOST_CASES = 400
 _BISECTIONS = 10
 
@@ -87,11 +88,16 @@ class Known:
 
 
 def separating(
-    parts: Sequence[Condition], failing: Sequence[Case], passing: Sequence[Case], known: Known | None = None
+    parts: Sequence[Condition],
+    failing: Sequence[Case],
+    passing: Sequence[Case],
+    known: Known | None = None,
+    share: float = 1.0,
 ) -> list[Rule]:
     """Rules that hold for every failing case and the fewest passing ones, the best first.
 
     A passing case for which a rule holds speaks against it only a little: an input may hide a fault.
+    share: the part of all failing cases that ``failing`` is.
     """
     if not failing or not passing:
         return []
@@ -99,11 +105,11 @@ def separating(
     kept = [part for part, holds in zip(parts, known.table(parts, failing), strict=True) if holds.all()]
     on_passing = known.table(kept, passing).astype(np.float64)
     limit = 0.5 * len(failing) + 1
-    both = on_passing @ on_passing.T  # how many passing cases fulfil two conditions; on the diagonal, one
+    both = share * (on_passing @ on_passing.T)  # how many passing cases fulfil two conditions; on the diagonal, one
     alone = np.diagonal(both)
     ranked = [
         (_badness(float(alone[a]), len(failing), kept[a].cost), Rule((kept[a],)))
-        for a in np.flatnonzero((alone <= limit) & (alone < len(passing)))
+        for a in np.flatnonzero((alone <= limit) & (alone < share * len(passing)))
     ]
     useful = (both <= limit) & (both < np.minimum(alone[:, None], alone[None, :]))
     for a, b in np.argwhere(np.triu(useful, 1)):
@@ -131,7 +137,10 @@ class _Search:
     end: float
     rng: np.random.Generator
     borrowing: bool = True  # whether fresh cases may have options that no failing case has
+    hidden: int = 0  # how many fresh cases may fulfil a rule and pass
+    rounds: int = _ROUNDS[0]
     known: Known = field(default_factory=Known)
+    share: float = 1.0  # the part of all failing cases that are known here
     turns: int = 0
     refused: set[str] = field(default_factory=set)  # rules that could not be tested
 
@@ -183,42 +192,46 @@ class _Search:
             below, least = (below, middle) if failed else (middle, least)
         return threshold(axis, least)
 
-    def fresh(self, rule: Rule) -> tuple[int, int] | None:
-        """How many fresh cases on the two sides of a rule agree with it; ``None`` where one does not (it is learnt).
+    def fresh(self, rule: Rule) -> tuple[int, int, int] | None:
+        """How many fresh cases fulfil a rule and fail, or pass, and how many pass without it.
+
+        Returns ``None`` where one disagrees; it is learnt.
 
         On the outside every part of the rule is broken in some cases; none count where one part cannot be.
         """
-        inside, outside = 0, [0] * len(rule.parts)
+        inside, hidden, outside = 0, 0, [0] * len(rule.parts)
         bases = self.failing[-40:]
         others = [case for case in self.passing if not case.after and not case.beside and self.borrowing]
         for _ in range(_TRIES):
-            if inside >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
+            if inside + hidden >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
                 break
             base = bases[int(self.rng.integers(len(bases)))]
-            if inside <= sum(outside):
+            if inside + hidden <= sum(outside):
                 case = self._inside(base, rule, others)
             else:
                 case = self._outside(base, rule, others, int(np.argmin(outside)))
             if case is None:
                 continue
             holds = [part.holds(case) for part in rule.parts]
-            if all(holds) and inside >= _FRESH:
+            if all(holds) and inside + hidden >= _FRESH:
                 continue
             failed = self.fails(case)
             if failed is False and all(holds) and not case.after and not case.beside:
                 failed = self.fails(self._other_numbers(case))  # these may have hidden it
             if failed is None:
                 continue
-            if failed != all(holds):
+            if failed != all(holds) and (failed or hidden == self.hidden):
                 self.learn(case, failed)
                 return None
-            if failed:
+            if all(holds) and not failed:
+                hidden += 1
+            elif failed:
                 inside += 1
             elif holds.count(False) == 1:
                 outside[holds.index(False)] += 1
         if min(outside) < min(_ENOUGH_OF_PART, _ENOUGH // len(rule.parts)):
-            return inside, 0
-        return inside, sum(outside)
+            return inside, hidden, 0
+        return inside, hidden, sum(outside)
 
     def _other_numbers(self, case: Case) -> Case:
         try:
@@ -329,28 +342,33 @@ def _of_one_kind(
 ) -> str:
     failing = [f.case for f in evidence.failures if f.outcome.kind in kinds and not f.shrunk]
     failing = failing or [f.case for f in evidence.failures if f.outcome.kind in kinds]
-    passing = list(evidence.passes)[:_MOST_CASES]
+    passing = list(evidence.passes)[:: 1 + len(evidence.passes) // _MOST_CASES]
     if not failing or len(passing) < 3:
         return ""
     verb = "fails" if kinds & set(NUMERIC) else _verb(evidence, kinds)
-    half = time.monotonic() + 0.6 * (end - time.monotonic())
+    begun, left = time.monotonic(), end - time.monotonic()
     known = Known()
-    for borrowing, until, words in ((True, half, ""), (False, end, ", with the options of failing cases")):
-        rng = np.random.default_rng(len(failing))
-        search = _Search(evidence, own, kinds, list(failing), list(passing), until, rng, borrowing, known)
+    share = min(1.0, len(evidence.failures) / max(evidence.failed, 1))
+    of_failing = ", with the options of failing cases"
+    attempts = ((True, 0, 0.4, ""), (False, 0, 0.7, of_failing), (False, _HIDDEN, 1.0, of_failing))
+    for (borrowing, hidden, until, words), rounds in zip(attempts, _ROUNDS, strict=True):
+        search = _Search(
+            evidence, own, kinds, list(failing), list(passing), begun + until * left,
+            np.random.default_rng(len(failing)), borrowing, hidden, rounds, known, share,
+        )  # fmt: skip
         rule = _verified(search)
         if rule is not None:
-            inside, outside = rule[1]
-            counts = f"{inside} of {inside} fresh cases, none of {outside} without"
+            fail, passed, outside = rule[1]
+            counts = f"{fail} of {fail + passed} fresh cases, none of {outside} without"
             return f"{verb} when {rule[0].words}: {counts}{words}"
     return ""
 
 
-def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
-    """The best rule with which fresh cases agree, and how many there were on either side."""
+def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
+    """The best rule with which fresh cases agree, and how many there were of each kind."""
     try:
-        for _ in range(_ROUNDS[0] if search.borrowing else _ROUNDS[1]):
-            rules = separating(search.parts(), search.failing, search.passing, search.known)
+        for _ in range(search.rounds):
+            rules = separating(search.parts(), search.failing, search.passing, search.known, search.share)
             rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:
                 return None
@@ -358,7 +376,7 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int]] | None:
             counts = search.fresh(rule)
             if counts is None:
                 continue
-            inside, outside = counts
+            inside, _, outside = counts
             if inside < _ENOUGH or outside < _ENOUGH:
                 search.refused.add(rule.words)
                 continue

@@ -54,7 +54,7 @@ __all__ = ["FIRST_CALL", "Judge"]
 FIRST_CALL = 3.0
 #: Findings after which an isolated kernel gets another process.
 _FATAL = frozenset({"crashed", "exited", "hung", "memory"})
-_DIAGNOSIS_SECONDS = 20.0
+_DIAGNOSIS_SECONDS = 24.0
 _LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _SLOWEST = 3.0
 _STAGES = Family("stages", "a stage that loses precision", "")
@@ -317,11 +317,12 @@ class Judge:
 
     # --- why ----------------------------------------------------------------------------------------------------------
 
-    def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = ()) -> Diagnosis:
+    def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = (), failed: int = 0) -> Diagnosis:
         """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
 
         failures: those to explain.
         passes: cases that the kernel passed, which show when it fails.
+        failed: how many cases failed in all, of which ``failures`` are some; 0 where they are all.
         """
         own = self.precision
         others = [
@@ -338,6 +339,7 @@ class Judge:
             lambda case, seed: again(self.suite, own, case, seed),
             time.monotonic() + _DIAGNOSIS_SECONDS * self.slowness,
             self.slowness,
+            failed,
         )
         return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
 

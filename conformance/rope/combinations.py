@@ -139,6 +139,8 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "a first position is not 0": lambda i: bool((i.positions[..., 0] != 0).any()),
     "positions are not consecutive": lambda i: bool((np.diff(i.positions, axis=-1) != 1).any()),
     "positions differ between batches": lambda i: i.positions.ndim == 2 and bool((i.positions != i.positions[0]).any()),
+    "the base is above 10000": lambda i: i.base > 10000,
+    "the base is below 10000": lambda i: i.base < 10000,
     "the number of pairs is odd": lambda i: i.rotated % 4 == 2,
     "the positions reach the original length": lambda i: _beyond(i.original_length or 1 << 62)(i),
     **{f"a position is at least {n}": _beyond(n) for n in (256, 2048, 4096, 8192, 32768, 131072, 1 << 20, 1 << 24)},
