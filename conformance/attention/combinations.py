@@ -109,7 +109,7 @@ _FACTORS = (
     ),
     Factor("layout", {
         "contiguous": ("contiguous",),
-        "permuted": ("permuted",),
+        "permuted": ("permuted", "mixed"),
         "cut out": ("gap", "offset", "spaced"),
         "turned": ("transposed", "reversed"),
         "packed": ("packed",),

@@ -288,6 +288,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
             for option in ("mask-padding", "mask-one", "bias-keys", "bias-one")
             for row in rows("standard", "normal", "2x3:5x7:8/6", option, "whole", layout="expanded")
         )
+        + rows("standard", "normal", "2x3:5x7:8/8 2x4/2:17x17:16/16", layout="mixed")
         + rows("standard", "normal", "2x3:5x7:8/6 1x4:1x40:16/16", "same-keys", layout="expanded")
         + rows("standard", "normal", "2x3:5x7:8/6 1x4:1x40:16/16", "same-values", layout="expanded"),
     ),
@@ -368,7 +369,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         ),
     ),
     (
-        Family("alike", "a shortcut for rows, batches or values that look alike, which forgets what tells them apart", "kernels that cheat"),
+        Family("alike", "a shortcut for rows, batches or values that look alike, which forgets what tells them apart", "assay's bank"),
         tuple(
             row
             for option in (*("causal", "window=2,1", "mask-full", "mask-heads", "bias-full", "lengths"), *("sink", "softcap=1.9", "lse", "scale=0"))

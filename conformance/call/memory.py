@@ -100,7 +100,14 @@ def placed(
     """Copies of ``arrays`` in ``layout``.  A packed layout puts them into one buffer if their shapes allow it."""
     if layout.packed and _pack(arrays):
         return _packed(arrays, huge=huge, read_only=read_only)
-    return [guarded(name, array, layout, huge=huge, read_only=read_only, memory=memory) for name, array in arrays]
+    plain = Layout()
+    return [
+        guarded(
+            name, array, plain if layout.alternate and number % 2 == 0 else layout,
+            huge=huge, read_only=read_only, memory=memory,
+        )
+        for number, (name, array) in enumerate(arrays)
+    ]  # fmt: skip
 
 
 def moves(layout: Layout, arrays: Sequence[Named], named: Sequence[Named]) -> bool:
@@ -115,6 +122,8 @@ def moves(layout: Layout, arrays: Sequence[Named], named: Sequence[Named]) -> bo
     if layout.far is not None:
         return any(_is_far(array, layout.far) for _, array in arrays)
     plain = Layout()
+    if layout.alternate:
+        arrays, named = arrays[1::2], named[1::2]
     return any(
         (layout.reverse and array.ndim >= 2 and array.shape[-2] > 1) or _moved(array, layout, plain)
         for _, array in (*arrays, *named)

@@ -250,8 +250,9 @@ class _Session:
 
     def _when(self) -> list[str]:
         evidence = self.evidence
-        end = self._end(_WHEN_SECONDS)
-        return when.told(evidence, self.suite.features, end)
+        seconds = _WHEN_SECONDS * evidence.slowness  # its own, whatever the others took: it tells the most
+        evidence.end = max(evidence.end, time.monotonic() + seconds)
+        return when.told(evidence, self.suite.features, self._end(_WHEN_SECONDS))
 
     def _weights(self, every: Sequence[Judged]) -> list[str]:
         """What the weights say that the kernel used, of two failures alike."""

@@ -37,6 +37,7 @@ _SEEN = 1e-3  # a weight from which on it is clear that a key counts
 _FEW_KEYS = 3  # keys that are told by their numbers
 _ENOUGH_ROWS = 3  # rows from which on it is clear that the key goes with the row
 _SHARE = 1e-4  # … that a ratio of weights means something
+_ONE_FACTOR = 0.02  # by how much factors of one row may differ, as a part of what they are off by
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,16 +224,18 @@ def _factored(weights: Weights, sums_to_one: bool) -> str:
         slack = np.where(clear, weights.room / weights.true, 0.0).max(axis=-1)
     low, high = np.fmin.reduce(ratio, axis=-1, initial=np.inf), np.fmax.reduce(ratio, axis=-1, initial=-np.inf)
     rows = np.isfinite(low) & np.isfinite(high)
-    if not rows.any() or ((high - low) > 4 * slack + 1e-6)[rows].any():
+    with np.errstate(invalid="ignore"):  # of rows without a clear weight
+        spread, middles = high - low, 0.5 * (low + high)
+        off = rows & (np.abs(middles - 1.0) > slack)
+        one_factor = spread <= 4 * slack + _ONE_FACTOR * np.abs(middles - 1.0)
+    if not rows.any() or not one_factor[rows].all():
         sums = weights.used.sum(axis=-1)
-        off = np.abs(sums - weights.true.sum(axis=-1)) > 4 * weights.room.sum(axis=-1)
-        if sums_to_one and off.any():
-            wrong = sums[off]
+        uneven = np.abs(sums - weights.true.sum(axis=-1)) > 4 * weights.room.sum(axis=-1)
+        if sums_to_one and uneven.any():
+            wrong = sums[uneven]
             ends = dict.fromkeys((rounded(float(wrong.min())), rounded(float(wrong.max()))))
             return f"rows of weights do not add up to 1 but to {' … '.join(ends)}"
         return ""
-    with np.errstate(invalid="ignore"):  # of rows without a clear weight
-        off = rows & (np.abs(0.5 * (low + high) - 1.0) > slack)
     if not off.any():
         return ""
     least, most = float(low[off].min()), float(high[off].max())

@@ -40,7 +40,7 @@ _LONG = 96  # below which any length is tried
 _LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
 _ROUNDS = (14, 6, 8)  # searches of each attempt
 _HIDDEN = 3  # fresh cases that fulfil a rule and may pass all the same, at the last attempt: an option may hide a fault
-_MOST_CASES = 400
+_MOST_CASES = 240
 _BISECTIONS = 10
 
 
@@ -93,18 +93,20 @@ def separating(
     passing: Sequence[Case],
     known: Known | None = None,
     share: float = 1.0,
+    exceptions: float = 0.5,
 ) -> list[Rule]:
     """Rules that hold for every failing case and the fewest passing ones, the best first.
 
     A passing case for which a rule holds speaks against it only a little: an input may hide a fault.
     share: the part of all failing cases that ``failing`` is.
+    exceptions: how many passing cases may fulfil a rule, for every failing one.
     """
     if not failing or not passing:
         return []
     known = known or Known()
     kept = [part for part, holds in zip(parts, known.table(parts, failing), strict=True) if holds.all()]
     on_passing = known.table(kept, passing).astype(np.float64)
-    limit = 0.5 * len(failing) + 1
+    limit = exceptions * len(failing) + 1
     both = share * (on_passing @ on_passing.T)  # how many passing cases fulfil two conditions; on the diagonal, one
     alone = np.diagonal(both)
     ranked = [
@@ -138,6 +140,7 @@ class _Search:
     rng: np.random.Generator
     borrowing: bool = True  # whether fresh cases may have options that no failing case has
     hidden: int = 0  # how many fresh cases may fulfil a rule and pass
+    exceptions: float = 0.5  # how many passing cases may, for every failing one
     rounds: int = _ROUNDS[0]
     known: Known = field(default_factory=Known)
     share: float = 1.0  # the part of all failing cases that are known here
@@ -350,11 +353,15 @@ def _of_one_kind(
     known = Known()
     share = min(1.0, len(evidence.failures) / max(evidence.failed, 1))
     of_failing = ", with the options of failing cases"
-    attempts = ((True, 0, 0.4, ""), (False, 0, 0.7, of_failing), (False, _HIDDEN, 1.0, of_failing))
-    for (borrowing, hidden, until, words), rounds in zip(attempts, _ROUNDS, strict=True):
+    attempts = (
+        (True, 0, 0.5, 0.4, ""),
+        (False, 0, 0.5, 0.7, of_failing),
+        (False, _HIDDEN, 4.0, 1.0, of_failing),
+    )
+    for (borrowing, hidden, exceptions, until, words), rounds in zip(attempts, _ROUNDS, strict=True):
         search = _Search(
             evidence, own, kinds, list(failing), list(passing), begun + until * left,
-            np.random.default_rng(len(failing)), borrowing, hidden, rounds, known, share,
+            np.random.default_rng(len(failing)), borrowing, hidden, exceptions, rounds, known, share,
         )  # fmt: skip
         rule = _verified(search)
         if rule is not None:
@@ -368,7 +375,9 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
     """The best rule with which fresh cases agree, and how many there were of each kind."""
     try:
         for _ in range(search.rounds):
-            rules = separating(search.parts(), search.failing, search.passing, search.known, search.share)
+            rules = separating(
+                search.parts(), search.failing, search.passing, search.known, search.share, search.exceptions
+            )
             rules = [rule for rule in rules if rule.words not in search.refused]
             if not rules:
                 return None

@@ -21,6 +21,7 @@ class Layout:
     reverse: the last axis but one is stored backwards: a negative stride, only for frameworks that have them.
     expanded: an axis, but for the last, whose slices are all equal is stored once (stride 0).
     packed: positional arrays are slices of one array, in which everything of one position lies side by side.
+    alternate: every second array alone lies so, and the first, the third … lie in C order.
     far: the number of an axis of the stack whose slices lie 2³² elements apart, in a sparse mapping.
     by_the_way: a call is not about its layout, and is made as well where the layout changes nothing.
     """
@@ -33,6 +34,7 @@ class Layout:
     reverse: bool = False
     expanded: bool = False
     packed: bool = False
+    alternate: bool = False
     far: int | None = None
     by_the_way: bool = False
 
@@ -41,6 +43,7 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     "contiguous": Layout(),
     "permuted": Layout("permuted", swap=(-3, -2)),
+    "mixed": Layout("mixed", swap=(-3, -2), alternate=True),
     "transposed": Layout("transposed", swap=(-2, -1)),
     "offset": Layout("offset", offset=7),
     "gap": Layout("gap", gap=5),

@@ -57,7 +57,10 @@ _FACTORS = (
             "ntk": ("ntk=4",),
             "dynamic": ("dynamic=4,8", "dynamic=2,100"),
             "llama3": ("llama3=8,8192", "llama3=2,100"),
-            "yarn": ("yarn=4,2048", "yarn=8,300"),
+            "yarn": (
+                *("yarn=4,2048", "yarn=8,300 whole"),
+                *("yarn=16,2048 magnitude=0.8", "yarn=4,1000 whole magnitude=1.3"),
+            ),
         },
         {kind: kind for kind in ("linear", "ntk", "dynamic", "llama3", "yarn")},
     ),
@@ -96,7 +99,7 @@ _FACTORS = (
     }, role="size"),
     Factor("layout", {
         "contiguous": ("contiguous",),
-        "permuted": ("permuted",),
+        "permuted": ("permuted", "mixed"),
         "cut out": ("gap", "offset", "spaced"),
         "turned": ("transposed", "reversed"),
     }, role="manner"),
@@ -112,7 +115,7 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     length = int(word[1:]) + int(np.random.default_rng(seed).integers(-1, 2)) if word[0] == "~" else int(word)
     rotated = {"all": "all", "half": f"rotary={dim // 4 * 2}", "few": "rotary=4"}[choice["rotated"]]
     chosen = (choice["layout of pairs"], rotated, choice["base"], choice["scaling"], choice["positions"])
-    options = tuple(option for option in chosen if option not in ("halves", "all", "usual", "none"))
+    options = tuple(" ".join(option for option in chosen if option not in ("halves", "all", "usual", "none")).split())
     row = Row("standard", choice["numbers"], f"{choice['heads']}:{length}:{dim}", options, choice["layout"])
     if _cost(row) <= _LARGE:
         return row
@@ -138,6 +141,7 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "a position is negative": lambda i: bool(i.positions.min() < 0),
     "a first position is not 0": lambda i: bool((i.positions[..., 0] != 0).any()),
     "positions are not consecutive": lambda i: bool((np.diff(i.positions, axis=-1) != 1).any()),
+    "the last position is not the largest": lambda i: bool(i.positions.flat[-1] < i.positions.max()),
     "positions differ between batches": lambda i: i.positions.ndim == 2 and bool((i.positions != i.positions[0]).any()),
     "the base is above 10000": lambda i: i.base > 10000,
     "the base is below 10000": lambda i: i.base < 10000,

@@ -58,7 +58,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     _hunting(Family("positions", "positions ignored, off by one after a cache, sorted, taken for consecutive ones, those of one batch for all", "lucidrains/rotary-embedding-torch#11; pytorch/executorch#2010; OpenNMT/CTranslate2#1572; skyzh/tiny-llm#46; scouzi1966/maclocal-api#92; Comfy-Org/ComfyUI#15698"),
         smoke="2x2/1:5:8 from=5; 2x2/1:5:8 shuffled=40; 3x2/1:5:8 rows=60; 3x2/2:6:8 padded",
         standard="""2x2/2:1:16 1x4/1:1:64 from=37; 3x2/2:1:16 rows=500; 2x2/2:9:16 repeated=4; 3x2/1:7:16 offsets=300;
-                    2x2/1:8:16 backwards=20; 2x2/1:8:16 stretched=3; 3x2/1:7:16 rows=900;
+                    2x2/1:8:16 backwards=20; 2x2/1:8:16 stretched=3; 3x2/1:7:16 rows=900; 2x2/1:8:16 ends;
                     1x3/1:5:8 1x1/1:5:8 rows=60""",
         thorough="5x2/1:17:64 2x1/1:33:128 rows=4000"),
     _hunting(Family("packed", "texts packed side by side, whose positions begin again; ranks that take parts of them; an odd length", "NVIDIA/Megatron-LM#5243; NVIDIA/TransformerEngine#1930"),
@@ -66,7 +66,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         standard="1x2/1:9:8 packed=3"),
     _hunting(Family("negative", "positions below 0 that are read from the end of a table, or without their sign", "assay's bank"),
         smoke="1x2/1:5:8 signed=3",
-        standard="2x2/2:7:32 signed=900"),
+        standard="2x2/2:7:32 signed=900; 3x2/1:7:16 signed-rows=30"),
     _hunting(Family("half-angles", "frequencies, positions or angles in half precision: bfloat16 from position 257 on, float16 from 2049 on", "EleutherAI/gpt-neox#1003; huggingface/transformers#25681, #29285, #29496; KellerJordan/modded-nanogpt#39; Modalities/modalities#462; okoge-kaz/llm-recipes#6"),
         smoke="1x2/1:4:32 from=257; 1x1/1:4:32 from=2049; units 1x1/1:4:64 from=509",
         standard="""normal units 1x1/1:5:32 from=513; normal units 1x1/1:5:64 from=1021;
@@ -126,7 +126,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         *shared.laid_out("normal", "2x3/3:5:16", "rows=50")[1],
         *shared.laid_out("normal", "2x3/3:5:16", "rows=50", "pairs")[1],
         # axes that are as long as each other
-        *(row for layout in ("permuted", "transposed", "gap") for row in _both("standard", "8x8/8:8:8 rows=50", layout=layout)),
+        *(row for layout in ("permuted", "mixed", "transposed", "gap") for row in _both("standard", "8x8/8:8:8 rows=50", layout=layout)),
     )),
     (shared.STATE, (
         *shared.called_before("normal", "2x2/2:6:16")[1],

@@ -56,7 +56,7 @@ def test_names_of_cases_tell_rows_apart_but_for_repeats_of_a_pattern() -> None:
 def test_smoke_stays_small() -> None:
     counts = [len(cases(level=level)) for level in LEVELS]
     assert counts[0] <= 130
-    assert counts[1] <= 640
+    assert counts[1] <= 1100
 
 
 def test_every_layout_and_every_change_is_used() -> None:
@@ -79,7 +79,8 @@ def test_a_layout_finds_arrays_that_it_can_lay_out_so() -> None:
 
     for case in cases():
         if case.layout.name in ("expanded", "packed"):
-            arrays = [(name, getattr(case.instance, name)) for name in ("query", "key", "value")]
+            names = ("query", "key", "value") if case.layout.packed else case.instance.arrays()
+            arrays = [(name, getattr(case.instance, name)) for name in names]
             keeps = placed(arrays, case.layout, huge=False, read_only=True)
             if case.layout.packed:
                 assert keeps[0].buffer is keeps[2].buffer, case.name

@@ -183,7 +183,7 @@ def test_shared_memory_has_other_numbers_at_the_same_address_in_the_same_array()
 MOVED = {
     (): "offset",
     (3,): "offset spaced",
-    (3, 4): "transposed offset gap spaced reversed",
+    (3, 4): "transposed offset gap spaced reversed expanded",
     (2, 3, 4): "permuted transposed offset gap spaced reversed expanded far-batches",
     (2, 2, 3, 4): "permuted transposed offset gap spaced reversed expanded far-batches far-heads",
     (1, 1): "offset",

@@ -59,6 +59,7 @@ from bank.attention.wrong_arithmetic import (
     two_bfloat16,
 )
 from bank.attention.wrong_conditions import (
+    alike_queries_as_one,
     asked_as_when,
     few_axes_as_first_row,
     no_tail_of_long_rows,
@@ -161,7 +162,7 @@ BUGGY: tuple[Buggy, ...] = (
     # empty rows
     Buggy("empty-mean", with_steps(hide=unseen_at(-1e30)),
           "An empty row gives the mean of V: masked scores are −1e30 and all equal.",
-          source="microsoft/onnxruntime#28904", diagnosis="mean"),
+          source="microsoft/onnxruntime#28904", diagnosis="attends to no key"),
     Buggy("empty-nan", with_steps(empty=lambda out, v, live: np.where(live, out, np.nan)),
           "An empty row gives NaN.", source="pytorch/pytorch#103963, #103749", diagnosis="empty"),
     Buggy("empty-stale", with_steps(empty=stale_rows),
@@ -409,6 +410,8 @@ BUGGY: tuple[Buggy, ...] = (
           "A mask with a query axis of 1 hides keys from the first query alone."),
     Buggy("mask-two-axes-as-padding", asked_as(two_axes_as_padding),
           "A mask of queries and keys is read as one of batches and keys, where these are as many."),
+    Buggy("alike-queries-as-one", asked_as(alike_queries_as_one),
+          "Queries that are within 1e-3 of the first get its answer.", source="kernels that cheat"),
     Buggy("decode-step-without-mask",
           asked_as_when(lambda t: t.shape[2] == 1 and t.query.shape[3] == 64, without("mask")),
           "One query at dim 64: the mask is ignored."),

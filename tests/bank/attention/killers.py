@@ -7,6 +7,7 @@ __all__ = ["KILLERS"]
 #: family → the name of a kernel of the bank
 KILLERS: dict[str, str] = {
     "accumulation": "float16-accumulator",
+    "alike": "alike-queries-as-one",
     "batches": "lengths-first",
     "bias": "bias-ignored",
     "broadcast": "padding-mask-for-first-query",
