@@ -176,10 +176,10 @@ def _constant(rng: np.random.Generator, s: Shape) -> Filled:
 
 
 def _alike_queries(rng: np.random.Generator, s: Shape) -> Filled:
-    """Queries within 2^-10 of the first, before keys so large that the rows differ all the same."""
+    """Queries within 1e-3 of the first, before keys so large that the rows differ all the same."""
     q, k, v, _ = _normal(rng, s)
-    q[:] = q[:, :, :1] / 16 + 2.0**-11 * rng.standard_normal(s.query)
-    return q, 128.0 * k, v, {"scale": 1.0}
+    q[:] = q[:, :, :1] / 16 + 2.0**-11 * rng.uniform(-1.0, 1.0, s.query)
+    return q, 512.0 * k, v, {"scale": 0.5}
 
 
 def _integers(rng: np.random.Generator, s: Shape) -> Filled:
