@@ -50,6 +50,8 @@ def combined(
         return ()
     everything = frozenset(capability.name for capability in suite.interface.capabilities)
     able = everything if capabilities is None else frozenset(capabilities) & everything
+    if not all(_within(covering, able)[0].values()):  # of some factor the kernel can be asked for nothing
+        return ()
     choices = (few, pairs, threes)[LEVELS.index(level)](covering, able, seed)
     families = [(COMBINATIONS, choices[:_CHEAP] if level == LEVELS[0] else choices)]
     if level == LEVELS[1]:

@@ -278,6 +278,15 @@ def test_the_command_line_ends_with_3(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main(["check", "kernels.py:without_large_scores", "--level", "smoke", "--quiet", *declared]) == 0
 
 
+def test_a_kernel_that_can_be_asked_for_nothing_is_incomplete() -> None:
+    options = {"halves": "no", "pairs": "no"}
+    report = assay.check(
+        lambda query, key, positions, *, base: (query, key), level="smoke", problem="rope", options=options
+    )
+    assert report.incomplete
+    assert not report.passed
+
+
 def test_a_budget_that_runs_out_is_no_pass_and_loses_no_family() -> None:
     def slow(query: Any, key: Any, value: Any, *, scale: float) -> Any:
         time.sleep(0.05)
