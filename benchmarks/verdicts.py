@@ -19,7 +19,6 @@ from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of, missing
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
-from assay.spec.precision import PRECISIONS
 from assay.spec.problem import PROBLEMS
 
 
@@ -30,7 +29,7 @@ def written(path: Path, level: str, seeds: list[int]) -> None:
     for problem in PROBLEMS:
         known = suite(problem)
         targets = [target for target in known.targets.values() if not missing(target)]
-        for precision in PRECISIONS.values():
+        for precision in known.spec.PRECISIONS.values():
             for seed in seeds:
                 named = list(cases(known, precision, level, seed))
                 references: dict[Any, Any] = {}
