@@ -69,6 +69,7 @@ class Judge:
     references: where the criteria of instances are kept, if judges of several kernels share them.
     limits: what one call may take.
     process: where an isolated kernel runs.
+    diagnosing: how many times as long as usual a diagnosis may take.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` if the folder cannot be made, or if the framework of
     the kernel is not installed.
@@ -81,6 +82,7 @@ class Judge:
     references: dict[Any, Criteria] | None = None
     limits: Limits = field(default_factory=Limits)
     process: Isolated | None = None
+    diagnosing: float = 1.0
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
     lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
@@ -345,9 +347,9 @@ class Judge:
 
     @property
     def slowness(self) -> float:
-        """How many times as long as on an idle machine everything has taken so far, up to three."""
+        """How many times as long as on an idle machine everything has taken so far, up to three, for a diagnosis."""
         wall, processor = time.monotonic() - self.begun[0], time.process_time() - self.begun[1]
-        return min(max(wall / max(processor, 1e-3), 1.0), _SLOWEST)
+        return min(max(wall / max(processor, 1e-3), 1.0), _SLOWEST) * self.diagnosing
 
     def _outputs(self, instance: Any) -> dict[str, Output]:
         script = self.suite.interface.script(instance, self.kernel, self.precision)

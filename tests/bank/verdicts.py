@@ -28,6 +28,7 @@ __all__ = ["ENOUGH", "Failure", "Verdicts"]
 
 #: Failures of a kernel that are gathered: a diagnosis looks at hardly more.
 ENOUGH = 12
+_UNHURRIED = 50.0  # times the usual seconds of a diagnosis: what is told does not depend on the load of the machine
 _FURTHER = 200  # cases after the first failure in which others are looked for
 
 
@@ -48,14 +49,14 @@ class Verdicts:
     references: dict[Any, Any] = field(default_factory=dict)
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
     gathered: dict[tuple[str, int], list[Failure]] = field(default_factory=dict)
-    passed: dict[str, list[Case]] = field(default_factory=dict)
     stages_lost: dict[str, list[str]] = field(default_factory=dict)
 
     def judge(self, entry: Any, name: str = "") -> Judge:
         """A judge of a kernel of the bank in the class that it claims, or in another."""
         options = getattr(entry, "options", {})
         kernel = kernel_of(entry.function, self.problem, options=options)
-        return Judge(kernel, self.precision(name or entry.precision), options, references=self.references)
+        precision_asked = self.precision(name or entry.precision)
+        return Judge(kernel, precision_asked, options, references=self.references, diagnosing=_UNHURRIED)
 
     def precision(self, name: str) -> Precision:
         """The class ``name`` of the problem."""
@@ -76,14 +77,11 @@ class Verdicts:
 
     def _gathered(self, entry: Any, most: int) -> list[Failure]:
         judge, found = self.judge(entry), list[Failure]()
-        passes = self.passed.setdefault(entry.name, [])
         with np.errstate(all="ignore"):
             for place, case in enumerate(self.level(entry.precision)):
                 outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
                 if outcome.failed:
                     found.append(Failure(place, case, outcome))
-                elif outcome.status == "passed":
-                    passes.append(case)
                 if len(found) == most or (found and place > found[0].place + _FURTHER):
                     break
         return found
@@ -97,7 +95,7 @@ class Verdicts:
         """What a kernel is told to behave like, in lower case."""
         failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry)]
         with np.errstate(all="ignore"):
-            return " ".join(self.judge(entry).diagnosis(failures, self.passed[entry.name]).sentences).lower()
+            return " ".join(self.judge(entry).diagnosis(failures).sentences).lower()
 
     def losses(self, entry: Any) -> list[str]:
         """The stages in which a kernel is seen to lose precision."""

@@ -43,7 +43,7 @@ def cases(level: str, family: str = "") -> list[Case]:
 
 def diagnosis(function: Any, family: str = "") -> Diagnosis:
     """What is told of a kernel by the named cases of smoke and by more of a family: a dozen failures, all passes."""
-    judge = Judge(kernel_of(function, "attention"), FLOAT32, references=references())
+    judge = Judge(kernel_of(function, "attention"), FLOAT32, references=references(), diagnosing=3.0)
     failures: list[Judged] = []
     passes = []
     with np.errstate(all="ignore"):

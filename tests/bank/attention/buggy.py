@@ -162,7 +162,7 @@ BUGGY: tuple[Buggy, ...] = (
     # empty rows
     Buggy("empty-mean", with_steps(hide=unseen_at(-1e30)),
           "An empty row gives the mean of V: masked scores are −1e30 and all equal.",
-          source="microsoft/onnxruntime#28904", diagnosis="attends to no key"),
+          source="microsoft/onnxruntime#28904", diagnosis="mean"),
     Buggy("empty-nan", with_steps(empty=lambda out, v, live: np.where(live, out, np.nan)),
           "An empty row gives NaN.", source="pytorch/pytorch#103963, #103749", diagnosis="empty"),
     Buggy("empty-stale", with_steps(empty=stale_rows),
