@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.conformance.attention.options import parse_shape
-from assay.conformance.interface.covering import Covering, Factor, Together
+from assay.conformance.interface.covering import Covering, Factor, Together, length
 from assay.conformance.interface.suite import Row
 
 if TYPE_CHECKING:
@@ -146,12 +146,8 @@ _OPTIONS = ("causal", "window", "mask", "bias", "lengths", "softcap", "sink", "l
 def _row(choice: Mapping[str, str], seed: int) -> Row:
     """The row of a choice; a length near a tile is one less, the tile, or one more.  A large one has few heads."""
     rng = np.random.default_rng(seed)
-
-    def length(word: str) -> int:
-        return int(word[1:]) + int(rng.integers(-1, 2)) if word[0] == "~" else int(word)
-
-    queries, dim = length(choice["queries"]), int(choice["dim"])
-    keys = queries if choice["keys"] == "same" else length(choice["keys"])
+    queries, dim = length(choice["queries"], rng), int(choice["dim"])
+    keys = queries if choice["keys"] == "same" else length(choice["keys"], rng)
     if choice["keys"] in _LONG:
         queries = min(queries, _FEW)
     wider = {"same": dim, "five more": dim + 5}

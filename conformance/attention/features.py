@@ -58,8 +58,8 @@ def _hides_first(keys: int) -> Callable[[Instance], bool]:
     return holds
 
 
-def _of_scale(test: Callable[[float], bool]) -> Callable[[Instance], bool]:
-    return lambda instance: instance.scale is not None and test(instance.scale)
+def _has_tiny_scale(instance: Instance) -> bool:
+    return instance.scale is not None and 0 < abs(instance.scale) < 1e-6
 
 
 def _beyond_softcap(instance: Instance) -> bool:
@@ -88,8 +88,7 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "a query attends to none of the first 16 keys": _hides_first(16),
     "a query attends to none of the first 64 keys": _hides_first(64),
     "a score is beyond the softcap in size": _beyond_softcap,
-    "the scale is below 0": _of_scale(lambda scale: scale < 0),
-    "the scale is below 1e-6 in size": _of_scale(lambda scale: 0 < abs(scale) < 1e-6),
+    "the scale is below 1e-6 in size": _has_tiny_scale,
     "a whole tile of 64 keys is hidden from a query": _hides_tile(64),
     "a whole tile of 256 keys is hidden from a query": _hides_tile(256),
     "the scale is not 1/√dim": lambda instance: instance.scale != standard_scale(instance),

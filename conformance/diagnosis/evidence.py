@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Criteria = Mapping[str, Criterion]
 
-__all__ = ["NUMERIC", "Evidence", "Judged", "OutOfTime", "wrong_parts"]
+__all__ = ["NUMERIC", "Evidence", "Judged", "OutOfTime", "midpoints", "wrong_parts"]
 
 #: Kinds of failures whose outputs can be compared with what they should have been.
 NUMERIC = ("error", "non-finite")
@@ -95,6 +95,13 @@ class Evidence:
             raise OutOfTime
         outcome = self.attempt(case)
         return None if outcome is None or outcome.status not in ("passed", "failed") else Judged(case, outcome)
+
+
+def midpoints(a: Criterion, b: Criterion | None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The certified values of one output in two answers; ``None`` where they cannot be compared number by number."""
+    if a.value is None or b is None or b.value is None or a.value.shape != b.value.shape:
+        return None
+    return a.value.midpoint, b.value.midpoint
 
 
 def wrong_parts(judged: Judged, criteria: Criteria) -> dict[str, NDArray[np.bool_]]:

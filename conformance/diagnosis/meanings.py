@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
+from assay.conformance.diagnosis.evidence import midpoints
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
@@ -258,16 +259,12 @@ def _would_fail(wrong: Criteria, proper: Criteria) -> bool:
     """Whether what is right under a wrong meaning is clearly wrong."""
     for name, criterion in proper.items():
         meant = wrong.get(name)
-        if (
-            criterion.value is None
-            or meant is None
-            or meant.value is None
-            or meant.value.shape != criterion.value.shape
-        ):
+        values = midpoints(criterion, meant)
+        if meant is None or values is None:
             continue
         with np.errstate(invalid="ignore"):
-            apart = criterion.ratio(meant.value.midpoint) > _CLEARLY
-            clear = meant.ratio(criterion.value.midpoint) > _CLEARLY
+            apart = criterion.ratio(values[1]) > _CLEARLY
+            clear = meant.ratio(values[0]) > _CLEARLY
         if (apart & clear & np.isfinite(criterion.allowed) & np.isfinite(meant.allowed)).any():
             return True
     return False

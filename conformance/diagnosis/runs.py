@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
-from assay.conformance.diagnosis.evidence import NUMERIC
+from assay.conformance.diagnosis.evidence import NUMERIC, midpoints
 from assay.conformance.diagnosis.variations import renumbered
 from assay.spec.problem import InvalidInstance
 
@@ -216,15 +216,8 @@ def _unlike(evidence: Evidence, a: Judged, b: Judged) -> bool:
     if first is None or second is None:
         return False
     for name, criterion in first.items():
-        other = second.get(name)
-        if (
-            criterion.value is None
-            or other is None
-            or other.value is None
-            or other.value.shape != criterion.value.shape
-        ):
-            return False
-        if (criterion.ratio(other.value.midpoint) > _FAR).mean() < 0.5:
+        values = midpoints(criterion, second.get(name))
+        if values is None or (criterion.ratio(values[1]) > _FAR).mean() < 0.5:
             return False
     return True
 

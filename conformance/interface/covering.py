@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+
     from assay.conformance.interface.suite import Row
 
-__all__ = ["Covering", "Factor", "Together"]
+__all__ = ["Covering", "Factor", "Together", "length"]
+
+
+def length(word: str, rng: np.random.Generator) -> int:
+    """The length that a value of a factor stands for: a number, or ``~N`` for N − 1, N or N + 1 by chance.
+
+    >>> import numpy as np
+    >>> length("130", np.random.default_rng(0)), length("~64", np.random.default_rng(0))
+    (130, 65)
+    """
+    return int(word[1:]) + int(rng.integers(-1, 2)) if word[0] == "~" else int(word)
 
 
 @dataclass(frozen=True)

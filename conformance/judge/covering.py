@@ -101,11 +101,7 @@ def few(covering: Covering, capabilities: frozenset[str], seed: int) -> list[Cho
     chosen = []
     for _ in range(_TRIED):
         choice = {name: str(rng.choice(list(of))) for name, of in kinds.items()}
-        for joint in never:
-            if not _apart(joint, choice):
-                first = next(iter(joint))
-                choice[first] = next(iter(kinds[first]))
-        chosen.append(_varied(choice, kinds, rng))
+        chosen.append(_varied(_possible(choice, kinds, never, {}), kinds, rng))
     return chosen
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.conformance.interface.covering import Covering, Factor
+from assay.conformance.interface.covering import Covering, Factor, length
 from assay.conformance.interface.lengths import Axes
 from assay.conformance.interface.suite import Row
 from assay.conformance.rope.options import sizes
@@ -111,12 +111,11 @@ _LARGE = float(1 << 16)  # numbers, beyond which the reference takes long
 
 def _row(choice: Mapping[str, str], seed: int) -> Row:
     """The row of a choice; a length near a tile is one less, the tile, or one more.  A large one has few heads."""
-    word, dim = choice["length"], int(choice["dim"])
-    length = int(word[1:]) + int(np.random.default_rng(seed).integers(-1, 2)) if word[0] == "~" else int(word)
+    tokens, dim = length(choice["length"], np.random.default_rng(seed)), int(choice["dim"])
     rotated = {"all": "all", "half": f"rotary={dim // 4 * 2}", "few": "rotary=4"}[choice["rotated"]]
     chosen = (choice["layout of pairs"], rotated, choice["base"], choice["scaling"], choice["positions"])
     options = tuple(" ".join(option for option in chosen if option not in ("halves", "all", "usual", "none")).split())
-    row = Row("standard", choice["numbers"], f"{choice['heads']}:{length}:{dim}", options, choice["layout"])
+    row = Row("standard", choice["numbers"], f"{choice['heads']}:{tokens}:{dim}", options, choice["layout"])
     if _cost(row) <= _LARGE:
         return row
     b, h, h_k, _, _ = sizes(row)
