@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from assay.spec import flint_context
 
 
 def test_a_thread_that_ends_its_own_precision_leaves_that_of_another() -> None:
-    inside = Event()
+    inside, before = Event(), flint.ctx.prec
 
     def short() -> None:
         inside.wait(10)
@@ -34,7 +35,7 @@ def test_a_thread_that_ends_its_own_precision_leaves_that_of_another() -> None:
                 other.result(0.05)  # it waits
             assert flint.arb(2).sqrt().rel_accuracy_bits() > 490
         other.result(10)
-    assert flint.ctx.prec == 53
+    assert flint.ctx.prec == before
 
 
 def test_what_is_set_inside_is_as_before_afterwards_also_where_the_block_raised() -> None:
@@ -72,3 +73,8 @@ def test_no_other_module_sets_the_context_of_the_process() -> None:
     rooms = [Path(path) for room in (assay.spec, assay.impl, assay.conformance) for path in room.__path__]
     setters = [p.name for room in rooms for p in room.rglob("*.py") if "flint.ctx" in p.read_text("utf-8")]
     assert setters == ["flint_context.py"]
+
+
+def test_no_test_leaves_a_precision_to_the_tests_after_it() -> None:
+    tests = Path(__file__).parent.parent
+    assert not [str(p) for p in tests.rglob("*.py") if re.search(r"\bctx\.(prec|dps) *= ", p.read_text("utf-8"))]
