@@ -133,6 +133,21 @@ def test_the_shortest_rule_that_separates_comes_first() -> None:
     assert separating(conditions(every, {}), failing, passing)[0].words == "mask is given"
 
 
+def test_passes_speak_less_against_a_rule_where_few_of_the_failures_are_shown() -> None:
+    every = cases("smoke")
+    masked = [case for case in every if case.instance.mask is not None]
+    passing = [case for case in every if case.instance.mask is None]
+
+    def told(share: float) -> bool:
+        hidden = [*masked[1:4], *passing]  # these three pass by chance
+        return "mask is given" in [
+            rule.words for rule in separating(conditions(every, {}), masked[:1], hidden, None, share)
+        ]
+
+    assert told(share=0.1)
+    assert not told(share=1.0)
+
+
 @pytest.mark.parametrize("axis", ["heads", "keys", "queries", "batch", "dim", "value_dim"])
 def test_an_axis_becomes_longer_and_shorter_in_every_array(axis: str) -> None:
     every = [case.instance for case in cases("smoke")]

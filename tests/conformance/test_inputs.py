@@ -139,6 +139,11 @@ def asked_for(choice: dict[str, str]) -> dict[str, str]:
     return {name: kinds[name][choice[name]] for name in first if kinds[name][choice[name]] != first[name]}
 
 
+def test_many_options_meet_in_most_choices() -> None:
+    choices = pairs(COVERING, EVERYTHING, 0)
+    assert sum(len(asked_for(choice)) >= 4 for choice in choices) > 0.8 * len(choices)
+
+
 def test_every_option_alone_meets_every_kind_of_every_size() -> None:
     kinds = {f.name: {v: kind for kind, of in f.kinds.items() for v in of} for f in COVERING.factors}
     choices = alone(COVERING, EVERYTHING, 0)
