@@ -33,8 +33,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _THOROUGH)
 
 
+def _thorough(config: pytest.Config) -> bool:
+    return config.getoption("--hypothesis-profile", None) == "thorough"
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether the profile is that of CI, in which a test may look at more of the same kind."""
+    return _thorough(request.config)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--hypothesis-profile", None) == "thorough":
+    if _thorough(config):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]
     config.hook.pytest_deselected(items=left_out)

@@ -73,10 +73,15 @@ OUTCOMES = {
 }
 
 
-def conformance(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """``pytest --pyargs assay.conformance`` in a folder with nothing but the module ``kernels``."""
+def conformance(pytester: pytest.Pytester, *arguments: str, apart: bool = False) -> pytest.RunResult:
+    """``pytest --pyargs assay.conformance`` in a folder with nothing but the module ``kernels``.
+
+    apart: in a process of its own, which takes a second to begin.
+    """
     pytester.makepyfile(kernels=KERNELS)
-    return pytester.runpytest_subprocess("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
+    pytester.syspathinsert()
+    run = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+    return run("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
 
 
 @pytest.fixture
@@ -118,6 +123,7 @@ def test_correct_kernel_passes(pytester: pytest.Pytester) -> None:
         "--import-mode=importlib",
         "-Werror",
         "-v",
+        apart=True,
     )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*kernels:good-float32* PASSED*", "*kernels:good-bfloat16* PASSED*"])
