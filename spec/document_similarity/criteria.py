@@ -154,7 +154,8 @@ def decision(instance: Instance, precision: str | Precision, threshold: float) -
     margin = Enclosure(sign * (best.midpoint - threshold), best.radius + 2.0**-52 * (abs(threshold) + 1.0))
     with np.errstate(invalid="ignore"):
         high, low = (
-            np.where(asked, end, -np.inf).max() for end in (sign * table.midpoint + allowed, sign * table.midpoint - allowed)
+            np.where(asked, end, -np.inf).max()
+            for end in (sign * table.midpoint + allowed, sign * table.midpoint - allowed)
         )
     middle = float(sign * best.midpoint)
     off = max(float(high) - middle, middle - float(low)) + u.working * abs(threshold)

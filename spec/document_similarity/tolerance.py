@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PRECISIONS", "errors", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
-_ROUNDINGS = 12  # of norms, of what is divided by them, and of what is scaled before: three or four for each side
+_ROUNDINGS = 10  # of norms, of what is divided by them, and of what is scaled before: five for each side
 
 #: The classes.  A plain name: norms and sums in float32, normalised documents rounded to the type of the arrays before
 #: the product.  ``eager``: the result of every operation is stored in the type of the arrays.
@@ -113,9 +113,10 @@ def _norms(documents: Array, unit: Array) -> Array:
 def _norm_errors(norms: Array, d: int, u: float, precision: Precision) -> tuple[Array, bool]:
     """ν of every document, the relative error of its norm and of the reciprocal, and whether all are in the domain."""
     stored = precision.stored
-    squares = compound(
-        precision.input_rounding, precision.input_rounding, stored, stored, gamma(d + 5, u)
-    ) + 2 * (d + 1) * precision.stored_tiny / norms**2
+    squares = (
+        compound(precision.input_rounding, precision.input_rounding, stored, stored, gamma(d + 3, u))
+        + 2 * (d + 1) * precision.stored_tiny / norms**2
+    )
     error = np.where(squares < 0.5, 1 / np.sqrt(1 - np.minimum(squares, 0.5)) - 1, np.inf)
     largest = min(precision.largest, precision.largest_output) if stored else precision.largest
     least = np.sqrt(8 * d * precision.tiny / u)  # below it squares that are flushed to zero are seen
