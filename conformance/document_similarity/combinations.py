@@ -45,16 +45,33 @@ _FACTORS = (
         "alike": ("alike", "late"),
     }, {"signed": "negative_weights", "counted": "weights", "alike": "negative_weights"}, role="manner"),
     Factor("wanted", {"most": ("most",), "least": ("least",)}, {"least": "least"}),
-    Factor("measure", {"cosine": ("cosine",), "inner products": ("inner_product",)}, {"inner products": "inner_product"}),
-    Factor("left", {"few": ("1", "2", "3"), "some": ("9",), "tile": ("~16", "~32", "~64", "~128"), "many": ("200",)}, role="size"),
+    Factor(
+        "measure",
+        {"cosine": ("cosine",), "inner products": ("inner_product",)},
+        {"inner products": "inner_product"},
+    ),
+    Factor("left", {
+        "few": ("1", "2", "3"),
+        "some": ("9",),
+        "tile": ("~16", "~32", "~64", "~128"),
+        "many": ("200",),
+    }, role="size"),
     Factor(
         "right",
         {"alone": ("0",), "few": ("1", "4"), "some": ("7",), "tile": ("~16", "~32", "~64"), "many": ("150",)},
         {"alone": "one_collection", **dict.fromkeys(("few", "some", "tile", "many"), "two_collections")},
         role="size",
     ),
-    Factor("words", {"one": ("1",), "few": ("3", "8"), "tile": ("~16", "~32", "~64", "~128"), "many": ("300",)}, role="size"),
-    Factor("place", {"any": ("any",), "planted": ("at=origin", "at=last", "at=corner", "at=foot", "at=middle")}, role="manner"),
+    Factor("words", {
+        "one": ("1",),
+        "few": ("3", "8"),
+        "tile": ("~16", "~32", "~64", "~128"),
+        "many": ("300",),
+    }, role="size"),
+    Factor("place", {
+        "any": ("any",),
+        "planted": ("at=origin", "at=last", "at=corner", "at=foot", "at=middle"),
+    }, role="manner"),
     Factor("layout", {
         "plain": ("contiguous",),
         "cut out": ("gap", "offset", "spaced"),

@@ -1,4 +1,4 @@
-"""Rows of the families as instances: what the documents are, how many, which pair is the best; and what calls change."""
+"""Rows of the families as instances: documents, how many, which pair is the best; and what calls change."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["CONVENTIONS", "criteria", "decision", "held_to"]
+__all__ = ["CONVENTIONS", "Held", "criteria", "decision"]
 
 #: What a kernel may declare of its answer, the first value being the default; an empty tuple: any positive number.
 #: ``pair``: ``exact`` is a best pair whatever the roundings of the class; among ties every pair is right.
@@ -37,6 +38,13 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Held(Criterion):
+    """A criterion of an answer, with what a correct kernel may err in the similarity of every pair, (n, m)."""
+
+    errors: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+
 def criteria(
     instance: Instance,
     precision: str | Precision,
@@ -44,7 +52,7 @@ def criteria(
     pair: str = "rounded",
     through: str = "similarity",
     approximation: float = 1.0,
-) -> Mapping[str, Criterion]:
+) -> Mapping[str, Held]:
     """What an answer (i, j, similarity) is held to, by name (DOC-8).
 
     ``pair``: of (i, j).  Its similarity c is right iff c + E ≥ max(c_kl − E_kl), and −c for the least similar pair;
@@ -68,18 +76,18 @@ def criteria(
     allowed = errors(instance, u, through_distance=through == "distance" and instance.measure == "cosine")
     table = similarities(instance, reference_accuracy(u))
     ties = best_pairs(instance) if pair == "exact" else None
-    return held_to(instance, table, allowed, approximation=approximation, ties=ties)
+    return _held_to(instance, table, allowed, approximation=approximation, ties=ties)
 
 
-def held_to(
+def _held_to(
     instance: Instance,
     table: Enclosure,
     allowed: Array,
     *,
     approximation: float = 1.0,
     ties: list[tuple[int, int]] | None = None,
-) -> Mapping[str, Criterion]:
-    """The criteria of any table of similarities, (n, m), and of what a kernel may err in each of them.
+) -> Mapping[str, Held]:
+    """The criteria of a table of similarities, (n, m), and of what a kernel may err in each of them.
 
     ties: where it is given, only these pairs are right.
     """
@@ -121,11 +129,11 @@ def held_to(
     words = f"expected a pair of similarity {value:.9g}, as {example} is"
     if approximation > 1.0:
         words = f"expected a pair within a factor {approximation:g} of similarity {value:.9g}, as {example} is"
+    exactly = one if ties is None else np.asarray(0.0)
+    of_pair = "expected the similarity of the pair that is returned, within what the class may err"
     return {
-        "pair": Criterion(lacking, one if ties is None else np.asarray(0.0), lambda _: words, ("i", "j")),
-        "similarity": Criterion(
-            off, one, lambda _: "expected the similarity of the pair that is returned", ("i", "j", "similarity")
-        ),
+        "pair": Held(lacking, exactly, lambda _: words, ("i", "j"), errors=allowed),
+        "similarity": Held(off, one, lambda _: of_pair, ("i", "j", "similarity"), errors=allowed),
     }
 
 

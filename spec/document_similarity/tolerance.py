@@ -1,6 +1,7 @@
 """What a correct kernel of a class may err in a similarity (proofs_notes/document_similarity.md, DOC-8).
 
-The names are those of the proof.  Everything is computed in float64; the factor 1 + 1e-9 pays for the roundings of that.
+The names are those of the proof.  Everything is computed in float64; the factor 1 + 1e-9 pays for the roundings of
+that.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "sim
     >>> from assay.spec.document_similarity import Instance
     >>> documents = Instance(np.array([[1.0, 2.0], [2.0, 1.0]], np.float32))
     >>> print(*(f"{tolerance(documents, name):.0e}" for name in ("float64", "float32", "bfloat16")))
-    2e-15 1e-06 9e-03
+    2e-15 8e-07 9e-03
     """
     if output not in ("similarity", "i", "j"):
         raise ValueError(f"unknown output {output!r}: expected 'similarity', 'i' or 'j'")
