@@ -5,6 +5,7 @@ from __future__ import annotations
 from assay.conformance.document_similarity.combinations import AXES, COVERING, FEATURES, resized
 from assay.conformance.document_similarity.families import TABLE, TYPICAL
 from assay.conformance.document_similarity.interface import INTERFACE, criteria
+from assay.conformance.document_similarity.meanings import MEANINGS
 from assay.conformance.document_similarity.options import CHANGES, built
 from assay.conformance.interface.suite import Suite
 from assay.spec import document_similarity
@@ -19,6 +20,7 @@ SUITE = Suite(
     table=TABLE,
     build=built,
     changes=CHANGES,
+    meanings=MEANINGS,
     typical=TYPICAL,
     axes=AXES,
     resized=resized,

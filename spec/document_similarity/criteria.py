@@ -11,7 +11,7 @@ from assay.spec.criterion import Criterion, decided
 from assay.spec.document_similarity.definition import define, similarities
 from assay.spec.document_similarity.tolerance import PRECISIONS, errors
 from assay.spec.document_similarity.truth import best_pairs
-from assay.spec.enclosure import Enclosure
+from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.precision import precision as precision_named
 from assay.spec.precision import reference_accuracy
 
@@ -68,7 +68,7 @@ def criteria(
     >>> [float(held["pair"].ratio(np.array(i), np.array(j))) for i, j in ((0, 1), (2, 0), (1, 1))]
     [0.0, 0.0, inf]
     >>> held["pair"].expected(())
-    'expected a pair of similarity 0.707106781, as (0, 1) is'
+    'a best pair (0, 1) of similarity 0.707106781'
     """
     u = precision_named(precision, PRECISIONS)
     if not approximation >= 1.0:
@@ -117,31 +117,25 @@ def _held_to(
             return np.asarray(np.inf)
         if right is not None:
             return np.asarray(0.0 if at in right else np.inf)
-        return _in_units(bar - float(high[at]), float(allowed[at]))
+        return in_units_of(np.maximum(bar - high[at], 0.0), allowed[at])
 
     def off(i: NDArray[Any], j: NDArray[Any], similarity: NDArray[Any]) -> Array:
         at = place(i, j)
         if at is None or not known:
             return np.asarray(0.0)  # what is wrong is the pair
-        return _in_units(float(table[at].least_error(similarity)), float(allowed[at]))
+        return table[at].ratio(similarity, allowed[at])
 
     one = np.asarray(1.0 if known else np.inf)
-    words = f"expected a pair of similarity {value:.9g}, as {example} is"
+    words = f"a best pair {example} of similarity {value:.9g}"
     if approximation > 1.0:
-        words = f"expected a pair within a factor {approximation:g} of similarity {value:.9g}, as {example} is"
+        words = f"a pair within a factor {approximation:g} of the best, {example} of similarity {value:.9g}"
     exactly = one if ties is None else np.asarray(0.0)
-    of_pair = "expected the similarity of the pair that is returned, within what the class may err"
     return {
         "pair": Held(lacking, exactly, lambda _: words, ("i", "j"), errors=allowed),
-        "similarity": Held(off, one, lambda _: of_pair, ("i", "j", "similarity"), errors=allowed),
+        "similarity": Held(
+            off, one, lambda _: "the similarity of the returned pair", ("i", "j", "similarity"), errors=allowed
+        ),
     }
-
-
-def _in_units(error: float, allowed: float) -> Array:
-    """error/allowed where the error is positive; +inf where nothing is allowed, NaN included."""
-    if error <= 0.0:
-        return np.asarray(0.0)
-    return np.asarray(error / allowed if allowed > 0.0 else np.inf)
 
 
 def decision(instance: Instance, precision: str | Precision, threshold: float) -> Criterion:
