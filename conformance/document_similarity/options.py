@@ -74,6 +74,14 @@ def _late(rng: Generator, n: int, d: int) -> Array:
     return documents
 
 
+def _faint(rng: Generator, n: int, d: int) -> Array:
+    """One heavy word each, mostly not that of others, and one light word that all have: cosines far below 1."""
+    documents = np.zeros((n, d))
+    documents[:, -1] = rng.integers(1, 4, n)
+    documents[np.arange(n), rng.permutation(max(n, d - 1))[:n] % max(d - 1, 1)] += rng.integers(500, 2000, n)
+    return documents
+
+
 #: What documents are: (rng, documents, words) → numbers.
 DOCUMENTS: dict[str, Callable[[Generator, int, int], Array]] = {
     "normal": lambda rng, n, d: rng.standard_normal((n, d)) * np.exp2(rng.integers(-2, 3, (n, 1))),
@@ -84,6 +92,7 @@ DOCUMENTS: dict[str, Callable[[Generator, int, int], Array]] = {
     "late": _late,
     "equal-norms": lambda rng, n, d: np.where(rng.random((n, d)) < 0.5, -1.0, 1.0),
     "alike": lambda rng, n, d: 4.0 + rng.standard_normal((n, d)),  # cosines near 1
+    "faint": _faint,
     "all-equal": lambda rng, n, d: np.tile(rng.integers(1, 5, d).astype(np.float64), (n, 1)),
     "lengths": lambda rng, n, d: rng.standard_normal((n, d)) * np.exp2(rng.integers(-6, 7, (n, 1))),
     "positive": lambda rng, n, d: (0.1 + rng.random((n, d))) * np.exp2(rng.integers(-2, 3, (n, 1))),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.document_similarity.definition import normalised, similarities
+from assay.spec.document_similarity.definition import normalised
 from assay.spec.document_similarity.truth import best_pairs
 from assay.spec.precision import PRECISIONS as MACHINES
 from assay.spec.precision import Precision
@@ -73,7 +73,6 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
     d = left.shape[1]
     cosine = instance.measure == "cosine"
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        value = np.abs(similarities(instance, 1e-9).midpoint)
         common = (left != 0).astype(np.float64) @ (right != 0).astype(np.float64).T  # words of both
         entry = max(precision.input_rounding, precision.operand, stored)
         if not cosine:
@@ -81,7 +80,7 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
             rate = compound(precision.input_rounding, precision.input_rounding, stored, gamma(d, u))
             lost = common * (precision.tiny + precision.stored_tiny) * 2
             inside = 2 * size <= min(precision.largest, precision.largest_output)
-            return _returned(rate * size + lost, value, precision, inside.all())
+            return _returned(rate * size + lost, np.abs(left @ right.T), size, precision, bool(inside.all()))
         one, other = normalised(left), normalised(right)
         norms = [_norms(documents, unit) for documents, unit in ((left, one), (right, other))]
         (near, inside_left), (far, inside_right) = (_norm_errors(norm, d, u, precision) for norm in norms)
@@ -90,8 +89,8 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         summed = gamma(2 * d + 8 if through_distance else d, u)
         sides = compound(near[:, None], far)
         rate = compound(sides, *(u,) * _ROUNDINGS, *(stored,) * 5, entry, entry, summed)
-        size = np.abs(one) @ np.abs(other).T * _SLACK
-        size = np.full_like(size, 2.0) if through_distance else size
+        terms = np.abs(one) @ np.abs(other).T * _SLACK
+        size = np.full_like(terms, 2.0) if through_distance else terms
         # what is lost in small numbers: of entries, of their products, of a product that is not normalised yet
         ones = np.abs(one).sum(axis=1)[:, None] + np.abs(other).sum(axis=1)
         lost = tau * (ones + d * tau) + (precision.stored_tiny + precision.tiny) * (
@@ -101,7 +100,7 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         bound = rate * size + lost
         if through_distance:  # the distance is stored, and taken from 1
             bound = 2 * bound + (2 + bound) * (compound(precision.output, u, u, u)) + precision.output_tiny
-    return _returned(bound, value, precision, inside_left and inside_right)
+    return _returned(bound, np.abs(one @ other.T), terms, precision, inside_left and inside_right)
 
 
 def _norms(documents: Array, unit: Array) -> Array:
@@ -126,8 +125,11 @@ def _norm_errors(norms: Array, d: int, u: float, precision: Precision) -> tuple[
     return error, inside
 
 
-def _returned(bound: Array, value: Array, precision: Precision, inside: bool) -> Array:
-    """The bound with the rounding of the output; +inf outside the domain."""
-    zero = bound == 0.0
-    full = bound + precision.output * (value + bound) + np.where(zero, 0.0, precision.output_tiny + precision.tiny)
+def _returned(bound: Array, value: Array, terms: Array, precision: Precision, inside: bool) -> Array:
+    """The bound with the rounding of the output; +inf outside the domain.
+
+    value: |similarity| in float64, whose error is a small part of the size of its terms.
+    """
+    least = np.where(bound == 0.0, 0.0, precision.output_tiny + precision.tiny)
+    full = bound + precision.output * (value + 1e-9 * terms + bound) + least
     return np.where(inside & ~np.isnan(full), full * _SLACK, np.inf)
