@@ -184,7 +184,9 @@ def _changed(change: Change, *sides: int) -> Callable[[Instance], Array | None]:
     def table(instance: Instance) -> Array | None:
         before = instance.sides()
         after = [change(instance, x) if side in (sides or (0, 1)) else x for side, x in enumerate(before)]
-        if all(a.shape == b.shape and (a == b).all() for a, b in zip(after, before, strict=True)):
+        if all((a == b).all() for a, b in zip(after, before, strict=True)):
+            return None
+        if instance.measure == "cosine" and not all((x != 0).any() for x in after):
             return None
         return (_cosines if instance.measure == "cosine" else _products)(after[0], after[1])
 
@@ -352,6 +354,7 @@ def _floored(epsilon: float, form: str) -> Callable[[Instance], Array | None]:
             "product": np.maximum(product, epsilon),
             "added": product + epsilon,
             "norms added": (one + epsilon) * (other + epsilon),
+            "unit": np.where(one < epsilon, 1.0, one) * np.where(other < epsilon, 1.0, other),
         }[form]
         if np.abs(under / product - 1).max() < 1e-9:
             return None
@@ -453,6 +456,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "all-zero", "0 taken for the similarity of every pair", _reads(lambda i: Reading(0 * _right_table(i), 0 * _right_table(i)))
     yield "from-zero", "a running best that starts from 0", _reads(_from_zero)
     yield "first-pair", "the first pair, whatever the documents are", _limited(_first_pair)
+    for words, digits in (("float32", 23), ("float64", 52)):
+        yield f"unit-{words}", f"norms below ten units of {words} taken for 1", _scored(_floored(10 * 2.0**-digits, "unit"))
     for epsilon, form in itertools.product((1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1.0), ("norms", "product", "added", "norms added")):
         words = {"norms": "norms below {} raised to it", "product": "products of norms below {} raised to it", "added": "{} added to the product of norms", "norms added": "{} added to the norms"}
         yield f"epsilon-{form.replace(' ', '-')}-{epsilon:g}", words[form].format(f"{epsilon:g}"), _scored(_floored(epsilon, form))

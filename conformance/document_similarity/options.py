@@ -134,6 +134,11 @@ def _planted(left: Array, right: Array, place: tuple[int, int], least: bool, rng
         )
 
 
+def _graded(documents: Array, power: int) -> Array:
+    exponents = np.linspace(0, power, max(len(documents), 2))[: len(documents)]
+    return np.asarray(documents * np.exp2(-np.rint(exponents))[:, None])
+
+
 #: How large numbers are that are tiny or huge and yet in the domain of the class, as powers of two.
 _EXTREMES = {"float64": 300, "float16": 8}
 
@@ -142,8 +147,9 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     """The instance of a row.  Sizes are "left/right:words", or "left:words" for one collection; options are
 
     ``least``, ``inner_product``; ``at=PLACE``, where the best pair is; ``tiny``, ``huge``: the scale of all numbers;
-    ``one-side``: the left is of norm 1, and the right is not; ``twice``: documents occur several times; ``equal``: a
-    document of the right is one of the left; ``orthogonal``: only the planted pair has no word in common.
+    ``graded``: every document of another scale, from 1 down to that of ``tiny``; ``one-side``: the left is of norm 1,
+    and the right is not; ``twice``: documents occur several times; ``orthogonal``: documents have a word in common,
+    except for a planted pair of ``least``.
     """
     n, m, d = sizes(row)
     rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
@@ -163,6 +169,8 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         _planted(left, right, (i, j if m or i != j else (j or n) - 1), least, rng)
     if "one-side" in words:
         left = left / np.linalg.norm(left, axis=1, keepdims=True)
+    if "graded" in words:
+        left, right = (_graded(side, _EXTREMES.get(precision.storage, 40)) for side in (left, right))
     power = _EXTREMES.get(precision.storage, 40) * (("huge" in words) - ("tiny" in words))
     stored = [(side * 2.0**power).astype(dtype) for side in ((left, right) if m else (left,))]
     measure = "inner_product" if "inner_product" in words else "cosine"
