@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["PRECISIONS", "errors", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
-_ROUNDINGS = 10  # of norms, of what is divided by them, and of what is scaled before: five for each side
+_ROUNDINGS = 10  # between the squared norms and normalised documents, five on each side
+_STORED = 5  # results of operations that are stored on the way
 
 #: The classes.  A plain name: norms and sums in float32, normalised documents rounded to the type of the arrays before
 #: the product.  ``eager``: the result of every operation is stored in the type of the arrays.
@@ -88,7 +89,7 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
             near = far = np.asarray(max(near.max(), far.max()))[None]
         summed = gamma(2 * d + 8 if through_distance else d, u)
         sides = compound(near[:, None], far)
-        rate = compound(sides, *(u,) * _ROUNDINGS, *(stored,) * 5, entry, entry, summed)
+        rate = compound(sides, gamma(_ROUNDINGS, u), gamma(_STORED, stored), entry, entry, summed)
         terms = np.abs(one) @ np.abs(other).T * _SLACK
         size = np.full_like(terms, 2.0) if through_distance else terms
         # what is lost in small numbers: of entries, of their products, of a product that is not normalised yet
