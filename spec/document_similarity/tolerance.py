@@ -122,7 +122,7 @@ def _norm_errors(norms: Array, d: int, u: float, precision: Precision) -> tuple[
     largest = min(precision.largest, precision.largest_output) if stored else precision.largest
     least = np.sqrt(8 * d * precision.tiny / u)  # below it squares that are flushed to zero are seen
     least = max(least, 4 / largest)
-    inside = bool(np.isfinite(error).all() and (norms >= least).all() and (4 * norms <= np.sqrt(largest)).all())
+    inside = bool(np.isfinite(error).all() and (norms >= least).all() and (norms <= np.sqrt(largest / 2)).all())
     return error, inside
 
 
