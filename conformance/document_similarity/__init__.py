@@ -7,6 +7,7 @@ from assay.conformance.document_similarity.families import TABLE, TYPICAL
 from assay.conformance.document_similarity.interface import INTERFACE, criteria
 from assay.conformance.document_similarity.meanings import MEANINGS
 from assay.conformance.document_similarity.options import CHANGES, built
+from assay.conformance.document_similarity.questions import QUESTIONS
 from assay.conformance.document_similarity.targets import TARGETS
 from assay.conformance.interface.suite import Suite
 from assay.spec import document_similarity
@@ -22,6 +23,7 @@ SUITE = Suite(
     build=built,
     changes=CHANGES,
     meanings=MEANINGS,
+    questions=QUESTIONS,
     typical=TYPICAL,
     targets=TARGETS,
     axes=AXES,
