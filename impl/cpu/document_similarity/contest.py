@@ -41,7 +41,9 @@ class Contest:
         self.cosine = instance.measure == "cosine"
         self.exponents = [powers(x, self.cosine) for x in (self.left, self.right)]
         self.error = float(gamma(self.left.shape[1] + 8, 2.0**-53))
-        self.whole = all(_whole(x) for x in (self.left, self.right))
+        self.sides = (self.left, self.right)
+        self.whole = all(_whole(x, 53) for x in self.sides)
+        self.short = all(_whole(x, 24) for x in self.sides)
         self.lower = -math.inf
         self.best: tuple[Fraction, int, int] | None = None
         self._integers: dict[tuple[int, int], tuple[tuple[int, ...], int]] = {}
@@ -116,7 +118,7 @@ class Contest:
         return np.sort(np.unique(triples, axis=0, return_index=True)[1])
 
     def _scaled(self, side: int, at: Indices) -> NDArray[np.float64]:
-        documents = (self.left, self.right)[side][at].astype(np.float64)
+        documents = self.sides[side][at].astype(np.float64)
         scaled: NDArray[np.float64] = np.ldexp(documents, -self.exponents[side][at, None])
         return scaled
 
@@ -124,7 +126,7 @@ class Contest:
         """(integers, denominator) whose quotients are the document, up to a positive factor for the cosine."""
         side = 0 if self.right is self.left else side
         if (side, row) not in self._integers:
-            ratios = [float(x).as_integer_ratio() for x in (self.left, self.right)[side][row]]
+            ratios = [float(x).as_integer_ratio() for x in self.sides[side][row]]
             denominator = max(q for _, q in ratios)
             whole = [p * (denominator // q) for p, q in ratios]
             if self.cosine:
@@ -153,10 +155,10 @@ def powers(documents: NDArray[Any], each: bool) -> NDArray[np.intp]:
     return exponents.astype(np.intp)
 
 
-def _whole(documents: NDArray[Any]) -> bool:
-    """Whether the documents hold integers so small that every inner product is exact in float64."""
+def _whole(documents: NDArray[Any], bits: int) -> bool:
+    """Whether the documents hold integers so small that every sum of products is exact in so many bits."""
     largest = float(np.abs(documents).max())
-    return documents.shape[1] * largest * largest < 2.0**53 and bool((documents == np.rint(documents)).all())
+    return documents.shape[1] * largest * largest < 2.0**bits and bool((documents == np.rint(documents)).all())
 
 
 def _nearest(x: Fraction) -> float:

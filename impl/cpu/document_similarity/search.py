@@ -31,6 +31,7 @@ __all__ = ["exact"]
 
 _ROWS, _COLUMNS = 512, 1024  # of a tile: 2 MiB in float32, which stay in the cache of a core
 _OPEN = 1 << 16  # pairs that are kept before they are decided
+_MANY = 64  # open pairs of a tile among which equal ones are looked for
 _BLOCK = 1 << 14  # documents that are normalised at a time
 
 
@@ -165,11 +166,28 @@ class _Search:
         if best < limit:
             return
         i, j = np.nonzero(values >= np.float32(np.nextafter(np.float32(limit), np.float32(-np.inf))))
+        if len(i) > _MANY and self.contest.short:
+            first = self._first_of_each(i, j, row, column)
+            i, j = i[first], j[first]
         with self.lock:
             self.waiting.append((i + row, j + column))
             self.open += len(i)
             if self.open > _OPEN:
                 self._decide()
+
+    def _first_of_each(self, i: Any, j: Any, row: int, column: int) -> Any:
+        """The first of all open pairs of a tile that have the same inner product and norms, for short integers.
+
+        Where thousands of pairs are equal, as are all pairs of different unit vectors, one of them is enough.
+        """
+        rows, columns = slice(row, row + int(i.max()) + 1), slice(column, column + int(j.max()) + 1)
+        left, right = (x[at].astype(np.float32) for x, at in zip(self.contest.sides, (rows, columns), strict=True))
+        products = (left @ right.T)[i, j].astype(np.int64)  # exact, as all sums are below 2^24
+        codes = products - products.min()
+        for norms, at in ((np.einsum("ij,ij->i", left, left), i), (np.einsum("ij,ij->i", right, right), j)):
+            distinct, place = np.unique(norms, return_inverse=True)
+            codes = codes * len(distinct) + place[at]
+        return np.sort(np.unique(codes, return_index=True)[1])
 
     def _settled(self, i: int, j: int, order: int) -> bool:
         """Whether the pair has similarity 0 where nothing can be less: the first such pair in the order of the tiles."""
