@@ -59,7 +59,7 @@ def shares(
     base_two: bool = False,
     order: NDArray[np.intp] | None = None,
 ) -> Array:
-    """(n,): the calibrator's share of the attention of every left vector: at most 1/2 iff one on the right is orthogonal.
+    """(n,): the calibrator's share of the attention of every left vector, at most 1/2 iff it is orthogonal to one.
 
     left (n, d), right (m, d): 0 and 1.  bits: p.  Score −κ²⟨a, b⟩, weight e^score, share 1/(1 + Σ weights), κ as in
     the transformer (:func:`~assay.impl.transformer.weights.factor`), and each of them rounded.

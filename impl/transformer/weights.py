@@ -127,7 +127,10 @@ def most(words: int, documents: int, threshold: int, *, sides: int = 2) -> Trans
 
 
 def least(words: int, documents: int, threshold: int, *, sides: int = 2) -> Transformer:
-    """Is an inner product of two documents at most ``threshold`` ≥ 0?  Head dimension ℓ + 2; sides as in :func:`most`."""
+    """Is an inner product of two documents at most ``threshold`` ≥ 0?  Head dimension ℓ + 2.
+
+    sides: as in :func:`most`.
+    """
     if threshold < 0:
         raise ValueError(f"threshold {threshold}: expected at least 0")
     kappa = factor(documents)

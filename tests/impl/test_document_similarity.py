@@ -18,16 +18,20 @@ from assay.spec.document_similarity import Instance, best_pairs, define
 from assay.spec.problem import InvalidInstance
 
 exact = cpu.document_similarity.exact
-KINDS = ("normal", "presence", "counts", "near", "scales", "parallel", "sparse")
+KINDS = ("normal", "presence", "counts", "near", "close", "scales", "parallel", "sparse")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def documents(kind: str, rng: np.random.Generator, n: int, d: int) -> Any:
-    """Documents of a kind; ``near`` ones differ by 2^-40, ``parallel`` ones by powers of two alone."""
+    """Documents of a kind.
+
+    ``near`` ones differ by 2^-40, ``close`` ones by a rounding of float32, ``parallel`` ones by powers of two alone.
+    """
     drawn = {
         "normal": lambda: rng.standard_normal((n, d)),
         "presence": lambda: (rng.random((n, d)) < 0.4) * 1.0,
         "counts": lambda: rng.integers(0, 5, (n, d)) * 1.0,
+        "close": lambda: rng.standard_normal(d) + 3e-8 * rng.standard_normal((n, d)),
         "near": lambda: 1 + (rng.random((n, d)) < 0.05) * 2.0**-40,
         "scales": lambda: rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-150, 150, (n, 1)),
         "parallel": lambda: np.repeat(rng.standard_normal((1, d)), n, 0) * 2.0 ** rng.integers(-3, 3, (n, 1)),

@@ -136,7 +136,7 @@ class Contest:
         return self._integers[side, row]
 
     def _order(self, documents: tuple[Any, Any]) -> Fraction:
-        """A rational number in the order of the similarities: the cosine squared with its sign, or the inner product."""
+        """A rational number in the order of similarities: the cosine squared with its sign, or the inner product."""
         if documents not in self._values:
             (u, p), (v, q) = documents
             product = sum(x * y for x, y in zip(u, v, strict=True) if x and y)
