@@ -31,11 +31,11 @@ def projection(features: int, d: int, seed: int) -> Array:
     """
     rng = np.random.default_rng(seed)
     blocks = []
-    for _ in range(-(-features // d)):
-        orthogonal, triangular = np.linalg.qr(rng.standard_normal((d, d)))
+    for start in range(0, features, d):
+        orthogonal, triangular = np.linalg.qr(rng.standard_normal((d, min(d, features - start))))
         blocks.append((orthogonal * np.sign(np.diag(triangular))).T)
     norms = np.linalg.norm(rng.standard_normal((features, d)), axis=1)
-    rows: Array = np.concatenate(blocks)[:features] * norms[:, None]
+    rows: Array = np.concatenate(blocks) * norms[:, None]
     return rows
 
 

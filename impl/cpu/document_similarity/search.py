@@ -190,7 +190,7 @@ class _Search:
         return np.sort(np.unique(codes, return_index=True)[1])
 
     def _settled(self, i: int, j: int, order: int) -> bool:
-        """Whether the pair has similarity 0 where nothing is less; the first such pair in the order of tiles is kept."""
+        """Whether the pair has similarity 0 where nothing is less; the first such pair by tiles is kept."""
         with self.lock:
             if not self.contest.is_zero(i, j):
                 return False
