@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from assay.spec.criterion import Criterion, decided
 from assay.spec.document_similarity.definition import define, similarities
 from assay.spec.document_similarity.tolerance import PRECISIONS, errors
 from assay.spec.document_similarity.truth import best_pairs
-from assay.spec.enclosure import Enclosure
+from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.precision import precision as precision_named
 from assay.spec.precision import reference_accuracy
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["CONVENTIONS", "criteria", "decision", "held_to"]
+__all__ = ["CONVENTIONS", "Held", "criteria", "decision"]
 
 #: What a kernel may declare of its answer, the first value being the default; an empty tuple: any positive number.
 #: ``pair``: ``exact`` is a best pair whatever the roundings of the class; among ties every pair is right.
@@ -37,6 +38,13 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Held(Criterion):
+    """A criterion of an answer, with what a correct kernel may err in the similarity of every pair, (n, m)."""
+
+    errors: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+
 def criteria(
     instance: Instance,
     precision: str | Precision,
@@ -44,7 +52,7 @@ def criteria(
     pair: str = "rounded",
     through: str = "similarity",
     approximation: float = 1.0,
-) -> Mapping[str, Criterion]:
+) -> Mapping[str, Held]:
     """What an answer (i, j, similarity) is held to, by name (DOC-8).
 
     ``pair``: of (i, j).  Its similarity c is right iff c + E ≥ max(c_kl − E_kl), and −c for the least similar pair;
@@ -60,7 +68,7 @@ def criteria(
     >>> [float(held["pair"].ratio(np.array(i), np.array(j))) for i, j in ((0, 1), (2, 0), (1, 1))]
     [0.0, 0.0, inf]
     >>> held["pair"].expected(())
-    'expected a pair of similarity 0.707106781, as (0, 1) is'
+    'a best pair (0, 1) of similarity 0.707106781'
     """
     u = precision_named(precision, PRECISIONS)
     if not approximation >= 1.0:
@@ -68,18 +76,18 @@ def criteria(
     allowed = errors(instance, u, through_distance=through == "distance" and instance.measure == "cosine")
     table = similarities(instance, reference_accuracy(u))
     ties = best_pairs(instance) if pair == "exact" else None
-    return held_to(instance, table, allowed, approximation=approximation, ties=ties)
+    return _held_to(instance, table, allowed, approximation=approximation, ties=ties)
 
 
-def held_to(
+def _held_to(
     instance: Instance,
     table: Enclosure,
     allowed: Array,
     *,
     approximation: float = 1.0,
     ties: list[tuple[int, int]] | None = None,
-) -> Mapping[str, Criterion]:
-    """The criteria of any table of similarities, (n, m), and of what a kernel may err in each of them.
+) -> Mapping[str, Held]:
+    """The criteria of a table of similarities, (n, m), and of what a kernel may err in each of them.
 
     ties: where it is given, only these pairs are right.
     """
@@ -109,31 +117,25 @@ def held_to(
             return np.asarray(np.inf)
         if right is not None:
             return np.asarray(0.0 if at in right else np.inf)
-        return _in_units(bar - float(high[at]), float(allowed[at]))
+        return in_units_of(np.maximum(bar - high[at], 0.0), allowed[at])
 
     def off(i: NDArray[Any], j: NDArray[Any], similarity: NDArray[Any]) -> Array:
         at = place(i, j)
         if at is None or not known:
             return np.asarray(0.0)  # what is wrong is the pair
-        return _in_units(float(table[at].least_error(similarity)), float(allowed[at]))
+        return table[at].ratio(similarity, allowed[at])
 
     one = np.asarray(1.0 if known else np.inf)
-    words = f"expected a pair of similarity {value:.9g}, as {example} is"
+    words = f"a best pair {example} of similarity {value:.9g}"
     if approximation > 1.0:
-        words = f"expected a pair within a factor {approximation:g} of similarity {value:.9g}, as {example} is"
+        words = f"a pair within a factor {approximation:g} of the best, {example} of similarity {value:.9g}"
+    exactly = one if ties is None else np.asarray(0.0)
     return {
-        "pair": Criterion(lacking, one if ties is None else np.asarray(0.0), lambda _: words, ("i", "j")),
-        "similarity": Criterion(
-            off, one, lambda _: "expected the similarity of the pair that is returned", ("i", "j", "similarity")
+        "pair": Held(lacking, exactly, lambda _: words, ("i", "j"), errors=allowed),
+        "similarity": Held(
+            off, one, lambda _: "the similarity of the returned pair", ("i", "j", "similarity"), errors=allowed
         ),
     }
-
-
-def _in_units(error: float, allowed: float) -> Array:
-    """error/allowed where the error is positive; +inf where nothing is allowed, NaN included."""
-    if error <= 0.0:
-        return np.asarray(0.0)
-    return np.asarray(error / allowed if allowed > 0.0 else np.inf)
 
 
 def decision(instance: Instance, precision: str | Precision, threshold: float) -> Criterion:
@@ -154,7 +156,8 @@ def decision(instance: Instance, precision: str | Precision, threshold: float) -
     margin = Enclosure(sign * (best.midpoint - threshold), best.radius + 2.0**-52 * (abs(threshold) + 1.0))
     with np.errstate(invalid="ignore"):
         high, low = (
-            np.where(asked, end, -np.inf).max() for end in (sign * table.midpoint + allowed, sign * table.midpoint - allowed)
+            np.where(asked, end, -np.inf).max()
+            for end in (sign * table.midpoint + allowed, sign * table.midpoint - allowed)
         )
     middle = float(sign * best.midpoint)
     off = max(float(high) - middle, middle - float(low)) + u.working * abs(threshold)

@@ -1,8 +1,8 @@
 """What the similarity of documents is: certified in balls, and exact for tiny sizes.
 
 The similarity of (i, j) is ⟨u_i, v_j⟩/(‖u_i‖‖v_j‖), or ⟨u_i, v_j⟩ by ``measure="inner_product"``.  The answer of an
-instance is a pair of the largest similarity (of the smallest one by ``least``) and this similarity.  Which pairs are the
-best is decided in exact integers (:mod:`assay.spec.document_similarity.truth`).
+instance is a pair of the largest similarity (of the smallest one by ``least``) and this similarity.  Which pairs are
+the best is decided in exact integers (:mod:`assay.spec.document_similarity.truth`).
 """
 
 from __future__ import annotations
