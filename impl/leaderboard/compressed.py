@@ -34,7 +34,8 @@ def pseudo_inverse(x: Array, steps: int = 6) -> Array:
     for _ in range(steps):
         xz = x @ z
         z = 0.25 * z @ (13 * one - xz @ (15 * one - xz @ (7 * one - xz)))
-    return z
+    inverse: Array = z
+    return inverse
 
 
 def nystrom_of(query: Array, key: Array, value: Array, scale: float, landmarks: int, steps: int = 6) -> Array:

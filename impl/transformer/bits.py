@@ -46,7 +46,8 @@ def summed(terms: Array, bits: int, part: int | None = None) -> Array:
     total = groups[0]
     for other in groups[1:]:
         total = rounded(total + other, bits)
-    return total
+    result: Array = total
+    return result
 
 
 def shares(

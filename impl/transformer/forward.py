@@ -34,7 +34,9 @@ def outputs(
     tokens = transformer.tokens(left, right).astype(stored)
 
     def projected(weights: NDArray[Any]) -> NDArray[Any]:
-        return (tokens.astype(work) @ weights.astype(stored).astype(work)).astype(stored).astype(work)
+        product = tokens.astype(work) @ weights.astype(stored).astype(work)
+        rounded: NDArray[Any] = product.astype(stored).astype(work)
+        return rounded
 
     query, key, value = (projected(x) for x in (transformer.query, transformer.key, transformer.value[:, :1]))
     mask = transformer.mask(len(tokens))

@@ -149,6 +149,20 @@ def test_256_words_are_the_most_whose_sums_bfloat16_holds(small_presence: Any) -
     assert not presence.applies(Instance(np.ones((2, 4))), None)
 
 
+@pytest.mark.claim("DOC-4")
+def test_of_texts_the_named_pairs_reach_at_most_the_exact_one() -> None:
+    """The share c(named)/c(best) of any pair is at most 1, and 1 for best pairs alone."""
+    lines = ["the cat sat on the mat", "a cat on a mat", "dogs and cats", "the dog sat", "on the mat the cat sat"]
+    words = sorted({word for line in lines for word in line.split()})
+    documents_of_lines = np.array([[line.split().count(word) for word in words] for line in lines], np.float64)
+    i, j, best = exact(documents_of_lines)
+    unit = documents_of_lines / np.linalg.norm(documents_of_lines, axis=1, keepdims=True)
+    shares = (unit @ unit.T)[np.triu_indices(5, 1)] / best
+    assert (i, j) == (0, 4)
+    assert (shares <= 1 + 1e-12).all()
+    assert (shares > 1 - 1e-12).sum() == 1
+
+
 # --- what else is promised --------------------------------------------------------------------------------------------
 
 

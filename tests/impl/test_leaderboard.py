@@ -218,8 +218,35 @@ def small_board() -> leaderboard.Board:
     return leaderboard.board((64,), count=4, budget=8, most=64, methods=added)
 
 
+@pytest.mark.claim("DOC-3")
 def test_half_of_the_instances_have_a_planted_pair() -> None:
-    assert [problem.truth.satisfiable for problem in instances(64, 4, 0)] == [True, False, True, False]
+    """So a method that always answers alike is right half of the time."""
+    problems = instances(64, 4, 0)
+    assert [problem.truth.satisfiable for problem in problems] == [True, False, True, False]
+    for constant in (0.0, 1.0):
+        answers = [problem.decode(np.full((1, 1, 64, 1), constant)).satisfiable for problem in problems]
+        assert [answer == problem.truth.satisfiable for answer, problem in zip(answers, problems, strict=True)].count(
+            True
+        ) == 2
+
+
+@pytest.mark.claim("DOC-3")
+def test_a_window_is_right_on_a_planted_instance_iff_it_sees_the_partner() -> None:
+    seen = set()
+    for problem in instances(128, 24, 5):
+        query, key, value = (
+            x[0, 0].astype(float) for x in (problem.instance.query, problem.instance.key, problem.instance.value)
+        )
+        output = METHODS["window"].run(query, key, value, scale=problem.instance.scale, budget=64, seed=0)
+        right = problem.decode(output[None, None]).satisfiable == problem.truth.satisfiable
+        inside = all(
+            abs(j + 1 - i) <= 29 or j + 1 < 4 for i, j in problem.truth.pairs
+        )  # key j + 1 is of right vector j
+        beyond = all(abs(j + 1 - i) > 30 and j + 1 >= 4 for i, j in problem.truth.pairs)
+        assert not (inside and not right)
+        assert not (problem.truth.pairs and beyond and right)
+        seen.add((bool(problem.truth.pairs), right))
+    assert seen == {(True, True), (True, False), (False, True)}
 
 
 def test_a_board_says_who_is_right_and_which_budget_is_needed(small_board: leaderboard.Board) -> None:

@@ -48,6 +48,7 @@ def test_every_question_is_decided_in_every_type(dtype: str) -> None:
     assert 20 < sum(answers) < len(answers) - 20
 
 
+@pytest.mark.claim("DOC-2")
 @pytest.mark.claim("DOC-6")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_torch_module_decides_the_same_through_sdpa(dtype: str) -> None:
@@ -98,6 +99,12 @@ def test_a_ramp_up_to_four_fifths_would_be_wrong_in_float16() -> None:
     n, share = 1024, float(np.float16(0.8))
     assert max((0.8 - share) / 0.3, 0.0) > 1 / (2 * (n + 1))
     assert max(5 - 8 * share, 0.0) - max(4 - 8 * share, 0.0) == 0.0
+
+
+@pytest.mark.claim("DOC-2")
+def test_head_dimensions_are_those_of_the_words_and_one_or_two_more() -> None:
+    heads = [orthogonal(9, 5).head, most(9, 5, 1).head, most(9, 5, 1, sides=1).head, least(9, 5, 0).head]
+    assert heads == [10, 10, 10, 11]
 
 
 def test_all_numbers_of_the_weights_are_exact_in_three_bits_but_for_thresholds() -> None:

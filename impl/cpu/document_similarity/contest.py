@@ -115,7 +115,8 @@ class Contest:
             one, other = (x[at[part]].astype(np.float64) for x, at in ((self.left, rows), (self.right, columns)))
             for k, (u, v) in enumerate(((one, other), (one, one), (other, other))):
                 triples[part, k] = np.einsum("ij,ij->i", u, v)
-        return np.sort(np.unique(triples, axis=0, return_index=True)[1])
+        first: Indices = np.sort(np.unique(triples, axis=0, return_index=True)[1])
+        return first
 
     def _scaled(self, side: int, at: Indices) -> NDArray[np.float64]:
         documents = self.sides[side][at].astype(np.float64)
@@ -152,7 +153,8 @@ def powers(documents: NDArray[Any], each: bool) -> NDArray[np.intp]:
     """(n,): e with |entry| < 2^e, of every document or of all of them; 0 where all are zero."""
     largest = np.abs(documents).astype(np.float64).max(axis=1)
     exponents = np.frexp(largest if each else np.full_like(largest, largest.max()))[1]
-    return exponents.astype(np.intp)
+    result: NDArray[np.intp] = exponents.astype(np.intp)
+    return result
 
 
 def _whole(documents: NDArray[Any], bits: int) -> bool:
