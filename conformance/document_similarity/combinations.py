@@ -15,6 +15,8 @@ from assay.conformance.interface.suite import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from assay.spec.document_similarity import Instance
 
 __all__ = ["AXES", "COVERING", "FEATURES", "resized"]
@@ -98,7 +100,7 @@ def _cost(row: Row) -> float:
 COVERING = Covering(_FACTORS, _row, _cost)
 
 
-def _side(holds: Callable[[np.ndarray], bool]) -> Callable[[Instance], bool]:  # type: ignore[type-arg]
+def _side(holds: Callable[[NDArray[np.float64]], bool]) -> Callable[[Instance], bool]:
     """Whether it holds of the documents of some side."""
     return lambda instance: any(holds(documents.astype(np.float64)) for documents in instance.arrays().values())
 

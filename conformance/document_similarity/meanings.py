@@ -232,6 +232,12 @@ def _placed(at: Callable[[tuple[int, int], int, int], tuple[int, int]]) -> Wrong
 # --- single readings --------------------------------------------------------------------------------------------------
 
 
+def _diagonal(table: NDArray[Any], k: int = 0) -> Mask:
+    """The entries (i, i + k) of a table."""
+    n, m = table.shape
+    return np.eye(n, m, k, dtype=np.bool_)
+
+
 def _second(instance: Instance) -> Reading | None:
     """The second best of all similarities that differ."""
     table, pairs = instance.sign * _right_table(instance), instance.pairs()
@@ -249,14 +255,14 @@ def _self_pairs(instance: Instance) -> Reading | None:
     if instance.right is not None or instance.least:
         return None
     table = _right_table(instance)
-    return Reading(table, table, np.eye(len(table), dtype=bool))
+    return Reading(table, table, _diagonal(table))
 
 
 def _same_index(instance: Instance) -> Reading | None:
     if instance.right is None:
         return None
     table = _right_table(instance)
-    return Reading(instance.sign * table, table, np.eye(*table.shape, dtype=bool))
+    return Reading(instance.sign * table, table, _diagonal(table))
 
 
 def _one_side(sides: str, returns: str) -> Wrong:
@@ -373,6 +379,15 @@ def _flat(width: Callable[[tuple[int, int]], int]) -> Wrong:
     return _placed(at)
 
 
+#: Forms of an epsilon, and what a kernel does with it.
+_FLOORS = {
+    "norms": "norms below {} raised to it",
+    "product": "products of norms below {} raised to it",
+    "added": "{} added to the product of norms",
+    "norms added": "{} added to the norms",
+}
+
+
 def _rows() -> Iterator[tuple[str, str, Wrong]]:
     """Every row: an identifier, a sentence, and what would be right."""
     # one meaning a line
@@ -405,28 +420,28 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "centred-words", "the mean document taken off", _scored(_changed(_centred_words))
     yield "inverse-frequencies", "words weighted by their frequency once more", _scored(_changed(_weighted))
     yield "logarithms", "logarithms of counts in place of counts", _scored(_changed(lambda i, x: np.sign(x) * np.log1p(np.abs(x))))
-    for name, side in (("left", 0), ("right", 1)):
-        yield f"{name}-weighted", f"words of the {name} alone weighted by their frequency", _scored(_changed(_weighted, side))
-        yield f"{name}-presence", f"word presence in place of weights on the {name} alone", _scored(_changed(lambda i, x: (x != 0).astype(float), side))
+    for name, number in (("left", 0), ("right", 1)):
+        yield f"{name}-weighted", f"words of the {name} alone weighted by their frequency", _scored(_changed(_weighted, number))
+        yield f"{name}-presence", f"word presence in place of weights on the {name} alone", _scored(_changed(lambda i, x: (x != 0).astype(float), number))
     yield "last-word", "the last word left out", _scored(_changed(_first_words(lambda d: d - 1 or d)))
     yield "first-word", "the first word left out", _scored(_changed(lambda i, x: np.where(np.arange(x.shape[1]) > 0, x, 0.0)))
     for tile in (4, 8, 16, 32, 64, 128):
         yield f"words-{tile}", f"words beyond whole tiles of {tile} left out", _scored(_changed(_first_words(functools.partial(_whole, tile=tile))))
         yield f"first-{tile}-words", f"the first {tile} words alone", _scored(_changed(_first_words(functools.partial(min, tile))))
-        for name, side in (("left", 0), ("right", 1)):
-            yield f"{name}-{tile}", f"documents of the {name} beyond whole tiles of {tile} left out", _limited(functools.partial(_kept, side, functools.partial(_whole, tile=tile)))
+        for name, number in (("left", 0), ("right", 1)):
+            yield f"{name}-{tile}", f"documents of the {name} beyond whole tiles of {tile} left out", _limited(functools.partial(_kept, number, functools.partial(_whole, tile=tile)))
         yield f"last-rows-{tile}", f"the best of the last tile of {tile} rows alone", _limited(functools.partial(_last_rows, tile))
         yield f"documents-{tile}", f"documents of both sides beyond whole tiles of {tile} left out", _limited(functools.partial(_kept, 2, functools.partial(_whole, tile=tile)))
-    for name, side in (("left", 0), ("right", 1), ("left and the last of the right", 2)):
-        yield f"last-{side}", f"the last document of the {name} left out", _limited(functools.partial(_kept, side, lambda n: n - 1))
-        yield f"first-{side}", f"the first document of the {name.replace('last', 'first')} left out", _limited(functools.partial(_left_out, side))
-        yield f"first-alone-{side}", f"the first document of the {name.replace('last', 'first')} alone", _limited(functools.partial(_kept, side, lambda n: 1))
-        yield f"last-alone-{side}", f"the last document of the {name} alone", _limited(functools.partial(_last_alone, side))
+    for name, number in (("left", 0), ("right", 1), ("left and the last of the right", 2)):
+        yield f"last-{number}", f"the last document of the {name} left out", _limited(functools.partial(_kept, number, lambda n: n - 1))
+        yield f"first-{number}", f"the first document of the {name.replace('last', 'first')} left out", _limited(functools.partial(_left_out, number))
+        yield f"first-alone-{number}", f"the first document of the {name.replace('last', 'first')} alone", _limited(functools.partial(_kept, number, lambda n: 1))
+        yield f"last-alone-{number}", f"the last document of the {name} alone", _limited(functools.partial(_last_alone, number))
     yield "exchanged", "the least similar pair in place of the most similar one, or the reverse", _reads(_exchanged)
     yield "self", "a document makes a pair with itself", _reads(_self_pairs)
     yield "same-index", "documents compared with the one of the same number alone", _reads(_same_index)
-    yield "neighbours", "documents compared with the next one alone", _limited(lambda i, pairs: pairs & np.eye(*pairs.shape, k=1, dtype=bool))
-    yield "not-same-index", "documents of the same number left out, although there are two collections", _limited(lambda i, pairs: ~np.eye(*pairs.shape, dtype=bool))
+    yield "neighbours", "documents compared with the next one alone", _limited(lambda i, pairs: pairs & _diagonal(pairs, 1))
+    yield "not-same-index", "documents of the same number left out, although there are two collections", _limited(lambda i, pairs: ~_diagonal(pairs))
     yield "upper", "pairs with i < j alone, although there are two collections", _limited(lambda i, pairs: pairs if i.right is None else np.triu(pairs, 1))
     yield "left-alone", "the right ignored: a pair of the left", _reads(functools.partial(_within, 0))
     yield "right-alone", "the left ignored: a pair of the right", _reads(functools.partial(_within, 1))
@@ -458,9 +473,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "first-pair", "the first pair, whatever the documents are", _limited(_first_pair)
     for words, digits in (("float32", 23), ("float64", 52)):
         yield f"unit-{words}", f"norms below ten units of {words} taken for 1", _scored(_floored(10 * 2.0**-digits, "unit"))
-    for epsilon, form in itertools.product((1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1.0), ("norms", "product", "added", "norms added")):
-        words = {"norms": "norms below {} raised to it", "product": "products of norms below {} raised to it", "added": "{} added to the product of norms", "norms added": "{} added to the norms"}
-        yield f"epsilon-{form.replace(' ', '-')}-{epsilon:g}", words[form].format(f"{epsilon:g}"), _scored(_floored(epsilon, form))
+    for epsilon, form in itertools.product((1e-12, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1.0), _FLOORS):
+        yield f"epsilon-{form.replace(' ', '-')}-{epsilon:g}", _FLOORS[form].format(f"{epsilon:g}"), _scored(_floored(epsilon, form))
     for name, largest, least in (("float16", 65504.0, 2.0**-25), ("float32", 2.0**128, 2.0**-149)):
         yield f"overflow-{name}", f"the product of squared norms overflows, or is flushed to zero, in {name}", _scored(_overflowing(largest, least))
     # fmt: on
@@ -527,7 +541,7 @@ def _within(side: int, instance: Instance) -> Reading | None:
     if len(documents) < 2:
         return None
     table = (_cosines if instance.measure == "cosine" else _products)(documents, documents)
-    return Reading(instance.sign * table, table, ~np.eye(len(table), dtype=bool), size=None)
+    return Reading(instance.sign * table, table, ~_diagonal(table))
 
 
 def _compressed(instance: Instance) -> Reading | None:

@@ -55,7 +55,7 @@ def _counts(rng: Generator, n: int, d: int) -> Array:
 
 def _weighted(rng: Generator, n: int, d: int) -> Array:
     """tf–idf: counts times a weight of the word."""
-    return _words(rng.poisson(0.9, (n, d)) * np.log(1 + 40.0 / rng.integers(1, 40, d)), rng)
+    return _words(rng.poisson(0.9, (n, d)).astype(np.float64) * np.log(1 + 40.0 / rng.integers(1, 40, d)), rng)
 
 
 def _sparse(rng: Generator, n: int, d: int) -> Array:
@@ -65,6 +65,11 @@ def _sparse(rng: Generator, n: int, d: int) -> Array:
         chosen = rng.choice(d, max(1, min(d, 3 + d // 16)), replace=False)
         row[chosen] = rng.integers(1, 6, len(chosen))
     return documents
+
+
+def _rare(rng: Generator, n: int, d: int) -> Array:
+    """About two words each."""
+    return _words(np.where(rng.random((n, d)) < 2.0 / d, rng.integers(1, 4, (n, d)), 0.0), rng)
 
 
 def _late(rng: Generator, n: int, d: int) -> Array:
@@ -100,9 +105,7 @@ DOCUMENTS: dict[str, Callable[[Generator, int, int], Array]] = {
         np.where(np.arange(n)[:, None] % 2, -1, 1) * (1.0 + 0.3 * rng.standard_normal((n, d)))
     ),
     "large-counts": lambda rng, n, d: _words(rng.integers(0, 200, (n, d)).astype(np.float64), rng),
-    "rare-words": lambda rng, n, d: _words(
-        (rng.random((n, d)) < 2.0 / d) * rng.integers(1, 4, (n, d)).astype(float), rng
-    ),
+    "rare-words": _rare,
 }
 
 #: Where the best pair is put: (documents on the left, on the right) → (i, j).
@@ -172,9 +175,9 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     if "graded" in words:
         left, right = (_graded(side, _EXTREMES.get(precision.storage, 40)) for side in (left, right))
     power = _EXTREMES.get(precision.storage, 40) * (("huge" in words) - ("tiny" in words))
-    stored = [(side * 2.0**power).astype(dtype) for side in ((left, right) if m else (left,))]
+    stored = [(side * 2.0**power).astype(dtype) for side in (left, right)]
     measure = "inner_product" if "inner_product" in words else "cosine"
-    return Instance(*stored, least=least, measure=measure, provenance=provenance)
+    return Instance(stored[0], stored[1] if m else None, least, measure, provenance=provenance)
 
 
 def _all_numbers(instance: Instance) -> Instance:
