@@ -31,8 +31,12 @@ def hard(
     ] = None,
     counting: Annotated[bool, typer.Option("--counting", help="Decode numbers too; needs more accuracy.")] = False,
     gap: Annotated[bool, typer.Option("--gap", help="The family gap: entries of order √log n.")] = False,
+    via: Annotated[
+        str | None, typer.Option(metavar="ARROW", help="The reduction to take, where several lead there.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float32",
     to: Annotated[Path | None, typer.Option("-o", help="The instance file, .npz or .json.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="A folder for the documents as texts, one a line.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="Write the whole corpus into this folder.")] = None,
 ) -> int:
     """Write an instance whose right output decides a formula or finds orthogonal vectors, with its certified truth."""
@@ -41,7 +45,13 @@ def hard(
 
     if corpus is not None:
         singles = {"--from": source, "--family": family, "--n": n, "--d": d, "--parameter": parameter, "-o": to}
-        singles |= {"--counting": counting or None, "--gap": gap or None, "--dtype": None if dtype == "float32" else 1}
+        singles |= {
+            "--via": via,
+            "--texts": texts,
+            "--counting": counting or None,
+            "--gap": gap or None,
+            "--dtype": None if dtype == "float32" else 1,
+        }
         return _write_corpus(corpus, seed, [name for name, value in singles.items() if value is not None])
     if gap:
         if family not in (None, "gap") or source is not None:
@@ -64,11 +74,14 @@ def hard(
         source if source is not None else family,
         seed,
         counting=counting,
+        via=via,
         dtype=dtype,
         **sizes,
     )
     with writing(to):
         made.save(to)
+    if texts is not None:
+        _write_texts(texts, made.instance)
     say(f"{to}  {made.problem}  {made.reduced.reduction.name}")
     sized = "  ".join(f"{name} {value}" for name, value in made.sizes.items() if name != "B")
     bounds = (("B", made.entry_bound), ("B/√ln n", made.entry_bound_over_root_log))
@@ -77,6 +90,18 @@ def hard(
     say(f"accuracy   every element within {float(made.accuracy):.4g}")
     say(f"truth      {_in_words(made.truth)}  ({', '.join(made.truth.certified)})")
     return PASSED
+
+
+def _write_texts(folder: Path, instance: Any) -> None:
+    """``--texts``: left.txt and, for two collections, right.txt."""
+    from assay.spec.document_similarity import texts
+
+    if instance.problem != "document_similarity":
+        raise UsageError(f"--texts: an instance of {instance.problem} has no documents")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, lines in zip(("left", "right"), texts.written(instance), strict=False):
+            (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _numbers(words: list[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Kernels for the CPU (NumPy and Numba), one module for each problem; each is imported on first use."""
+"""Kernels for the CPU (NumPy and Numba), one module or package for each problem; each is imported on first use."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention, rope
+    from assay.impl.cpu import attention, document_similarity, rope
 
-__all__ = ["attention", "rope"]
+__all__ = ["attention", "document_similarity", "rope"]
 
 
 def __getattr__(name: str) -> Any:

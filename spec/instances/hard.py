@@ -112,6 +112,8 @@ class HardProblem:
     def decode(self, output: Any) -> Answer:
         """The answer that an output says: the one that the last arrow names, (1, 1, n, 1) for attention.
 
+        For document similarity it is (i, j, similarity), or the similarity or the pair alone.
+
         Raises ``ValueError`` for another shape, NaN or infinity.
         """
         decoded = self.reduced.decode(output)
@@ -143,11 +145,9 @@ class HardProblem:
         """
         if "dtype" not in self.reduced.reduction.options:
             return self
-        counting = self.reduced.reduction.counts
+        last = self.reduced.reduction.parts[-1].name
         options = {**self.options, "dtype": dtype}
-        return replace(
-            self, reduced=reduced_to(self.problem, self.source, counting=counting, **options), options=options
-        )
+        return replace(self, reduced=reduced_to(self.problem, self.source, via=last, **options), options=options)
 
     def described(self) -> dict[str, Any]:
         """What a file says of it besides source and instance: JSON values."""
@@ -263,6 +263,7 @@ def hard(
     seed: int = 0,
     *,
     counting: bool = False,
+    via: str | None = None,
     dtype: str = "float32",
     **parameters: int,
 ) -> HardProblem:
@@ -273,6 +274,7 @@ def hard(
     :class:`~assay.spec.instances.orthogonal_vectors.OrthogonalVectors`, a pair of 0/1 arrays, or a
     :class:`~assay.spec.reductions.problems.GapMaxInnerProduct`.  seed and parameters: of a family.
     counting: decode numbers too, which needs more accuracy (OV-3 in place of OV-2).
+    via: the name of an arrow that is taken, where several lead to the problem (DOC-5b: the most similar pair).
     dtype: of the instance's arrays, where the arrows leave a choice.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for a source that is none, a promise that does not hold, and,
@@ -292,7 +294,7 @@ def hard(
         raise InvalidInstance(f"source of type {type(made).__name__}: expected a formula, vectors, a path or a family")
     if parameters and family in ("given", "file"):
         raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters")
-    reduced = reduced_to(problem, made, counting=counting, dtype=dtype)
+    reduced = reduced_to(problem, made, counting=counting, via=via, dtype=dtype)
     options = {"dtype": dtype} if "dtype" in reduced.reduction.options else {}
     return HardProblem(
         problem,
@@ -354,12 +356,12 @@ def _rebuilt(written: file.Written) -> HardProblem:
     )
 
 
-def reduced_to(problem: str, source: Any, *, counting: bool = False, **options: Any) -> Reduced:
+def reduced_to(problem: str, source: Any, *, counting: bool = False, via: str | None = None, **options: Any) -> Reduced:
     """The arrows from a source to a problem, applied; each takes the options that it has.  Raises as :func:`hard`."""
     if problem not in PROBLEMS:
         raise InvalidInstance(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
     try:
-        route = path(_NODES[type(source)], problem, counts=counting)
+        route = path(_NODES[type(source)], problem, counts=counting, via=via)
         options = {name: value for name, value in options.items() if name in route.options}
         _require_room(route, source, options)
         return route.apply(source, **options)

@@ -8,6 +8,7 @@ from assay.spec.reductions.pairs import IP_1, IP_2, IP_3, KOV_2, MONO_1, MONO_2,
 from assay.spec.reductions.reduction import Composite, Reduction
 from assay.spec.reductions.satisfiability import KOV_1, OV_1
 from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
+from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ REDUCTIONS: tuple[Reduction, ...] = (
     MONO_1,
     MONO_2,
     MONO_3,
+    DOC_5A,
+    DOC_5B,
+    DOC_5C,
 )
 
 
@@ -66,16 +70,19 @@ def paths(source: str, target: str) -> tuple[Composite, ...]:
     return tuple(Composite(parts) for parts in found)
 
 
-def path(source: str, target: str, *, counts: bool = False) -> Composite:
-    """The shortest path; with ``counts``, the shortest whose decoding counts.  Raises ``ValueError`` without a path.
+def path(source: str, target: str, *, counts: bool = False, via: str | None = None) -> Composite:
+    """The shortest path; with ``counts``, the shortest whose decoding counts; with ``via``, through the arrow so named.
+
+    Raises ``ValueError`` without such a path.
 
     >>> path("satisfiability", "attention").name, path("satisfiability", "attention", counts=True).name
     ('OV-1 → OV-2', 'OV-1 → OV-3')
     """
     for found in paths(source, target):
-        if found.counts or not counts:
+        if (found.counts or not counts) and (via is None or via in (part.name for part in found.parts)):
             return found
-    raise ValueError(f"no reduction from {source} to {target}{' that counts' if counts else ''}")
+    wanted = f"{'' if via is None else f' via {via}'}{' that counts' if counts else ''}"
+    raise ValueError(f"no reduction from {source} to {target}{wanted}")
 
 
 def draw() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assay.spec.problem import PROBLEMS
 from assay.spec.problem import problem as problem_named
+from assay.spec.reductions.to_document_similarity import answer_error
 
 if TYPE_CHECKING:
     from assay.spec.instance import Instance
@@ -27,6 +28,8 @@ def largest_tolerances(problem: Reduced) -> dict[str, float]:
         raise ValueError(f"the target is {name}: tolerances are known for {', '.join(PROBLEMS)}")
     target, instance = problem_named(name), problem.target
     classes = [u for u in target.PRECISIONS.values() if u.storage == _storage(instance)]
+    if name == "document_similarity":
+        return {u.name: answer_error(instance, u) for u in classes}
     return {u.name: float(target.criteria(instance, u)[problem.reduction.output].allowed.max()) for u in classes}
 
 

@@ -61,6 +61,33 @@ def test_json_vectors_decode_as_the_npz_does(decided: Run) -> None:
     assert decided("decode", "inst.json", "out.npy") == decided("decode", "inst.npz", "out.npy")
 
 
+def test_a_formula_becomes_texts_whose_similarity_decides_it(decided: Run, tmp_path: Path) -> None:
+    status, out, error = decided(
+        *(
+            "hard",
+            "document_similarity",
+            "--from",
+            "formula.cnf",
+            "--via",
+            "DOC-5b",
+            "-o",
+            "doc.npz",
+            "--texts",
+            "lines",
+        )
+    )
+    assert (status, error) == (0, "")
+    assert out.startswith("doc.npz  document_similarity  OV-1 → DOC-5b\n")
+    left, right = ((tmp_path / "lines" / f"{side}.txt").read_text().splitlines() for side in ("left", "right"))
+    words = [[set(line.split()) for line in side] for side in (left, right)]
+    table = np.array([[len(a & b) / (len(a) * len(b)) ** 0.5 for b in words[1]] for a in words[0]])
+    np.save("pair.npy", np.array([*np.unravel_index(table.argmax(), table.shape), table.max()]))
+    status, out, error = decided("decode", "doc.npz", "pair.npy")
+    assert (status, error) == (0, "")
+    assert out.startswith("satisfiable\nmodel ")
+    assert "\ntruth      agrees" in out
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -96,6 +123,11 @@ def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str
         ("hard attention --family planted-ov --n 8 --d 4 -o none/x.npz", "none/x.npz: cannot be written"),
         ("hard --family gap -o x.npz", "expected the problem that is to be hard: one of attention"),
         ("hard tensor --family gap -o x.npz", "unknown problem 'tensor'"),
+        ("hard attention --from formula.cnf -o x.npz --texts t", "--texts: an instance of attention has no documents"),
+        (
+            "hard attention --from formula.cnf -o x.npz --via OV-9",
+            "no reduction from satisfiability to attention via OV-9",
+        ),
         ("hard --corpus c --family gap", "--family: not with --corpus"),
         ("hard --corpus .", "holds other files"),
         ("decode inst.npz nan.npy", "nan.npy: output[0, 0, 0, 0] is nan"),

@@ -1,0 +1,73 @@
+"""The judge is judged: every correct kernel of the bank passes, every wrong one fails and is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from bank.document_similarity import BUGGY, CORRECT, Entry
+
+from assay.conformance.diagnosis.evidence import Judged
+from assay.conformance.judge.level import Run
+
+if TYPE_CHECKING:
+    from bank.verdicts import Verdicts
+
+SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
+_ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
+_PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
+
+
+@pytest.mark.parametrize(("entry", "name"), _PAIRS, ids=[f"{entry.name}-{name}" for entry, name in _PAIRS])
+def test_correct_kernel_passes_every_family(entry: Entry, name: str, verdicts: Verdicts) -> None:
+    judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
+    with np.errstate(all="ignore"):
+        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(level)]
+    assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
+    assert sum(outcome.status == "passed" for outcome in outcomes) >= 30
+
+
+@pytest.mark.parametrize("entry", CORRECT[:1], ids=lambda entry: entry.name)
+def test_correct_kernel_passes_drawn_cases_and_laws(entry: Entry, verdicts: Verdicts) -> None:
+    with np.errstate(all="ignore"):
+        report = Run(verdicts.judge(entry), "smoke", 0).report()
+    assert report.passed, [failure.sentence for failure in report.failures]
+
+
+@pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
+def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
+    assert verdicts.failures(entry, _ENOUGH), entry.why
+
+
+@pytest.mark.parametrize("entry", SEMANTIC, ids=lambda entry: entry.name)
+def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
+    failures = [Judged(failure.case, failure.outcome) for failure in verdicts.failures(entry, _ENOUGH)]
+    with np.errstate(all="ignore"):
+        told = " ".join(verdicts.judge(entry).diagnosis(failures).sentences).lower()
+    assert entry.diagnosis.lower() in told, told
+
+
+def test_what_is_not_declared_is_a_failure(verdicts: Verdicts) -> None:
+    """A cosine through 1 − distance and a pair within a factor are right only where they are declared."""
+    declared = [entry for entry in CORRECT if set(entry.options) & {"through", "approximation"}]
+    assert len(declared) == 3
+    for entry in declared:
+        plainly = replace(entry, name=f"{entry.name}, not declared", options={})
+        assert verdicts.failures(plainly, 1), entry.name
+
+
+def test_a_pair_that_is_declared_exact_is_held_to_the_integers(verdicts: Verdicts) -> None:
+    """The plain kernel, whose pair may be wrong by roundings, is no exact one."""
+    plain = next(entry for entry in CORRECT if entry.name == "plain")
+    claims = replace(plain, name="plain, declared exact", options={"pair": "exact"}, precisions=("bfloat16",))
+    assert verdicts.failures(claims, 1)
+
+
+def test_bank_is_large_and_its_names_are_unique() -> None:
+    assert len(CORRECT) >= 10
+    assert len(BUGGY) >= 35
+    assert len(SEMANTIC) >= 35
+    for bank in (CORRECT, BUGGY):
+        assert len({entry.name for entry in bank}) == len(bank)

@@ -1,0 +1,285 @@
+"""The stand-ins of the leaderboard: right where they must be, equal to maintained implementations, ranked rightly."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from assay.impl import leaderboard
+from assay.impl.leaderboard import compressed, features, recurrent, sparse
+from assay.impl.leaderboard.board import instances
+from assay.impl.leaderboard.methods import METHODS, Method
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def drawn(n: int, m: int, d: int, seed: int = 0, size: float = 0.3) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    return tuple(size * rng.standard_normal(shape) for shape in ((n, d), (m, d), (m, d)))  # type: ignore[return-value]
+
+
+def tensors(*arrays: Any) -> list[Any]:
+    torch = pytest.importorskip("torch")
+    return [torch.from_numpy(x)[None, None] for x in arrays]
+
+
+# --- right where they must be -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "error"),
+    [
+        ("exact", 1, 1e-12),
+        ("performer", 4096, 0.02),
+        ("nystrom", 48, 2e-3),
+        ("window", 200, 1e-12),
+        ("lsh", 8 * 48, 1e-12),
+        ("state-space", 4096, 0.05),
+        ("polynomial", 10**6, 0.15),
+    ],
+)
+def test_with_budget_enough_a_method_is_near_attention_on_small_scores(name: str, budget: int, error: float) -> None:
+    query, key, value = drawn(48, 48, 4)
+    wanted = compressed.attended(query, key, value, 0.5)
+    output = METHODS[name].run(query, key, value, scale=0.5, budget=budget, seed=1)
+    assert np.abs(output - wanted).max() <= error * np.ptp(value)
+
+
+def test_random_features_are_unbiased_and_positive() -> None:
+    query, key, _ = drawn(3, 3, 4, size=0.7)
+    estimates = []
+    for seed in range(400):
+        rows = features.projection(8, 4, seed)
+        dashes = [x @ rows.T for x in (query, key)]
+        one, other = (features.positive_features(x, rows, keys=keys) for x, keys in ((query, False), (key, True)))
+        assert (one > 0).all()
+        scale = np.exp(dashes[0].max(axis=1))[:, None] * np.exp(dashes[1].max())
+        estimates.append(scale * (one @ other.T))
+    wanted = np.exp(query @ key.T)
+    spread = np.std(estimates, axis=0) / math.sqrt(len(estimates))
+    assert (np.abs(np.mean(estimates, axis=0) - wanted) <= 5 * spread).all()
+
+
+def test_a_window_that_sees_everything_is_attention_and_a_narrow_one_is_masked_attention() -> None:
+    query, key, value = drawn(300, 310, 5)
+    i, j = np.arange(300)[:, None], np.arange(310)
+    near = (j >= i - 3) & (j <= i + 2) | (j < 4)
+    scores = np.where(near, 0.7 * query @ key.T, -np.inf)
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    wanted = shares @ value / shares.sum(axis=1, keepdims=True)
+    assert np.allclose(sparse.window_of(query, key, value, 0.7, 3, 2, 4), wanted)
+
+
+def test_the_polynomial_refuses_a_rank_above_its_budget() -> None:
+    query, key, value = drawn(20, 20, 6)
+    assert METHODS["polynomial"].run(query, key, value, scale=0.5, budget=2, seed=0) is None
+    assert METHODS["polynomial"].run(100 * query, 100 * key, value, scale=0.5, budget=10**6, seed=0) is None
+
+
+# --- equal to maintained implementations ------------------------------------------------------------------------------
+
+
+def test_performer_is_that_of_performer_pytorch() -> None:
+    theirs = pytest.importorskip("performer_pytorch.performer_pytorch")
+    torch = pytest.importorskip("torch")
+    query, key, value = drawn(20, 30, 8)
+    rows = features.projection(24, 8, 3)
+    q, k, v = tensors(query, key, value)
+    kernels = [
+        theirs.softmax_kernel(x, projection_matrix=torch.from_numpy(rows), is_query=is_query)
+        for x, is_query in ((q, True), (k, False))
+    ]
+    wanted = theirs.linear_attention(*kernels, v)[0, 0].numpy()
+    root = 8**-0.25
+    ours = [
+        features.positive_features(x * root, rows, keys=keys, epsilon=1e-4) for x, keys in ((query, False), (key, True))
+    ]
+    assert np.allclose(features.combined(*ours, value), wanted, rtol=1e-10)
+
+
+def test_linear_attention_is_that_of_performer_pytorch_with_elu_features() -> None:
+    theirs = pytest.importorskip("performer_pytorch.performer_pytorch")
+    torch = pytest.importorskip("torch")
+    query, key, value = drawn(20, 30, 8)
+    q, k, v = tensors(query, key, value)
+    elu = torch.nn.functional.elu
+    wanted = theirs.linear_attention(elu(q) + 1, elu(k) + 1, v)[0, 0].numpy()
+    assert np.allclose(features.linear(query, key, value, scale=1.0, budget=0, seed=0), wanted, rtol=1e-12)
+
+
+def test_efficient_attention_is_that_of_linear_attention_transformer() -> None:
+    theirs = pytest.importorskip("linear_attention_transformer.linear_attention_transformer")
+    query, key, value = drawn(20, 20, 8)
+    wanted = theirs.linear_attn(*tensors(query, key, value))[0, 0].numpy() * 8**0.5  # it scales the queries once more
+    assert np.allclose(features.efficient(query, key, value, scale=1.0, budget=0, seed=0), wanted, rtol=1e-12)
+
+
+def in_one(query: Any, key: Any, value: Any) -> Any:
+    """A tensor whose three parts a linear layer of identities takes apart."""
+    torch = pytest.importorskip("torch")
+    return torch.from_numpy(np.concatenate([query, key, value], axis=1))[None].float()
+
+
+@pytest.mark.parametrize("landmarks", [4, 8])
+def test_nystrom_is_that_of_nystrom_attention(landmarks: int) -> None:
+    theirs = pytest.importorskip("nystrom_attention")
+    torch = pytest.importorskip("torch")
+    query, key, value = drawn(32, 32, 6, size=1.0)
+    module = theirs.NystromAttention(18, dim_head=6, heads=1, num_landmarks=landmarks, residual=False)
+    module.to_qkv.weight = torch.nn.Parameter(torch.eye(18))
+    module.to_out = torch.nn.Identity()
+    wanted = module(in_one(query, key, value))[0].detach().numpy()
+    ours = compressed.nystrom_of(query, key, value, 6**-0.5, landmarks)
+    assert np.allclose(ours, wanted, atol=2e-5)
+
+
+def test_linformer_is_that_of_the_package_with_its_projections() -> None:
+    theirs = pytest.importorskip("linformer")
+    torch = pytest.importorskip("torch")
+    query, key, value = drawn(20, 20, 6)
+    module = theirs.LinformerSelfAttention(18, 20, k=5, heads=1, dim_head=6)
+    for layer, part in ((module.to_q, 0), (module.to_k, 1), (module.to_v, 2)):
+        layer.weight = torch.nn.Parameter(torch.eye(18)[6 * part : 6 * part + 6])
+    module.to_out = torch.nn.Identity()
+    along = [x.detach().numpy().T for x in (module.proj_k, module.proj_v)]
+    wanted = module(in_one(query, key, value))[0].detach().numpy()
+    assert np.allclose(compressed.attended(query, along[0] @ key, along[1] @ value, 6**-0.5), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_window_is_that_of_local_attention(causal: bool) -> None:
+    theirs = pytest.importorskip("local_attention")
+    query, key, value = drawn(40, 40, 6)
+    module = theirs.LocalAttention(8, causal=causal, exact_windowsize=True, use_rotary_pos_emb=False)
+    wanted = module(*tensors(query, key, value))[0, 0].numpy()
+    ours = sparse.window_of(query, key, value, 6**-0.5, 8, 0 if causal else 8, 0)
+    assert np.allclose(ours, wanted)
+
+
+def test_hashed_attention_is_that_of_reformer_pytorch() -> None:
+    """Shared queries and keys, one round, and its buckets."""
+    theirs = pytest.importorskip("reformer_pytorch.reformer_pytorch")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    query, _, value = drawn(64, 64, 6, size=1.0)
+    module = theirs.LSHAttention(bucket_size=8, n_hashes=1, causal=False).eval()
+    wanted, _, buckets = module(torch.from_numpy(query)[None], torch.from_numpy(value)[None])
+    at = buckets[0].numpy()
+    unit = query / np.linalg.norm(query, axis=1, keepdims=True)
+    ours, _ = sparse.in_chunks(query, unit, value, 6**-0.5, at, at, 8, shared=True)
+    assert np.allclose(ours, wanted[0].numpy())
+
+
+def test_buckets_are_those_of_angular_hashing() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((50, 6))
+    rotation = torch.from_numpy(np.random.default_rng(7).standard_normal((6, 4)))
+    rotated = torch.from_numpy(x) @ rotation
+    wanted = torch.cat([rotated, -rotated], 1).argmax(1).numpy()
+    assert np.array_equal(sparse.angular_buckets(x, 8, 7), wanted)
+
+
+def test_the_selective_scan_is_that_of_mambapy() -> None:
+    mamba = pytest.importorskip("mambapy.mamba")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    length, channels, size = 20, 4, 3
+    block = mamba.MambaBlock(mamba.MambaConfig(d_model=2, n_layers=1, d_state=size, expand_factor=2))
+    x, write, read = (rng.standard_normal((length, k)) for k in (channels, size, size))
+    delta, decay = rng.random((length, channels)), -rng.random((channels, size))
+    given = [torch.from_numpy(a) for a in (x, delta, decay, write, read)]
+    wanted = block.selective_scan_seq(
+        given[0][None].float(), given[1][None].float(), given[2].float(), given[3][None].float(),
+        given[4][None].float(), torch.zeros(channels),
+    )[0]  # fmt: skip
+    assert np.allclose(recurrent.selective_scan(x, delta, decay, write, read), wanted.detach().numpy(), atol=1e-5)
+
+
+# --- the board --------------------------------------------------------------------------------------------------------
+
+
+def always(query: Any, key: Any, value: Any, *, scale: float, budget: int, seed: int) -> Any:
+    """A method that answers no, and from a budget of 32 on is attention."""
+    return compressed.attended(query, key, value, scale) if budget >= 32 else np.ones((len(query), value.shape[1]))
+
+
+def refuses(query: Any, key: Any, value: Any, *, scale: float, budget: int, seed: int) -> Any:
+    """A method that gives no output."""
+
+
+@pytest.fixture(scope="module")
+def small_board() -> leaderboard.Board:
+    added = (METHODS["exact"], METHODS["linear"], Method("mine", always, "keys", ""), Method("none", refuses, "x", ""))
+    return leaderboard.board((64,), count=4, budget=8, most=64, methods=added)
+
+
+@pytest.mark.claim("DOC-3")
+def test_half_of_the_instances_have_a_planted_pair() -> None:
+    """So a method that always answers alike is right half of the time."""
+    problems = instances(64, 4, 0)
+    assert [problem.truth.satisfiable for problem in problems] == [True, False, True, False]
+    for constant in (0.0, 1.0):
+        answers = [problem.decode(np.full((1, 1, 64, 1), constant)).satisfiable for problem in problems]
+        assert [answer == problem.truth.satisfiable for answer, problem in zip(answers, problems, strict=True)].count(
+            True
+        ) == 2
+
+
+@pytest.mark.claim("DOC-3")
+def test_a_window_is_right_on_a_planted_instance_iff_it_sees_the_partner() -> None:
+    seen = set()
+    for problem in instances(128, 24, 5):
+        query, key, value = (
+            x[0, 0].astype(float) for x in (problem.instance.query, problem.instance.key, problem.instance.value)
+        )
+        output = METHODS["window"].run(query, key, value, scale=problem.instance.scale, budget=64, seed=0)
+        right = problem.decode(output[None, None]).satisfiable == problem.truth.satisfiable
+        inside = all(
+            abs(j + 1 - i) <= 29 or j + 1 < 4 for i, j in problem.truth.pairs
+        )  # key j + 1 is of right vector j
+        beyond = all(abs(j + 1 - i) > 30 and j + 1 >= 4 for i, j in problem.truth.pairs)
+        assert not (inside and not right)
+        assert not (problem.truth.pairs and beyond and right)
+        seen.add((bool(problem.truth.pairs), right))
+    assert seen == {(True, True), (True, False), (False, True)}
+
+
+def test_a_board_says_who_is_right_and_which_budget_is_needed(small_board: leaderboard.Board) -> None:
+    rows = {row.method: row for row in small_board.rows}
+    assert (rows["exact"].right, rows["exact"].needed) == (4, None)
+    assert (rows["mine"].right, rows["mine"].needed) == (2, 32)
+    assert (rows["none"].right, rows["none"].refused, rows["none"].error) == (0, 4, None)
+    assert rows["exact"].error is not None
+    assert rows["exact"].error < 1e-12
+    assert rows["linear"].right < 4
+
+
+def test_a_board_is_a_table_json_and_a_picture(small_board: leaderboard.Board, tmp_path: Path) -> None:
+    text = leaderboard.to_text(small_board)
+    assert "mine" in text
+    assert "a theorem under SETH" in text
+    content = json.loads(leaderboard.to_json(small_board))
+    assert content["version"] == 1
+    assert [row["method"] for row in content["rows"]] == ["exact", "linear", "mine", "none"]
+    assert content["rows"][3]["error"] is None
+    pytest.importorskip("matplotlib")
+    leaderboard.to_plot(small_board, tmp_path / "board.png")
+    assert (tmp_path / "board.png").stat().st_size > 10_000
+
+
+def test_sizes_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="length 8: expected at least 16"):
+        leaderboard.board((8,))
+    with pytest.raises(ValueError, match="budget 0: expected at least 1"):
+        leaderboard.board((64,), budget=0)
+
+
+def test_every_method_names_its_source() -> None:
+    for method in METHODS.values():
+        assert method.source
+        assert method.name == "exact" or "Source: " in str(method.run.__doc__)

@@ -1,0 +1,477 @@
+"""Document similarity: its definition against others, its tolerance against correct kernels, its criteria."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mpmath import mp, mpf
+
+from assay.spec.document_similarity import (
+    LAWS,
+    PRECISIONS,
+    Instance,
+    best_pairs,
+    criteria,
+    decision,
+    define,
+    errors,
+    load,
+    similarities,
+    symbolic,
+    tolerance,
+)
+from assay.spec.floats import dtype_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+FORMS = list(itertools.product((True, False), (False, True), ("cosine", "inner_product")))
+
+
+def drawn(seed: int = 0, shape: tuple[int, int, int] = (5, 4, 12), dtype: str = "float32", **options: Any) -> Instance:
+    rng = np.random.default_rng(seed)
+    n, m, d = shape
+    left, right = (rng.standard_normal((k, d)).astype(dtype_named(dtype)) for k in (n, m))
+    return Instance(left, right if options.pop("two", True) else None, **options)
+
+
+# --- the instance -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("two", "least", "measure"), FORMS)
+def test_an_instance_is_saved_and_loaded_bit_exactly(two: bool, least: bool, measure: str, tmp_path: Path) -> None:
+    instance = drawn(dtype="bfloat16", two=two, least=least, measure=measure)
+    instance.save(tmp_path / "x.npz")
+    assert load(tmp_path / "x.npz").digest() == instance.digest()
+
+
+def test_a_document_of_zeros_has_inner_products_and_no_cosine() -> None:
+    empty = np.array([[0.0, 0.0], [1.0, 2.0]])
+    assert best_pairs(Instance(empty, empty, least=True, measure="inner_product"))[0] == (0, 0)
+    with pytest.raises(ValueError, match="left: a document of zeros in row 0"):
+        Instance(empty, empty)
+
+
+def test_smaller_instances_keep_two_documents_and_no_document_of_zeros() -> None:
+    for smaller in drawn(two=False, shape=(3, 1, 4)).smaller():
+        assert len(smaller.left) >= 2
+        assert (smaller.left != 0).any(axis=1).all()
+
+
+# --- DOC-9: the definition against others -----------------------------------------------------------------------------
+
+
+def searched(instance: Instance) -> set[tuple[int, int]]:
+    """Every best pair, by rational numbers alone."""
+    left, right = ([[Fraction(x) for x in row] for row in side.tolist()] for side in instance.sides())
+    order = {}
+    for i, j in zip(*np.nonzero(instance.pairs()), strict=True):
+        product = sum((a * b for a, b in zip(left[i], right[j], strict=True)), Fraction(0))
+        norms = sum(a * a for a in left[i]) * sum(b * b for b in right[j])
+        order[int(i), int(j)] = product * abs(product) / norms if instance.measure == "cosine" else product
+    wanted = min(order.values()) if instance.least else max(order.values())
+    return {pair for pair, value in order.items() if value == wanted}
+
+
+@pytest.mark.claim("DOC-9")
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 3).flatmap(
+        lambda d: st.lists(st.lists(st.integers(-2, 2), min_size=d, max_size=d).filter(any), min_size=3, max_size=7)
+    ),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(("cosine", "inner_product")),
+)
+def test_best_pairs_are_those_of_rational_numbers_with_every_tie(
+    rows: list[list[int]], two: bool, least: bool, measure: str
+) -> None:
+    documents = np.array(rows, float)
+    one, other = (documents[:1], documents[1:]) if two else (documents, None)
+    instance = Instance(one, other, least, measure)
+    assert set(best_pairs(instance)) == searched(instance)
+
+
+@pytest.mark.claim("DOC-9")
+def test_pairs_that_no_float_tells_apart_are_told_apart_in_integers() -> None:
+    """Cosines that differ by 2^-80, and scales of 2^±600, at which squares overflow or vanish."""
+    big = 2.0**40
+    right = np.array([[big, 2.0], [big, 1.0], [big + 1, 1.0]])
+    for scale in (1.0, 2.0**600, 2.0**-600):
+        instance = Instance(np.array([[scale, 0.0]]), right * scale)
+        assert len(set(similarities(instance).midpoint.ravel())) == 1
+        assert best_pairs(instance) == [(0, 2)]
+        assert best_pairs(instance.replace(least=True)) == [(0, 0)]
+
+
+@pytest.mark.claim("DOC-9")
+@pytest.mark.parametrize(("two", "least", "measure"), FORMS)
+def test_best_pairs_of_real_numbers_are_those_of_rational_ones(two: bool, least: bool, measure: str) -> None:
+    for seed, dtype in enumerate(("float64", "bfloat16", "float16")):
+        instance = drawn(seed, (4, 5, 6), dtype, two=two, least=least, measure=measure)
+        assert set(best_pairs(instance)) == searched(instance)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "inner_product"])
+@pytest.mark.parametrize("relative", [1e-9, 1e-15, 1e-25, 1e-60])
+def test_similarities_contain_those_of_mpmath_and_are_as_accurate_as_was_asked(relative: float, measure: str) -> None:
+    instance = drawn(1, dtype="float64", measure=measure)
+    enclosure = similarities(instance, relative)
+    left, right = instance.sides()
+    with mp.workdps(90):
+        for i, j in np.ndindex(*enclosure.shape):
+            one, other = ([mpf(float(x)) for x in row] for row in (left[i], right[j]))
+            exact, size = mp.fdot(one, other), mp.fdot(map(abs, one), map(abs, other))
+            if measure == "cosine":
+                norms = mp.sqrt(mp.fdot(one, one) * mp.fdot(other, other))
+                exact, size = exact / norms, size / norms
+            off = abs(mpf(float(enclosure.midpoint[i, j])) - exact)
+            assert off <= float(enclosure.radius[i, j])
+            assert enclosure.radius[i, j] <= 1.01 * relative * size + 2.0**-52 * abs(exact)
+            if enclosure.balls is not None:
+                middle = enclosure.balls[i, j].mid()
+                digits = mpf(int(middle.man_exp()[0])) * mpf(2) ** int(middle.man_exp()[1])
+                assert abs(digits - exact) <= 1.01 * relative * size
+
+
+def test_symbolic_similarities_are_those_of_the_definition() -> None:
+    for measure in ("cosine", "inner_product"):
+        instance = Instance(np.array([[1.0, 2.0], [0.5, -3.0]]), np.array([[2.0, 1.0]]), measure=measure)
+        exact = symbolic(instance)
+        value = np.array([[float(sympy.N(x, 30)) for x in row] for row in exact])
+        assert similarities(instance, 1e-15).contains(value).all()
+    assert symbolic(instance)[1, 0] == sympy.Integer(-2)
+    assert sympy.simplify(symbolic(instance.replace(measure="cosine"))[0, 0] - sympy.Rational(4, 5)) == 0
+
+
+def test_the_definition_is_the_similarity_of_its_own_pair() -> None:
+    for two, least, measure in FORMS:
+        instance = drawn(2, two=two, least=least, measure=measure)
+        i, j = (int(define(instance, output=name).midpoint) for name in ("i", "j"))
+        table = similarities(instance, 1e-15)
+        assert (i, j) == best_pairs(instance)[0]
+        assert abs(define(instance).midpoint - table.midpoint[i, j]) <= 1e-11
+        wanted = np.where(instance.pairs(), instance.sign * table.midpoint, -np.inf)
+        assert wanted.max() == wanted[i, j]
+
+
+def test_documents_without_a_common_word_have_exactly_zero() -> None:
+    value = similarities(Instance(np.array([[3.0, 0.0, 1e-300]]), np.array([[0.0, 7.0, 0.0]])))
+    assert value.midpoint[0, 0] == value.radius[0, 0] == 0.0
+
+
+@pytest.mark.claim("DOC-10")
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.id)
+@pytest.mark.parametrize(("two", "least", "measure"), FORMS)
+def test_law_holds_of_the_definition(law: Any, two: bool, least: bool, measure: str) -> None:
+    rng = np.random.default_rng(3)
+    instance = drawn(4, two=two, least=least, measure=measure)
+    transformed = law.transform(instance, rng)
+    outputs = tuple({"similarity": define(other).midpoint} for other in transformed)
+    if not transformed:
+        assert not two or measure == "inner_product" or law.id not in ("exchange", "negate", "repeat", "scale")
+        return
+    prediction = law.relate(instance, transformed, outputs)["similarity"]
+    value = define(instance)
+    assert abs(prediction.value - value.midpoint) <= 4 * value.radius + 1e-11 * abs(value.midpoint)
+
+
+# --- DOC-8: the tolerance against correct kernels ---------------------------------------------------------------------
+
+
+def stored(x: Array, bits: int, least: float = 0.0) -> Array:
+    """Rounded to nearest with so many bits; below ``least`` to its multiples."""
+    mantissa, exponent = np.frexp(x)
+    rounded = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+    return np.where(np.abs(x) < least * 2.0**bits, np.rint(x / least) * least, rounded) if least else rounded
+
+
+BITS = {"float64": (53, 0.0), "float32": (24, 0.0), "bfloat16": (8, 0.0), "float16": (11, 2.0**-24)}
+
+
+def computed(instance: Instance, name: str, *, first: bool, sequential: bool) -> Array:
+    """Cosines or inner products in the arithmetic of a class, norms first or last; sums word by word, or of NumPy."""
+    u = PRECISIONS[name]
+    kind = np.float64 if u.storage == "float64" else np.float32
+    left, right = (x.astype(kind) for x in instance.sides())
+    bits, least = BITS[u.storage]
+    step = (lambda x: stored(x, bits, least).astype(kind)) if u.stored else (lambda x: x)
+
+    def cut(x: Array) -> Array:
+        return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    def summed(terms: Array) -> Array:
+        if not sequential:
+            return np.asarray(terms.sum(axis=-1, dtype=kind))
+        total = np.zeros(terms.shape[:-1], kind)
+        for word in range(terms.shape[-1]):
+            total = total + terms[..., word]
+        return total
+
+    def products(one: Array, other: Array) -> Array:
+        if u.input_rounding:
+            one, other = cut(one), cut(other)
+        return summed(step(one[:, None] * other[None]))
+
+    if instance.measure == "inner_product":
+        return stored(products(left, right), *BITS[u.storage])
+    norms = [step(np.sqrt(step(summed(step(x * x))))) for x in (left, right)]
+    if first:
+        unit = [x / norm[:, None] for x, norm in zip((left, right), norms, strict=True)]
+        if u.operand or u.stored:
+            unit = [stored(x, bits, least).astype(kind) for x in unit]
+        table = products(*unit)
+    else:
+        table = step(products(left, right)) / step(norms[0][:, None] * norms[1])
+    return stored(table, *BITS[u.storage]) if u.output else table
+
+
+KINDS = {
+    "normal": lambda rng, n, d: rng.standard_normal((n, d)),
+    "positive": lambda rng, n, d: 0.1 + rng.random((n, d)),
+    "counts": lambda rng, n, d: 1.0 + rng.poisson(1.0, (n, d)),
+    "one word": lambda rng, n, d: rng.standard_normal((n, 1)) + 0 * rng.random((n, d)),
+    "spread": lambda rng, n, d: rng.standard_normal((n, d)) * np.exp2(rng.integers(-6, 3, (n, d))),
+}
+
+
+def worst(name: str, measure: str, *, shapes: Any = ((6, 6, 1), (6, 6, 2), (6, 5, 7), (4, 4, 64))) -> float:
+    """The largest error of emulated kernels in units of E."""
+    u, most = PRECISIONS[name], 0.0
+    for kind, (seed, (n, m, d)) in itertools.product(KINDS.values(), enumerate(shapes)):
+        rng = np.random.default_rng(seed)
+        left, right = (kind(rng, k, d).astype(dtype_named(u.storage)) for k in (n, m))
+        instance = Instance(left, right, measure=measure)
+        table, allowed = similarities(instance, 1e-20), errors(instance, u)
+        for first, sequential in itertools.product((True, False), repeat=2):
+            value = computed(instance, name, first=first, sequential=sequential)
+            most = max(most, float(table.ratio(value, allowed).max()))
+    return most
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize("measure", ["cosine", "inner_product"])
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_correct_kernels_keep_the_bound_and_come_near_it(name: str, measure: str) -> None:
+    largest = worst(name, measure)
+    assert largest <= 1.0
+    if PRECISIONS[name].output or PRECISIONS[name].input_rounding or measure == "inner_product":
+        assert largest >= 0.2, "the bound is too wide to see anything"
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("float32", "0x1.92d9bcp+0", "0x1.c23108p+0"),
+        ("float64", "0x1.1629433bf6be6p+0", "0x1.3c4eec4ace9bep+0"),
+    ],
+)
+def test_long_sums_of_one_sign_come_within_a_factor_of_five_of_the_bound(name: str, one: str, other: str) -> None:
+    """3000 equal words, one after the other: squares whose sums are rounded down, and products that are rounded up."""
+    u, words = PRECISIONS[name], np.ones((1, 3000))
+    left, right = ((float.fromhex(number) * words).astype(u.storage) for number in (one, other))
+    instance = Instance(left, right)
+    value = computed(instance, name, first=False, sequential=True)
+    assert 0.2 <= float(similarities(instance, 1e-20).ratio(value, errors(instance, u)).max()) <= 1.0
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize("name", [name for name in PRECISIONS if name != "float64"])  # of which float64 shows no part
+def test_roundings_at_their_bounds_reach_nearly_the_whole_bound_and_never_exceed_it(name: str) -> None:
+    """Every rounding of the model at its bound, all in the direction that enlarges the cosine."""
+    u = PRECISIONS[name]
+    unit = max(u.product, u.accumulate, u.working)
+    for seed, d in enumerate((1, 2, 9, 60)):
+        rng = np.random.default_rng(seed)
+        left, right = ((0.5 + rng.random((3, d))).astype(dtype_named(u.storage)) for _ in range(2))
+        instance = Instance(left, right)
+        exact, allowed = similarities(instance, 1e-20), errors(instance, u)
+        entry = max(u.input_rounding, u.operand, u.stored)
+        squares = (1 - u.input_rounding) ** 2 * (1 - u.stored) ** 2 * (1 - unit) ** (d + 2)
+        up = squares**-1.0 * (1 + unit) ** 10 * (1 + u.stored) ** 5 * (1 + entry) ** 2 * (1 + unit) ** d
+        value = exact.midpoint * up * (1 + u.output)
+        ratio = float(exact.ratio(value, allowed).max())
+        assert 0.9 <= ratio <= 1.0
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize("name", ["float32", "float64", "bfloat16", "float16"])
+def test_the_domain_ends_where_squares_are_lost_or_overflow(name: str) -> None:
+    """At the edges kernels keep the bound; beyond them nothing is judged."""
+    u = PRECISIONS[name]
+    unit = max(u.product, u.accumulate, u.working)
+    plain = np.random.default_rng(0).standard_normal((4, 9))
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    top = min(np.sqrt(u.largest / 2), u.largest_output)
+    bottom = max(np.sqrt(8 * 9 * u.tiny / unit), float(np.finfo(np.float16).tiny) * 16 if name == "float16" else 0.0)
+    for scale, inside in ((0.9 * top, True), (1.2 * bottom, True), (1.1 * top, False), (bottom / 2, False)):
+        if name == "float16" and not inside:
+            continue  # its own numbers end before
+        documents = (plain * min(scale, 3e4 if name == "float16" else scale)).astype(dtype_named(u.storage))
+        instance = Instance(documents[:2], documents[2:])
+        allowed = errors(instance, u)
+        assert np.isfinite(allowed).all() == inside
+        if inside:
+            value = computed(instance, name, first=True, sequential=True)
+            assert similarities(instance, 1e-20).ratio(value, allowed).max() <= 1.0
+
+
+@pytest.mark.claim("DOC-8")
+def test_through_a_distance_more_is_allowed_and_small_similarities_need_it() -> None:
+    rng = np.random.default_rng(5)
+    left, right = rng.random((4, 8)).astype(np.float32), rng.random((4, 8)).astype(np.float32)
+    left[:, 4:] *= 1e-6
+    right[:, :4] *= 1e-6
+    instance, u = Instance(left, right), PRECISIONS["float32"]
+    one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (left, right))
+    cosines, exact = one @ other.T, similarities(instance, 1e-20)
+    squares = ((one[:, None] - other[None]) ** 2).sum(axis=2)
+    for value in (1 - (1 - cosines), 1 - squares / 2, 1 - (2 - 2 * cosines) / 2):
+        assert exact.ratio(value, errors(instance, u, through_distance=True)).max() <= 1.0
+        assert exact.ratio(value, errors(instance, u)).max() > 10.0
+
+
+def test_a_tolerance_of_an_index_is_infinite_and_unknown_outputs_are_refused() -> None:
+    assert np.isposinf(tolerance(drawn(), "float32", "i"))
+    with pytest.raises(ValueError, match="unknown output 'pair'"):
+        tolerance(drawn(), "float32", "pair")
+    with pytest.raises(ValueError, match="unknown output 'pair'"):
+        define(drawn(), output="pair")
+
+
+# --- DOC-8 and DOC-1: the criteria ------------------------------------------------------------------------------------
+
+
+def ratio(held: Any, i: int, j: int) -> float:
+    return float(held["pair"].ratio(np.array(i), np.array(j)))
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize(("two", "least", "measure"), FORMS)
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_a_pair_is_right_exactly_where_a_correct_kernel_may_choose_it(
+    name: str, two: bool, least: bool, measure: str
+) -> None:
+    """Over all pairs: the one is right iff its similarity, enlarged by its error, reaches every other one, lessened."""
+    instance = drawn(6, (7, 6, 4), name, two=two, least=least, measure=measure)
+    held, u, pairs = criteria(instance, name), PRECISIONS[name], instance.pairs()
+    value, allowed = instance.sign * similarities(instance, 1e-15).midpoint, errors(instance, u)
+    bar = np.where(pairs, value - allowed, -np.inf).max()
+    for i, j in np.ndindex(*value.shape):
+        right = bool(pairs[i, j]) and value[i, j] + allowed[i, j] >= bar
+        assert (ratio(held, i, j) <= 1.0) == right
+
+
+@pytest.mark.claim("DOC-8")
+def test_every_tie_is_right_and_no_pair_of_a_document_with_itself_is() -> None:
+    documents = np.array([[1.0, 2.0], [2.0, 4.0], [1.0, 2.0], [2.0, -1.0]], np.float32)
+    for pair in ("rounded", "exact"):
+        held = criteria(Instance(documents), "float32", pair=pair)
+        good = {(i, j) for i, j in np.ndindex(4, 4) if ratio(held, i, j) <= 1.0}
+        assert good == {(i, j) for i, j in itertools.permutations(range(3), 2)}
+    for wrong in ((-1, 0), (0, -1), (4, 0), (0, 4), (2, 2)):
+        assert ratio(held, *wrong) == np.inf
+
+
+@pytest.mark.claim("DOC-8")
+def test_an_exact_pair_is_held_to_the_integers_where_roundings_would_excuse_another() -> None:
+    right = np.array([[4096.0, 2.0], [4096.0, 1.0]], np.float32)
+    instance = Instance(np.array([[1.0, 0.0]], np.float32), right)
+    assert ratio(criteria(instance, "float32"), 0, 0) <= 1.0
+    assert ratio(criteria(instance, "float32", pair="exact"), 0, 0) == np.inf
+    assert ratio(criteria(instance, "float32", pair="exact"), 0, 1) == 0.0
+
+
+@pytest.mark.claim("DOC-8")
+def test_the_similarity_is_that_of_the_pair_that_is_returned() -> None:
+    instance = drawn(7)
+    held = criteria(instance, "float32")["similarity"]
+    table, allowed = similarities(instance, 1e-15).midpoint, errors(instance, PRECISIONS["float32"])
+    for i, j in np.ndindex(*table.shape):
+        for error, right in ((0.0, True), (0.99, True), (1.01, False), (np.nan, False)):
+            value = np.array(table[i, j] + error * allowed[i, j])
+            assert (float(held.ratio(np.array(i), np.array(j), value)) <= 1.0) == right
+
+
+@pytest.mark.claim("DOC-8")
+def test_a_question_of_yes_or_no_is_decided_beyond_the_error_and_open_within_it() -> None:
+    for least in (False, True):
+        instance = drawn(8, least=least)
+        best, off = float(define(instance).midpoint), float(tolerance(instance, "float32"))
+        for side in (-1, 1):
+            right, wrong = np.array(side * (-1 if least else 1) < 0), np.array(side * (-1 if least else 1) > 0)
+            clear = decision(instance, "float32", best + side * 20 * off)
+            assert float(clear.ratio(right)) == 0.0
+            assert float(clear.ratio(wrong)) > 1.0
+            near = decision(instance, "float32", best + side * 0.1 * off)
+            assert max(float(near.ratio(answer)) for answer in (right, wrong)) <= 1.0
+
+
+@pytest.mark.claim("DOC-1")
+def test_any_factor_of_the_least_similarity_decides_whether_it_is_zero() -> None:
+    rng = np.random.default_rng(9)
+    for orthogonal in (True, False):
+        left, right = ((rng.random((6, 10)) < 0.5).astype(np.float32) for _ in range(2))
+        left[:, 0], right[:, 0] = 1, 1
+        if orthogonal:
+            right[3] = 1 - left[2]
+        held = criteria(Instance(left, right, least=True), "float32", approximation=1e6)
+        table = left @ right.T
+        good = [(i, j) for i, j in np.ndindex(6, 6) if ratio(held, i, j) <= 1.0]
+        assert good
+        assert all((table[pair] == 0) == orthogonal for pair in good)
+
+
+@pytest.mark.claim("DOC-1")
+def test_a_larger_factor_allows_more_pairs_and_none_that_are_beyond_it() -> None:
+    for least in (False, True):
+        rng = np.random.default_rng(10)
+        instance = Instance(*(0.1 + rng.random((2, 6, 3)).astype(np.float32)), least=least)
+        table = similarities(instance).midpoint
+        before: set[tuple[int, int]] = set()
+        for factor in (1.0, 1.1, 1.5, 4.0):
+            held = criteria(instance, "float32", approximation=factor)
+            good = {pair for pair in np.ndindex(*table.shape) if ratio(held, *pair) <= 1.0}
+            limit = table.min() * factor if least else table.max() / factor
+            within = table <= limit + 1e-5 if least else table >= limit - 1e-5
+            assert good == {pair for pair in np.ndindex(*table.shape) if within[pair]}
+            assert before <= good
+            before = good
+    with pytest.raises(ValueError, match=r"approximation: 0\.5, expected a number of at least 1"):
+        criteria(instance, "float32", approximation=0.5)
+
+
+@pytest.mark.claim("DOC-1")
+def test_equal_norms_make_the_cosine_increase_with_the_inner_product() -> None:
+    rng = np.random.default_rng(11)
+    left = np.where(rng.random((7, 12)) < 0.5, -1.0, 1.0).astype(np.float32)
+    right = 3 * np.where(rng.random((6, 12)) < 0.5, -1.0, 1.0).astype(np.float32)
+    for least in (False, True):
+        cosine, product = (Instance(left, right, least, measure) for measure in ("cosine", "inner_product"))
+        assert best_pairs(cosine) == best_pairs(product)
+
+
+@pytest.mark.claim("DOC-5")
+def test_no_appended_vectors_keep_the_pairs_of_a_side_apart_at_a_small_norm() -> None:
+    """DOC-5 (d), on random vectors: the mean norm exceeds the mean product by (n − 1) times the gap."""
+    rng = np.random.default_rng(12)
+    for _ in range(50):
+        n, k = int(rng.integers(2, 7)), int(rng.integers(1, 9))
+        p, q = rng.standard_normal((2, n, k)) + rng.standard_normal(k)
+        cross, sides = p @ q.T, [x @ x.T for x in (p, q)]
+        inner = max(side[~np.eye(n, dtype=bool)].max() for side in sides)
+        gap = cross.min() - inner
+        norms = np.mean([np.diag(side) for side in sides])
+        assert norms >= cross.mean() + (n - 1) * gap - 1e-9
