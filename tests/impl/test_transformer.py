@@ -90,6 +90,14 @@ def test_outputs_are_at_most_one_half_or_at_least_16_17ths() -> None:
 
 
 @pytest.mark.claim("DOC-6")
+def test_the_perceptron_is_1_up_to_one_half_and_0_from_five_eighths_on() -> None:
+    transformer = orthogonal(3, 10)
+    share = np.array([0.0, 0.25, 0.5, 0.5625, 0.625, 0.9375, 1.0])
+    hidden = np.maximum(share[:, None] * transformer.inner[:1] + transformer.inner_bias, 0.0)
+    assert (hidden @ transformer.outer)[:, 0].tolist() == [1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.claim("DOC-6")
 def test_a_ramp_up_to_four_fifths_would_be_wrong_in_float16() -> None:
     """Why κ² ≥ ln 16N and a ramp up to 5/8: with ln 4n an output without a partner may be 4/5, 0.7998 in float16.
 

@@ -151,7 +151,7 @@ class Contest:
 
 def powers(documents: NDArray[Any], each: bool) -> NDArray[np.intp]:
     """(n,): e with |entry| < 2^e, of every document or of all of them; 0 where all are zero."""
-    largest = np.abs(documents).astype(np.float64).max(axis=1)
+    largest = np.maximum(documents.max(axis=1), -documents.min(axis=1)).astype(np.float64)
     exponents = np.frexp(largest if each else np.full_like(largest, largest.max()))[1]
     result: NDArray[np.intp] = exponents.astype(np.intp)
     return result
@@ -159,7 +159,7 @@ def powers(documents: NDArray[Any], each: bool) -> NDArray[np.intp]:
 
 def _whole(documents: NDArray[Any], bits: int) -> bool:
     """Whether the documents hold integers so small that every sum of products is exact in so many bits."""
-    largest = float(np.abs(documents).max())
+    largest = max(float(documents.max()), -float(documents.min()))
     return documents.shape[1] * largest * largest < 2.0**bits and bool((documents == np.rint(documents)).all())
 
 
