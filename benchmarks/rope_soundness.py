@@ -1,13 +1,14 @@
-"""Soundness of the rotary judge: every correct kernel of its bank over many seeds, one class a seed by turns.
+"""Soundness of the judge of rope or of document_similarity: every correct kernel of its bank over many seeds.
 
-    python benchmarks/rope_soundness.py [--seeds 200] [--first 0] [--level standard] [--every-class]
+    python benchmarks/rope_soundness.py [--problem rope] [--seeds 200] [--first 0] [--level standard] [--every-class]
 
-One alarm is one too many: it is printed, and the script ends with exit status 1.
+One class a seed by turns, or every class.  One alarm is one too many: it is printed, and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,32 +18,31 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from bank.rope import CORRECT
-
-from assay.conformance.interface.suite import LEVELS
+from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
-from assay.spec.rope import PRECISIONS
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", choices=("rope", "document_similarity"), default="rope")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--level", choices=LEVELS, default="standard")
     parser.add_argument("--every-class", action="store_true")
     asked = parser.parse_args()
-    classes = [name for name in PRECISIONS if any(name in entry.precisions for entry in CORRECT)]
+    correct, precisions = importlib.import_module(f"bank.{asked.problem}").CORRECT, suite(asked.problem).spec.PRECISIONS
+    classes = [name for name in precisions if any(name in entry.precisions for entry in correct)]
     judgements, alarms = Counter[str](), 0
     for seed in range(asked.first, asked.first + asked.seeds):
         for name in classes if asked.every_class else [classes[seed % len(classes)]]:
             references: dict[Any, Any] = {}
             worst = 0.0
-            for entry in CORRECT:
+            for entry in correct:
                 if name in entry.precisions:
-                    kernel = kernel_of(entry.function, "rope", options=dict(entry.options))
-                    judge = Judge(kernel, PRECISIONS[name], entry.options, references=references)
+                    kernel = kernel_of(entry.function, asked.problem, options=dict(entry.options))
+                    judge = Judge(kernel, precisions[name], entry.options, references=references)
                     with np.errstate(all="ignore"):
                         report = Run(judge, asked.level, seed).report()
                     judgements[name] += report.ran

@@ -33,6 +33,7 @@ def leaderboard(
 ) -> int:
     """Which approximate methods decide hard instances at a budget, at what error and time, and what they need."""
     from assay.impl import leaderboard as boards
+    from assay.impl.cpu.progress import told
 
     require_writable(json)
     if plot is not None and (plot.suffix not in _PICTURES or not plot.absolute().parent.is_dir()):
@@ -41,9 +42,16 @@ def leaderboard(
         raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'")
     chosen = [_method(name) for name in method] if method else list(boards.METHODS.values())
     try:
-        found = boards.board(
-            length or boards.LENGTHS, count=instances, budget=budget, most=most, methods=chosen, seed=seed
-        )
+        with told(sys.stderr.isatty(), "leaderboard") as tell:
+            found = boards.board(
+                length or boards.LENGTHS,
+                count=instances,
+                budget=budget,
+                most=most,
+                methods=chosen,
+                seed=seed,
+                progress=lambda done, total, _: tell(done, total),
+            )
     except ValueError as refusal:
         raise UsageError(str(refusal)) from None
     if json is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["INTERFACE", "adapted", "criteria"]
 
 _INDICES = ("int64", "int32", "uint32", "uint64", "int16", "uint16")
-_SMALL = 1e-6  # norms below it are a matter of their own: libraries add something as large to them
+_SMALL = 2.0**-18  # norms below it are a matter of their own: libraries replace those below 1e-6 or so
 
 
 def adapted(function: Callable[..., Any], framework: str) -> Callable[..., Any]:

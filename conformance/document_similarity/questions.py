@@ -25,10 +25,12 @@ _OFF = 0.05  # further from the right cosine than the rounding of any class of t
 
 def _documents(ask: Ask, left: Any, right: Any = None) -> Instance:
     """Documents of both sides, or of one where a kernel has that form alone."""
-    one, other = (None if x is None else np.asarray(x, dtype_named(ask.precision.storage)) for x in (left, right))
-    if other is not None and _TWO not in ask.capabilities:
-        return Instance(np.concatenate([one, other]))
-    return Instance(one, other)
+    kind = dtype_named(ask.precision.storage)
+    one = np.asarray(left, kind)
+    if right is None:
+        return Instance(one)
+    other = np.asarray(right, kind)
+    return Instance(one, other) if _TWO in ask.capabilities else Instance(np.concatenate([one, other]))
 
 
 def _pair(outputs: Mapping[str, Array]) -> tuple[int, int]:

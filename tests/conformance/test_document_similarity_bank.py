@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
-_ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
+_ENOUGH = 3  # failures that a diagnosis gets: each is compared with every meaning
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
 
 

@@ -8,6 +8,7 @@ border of a tile bound its similarities; few tiles have to be looked at more clo
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +103,28 @@ class _Search:
         return -square if self.least else square
 
     def _look(self, tile: Any, a: Any, b: Any, row: int, column: int, place: int) -> None:
-        """Take the best pair of a tile if it is better than the best so far, or as good and in an earlier tile."""
+        """Take the best pair of a tile if it is better than the best so far, or as good and in an earlier tile.
+
+        Only the pairs are looked at whose product could do with the norms at the border of the tile.
+        """
         bits = tile.view(self.torch.int16).numpy()
-        products = tile.to(self.torch.float64).numpy()
-        keys = np.where((bits >= 0) & (bits < 0x7F00), self._key(products, a[:, None] * b), -np.inf)
-        i, j = np.unravel_index(int(keys.argmax()), keys.shape)
+        size, norms = abs(self.best[0]), a[-1] * b[-1] if self.least else a[0] * b[0]
+        if self.least:
+            most = _WORDS if size == np.inf else min(_WORDS, int(np.sqrt(size * norms) * (1 + 1e-9)))
+            i, j = np.nonzero((bits >= 0) & (bits <= _bits(most)))
+        else:
+            i, j = np.nonzero(bits >= _bits(0 if size == np.inf else math.ceil(np.sqrt(size * norms) * (1 - 1e-9))))
+        if not len(i):
+            return  # another thread has found a better pair in the meantime
+        products = (bits[i, j].astype(np.int32) << 16).view(np.float32).astype(np.float64)
+        keys = self._key(products, a[i] * b[j])
+        first = int(keys.argmax())
         with self.lock:
-            if (float(keys[i, j]), place) > self.best:
-                self.best = (float(keys[i, j]), place)
-                self.pair = (row + int(i), column + int(j))
+            if (float(keys[first]), place) > self.best:
+                self.best = (float(keys[first]), place)
+                self.pair = (row + int(i[first]), column + int(j[first]))
+
+
+def _bits(number: int) -> int:
+    """The bits of a bfloat16 number, as an integer, of an integer up to 256."""
+    return int(np.float32(number).view(np.int32)) >> 16
