@@ -606,11 +606,37 @@ def test_a_larger_factor_allows_more_pairs_and_none_that_are_beyond_it() -> None
             assert good == {pair for pair in np.ndindex(*table.shape) if within[pair]}
             assert before <= good
             before = good
-    opposite = Instance(instance.left, -instance.right if instance.right is not None else None)  # all below 0
-    held, exactly = (criteria(opposite, "float32", approximation=factor) for factor in (4.0, 1.0))
-    assert [ratio(held, *pair) for pair in np.ndindex(6, 6)] == [ratio(exactly, *pair) for pair in np.ndindex(6, 6)]
     with pytest.raises(ValueError, match=r"approximation: 0\.5, expected a number of at least 1"):
         criteria(instance, "float32", approximation=0.5)
+
+
+@pytest.mark.claim("DOC-1")
+@pytest.mark.parametrize("least", [False, True])
+def test_a_factor_allows_more_pairs_where_the_best_similarity_is_negative_too(least: bool) -> None:
+    """The most similar pair at −0.1, a factor of 2: down to −0.2. The least similar at −0.9: up to −0.45."""
+    cosines = np.array([-0.1, -0.19, -0.21] if not least else [-0.9, -0.46, -0.44])
+    right = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1).astype(np.float32)
+    instance = Instance(np.array([[1.0, 0.0]], np.float32), right, least)
+    good = {
+        factor: [ratio(criteria(instance, "float32", approximation=factor), 0, j) <= 1.0 for j in range(3)]
+        for factor in (1.0, 2.0)
+    }
+    assert good == {1.0: [True, False, False], 2.0: [True, True, False]}
+
+
+@pytest.mark.claim("DOC-8")
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_a_question_is_open_where_the_threshold_is_rounded_to_the_type_of_the_output(name: str) -> None:
+    """The similarity errs as far as the bound allows, and a threshold beyond it is rounded to it."""
+    u = PRECISIONS[name]
+    instance = Instance(*(np.array([x]).astype(dtype_named(u.storage)) for x in ([1.0, 2.0, 3.0], [2.0, 1.0, 1.0])))
+    best, allowed = float(define(instance, 1e-17).midpoint), float(errors(instance, u)[0, 0])
+    rounding = max(u.product, u.accumulate, u.working, u.input_rounding, u.output) * (1 - 1e-6)
+    for side in (1, -1):
+        threshold = (best + side * allowed * (1 - 1e-6)) / (1 - side * rounding)
+        assert float(decision(instance, name, threshold).ratio(np.array(side > 0))) <= 1.0
+        beyond = best + side * (2 * allowed + 4 * rounding)
+        assert float(decision(instance, name, beyond).ratio(np.array(side > 0))) > 1.0
 
 
 @pytest.mark.claim("DOC-1")
