@@ -647,17 +647,3 @@ def test_equal_norms_make_the_cosine_increase_with_the_inner_product() -> None:
     for least in (False, True):
         cosine, product = (Instance(left, right, least, measure) for measure in ("cosine", "inner_product"))
         assert best_pairs(cosine) == best_pairs(product)
-
-
-@pytest.mark.claim("DOC-5")
-def test_no_appended_vectors_keep_the_pairs_of_a_side_apart_at_a_small_norm() -> None:
-    """DOC-5 (d), on random vectors: the mean norm exceeds the mean product by (n − 1) times the gap."""
-    rng = np.random.default_rng(12)
-    for _ in range(50):
-        n, k = int(rng.integers(2, 7)), int(rng.integers(1, 9))
-        p, q = rng.standard_normal((2, n, k)) + rng.standard_normal(k)
-        cross, sides = p @ q.T, [x @ x.T for x in (p, q)]
-        inner = max(side[~np.eye(n, dtype=bool)].max() for side in sides)
-        gap = cross.min() - inner
-        norms = np.mean([np.diag(side) for side in sides])
-        assert norms >= cross.mean() + (n - 1) * gap - 1e-9
