@@ -185,7 +185,7 @@ def test_just_beyond_the_accuracy_a_decoder_errs(name: str) -> None:
         (("a", "b"), "expected two integers"),
         ((1j, 0j), "expected two integers"),
         (np.array(["0", "0", "0"]), "expected two integers"),
-        ((0, 1, -7.0), r"the similarity -7\.0: expected a cosine"),
+        (-7.0, r"the similarity -7\.0: expected a cosine"),
         (1e9, "expected a cosine"),
     ],
 )
@@ -208,10 +208,14 @@ def test_a_pair_that_is_none_says_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARROWS)
 def test_a_similarity_beyond_one_by_the_accuracy_is_decoded(name: str) -> None:
-    reduced = reduction(name).apply(source_of(name, OrthogonalVectors([[1, 1]], [[1, 1]])))
+    reduced = reduction(name).apply(source_of(name, OrthogonalVectors([[1, 1]], [[1, 1]])))  # none is orthogonal
     beyond = 1 + float(reduced.accuracy) * 0.99
     assert reduced.decode(beyond).exists == (name == "DOC-5b")
     assert reduced.decode(-beyond).exists == (name != "DOC-5b")
+    pair = best_pairs(reduced.target)[0]
+    for number in (1 + float(reduced.accuracy) * 1.01, -7.0):
+        with pytest.raises(ValueError, match="expected a cosine"):
+            reduced.decode((*pair, number))
 
 
 # --- formulas through kernels -----------------------------------------------------------------------------------------
