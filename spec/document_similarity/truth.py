@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Integers = NDArray[np.object_]
 
-__all__ = ["best_pairs", "integers", "order"]
+__all__ = ["best_pairs"]
 
 
 def best_pairs(instance: Instance) -> list[tuple[int, int]]:
@@ -39,14 +39,11 @@ def best_pairs(instance: Instance) -> list[tuple[int, int]]:
     asked = np.zeros((len(one), len(other)), dtype=bool)
     np.maximum.at(asked, (of_left[:, None], of_right[None]), instance.pairs())
     kept = np.argwhere(_near_the_best(one, other, asked, instance.sign, cosine))
-    u, v = (
-        dict(zip(needed.tolist(), integers(distinct[needed], cosine), strict=True))
-        for distinct, needed in ((one, np.unique(kept[:, 0])), (other, np.unique(kept[:, 1])))
-    )
-    value = {(a, b): int(instance.sign) * order(u[a], v[b], cosine) for a, b in kept.tolist()}
-    best = max(value.values())
+    orders, which = _orders(one, other, kept, cosine)
+    wanted = max(orders) if instance.sign > 0 else min(orders)
+    best = np.array([value == wanted for value in orders])[which]
     chosen = np.zeros(asked.shape, dtype=bool)
-    chosen[tuple(zip(*(pair for pair, x in value.items() if x == best), strict=True))] = True
+    chosen[tuple(kept[best].T)] = True
     return [(int(i), int(j)) for i, j in np.argwhere(chosen[of_left[:, None], of_right] & instance.pairs())]
 
 
@@ -64,7 +61,35 @@ def _near_the_best(left: Array, right: Array, asked: NDArray[np.bool_], sign: fl
     return near & asked
 
 
-def integers(documents: Array, cosine: bool) -> Integers:
+def _orders(left: Array, right: Array, kept: NDArray[np.intp], cosine: bool) -> tuple[list[Fraction], NDArray[np.intp]]:
+    """Numbers in the order of the similarities of the pairs ``kept``, and which of them every pair has.
+
+    Products of small integers are exact in float64, and many pairs have the same ones: they are compared once.
+    """
+    if _small_integers(left, right):
+        numbers = [(left @ right.T)[tuple(kept.T)]]
+        if cosine:
+            numbers += [(x**2).sum(axis=1)[kept[:, side]] for side, x in enumerate((left, right))]
+        distinct, which = np.unique(np.stack(numbers, axis=1), axis=0, return_inverse=True)
+        return [_order(*map(int, row)) for row in distinct.tolist()], which.reshape(-1)
+    u, v = (
+        dict(zip(needed.tolist(), _integers(documents[needed], cosine), strict=True))
+        for documents, needed in ((left, np.unique(kept[:, 0])), (right, np.unique(kept[:, 1])))
+    )
+    squares = [{at: int(x @ x) for at, x in side.items()} if cosine else {} for side in (u, v)]
+    norms = ((squares[0][a], squares[1][b]) if cosine else () for a, b in kept.tolist())
+    products = (int(u[a] @ v[b]) for a, b in kept.tolist())
+    return [_order(product, *pair) for product, pair in zip(products, norms, strict=True)], np.arange(len(kept))
+
+
+def _small_integers(left: Array, right: Array) -> bool:
+    """Whether every sum of products of two numbers is an integer that float64 holds, in any order."""
+    most = max(float(np.abs(left).max()), float(np.abs(right).max()))
+    whole = all(bool((x == np.rint(x)).all()) for x in (left, right))
+    return whole and most < 2.0**26 and left.shape[1] * most**2 < 2.0**53
+
+
+def _integers(documents: Array, cosine: bool) -> Integers:
     """Integers of which the documents are multiples by one power of two, or by one for each for the cosine."""
     exact = np.vectorize(Fraction, otypes=[object])(documents)
     widths = np.vectorize(lambda x: x.denominator, otypes=[object])(exact).max(axis=1, initial=1)
@@ -73,7 +98,6 @@ def integers(documents: Array, cosine: bool) -> Integers:
     return scaled
 
 
-def order(u: Integers, v: Integers, cosine: bool) -> Fraction:
-    """A number that is in the order of the similarities: the cosine squared with its sign, or ⟨u, v⟩."""
-    product = int(u @ v)
-    return Fraction(product * abs(product), int(u @ u) * int(v @ v)) if cosine else Fraction(product)
+def _order(product: int, *squares: int) -> Fraction:
+    """N|N|/(AB), or N where there are no squares: a number in the order of the similarities."""
+    return Fraction(product * abs(product), squares[0] * squares[1]) if squares else Fraction(product)

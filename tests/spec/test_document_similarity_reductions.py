@@ -100,7 +100,8 @@ def test_vectors_of_zeros_become_documents_of_a_word() -> None:
 @pytest.mark.parametrize("q", [1, 2, 3])
 def test_a_tensor_power_raises_cosines_and_the_gap_to_a_power(q: int) -> None:
     """γ-approximation decides from the power on at which ((d − 1)/d)^q is below 1/γ."""
-    for source in vectors(6, 4):
+    for drawn in vectors(6, 4):
+        source = OrthogonalVectors(drawn.left[:, :4], drawn.right[:, :4])
         reduced = reduction("DOC-5b").apply(source, power=q)
         documents = reduction("DOC-5b").apply(source).target
         first = define(documents).midpoint
