@@ -22,11 +22,11 @@ def built_in() -> Kernel:
 
 def _library(
     module: str, function: str, name: str, precisions: tuple[str, ...], needed: str,
-    findings: dict[str, str] | None = None, **options: Any,
+    findings: dict[str, str] | None = None, extra: str = "documents", **options: Any,
 ) -> Target:  # fmt: skip
-    """A kernel of a library; ``needed``: the modules that it imports."""
+    """A kernel of a library; ``needed``: the modules that it imports; ``extra``: what installs them."""
     load = lazily(f"{__package__}.{module}", function, name, **options)
-    return Target(name, precisions, tuple(needed.split()), "documents", load, findings or {})
+    return Target(name, precisions, tuple(needed.split()), extra, load, findings or {})
 
 
 _TABLE, _INDEX = "target_table", "target_index"
@@ -49,6 +49,6 @@ TARGETS: dict[str, Target] = {
         _library(_TABLE, "gensim", "gensim:matrix_similarity", _SINGLE, "gensim", sparse=False),
         _library(_TABLE, "gensim", "gensim:sparse_matrix_similarity", _SINGLE, "gensim", sparse=True),
         _library(_INDEX, "faiss", "faiss:flat", _SINGLE, "faiss"),
-        _library(_INDEX, "hnswlib", "hnswlib:brute_force", (), "hnswlib"),
+        _library(_INDEX, "hnswlib", "hnswlib:brute_force", (), "hnswlib", extra="hnswlib"),
     )
 }

@@ -96,9 +96,7 @@ def _held_to(
     known = bool(np.isfinite(allowed[asked]).all())
     with np.errstate(invalid="ignore"):
         bar = float(np.where(asked, low - allowed, -np.inf).max()) if known else -np.inf
-    if approximation > 1.0:  # as good as the best but for a factor: c ≥ best/γ, or c ≤ γ·best
-        factor = approximation if (bar < 0) == (sign < 0) else 1.0
-        bar = bar * factor if sign < 0 else bar / factor
+    bar = bar * approximation if bar < 0 else bar / approximation  # as good as the best but for a factor
     best = int(np.argmax(np.where(asked, table.midpoint * sign, -np.inf)))
     first = np.unravel_index(best, asked.shape)
     example = f"({int(first[0])}, {int(first[1])})" if ties is None else str(ties[0])
@@ -160,5 +158,6 @@ def decision(instance: Instance, precision: str | Precision, threshold: float) -
             for end in (sign * table.midpoint + allowed, sign * table.midpoint - allowed)
         )
     middle = float(sign * best.midpoint)
-    off = max(float(high) - middle, middle - float(low)) + u.working * abs(threshold)
+    rounding = max(u.product, u.accumulate, u.working, u.input_rounding, u.output)  # of the threshold
+    off = max(float(high) - middle, middle - float(low)) + rounding * abs(threshold) + u.output_tiny
     return decided(margin, np.asarray(off if np.isfinite(off) else np.inf))

@@ -31,7 +31,7 @@ __all__ = ["PRECISIONS", "errors", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
 _ROUNDINGS = 10  # between the squared norms and normalised documents, five on each side
-_STORED = 5  # results of operations that are stored on the way
+_STORED = 7  # results of operations that are stored on the way
 
 #: The classes.  A plain name: norms and sums in float32, normalised documents rounded to the type of the arrays before
 #: the product.  ``eager``: the result of every operation is stored in the type of the arrays.
@@ -79,12 +79,15 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         if not cosine:
             size = np.abs(left) @ np.abs(right).T * _SLACK
             rate = compound(precision.input_rounding, precision.input_rounding, stored, gamma(d, u))
-            lost = common * (precision.tiny + precision.stored_tiny) * 2
+            words = np.abs(left) @ (right != 0).T + (left != 0) @ np.abs(right).T  # what meets an input that becomes 0
+            lost = common * (precision.tiny + precision.stored_tiny) * 2 + 2 * precision.tiny * words
             inside = 2 * size <= min(precision.largest, precision.largest_output)
             return _returned(rate * size + lost, np.abs(left @ right.T), size, precision, bool(inside.all()))
         one, other = normalised(left), normalised(right)
         norms = [_norms(documents, unit) for documents, unit in ((left, one), (right, other))]
         (near, inside_left), (far, inside_right) = (_norm_errors(norm, d, u, precision) for norm in norms)
+        both = norms[0][:, None] * norms[1]
+        within = bool((both >= 4 / _largest(precision)).all() and (4 * precision.tiny * both <= 1).all())
         if through_distance:
             near = far = np.asarray(max(near.max(), far.max()))[None]
         summed = gamma(2 * d + 8 if through_distance else d, u)
@@ -92,16 +95,19 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         rate = compound(sides, gamma(_ROUNDINGS, u), gamma(_STORED, stored), entry, entry, summed)
         terms = np.abs(one) @ np.abs(other).T * _SLACK
         size = np.full_like(terms, 2.0) if through_distance else terms
-        # what is lost in small numbers: of entries, of their products, of a product that is not normalised yet
+        # what is lost in small numbers: of entries, of their products, and of these before the norms are divided out
         ones = np.abs(one).sum(axis=1)[:, None] + np.abs(other).sum(axis=1)
-        lost = tau * (ones + d * tau) + (precision.stored_tiny + precision.tiny) * (
-            common * (1.0 + 1.0 / (norms[0][:, None] * norms[1])) + 1.0 / (norms[0][:, None] * norms[1])
+        small = precision.stored_tiny + precision.tiny
+        lost = tau * (ones + d * tau) + precision.tiny * ones + small * (common + (common + 1.0) / both)
+        # … of an input that becomes 0, of a product that one norm is divided out of, and of a product of reciprocals
+        lost = lost + small * (
+            np.abs(other).sum(axis=1) / norms[0][:, None] + np.abs(one).sum(axis=1)[:, None] / norms[1]
         )
-        lost = np.where(common > 0, 2 * (1 + rate) * (lost + precision.tiny * ones), 0.0)
+        lost = np.where(common > 0, 2 * (1 + rate) * (lost + precision.stored_tiny * both * terms), 0.0)
         bound = rate * size + lost
         if through_distance:  # the distance is stored, and taken from 1
             bound = 2 * bound + (2 + bound) * (compound(precision.output, u, u, u)) + precision.output_tiny
-    return _returned(bound, np.abs(one @ other.T), terms, precision, inside_left and inside_right)
+    return _returned(bound, np.abs(one @ other.T), terms, precision, inside_left and inside_right and within)
 
 
 def _norms(documents: Array, unit: Array) -> Array:
@@ -111,15 +117,19 @@ def _norms(documents: Array, unit: Array) -> Array:
     return norms
 
 
+def _largest(precision: Precision) -> float:
+    """M: the largest number of the sums, and of what is stored between two operations."""
+    return min(precision.largest, precision.largest_output) if precision.stored else precision.largest
+
+
 def _norm_errors(norms: Array, d: int, u: float, precision: Precision) -> tuple[Array, bool]:
     """ν of every document, the relative error of its norm and of the reciprocal, and whether all are in the domain."""
     stored = precision.stored
-    squares = (
-        compound(precision.input_rounding, precision.input_rounding, stored, stored, gamma(d + 3, u))
-        + 2 * (d + 1) * precision.stored_tiny / norms**2
-    )
+    squares = compound(precision.input_rounding, precision.input_rounding, gamma(4, stored), gamma(d + 3, u)) + 2 * (
+        d + 1
+    ) * precision.stored_tiny / np.minimum(norms**2, 0.5)
     error = np.where(squares < 0.5, 1 / np.sqrt(1 - np.minimum(squares, 0.5)) - 1, np.inf)
-    largest = min(precision.largest, precision.largest_output) if stored else precision.largest
+    largest = _largest(precision)
     least = np.sqrt(8 * d * precision.tiny / u)  # below it squares that are flushed to zero are seen
     least = max(least, 4 / largest)
     inside = bool(np.isfinite(error).all() and (norms >= least).all() and (norms <= np.sqrt(largest / 2)).all())

@@ -2,7 +2,8 @@
 
 A coordinate becomes three words, of which a document has one or two, so that all norms on a side are equal and the
 cosine depends on the inner product alone.  A decoder takes the answer in any of the forms in which kernels give it:
-(i, j, similarity), the similarity alone, or the pair alone, whose exact inner product then decides.
+(i, j, similarity), the similarity alone, or the pair alone, whose exact inner product then decides.  An answer that
+says nothing is a ``ValueError``: a pair that is none of the instance, or a number that no cosine comes near.
 """
 
 from __future__ import annotations
@@ -68,18 +69,23 @@ def answer_error(instance: Instance, precision: Precision) -> float:
 
 def _indices(*numbers: Any) -> tuple[int, int]:
     i, j = (np.asarray(x).item() for x in numbers)
-    if not all(math.isfinite(x) and x == int(x) for x in (i, j)):
+    if not all(isinstance(x, int | float | Fraction) and math.isfinite(x) and x == int(x) for x in (i, j)):
         raise ValueError(f"output has the pair ({i}, {j}): expected two integers")
     return int(i), int(j)
 
 
-def _decoded(output: Any, says: Any, product: Any) -> Solutions:
+def _decoded(output: Any, says: Any, product: Any, accuracy: Fraction) -> Solutions:
     """Whether there is an orthogonal pair.
 
     says(array) is the answer of a similarity; product(i, j) is the inner product of the vectors of a pair of documents,
     ``None`` where it is no pair.  A pair without a similarity answers by its own product.
+    Raises ``ValueError`` for a pair that is none, and for a similarity that is beyond ±1 by more than ``accuracy``.
     """
     similarity, pair = _answer(output)
+    if pair is not None and product(*pair) is None:
+        raise ValueError(f"output has the pair {pair}: expected two documents of the instance")
+    if similarity is not None and abs(Fraction(similarity[0])) > 1 + accuracy:
+        raise ValueError(f"output has the similarity {similarity[0]}: expected a cosine, between -1 and 1")
     orthogonal = pair is not None and product(*pair) == 0
     exists = orthogonal if similarity is None else bool(says(similarity)[0])
     return Solutions(exists, None if exists else 0, pair if exists and orthogonal else None)
@@ -128,7 +134,7 @@ def _forward_least(source: OrthogonalVectors, dtype: str = "float32") -> Instanc
 def _decode_least(source: OrthogonalVectors, target: Instance, output: Any) -> Solutions:
     """The answer from the least cosine ⟨a, b⟩/d, which is 0 or at least 1/d."""
     cut = Fraction(1, 2 * source.d)
-    return _decoded(output, lambda x: ~above(x, cut), _product(source.left, source.right))
+    return _decoded(output, lambda x: ~above(x, cut), _product(source.left, source.right), cut)
 
 
 DOC_5A = Reduction(
@@ -203,7 +209,8 @@ def _levels(source: OrthogonalVectors, target: Instance) -> tuple[Fraction, Frac
 def _decode_most(source: OrthogonalVectors, target: Instance, output: Any) -> Solutions:
     """The answer from the largest cosine ((d − ⟨a, b⟩)/(√2 d))^q."""
     none, yes = _levels(source, target)
-    return _decoded(output, lambda x: above(x, (none + yes) / 2), _product(source.left, source.right))
+    says, product = (lambda x: above(x, (none + yes) / 2)), _product(source.left, source.right)
+    return _decoded(output, says, product, (yes - none) / 2)
 
 
 def _accuracy_most(source: OrthogonalVectors, target: Instance) -> Fraction:
@@ -260,7 +267,8 @@ def _decode_one(source: MonochromaticOrthogonalVectors, target: Instance, output
     def product(i: int, j: int) -> int | None:
         return None if i == j else _product(vectors, vectors)(i, j)
 
-    decoded = _decoded(output, lambda x: ~above(x, _cut_one(source)), product)
+    cut = _cut_one(source)
+    decoded = _decoded(output, lambda x: ~above(x, cut), product, cut)
     return Solutions(decoded.exists, decoded.count, decoded.witness and tuple(sorted(decoded.witness)))
 
 

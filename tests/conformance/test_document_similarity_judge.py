@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,6 +158,15 @@ def failing(name: str, words: str, precision: str = "float32") -> list[str]:
 @pytest.mark.filterwarnings("ignore")
 def test_the_brute_force_index_of_hnswlib_does_not_normalise_its_query() -> None:
     assert failing("hnswlib:brute_force", "directions: normal 3/5:8")
+
+
+def test_what_has_to_be_compiled_is_installed_by_an_extra_of_its_own() -> None:
+    """hnswlib has no wheels: without a compiler it would keep all other targets from being installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert SUITE.targets["hnswlib:brute_force"].extra == "hnswlib"
+    assert [name for name, needed in project["optional-dependencies"].items() if "hnswlib" in " ".join(needed)] == [
+        "hnswlib"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,6 +13,7 @@ from assay.impl import leaderboard
 from assay.impl.leaderboard import compressed, features, recurrent, sparse
 from assay.impl.leaderboard.board import instances
 from assay.impl.leaderboard.methods import METHODS, Method
+from assay.spec.instances.families import gap_vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,6 +229,30 @@ def test_half_of_the_instances_have_a_planted_pair() -> None:
         assert [answer == problem.truth.satisfiable for answer, problem in zip(answers, problems, strict=True)].count(
             True
         ) == 2
+
+
+@pytest.mark.claim("DOC-3")
+@pytest.mark.parametrize("budget", [1, 8, 64])
+def test_a_method_whose_yes_needs_a_product_that_it_looked_at_is_right_no_more_often_than_is_claimed(
+    budget: int,
+) -> None:
+    """The keys j … j + B − 1 of every query, over all places of the window, so that the share is exact."""
+    n, right = 64, 0
+    vectors, t, pair = gap_vectors(3, n, 64)
+    assert pair is not None
+    products = vectors.left.astype(int) @ vectors.right.T
+    for first in range(n):
+        looked_at = products[:, (first + np.arange(budget)) % n]
+        right += bool((looked_at >= t).any())
+    assert right / n == budget / n
+
+
+@pytest.mark.claim("DOC-3")
+def test_a_method_that_asks_for_the_density_of_queries_looks_at_no_key_and_is_right() -> None:
+    """Why the claim is about methods whose yes needs a product."""
+    for seed in range(6):
+        vectors, _, pair = gap_vectors(seed, 64, 64, planted=seed % 2 == 0)
+        assert bool((2 * vectors.left.sum(axis=1, dtype=int) > 64).any()) == (pair is not None)
 
 
 @pytest.mark.claim("DOC-3")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import sympy
 
 import assay
 from assay.spec.document_similarity import Instance, best_pairs, define, symbolic, texts
@@ -112,14 +113,25 @@ def test_a_tensor_power_raises_cosines_and_the_gap_to_a_power(q: int) -> None:
         reduction("DOC-5b").apply(source, power=0)
 
 
-def test_appended_numbers_cannot_push_pairs_of_a_side_below_those_of_two_sides() -> None:
-    """Why the most similar pair of one collection has no such reduction (DOC-5): the mean of ⟨p, q⟩ over cross pairs
-    is at most half the sum of the means over both sides, self terms included.
+@pytest.mark.claim("DOC-5")
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_appended_vectors_may_keep_a_gap_at_just_the_norms_of_the_claim(n: int) -> None:
+    """DOC-5 (d) with equality, in rational numbers: 2n vectors whose products across are M and on a side M − δ.
+
+    They exist where their Gram matrix is positive semidefinite: with squared norms M + (n − 1)δ, and none that are
+    smaller by any share of δ.
     """
-    rng = np.random.default_rng(5)
-    for _ in range(50):
-        p, q = rng.standard_normal((2, 6, 3)) + rng.standard_normal((2, 1, 3))
-        assert (p @ q.T).mean() <= ((p @ p.T).mean() + (q @ q.T).mean()) / 2 + 1e-12
+    across, gap = sympy.Rational(7, 3), sympy.Rational(2, 5)
+
+    def exist(squares: sympy.Rational) -> bool:
+        side = sympy.ones(n, n) * (across - gap) + sympy.eye(n) * (squares - (across - gap))
+        other = sympy.ones(n, n) * across
+        gram = side.row_join(other).col_join(other.row_join(side))
+        return bool(gram.is_positive_semidefinite)
+
+    assert exist(across + (n - 1) * gap)
+    for share in (sympy.Rational(1, 100), sympy.Integer(1)):
+        assert not exist(across + (n - 1 - share) * gap)
 
 
 # --- decoders ---------------------------------------------------------------------------------------------------------
@@ -171,6 +183,11 @@ def test_just_beyond_the_accuracy_a_decoder_errs(name: str) -> None:
         (np.zeros((2, 2)), "output has shape"),
         ((0.5, 1, 0.0), "expected two integers"),
         (np.array([np.nan, 0.0]), "expected two integers"),
+        (("a", "b"), "expected two integers"),
+        ((1j, 0j), "expected two integers"),
+        (np.array(["0", "0", "0"]), "expected two integers"),
+        (-7.0, r"the similarity -7\.0: expected a cosine"),
+        (1e9, "expected a cosine"),
     ],
 )
 def test_answers_of_another_form_are_refused(name: str, output: Any, words: str) -> None:
@@ -180,13 +197,26 @@ def test_answers_of_another_form_are_refused(name: str, output: Any, words: str)
 
 
 @pytest.mark.parametrize("name", ARROWS)
-def test_a_pair_that_is_none_is_no_witness(name: str) -> None:
+def test_a_pair_that_is_none_says_nothing(name: str) -> None:
+    """It is no "no": a search that found no pair has not shown that there is none."""
     reduced = reduction(name).apply(source_of(name, OrthogonalVectors([[1, 0]], [[0, 1]])))
     best = float(define(reduced.target).midpoint)
     for pair in ((0, 0) if name == "DOC-5c" else (1, 0), (-1, 0), (7, 7)):
-        decoded = reduced.decode((*pair, best))
-        assert (decoded.exists, decoded.witness) == (True, None)
-        assert not reduced.decode(pair).exists
+        for output in (pair, (*pair, best)):
+            with pytest.raises(ValueError, match=r"has the pair \(.*\): expected two documents of the instance"):
+                reduced.decode(output)
+
+
+@pytest.mark.parametrize("name", ARROWS)
+def test_a_similarity_beyond_one_by_the_accuracy_is_decoded(name: str) -> None:
+    reduced = reduction(name).apply(source_of(name, OrthogonalVectors([[1, 1]], [[1, 1]])))  # none is orthogonal
+    beyond = 1 + float(reduced.accuracy) * 0.99
+    assert reduced.decode(beyond).exists == (name == "DOC-5b")
+    assert reduced.decode(-beyond).exists == (name != "DOC-5b")
+    pair = best_pairs(reduced.target)[0]
+    for number in (1 + float(reduced.accuracy) * 1.01, -7.0):
+        with pytest.raises(ValueError, match="expected a cosine"):
+            reduced.decode((*pair, number))
 
 
 # --- formulas through kernels -----------------------------------------------------------------------------------------

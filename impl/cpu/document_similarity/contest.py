@@ -1,7 +1,7 @@
 """The best of some candidate pairs, decided without rounding, and its similarity.
 
 A float64 evaluation with a bound of its error leaves few candidates; these are compared as rational numbers
-(proofs_notes/document_similarity.md, DOC-8).
+(proofs_notes/document_similarity.md, DOC-9).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Contest:
         self.sign = -1 if instance.least else 1
         self.cosine = instance.measure == "cosine"
         self.exponents = [powers(x, self.cosine) for x in (self.left, self.right)]
-        self.error = float(gamma(self.left.shape[1] + 8, 2.0**-53))
+        self.error = float(gamma(2 * self.left.shape[1] + 8, 2.0**-53))
         self.sides = (self.left, self.right)
         self.whole = all(_whole(x, 53) for x in self.sides)
         self.short = all(_whole(x, 24) for x in self.sides)
@@ -164,8 +164,8 @@ def _whole(documents: NDArray[Any], bits: int) -> bool:
 
 
 def _nearest(x: Fraction) -> float:
-    """The float64 number nearest x; infinite beyond the largest one."""
+    """The float64 number nearest to x; infinite beyond the largest one."""
     try:
         return float(x)
     except OverflowError:
-        return math.copysign(math.inf, x.numerator)
+        return math.inf if x > 0 else -math.inf

@@ -3,7 +3,7 @@
 The numbers 0 and 1 are exact in bfloat16, products are summed in float32, and an integer up to 256 is exact in the
 bfloat16 result.  A bfloat16 number that is not negative is in the order of its bits as an integer, so the extremum of a
 tile is one of integers.  Documents are sorted by their number of words, so that this extremum and the norms at the
-border of a tile bound its similarities; few tiles have to be looked at more closely (DOC-8).
+border of a tile bound its similarities; few tiles have to be looked at more closely (DOC-9).
 """
 
 from __future__ import annotations

@@ -92,11 +92,23 @@ def usable_torch(work: int) -> Any:
         torch = importlib.import_module("torch")
     except (ImportError, OSError):  # installed and broken: what it would do faster is done without it
         return None
-    matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    shortened = torch.get_float32_matmul_precision() != "highest" or (
-        getattr(matmul, "fp32_precision", "none") not in ("none", "ieee")
-    )
-    return None if shortened else torch
+    return None if _shortened(torch) else torch
+
+
+def _shortened(torch: Any) -> bool:
+    """Whether torch may use fewer bits than float32 has in its products, as far as its switches say.
+
+    There is one switch of old, and one for everything, for every backend and for its products.  torch refuses to read
+    the old one where the new ones were set to anything else.
+    """
+    backends = torch.backends
+    switches = (backends, backends.mkldnn, getattr(backends.mkldnn, "matmul", None))
+    if any(getattr(switch, "fp32_precision", "none") not in ("none", "ieee") for switch in switches):
+        return True
+    try:
+        return bool(torch.get_float32_matmul_precision() != "highest")
+    except RuntimeError:
+        return True
 
 
 def bfloat16_products(torch: Any) -> bool:

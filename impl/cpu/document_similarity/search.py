@@ -2,7 +2,7 @@
 
 A product of normalised documents in float32 errs by at most E, whatever the order of its sums.  Pairs whose product is
 within 2E of the best one are kept, and :class:`~assay.impl.cpu.document_similarity.contest.Contest` decides between
-them without rounding (proofs_notes/document_similarity.md, DOC-8).  No matrix of all pairs is ever formed.
+them without rounding (proofs_notes/document_similarity.md, DOC-9).  No matrix of all pairs is ever formed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def exact(
     In double precision ``sklearn.metrics.pairwise.cosine_similarity(left, right).argmax()`` finds the same pair where
     no other is within its rounding.
 
-    Source: DOC-8 of proofs_notes/document_similarity.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for bad
+    Source: DOC-9 of proofs_notes/document_similarity.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for bad
     input, naming the argument, and ``ValueError`` for bad ``threads``.
 
     >>> exact(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
