@@ -1,4 +1,4 @@
-"""The backward pass of attention: the gradients of its inputs (Alman and Song 2024; proofs_notes/attention_gradient.md)."""
+"""The backward pass of attention (Alman and Song 2024; proofs_notes/attention_gradient.md)."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "grad_quer
     >>> from assay.spec.attention_gradient import Instance
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
     >>> print(define(Instance(x, x, x, x))[0, 0, 2, 0])
-    0.32097664052043 ± 4e-15
+    0.3171912745130 ± 5e-14
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")

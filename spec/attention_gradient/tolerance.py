@@ -70,7 +70,7 @@ def tolerance(
     >>> from assay.spec.attention_gradient import Instance
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
     >>> np.round(tolerance(Instance(x, x, x, x), "float16"), 4).ravel()
-    array([0.    , 0.0039, 0.0082])
+    array([0.    , 0.0052, 0.0117])
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
@@ -306,7 +306,9 @@ class Bounds:
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
-        bound = bound + 2 * u.tiny * (max(1.0, scale) * (roundings + 8)[..., None] + scale * most.sum(axis=3)[..., None])
+        bound = bound + 2 * u.tiny * (
+            max(1.0, scale) * (roundings + 8)[..., None] + scale * most.sum(axis=3)[..., None]
+        )
         query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
         query_bound = np.where((attended.any(axis=3))[..., None], query_bound, 0.0)
 
@@ -318,7 +320,9 @@ class Bounds:
         k_largest = scale * (turned(most * slope) @ query)
         k_heads = scale * (turned(one * slope + most * pair.off) @ query)
         k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
-        k_heads = k_heads + 2 * u.tiny * (max(1.0, scale) * (seen + 12)[..., None] + scale * turned(most).sum(3)[..., None])
+        k_heads = k_heads + 2 * u.tiny * (
+            max(1.0, scale) * (seen + 12)[..., None] + scale * turned(most).sum(3)[..., None]
+        )
         k_bound = self._grouped(k_heads)
         sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
         k_bound = k_bound + sums * self._grouped(k_largest)
@@ -357,9 +361,7 @@ class Bounds:
             "grad_bias": inside.all(),
             "grad_sink": inside.all(axis=(0, 2)),
         }
-        return {
-            name: np.where(where[name] & ~np.isnan(bound), bound, np.inf) for name, bound in made.items()
-        }
+        return {name: np.where(where[name] & ~np.isnan(bound), bound, np.inf) for name, bound in made.items()}
 
     def _bias_bound(self, one: Array) -> Array:
         """BWD-4: dBias, whose parts may be stored before they are added."""
