@@ -74,8 +74,7 @@ def close_to_one_of(
         best = min(ratios, key=lambda ratio: float(ratio.max(initial=0.0)))
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = best * largest * (1 - 2.0**-50)
-        return np.where(
-            (largest > 0.0) & (largest < np.inf) & np.isfinite(best), scaled, np.where(best > 0, np.inf, 0.0)
-        )
+        usable = (largest > 0.0) & (largest < np.inf) & np.isfinite(best)
+        return np.where(usable, scaled, np.where(best > 0, np.inf, 0.0))
 
     return dataclasses.replace(close(value, largest), error=error, outputs=outputs)
