@@ -52,7 +52,9 @@ FORWARD_FORM = Form(
 #: Conventions that ``options`` may declare, the first being the default.
 #: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is
 #: judged of heads that have one.
-CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any")}
+#: ``handed``: ``used`` for a backward pass that forms probabilities with the log-sum-exp that it is handed, and δ with
+#: the output that it is handed or with products; its tolerance is sharper.  Any other may run the forward pass again.
+CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any"), "handed": ("any", "used")}
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
 _OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
@@ -126,7 +128,9 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
         allowed = [bounds.of(origin) for origin in FORWARD]
     else:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in EXPLICIT]
+        used = kernel.conventions.get("handed") == "used"
+        origins = [origin for origin in EXPLICIT if origin.handed or not used]
+        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in origins]
 
     @functools.lru_cache(maxsize=1)
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
