@@ -155,13 +155,15 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
 def _undecided(instance: Instance) -> dict[str, Any]:
     """Output → where the gradient of a query without a key may be felt."""
-    empty = ~instance.visible().any(axis=3) & (instance.sink is None)
+    seen: NDArray[np.bool_] = np.any(instance.visible(), axis=3, keepdims=True)[..., 0]
+    empty: NDArray[np.bool_] = ~seen & (instance.sink is None)
     b, h, _ = empty.shape
-    heads = empty.any(axis=2).reshape(b, h // instance.group, instance.group).any(axis=2)
+    grouped = empty.reshape(b, h // instance.group, -1)
+    heads: NDArray[np.bool_] = np.any(grouped, axis=2, keepdims=True)[..., None]
     return {
         "grad_query": empty[..., None],
-        "grad_key": heads[..., None, None],
-        "grad_value": heads[..., None, None],
+        "grad_key": heads,
+        "grad_value": heads,
         "grad_bias": bool(empty.any()),
         "grad_sink": bool(empty.any()),
     }
