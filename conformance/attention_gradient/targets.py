@@ -16,9 +16,13 @@ def _torch(name: str, function: str, *arguments: str, precisions: tuple[str, ...
     return Target(name, precisions, ("torch",), "torch", load, findings)
 
 
-def _jax(name: str, *, jit: bool, precisions: tuple[str, ...]) -> Target:
+def _jax(name: str, *, jit: bool) -> Target:
+    """It compiles every case anew and is out of time at ``smoke``, so that it is judged where it is asked for alone.
+
+    It keeps float32, and in half precision the classes bfloat16-eager and float16-eager.
+    """
     load = lazily(f"{__package__}.target_jax", "dot_product_attention", name, jit=jit)
-    return Target(name, precisions, ("jax",), "jax", load, {"grad_log_sum_exp": _RESIDUAL})
+    return Target(name, (), ("jax",), "jax", load, {"grad_log_sum_exp": _RESIDUAL})
 
 
 #: name → target
@@ -37,7 +41,7 @@ TARGETS: dict[str, Target] = {
         _torch("torch:sdpa-flash-autograd", "sdpa", "FLASH_ATTENTION", nonpositive_causal_scale=_CAUSAL),
         # it has no backward pass on a CPU, so that `assay check` alone has nothing to ask
         _torch("torch:flex_attention-autograd", "flex_attention", precisions=()),
-        _jax("jax:dot_product_attention-vjp", jit=False, precisions=("float32", "bfloat16-eager", "float16-eager")),
-        _jax("jax:dot_product_attention-vjp-jit", jit=True, precisions=("float32",)),
+        _jax("jax:dot_product_attention-vjp", jit=False),
+        _jax("jax:dot_product_attention-vjp-jit", jit=True),
     )
 }
