@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention, rope
+    from assay.impl.cpu import attention, attention_gradient, rope
 
-__all__ = ["attention", "rope"]
+__all__ = ["attention", "attention_gradient", "rope"]
 
 
 def __getattr__(name: str) -> Any:
