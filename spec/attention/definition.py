@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.softmax.distribution import Rows, flattened, weighted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
-
-    Array = NDArray[np.float64]
 
 __all__ = ["Exact", "define", "evaluate"]
 
@@ -73,103 +72,31 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Some rows of some heads: the axes are (head, row), keys, dims."""
-
-    query: Array
-    key: Array
-    value: Array
-    attended: NDArray[np.bool_]
-    bias: Array | None
-    sink: Array | None  # (head,)
-    scale: float
-    softcap: float | None
-
-    def __getitem__(self, at: tuple[Any, Any]) -> _Rows:
-        heads, rows = at
-        grid = np.ix_(heads, rows)
-        return _Rows(
-            self.query[grid],
-            self.key[heads],
-            self.value[heads],
-            self.attended[grid],
-            None if self.bias is None else self.bias[grid],
-            None if self.sink is None else self.sink[heads],
-            self.scale,
-            self.softcap,
-        )
-
-
-def _attend(arithmetic: Arithmetic, rows: _Rows) -> dict[str, Any]:
+def _attend(arithmetic: Arithmetic, rows: Rows) -> dict[str, Any]:
     """The definition.  The product of two exact matrices says in which arithmetic everything happens."""
-    attended, value = rows.attended, rows.value
+    softmax, value = weighted(arithmetic, rows), rows.value
 
-    # s_ij = scale·⟨q_i, k_j⟩
-    score = arithmetic.product(rows.query, np.swapaxes(rows.key, 1, 2)).scaled(rows.scale)
-
-    # s_ij ← c·tanh(s_ij / c)
-    if rows.softcap is not None:
-        score = score.capped(rows.softcap)
-
-    # s_ij ← s_ij + bias_ij
-    if rows.bias is not None:
-        score = score.plus(np.where(attended, rows.bias, 0.0))
-
-    # a sink is one more key, of its own score and of value zero
+    # a sink has the value zero
     if rows.sink is not None:
-        column = np.broadcast_to(rows.sink[:, None, None], (*attended.shape[:2], 1))
-        score = score.joined(column)
-        attended = np.concatenate([attended, np.ones_like(column, dtype=bool)], axis=2)
         value = np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
 
-    # w_ij = e^(s_ij − m_i), m_i near the largest score of the row
-    score = score.where(attended, 0.0)
-    shift = score.largest(attended)
-    below = score.minus_row(shift)
-    weight = below.where(attended, 0.0).exp().where(attended, 0.0)
-
-    # D_i = Σ_j w_ij,  o_i = Σ_j w_ij v_j / D_i,  lse_i = m_i + ln D_i
-    denominator = weight.total()
-    numerator, magnitude = weight.times_matrix(value)
-    log_denominator = denominator.log()
+    # o_i = Σ_j w_ij v_j / D_i,  lse_i = m_i + ln D_i
+    numerator, magnitude = softmax.weight.times_matrix(value)
     some_key = np.broadcast_to(rows.attended.any(axis=2, keepdims=True), magnitude.shape)
     return {
-        "output": numerator.divided(denominator).where(some_key, 0.0),  # exactly 0 beside a sink alone
-        "magnitude": magnitude / denominator.rounded()[0],
-        "log_sum_exp": log_denominator.plus_ball(shift),
-        "score": score,
-        "log_probability": below.minus_row(log_denominator),
-        "attended": attended,
+        "output": numerator.divided(softmax.denominator).where(some_key, 0.0),  # exactly 0 beside a sink alone
+        "magnitude": magnitude / softmax.denominator.rounded()[0],
+        "log_sum_exp": softmax.log_denominator.plus_ball(softmax.shift),
+        "score": softmax.score,
+        "log_probability": softmax.below.minus_row(softmax.log_denominator),
+        "attended": softmax.attended,
     }
-
-
-def _flattened(instance: Instance) -> _Rows:
-    """The instance with one axis for batches and heads."""
-    b, h, n_q, d = instance.query.shape
-    n_k, d_v = instance.value.shape[2:]
-    group = instance.group
-    full = (b, h, n_q, n_k)
-    bias = None
-    if instance.bias is not None:
-        bias = np.broadcast_to(instance.bias, full).astype(np.float64).reshape(b * h, n_q, n_k)
-    assert instance.scale is not None
-    return _Rows(
-        query=instance.query.astype(np.float64).reshape(b * h, n_q, d),
-        key=np.repeat(instance.key.astype(np.float64), group, axis=1).reshape(b * h, n_k, d),
-        value=np.repeat(instance.value.astype(np.float64), group, axis=1).reshape(b * h, n_k, d_v),
-        attended=instance.visible().reshape(b * h, n_q, n_k),
-        bias=bias,
-        sink=None if instance.sink is None else np.tile(instance.sink.astype(np.float64), b),
-        scale=instance.scale,
-        softcap=instance.softcap,
-    )
 
 
 def _evaluate(instance: Instance, relative: float, *, distribution: bool) -> dict[str, Enclosure]:
     b, h, n_q, _ = instance.query.shape
     n_k, d_v = instance.value.shape[2:]
-    rows = _flattened(instance)
+    rows = flattened(instance)
     columns = n_k + (instance.sink is not None)
     results = {
         "output": Result((b, h, n_q, d_v)),

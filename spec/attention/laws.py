@@ -11,6 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.problem import Law, Prediction
+from assay.spec.softmax.laws import (
+    append_masked_keys,
+    as_bias,
+    as_mask,
+    double_query,
+    negate_both,
+    permute_keys,
+    reverse_queries,
+    separate,
+    shift_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,38 +66,11 @@ def _sum(instance: Instance, transformed: Instances, outputs: Outputs) -> Relati
     return made
 
 
-def _positional(instance: Instance) -> bool:
-    return instance.causal is not None or instance.window is not None
-
-
 def _shift_scores(instance: Instance, rng: np.random.Generator) -> Instances:
     if instance.bias is not None or instance.sink is not None:
         return ()
     constant = rng.integers(-8, 9, size=(1, 1, instance.query.shape[2], 1)).astype(instance.query.dtype)
     return (instance.replace(bias=constant),)
-
-
-def _shift_keys(instance: Instance, rng: np.random.Generator) -> Instances:
-    if instance.softcap is not None or instance.sink is not None:  # the shift is no longer the same for all
-        return ()
-    step = rng.integers(-2, 3, size=(1, instance.key.shape[1], 1, instance.key.shape[3])).astype(np.float64)
-    wide = instance.key.astype(np.float64) + step
-    shifted = wide.astype(instance.key.dtype)
-    if (shifted.astype(np.float64) != wide).any() or (wide - step != instance.key.astype(np.float64)).any():
-        return ()
-    return (instance.replace(key=shifted),)
-
-
-def _permute_keys(instance: Instance, rng: np.random.Generator) -> Instances:
-    if _positional(instance) or instance.key_lengths is not None:
-        return ()
-    return (instance.part(keys=rng.permutation(instance.key.shape[2])),)
-
-
-def _reverse_queries(instance: Instance, rng: np.random.Generator) -> Instances:
-    if _positional(instance):
-        return ()
-    return (instance.part(queries=np.arange(instance.query.shape[2])[::-1]),)
 
 
 def _reversed(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
@@ -102,10 +86,6 @@ def _split_values(instance: Instance, rng: np.random.Generator) -> Instances:
     )
 
 
-def _negate_both(instance: Instance, rng: np.random.Generator) -> Instances:
-    return (instance.replace(query=-instance.query, key=-instance.key),)
-
-
 def _negate_values(instance: Instance, rng: np.random.Generator) -> Instances:
     return (instance.replace(value=-instance.value),)
 
@@ -113,21 +93,6 @@ def _negate_values(instance: Instance, rng: np.random.Generator) -> Instances:
 def _negated(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
     sign = {"output": -1.0, "log_sum_exp": 1.0}
     return {name: Prediction(sign[name] * value, (np.ones_like(value),)) for name, value in outputs[0].items()}
-
-
-def _double_query(instance: Instance, rng: np.random.Generator) -> Instances:
-    assert instance.scale is not None
-    doubled = (2.0 * instance.query.astype(np.float64)).astype(instance.query.dtype)
-    if (doubled.astype(np.float64) != 2.0 * instance.query.astype(np.float64)).any():
-        return ()
-    return (instance.replace(query=doubled, scale=instance.scale / 2.0),)
-
-
-def _separate(instance: Instance, rng: np.random.Generator) -> Instances:
-    b, h = instance.query.shape[:2]
-    if b * h == 1 or b * h > 8:
-        return ()
-    return tuple(instance.part(batch=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
 def _together(instance: Instance, transformed: Instances, outputs: Outputs) -> Relation:
@@ -143,55 +108,21 @@ def _together(instance: Instance, transformed: Instances, outputs: Outputs) -> R
     return made
 
 
-def _append_masked_keys(instance: Instance, rng: np.random.Generator) -> Instances:
-    b, h_k, n_k, d = instance.key.shape
-    if instance.causal == "bottom-right" and instance.key_lengths is None:
-        return ()  # the alignment would move
-    if any(array is not None and array.shape[-1] > 1 for array in (instance.mask, instance.bias)):
-        return ()  # they would need columns for the new keys
-    extra = 3
-    filler = (30.0 * rng.standard_normal((b, h_k, extra, d + instance.value.shape[3]))).astype(instance.key.dtype)
-    lengths = np.full(b, n_k, dtype=np.int32) if instance.key_lengths is None else instance.key_lengths
-    return (
-        instance.replace(
-            key=np.concatenate([instance.key, filler[..., :d]], axis=2),
-            value=np.concatenate([instance.value, filler[..., d:]], axis=2),
-            key_lengths=lengths,
-        ),
-    )
-
-
-def _as_mask(instance: Instance, rng: np.random.Generator) -> Instances:
-    if not _positional(instance) and instance.key_lengths is None:
-        return ()
-    mask = instance.visible()
-    return (instance.replace(mask=mask, causal=None, is_causal=False, window=None, key_lengths=None),)
-
-
-def _as_bias(instance: Instance, rng: np.random.Generator) -> Instances:
-    if instance.mask is None or instance.bias is not None:
-        return ()
-    zero, lowest = instance.query.dtype.type(0.0), instance.query.dtype.type(-np.inf)
-    if not np.isneginf(float(lowest)):  # a type without infinity
-        return ()
-    return (instance.replace(bias=np.where(instance.mask, zero, lowest), mask=None),)
-
-
 #: The laws of attention: what every kernel must satisfy exactly, up to its own tolerance on each side.
 LAWS: tuple[Law, ...] = tuple(
     Law(identifier, "ATT-1", statement, transform, relate)
     for identifier, statement, transform, relate in (
         ("shift-scores", "adding a constant to a row of scores changes nothing", _shift_scores, _shifted),
-        ("shift-keys", "adding one vector to every key changes nothing", _shift_keys, _same_output),
-        ("permute-keys", "permuting keys together with values changes nothing", _permute_keys, _same),
-        ("reverse-queries", "permuting queries permutes the outputs", _reverse_queries, _reversed),
+        ("shift-keys", "adding one vector to every key changes nothing", shift_keys, _same_output),
+        ("permute-keys", "permuting keys together with values changes nothing", permute_keys, _same),
+        ("reverse-queries", "permuting queries permutes the outputs", reverse_queries, _reversed),
         ("split-values", "the output is additive in the values", _split_values, _sum),
         ("negate-values", "negating the values negates the output", _negate_values, _negated),
-        ("negate-both", "negating queries and keys changes nothing", _negate_both, _same),
-        ("double-query", "doubling the queries and halving the scale changes nothing", _double_query, _same),
-        ("separate", "batches and heads are independent", _separate, _together),
-        ("append-masked-keys", "a masked key equals an absent key", _append_masked_keys, _same),
-        ("as-mask", "causal masks, windows and key lengths equal the boolean mask that they mean", _as_mask, _same),
-        ("as-bias", "a boolean mask equals a bias of 0 and −inf", _as_bias, _same),
+        ("negate-both", "negating queries and keys changes nothing", negate_both, _same),
+        ("double-query", "doubling the queries and halving the scale changes nothing", double_query, _same),
+        ("separate", "batches and heads are independent", separate, _together),
+        ("append-masked-keys", "a masked key equals an absent key", append_masked_keys, _same),
+        ("as-mask", "causal masks, windows and key lengths equal the boolean mask that they mean", as_mask, _same),
+        ("as-bias", "a boolean mask equals a bias of 0 and −inf", as_bias, _same),
     )
 )

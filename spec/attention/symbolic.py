@@ -8,13 +8,17 @@ import numpy as np
 import sympy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
+    from assay.spec.softmax.masks import Masked
 
-__all__ = ["symbolic", "symbolic_log_sum_exp"]
+__all__ = ["attend", "numbers", "symbolic", "symbolic_log_sum_exp"]
 
 _LARGEST = 4096  # scores; beyond it expressions take minutes
+_NAMES = ("query", "key", "value", "bias", "sink")
 
 
 def symbolic(instance: Instance) -> NDArray[np.object_]:
@@ -27,28 +31,52 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     >>> symbolic(Instance(x, x, x))[0, 0, 1, 0]
     (E + 2*exp(2))/(1 + E + exp(2))
     """
-    b, h, n_q, _ = instance.query.shape
-    out = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)
-    for batch, head, i in np.ndindex(b, h, n_q):
-        weights, total = _weights(instance, batch, head, i)
-        for c in range(out.shape[3]):
-            values = {j: sympy.Rational(float(instance.value[batch, head // instance.group, j, c])) for j in weights}
-            numerator = sum((w * values[j] for j, w in weights.items()), sympy.Integer(0))
-            out[batch, head, i, c] = numerator / total if total != 0 else sympy.Integer(0)
-    return out
+    return attend(instance, numbers(instance))[0]
 
 
 def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
     """The log-sum-exp as an object array (b, h_q, n_q); −oo for an empty row."""
+    return attend(instance, numbers(instance))[1]
+
+
+def numbers(instance: Masked) -> dict[str, NDArray[np.object_]]:
+    """The real arrays of an instance as exact rational numbers; −oo where a bias is −inf."""
+    arrays = {name: array for name in _NAMES if (array := getattr(instance, name)) is not None}
+    return {name: _exact(array) for name, array in arrays.items()}
+
+
+def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
+    made = np.empty(array.shape, dtype=object)
+    for index in np.ndindex(array.shape):
+        number = float(array[index])
+        made[index] = -sympy.oo if number == float("-inf") else sympy.Rational(number)
+    return made
+
+
+def attend(
+    instance: Masked, arrays: Mapping[str, NDArray[np.object_]]
+) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """The output and the log-sum-exp for any expressions in place of the numbers of ``instance``.
+
+    arrays: ``query``, ``key`` and ``value``, and ``bias`` and ``sink`` where the instance has them, in their shapes.
+    The instance says which key is attended to, the scale and the softcap.
+    """
     b, h, n_q, _ = instance.query.shape
-    out = np.empty((b, h, n_q), dtype=object)
+    output = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)
+    log_sum_exp = np.empty((b, h, n_q), dtype=object)
     for batch, head, i in np.ndindex(b, h, n_q):
-        _, total = _weights(instance, batch, head, i)
-        out[batch, head, i] = sympy.log(total) if total != 0 else -sympy.oo
-    return out
+        weights, total = _weights(instance, arrays, batch, head, i)
+        log_sum_exp[batch, head, i] = sympy.log(total) if total != 0 else -sympy.oo
+        for c in range(output.shape[3]):
+            values = {j: arrays["value"][batch, head // instance.group, j, c] for j in weights}
+            numerator = sum((w * values[j] for j, w in weights.items()), sympy.Integer(0))
+            output[batch, head, i, c] = numerator / total if total != 0 else sympy.Integer(0)
+    return output, log_sum_exp
 
 
-def _weights(instance: Instance, batch: int, head: int, i: int) -> tuple[dict[int, Any], Any]:
+def _weights(
+    instance: Masked, arrays: Mapping[str, NDArray[np.object_]], batch: int, head: int, i: int
+) -> tuple[dict[int, Any], Any]:
     """e^s of every key that row i attends to, and their sum with the sink's."""
     b, h, n_q, _d = instance.query.shape
     n_k = instance.key.shape[2]
@@ -60,23 +88,21 @@ def _weights(instance: Instance, batch: int, head: int, i: int) -> tuple[dict[in
     for j in range(n_k):
         if not _attends(instance, batch, head, i, j):
             continue
-        q = (sympy.Rational(float(x)) for x in instance.query[batch, head, i])
-        k = (sympy.Rational(float(x)) for x in instance.key[batch, head // instance.group, j])
+        q, k = arrays["query"][batch, head, i], arrays["key"][batch, head // instance.group, j]
         score = scale * sum((x * y for x, y in zip(q, k, strict=True)), sympy.Integer(0))
         if instance.softcap is not None:
             c = sympy.Rational(instance.softcap)
             score = c * sympy.tanh(score / c)
         if instance.bias is not None:
-            bias = np.broadcast_to(instance.bias, (b, h, n_q, n_k))[batch, head, i, j]
-            score += sympy.Rational(float(bias))
+            score += np.broadcast_to(arrays["bias"], (b, h, n_q, n_k))[batch, head, i, j]
         weights[j] = sympy.exp(score)
     total = sum(weights.values(), sympy.Integer(0))
     if instance.sink is not None:
-        total += sympy.exp(sympy.Rational(float(instance.sink[head])))
+        total += sympy.exp(arrays["sink"][head])
     return weights, total
 
 
-def _attends(instance: Instance, batch: int, head: int, i: int, j: int) -> bool:
+def _attends(instance: Masked, batch: int, head: int, i: int, j: int) -> bool:
     """The masks, one key at a time, straight from their meaning."""
     b, h, n_q, _ = instance.query.shape
     n_k = instance.key.shape[2]

@@ -99,9 +99,12 @@ class ArbBall:
     def times_matrix(self, v: Array) -> tuple[ArbBall, Array]:
         exact = _exact(v)
         product = _matrix_product(self.balls, exact, self.precision)
-        magnitude = _matrix_product(self.balls, _exact(np.abs(v)), self.precision)
+        magnitude = _matrix_product(_each(abs, self.balls), _exact(np.abs(v)), self.precision)
         size = np.minimum(np.asarray(_each(_float, magnitude), dtype=np.float64), LARGEST)
         return ArbBall(product, self.precision), size
+
+    def times(self, other: ArbBall) -> ArbBall:
+        return self._new(lambda x, y: x * y, other.balls)
 
     def divided(self, other: ArbBall) -> ArbBall:
         return self._new(lambda x, y: x / y, other.balls)

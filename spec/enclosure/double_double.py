@@ -292,7 +292,13 @@ class DoubleDoubleBall:
         size = np.abs(v)
         rad = self.rad @ size * (1 + 2.0**-30) + 2 * _product_error(self.high, v, x_unit, v_unit, bits)
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
-        return DoubleDoubleBall(*pair, known(pair[0], rad * UP)), np.minimum(self.high @ size, LARGEST)
+        return DoubleDoubleBall(*pair, known(pair[0], rad * UP)), np.minimum(np.abs(self.high) @ size, LARGEST)
+
+    def times(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
+        """The products of the balls, one by one (ENC-12)."""
+        a, b = np.abs(self.high) * (1 + 2.0**-50), np.abs(other.high) * (1 + 2.0**-50)
+        spread = a * other.rad + self.rad * (b + other.rad)
+        return self._ball(_multiply((self.high, self.low), (other.high, other.low)), spread, 2)
 
     def divided(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
         """The quotient by balls above 2^-100 with a radius of at most half; for others it says nothing (ENC-9)."""

@@ -141,13 +141,19 @@ class Float64Ball:
         return Float64Ball(mid, known(mid, rad))
 
     def times_matrix(self, v: Array) -> tuple[Float64Ball, Array]:
-        """self @ v for exact v and balls with midpoints ≥ 0, and an approximate Σ|x_j||v_j|, finite (ENC-10)."""
+        """self @ v for exact v, and an approximate Σ|x_j||v_j|, finite (ENC-10)."""
         n = v.shape[-2]
         size = np.abs(v)
-        mid, magnitude = self.mid @ v, self.mid @ size
+        mid, magnitude = self.mid @ v, np.abs(self.mid) @ size
         rad = (self.rad @ size + gamma_above(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
+
+    def times(self, other: Float64Ball) -> Float64Ball:
+        """The products of the balls, one by one (ENC-12)."""
+        mid = self.mid * other.mid
+        size = np.abs(self.mid) * other.rad + self.rad * (np.abs(other.mid) + other.rad)
+        return Float64Ball(mid, known(mid, (size + U * np.abs(mid) + 4 * ETA) * UP))
 
     def divided(self, other: Float64Ball) -> Float64Ball:
         """The quotient by positive balls; it says nothing where their radius exceeds half of them (ENC-9)."""

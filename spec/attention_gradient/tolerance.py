@@ -1,0 +1,433 @@
+"""What a correct backward pass of a precision class may err, per element (proofs_notes/attention_gradient.md).
+
+The names are those of the proofs.  A kernel recomputes the probabilities of a row with one stored log-sum-exp, which is
+off by at most Λ_i (BWD-0), forms dS_ij = p_ij (g_ij − δ_i) (BWD-1) with a δ_i that is off by at most β_i (BWD-2), and
+adds up (BWD-3, BWD-4).  Where δ comes from decides β: its *origin*.  A kernel has one origin for all its elements, and
+is judged by the one that it fits best (BWD-5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.spec import attention
+from assay.spec.attention_gradient.definition import Exact, evaluate
+from assay.spec.attention_gradient.rounding import PRECISIONS, Backward
+from assay.spec.precision import Precision, reference_accuracy
+from assay.spec.precision import precision as precision_named
+from assay.spec.rounding import compound, gamma
+from assay.spec.softmax.rounding import Softmax
+from assay.spec.softmax.weights import SLACK, Weights, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.spec.attention_gradient.instance import Instance
+
+    Array = NDArray[np.float64]
+
+__all__ = ["EXPLICIT", "FORWARD", "Bounds", "Origin", "tolerance"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a kernel has what its rows share from.
+
+    delta: ``output``, the stored output; ``unrounded``, the output before it was rounded; ``products``, Σ_j p_ij g_ij.
+    handed: the output and the log-sum-exp are those that the kernel was handed, and not its own.
+    """
+
+    delta: str
+    handed: bool = False
+
+
+#: The origins of a kernel that differentiates its own forward pass.
+FORWARD = (Origin("output"), Origin("unrounded"), Origin("products"))
+
+#: The origins of a kernel that is handed the output and the log-sum-exp.  It may ignore what it is handed.
+EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *FORWARD)
+
+
+def tolerance(
+    instance: Instance, precision: str | Precision, output: str = "grad_query", *, exact: Exact | None = None
+) -> NDArray[np.float64]:
+    """The bound on the error of every correct kernel of the class ``precision``, per element of ``output``.
+
+    It is the largest over the origins of a kernel that differentiates its own forward pass, of which nothing is
+    observed; a kernel that is handed the output and the log-sum-exp errs less.  Shaped like the array that the output
+    is the gradient of; +inf outside the domain of the class, where no kernel is judged.
+    Source: proofs_notes/attention_gradient.md, BWD-3 and BWD-4.  Raises ``ValueError`` for an unknown class, or an
+    output that the instance does not have.
+
+    >>> from assay.spec.attention_gradient import Instance
+    >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
+    >>> np.round(tolerance(Instance(x, x, x, x), "float16"), 4).ravel()
+    array([0.    , 0.0052, 0.0117])
+    """
+    if output not in instance.outputs():
+        raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
+    bounds = Bounds(instance, precision_named(precision, PRECISIONS), exact)
+    return np.max([bounds.of(origin)[output] for origin in FORWARD], axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The exact quantities of every query and key, (b, h_q, n_q, n_k), as upper bounds of sizes.
+
+    p; probability p_ij; difference |D_ij|; product |g_ij|; moduli H_ij; slope t_ij, and off, τ^t_ij.
+    """
+
+    probability: Array
+    difference: Array
+    product: Array
+    moduli: Array
+    slope: Array
+    off: Array
+
+
+class Bounds:
+    """The tolerances of an instance in a class, for every origin.
+
+    exact: what :func:`~assay.spec.attention_gradient.definition.evaluate` gives at
+    :func:`~assay.spec.precision.reference_accuracy`; it is evaluated if it is left out.
+    """
+
+    def __init__(self, instance: Instance, precision: Precision, exact: Exact | None = None) -> None:
+        accuracy = reference_accuracy(precision)
+        self.instance, self.precision = instance, precision
+        self.exact = evaluate(instance, accuracy) if exact is None else exact
+        self.attention = attention.evaluate(instance.forward(), accuracy)
+        self.row: Weights = weights(instance, precision, self.attention)
+
+    def of(
+        self,
+        origin: Origin,
+        output: NDArray[np.float64] | None = None,
+        log_sum_exp: NDArray[np.float64] | None = None,
+    ) -> Mapping[str, Array]:
+        """Output → tolerance of every element.
+
+        output: the output that is at hand where the kernel forms δ: the one that was handed to it, or that it returned.
+        log_sum_exp: the one that was handed to it.  Both as float64; left out, what the class may err stands for them.
+        """
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            lam = self._log_sum_exp_error(log_sum_exp if origin.handed else None)
+            beta = self._delta_error(origin, lam, output)
+            return self._gradients(lam, beta)
+
+    # --- what rows share ----------------------------------------------------------------------------------------------
+
+    def _log_sum_exp_error(self, handed: Array | None) -> Array:
+        """Λ_i: how far the log-sum-exp that all probabilities of a row are formed with is from the exact one (BWD-5)."""
+        lse = self.attention.log_sum_exp
+        if handed is None:
+            return self._forward_tolerances[1]
+        some = np.isfinite(lse.midpoint)
+        gap = np.abs(np.where(some, handed, 0.0) - np.where(some, lse.midpoint, 0.0))
+        return (gap + lse.radius) * SLACK
+
+    def _delta_error(self, origin: Origin, lam: Array, output: Array | None) -> Array:
+        """β_i (BWD-2, BWD-5 c)."""
+        u, back = self.precision, self.precision.of(Backward)
+        grad_output = np.abs(self._grad_output)
+        written = u.product * (self._delta + 2 * self._grad_lse) + 2 * u.tiny
+        if origin.delta == "products":
+            pair, eta, growth = self._pair, self._eta[..., : self._keys], np.exp(lam)
+            alpha = self._product_error(self._delta)
+            terms = growth * (pair.probability * (1 + eta) * (pair.product + alpha)).sum(axis=3)
+            error = np.expm1(lam) * (self._delta + self._grad_lse)
+            error += growth * (pair.probability * (eta * pair.product + (1 + eta) * alpha)).sum(axis=3)
+            count = self.row.count + 2 * self.row.tiles + 3
+            error += compound(back.product, gamma(count, u.accumulate)) * terms
+            error += self._lost * (np.where(self._attended, pair.product + alpha, 0.0)).sum(axis=3)
+            error += self.row.count * (back.product_tiny + 2 * u.tiny)
+        else:
+            exact = self.attention.output
+            size = np.abs(exact.midpoint) + exact.radius
+            off = self._forward_tolerances[2] if origin.delta == "unrounded" else self._forward_tolerances[0]
+            error = (grad_output * off).sum(axis=3)
+            largest = size + off
+            if output is not None and origin.delta == "output":
+                gap = np.asarray(output, np.float64) - exact.midpoint
+                seen = np.abs((self._grad_output * gap).sum(axis=3))
+                seen += (grad_output * (exact.radius + 1e-14 * (np.abs(gap) + exact.radius))).sum(axis=3)
+                error, largest = np.fmin(error, seen), np.fmin(largest, np.abs(output))
+            d_v = self.instance.value.shape[3]
+            sums = compound(back.product, back.product, gamma(d_v + 2, u.accumulate))
+            error = error + sums * (grad_output * largest).sum(axis=3)
+            error = error + d_v * (back.product_tiny + 2 * u.tiny) + u.tiny * (grad_output + largest).sum(axis=3)
+        error = error + written + back.product * (self._delta + self._grad_lse + error) + back.product_tiny
+        return np.where(self.row.count > 0, error * SLACK, 0.0)
+
+    @functools.cached_property
+    def _forward_tolerances(self) -> tuple[Array, Array, Array]:
+        """What the stored output, the stored log-sum-exp and the output before its rounding may be off (TOL-7, TOL-9)."""
+        u, forward = self.precision, self.instance.forward()
+        kept = tuple(stage for stage in u.stages if not isinstance(stage, Softmax))
+        unrounded = dataclasses.replace(u, output=0.0, output_tiny=0.0, stages=(*kept, u.of(Softmax)))
+        output, wide = (attention.tolerance(forward, c, exact=self.attention) for c in (u, unrounded))
+        return output, attention.tolerance(forward, u, "log_sum_exp", exact=self.attention), wide
+
+    # --- the exact quantities -----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _grad_output(self) -> Array:
+        return self.instance.grad_output.astype(np.float64)
+
+    @functools.cached_property
+    def _grad_lse(self) -> Array:
+        array = self.instance.grad_log_sum_exp
+        return np.zeros(self.row.count.shape) if array is None else np.abs(array.astype(np.float64))
+
+    @property
+    def _keys(self) -> int:
+        return int(self.instance.key.shape[2])
+
+    @functools.cached_property
+    def _attended(self) -> NDArray[np.bool_]:
+        return self.row.attended[..., : self._keys]
+
+    @functools.cached_property
+    def _delta(self) -> Array:
+        return np.asarray(np.abs(self.exact.delta.midpoint) + self.exact.delta.radius)
+
+    @functools.cached_property
+    def _query(self) -> Array:
+        return self.instance.query.astype(np.float64)
+
+    @functools.cached_property
+    def _key(self) -> Array:
+        return np.asarray(np.repeat(self.instance.key.astype(np.float64), self.instance.group, axis=1))
+
+    @functools.cached_property
+    def _value(self) -> Array:
+        return np.asarray(np.repeat(self.instance.value.astype(np.float64), self.instance.group, axis=1))
+
+    @functools.cached_property
+    def _all_moduli(self) -> Array:
+        """H_ij of every query and key, masked or not."""
+        return np.asarray(np.abs(self._grad_output) @ np.swapaxes(np.abs(self._value), 2, 3) * SLACK)
+
+    @functools.cached_property
+    def _pair(self) -> _Pair:
+        attended, exact = self._attended, self.exact
+        difference = np.where(attended, np.abs(exact.difference.midpoint) + exact.difference.radius, 0.0)
+        moduli = np.where(attended, self._all_moduli, 0.0)
+        product = np.abs(exact.difference.midpoint + exact.delta.midpoint[..., None]) * SLACK
+        product += exact.difference.radius + exact.delta.radius[..., None] + 1e-15 * self._delta[..., None]
+        slope, off = np.where(attended, 1.0, 0.0), np.zeros(())
+        if exact.slope is not None:
+            slope = np.where(attended, np.abs(exact.slope.midpoint) + exact.slope.radius, 0.0)
+            off = self._slope_error()
+        return _Pair(
+            probability=self.row.probability[..., : self._keys] * SLACK,
+            difference=difference,
+            product=np.where(attended, np.minimum(product, moduli), 0.0),
+            moduli=moduli,
+            slope=slope,
+            off=np.broadcast_to(off, moduli.shape),
+        )
+
+    def _slope_error(self) -> Array:
+        """τ^t_ij: what the derivative of a softcap may be off (B5)."""
+        u, soft = self.precision, self.precision.of(Softmax)
+        c = self.instance.softcap
+        assert c is not None
+        capped = np.abs(self.exact.capped.midpoint) + self.exact.capped.radius
+        off = 2 * (self.row.score_error[..., None] + 1.01 * u.product * capped) / c
+        off = off + 8 * u.product + 2 * soft.stored_score + 2 * u.of(Backward).slope + soft.stored_tiny
+        return np.where(self._attended, off, 0.0)
+
+    @functools.cached_property
+    def _eta(self) -> Array:
+        """η_ij = e^(L_ij)(1 + u_p) − 1, with that of the sink last."""
+        grown = np.expm1(np.minimum(self.row.spread, 700.0))
+        return compound(np.where(self.row.spread < 700.0, grown, np.inf), self.precision.of(Softmax).probability)
+
+    @functools.cached_property
+    def _lost(self) -> float:
+        """What a probability may lose to flushing and to gradual underflow; no probability exceeds 1."""
+        soft = self.precision.of(Softmax)
+        return math.exp(soft.lag) * soft.flush + soft.probability_tiny
+
+    def _product_error(self, start: Array) -> Array:
+        """α_ij: what ĝ_ij may be off, where the sum may start from a number of at most this size in each row (B3)."""
+        u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
+        d_v = self.instance.value.shape[3]
+        pair = self._pair
+        relative = compound(soft.value_rounding, soft.value_rounding, gamma(d_v + 3, u.product))
+        summed = relative * (pair.moduli + start[..., None])
+        stored = compound(back.product, back.product) * (pair.product + summed) + 2 * back.product_tiny
+        norms = np.abs(self._grad_output).sum(axis=3)[..., None] + np.abs(self._value).sum(axis=3)[..., None, :]
+        return np.where(self._attended, summed + stored + 2 * u.tiny * (d_v + 2 + norms), 0.0)
+
+    # --- what is added up ---------------------------------------------------------------------------------------------
+
+    def _gradients(self, lam: Array, beta: Array) -> Mapping[str, Array]:
+        """BWD-3 and BWD-4."""
+        u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
+        instance, exact, pair = self.instance, self.exact, self._pair
+        assert instance.scale is not None
+        scale = abs(instance.scale)
+        attended, p = self._attended, pair.probability
+        eta = self._eta[..., : self._keys]
+        times = back.score_gradient_times + (back.softcap_times if instance.softcap is not None else 0)
+        rho = compound(eta, gamma(4, u.product), *[back.score_gradient] * times)
+        alpha = self._product_error(self._delta + beta)
+        grown, more = np.exp(lam)[..., None], np.expm1(lam)[..., None]
+        given = beta[..., None]
+        slope = pair.slope + pair.off
+
+        # BWD-1: one element of dS
+        most = p * grown * (1 + rho) * (pair.difference + alpha + given)  # M_ij
+        lost = times * back.score_gradient_tiny + self._lost * (pair.difference + alpha + given) + 4 * u.tiny
+        lost = np.where(attended, lost, 0.0)
+        one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
+        one = np.where(attended, one, 0.0)
+
+        # BWD-3: dQ
+        key, query = np.abs(self._key), np.abs(self._query)
+        entry = compound(soft.query_rounding, soft.query_rounding)
+        mean = np.abs((p * pair.slope) @ self._key) + 1e-10 * ((p * pair.slope) @ key)
+        wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
+        shared = (p * (rho * slope + pair.off)) @ key
+        largest = scale * ((most * slope) @ key)
+        bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
+        bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
+        bound = bound + scale * ((most * pair.off) @ key)
+        roundings = self.row.count + 3 * self.row.tiles + 5
+        bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
+        bound = bound + max(1.0, scale) * (lost @ key)
+        bound = bound + 2 * u.tiny * (
+            max(1.0, scale) * (roundings + 8)[..., None] + scale * most.sum(axis=3)[..., None]
+        )
+        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
+        query_bound = np.where((attended.any(axis=3))[..., None], query_bound, 0.0)
+
+        # BWD-4: dK and dV, over the queries of a group
+        turned = functools.partial(np.swapaxes, axis1=2, axis2=3)
+        seen = turned(attended).sum(axis=3).astype(np.float64)
+        group = instance.group
+        count = self._grouped(seen)
+        k_largest = scale * (turned(most * slope) @ query)
+        k_heads = scale * (turned(one * slope + most * pair.off) @ query)
+        k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
+        k_heads = k_heads + 2 * u.tiny * (
+            max(1.0, scale) * (seen + 12)[..., None] + scale * turned(most).sum(3)[..., None]
+        )
+        k_bound = self._grouped(k_heads)
+        sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
+        k_bound = k_bound + sums * self._grouped(k_largest)
+        if group > 1:
+            k_bound = k_bound + u.output * self._grouped(k_largest) + group * u.output_tiny
+        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius)
+
+        grad_output = np.abs(self._grad_output)
+        v_largest = turned(p * grown * (1 + eta)) @ grad_output
+        v_heads = turned(p * compound(more, eta)) @ grad_output
+        v_heads = v_heads + (self._lost + 2 * u.tiny) * (turned(attended).astype(np.float64) @ grad_output)
+        v_heads = v_heads + 2 * u.tiny * (seen + 4)[..., None]
+        v_bound = self._grouped(v_heads)
+        entry = compound(soft.value_rounding, soft.value_rounding)
+        v_bound = v_bound + (gamma(count + group + 4, u.accumulate)[..., None] + entry) * self._grouped(v_largest)
+        if group > 1:
+            v_bound = v_bound + u.output * self._grouped(v_largest) + group * u.output_tiny
+        value_bound = self._written(exact.grad_value.midpoint, v_bound, exact.grad_value.radius)
+
+        none = (count == 0)[..., None]
+        made = {
+            "grad_query": query_bound,
+            "grad_key": np.where(none, 0.0, key_bound),
+            "grad_value": np.where(none, 0.0, value_bound),
+        }
+        if instance.bias is not None:
+            made["grad_bias"] = self._bias_bound(one)
+        if instance.sink is not None:
+            made["grad_sink"] = self._sink_bound(lam, beta)
+        inside = self._inside(beta)
+        whole = self._grouped_all(inside.all(axis=2))
+        where = {
+            "grad_query": inside[..., None],
+            "grad_key": whole[..., None, None],
+            "grad_value": whole[..., None, None],
+            "grad_bias": inside.all(),
+            "grad_sink": inside.all(axis=(0, 2)),
+        }
+        return {name: np.where(where[name] & ~np.isnan(bound), bound, np.inf) for name, bound in made.items()}
+
+    def _bias_bound(self, one: Array) -> Array:
+        """BWD-4: dBias, whose parts may be stored before they are added."""
+        u = self.precision
+        bias, value, gradient = self.instance.bias, self.exact.grad_bias, self.exact.score_gradient
+        assert bias is not None
+        assert value is not None
+        assert gradient is not None
+        wide = (1,) * (4 - bias.ndim) + bias.shape
+        over = tuple(axis for axis, (n, m) in enumerate(zip(one.shape, wide, strict=True)) if n != m)
+        size = np.abs(gradient.midpoint) + gradient.radius + one
+        parts = self._attended.sum(axis=over, keepdims=True).astype(np.float64)
+        bound = one
+        if over:
+            stored = np.where(self._attended, u.output * size + u.output_tiny, 0.0)
+            bound = (one + stored).sum(axis=over, keepdims=True)
+            bound = bound + gamma(parts, u.accumulate) * size.sum(axis=over, keepdims=True)
+        written = self._written(value.midpoint, bound.reshape(bias.shape), value.radius)
+        return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
+
+    def _sink_bound(self, lam: Array, beta: Array) -> Array:
+        """BWD-4: dSink."""
+        u = self.precision
+        value = self.exact.grad_sink
+        assert value is not None
+        p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
+        rate = compound(np.expm1(lam), eta, gamma(4, u.product))
+        size = p * (1 + rate) * (self._delta + beta)
+        error = p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta)
+        b, _, n_q = p.shape
+        error = error + u.output * size + u.output_tiny + 4 * u.tiny
+        over = (0, 2)
+        bound = error.sum(axis=over) + gamma(b * n_q + 8, u.accumulate) * size.sum(axis=over)
+        return self._written(value.midpoint, bound, value.radius)
+
+    def _written(self, value: Array, bound: Array, radius: Array) -> Array:
+        """The bound after the gradient is rounded to the type of the output; +inf where it may overflow there."""
+        u, back = self.precision, self.precision.of(Backward)
+        size = np.abs(value) + radius
+        rounded = compound(*[u.output] * back.output_times) * (size + bound)
+        rounded = rounded + back.output_times * u.output_tiny + 2 * u.tiny
+        total = (bound + rounded) * SLACK + radius
+        return np.where((size + bound) * (1 + 4 * u.output) <= u.largest_output, total, np.inf)
+
+    def _grouped(self, array: Array) -> Array:
+        """The sum over the query heads of every group."""
+        b, h, *rest = array.shape
+        return np.asarray(array.reshape(b, h // self.instance.group, self.instance.group, *rest).sum(axis=2))
+
+    def _grouped_all(self, array: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        b, h = array.shape
+        return np.asarray(array.reshape(b, h // self.instance.group, self.instance.group).all(axis=2))
+
+    def _inside(self, beta: Array) -> NDArray[np.bool_]:
+        """(b, h_q, n_q): the domain of BWD-0, in which nothing that a kernel may form overflows."""
+        u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
+        assert self.instance.scale is not None
+        scale = max(1.0, abs(self.instance.scale))
+        every = self._all_moduli + (self._delta + beta)[..., None]
+        largest = max(1.0, float(np.abs(self._query).max()), float(np.abs(self._key).max()))
+        b, h, n_q, n_k = every.shape
+        count = max(n_k, n_q * self.instance.group)
+        reach = 2 * count * math.exp(soft.lag) * scale * largest * every.max(axis=3)
+        inside = self.row.inside & (reach <= soft.largest_sum)
+        if back.product > 0.0:
+            inside &= 2 * scale * every.max(axis=3) <= u.largest_output
+        elif u.output > 0.0:
+            inside &= 2 * scale * np.where(self._attended, every, 0.0).max(axis=3, initial=0.0) <= u.largest_output
+        return np.asarray(inside)
