@@ -35,11 +35,14 @@ class Form:
     signature: the documented signature, as messages show it.
     adapt(function, framework): returns the function that a script calls, where that is not the kernel itself.  For a
     differentiable function it may be the vector–Jacobian product, for instance.
+    tells: whether a function of these names is taken for a kernel of this problem where no problem is named.  It is not
+    where the kernels of another problem have the same names.
     """
 
     positional: tuple[str, ...]
     signature: str
     adapt: Callable[[Callable[..., Any], str], Callable[..., Any]] = _as_it_is
+    tells: bool = True
 
 
 @dataclass(frozen=True)

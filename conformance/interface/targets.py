@@ -137,13 +137,15 @@ def _problem_of(function: Any, name: str) -> str:
     named = {p.name for p in parameters}
     variadic = any(p.kind is p.VAR_KEYWORD for p in parameters)
     positional = tuple(p.name for p in _positional(parameters))
-    fitting = []
+    fitting: dict[str, int] = {}
     for problem in PROBLEMS:
         interface = suite(problem).interface
-        fits = any(positional[: len(form.positional)] == form.positional for form in interface.forms)
-        if fits and (variadic or set(interface.required) <= named):
-            fitting.append(problem)
-    return _only(fitting, f"{name} has the arrays of")
+        forms = [form.positional for form in interface.forms if form.tells]
+        matched = max((len(form) for form in forms if positional[: len(form)] == form), default=0)
+        if matched and (variadic or set(interface.required) <= named):
+            fitting[problem] = matched
+    most = max(fitting.values(), default=0)  # arrays that only a longer form names tell more
+    return _only([problem for problem, matched in fitting.items() if matched == most], f"{name} has the arrays of")
 
 
 def _only(problems: list[str], words: str) -> str:

@@ -53,7 +53,7 @@ def close_to_one_of(
 ) -> Criterion:
     """Every number lies within one of some tolerances of a certified value, the same one for all numbers.
 
-    observed(*others): tolerances that follow from other outputs, to be tried besides.  ``outputs`` names the output
+    observed(*others): tolerances that follow from other outputs, to be tried besides where these are known.  ``outputs`` names the output
     that is judged and these others.
     What is allowed is the largest of the tolerances that follow from nothing observed, and errors are given in its
     units: e·(largest/fitting) where e is the error and ``fitting`` the tolerance that the whole output fits best.
@@ -69,13 +69,12 @@ def close_to_one_of(
 
     def error(array: NDArray[Any], *others: NDArray[Any]) -> Array:
         least = value.least_error(array)
-        tried = [*tolerances, *(() if observed is None else observed(*others))]
+        tried = [*tolerances, *(observed(*others) if observed is not None and others else ())]
         ratios = [in_units_of(least, allowed) for allowed in tried]
         best = min(ratios, key=lambda ratio: float(ratio.max(initial=0.0)))
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = best * largest * (1 - 2.0**-50)
-        return np.where(
-            (largest > 0.0) & (largest < np.inf) & np.isfinite(best), scaled, np.where(best > 0, np.inf, 0.0)
-        )
+        usable = (largest > 0.0) & (largest < np.inf) & np.isfinite(best)
+        return np.where(usable, scaled, np.where(best > 0, np.inf, 0.0))
 
     return dataclasses.replace(close(value, largest), error=error, outputs=outputs)

@@ -71,7 +71,7 @@ class Exact:
 
 
 def define(instance: Instance, relative: float = 1e-12, output: str = "grad_query") -> Enclosure:
-    """One gradient of an instance, certified: ``grad_query``, ``grad_key``, ``grad_value``, ``grad_bias``, ``grad_sink``.
+    """One gradient of an instance, certified.  ``output`` names one of :meth:`Instance.outputs`.
 
     It is shaped like the array that it is the gradient of.  Its radius is at most about ``relative`` times the same
     sum with p_ij(H_ij + G_i) in place of |dS_ij|, where H_ij = Σ_c |dO_ic||v_jc| and G_i = Σ_j p_ij H_ij + |dlse_i|;

@@ -113,7 +113,7 @@ def _append(instance: Instance, transformed: Instances, outputs: Outputs) -> Rel
     return made
 
 
-_ALL = {name: _same for name in ("grad_query", "grad_key", "grad_value", "grad_bias", "grad_sink")}
+_ALL = dict.fromkeys(("grad_query", "grad_key", "grad_value", "grad_bias", "grad_sink"), _same)
 
 #: The laws of the gradients of attention.
 LAWS: tuple[Law, ...] = tuple(

@@ -17,7 +17,7 @@ __all__ = ["PRECISIONS", "Backward"]
 
 @dataclass(frozen=True)
 class Backward:
-    """The roundings of the gradients of attention besides those of the machine and of its softmax; they are relative."""
+    """The relative roundings of the gradients of attention besides those of the machine and of its softmax."""
 
     score_gradient: float  # u_ds: of dS on entry to its products, and where it is stored
     score_gradient_tiny: float  # τ_ds: the absolute part of it

@@ -126,7 +126,7 @@ class Bounds:
     # --- what rows share ----------------------------------------------------------------------------------------------
 
     def _log_sum_exp_error(self, handed: Array | None) -> Array:
-        """Λ_i: how far the log-sum-exp that all probabilities of a row are formed with is from the exact one (BWD-5)."""
+        """Λ_i: what the log-sum-exp may be off that all probabilities of a row are formed with (BWD-5)."""
         lse = self.attention.log_sum_exp
         if handed is None:
             return self._forward_tolerances[1]
@@ -169,7 +169,7 @@ class Bounds:
 
     @functools.cached_property
     def _forward_tolerances(self) -> tuple[Array, Array, Array]:
-        """What the stored output, the stored log-sum-exp and the output before its rounding may be off (TOL-7, TOL-9)."""
+        """What the output, the log-sum-exp and the output before its rounding may be off (TOL-7, TOL-9)."""
         u, forward = self.precision, self.instance.forward()
         kept = tuple(stage for stage in u.stages if not isinstance(stage, Softmax))
         unrounded = dataclasses.replace(u, output=0.0, output_tiny=0.0, stages=(*kept, u.of(Softmax)))
@@ -306,9 +306,8 @@ class Bounds:
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
-        bound = bound + 2 * u.tiny * (
-            max(1.0, scale) * (roundings + 8)[..., None] + scale * most.sum(axis=3)[..., None]
-        )
+        steps = max(1.0, scale) * (roundings + 8) + scale * most.sum(axis=3)
+        bound = bound + 2 * u.tiny * steps[..., None]
         query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
         query_bound = np.where((attended.any(axis=3))[..., None], query_bound, 0.0)
 
@@ -320,9 +319,8 @@ class Bounds:
         k_largest = scale * (turned(most * slope) @ query)
         k_heads = scale * (turned(one * slope + most * pair.off) @ query)
         k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
-        k_heads = k_heads + 2 * u.tiny * (
-            max(1.0, scale) * (seen + 12)[..., None] + scale * turned(most).sum(3)[..., None]
-        )
+        steps = max(1.0, scale) * (seen + 12) + scale * turned(most).sum(axis=3)
+        k_heads = k_heads + 2 * u.tiny * steps[..., None]
         k_bound = self._grouped(k_heads)
         sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
         k_bound = k_bound + sums * self._grouped(k_largest)
@@ -422,7 +420,7 @@ class Bounds:
         scale = max(1.0, abs(self.instance.scale))
         every = self._all_moduli + (self._delta + beta)[..., None]
         largest = max(1.0, float(np.abs(self._query).max()), float(np.abs(self._key).max()))
-        b, h, n_q, n_k = every.shape
+        n_q, n_k = every.shape[2:]
         count = max(n_k, n_q * self.instance.group)
         reach = 2 * count * math.exp(soft.lag) * scale * largest * every.max(axis=3)
         inside = self.row.inside & (reach <= soft.largest_sum)

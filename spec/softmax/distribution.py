@@ -92,7 +92,7 @@ class Weighted:
 
 
 def scored(arithmetic: Arithmetic, rows: Rows) -> tuple[Any, Any]:
-    """The scores before and after the bias, without a sink.  The product of two exact matrices brings the arithmetic."""
+    """The scores before and after the bias, without a sink."""
     # s_ij = scale·⟨q_i, k_j⟩
     score = arithmetic.product(rows.query, np.swapaxes(rows.key, 1, 2)).scaled(rows.scale)
 

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
-I = TypeVar("I", bound="Masked")
+Kind = TypeVar("Kind", bound="Masked")
 
 __all__ = [
     "append_masked_keys",
@@ -34,7 +34,7 @@ def positional(instance: Masked) -> bool:
     return instance.causal is not None or instance.window is not None
 
 
-def shift_keys(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def shift_keys(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """One vector is added to every key; nothing where the sums are not exact, or where it moves more than a row."""
     if instance.softcap is not None or instance.sink is not None:  # the shift is no longer the same for all
         return ()
@@ -46,26 +46,26 @@ def shift_keys(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
     return (instance.replace(key=shifted),)
 
 
-def permute_keys(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def permute_keys(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Keys are permuted with their values."""
     if positional(instance) or instance.key_lengths is not None:
         return ()
     return (instance.part(keys=rng.permutation(instance.key.shape[2])),)
 
 
-def reverse_queries(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def reverse_queries(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Queries are taken backwards."""
     if positional(instance):
         return ()
     return (instance.part(queries=np.arange(instance.query.shape[2])[::-1]),)
 
 
-def negate_both(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def negate_both(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Queries and keys change their signs."""
     return (instance.replace(query=-instance.query, key=-instance.key),)
 
 
-def double_query(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def double_query(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Queries are doubled and the scale is halved."""
     assert instance.scale is not None
     doubled = (2.0 * instance.query.astype(np.float64)).astype(instance.query.dtype)
@@ -74,7 +74,7 @@ def double_query(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
     return (instance.replace(query=doubled, scale=instance.scale / 2.0),)
 
 
-def separate(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def separate(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Every head of every batch by itself; nothing for one head, or for more than eight."""
     b, h = instance.query.shape[:2]
     if b * h == 1 or b * h > 8:
@@ -82,7 +82,7 @@ def separate(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
     return tuple(instance.part(batch=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
-def append_masked_keys(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def append_masked_keys(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Three keys are appended that no query attends to."""
     b, h_k, n_k, d = instance.key.shape
     if instance.causal == "bottom-right" and instance.key_lengths is None:
@@ -101,7 +101,7 @@ def append_masked_keys(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
     )
 
 
-def as_mask(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def as_mask(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """Causal masks, windows and key lengths become the boolean mask that they mean."""
     if not positional(instance) and instance.key_lengths is None:
         return ()
@@ -109,7 +109,7 @@ def as_mask(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
     return (instance.replace(mask=mask, causal=None, is_causal=False, window=None, key_lengths=None),)
 
 
-def as_bias(instance: I, rng: np.random.Generator) -> tuple[I, ...]:
+def as_bias(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     """A boolean mask becomes a bias of 0 and −inf."""
     if instance.mask is None or instance.bias is not None:
         return ()

@@ -1,0 +1,101 @@
+"""A differentiable forward pass becomes a backward pass: its framework differentiates it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from assay.conformance.interface.usage import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["vector_jacobian_product"]
+
+_ARRAYS = ("bias", "sink")  # besides query, key and value
+
+
+def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Callable[..., Any]:
+    """The vector–Jacobian product of a forward pass of attention.
+
+    function(query, key, value, *, scale, …): returns the output, and with ``return_lse=True`` the log-sum-exp too.
+    framework: ``torch``, whose autograd differentiates it, or ``jax``, whose ``vjp`` does.
+    Returns a function of (query, key, value, grad_output, *, differentiate, grad_log_sum_exp=None, …) that returns the
+    gradients of the arrays named in ``differentiate``, followed by the output.
+    Raises :class:`~assay.conformance.interface.usage.UsageError` for another framework.
+    """
+    if framework not in ("torch", "jax"):
+        raise UsageError(
+            f"a forward pass in {framework} has no gradient: expected --framework torch or jax, or a backward pass "
+            "(query, key, value, output, log_sum_exp, grad_output, *, scale, …)"
+        )
+    made = functools.partial(_by_torch if framework == "torch" else _by_jax, function)
+    functools.update_wrapper(made, function)
+    return made
+
+
+def _by_torch(
+    function: Callable[..., Any],
+    query: Any,
+    key: Any,
+    value: Any,
+    grad_output: Any,
+    *,
+    differentiate: tuple[str, ...],
+    grad_log_sum_exp: Any = None,
+    **keywords: Any,
+) -> tuple[Any, ...]:
+    import torch
+
+    arrays = {"query": query, "key": key, "value": value}
+    arrays |= {name: keywords[name] for name in _ARRAYS if name in keywords}
+    leaves = {name: array.detach() for name, array in arrays.items()}
+    for name in differentiate:
+        leaves[name] = leaves[name].requires_grad_()
+    keywords |= {name: leaves[name] for name in _ARRAYS if name in leaves}
+    if grad_log_sum_exp is not None:
+        keywords["return_lse"] = True
+    with torch.enable_grad():
+        returned = function(leaves["query"], leaves["key"], leaves["value"], **keywords)
+    parts = returned if isinstance(returned, tuple) else (returned,)
+    incoming = [grad_output] if grad_log_sum_exp is None else [grad_output, grad_log_sum_exp.to(parts[1].dtype)]
+    wanted = [leaves[name] for name in differentiate]
+    # A part that depends on nothing has no gradient to give; what nothing depends on has the gradient 0.
+    pairs = [(part, grad) for part, grad in zip(parts[: len(incoming)], incoming, strict=True) if part.requires_grad]
+    gradients: Any = (None,) * len(wanted)
+    if pairs:
+        outputs, weights = zip(*pairs, strict=True)
+        gradients = torch.autograd.grad(outputs, wanted, weights, allow_unused=True)
+    made = (torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(wanted, gradients, strict=True))
+    return (*made, parts[0].detach())
+
+
+def _by_jax(
+    function: Callable[..., Any],
+    query: Any,
+    key: Any,
+    value: Any,
+    grad_output: Any,
+    *,
+    differentiate: tuple[str, ...],
+    grad_log_sum_exp: Any = None,
+    **keywords: Any,
+) -> tuple[Any, ...]:
+    import jax
+
+    arrays = {"query": query, "key": key, "value": value}
+    arrays |= {name: keywords[name] for name in _ARRAYS if name in keywords}
+    others = {name: word for name, word in keywords.items() if name not in _ARRAYS}
+    if grad_log_sum_exp is not None:
+        others["return_lse"] = True
+
+    def forward(*leaves: Any) -> Any:
+        named = arrays | dict(zip(differentiate, leaves, strict=True))
+        first = [named.pop(name) for name in ("query", "key", "value")]
+        return function(*first, **named, **others)
+
+    returned, pull = jax.vjp(forward, *(arrays[name] for name in differentiate))
+    if grad_log_sum_exp is None:
+        output = returned[0] if isinstance(returned, tuple) else returned
+        return (*pull(grad_output), output)
+    return (*pull((grad_output, grad_log_sum_exp.astype(returned[1].dtype))), returned[0])

@@ -1,0 +1,159 @@
+"""How backward passes are called, in either form, and what their gradients are held to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.attention.interface import INTERFACE as ATTENTION
+from assay.conformance.attention_gradient.forms import vector_jacobian_product
+from assay.conformance.interface.interface import Capability, Form, Interface
+from assay.conformance.interface.steps import Output, Step
+from assay.spec.attention_gradient import evaluate, handed
+from assay.spec.attention_gradient.criteria import close_to_one_of
+from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds, Origin
+from assay.spec.precision import reference_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.interface.kernel import Kernel
+    from assay.conformance.interface.steps import Script
+    from assay.spec.attention_gradient import Instance
+    from assay.spec.criterion import Criterion
+    from assay.spec.precision import Precision
+
+__all__ = ["CONVENTIONS", "EXPLICIT_FORM", "FORWARD_FORM", "INTERFACE", "asked", "criteria"]
+
+_OPTIONS = (
+    "scale, is_causal=False, causal=None, mask=None, bias=None, window=None, key_lengths=None, softcap=None, sink=None"
+)
+
+#: A backward pass that is handed the output and the log-sum-exp of the forward pass, rounded to the nearest numbers.
+EXPLICIT_FORM = Form(
+    ("query", "key", "value", "output", "log_sum_exp", "grad_output"),
+    f"(query, key, value, output, log_sum_exp, grad_output, *, {_OPTIONS}, grad_log_sum_exp=None)",
+)
+
+#: A differentiable forward pass of PyTorch or JAX, whose vector–Jacobian product is taken.
+FORWARD_FORM = Form(
+    ("query", "key", "value"),
+    f"(query, key, value, *, {_OPTIONS}, return_lse=False) of torch or jax, each keyword after scale only if it is "
+    "supported",
+    vector_jacobian_product,
+    tells=False,
+)
+
+#: Conventions that ``options`` may declare, the first being the default.
+#: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is judged
+#: of heads that have one.
+CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any")}
+
+_ARRAYS = ("mask", "bias", "key_lengths", "sink")
+_OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
+
+
+def _has_empty_row(instance: Instance) -> bool:
+    return any(not instance.attends(batch).any(axis=-1).all() for batch in range(instance.query.shape[0]))
+
+
+_CAPABILITIES = (
+    *(capability for capability in ATTENTION.capabilities if capability.name not in _OF_THE_FORWARD_PASS),
+    Capability("grad_log_sum_exp", lambda i: i.grad_log_sum_exp is not None, ("grad_log_sum_exp", "return_lse")),
+    Capability("empty_row_lse", lambda i: i.grad_log_sum_exp is not None and _has_empty_row(i)),
+    # a kernel that lacks one of these is asked for the other gradients
+    Capability("grad_bias"),
+    Capability("grad_sink"),
+)
+
+
+def asked(instance: Instance, kernel: Kernel) -> tuple[str, ...]:
+    """The gradients that a kernel is asked for: those of bias and sink unless it declares to lack them."""
+    return tuple(name for name in instance.outputs() if name not in kernel.lacks)
+
+
+def _is_forward(kernel: Kernel) -> bool:
+    return kernel.positional == FORWARD_FORM.positional
+
+
+def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
+    """One call: ``scale`` always, other keywords only for options that the instance has."""
+    keywords: dict[str, Any] = {"scale": instance.scale}
+    if instance.causal == "top-left" and "is_causal" in kernel.keywords:
+        keywords["is_causal"] = True
+    elif instance.causal is not None:
+        keywords["causal"] = instance.causal
+    names = (*_ARRAYS, "window", "softcap", "grad_log_sum_exp")
+    keywords |= {name: value for name in names if (value := getattr(instance, name)) is not None}
+    gradients = asked(instance, kernel)
+    arrays: dict[str, NDArray[Any]] = {name: getattr(instance, name) for name in ("query", "key", "value")}
+    outputs = [_output(instance, name, precision) for name in gradients]
+    if _is_forward(kernel):
+        keywords["differentiate"] = tuple(name.removeprefix("grad_") for name in gradients)
+        shape = instance.grad_output.shape
+        outputs.append(Output("output", shape, (precision.result,), ("batch", "heads", "queries", "value dim")))
+    else:
+        arrays["output"], arrays["log_sum_exp"] = handed(instance, precision)
+    arrays["grad_output"] = instance.grad_output
+    return (Step(tuple(arrays.items()), keywords, tuple(outputs)),)
+
+
+def _output(instance: Instance, name: str, precision: Precision) -> Output:
+    """A gradient: shaped like its array, and of its type or that of the class's outputs."""
+    array = getattr(instance, name.removeprefix("grad_"))
+    axes = tuple(axis.replace("_", " ") for axis in instance.axes_of(name.removeprefix("grad_")))
+    dtypes = [precision.result]
+    if name in ("grad_bias", "grad_sink"):
+        dtypes += [array.dtype.name, "float32"]
+    return Output(name, array.shape, tuple(dict.fromkeys(dtypes)), axes[len(axes) - array.ndim :])
+
+
+def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
+    """Closeness of every gradient, within the tolerance of the origin of δ that it fits best (BWD-5).
+
+    What the kernel was handed is known, and so is the output that a differentiated forward pass returned.
+    """
+    exact = evaluate(instance, reference_accuracy(precision))
+    bounds = Bounds(instance, precision, exact)
+    forward = _is_forward(kernel)
+    if forward:
+        allowed = [bounds.of(origin) for origin in FORWARD]
+    else:
+        output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
+        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in EXPLICIT]
+    undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
+    held_to = {}
+    for name in asked(instance, kernel):
+        value = exact.gradients()[name]
+        tolerances = [np.where(undecided[name], np.inf, bound[name]) if undecided else bound[name] for bound in allowed]
+
+        def observed(output: NDArray[Any], name: str = name) -> list[NDArray[np.float64]]:
+            bound = bounds.of(Origin("output"), output.astype(np.float64))[name]
+            return [np.where(undecided[name], np.inf, bound) if undecided else bound]
+
+        held_to[name] = (
+            close_to_one_of(value, tolerances, observed, (name, "output"))
+            if forward
+            else close_to_one_of(value, tolerances)
+        )
+    return held_to
+
+
+def _undecided(instance: Instance) -> dict[str, Any]:
+    """Output → where the gradient of a query without a key may be felt."""
+    empty = ~instance.visible().any(axis=3) & (instance.sink is None)
+    b, h, _ = empty.shape
+    heads = empty.any(axis=2).reshape(b, h // instance.group, instance.group).any(axis=2)
+    return {
+        "grad_query": empty[..., None],
+        "grad_key": heads[..., None, None],
+        "grad_value": heads[..., None, None],
+        "grad_bias": bool(empty.any()),
+        "grad_sink": bool(empty.any()),
+    }
+
+
+INTERFACE = Interface((EXPLICIT_FORM, FORWARD_FORM), _script, ("scale",), _CAPABILITIES, CONVENTIONS)
