@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from assay.spec.reductions.gaussian_sum import GaussianSum
 from assay.spec.reductions.graph import REDUCTIONS, dot, draw, path, paths, problems, reduction
+from assay.spec.reductions.loss_gradient import LossGradient
 from assay.spec.reductions.problems import (
     ClosestPair,
     Extremum,
@@ -24,6 +25,7 @@ from assay.spec.reductions.problems import (
 )
 from assay.spec.reductions.reduction import Composite, Reduced, Reduction
 from assay.spec.reductions.sufficiency import largest_tolerances, sufficient_classes
+from assay.spec.reductions.to_attention_gradient import Integral
 
 __all__ = [
     "REDUCTIONS",
@@ -33,7 +35,9 @@ __all__ = [
     "FurthestPair",
     "GapMaxInnerProduct",
     "GaussianSum",
+    "Integral",
     "KOrthogonalVectors",
+    "LossGradient",
     "MaxInnerProduct",
     "MonochromaticOrthogonalVectors",
     "Reduced",

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.spec import attention
+from assay.spec import attention, attention_gradient
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.reductions import (
     REDUCTIONS,
     Composite,
     GapMaxInnerProduct,
+    Integral,
     KOrthogonalVectors,
+    LossGradient,
     MaxInnerProduct,
     MonochromaticOrthogonalVectors,
     dot,
@@ -48,10 +50,25 @@ def random_formula(rng: np.random.Generator, variables: int, clauses: int, width
     )
 
 
+def gradient(loss: LossGradient) -> Any:
+    """dL/dX in float64."""
+    scores = loss.scale * loss.left @ loss.weight @ loss.right.T
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    inner = (weights @ loss.value - loss.goal) @ loss.value.T
+    return loss.scale * loss.left.T @ (weights * (inner - (weights * inner).sum(axis=1, keepdims=True))) @ loss.right
+
+
 def solved(target: Any) -> Any:
     """What an exact solver of the target would return."""
     if isinstance(target, attention.Instance):
         return attention.define(target).midpoint
+    if isinstance(target, attention_gradient.Instance):
+        return attention_gradient.define(target, output="grad_key").midpoint
+    if isinstance(target, LossGradient):
+        return gradient(target)
+    if isinstance(target, Integral):
+        return np.array([gradient(loss) for loss in target.losses])
     if isinstance(target, OrthogonalVectors):
         return orthogonal_pairs(target)
     if hasattr(target, "define"):
@@ -111,10 +128,16 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     sizes, target = reduced.sizes, reduced.target
     if after:
         assert sizes == after[0].measure(target)
-    elif each.target == "attention":
+    elif each.target == "attention" or each.target == "attention_gradient":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
         assert sizes["B"] == Fraction(float(np.abs(target.key).max())) == Fraction(float(target.query.max()))
         assert target.provenance.family == each.name
+    elif each.target == "loss_gradient":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.left), *target.right.shape)
+        assert sizes["B"] == Fraction(float(np.abs(target.right).max())) == Fraction(float(target.left.max()))
+    elif each.target == "loss_integral":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.losses[0].left), *target.losses[0].right.shape)
+        assert sizes["calls"] == len(target.losses) == len(target.weights)
     elif each.target == "gaussian_sum":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.points.shape)
         assert sizes["decay"] == target.decay

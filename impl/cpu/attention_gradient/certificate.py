@@ -123,9 +123,7 @@ def bounds(plan: Plan, head: Head, size: Sizes, sums: Sums, shift: float = 0.0) 
     tau, factor = output_error(epsilon) * SLACK, 2.0 * epsilon / (1.0 - epsilon) * SLACK
     products = 2.0 * float(gamma(columns + 8, U)) + 32.0 * U
     sigma = abs(head.scale)
-    of_query = sigma * (
-        tau * (1.0 + tau) * size.ranges + (6.0 * relative + 8.0 * relative**2 + products) * size.key
-    )
+    of_query = sigma * (tau * (1.0 + tau) * size.ranges + (6.0 * relative + 8.0 * relative**2 + products) * size.key)
     touched = 3.0 if head.banded else 1.0
     lost = touched * absolute * sums.weights
     near = (sums.near + lost) * (1.0 + 2.0 * relative + 16.0 * U) * SLACK

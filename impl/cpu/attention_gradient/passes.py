@@ -5,6 +5,7 @@ Threads share the work; the order of every sum is fixed, so that the result does
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -51,81 +52,106 @@ def passed(plan: Plan, head: Head, grad_output: NDArray[Any], weights: Array, ou
 
     grad_output (group, n_q, d_v).  weights (group, n_q, 2): columns whose sums with p̃ are wanted too.
     """
-    n, w, d = len(head.key), head.value.shape[1], head.key.shape[1]
-    grad_key, grad_value = np.zeros((n, d)), np.zeros((n, w + 2))
-    mirrored = Band(-head.band.offset, head.band.right, head.band.left, int(head.queries.shape[1]))
     of_keys = _of_keys(plan, head)
-    blocks = list(team.ordered(of_keys, _blocks(n)))
+    blocks = list(team.ordered(of_keys, _blocks(len(head.key))))
+    team.advance(len(head.key))
+    return (_banded if head.banded else _full)(plan, head, grad_output, weights, out, blocks, team)
+
+
+def _full(
+    plan: Plan, head: Head, grad_output: NDArray[Any], weights: Array, out: NDArray[Any], blocks: list[Array],
+    team: Team,
+) -> Sums:  # fmt: skip
+    """All queries see all keys: two tables in all, and what a query leaves for the keys is summed at once."""
+    n, columns = len(head.key), head.value.shape[1]
+    of_keys, touched = _added(blocks)[None], np.array([n])
+    mirrored = _mirrored(head)
+
+    def evaluated(member: int, first: int, last: int) -> tuple[int, float, Array, Array]:
+        query = head.queries[member]
+        stored, least = sweeps.queries(
+            plan, head, query, grad_output[member], weights[member], of_keys, touched, first, last, out[member]
+        )
+        table = _of_queries(plan, query[first:last], stored)
+        return last - first, least, stored[:, columns + 1 :].sum(axis=0), table
+
+    share, total, tables = math.inf, np.zeros(2), np.zeros((len(plan.table.parent), columns + 3))
+    for count, least, sums, table in team.ordered(evaluated, _rows(head)):
+        share, total = min(share, least), total + sums
+        tables += table
+        team.advance(count)
+    grad_key, grad_value = np.zeros(head.key.shape), np.zeros((n, columns + 2))
+    nothing = np.zeros((0, columns + 3))
+
+    def added(first: int, last: int) -> None:
+        sweeps.keys(plan, head, head.queries[0], nothing, tables[None], mirrored, first, last, grad_key, grad_value)
+
+    for _ in team.ordered(added, _blocks(n)):
+        pass
+    return Sums(grad_key, grad_value[:, :columns], grad_value[:, columns:], total, share)
+
+
+def _banded(
+    plan: Plan, head: Head, grad_output: NDArray[Any], weights: Array, out: NDArray[Any], blocks: list[Array],
+    team: Team,
+) -> Sums:  # fmt: skip
+    """Queries see a band of the keys: tables slide along the queries, and then along the keys."""
+    n, columns = len(head.key), head.value.shape[1]
+    group, n_q, _ = head.queries.shape
+    of_keys, mirrored = _of_keys(plan, head), _mirrored(head)
+    stored = np.empty((group, n_q, columns + 3))
+
+    def evaluated(member: int, first: int, last: int) -> tuple[int, float, Array]:
+        least = math.inf
+        for begin, end, tables, touched in _slid(of_keys, blocks, head.band, first, last, n_q):
+            stored[member, begin:end], here = sweeps.queries(
+                plan, head, head.queries[member], grad_output[member], weights[member], tables, touched, begin, end,
+                out[member],
+            )  # fmt: skip
+            least = min(least, here)
+        return last - first, least, stored[member, first:last, columns + 1 :].sum(axis=0)
+
     share, total = math.inf, np.zeros(2)
-    everything = np.zeros(0)
-    for query, grads, columns, rows in zip(head.queries, grad_output, weights, out, strict=True):
-        count = len(query)
-        stored = np.empty((count if head.banded else 0, w + 3))
+    for count, least, sums in team.ordered(evaluated, _rows(head)):
+        share, total = min(share, least), total + sums
+        team.advance(count)
+    grad_key, grad_value = np.zeros(head.key.shape), np.zeros((n, columns + 2))
 
-        def of_queries(first: int, last: int, query: Any = query, stored: Array = stored, base: int = 0) -> Array:
-            return features.moments(
-                query[first:last].astype(np.float64), stored[first - base : last - base], plan.table,
-                coordinates=plan.frame.queries, middle=np.zeros(w + 3), shrink=np.ones(w + 3), first=0,
-                last=last - first,
-            )[:, :-1]  # fmt: skip
+    def of_queries(member: int, first: int, last: int) -> Array:
+        return _of_queries(plan, head.queries[member, first:last], stored[member, first:last])
 
-        def evaluated(
-            first: int, last: int, query: Any = query, grads: Any = grads, columns: Any = columns, rows: Any = rows,
-            moments: Any = of_queries,
-        ) -> tuple[int, Array, float, Array]:  # fmt: skip
-            if head.banded:
-                parts, least = [], math.inf
-                for begin, end, tables, touched in _slid(of_keys, blocks, head.band, first, last, count):
-                    found, here = sweeps.queries(
-                        plan, head, query, grads, columns, tables, touched, begin, end, rows
-                    )
-                    parts.append(found)
-                    least = min(least, here)
-                return first, np.concatenate(parts), least, np.zeros(0)
-            found, least = sweeps.queries(
-                plan, head, query, grads, columns, whole, np.array([n]), first, last, rows
-            )
-            return first, found[:, w + 1 :].sum(axis=0), least, moments(first, last, stored=found, base=first)
-
-        whole = np.zeros((0, 0, 0)) if head.banded else _added(blocks)[None]
-        tables = []
-        for first, found, least, table in team.ordered(evaluated, _blocks(count)):
-            share = min(share, least)
-            if head.banded:
-                stored[first : first + len(found)] = found
-                total += found[:, w + 1 :].sum(axis=0)
-            else:
-                total += found
-                tables.append(table)
-            team.advance(min(BLOCK, count - first))
-        if head.banded:
-            of_blocks = list(team.ordered(of_queries, _blocks(count)))
-
-            def added(
-                first: int, last: int, query: Any = query, stored: Array = stored, moments: Any = of_queries,
-                of_blocks: Any = of_blocks,
-            ) -> int:  # fmt: skip
-                for begin, end, tables, _ in _slid(moments, of_blocks, mirrored, first, last, n):
-                    sweeps.keys(plan, head, query, stored, tables, mirrored, begin, end, grad_key, grad_value)
-                return last - first
-
-            for _ in team.ordered(added, _blocks(n)):
-                pass
-        else:
-            here = _added(tables)
-            everything = here if len(everything) == 0 else everything + here
-    if not head.banded:
-        nobody = np.zeros((0, w + 3))
-
-        def rows_of_keys(first: int, last: int) -> int:
+    def added(member: int, of_blocks: list[Array], first: int, last: int) -> None:
+        moments = functools.partial(of_queries, member)
+        for begin, end, tables, _ in _slid(moments, of_blocks, mirrored, first, last, n):
             sweeps.keys(
-                plan, head, head.queries[0], nobody, everything[None], mirrored, first, last, grad_key, grad_value
+                plan, head, head.queries[member], stored[member], tables, mirrored, begin, end, grad_key, grad_value
             )
-            return last - first
 
-        for done in team.ordered(rows_of_keys, _blocks(n)):
-            team.advance(done)
-    return Sums(grad_key, grad_value[:, :w], grad_value[:, w:], total, share)
+    for member in range(group):
+        of_blocks = list(team.ordered(functools.partial(of_queries, member), _blocks(n_q)))
+        for _ in team.ordered(functools.partial(added, member, of_blocks), _blocks(n)):
+            pass
+    return Sums(grad_key, grad_value[:, :columns], grad_value[:, columns:], total, share)
+
+
+def _mirrored(head: Head) -> Band:
+    """The queries that see every key."""
+    return Band(-head.band.offset, head.band.right, head.band.left, int(head.queries.shape[1]))
+
+
+def _rows(head: Head) -> list[tuple[int, int, int]]:
+    """Member of the group, first and last row of every block of queries."""
+    group, n_q, _ = head.queries.shape
+    return [(member, *ends) for member in range(group) for ends in _blocks(n_q)]
+
+
+def _of_queries(plan: Plan, query: NDArray[Any], stored: Array) -> Array:
+    """(padded rank, columns): the moments of some queries and of what they leave for the keys."""
+    columns = stored.shape[1]
+    return features.moments(
+        query.astype(np.float64), stored, plan.table, coordinates=plan.frame.queries, middle=np.zeros(columns),
+        shrink=np.ones(columns), first=0, last=len(query),
+    )[:, :-1]  # fmt: skip
 
 
 def _of_keys(plan: Plan, head: Head) -> Moments:

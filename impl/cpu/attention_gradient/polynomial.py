@@ -8,7 +8,6 @@ of a fast forward pass, whose polynomial would be P′.
 
 from __future__ import annotations
 
-import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,9 +103,7 @@ def approximate(
     for name, array in (("output", output), ("log_sum_exp", log_sum_exp)):
         if array is not None and array.shape[:3] != query.shape[:3]:
             raise InvalidInstance(f"{name}: shape {array.shape}, expected {query.shape[:3]} and columns")
-    instance = Instance(
-        query, key, value, grad_output, scale, is_causal, causal, window, key_lengths=key_lengths
-    )
+    instance = Instance(query, key, value, grad_output, scale, is_causal, causal, window, key_lengths=key_lengths)
     errors = _errors(error)
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
@@ -267,7 +264,9 @@ def _lift(head: Head, size: Sizes) -> tuple[Array, float]:
     """Powers of two by which dO is multiplied, in the proportions of the units of V, and what undoes them."""
     largest = float((size.grad * head.grow).max())
     if not 0.0 < largest < math.inf:
-        raise Infeasible(f"gradients and values of up to {largest:.3g} in size, of which float64 does not hold products")
+        raise Infeasible(
+            f"gradients and values of up to {largest:.3g} in size, of which float64 does not hold products"
+        )
     power = math.frexp(largest)[1]
     if abs(power) > 500:
         raise Infeasible(f"gradients times values of about 2^{power}, of which 2^-500 to 2^500 are served")

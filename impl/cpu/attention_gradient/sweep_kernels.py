@@ -65,15 +65,15 @@ def _swept(
         w[:] = 0.0
         for q in range(fours.shape[0]):
             g = fours[q]
-            k, l, m, n = table[at, 4 * q :], table[at + 1, 4 * q :], table[at + 2, 4 * q :], table[at + 3, 4 * q :]
+            k, o, m, n = table[at, 4 * q :], table[at + 1, 4 * q :], table[at + 2, 4 * q :], table[at + 3, 4 * q :]
             k0, k1, k2, k3 = k[0], k[1], k[2], k[3]
-            l0, l1, l2, l3 = l[0], l[1], l[2], l[3]
+            o0, o1, o2, o3 = o[0], o[1], o[2], o[3]
             m0, m1, m2, m3 = m[0], m[1], m[2], m[3]
             n0, n1, n2, n3 = n[0], n[1], n[2], n[3]
             for j in range(128):
                 g0, g1, g2, g3 = g[j], g[128 + j], g[256 + j], g[384 + j]
                 w[j] += g0 * k0 + g1 * k1 + g2 * k2 + g3 * k3
-                w[128 + j] += g0 * l0 + g1 * l1 + g2 * l2 + g3 * l3
+                w[128 + j] += g0 * o0 + g1 * o1 + g2 * o2 + g3 * o3
                 w[256 + j] += g0 * m0 + g1 * m1 + g2 * m2 + g3 * m3
                 w[384 + j] += g0 * n0 + g1 * n1 + g2 * n2 + g3 * n3
         for a in range(at + 3, max(at - 1, 0), -1):

@@ -1,4 +1,4 @@
-"""Rows of gradients from tables of moments, of queries and of keys (proofs_notes/attention_gradient_fast.md, GRAD-6)."""
+"""Rows of gradients from tables of moments, of queries and of keys (GRAD-6)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
+from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
 from assay.spec.attention.instance import Instance
 from assay.spec.problem import InvalidInstance
 
@@ -220,7 +220,7 @@ def _strips(
     ``owners`` says in how many parts the batches and the key heads are divided; a task takes all of its part.
     """
     b, h_q, n_q, d = query.shape
-    h_k, n_k, d_v = value.shape[1:]
+    h_k, d_v = value.shape[1], value.shape[3]
     group = h_q // h_k
     strips = grad_query.shape[0]
     tiles = (n_q + size - 1) // size
@@ -325,12 +325,12 @@ def _strips(
                 if has_bias:
                     to = part if grad_bias.shape[4] == 1 else 0
                     for r in range(rows):
-                        sink = grad_bias[
+                        row_of_bias = grad_bias[
                             to, min(batch, grad_bias.shape[1] - 1), min(head, grad_bias.shape[2] - 1),
                             min(start + r, grad_bias.shape[3] - 1),
                         ]  # fmt: skip
                         for j in range(count):
-                            sink[min(at + j, sink.shape[0] - 1)] += grad_score[j, r]
+                            row_of_bias[min(at + j, row_of_bias.shape[0] - 1)] += grad_score[j, r]
                 if softcap > zero:
                     for j in range(count):
                         for r in range(rows):
@@ -338,9 +338,7 @@ def _strips(
                 for block in range(value_blocks):
                     near = min(256, d_v - 256 * block)
                     of_keys[:wide, : (near + 15) // 16 * 16] = zero
-                    multiply(
-                        probability[:count, :size], rows_of_grad[block], of_keys[:wide], (near + 15) // 16 * 16
-                    )
+                    multiply(probability[:count, :size], rows_of_grad[block], of_keys[:wide], (near + 15) // 16 * 16)
                     for j in range(count):
                         for c in range(near):
                             grad_value[batch, source, at + j, 256 * block + c] += of_keys[j, c]
