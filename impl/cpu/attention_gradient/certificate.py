@@ -115,7 +115,7 @@ def bounds(plan: Plan, head: Head, size: Sizes, sums: Sums, shift: float = 0.0) 
         return None
     delta = (frame.shifted + shift) * SLACK
     epsilon = (plan.approximation.error + math.expm1(delta) * (1.0 + plan.approximation.error)) * SLACK
-    blocks = -(-n // BLOCK) + (size.reach.shape[0] if head.banded else 0)
+    blocks = -(-n // BLOCK) + size.reach.shape[0]
     absolute = float(gamma(roundings(plan, blocks, columns), U)) * _growth(plan.coefficients, frame.radius)  # Γ
     relative = absolute / sums.share  # ρ
     if not (epsilon < 0.5 and relative < _LEAST_SHARE):

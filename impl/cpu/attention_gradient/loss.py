@@ -63,9 +63,10 @@ class Loss:
     X is (d, d′) and Y is (m, w).  Raises :class:`~assay.spec.problem.InvalidInstance`, naming the argument.
 
     >>> one = np.ones((1, 1))
-    >>> value, of_x, of_y = Loss(one, np.array([[0.0], [1.0]]), np.eye(2), one, 1.0).exact(one, np.array([[1.0], [2.0]]))
+    >>> loss = Loss(one, np.array([[0.0], [1.0]]), np.eye(2), one, 1.0)
+    >>> value, of_x, of_y = loss.exact(one, np.array([[1.0], [2.0]]))
     >>> round(value, 6), np.round(of_x, 6).tolist(), np.round(of_y, 6).tolist()
-    (0.267223, [[0.143733]], [[0.196612], [0.534447]])
+    (0.267223, [[0.143735]], [[0.196612], [0.534447]])
     """
 
     left: Array
@@ -102,9 +103,7 @@ class Loss:
         Raises :class:`~assay.spec.approximation.Infeasible` where the polynomial route cannot be certified to that.
         """
         arrays = self._arrays(weight, value_weight)
-        found = attention.approximate(
-            *arrays, error, self.scale, fallback="raise", threads=threads, memory=memory
-        )
+        found = attention.approximate(*arrays, error, self.scale, fallback="raise", threads=threads, memory=memory)
         residual = found.value[0, 0] - self.goal
         values = arrays[2][0, 0]
         largest = np.abs(residual).max(axis=0)
@@ -127,17 +126,15 @@ class Loss:
         Raises :class:`~assay.spec.approximation.Infeasible` where the polynomial route cannot be certified to that.
         """
         at = forward or self.forward(weight, value_weight, error, threads=threads, memory=memory)
-        instance = Instance(
-            *(x[None, None] for x in (at.queries, self.right, at.values, at.residual)), scale=self.scale
-        )
+        query, key, value, residual = (x[None, None] for x in (at.queries, self.right, at.values, at.residual))
+        instance = Instance(query, key, value, residual, self.scale)
         errors = (gradient_error, _UNASKED, gradient_error)
         found = gradients(instance, errors, self._shift(weight), memory, threads or available())
         n, ranges = len(self.left), np.ptp(self.right, axis=0) * SLACK
         # c is off by at.error, and h by what A₃Y was rounded
-        rows = abs(self.scale) * (
-            float((at.error * np.ptp(at.values, axis=0)).sum()) / 4.0
-            + np.abs(at.residual) @ self._of_values(value_weight)
-        )
+        moved = self._of_values(value_weight)
+        wide = np.ptp(at.values, axis=0) + 2.0 * moved
+        rows = abs(self.scale) * (float((at.error * wide).sum()) / 4.0 + np.abs(at.residual) @ moved)
         of_x = self._product(self.left, found.query, rows[:, None] * ranges * SLACK)
         of_y = self._product(self.third, found.value, np.zeros((1, 1)))
         beside = np.abs(self.third).max(axis=0)[:, None] * (n * at.error) * SLACK

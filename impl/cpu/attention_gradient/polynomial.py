@@ -98,7 +98,7 @@ def approximate(
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1)
     >>> found = approximate(x, x, x, None, None, np.ones_like(x), error=1e-6, is_causal=True)
     >>> np.round(found.value.value, 5).ravel(), bool((found.value.error <= 1e-6).all())
-    (array([1.38439, 1.49837, 0.11724]), True)
+    (array([1.28482, 0.84837, 0.86681]), True)
     """
     for name, array in (("output", output), ("log_sum_exp", log_sum_exp)):
         if array is not None and array.shape[:3] != query.shape[:3]:

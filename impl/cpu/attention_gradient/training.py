@@ -114,7 +114,7 @@ def _point(at: Evaluated, rate: float, decrease: float) -> Step:
 
 
 def _next(rate: float, here: Evaluated, there: Evaluated) -> float:
-    """The rate ⟨s, s⟩/⟨s, y⟩ of Barzilai and Borwein for s = −rate·gradient; twice the last one where that has no sense."""
+    """The rate ⟨s, s⟩/⟨s, y⟩ of Barzilai and Borwein, s = −rate·gradient; twice the last where that has no sense."""
     square, product = 0.0, 0.0
     for old, new in ((here.weight, there.weight), (here.value_weight, there.value_weight)):
         step, change = -rate * old.value, new.value - old.value
