@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.spec.attention_gradient import evaluate, handed
 from assay.spec.attention_gradient.criteria import close_to_one_of
-from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds, Origin
+from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds
+from assay.spec.enclosure import Enclosure
 from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,8 +50,8 @@ FORWARD_FORM = Form(
 )
 
 #: Conventions that ``options`` may declare, the first being the default.
-#: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is judged
-#: of heads that have one.
+#: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is
+#: judged of heads that have one.
 CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any")}
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
@@ -118,28 +120,33 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     """
     exact = evaluate(instance, reference_accuracy(precision))
     bounds = Bounds(instance, precision, exact)
+    undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
     forward = _is_forward(kernel)
     if forward:
         allowed = [bounds.of(origin) for origin in FORWARD]
     else:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
         allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in EXPLICIT]
-    undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
-    held_to = {}
-    for name in asked(instance, kernel):
-        value = exact.gradients()[name]
-        tolerances = [np.where(undecided[name], np.inf, bound[name]) if undecided else bound[name] for bound in allowed]
 
-        def observed(output: NDArray[Any], name: str = name) -> list[NDArray[np.float64]]:
-            bound = bounds.of(Origin("output"), output.astype(np.float64))[name]
-            return [np.where(undecided[name], np.inf, bound) if undecided else bound]
+    @functools.lru_cache(maxsize=1)
+    def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
+        """The tolerances beside an output that was returned; matrices are not kept from case to case."""
+        numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
+        return [Bounds(instance, precision).of(origin, numbers) for origin in FORWARD]
 
-        held_to[name] = (
-            close_to_one_of(value, tolerances, observed, (name, "output"))
-            if forward
-            else close_to_one_of(value, tolerances)
-        )
-    return held_to
+    def held(name: str) -> Criterion:
+        def decided(bounds: Sequence[Mapping[str, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:
+            return [np.where(undecided[name], np.inf, one[name]) if undecided else one[name] for one in bounds]
+
+        def observed(output: NDArray[Any]) -> list[NDArray[np.float64]]:
+            return decided(beside(output.astype(np.float64).tobytes()))
+
+        value = Enclosure(exact.gradients()[name].midpoint, exact.gradients()[name].radius)
+        if not forward:
+            return close_to_one_of(value, decided(allowed))
+        return close_to_one_of(value, decided(allowed), observed, (name, "output"))
+
+    return {name: held(name) for name in asked(instance, kernel)}
 
 
 def _undecided(instance: Instance) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from assay.conformance.profile.questions import REPEATS, Ask, Question, nan_in
 from assay.spec.attention_gradient import Instance, evaluate
 from assay.spec.floats import dtype_named
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["QUESTIONS"]
 

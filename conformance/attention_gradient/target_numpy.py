@@ -44,7 +44,7 @@ def _backward(
     sink: Any = None,
     grad_log_sum_exp: Any = None,
 ) -> tuple[Any, ...]:
-    b, h, n_q, d = query.shape
+    b, h, n_q, _ = query.shape
     h_k, n_k = key.shape[1:3]
     group = h // h_k
     number = query.dtype.type

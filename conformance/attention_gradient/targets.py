@@ -8,7 +8,7 @@ __all__ = ["TARGETS"]
 
 _TORCH = ("float64", "float32", "bfloat16", "float16")
 _CAUSAL = "with is_causal and a scale of 0 or below gradients are NaN (torch 2.13.0, docs/findings.md)"
-_RESIDUAL = "the log-sum-exp of return_residual has the gradient 0 (jax 0.11.0, docs/findings.md)"
+_RESIDUAL = "the log-sum-exp of return_residual has the gradient 0 (jax 0.10.2, docs/findings.md)"
 
 
 def _torch(name: str, function: str, *arguments: str, precisions: tuple[str, ...] = _TORCH, **findings: str) -> Target:

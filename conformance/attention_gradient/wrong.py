@@ -163,9 +163,6 @@ class Parts:
         return self.product - self.delta
 
 
-Wrong = "Callable[[Parts], Gradients | None]"
-
-
 def only_forward(change: Callable[[Any], Any | None]) -> Callable[[Parts], Gradients | None]:
     """The backward pass alone recomputes the scores of another instance; the rest it has from the forward pass."""
 
@@ -176,8 +173,7 @@ def only_forward(change: Callable[[Any], Any | None]) -> Callable[[Parts], Gradi
         of_other = Parts(other)
         probability = parts.formed(of_other.seen, of_other.score)
         gradient = probability * parts.differences()
-        made = parts.assembled(gradient, probability=probability, slope=of_other.slope)
-        return made
+        return parts.assembled(gradient, probability=probability, slope=of_other.slope)
 
     return wrong
 
@@ -261,7 +257,7 @@ def chained(heads: Callable[[int, int, int], int]) -> Callable[[Parts], Gradient
 
 
 def rows_left_out(tile: int, *, keys: bool) -> Callable[[Parts], Gradients | None]:
-    """Queries, or keys, beyond the last whole tile take no part in the sums that run over them; ``tile`` 0: the last."""
+    """Queries, or keys, beyond the last whole tile are left out of sums over them; of ``tile`` 0, the last one is."""
 
     def wrong(parts: Parts) -> Gradients | None:
         axis = 3 if keys else 2

@@ -10,7 +10,7 @@ import numpy as np
 from assay.spec.attention_gradient.definition import evaluate
 from assay.spec.attention_gradient.tolerance import FORWARD, Bounds
 from assay.spec.criterion import Criterion, close
-from assay.spec.enclosure import in_units_of
+from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention_gradient.instance import Instance
-    from assay.spec.enclosure import Enclosure
     from assay.spec.precision import Precision
 
     Array = NDArray[np.float64]
@@ -41,7 +40,8 @@ def criteria(instance: Instance, precision: Precision) -> Mapping[str, Criterion
     bounds = Bounds(instance, precision, exact)
     allowed = [bounds.of(origin) for origin in FORWARD]
     return {
-        name: close_to_one_of(value, [bound[name] for bound in allowed]) for name, value in exact.gradients().items()
+        name: close_to_one_of(Enclosure(value.midpoint, value.radius), [bound[name] for bound in allowed])
+        for name, value in exact.gradients().items()
     }
 
 
@@ -53,10 +53,10 @@ def close_to_one_of(
 ) -> Criterion:
     """Every number lies within one of some tolerances of a certified value, the same one for all numbers.
 
-    observed(*others): tolerances that follow from other outputs, to be tried besides where these are known.  ``outputs`` names the output
-    that is judged and these others.
-    What is allowed is the largest of the tolerances that follow from nothing observed, and errors are given in its
-    units: e·(largest/fitting) where e is the error and ``fitting`` the tolerance that the whole output fits best.
+    observed(*others): the tolerances where other outputs are known; ``outputs`` then names the output that is judged,
+    and these others.
+    What is allowed is the largest of the ``tolerances``, and errors are given in its units: e·(largest/fitting), where
+    e is the error and ``fitting`` the tolerance that the whole output fits best.
 
     >>> import numpy as np
     >>> from assay.spec.enclosure import Enclosure
@@ -69,7 +69,7 @@ def close_to_one_of(
 
     def error(array: NDArray[Any], *others: NDArray[Any]) -> Array:
         least = value.least_error(array)
-        tried = [*tolerances, *(observed(*others) if observed is not None and others else ())]
+        tried = observed(*others) if observed is not None and others else tolerances
         ratios = [in_units_of(least, allowed) for allowed in tried]
         best = min(ratios, key=lambda ratio: float(ratio.max(initial=0.0)))
         with np.errstate(over="ignore", invalid="ignore"):

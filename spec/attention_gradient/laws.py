@@ -1,7 +1,7 @@
 """Exact properties of the gradients, as data: a transformation of the instance, and how its gradients are related.
 
 A law applies only where the transformed instance is exact in the storage type; elsewhere ``transform`` gives ``()``.
-Source: proofs_notes/attention_gradient.md, GRAD-2.
+Source: proofs_notes/attention_gradient.md, BWD-7.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ _ALL = dict.fromkeys(("grad_query", "grad_key", "grad_value", "grad_bias", "grad
 
 #: The laws of the gradients of attention.
 LAWS: tuple[Law, ...] = tuple(
-    Law(identifier, "GRAD-2", statement, transform, relate)
+    Law(identifier, "BWD-7", statement, transform, relate)
     for identifier, statement, transform, relate in (
         ("additive", "gradients are additive in those that come in", *additive("grad_output", "grad_log_sum_exp")),
         (

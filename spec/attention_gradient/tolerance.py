@@ -155,11 +155,13 @@ class Bounds:
             off = self._forward_tolerances[2] if origin.delta == "unrounded" else self._forward_tolerances[0]
             error = (grad_output * off).sum(axis=3)
             largest = size + off
-            if output is not None and origin.delta == "output":
+            if output is not None:
                 gap = np.asarray(output, np.float64) - exact.midpoint
-                seen = np.abs((self._grad_output * gap).sum(axis=3))
-                seen += (grad_output * (exact.radius + 1e-14 * (np.abs(gap) + exact.radius))).sum(axis=3)
-                error, largest = np.fmin(error, seen), np.fmin(largest, np.abs(output))
+                apart = exact.radius + 1e-14 * (np.abs(gap) + exact.radius)
+                if origin.delta == "unrounded":  # it was rounded to the output that is at hand
+                    apart = apart + u.output / (1 - u.output) * np.abs(output) + u.output_tiny
+                seen = np.abs((self._grad_output * gap).sum(axis=3)) + (grad_output * apart).sum(axis=3)
+                error, largest = np.fmin(error, seen), np.fmin(largest, np.abs(output) + apart)
             d_v = self.instance.value.shape[3]
             sums = compound(back.product, back.product, gamma(d_v + 2, u.accumulate))
             error = error + sums * (grad_output * largest).sum(axis=3)
