@@ -1,10 +1,13 @@
-"""Is a certificate of the fast gradient ever below the true error?  Random and adversarial heads, against balls.
+"""Is a certificate of the fast gradient ever below the true error?  Random and adversarial heads.
 
     python benchmarks/gradient_certificates.py [--cases 10000] [--first 0]
 
 Every case draws a shape, a pattern of keys, of values and of incoming gradients, masks and a requested error, asks
 ``approximate`` for the three gradients, and compares |value − exact| with the certificates, element by element, and
 these with the request.  Exit status 1 if one certificate is too small.  What is refused is counted, and no case.
+
+The exact gradient is computed in 80-bit numbers, which is off by less than a hundredth of the least certificate (these
+hold 32 roundings of float64).  One case in fifty is compared with the certified definition as well.
 """
 
 from __future__ import annotations
@@ -70,11 +73,39 @@ def case(seed: int) -> tuple[str, list[float]] | None:
         return None
     exact = attention_gradient.Instance(q, k, v, g, scale, **masks)
     ratios = []
-    for name, one, asked in zip(_OUTPUTS, found, error, strict=True):
+    for name, one, asked, other in zip(_OUTPUTS, found, error, reference(exact), strict=True):
         assert (one.error <= asked).all()
-        certain = attention_gradient.define(exact, relative=1e-18, output=name)
-        ratios.append(float(certain.ratio(one.value.astype(np.float64), one.error).max()))
+        wrong = np.abs(one.value.astype(np.longdouble) - other).astype(np.float64)
+        ratio = np.divide(wrong, one.error, out=np.where(wrong > 0.0, np.inf, 0.0), where=one.error > 0.0)
+        if seed % 50 == 0:
+            certain = attention_gradient.define(exact, relative=1e-18, output=name)
+            ratio = np.maximum(ratio, certain.ratio(one.value.astype(np.float64), one.error))
+        ratios.append(float(ratio.max(initial=0.0)))
     return pattern, ratios
+
+
+def reference(instance: attention_gradient.Instance) -> list[Any]:
+    """dQ, dK and dV in 80-bit numbers."""
+    q, k, v, g = (x.astype(np.longdouble) for x in (instance.query, instance.key, instance.value, instance.grad_output))
+    group = q.shape[1] // k.shape[1]
+    visible = np.broadcast_to(instance.forward().visible(), (*q.shape[:3], k.shape[2]))
+    of_q, of_k, of_v = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    sigma = np.longdouble(instance.scale)
+    for head in range(q.shape[1]):
+        source = head // group
+        keys, values = k[0, source], v[0, source]
+        keys, values = keys - keys.mean(axis=0), values - values.mean(axis=0)  # changes nothing, but for the rounding
+        scores = np.where(visible[0, head], sigma * (q[0, head] @ keys.T), -np.inf)
+        top = scores.max(axis=1, keepdims=True)
+        weight = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
+        total = weight.sum(axis=1, keepdims=True)
+        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        inner = g[0, head] @ values.T
+        gradient = sigma * weight * (inner - (weight * inner).sum(axis=1, keepdims=True))
+        of_q[0, head] = gradient @ keys
+        of_k[0, source] += gradient.T @ q[0, head]
+        of_v[0, source] += weight.T @ g[0, head]
+    return [of_q, of_k, of_v]
 
 
 def main() -> None:
