@@ -98,6 +98,19 @@ def summed(instance: Instance, plan: Plan, digits: int) -> list[Any]:
     return [np.array(a, dtype=object) for a in (of_q, of_k, of_v)]
 
 
+# --- GRAD-2: the paper's own way to a fast gradient
+
+
+@pytest.mark.claim("GRAD-2")
+def test_a_low_rank_of_the_weights_gives_the_gradient_by_columns() -> None:
+    rng = np.random.default_rng(15)
+    left, right, of_rows, of_keys = (rng.normal(size=(n, 3)) for n in (6, 7, 6, 7))
+    c, h = rng.normal(size=(6, 2)), rng.normal(size=(7, 2))
+    whole = left.T @ ((of_rows @ of_keys.T) * (c @ h.T)) @ right
+    parts = sum((left.T @ (c[:, [n]] * of_rows)) @ ((of_keys * h[:, [n]]).T @ right) for n in range(2))
+    assert np.allclose(whole, parts, rtol=1e-12)
+
+
 # --- GRAD-6: one table, no factor d
 
 
