@@ -5,6 +5,9 @@ Sizes are "batch×heads/key heads: queries×keys: dim/value dim"; parts may be l
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from assay.conformance.attention.combinations import COVERING
 from assay.conformance.attention.families import TABLE as ATTENTION
 from assay.conformance.attention.families import TYPICAL
 from assay.conformance.interface import families as shared
@@ -156,9 +159,13 @@ _STATE = rows("smoke", "normal", "1x2:9x9:8/8", after="gradient") + rows(
 )
 
 
+_LARGE = 40_000  # numbers, beyond which the rows of attention are left to ``thorough``: a gradient is dear
+
+
 def _of_attention(family: Family, table: tuple[Row, ...]) -> tuple[Row, ...]:
     """The rows of a family of attention, with those of other gradients between calls."""
-    return (*table, *_STATE) if family is shared.STATE else table
+    kept = tuple(replace(row, level="thorough") if COVERING.cost(row) > _LARGE else row for row in table)
+    return (*kept, *_STATE) if family is shared.STATE else kept
 
 
 #: Every family with its rows.

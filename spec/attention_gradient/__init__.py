@@ -7,6 +7,7 @@ from assay.spec.attention_gradient.definition import define, evaluate
 from assay.spec.attention_gradient.handed import handed
 from assay.spec.attention_gradient.instance import Instance, load
 from assay.spec.attention_gradient.laws import LAWS
+from assay.spec.attention_gradient.loss import Loss, define_loss
 from assay.spec.attention_gradient.rounding import PRECISIONS
 from assay.spec.attention_gradient.symbolic import symbolic
 from assay.spec.attention_gradient.tolerance import tolerance
@@ -17,8 +18,10 @@ __all__ = [
     "OUTPUTS",
     "PRECISIONS",
     "Instance",
+    "Loss",
     "criteria",
     "define",
+    "define_loss",
     "evaluate",
     "handed",
     "load",
