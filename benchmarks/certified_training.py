@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--plot", type=Path, help="an .svg file; default: benchmarks/results/certified_training.svg")
     chosen = parser.parse_args()
-    loss, weight, value_weight = problem(chosen.n)
+    loss, weights, value_weights = problem(chosen.n)
     begun = time.perf_counter()
 
     def told(number: int, step: Any) -> None:
@@ -82,7 +82,7 @@ def main() -> None:
             )
 
     trained = descend(
-        loss, weight, value_weight, steps=chosen.steps, error=1e-8, gradient_error=1e-9, rate=64.0 / chosen.n,
+        loss, weights, value_weights, steps=chosen.steps, error=1e-8, gradient_error=1e-9, rate=64.0 / chosen.n,
         target=1e-4 * chosen.n / 1024, threads=2, progress=told,
     )  # fmt: skip
     seconds = time.perf_counter() - begun
@@ -101,7 +101,7 @@ def main() -> None:
         "true gradient at last ≤": last.largest_gradient,
     }
     if chosen.n <= _CONFIRMED:
-        exact = loss.exact(trained.weight, trained.value_weight)
+        exact = loss.exact(trained.weights, trained.value_weights)
         norm = float(np.sqrt(np.square(exact[1]).sum() + np.square(exact[2]).sum()))
         row |= {"exact L inside": abs(exact[0] - last.loss) <= last.error, "exact gradient": norm}
     publish("certified_training", [row], processor())

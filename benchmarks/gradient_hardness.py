@@ -16,6 +16,7 @@ the accuracy that the decoder needs.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
 import time
@@ -38,7 +39,8 @@ from assay.spec.reductions import path
 
 if TYPE_CHECKING:
     from assay.spec.attention_gradient import Instance
-    from assay.spec.reductions import LossGradient, Reduced
+    from assay.spec.attention_gradient.loss import Loss
+    from assay.spec.reductions import Reduced
 
 _VARIABLES = (10, 12, 14, 16)
 _C = 8
@@ -64,13 +66,11 @@ def vjp(target: Instance) -> Any:
     return np.asarray(pull(g)[1]).astype(np.float64).swapaxes(1, 2)
 
 
-def of_loss(target: LossGradient) -> Any:
+def of_loss(target: Loss, dtype: str = "float64") -> Any:
     """dL/dX from one backward pass through the loss, with torch's scaled_dot_product_attention inside."""
-    kind = getattr(torch, target.left.dtype.name)
-    a, x, b, h, e = (
-        torch.tensor(array.astype(np.float64)).to(kind)
-        for array in (target.left, target.weight, target.right, target.value, target.goal)
-    )
+    kind = getattr(torch, dtype)
+    arrays = (target.queries, target.weights, target.keys, target.values @ target.value_weights, target.target)
+    a, x, b, h, e = (torch.tensor(array).to(kind) for array in arrays)
     x.requires_grad_()
     attended = torch.nn.functional.scaled_dot_product_attention(
         (a @ x)[None, None], b[None, None], h[None, None], scale=target.scale
@@ -84,7 +84,7 @@ ROUTES = {
     "torch bfloat16": ("attention_gradient", "bfloat16", backward),
     "torch float16": ("attention_gradient", "float16", backward),
     "jax float32": ("attention_gradient", "float32", vjp),
-    "loss, torch float32": ("loss_gradient", "float32", of_loss),
+    "loss, torch float32": ("loss_gradient", "float32", functools.partial(of_loss, dtype="float32")),
     "loss, torch float64": ("loss_gradient", "float64", of_loss),
 }
 

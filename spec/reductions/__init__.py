@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from assay.spec.reductions.gaussian_sum import GaussianSum
 from assay.spec.reductions.graph import REDUCTIONS, dot, draw, path, paths, problems, reduction
-from assay.spec.reductions.loss_gradient import LossGradient
 from assay.spec.reductions.problems import (
     ClosestPair,
     Extremum,
@@ -37,7 +36,6 @@ __all__ = [
     "GaussianSum",
     "Integral",
     "KOrthogonalVectors",
-    "LossGradient",
     "MaxInnerProduct",
     "MonochromaticOrthogonalVectors",
     "Reduced",

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.attention_gradient.instance import Instance
+from assay.spec.attention_gradient.loss import Loss
 from assay.spec.problem import InvalidInstance, Provenance
-from assay.spec.reductions.loss_gradient import LossGradient
 from assay.spec.reductions.problems import GapMaxInnerProduct, Solutions
 from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
 from assay.spec.reductions.rounding import dtype_named, output_array, root_of_log, round_up
@@ -227,36 +227,35 @@ GRAD_9 = Reduction(
 # --- GRAD-10: the loss of the paper, one call -------------------------------------------------------------------------
 
 
-def _forward_loss(source: OrthogonalVectors, scale: float | None = None, dtype: str = "float64") -> LossGradient:
-    sigma, kind = _sigma(source.d, scale), dtype_named(dtype)
-    n, m, d = source.n, source.m, source.d
-    kappa = np.array(float(_entry(2 * _bound(n, m), sigma, Fraction(1), dtype))).astype(kind)
+def _forward_loss(source: OrthogonalVectors, scale: float | None = None, dtype: str = "float64") -> Loss:
+    sigma, n, m, d = _sigma(source.d, scale), source.n, source.m, source.d
+    kappa = float(_entry(2 * _bound(n, m), sigma, Fraction(1), dtype))
     of_rows, of_keys = _digits(n), _digits(m)
     extra = 1 + max(of_rows.shape[1], of_keys.shape[1])
     left, right = np.zeros((n, d + extra), np.int8), np.zeros((m + 1, d + extra), np.int8)
     left[:, :d], left[:, d], left[:, d + 1 : d + 1 + of_rows.shape[1]] = source.left, 1, of_rows
     right[1:, :d], right[1:, d] = -source.right.view(np.int8), 1
     right[1:, d + 1 : d + 1 + of_keys.shape[1]] = of_keys
-    value = np.zeros((m + 1, 1), kind)
-    value[0] = 1
-    return LossGradient(
-        left.astype(kind) * kappa,
-        np.diag([1.0] * d + [0.0] * extra).astype(kind),
-        (right if sigma > 0 else -right).astype(kind) * kappa,
+    value = np.zeros((m + 1, 1))
+    value[0] = 1.0
+    return Loss(
+        left * kappa,
+        (right if sigma > 0 else -right) * kappa,
         value,
-        -np.ones((n, 1), kind),
+        np.diag([1.0] * d + [0.0] * extra),
+        np.ones((1, 1)),
+        -np.ones((n, 1)),
         sigma,
-        provenance=Provenance(family="GRAD-10"),
     )
 
 
-def _unit_loss(target: LossGradient) -> Fraction:
-    return abs(Fraction(target.scale)) * Fraction(float(target.left.max())) ** 2
+def _unit_loss(target: Loss) -> Fraction:
+    return abs(Fraction(target.scale)) * Fraction(float(target.queries.max())) ** 2
 
 
-def _decode_loss(source: OrthogonalVectors, target: LossGradient, output: Any) -> Solutions:
+def _decode_loss(source: OrthogonalVectors, target: Loss, output: Any) -> Solutions:
     d = source.d
-    gradient = -output_array(output, target.weight.shape)
+    gradient = -output_array(output, target.weights.shape)
     if not Fraction(gradient[d, d]) > _levels(source.m, _unit_loss(target))[0]:
         return Solutions(False, 0, None)
     half = gradient[d, d] / 2
@@ -299,7 +298,7 @@ class Integral:
     An output is (calls, d, d), the gradients; the sum of weight·trace is φ(1) − φ(0) of GRAD-3.
     """
 
-    losses: tuple[LossGradient, ...]
+    losses: tuple[Loss, ...]
     nodes: NDArray[np.float64]
     weights: NDArray[np.float64]
 
@@ -331,11 +330,8 @@ def _forward_integral(source: OrthogonalVectors) -> Integral:
     right = np.concatenate([np.zeros((1, d)), -source.right.astype(np.float64) * kappa])
     value = np.zeros((m + 1, 1))
     value[0] = 1.0
-    goal, sigma = np.zeros((n, 1)), _sigma(d, None)
-    provenance = Provenance(family="GRAD-3")
-    losses = tuple(
-        LossGradient(left, np.eye(d) * t, right, value, goal, sigma, provenance=provenance) for t in at.tolist()
-    )
+    goal, one, sigma = np.zeros((n, 1)), np.ones((1, 1)), _sigma(d, None)
+    losses = tuple(Loss(left, right, value, np.eye(d) * t, one, goal, sigma) for t in at.tolist())
     return Integral(losses, at, np.tile(weights / (2.0 * panels), panels))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from assay.impl.cpu.attention_gradient import Loss, descend
+from assay.spec.attention_gradient.loss import Loss as Exact
+from assay.spec.attention_gradient.loss import define_loss
 from assay.spec.problem import InvalidInstance
-from assay.spec.reductions import LossGradient
 
 
 def problem(seed: int, n: int, d: int = 2, w: int = 2, noise: float = 0.01) -> tuple[Loss, np.ndarray, np.ndarray]:
@@ -31,45 +32,49 @@ def problem(seed: int, n: int, d: int = 2, w: int = 2, noise: float = 0.01) -> t
 @pytest.mark.parametrize("error", [1e-2, 1e-5, 1e-9])
 def test_the_certificates_of_loss_and_gradients_hold_against_balls(error: float) -> None:
     for seed in range(4):
-        loss, weight, value_weight = problem(seed, 12, 1 + seed % 3, 1 + seed // 2)
-        found = loss.approximate(weight, value_weight, error, error)
-        exact = LossGradient(loss.left, weight, loss.right, loss.third @ value_weight, loss.goal, loss.scale)
-        slack = 1e-12  # H = A₃Y is rounded once more for the balls
-        assert abs(float(found.loss.value) - float(exact.loss(120).mid())) <= found.loss.error + slack
-        of_x = np.array([[float(x.mid()) for x in row] for row in exact.define(120)])
-        assert (np.abs(found.weight.value - of_x) <= found.weight.error + slack).all()
-        _, again, of_y = loss.exact(weight, value_weight)
-        assert np.abs(again - of_x).max() <= 1e-12
-        assert (np.abs(found.value_weight.value - of_y) <= found.value_weight.error + slack).all()
+        loss, weights, value_weights = problem(seed, 12, 1 + seed % 3, 1 + seed // 2)
+        found = loss.approximate(weights, value_weights, error, error)
+        exact = define_loss(
+            Exact(loss.queries, loss.keys, loss.values, weights, value_weights, loss.target, loss.scale), 1e-20
+        )
+        for certified, name in zip(
+            (found.loss, found.weights, found.value_weights),
+            ("loss", "grad_weights", "grad_value_weights"),
+            strict=True,
+        ):
+            assert exact[name].ratio(certified.value, certified.error).max() <= 1.0
+        _, again, of_y = loss.exact(weights, value_weights)
+        assert np.abs(again - exact["grad_weights"].midpoint).max() <= 1e-12
+        assert np.abs(of_y - exact["grad_value_weights"].midpoint).max() <= 1e-12
 
 
 @pytest.mark.claim("GRAD-8")
 def test_gradients_are_derivatives_of_the_loss() -> None:
-    loss, weight, value_weight = problem(5, 40, 3, 2)
-    _, of_x, of_y = loss.exact(weight, value_weight)
+    loss, weights, value_weights = problem(5, 40, 3, 2)
+    _, of_x, of_y = loss.exact(weights, value_weights)
     step = 1e-5
     for a in range(3):
         for b in range(3):
             moved = np.zeros((3, 3))
             moved[a, b] = step
-            high, low = (loss.exact(weight + sign * moved, value_weight)[0] for sign in (1, -1))
+            high, low = (loss.exact(weights + sign * moved, value_weights)[0] for sign in (1, -1))
             assert of_x[a, b] == pytest.approx((high - low) / (2 * step), rel=1e-6, abs=1e-8)
         for c in range(2):
             moved = np.zeros((3, 2))
             moved[a, c] = step
-            high, low = (loss.exact(weight, value_weight + sign * moved)[0] for sign in (1, -1))
+            high, low = (loss.exact(weights, value_weights + sign * moved)[0] for sign in (1, -1))
             assert of_y[a, c] == pytest.approx((high - low) / (2 * step), rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.claim("GRAD-8")
 def test_every_step_is_proved_to_descend_and_the_end_to_be_nearly_stationary() -> None:
-    loss, weight, value_weight = problem(6, 400)
-    trained = descend(loss, weight, value_weight, steps=60, error=1e-7, gradient_error=1e-7, rate=0.01, target=0.05)
+    loss, weights, value_weights = problem(6, 400)
+    trained = descend(loss, weights, value_weights, steps=60, error=1e-7, gradient_error=1e-7, rate=0.01, target=0.05)
     for before, after in pairwise(trained.steps):
         assert after.loss + after.error < before.loss - before.error
         assert 0 < after.decrease < before.loss - after.loss
     losses = [trained.steps[0].loss, trained.steps[-1].loss]
-    first, last = (loss.exact(*place) for place in ((weight, value_weight), (trained.weight, trained.value_weight)))
+    first, last = (loss.exact(*place) for place in ((weights, value_weights), (trained.weights, trained.value_weights)))
     assert abs(first[0] - losses[0]) <= trained.steps[0].error + 1e-10
     assert abs(last[0] - losses[1]) <= trained.steps[-1].error + 1e-10
     norm = float(np.sqrt(np.square(last[1]).sum() + np.square(last[2]).sum()))
@@ -80,8 +85,8 @@ def test_every_step_is_proved_to_descend_and_the_end_to_be_nearly_stationary() -
 @pytest.mark.claim("GRAD-8")
 def test_errors_too_large_for_a_proof_end_the_descent() -> None:
     """At a minimum no step is proved to descend, and none is taken."""
-    loss, weight, value_weight = problem(7, 60)
-    trained = descend(loss, weight, value_weight, steps=200, error=0.05, gradient_error=0.05, rate=0.1)
+    loss, weights, value_weights = problem(7, 60)
+    trained = descend(loss, weights, value_weights, steps=200, error=0.05, gradient_error=0.05, rate=0.1)
     assert trained.exhausted
     assert all(step.decrease > 0 for step in trained.steps[1:])
 
@@ -89,23 +94,23 @@ def test_errors_too_large_for_a_proof_end_the_descent() -> None:
 @pytest.mark.claim("GRAD-8")
 def test_a_descent_that_is_not_proved_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient of the wrong sign leads nowhere, whatever its size."""
-    loss, weight, value_weight = problem(8, 60)
-    found = loss.approximate(weight, value_weight, 1e-6, 1e-6)
+    loss, weights, value_weights = problem(8, 60)
+    found = loss.approximate(weights, value_weights, 1e-6, 1e-6)
 
     def reversed_gradient(self: Loss, *arguments: Any, **options: Any) -> Any:
-        for certified in (found.weight, found.value_weight):
+        for certified in (found.weights, found.value_weights):
             np.copyto(certified.value, -np.abs(certified.value) * np.sign(certified.value))
         return found
 
     monkeypatch.setattr(Loss, "approximate", reversed_gradient)
-    trained = descend(loss, weight, value_weight, steps=5, error=1e-6, gradient_error=1e-6, rate=0.01)
+    trained = descend(loss, weights, value_weights, steps=5, error=1e-6, gradient_error=1e-6, rate=0.01)
     assert trained.exhausted
     assert len(trained.steps) == 1
 
 
 def test_data_that_do_not_fit_are_named() -> None:
     x = np.ones((3, 2))
-    with pytest.raises(InvalidInstance, match="goal: 2 rows, expected those of left"):
+    with pytest.raises(InvalidInstance, match="target: 2 rows, expected those of queries"):
         Loss(x, x, x, np.ones((2, 1)), 1.0)
-    with pytest.raises(InvalidInstance, match="left: "):
+    with pytest.raises(InvalidInstance, match="queries: "):
         Loss(x.astype(np.float32), x, x, x, 1.0)

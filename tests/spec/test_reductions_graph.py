@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.spec import attention, attention_gradient
+from assay.spec.attention_gradient.loss import Loss
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.reductions import (
@@ -21,7 +22,6 @@ from assay.spec.reductions import (
     GapMaxInnerProduct,
     Integral,
     KOrthogonalVectors,
-    LossGradient,
     MaxInnerProduct,
     MonochromaticOrthogonalVectors,
     dot,
@@ -50,13 +50,13 @@ def random_formula(rng: np.random.Generator, variables: int, clauses: int, width
     )
 
 
-def gradient(loss: LossGradient) -> Any:
+def gradient(loss: Loss) -> Any:
     """dL/dX in float64."""
-    scores = loss.scale * loss.left @ loss.weight @ loss.right.T
+    scores = loss.scale * loss.queries @ loss.weights @ loss.keys.T
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    inner = (weights @ loss.value - loss.goal) @ loss.value.T
-    return loss.scale * loss.left.T @ (weights * (inner - (weights * inner).sum(axis=1, keepdims=True))) @ loss.right
+    inner = (weights @ loss.values - loss.target) @ loss.values.T
+    return loss.scale * loss.queries.T @ (weights * (inner - (weights * inner).sum(axis=1, keepdims=True))) @ loss.keys
 
 
 def solved(target: Any) -> Any:
@@ -65,7 +65,7 @@ def solved(target: Any) -> Any:
         return attention.define(target).midpoint
     if isinstance(target, attention_gradient.Instance):
         return attention_gradient.define(target, output="grad_key").midpoint
-    if isinstance(target, LossGradient):
+    if isinstance(target, Loss):
         return gradient(target)
     if isinstance(target, Integral):
         return np.array([gradient(loss) for loss in target.losses])
@@ -133,10 +133,10 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
         assert sizes["B"] == Fraction(float(np.abs(target.key).max())) == Fraction(float(target.query.max()))
         assert target.provenance.family == each.name
     elif each.target == "loss_gradient":
-        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.left), *target.right.shape)
-        assert sizes["B"] == Fraction(float(np.abs(target.right).max())) == Fraction(float(target.left.max()))
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.keys.shape)
+        assert sizes["B"] == Fraction(float(np.abs(target.keys).max())) == Fraction(float(target.queries.max()))
     elif each.target == "loss_integral":
-        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.losses[0].left), *target.losses[0].right.shape)
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.losses[0].queries), *target.losses[0].keys.shape)
         assert sizes["calls"] == len(target.losses) == len(target.weights)
     elif each.target == "gaussian_sum":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.points.shape)

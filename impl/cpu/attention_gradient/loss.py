@@ -51,15 +51,15 @@ class Evaluated:
     """The certified loss and its certified gradients with respect to X (d, d′) and Y (m, w)."""
 
     loss: Certified
-    weight: Certified
-    value_weight: Certified
+    weights: Certified
+    value_weights: Certified
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
     """The data of a loss, float64 and two-dimensional.
 
-    left (n, d): A₁.  right (n_k, d′): A₂.  third (n_k, m): A₃.  goal (n, w): E.  scale: σ, a finite number.
+    queries (n, d): A₁.  keys (n_k, d′): A₂.  values (n_k, m): A₃.  target (n, w): E.  scale: σ, a finite number.
     X is (d, d′) and Y is (m, w).  Raises :class:`~assay.spec.problem.InvalidInstance`, naming the argument.
 
     >>> one = np.ones((1, 1))
@@ -69,46 +69,46 @@ class Loss:
     (0.267223, [[0.143735]], [[0.196612], [0.534447]])
     """
 
-    left: Array
-    right: Array
-    third: Array
-    goal: Array
+    queries: Array
+    keys: Array
+    values: Array
+    target: Array
     scale: float
 
     def __post_init__(self) -> None:
-        for name in ("left", "right", "third", "goal"):
+        for name in ("queries", "keys", "values", "target"):
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype != np.float64:
                 raise InvalidInstance(f"{name}: {array!r:.80}, expected a float64 matrix")
-        for name, other in (("goal", "left"), ("third", "right")):
+        for name, other in (("target", "queries"), ("values", "keys")):
             if len(getattr(self, name)) != len(getattr(self, other)):
                 raise InvalidInstance(f"{name}: {len(getattr(self, name))} rows, expected those of {other}")
 
     def exact(
-        self, weight: Array, value_weight: Array, *, threads: int | None = None
+        self, weights: Array, value_weights: Array, *, threads: int | None = None
     ) -> tuple[float, Array, Array]:  # fmt: skip
         """The loss, dL/dX and dL/dY, in float64 and time O(n·n_k)."""
-        arrays = self._arrays(weight, value_weight)
+        arrays = self._arrays(weights, value_weights)
         output, lse = attention.exact(*arrays, self.scale, return_lse=True, threads=threads)
-        residual = output - self.goal[None, None]
+        residual = output - self.target[None, None]
         of_query, _, of_value = exact(*arrays, output, lse, residual, scale=self.scale, threads=threads)
         loss = 0.5 * math.fsum(np.square(residual).ravel().tolist())
-        return loss, self.left.T @ of_query[0, 0], self.third.T @ of_value[0, 0]
+        return loss, self.queries.T @ of_query[0, 0], self.values.T @ of_value[0, 0]
 
     def forward(
-        self, weight: Array, value_weight: Array, error: float, *, threads: int | None = None, memory: int = 1 << 30
+        self, weights: Array, value_weights: Array, error: float, *, threads: int | None = None, memory: int = 1 << 30
     ) -> Forward:
         """The loss with a certificate, from attention within ``error`` in every element.
 
         Raises :class:`~assay.spec.approximation.Infeasible` where the polynomial route cannot be certified to that.
         """
-        arrays = self._arrays(weight, value_weight)
+        arrays = self._arrays(weights, value_weights)
         found = attention.approximate(*arrays, error, self.scale, fallback="raise", threads=threads, memory=memory)
-        residual = found.value[0, 0] - self.goal
+        residual = found.value[0, 0] - self.target
         values = arrays[2][0, 0]
         largest = np.abs(residual).max(axis=0)
-        each = found.error[0, 0, 0] + math.tanh(self._shift(weight) / 2.0) * np.ptp(values, axis=0)
-        each = (each + self._of_values(value_weight) + 2.0 * U * largest) * SLACK
+        each = found.error[0, 0, 0] + math.tanh(self._shift(weights) / 2.0) * np.ptp(values, axis=0)
+        each = (each + self._of_values(value_weights) + 2.0 * U * largest) * SLACK
         loss = 0.5 * math.fsum(np.square(residual).ravel().tolist())
         whole = float((np.abs(residual).sum(axis=0) * each).sum() + len(residual) * (each**2).sum() / 2.0)
         slack = 1.0 + float(gamma(residual.size, U))
@@ -116,7 +116,7 @@ class Loss:
         return Forward(certified, arrays[0][0, 0], values, residual, each)
 
     def approximate(
-        self, weight: Array, value_weight: Array, error: float, gradient_error: float, *,
+        self, weights: Array, value_weights: Array, error: float, gradient_error: float, *,
         forward: Forward | None = None, threads: int | None = None, memory: int = 1 << 30,
     ) -> Evaluated:  # fmt: skip
         """The loss and its gradients, each with its certificate, in almost linear time.
@@ -125,46 +125,46 @@ class Loss:
         A₃ᵀ are applied.  forward: what :meth:`forward` returned for the same X, Y and error, if it was called before.
         Raises :class:`~assay.spec.approximation.Infeasible` where the polynomial route cannot be certified to that.
         """
-        at = forward or self.forward(weight, value_weight, error, threads=threads, memory=memory)
-        query, key, value, residual = (x[None, None] for x in (at.queries, self.right, at.values, at.residual))
+        at = forward or self.forward(weights, value_weights, error, threads=threads, memory=memory)
+        query, key, value, residual = (x[None, None] for x in (at.queries, self.keys, at.values, at.residual))
         instance = Instance(query, key, value, residual, self.scale)
         errors = (gradient_error, _UNASKED, gradient_error)
-        found = gradients(instance, errors, self._shift(weight), memory, threads or available())
-        n, ranges = len(self.left), np.ptp(self.right, axis=0) * SLACK
+        found = gradients(instance, errors, self._shift(weights), memory, threads or available())
+        n, ranges = len(self.queries), np.ptp(self.keys, axis=0) * SLACK
         # c is off by at.error, and h by what A₃Y was rounded
-        moved = self._of_values(value_weight)
+        moved = self._of_values(value_weights)
         wide = np.ptp(at.values, axis=0) + 2.0 * moved
         rows = abs(self.scale) * (float((at.error * wide).sum()) / 4.0 + np.abs(at.residual) @ moved)
-        of_x = self._product(self.left, found.query, rows[:, None] * ranges * SLACK)
-        of_y = self._product(self.third, found.value, np.zeros((1, 1)))
-        beside = np.abs(self.third).max(axis=0)[:, None] * (n * at.error) * SLACK
+        of_x = self._product(self.queries, found.query, rows[:, None] * ranges * SLACK)
+        of_y = self._product(self.values, found.value, np.zeros((1, 1)))
+        beside = np.abs(self.values).max(axis=0)[:, None] * (n * at.error) * SLACK
         return Evaluated(at.loss, of_x, Certified(of_y.value, of_y.error + beside, of_y.route))
 
-    def _arrays(self, weight: Array, value_weight: Array) -> tuple[Any, Any, Any]:
+    def _arrays(self, weights: Array, value_weights: Array) -> tuple[Any, Any, Any]:
         """Queries, keys and values (1, 1, length, dim)."""
-        return (self.left @ weight)[None, None], self.right[None, None], (self.third @ value_weight)[None, None]
+        return (self.queries @ weights)[None, None], self.keys[None, None], (self.values @ value_weights)[None, None]
 
     @functools.cached_property
     def _norms(self) -> tuple[float, float, float]:
         """The largest norms of a row of A₁, of a row of A₂ but for a common vector, and of a row of A₃."""
-        centred = self.right - self.right.mean(axis=0)
-        spare = 4.0 * U * float(np.abs(self.right).max(initial=0.0)) * math.sqrt(self.right.shape[1])
+        centred = self.keys - self.keys.mean(axis=0)
+        spare = 4.0 * U * float(np.abs(self.keys).max(initial=0.0)) * math.sqrt(self.keys.shape[1])
         return (
-            float(np.linalg.norm(self.left, axis=1).max(initial=0.0)) * SLACK,
+            float(np.linalg.norm(self.queries, axis=1).max(initial=0.0)) * SLACK,
             (float(np.linalg.norm(centred, axis=1).max(initial=0.0)) + spare) * SLACK,
-            float(np.linalg.norm(self.third, axis=1).max(initial=0.0)) * SLACK,
+            float(np.linalg.norm(self.values, axis=1).max(initial=0.0)) * SLACK,
         )
 
-    def _shift(self, weight: Array) -> float:
+    def _shift(self, weights: Array) -> float:
         """What the rounding of A₁X may move a score, but for a constant of the row."""
         left, right, _ = self._norms
-        rounding = float(gamma(len(weight) + 2, U)) * left * float(np.linalg.norm(weight)) * SLACK
+        rounding = float(gamma(len(weights) + 2, U)) * left * float(np.linalg.norm(weights)) * SLACK
         return abs(self.scale) * rounding * right * SLACK
 
-    def _of_values(self, value_weight: Array) -> Array:
+    def _of_values(self, value_weights: Array) -> Array:
         """(w,): what the rounding of A₃Y may move a value."""
-        norms: Array = np.linalg.norm(value_weight, axis=0)
-        return float(gamma(len(value_weight) + 2, U)) * self._norms[2] * norms * SLACK**2
+        norms: Array = np.linalg.norm(value_weights, axis=0)
+        return float(gamma(len(value_weights) + 2, U)) * self._norms[2] * norms * SLACK**2
 
     def _product(self, data: Array, factor: Certified, beside: Array) -> Certified:
         """dataᵀ times the gradient, whose rows err by ``beside`` more than its certificate says."""

@@ -55,18 +55,18 @@ class Trained:
     exhausted: whether the descent ended because no rate led to a proved decrease.
     """
 
-    weight: Array
-    value_weight: Array
+    weights: Array
+    value_weights: Array
     steps: tuple[Step, ...]
     exhausted: bool
 
 
 def descend(
-    loss: Loss, weight: Array, value_weight: Array, *, steps: int, error: float, gradient_error: float,
+    loss: Loss, weights: Array, value_weights: Array, *, steps: int, error: float, gradient_error: float,
     rate: float = 1.0, target: float = 0.0, threads: int | None = None,
     progress: Callable[[int, Step], None] = lambda number, step: None,
 ) -> Trained:  # fmt: skip
-    """Gradient descent from X = ``weight`` and Y = ``value_weight``; every step's decrease of the loss is proved.
+    """Gradient descent from X = ``weights`` and Y = ``value_weights``; every step's decrease of the loss is proved.
 
     steps: the most steps.  error, gradient_error: as for :meth:`Loss.approximate`.  rate: the first rate that is tried;
     later ones are those of Barzilai and Borwein (1988), and a rate is halved until the decrease is proved.  target: the
@@ -76,14 +76,14 @@ def descend(
     The descent ends early where 40 halvings lead to no proved decrease.  Raises
     :class:`~assay.spec.approximation.Infeasible` where scores become too large for the polynomial route at the start.
     """
-    here = loss.approximate(weight, value_weight, error, gradient_error, threads=threads)
+    here = loss.approximate(weights, value_weights, error, gradient_error, threads=threads)
     points = [_point(here, 0.0, 0.0)]
     progress(0, points[0])
     for number in range(1, steps + 1):
         if points[-1].largest_gradient <= target:
             break
         for _ in range(_HALVINGS):
-            moved = weight - rate * here.weight.value, value_weight - rate * here.value_weight.value
+            moved = weights - rate * here.weights.value, value_weights - rate * here.value_weights.value
             try:
                 trial = loss.forward(*moved, error, threads=threads)
             except ValueError:  # scores too large to be certified, so that nothing is proved
@@ -95,17 +95,17 @@ def descend(
                 break
             rate /= 2.0
         else:
-            return Trained(weight, value_weight, tuple(points), True)
+            return Trained(weights, value_weights, tuple(points), True)
         there = loss.approximate(*moved, error, gradient_error, forward=trial, threads=threads)
         points.append(_point(there, rate, decrease))
         progress(number, points[-1])
         rate = _next(rate, here, there)
-        (weight, value_weight), here = moved, there
-    return Trained(weight, value_weight, tuple(points), False)
+        (weights, value_weights), here = moved, there
+    return Trained(weights, value_weights, tuple(points), False)
 
 
 def _point(at: Evaluated, rate: float, decrease: float) -> Step:
-    both = (at.weight, at.value_weight)
+    both = (at.weights, at.value_weights)
     norm, error = (
         math.sqrt(sum(float(np.square(x).sum()) for x in parts))
         for parts in ([each.value for each in both], [each.error for each in both])
@@ -116,7 +116,7 @@ def _point(at: Evaluated, rate: float, decrease: float) -> Step:
 def _next(rate: float, here: Evaluated, there: Evaluated) -> float:
     """The rate ⟨s, s⟩/⟨s, y⟩ of Barzilai and Borwein, s = −rate·gradient; twice the last where that has no sense."""
     square, product = 0.0, 0.0
-    for old, new in ((here.weight, there.weight), (here.value_weight, there.value_weight)):
+    for old, new in ((here.weights, there.weights), (here.value_weights, there.value_weights)):
         step, change = -rate * old.value, new.value - old.value
         square += float((step * step).sum())
         product += float((step * change).sum())
