@@ -166,7 +166,9 @@ def _without_sink(parts: Parts) -> Mapping[str, Array] | None:
         return None
     other = Parts(parts.instance.replace(sink=None))
     gradient = other.probability * parts.differences()
-    return parts.assembled(gradient, probability=other.probability)
+    weight = np.exp(parts.sink - other.log_sum_exp)
+    made = parts.assembled(gradient, probability=other.probability)
+    return {**made, "grad_sink": -(weight * parts.delta).sum(axis=(0, 2, 3))}
 
 
 def _incoming_of(change: Callable[[Array], Array]) -> Formula:

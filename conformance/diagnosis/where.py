@@ -339,6 +339,7 @@ def told(failures: Sequence[Seen], name: str, several: bool) -> str:
     if not telling or sum(int(one.wrong.sum()) for one in telling) < _LEAST:
         return ""
     axes = telling[0].axes
+    telling = [one for one in telling if one.axes == axes]  # the gradient of a bias has the axes of the bias
     places = []
     for number, axis in enumerate(axes):
         others = tuple(a for a in range(len(axes)) if a != number)

@@ -117,7 +117,8 @@ class Judge:
         precision = precision or self.precision
         if self.references is None:
             return self.suite.criteria(instance, self.kernel, precision)
-        key = (precision, tuple(sorted(self.kernel.conventions.items())), instance.digest())
+        kind = (self.kernel.positional, self.kernel.lacks, tuple(sorted(self.kernel.conventions.items())))
+        key = (precision, kind, instance.digest())
         if key not in self.references:
             self.references[key] = self.suite.criteria(instance, self.kernel, precision)
         return self.references[key]

@@ -410,7 +410,7 @@ def _entries() -> list[Buggy]:
         bug("rotated", "gradients returned as dV, dQ, dK", "ooples/AiDotNet.Tensors#49", "are returned as", after=_permuted(2, 0, 1)),
         bug("exchanged", "dQ and dK exchanged", "ooples/AiDotNet.Tensors#49", "dq and dk are exchanged", after=_permuted(1, 0, 2)),
         bug("exchanged-values", "dK and dV exchanged", "ooples/AiDotNet.Tensors#49", "dk and dv are exchanged", after=_permuted(0, 2, 1)),
-        bug("value-of-difference", "dV = dSᵀ dO", "assay's bank", "dv is a product with ds", value=lambda t, p, grad: np.swapaxes(p * (1 - p), 2, 3) @ grad),
+        bug("value-of-difference", "dV = (P∘(1 − P))ᵀ dO", "assay's bank", None, value=lambda t, p, grad: np.swapaxes(p * (1 - p), 2, 3) @ grad),
         # groups
         bug("group-first", "no sum over the group: the first query head alone", "marin-community/levanter#449", "only the first query head of a group", gather=_kept(lambda h, g: h % g == 0)),
         bug("group-last", "the last query head of a group overwrites the others", "fla-org/flash-linear-attention#384", "only the last query head of a group", gather=_kept(lambda h, g: h % g == g - 1)),
