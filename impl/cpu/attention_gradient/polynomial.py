@@ -48,7 +48,7 @@ _MOST_DEGREE = 40
 _SMALLEST_RADIUS = 2.0**-20
 _RADII = 64  # per octave
 _ROOM = 0.95  # the part of the error that a predicted one may take
-_GATHERED = 1.4  # of the weights of one key over their mean: a guess, measured afterwards
+_GATHERED = (1.02, 0.25)  # the largest weights of a key over their mean, for scores within R: a·e^(bR²), a guess
 _TRIED = 3  # plans
 
 
@@ -221,7 +221,9 @@ def _planned(job: _Job, gathered: Array, least: int) -> Plan:
     """
     head, size = job.head, job.size
     frame = framed(head)
-    guess = size.weights.sum(axis=(0, 1)) / len(head.key) * _GATHERED * min(math.exp(frame.radius), _GATHERED)
+    least_over_mean, growth = _GATHERED
+    mean = size.weights.sum(axis=(0, 1)) / len(head.key)
+    guess = mean * least_over_mean * math.exp(growth * min(frame.radius, 1.0) ** 2)
     if head.banded:
         guess = guess * (1.0 + math.log(len(head.key)))
     gathered = np.where(np.isnan(gathered), guess, gathered)
