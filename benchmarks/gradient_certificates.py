@@ -6,8 +6,8 @@ Every case draws a shape, a pattern of keys, of values and of incoming gradients
 ``approximate`` for the three gradients, and compares |value − exact| with the certificates, element by element, and
 these with the request.  Exit status 1 if one certificate is too small.  What is refused is counted, and no case.
 
-The exact gradient is computed in 80-bit numbers, which is off by less than a hundredth of the least certificate (these
-hold 32 roundings of float64).  One case in 250 is compared with the certified definition as well.
+The exact gradient is computed in 80-bit numbers.  Where that contradicts a certificate, as it does where the exact
+gradient is 0 and the certificate nearly so, and in one case of 250, the certified definition decides.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def case(seed: int) -> tuple[str, list[float]] | None:
         assert (one.error <= asked).all()
         wrong = np.abs(one.value.astype(np.longdouble) - other).astype(np.float64)
         ratio = np.divide(wrong, one.error, out=np.where(wrong > 0.0, np.inf, 0.0), where=one.error > 0.0)
-        if seed % 250 == 0:
+        if seed % 250 == 0 or ratio.max(initial=0.0) > 1.0:
             certain = attention_gradient.define(exact, relative=1e-18, output=name)
-            ratio = np.maximum(ratio, certain.ratio(one.value.astype(np.float64), one.error))
+            ratio = certain.ratio(one.value.astype(np.float64), one.error)
         ratios.append(float(ratio.max(initial=0.0)))
     return pattern, ratios
 
