@@ -272,6 +272,10 @@ class Instance:
 
     def lengths(self) -> dict[str, int]:
         """Axis → length, of every axis of an array that does not broadcast, in the order of the fields."""
+        return dict(self._lengths)
+
+    @functools.cached_property
+    def _lengths(self) -> dict[str, int]:  # a diagnosis asks for them hundreds of thousands of times
         lengths: dict[str, int] = {}
         for name, declaration in _declared(type(self)).items():
             value = getattr(self, name)

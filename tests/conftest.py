@@ -1,6 +1,7 @@
 """Hypothesis profiles, how xdist shares the tests, and the table of processor time at the end of a run.
 
-``quick`` is the profile by default, ``--hypothesis-profile=thorough`` that of CI; both draw the same every time.
+``quick`` is the profile by default, ``--hypothesis-profile=thorough`` that of CI; both draw the same every time.  Tests
+marked ``thorough`` run under the latter alone: what they would find is found by the others, but on fewer inputs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,34 @@ settings.register_profile("quick", derandomize=True, deadline=None, max_examples
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=600)
 settings.load_profile("quick")
 
+_THOROUGH = "thorough: of the profile of CI alone"
 _SECONDS = "processor seconds"
-_WORTH_TELLING = 2.0
+_WORTH_TELLING = 0.5
+
+
+# --- which tests run --------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _THOROUGH)
+
+
+def _thorough(config: pytest.Config) -> bool:
+    return config.getoption("--hypothesis-profile", None) == "thorough"
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether the profile is that of CI, in which a test may look at more of the same kind."""
+    return _thorough(request.config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _thorough(config):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
 # --- which process runs what ------------------------------------------------------------------------------------------

@@ -111,12 +111,15 @@ def test_it_is_rejected_without_a_framework_and_without_a_compiler(rejection: Ch
     assert heavy & set(rejection.loaded) == set()
 
 
-def test_mended_it_passes_the_check_and_the_replay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([*arguments(), "--reproducers", "found"])
+def test_mended_it_passes_the_check_and_the_replay(
+    rejection: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("mine.py").write_text(block("python", "def flash").replace("rows + 1", "rows"), encoding="utf-8")
     assert main(arguments()) == 0
-    for reproducer in Path("found").glob("*.npz"):
-        assert main(["replay", str(reproducer), "--target", "mine.py:flash", "--option", "grouped_heads=no"]) == 0
+    reproducers = re.findall(r"replay +assay replay (\S+)", rejection.out)
+    assert reproducers
+    for reproducer in reproducers:
+        assert main(["replay", reproducer, "--target", "mine.py:flash", "--option", "grouped_heads=no"]) == 0
     capsys.readouterr()
 
 

@@ -18,7 +18,7 @@ import time, pytest
 each_kernel = pytest.mark.parametrize("kernel", ["a", "b", "c", "d"])
 
 def spins(kernel, worker_id):
-    end = time.process_time() + 0.4
+    end = time.process_time() + 0.08
     while time.process_time() < end:
         pass
     with open("ran.txt", "a") as file:
@@ -64,6 +64,6 @@ def test_a_run_ends_with_a_table_of_processor_time_and_all_tests_of_a_kernel_run
     lines = [line.split() for line in result.outlines]
     assert ["problem", "conformance", "all"] in lines
     row = next(line for line in lines if line[:1] == ["attention"])
-    assert 3.2 <= float(row[1]) < 30
+    assert 0.6 <= float(row[1]) < 30
     ran = {tuple(line.split()) for line in (pytester.path / "ran.txt").read_text().splitlines()}
     assert sorted(kernel for _, kernel in ran) == ["a", "b", "c", "d"]

@@ -52,7 +52,9 @@ FORWARD_FORM = Form(
 #: Conventions that ``options`` may declare, the first being the default.
 #: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is
 #: judged of heads that have one.
-CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any")}
+#: ``handed``: ``used`` for a backward pass that forms probabilities with the log-sum-exp that it is handed, and δ with
+#: the output that it is handed or with products; its tolerance is sharper.  Any other may run the forward pass again.
+CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any"), "handed": ("any", "used")}
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
 _OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
@@ -126,7 +128,9 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
         allowed = [bounds.of(origin) for origin in FORWARD]
     else:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in EXPLICIT]
+        used = kernel.conventions.get("handed") == "used"
+        origins = [origin for origin in EXPLICIT if origin.handed or not used]
+        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in origins]
 
     @functools.lru_cache(maxsize=1)
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
@@ -151,13 +155,15 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
 def _undecided(instance: Instance) -> dict[str, Any]:
     """Output → where the gradient of a query without a key may be felt."""
-    empty = ~instance.visible().any(axis=3) & (instance.sink is None)
+    seen: NDArray[np.bool_] = np.any(instance.visible(), axis=3, keepdims=True)[..., 0]
+    empty: NDArray[np.bool_] = ~seen & (instance.sink is None)
     b, h, _ = empty.shape
-    heads = empty.any(axis=2).reshape(b, h // instance.group, instance.group).any(axis=2)
+    grouped = empty.reshape(b, h // instance.group, -1)
+    heads: NDArray[np.bool_] = np.any(grouped, axis=2, keepdims=True)[..., None]
     return {
         "grad_query": empty[..., None],
-        "grad_key": heads[..., None, None],
-        "grad_value": heads[..., None, None],
+        "grad_key": heads,
+        "grad_value": heads,
         "grad_bias": bool(empty.any()),
         "grad_sink": bool(empty.any()),
     }

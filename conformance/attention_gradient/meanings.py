@@ -157,7 +157,7 @@ def _one_of_broadcast(index: int) -> Callable[[Parts], Array]:
 
 def _mean_of_broadcast(parts: Parts) -> Array:
     count = math.prod(parts.seen.shape[axis] for axis in parts.broadcast)
-    return parts.summed(parts.gradient) / count
+    return np.asarray(parts.summed(parts.gradient) / count)
 
 
 def _without_sink(parts: Parts) -> Mapping[str, Array] | None:
@@ -267,12 +267,12 @@ def _rows() -> Iterator[Meaning]:
     yield _formula(
         "softcap-slope-of-score",
         "softcap: the factor is 1 − s², of the capped score that is not divided by the cap",
-        _with_slope(lambda p: 1.0 - (float(p.instance.softcap) * p.share) ** 2),
+        _with_slope(lambda p: 1.0 - (p.cap * p.share) ** 2),
     )
     yield _formula(
         "softcap-slope-of-raw",
         "softcap: the factor is 1 − (s/c)², of the score before the cap",
-        _with_slope(lambda p: 1.0 - (p.raw / float(p.instance.softcap)) ** 2),
+        _with_slope(lambda p: 1.0 - (p.raw / p.cap) ** 2),
     )
     for name, called in (("query", "dQ"), ("key", "dK")):
         yield _formula(f"scale-missing-{name}", f"{called} lacks the scale", wrong.scaled(**{name: over_scale}))

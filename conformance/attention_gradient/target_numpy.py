@@ -55,10 +55,6 @@ def _backward(
         share = np.tanh(score / number(softcap))
         score, slope = number(softcap) * share, number(1.0) - share * share
     full = (b, h, n_q, n_k)
-    hides = {
-        "causal": "top-left" if is_causal else causal,
-        "window": window,
-    }
     seen = np.empty(full, bool)
     for i in range(b):
         seen[i] = attends(
@@ -67,7 +63,8 @@ def _backward(
             length=None if key_lengths is None else int(key_lengths[i]),
             mask=None if mask is None else np.broadcast_to(mask, full)[i],
             bias=None if bias is None else np.broadcast_to(bias, full)[i],
-            **hides,
+            causal="top-left" if is_causal else causal,
+            window=window,
         )
     if bias is not None:
         score = score + np.where(seen, bias, number(0.0)).astype(query.dtype)

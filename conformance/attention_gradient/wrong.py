@@ -45,10 +45,15 @@ class Parts:
         """Scores before the softcap."""
         return np.asarray(self.scale * (self.query @ np.swapaxes(self.key, 2, 3)))
 
+    @property
+    def cap(self) -> float:
+        """c; 1 without a softcap."""
+        return float(self.instance.softcap or 1.0)
+
     @functools.cached_property
     def share(self) -> Array:
         """tanh(s/c)."""
-        return np.tanh(self.raw / float(self.instance.softcap or 1.0))
+        return np.tanh(self.raw / self.cap)
 
     @functools.cached_property
     def slope(self) -> Array:
@@ -57,7 +62,7 @@ class Parts:
     @functools.cached_property
     def score(self) -> Array:
         """Scores after softcap and bias, whatever is seen."""
-        score = self.raw if self.instance.softcap is None else float(self.instance.softcap) * self.share
+        score = self.raw if self.instance.softcap is None else self.cap * self.share
         if self.instance.bias is not None:
             bias = self.instance.bias.astype(np.float64)
             score = score + np.where(np.isneginf(bias), 0.0, bias)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,9 +118,9 @@ def affordable(instance: Any, axis: str, length: int) -> bool:
     if length <= now[axis]:
         return True
     then = {**now, axis: length}
-    slices = [float(np.prod([float(n) for n in list(lengths.values())[:2]])) for lengths in (now, then)]
+    slices = [math.prod(list(lengths.values())[:2]) for lengths in (now, then)]
     elements = sum(array.size for array in instance.arrays().values()) * length / now[axis]
-    work = float(np.prod([float(n) for n in then.values()]))
+    work = math.prod(then.values())
     return elements <= _MOST_ELEMENTS and work <= _MOST_WORK and slices[1] <= max(slices[0], _MOST_SLICES)
 
 

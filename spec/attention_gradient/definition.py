@@ -325,5 +325,6 @@ class _Held:
 
     @functools.cached_property
     def _digits(self) -> NDArray[np.object_]:
-        digits = self.arranged(self.enclosure.balls)
-        return np.where(np.isfinite(self.arranged(self.enclosure.midpoint)), digits, flint.arb(0))
+        digits: NDArray[np.object_] = self.arranged(self.enclosure.balls).copy()
+        digits[~np.isfinite(self.arranged(self.enclosure.midpoint))] = flint.arb(0)
+        return digits

@@ -62,7 +62,8 @@ def derivatives(instance: Instance, output: str) -> tuple[dict[str, NDArray[np.o
 
 def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
     """Exact rational numbers."""
-    return np.vectorize(lambda x: sympy.Rational(float(x)), otypes=[object])(array)
+    exact: NDArray[np.object_] = np.vectorize(lambda x: sympy.Rational(float(x)), otypes=[object])(array)
+    return exact
 
 
 def _symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -75,7 +75,7 @@ def tolerance(
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
     bounds = Bounds(instance, precision_named(precision, PRECISIONS), exact)
-    return np.max([bounds.of(origin)[output] for origin in FORWARD], axis=0)
+    return np.asarray(np.max([bounds.of(origin)[output] for origin in FORWARD], axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class Bounds:
             return self._forward_tolerances[1]
         some = np.isfinite(lse.midpoint)
         gap = np.abs(np.where(some, handed, 0.0) - np.where(some, lse.midpoint, 0.0))
-        return (gap + lse.radius) * SLACK
+        return np.asarray((gap + lse.radius) * SLACK)
 
     def _delta_error(self, origin: Origin, lam: Array, output: Array | None) -> Array:
         """β_i (BWD-2, BWD-5 c)."""
@@ -311,7 +311,7 @@ class Bounds:
         steps = max(1.0, scale) * (roundings + 8) + scale * most.sum(axis=3)
         bound = bound + 2 * u.tiny * steps[..., None]
         query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
-        query_bound = np.where((attended.any(axis=3))[..., None], query_bound, 0.0)
+        query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
 
         # BWD-4: dK and dV, over the queries of a group
         turned = functools.partial(np.swapaxes, axis1=2, axis2=3)
@@ -353,7 +353,7 @@ class Bounds:
         if instance.sink is not None:
             made["grad_sink"] = self._sink_bound(lam, beta)
         inside = self._inside(beta)
-        whole = self._grouped_all(inside.all(axis=2))
+        whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
         where = {
             "grad_query": inside[..., None],
             "grad_key": whole[..., None, None],

@@ -143,13 +143,16 @@ def escalate(
         raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits in {missing.sum()} rows")
 
     def digits(name: str) -> Callable[[], NDArray[np.object_]]:
+        middle, radius, shape = mid[name], rad[name], results[name].shape  # an enclosure keeps no other result alive
+        blocks = [(at, good, values[name]) for at, good, values in kept]
+
         def assembled() -> NDArray[np.object_]:
-            balls = from_parts(mid[name], np.zeros_like(mid[name]), rad[name])
-            for at, good, values in kept:
+            balls = from_parts(middle, np.zeros_like(middle), radius)
+            for at, good, values in blocks:
                 part = balls[at]
-                part[good] = values[name].full()[good]
+                part[good] = values.full()[good]
                 balls[at] = part
-            return balls.reshape(results[name].shape)
+            return balls.reshape(shape)
 
         return assembled
 

@@ -8,6 +8,7 @@ cheapest arithmetic that is accurate enough (proofs_notes/rope_attention.md, ROT
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,12 +70,28 @@ def paired(instance: Instance) -> tuple[NDArray[np.intp], NDArray[np.intp], Arra
     return np.concatenate([first, second]), np.concatenate([second, first]), np.repeat([-1.0, 1.0], half)
 
 
-@functools.lru_cache(maxsize=2)  # the queries, the keys and the tolerance of one instance ask for the same
 def rotation(instance: Instance, arithmetic: Arithmetic) -> tuple[Any, Any]:
     """C and S, certified: balls of shape (batch, length, r), the columns in the order of :func:`paired`.
 
-    They are evaluated once for every distinct position and pair, of an instance whose arrays do not change.
+    They are evaluated once for every distinct position and pair.
     """
+    b, _, n, _ = instance.query.shape
+    alone = np.zeros((b, 1, n, instance.rotated), np.float32)
+    turned = instance.replace(query=alone, key=None, rotary_dim=None, layout="halves")
+    return _rotation(_Turned(turned.digest(), turned), arithmetic)
+
+
+@dataclass(frozen=True)
+class _Turned:
+    """What C and S depend on: positions and frequencies, and nothing of what is rotated but its batch and length."""
+
+    digest: bytes
+    instance: Instance = field(compare=False)
+
+
+@functools.lru_cache(maxsize=256)  # asked for again by the keys, by the tolerance, and by inputs with other numbers
+def _rotation(turned: _Turned, arithmetic: Arithmetic) -> tuple[Any, Any]:
+    instance = turned.instance
     distinct, place = np.unique(instance.positions.astype(np.int64), return_inverse=True)
     at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])[..., None]
     tables = np.empty((2, len(distinct), instance.rotated // 2), dtype=object)

@@ -3,33 +3,38 @@
 Cases are judged in the order of the level, with the canaries that a run of the level would use, until enough failures
 are gathered.  A test session has one :class:`Verdicts` a problem (the fixture ``verdicts`` of a problem's tests); under
 pytest-xdist every process has its own, and all tests of one kernel run in the same process (tests/conftest.py).
+
+What a run of ``smoke`` judges beside its families, cases that Hypothesis draws and what laws make of small cases, is
+made once a class as well, of instances with any option: a kernel is asked what it does not lack.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 
 from assay.conformance.diagnosis.evidence import Judged
-from assay.conformance.interface.suite import suite
+from assay.conformance.interface.suite import Case, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
+from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import EXAMPLES
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from assay.conformance.call.outcome import Outcome
-    from assay.conformance.interface.suite import Case
     from assay.spec.precision import Precision
 
 __all__ = ["ENOUGH", "Failure", "Verdicts"]
 
-#: Failures of a kernel that are gathered: a diagnosis looks at hardly more.
-ENOUGH = 12
+#: Failures of a kernel that are gathered: nearly every bug is named by so few.
+ENOUGH = 5
 _UNHURRIED = 50.0  # times the usual seconds of a diagnosis: what is told does not depend on the load of the machine
-_FURTHER = 200  # cases after the first failure in which others are looked for
+_FURTHER = 20  # cases after the first failure, for each that is wanted, in which others are looked for
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Verdicts:
     problem: str
     references: dict[Any, Any] = field(default_factory=dict)
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
+    beside: dict[str, list[Case]] = field(default_factory=dict)
     gathered: dict[tuple[str, int], list[Failure]] = field(default_factory=dict)
     stages_lost: dict[str, list[str]] = field(default_factory=dict)
 
@@ -69,6 +75,41 @@ class Verdicts:
             self.levels[key] = list(cases(suite(self.problem), self.precision(name), level, 0))
         return self.levels[key]
 
+    def beside_families(self, name: str) -> list[Case]:
+        """Drawn cases of the class ``name``, and a small case a law with the instances that the law makes of it."""
+        if name not in self.beside:
+            self.beside[name] = [*self._drawn(name), *self._lawful(name)]
+        return self.beside[name]
+
+    def _drawn(self, name: str) -> list[Case]:
+        known, drawn = suite(self.problem), list[Case]()
+        every = frozenset(capability.name for capability in known.interface.capabilities)
+        draws = hypothesis.settings(
+            max_examples=EXAMPLES["smoke"], database=None, phases=(hypothesis.Phase.generate,),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )  # fmt: skip
+
+        @hypothesis.seed(0)
+        @draws
+        @hypothesis.given(drawn_cases(known, self.precision(name), every))
+        def noted(case: Case) -> None:
+            drawn.append(case)
+
+        noted()
+        return drawn
+
+    def _lawful(self, name: str) -> list[Case]:
+        rng, lawful = np.random.default_rng(0), list[Case]()
+        small = sorted(self.level(name, "smoke"), key=lambda case: case.instance.size())
+        small = [case for case in small[: len(small) // 2] if not case.after and not case.beside]
+        for law in suite(self.problem).spec.LAWS:
+            for place in rng.permutation(len(small)):  # elsewhere for each law
+                transformed = law.transform(small[place].instance, rng)
+                lawful += [replace(small[place], name=f"law {law.id}", instance=one, row=None) for one in transformed]
+                if transformed:
+                    break
+        return lawful
+
     def failures(self, entry: Any, most: int = ENOUGH) -> list[Failure]:
         """The first failures of a wrong kernel, at most so many."""
         if (entry.name, most) not in self.gathered:
@@ -82,7 +123,7 @@ class Verdicts:
                 outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
                 if outcome.failed:
                     found.append(Failure(place, case, outcome))
-                if len(found) == most or (found and place > found[0].place + _FURTHER):
+                if len(found) == most or (found and place > found[0].place + _FURTHER * most):
                     break
         return found
 
@@ -91,9 +132,9 @@ class Verdicts:
         cases_of_smoke = len(self.level(entry.precision, "smoke"))
         return [failure for failure in self.failures(entry) if failure.place < cases_of_smoke]
 
-    def diagnosis(self, entry: Any) -> str:
-        """What a kernel is told to behave like, in lower case."""
-        failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry)]
+    def diagnosis(self, entry: Any, most: int = ENOUGH) -> str:
+        """What a kernel is told to behave like by its first failures, in lower case."""
+        failures = [Judged(failure.case, failure.outcome) for failure in self.failures(entry, most)]
         with np.errstate(all="ignore"):
             return " ".join(self.judge(entry).diagnosis(failures).sentences).lower()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from bank.rows import only
 
 from assay.conformance.attention.other_calls import CHANGES
 from assay.conformance.interface.layouts import LAYOUTS
@@ -25,8 +27,13 @@ FAMILIES = suite("attention").families
 
 
 @functools.cache
-def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
-    return list(cases_of(suite("attention"), precision(name), level, 0))
+def every_case() -> list[Case]:
+    """Those of ``thorough`` but for combinations of three, which take seconds to choose."""
+    return list(cases_of(only(suite("attention"), lambda row: True), FLOAT32, "thorough", 0))
+
+
+def cases(level: str = "thorough") -> list[Case]:
+    return [case for case in every_case() if case.row.level in LEVELS[: LEVELS.index(level) + 1]]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.id)
@@ -44,8 +51,14 @@ def test_identifiers_are_unique() -> None:
 
 @pytest.mark.parametrize("name", {p.storage: name for name, p in PRECISIONS.items()}.values())
 def test_every_row_makes_an_instance_of_every_type(name: str) -> None:
-    for case in cases(name):
+    """Rows of the table: what is combined is made of the same words, and is of float32 in the tests of its own."""
+    for case in cases_of(replace(suite("attention"), covering=None), precision(name), "thorough", 0):
         assert case.instance.query.dtype.name == precision(name).storage
+
+
+@pytest.mark.thorough
+def test_every_row_makes_an_instance_also_of_three_kinds_together() -> None:
+    assert len(list(cases_of(suite("attention"), FLOAT32, "thorough", 0))) > len(cases())
 
 
 def test_names_of_cases_tell_rows_apart_but_for_repeats_of_a_pattern() -> None:

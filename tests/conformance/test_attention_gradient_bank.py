@@ -64,6 +64,16 @@ def test_bank_is_large_and_its_names_are_unique() -> None:
         assert len({entry.name for entry in bank}) == len(bank)
 
 
+@pytest.mark.claim("BWD-5")
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32"])
+def test_a_kernel_that_declares_to_use_what_it_is_handed_is_held_to_that(name: str, verdicts: Verdicts) -> None:
+    for entry in CORRECT[:2]:
+        judge = verdicts.judge(replace(entry, options={"handed": "used"}), name)
+        with np.errstate(all="ignore"):
+            outcomes = [judge.outcome(case) for case in verdicts.level(name, "smoke")[::_SHARE]]
+        assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.name
+
+
 def test_a_correct_kernel_judged_in_a_tighter_class_is_found(verdicts: Verdicts) -> None:
     eager = next(entry for entry in CORRECT if entry.name == "eager")
     assert verdicts.failures(replace(eager, name="eager as bfloat16", precisions=("bfloat16",)), 1)

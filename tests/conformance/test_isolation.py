@@ -270,7 +270,10 @@ def test_verdicts_in_a_process_of_its_own_are_those_in_ours(kernel: Any, name: s
                     assert np.array_equal(here.values[output], there.values[output])
 
 
-@pytest.mark.parametrize(("target", "problem"), [("toy:doubling", TOY), ("numpy:attention", "attention")])
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [("toy:doubling", TOY), pytest.param("numpy:attention", "attention", marks=pytest.mark.thorough)],
+)
 def test_a_whole_level_is_the_same_in_a_process_of_its_own(target: str, problem: str) -> None:
     reports = [assay.check(target, problem, level="smoke", seed=3, isolate=isolate) for isolate in (False, True)]
     apart = "calls at the same time are not made in an isolated process"

@@ -341,6 +341,15 @@ def test_a_kernel_that_varies_from_call_to_call_is_told_as_such() -> None:
     assert any("differ in bits" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(("wall", "slowness"), [(1.0, 1.0), (20.0, 2.0), (500.0, 3.0)])
+def test_a_diagnosis_gets_more_time_on_a_loaded_machine_and_never_more_than_three_times(
+    wall: float, slowness: float
+) -> None:
+    busy = judge(doubled)
+    busy.begun = time.monotonic() - wall, time.process_time() - 10.0
+    assert busy.slowness == pytest.approx(slowness, rel=0.05)
+
+
 def test_progress_is_told_between_cases() -> None:
     told: list[tuple[int, int, str]] = []
     assay.check(doubled, TOY, level="smoke", progress=lambda *words: told.append(words))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from toy.kernels import Array, asks_for_all, asks_for_all_and_goes_on, chained
+from toy.outcomes import here_and_isolated, outcome_of
 from toy.suites import Total
 
 import assay
-from assay.conformance.call.isolation import isolated
 from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.judge import Judge
@@ -21,19 +22,10 @@ FLOAT32 = precision("float32")
 TOY = Total.problem
 CASE = Case("case", Family("test", "an oracle", "here"), Total(np.arange(11, dtype=np.float32)))
 
-isolation = pytest.mark.parametrize("isolate", [False, True], ids=["here", "isolated"])
+outcome = functools.partial(outcome_of, CASE)
 
 
-def outcome(kernel: Any, isolate: bool = False) -> Any:
-    if not isolate:
-        return Judge(kernel_of(kernel, TOY), FLOAT32).outcome(CASE)
-    if sys.platform != "linux":
-        pytest.skip("isolation needs Linux")
-    with isolated(kernel, TOY) as process:
-        return Judge(process.kernel, FLOAT32, process=process).outcome(CASE)
-
-
-@isolation
+@here_and_isolated
 def test_what_an_oracle_saw_is_one_more_output(isolate: bool) -> None:
     found = outcome(chained, isolate)
     assert found.status == "passed"
@@ -41,7 +33,7 @@ def test_what_an_oracle_saw_is_one_more_output(isolate: bool) -> None:
     assert found.values["adder saw"].tolist() == [[4], [4], [4], [2]]
 
 
-@isolation
+@here_and_isolated
 @pytest.mark.parametrize("kernel", [asks_for_all, asks_for_all_and_goes_on], ids=lambda kernel: kernel.__name__)
 def test_an_oracle_that_is_asked_for_too_much_is_named_also_where_the_refusal_is_swallowed(
     kernel: Any, isolate: bool
@@ -94,7 +86,7 @@ def test_a_torch_kernel_gets_and_gives_tensors() -> None:
     assert Judge(kernel_of(kernel, TOY, framework="torch"), FLOAT32).outcome(CASE).status == "passed"
 
 
-@isolation
+@here_and_isolated
 def test_a_planner_passes_a_level(isolate: bool) -> None:
     if isolate and sys.platform != "linux":
         pytest.skip("isolation needs Linux")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +21,6 @@ def good(query, key, value, *, scale):
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return ((weights @ v) / weights.sum(axis=-1, keepdims=True)).astype(query.dtype)
 
-def bad(query, key, value, *, scale):
-    return good(query, key, value, scale=2 * scale)
-
 def two_arrays(query, key): ...
 
 def declines_large_numbers(query, key, value, *, scale):
@@ -30,7 +28,7 @@ def declines_large_numbers(query, key, value, *, scale):
         raise NotImplementedError("numbers beyond 100")
     return good(query, key, value, scale=scale)
 
-def aborts(query, key, value, *, scale):
+def aborts(points):
     import os
     os.abort()
 """
@@ -75,10 +73,22 @@ OUTCOMES = {
 }
 
 
-def conformance(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """``pytest --pyargs assay.conformance`` in a folder with nothing but the module ``kernels``."""
+def conformance(pytester: pytest.Pytester, *arguments: str, apart: bool = False) -> pytest.RunResult:
+    """``pytest --pyargs assay.conformance`` in a folder with nothing but the module ``kernels``.
+
+    apart: in a process of its own, which takes a second to begin.
+    """
     pytester.makepyfile(kernels=KERNELS)
-    return pytester.runpytest_subprocess("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
+    pytester.syspathinsert()
+    run = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+    return run("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The option that asks for a toy problem, which such a run of pytest can import."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return "--assay-problem=toy.suites:DOUBLING"
 
 
 def test_importing_the_plugin_imports_almost_nothing() -> None:
@@ -113,15 +123,21 @@ def test_correct_kernel_passes(pytester: pytest.Pytester) -> None:
         "--import-mode=importlib",
         "-Werror",
         "-v",
+        apart=True,
     )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*kernels:good-float32* PASSED*", "*kernels:good-bfloat16* PASSED*"])
 
 
-def test_wrong_kernel_fails_with_the_report(pytester: pytest.Pytester) -> None:
-    result = conformance(pytester, "--assay-kernel=kernels:bad", "--assay-kernel=kernels:good", "--assay-seed=1")
+def test_wrong_kernel_fails_with_the_report(pytester: pytest.Pytester, toy: str) -> None:
+    kernels = ("--assay-kernel=toy.kernels:ignores_the_factor", "--assay-kernel=toy.kernels:doubled", toy)
+    result = conformance(pytester, *kernels, "--assay-precision=float32", "--assay-seed=1")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED kernels:bad  attention  float32  smoke  seed 1*", "*replay*assay replay *"])
+    lines = [
+        "FAILED toy.kernels:ignores_the_factor  toy.suites:DOUBLING  float32  smoke  seed 1*",
+        "*replay*assay replay *",
+    ]
+    result.stdout.fnmatch_lines(lines)
     assert "Traceback" not in result.stdout.str()
 
 
@@ -135,8 +151,8 @@ def test_incomplete_kernel_fails_unless_that_is_allowed(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
-def test_isolation_turns_the_abort_of_a_kernel_into_a_failed_test(pytester: pytest.Pytester) -> None:
-    kernels = ("--assay-kernel=kernels:aborts", "--assay-kernel=kernels:good")
+def test_isolation_turns_the_abort_of_a_kernel_into_a_failed_test(pytester: pytest.Pytester, toy: str) -> None:
+    kernels = ("--assay-kernel=kernels:aborts", "--assay-kernel=toy.kernels:doubled", toy)
     result = conformance(pytester, *kernels, "--assay-isolate", "--assay-precision=float32")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*crashed: SIGABRT*", "*replay*assay replay *--isolate*"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from toy.kernels import Array, loops, through_floats
+from toy.outcomes import here_and_isolated, outcome_of
 from toy.suites import EDGES, Graph
 
 import assay
 from assay.cli import main
-from assay.conformance.call.isolation import isolated
 from assay.conformance.interface.suite import Case, Family
-from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
-from assay.conformance.judge.judge import Judge
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -48,16 +47,7 @@ def gives_a_table(labels: Array, degrees: Array) -> Any:
     return labels[:, None].copy(), labels.copy(), degrees.copy()
 
 
-def outcome(kernel: Any, isolate: bool = False) -> Any:
-    if not isolate:
-        return Judge(kernel_of(kernel, TOY), FLOAT32).outcome(CASE)
-    if sys.platform != "linux":
-        pytest.skip("isolation needs Linux")
-    with isolated(kernel, TOY) as process:
-        return Judge(process.kernel, FLOAT32, process=process).outcome(CASE)
-
-
-isolation = pytest.mark.parametrize("isolate", [False, True], ids=["here", "isolated"])
+outcome = functools.partial(outcome_of, CASE)
 
 
 @pytest.mark.parametrize("kernel", [loops, halved_loops], ids=lambda kernel: kernel.__name__)
@@ -86,7 +76,7 @@ def test_an_axis_of_any_length_is_still_one_axis() -> None:
     assert (found.kind, found.sentence) == ("shape", "returned left of shape (2, 1), expected (:)")
 
 
-@isolation
+@here_and_isolated
 def test_integers_beyond_the_significand_of_a_float_come_back_exactly(isolate: bool) -> None:
     found = outcome(loops, isolate)
     assert found.status == "passed"
@@ -95,7 +85,7 @@ def test_integers_beyond_the_significand_of_a_float_come_back_exactly(isolate: b
     assert found.values["weight"].dtype == np.float32
 
 
-@isolation
+@here_and_isolated
 def test_labels_that_pass_through_a_float_are_found(isolate: bool) -> None:
     found = outcome(through_floats, isolate)
     assert (found.status, found.output) == ("failed", "degrees")

@@ -88,9 +88,9 @@ def cases(seed: int, count: int, dtype: str) -> list[tuple[Instance, float]]:
 @pytest.mark.claim("ATT-3")
 @pytest.mark.claim("ATT-5")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_value_errs_by_more_than_its_certificate(dtype: str) -> None:
-    polynomial = 0
-    for instance, error in cases(0, 100, dtype):  # of at least four heads each
+def test_no_value_errs_by_more_than_its_certificate(dtype: str, thorough: bool) -> None:
+    polynomial, count = 0, 100 if thorough else 40
+    for instance, error in cases(0, count, dtype):  # of at least four heads each
         try:
             found = approximated(instance, error, fallback="raise")
         except Infeasible:
@@ -99,7 +99,7 @@ def test_no_value_errs_by_more_than_its_certificate(dtype: str) -> None:
         assert found.route.startswith("polynomial")
         assert found.error.max() <= error
         assert exceeded(instance, found) <= 1
-    assert polynomial >= 500
+    assert polynomial >= 5 * count
 
 
 @pytest.mark.claim("ATT-8")

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CORRECT", "Entry"]
+__all__ = ["CORRECT", "Entry", "Task", "with_every_option"]
 
 Array = NDArray[Any]
 Engine = Callable[..., tuple[Array, Array]]
@@ -129,7 +129,9 @@ def _divided(n: Array, d: Array) -> Array:
 # --- signatures: what a kernel names is what it supports ------------------------------------------------------------
 
 
-def _everything(engine: Engine, **fixed: Any) -> Callable[..., Any]:
+def with_every_option(engine: Engine, returned: Callable[[Array, Task], Any]) -> Callable[..., Any]:
+    """An engine as a kernel; ``returned(output, task)`` is what it gives for the engine's output."""
+
     def kernel(
         query: Array,
         key: Array,
@@ -149,11 +151,17 @@ def _everything(engine: Engine, **fixed: Any) -> Callable[..., Any]:
         causal = "top-left" if is_causal else causal
         task = Task(query, key, value, scale, causal, mask, bias, window, key_lengths, softcap, sink)
         with np.errstate(all="ignore"):
-            output, lse = engine(task, **fixed)
-            output = _returned(output, query.dtype)
+            output, lse = engine(task)
+            output = returned(output, task)
         return (output, lse) if return_lse else output
 
     return kernel
+
+
+def _everything(engine: Engine, **fixed: Any) -> Callable[..., Any]:
+    return with_every_option(
+        functools.partial(engine, **fixed), lambda output, task: _returned(output, task.query.dtype)
+    )
 
 
 def _masks(engine: Engine, **fixed: Any) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from bank.attention.correct import Task
+from bank.attention.correct import Task, with_every_option
 
 Array = NDArray[Any]
 LOG2E = 1.4426950408889634
@@ -103,32 +103,11 @@ Engine = Callable[[Task], tuple[Array, Array]]
 def called(engine: Engine, after: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """An engine as a kernel with every option; ``after(output, task)`` replaces the output."""
 
-    def kernel(
-        query: Array,
-        key: Array,
-        value: Array,
-        *,
-        scale: float,
-        is_causal: bool = False,
-        causal: str | None = None,
-        mask: Array | None = None,
-        bias: Array | None = None,
-        window: tuple[int | None, int | None] | None = None,
-        key_lengths: Array | None = None,
-        softcap: float | None = None,
-        sink: Array | None = None,
-        return_lse: bool = False,
-    ) -> Any:
-        causal = "top-left" if is_causal else causal
-        task = Task(query, key, value, scale, causal, mask, bias, window, key_lengths, softcap, sink)
-        with np.errstate(all="ignore"):
-            output, lse = engine(task)
-            output = output.astype(query.dtype)
-        if after is not None:
-            output = after(output, task)
-        return (output, lse) if return_lse else output
+    def returned(output: Array, task: Task) -> Any:
+        output = output.astype(task.query.dtype)
+        return output if after is None else after(output, task)
 
-    return kernel
+    return with_every_option(engine, returned)
 
 
 def with_steps(**changed: Any) -> Callable[..., Any]:

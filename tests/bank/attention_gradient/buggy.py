@@ -356,8 +356,8 @@ _B = ml_dtypes.bfloat16
 
 
 def _entries() -> list[Buggy]:
-    def bug(name: str, what: str, source: str = "assay's bank", diagnosis: str | None = None, precision: str = "float32", each: Any = passed, **steps: Any) -> Buggy:  # fmt: skip
-        return Buggy(name, kernel(Steps(**steps), each), what, source, precision, diagnosis)
+    def bug(name: str, what: str, source: str = "assay's bank", diagnosis: str | None = None, precision: str = "float32", each: Any = passed, options: Any = MappingProxyType({}), **steps: Any) -> Buggy:  # fmt: skip
+        return Buggy(name, kernel(Steps(**steps), each), what, source, precision, diagnosis, options)
 
     flash = "Dao-AILab/flash-attention"
     return [
@@ -461,7 +461,7 @@ def _entries() -> list[Buggy]:
         bug("short-output", "δ from an output in float16", "assay's bank", None, delta=_short_output(np.float16)),
         bug("crude-exp", "exp of low accuracy", "assay's bank", None, probability=lambda t, s, seen, lse: Steps().probability(t, s, seen, lse) * (1 + t.work(1e-4) * np.sin(50 * s).astype(t.work))),
         bug("short-sums", "sums over queries in bfloat16", "assay's bank", None, value=_short_sums(_B)),
-        bug("half-delta", "δ in bfloat16, of a kernel with sums in float32", "assay's bank", None, "bfloat16", delta=_short_delta(_B)),
+        bug("half-delta", "δ in bfloat16, of a kernel with sums in float32", "assay's bank", None, "bfloat16", delta=_short_delta(_B), options={"handed": "used"}),
         bug("half-sums", "sums over queries in bfloat16", "assay's bank", None, "bfloat16", value=_short_sums(_B)),
         bug("half-bfloat16-in-float16", "dS in bfloat16 of a kernel in float16", "assay's bank", None, "float16", short=_through(_B)),
         bug("half-no-delta", "dS = p·dP in bfloat16", "assay's bank", "δ is left out", "bfloat16", gradient=lambda t, p, g, delta: p * g),
