@@ -38,7 +38,7 @@ class Sizes:
 
     reach (group, n_q): r_i, the sum of |dO_ic|·range(V_c).  query (d,): Q_c ≥ |q_ic|.  grad (d_v,): A_c ≥ |dO_ic|.
     key (d,): |k_jc − centre_c|.  ranges (d,): range of each column of the keys.
-    weights (group, n_q, 2): max_c |dO_ic|/A_c, and r_i·max_c |q_ic|/Q_c.
+    weights (group, n_q, 3): w_i = max_c |dO_ic|/A_c, u_i = max_c |q_ic|/Q_c, and H_i, the sum of |dO_ic|·a_c.
     """
 
     reach: Array
@@ -85,7 +85,7 @@ def sizes(head: Head, grad_output: NDArray[np.floating]) -> Sizes:
         for columns, points in ((grad, grad_output[g]), (query, head.queries[g])):
             _, least, largest = extent(points)
             np.maximum(columns, np.maximum(np.abs(least), np.abs(largest)), out=columns)
-    reach, weights = np.zeros((group, n_q)), np.zeros((group, n_q, 2))
+    reach, weights = np.zeros((group, n_q)), np.zeros((group, n_q, 3))
     over_grad, over_query = (np.divide(1.0, x, out=np.zeros_like(x), where=x > 0.0) for x in (grad, query))
     for g in range(group):
         for first in range(0, n_q, BLOCK):
@@ -94,7 +94,8 @@ def sizes(head: Head, grad_output: NDArray[np.floating]) -> Sizes:
             points = np.abs(head.queries[g, rows].astype(np.float64))
             reach[g, rows] = (output * head.spread).sum(axis=1) * SLACK
             weights[g, rows, 0] = (output * over_grad).max(axis=1) * SLACK
-            weights[g, rows, 1] = reach[g, rows] * (points * over_query).max(axis=1) * SLACK
+            weights[g, rows, 1] = (points * over_query).max(axis=1) * SLACK
+            weights[g, rows, 2] = (output * head.half).sum(axis=1) * SLACK
     key, ranges = np.zeros_like(query), np.zeros_like(query)
     if len(head.key):
         _, least, largest = extent(head.key)
@@ -126,9 +127,10 @@ def bounds(plan: Plan, head: Head, size: Sizes, sums: Sums, shift: float = 0.0) 
     of_query = sigma * (tau * (1.0 + tau) * size.ranges + (6.0 * relative + 8.0 * relative**2 + products) * size.key)
     touched = 3.0 if head.banded else 1.0
     lost = touched * absolute * sums.weights
-    near = (sums.near + lost) * (1.0 + 2.0 * relative + 16.0 * U) * SLACK
+    near = (sums.near + lost) * (1.0 + 4.0 * relative + products) * SLACK
     of_value = (factor + 2.0 * relative + 8.0 * U) * near[:, 0] + lost[0]
-    of_key = sigma * ((factor + tau + 4.0 * relative + products) * near[:, 1] + 3.0 * lost[1])
+    cut = factor * (1.0 + 2.0 * tau) + 2.0 * tau
+    of_key = sigma * ((cut + 8.0 * relative + 2.0 * products) * near[:, 1] + 3.0 * lost[1])
     vanished = _VANISHED * plan.size / sums.share * n
     return Bounds(
         (size.reach, of_query * SLACK),

@@ -36,8 +36,8 @@ __all__ = ["Sums", "passed"]
 class Sums:
     """What the passes found.
 
-    grad_key (n_k, d), grad_value (n_k, d_v): in units of the plan.  near (n_k, 2): Σ_i p̃_ij weights_i, for each key.
-    weights (2,): Σ_i weights_i/Ẑ_i.  share: the least Ẑ_i/touched.
+    grad_key (n_k, d), grad_value (n_k, d_v): in units of the plan.  near (n_k, 2): Σ_i p̃_ij w_i and Σ_i p̃_ij h_i u_i.
+    weights (2,): Σ_i w_i/Ẑ_i and Σ_i h_i u_i/Ẑ_i (GRAD-7).  share: the least Ẑ_i/touched.
     """
 
     grad_key: Array
@@ -50,7 +50,7 @@ class Sums:
 def passed(plan: Plan, head: Head, grad_output: NDArray[Any], weights: Array, out: NDArray[Any], team: Team) -> Sums:
     """Write the rows of grad_query to ``out`` (group, n_q, d), and return the sums over the queries of the group.
 
-    grad_output (group, n_q, d_v).  weights (group, n_q, 2): columns whose sums with p̃ are wanted too.
+    grad_output (group, n_q, d_v).  weights (group, n_q, 3): those of the sizes (GRAD-7).
     """
     of_keys = _of_keys(plan, head)
     blocks = list(team.ordered(of_keys, _blocks(len(head.key))))

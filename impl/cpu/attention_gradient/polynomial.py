@@ -49,6 +49,7 @@ _SMALLEST_RADIUS = 2.0**-20
 _RADII = 64  # per octave
 _ROOM = 0.95  # the part of the error that a predicted one may take
 _GATHERED = (1.02, 0.25)  # the largest weights of a key over their mean, for scores within R: a·e^(bR²), a guess
+_OFF_CENTRE = 1.1  # (H + |δ|)/H: a guess, measured afterwards
 _TRIED = 3  # plans
 
 
@@ -222,7 +223,8 @@ def _planned(job: _Job, gathered: Array, least: int) -> Plan:
     head, size = job.head, job.size
     frame = framed(head)
     least_over_mean, growth = _GATHERED
-    mean = size.weights.sum(axis=(0, 1)) / len(head.key)
+    first, second, reach = (size.weights[..., number] for number in range(3))
+    mean = np.array([first.sum(), _OFF_CENTRE * (second * reach).sum()]) / len(head.key)
     guess = mean * least_over_mean * math.exp(growth * min(frame.radius, 1.0) ** 2)
     if head.banded:
         guess = guess * (1.0 + math.log(len(head.key)))
@@ -256,7 +258,7 @@ def _meets(job: _Job, gathered: Array, error: float, part: float) -> bool:
     sigma = abs(job.head.scale)
     predicted = (
         sigma * tau * (1.0 + tau) * float(size.reach.max() * size.ranges.max()),
-        sigma * (factor + tau) * float(gathered[1] * size.query.max()),
+        sigma * (factor * (1.0 + 2.0 * tau) + 2.0 * tau) * float(gathered[1] * size.query.max()),
         factor * float(gathered[0] * size.grad.max()),
     )
     return all(x <= _ROOM * asked for x, asked in zip(predicted, job.errors, strict=True))

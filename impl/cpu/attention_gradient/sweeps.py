@@ -44,8 +44,8 @@ def queries(
 ) -> tuple[Array, float]:  # fmt: skip
     """Write rows first … last−1 of grad_query; return what the keys need of these rows, and the least Ẑ/touched.
 
-    weights (n_q, 2): the columns whose weighted sums bound the errors of dV and dK.  tables (chunks, padded rank,
-    d_v + 1): moments of keys and values.  The result is (last − first, d_v + 3): g/Ẑ, δ/Ẑ and weights/Ẑ.
+    weights (n_q, 3): w_i, u_i and H_i of GRAD-7.  tables (chunks, padded rank, d_v + 1): moments of keys and values.
+    The result is (last − first, d_v + 3): g/Ẑ, δ/Ẑ, w/Ẑ and (H + |δ|)u/Ẑ, of which the last two columns bound errors.
     """
     stored = np.empty((last - first, head.value.shape[1] + 3))
     least = np.array([np.inf])
@@ -53,7 +53,8 @@ def queries(
     _compiled("_queries", query.dtype)(
         query, grad_output, plan.factor, plan.table.parent, plan.table.variable, plan.inner, columns, wide, plan.lift,
         weights, plan.coefficients, head.band.offset, head.band.left, head.band.right, touched, head.key, head.value,
-        head.centre, plan.shrink, head.middle, head.grow, first, last, plan.factor * plan.size, out, stored, least,
+        head.centre, plan.shrink, head.middle, head.grow, first, last, plan.factor * plan.size, plan.size, out,
+        stored, least,
     )  # fmt: skip
     return stored, float(least[0])
 
@@ -93,8 +94,8 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     signature = {
         "_queries": types.void(
             points, points, number, column, column, index, tables, tables, vector, square, vector, index, index, index,
-            column, points, points, vector, number, vector, vector, index, index, number, types.Array(real, 2, "A"),
-            square, vector,
+            column, points, points, vector, number, vector, vector, index, index, number, number,
+            types.Array(real, 2, "A"), square, vector,
         ),
         "_keys": types.void(
             points, points, vector, number, vector, vector, column, column, index, tables, tables, vector, index, index,
