@@ -114,12 +114,12 @@ def affordable(instance: Any, axis: str, length: int) -> bool:
 
     A reference takes its time for every slice of a stack: the first two axes are such, as NumPy has them.
     """
-    now = instance.lengths()
+    now: dict[str, int] = instance.lengths()
     if length <= now[axis]:
         return True
     then = {**now, axis: length}
     slices = [math.prod(list(lengths.values())[:2]) for lengths in (now, then)]
-    elements = sum(array.size for array in instance.arrays().values()) * length / now[axis]
+    elements: float = sum(array.size for array in instance.arrays().values()) * length / now[axis]
     work = math.prod(then.values())
     return elements <= _MOST_ELEMENTS and work <= _MOST_WORK and slices[1] <= max(slices[0], _MOST_SLICES)
 

@@ -78,20 +78,21 @@ def rotation(instance: Instance, arithmetic: Arithmetic) -> tuple[Any, Any]:
     b, _, n, _ = instance.query.shape
     alone = np.zeros((b, 1, n, instance.rotated), np.float32)
     turned = instance.replace(query=alone, key=None, rotary_dim=None, layout="halves")
-    return _rotation(_Turned(turned.digest(), turned), arithmetic)
+    return _rotation(_Turned(turned.digest(), arithmetic, turned))
 
 
 @dataclass(frozen=True)
 class _Turned:
-    """What C and S depend on: positions and frequencies, and nothing of what is rotated but its batch and length."""
+    """What C and S depend on: positions, frequencies and arithmetic, and of what is rotated batch and length alone."""
 
     digest: bytes
+    arithmetic: Arithmetic
     instance: Instance = field(compare=False)
 
 
 @functools.lru_cache(maxsize=256)  # asked for again by the keys, by the tolerance, and by inputs with other numbers
-def _rotation(turned: _Turned, arithmetic: Arithmetic) -> tuple[Any, Any]:
-    instance = turned.instance
+def _rotation(turned: _Turned) -> tuple[Any, Any]:
+    instance, arithmetic = turned.instance, turned.arithmetic
     distinct, place = np.unique(instance.positions.astype(np.int64), return_inverse=True)
     at = np.broadcast_to(place.reshape(instance.positions.shape), instance.query.shape[::2])[..., None]
     tables = np.empty((2, len(distinct), instance.rotated // 2), dtype=object)

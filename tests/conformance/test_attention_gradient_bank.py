@@ -1,36 +1,51 @@
 """The judge is judged: every correct backward pass of the bank passes, every wrong one fails and is named.
 
-Each correct kernel is judged on a share of the cases in each of its classes, and each fifth wrong one is named; the
-whole is benchmarks/attention_gradient_bank.py.
+Each correct kernel is judged on a share of the cases, in some of its classes, and some wrong ones are named; in CI all
+are.  Every case is judged by benchmarks/attention_gradient_bank.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from bank.attention_gradient.buggy import BUGGY, Buggy
 from bank.attention_gradient.correct import CORRECT, Entry
 
-from assay.conformance.diagnosis.evidence import Judged
-
 if TYPE_CHECKING:
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
-#: What the diagnosis of the first failures does not name.
-UNNAMED: set[str] = set()
-_ENOUGH = 3  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 5  # of the cases, and of the wrong kernels that are named
-_PAIRS = [(number, entry, name) for number, entry in enumerate(CORRECT) for name in entry.precisions]
-_SOME = [entry for entry in SEMANTIC[::_SHARE] if entry.name not in UNNAMED]
+_ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
+_SHARE = 8  # of the cases of a level
+_NAMED = 12  # of the wrong kernels with a meaning one is named
+
+
+def _rarely(seldom: bool, *values: Any, id: str) -> Any:
+    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
+
+
+_CLASSES = ("float32", "bfloat16", "float16")  # by turns; one kernel in a class makes the references of all
+
+
+def _seldom(number: int, entry: Entry, name: str) -> bool:
+    usual = [one for one in _CLASSES if one in entry.precisions] or list(entry.precisions)
+    return name != usual[number % len(usual)]
+
+
+_PAIRS = [
+    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
+    for number, entry in enumerate(CORRECT)
+    for name in entry.precisions
+]
+_WITH_MEANING = [_rarely(number % _NAMED > 0, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
 
 
 @pytest.mark.claim("BWD-0")
 @pytest.mark.claim("BWD-5")
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS, ids=[f"{entry.name}-{name}" for _, entry, name in _PAIRS])
+@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
 def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts
 ) -> None:
@@ -46,20 +61,17 @@ def test_wrong_kernel_fails(entry: Buggy, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.bug
 
 
-@pytest.mark.parametrize("entry", _SOME, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", _WITH_MEANING)
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Buggy, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
-    failures = [Judged(failure.case, failure.outcome) for failure in verdicts.failures(entry, _ENOUGH)]
-    with np.errstate(all="ignore"):
-        told = " ".join(verdicts.judge(entry).diagnosis(failures).sentences).lower()
-    assert entry.diagnosis.lower() in told, told
+    told = verdicts.diagnosis(entry, _ENOUGH)
+    assert entry.diagnosis in told, told
 
 
 def test_bank_is_large_and_its_names_are_unique() -> None:
     assert len(CORRECT) >= 16
     assert len(BUGGY) >= 60
-    assert {entry.name for entry in SEMANTIC} >= UNNAMED
-    assert len(UNNAMED) <= 0.1 * len(SEMANTIC)
+    assert len(SEMANTIC) >= 60
     for bank in (CORRECT, BUGGY):
         assert len({entry.name for entry in bank}) == len(bank)
 

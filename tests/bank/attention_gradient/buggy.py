@@ -379,6 +379,8 @@ def _entries() -> list[Buggy]:
         bug("mask-of-first-head", "the mask of the first head for all, in the backward pass", "assay's bank", "mask of the first head used for every head in the backward pass", backward=_first_head_of_mask),
         bug("mask-of-first-batch", "the mask of the first batch for all, in the backward pass", "assay's bank", "mask of the first batch used for every batch in the backward pass", backward=_first_batch_of_mask),
         bug("empty-rows-nan", "NaN gradients of rows that attend to nothing", f"{flash}#443", "an empty row gives nan", after=_nan_steps),
+        bug("empty-rows-mean", "an empty row has the mean of V as output, and its gradient in dV", "microsoft/onnxruntime#28904", "hidden keys of mask, lengths or causality leak",
+            value=lambda t, p, grad: np.swapaxes(np.where(t.visible().any(axis=3, keepdims=True) | (t.sink is not None), p, 1 / t.work(t.shape[3])), 2, 3) @ grad),
         # both passes
         bug("both-causal-ignored", "the causal mask is ignored by both passes", "assay's bank", "causal mask ignored", recompute=True, task=_without("causal")),
         bug("both-scale", "1/√d whatever the scale", "assay's bank", "scale ignored", recompute=True, task=lambda t: replace(t, scale=t.query.shape[3] ** -0.5)),
