@@ -64,6 +64,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     assert "δ is left out" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_a_kernel_in_another_process_gets_the_same_verdict(kernels: Run) -> None:
     status, out, _ = kernels("check", "gradients.py:bad", "--level", "smoke", "--isolate")
     assert status == 1
@@ -80,12 +81,14 @@ def test_values_tolerances_and_the_listing_are_printed(kernels: Run) -> None:
     assert "torch:sdpa-autograd" in listing
 
 
+@pytest.mark.thorough
 def test_a_data_sheet_says_what_is_done_with_delta(kernels: Run) -> None:
     status, out, _ = kernels("profile", "gradients.py:good", "--precision", "float32")
     assert status == 0
     assert "g − δ where it is 0" in out
 
 
+@pytest.mark.thorough
 def test_the_plugin_judges_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(gradients=KERNELS)
     options = ("-p", "no:cacheprovider", "--assay-level", "smoke", "--pyargs", "assay.conformance")

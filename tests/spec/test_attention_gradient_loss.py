@@ -70,6 +70,17 @@ def test_the_gradient_of_the_loss_is_the_chain_rule_of_the_vector_jacobian_produ
     assert np.allclose(made["grad_value_weights"].midpoint, loss.values.T @ exact.grad_value.midpoint[0, 0], atol=1e-13)
 
 
+@pytest.mark.claim("GRAD-2")
+def test_a_softmax_of_low_rank_gives_the_gradient_without_a_matrix_of_pairs() -> None:
+    rng = np.random.default_rng(3)
+    n, m, d, columns, rank = 7, 9, 3, 2, 4
+    left, right = rng.random((n, rank)), rng.random((m, rank))
+    a1, a2, c, h = (rng.standard_normal(shape) for shape in ((n, d), (m, d), (n, columns), (m, columns)))
+    whole = a1.T @ ((left @ right.T) * (c @ h.T)) @ a2
+    parts = sum((a1.T @ (c[:, [col]] * left)) @ ((right * h[:, [col]]).T @ a2) for col in range(columns))
+    assert np.allclose(whole, parts, atol=1e-12)
+
+
 def test_radii_are_what_was_asked_for_also_for_large_scores() -> None:
     made = define_loss(drawn(scale=900.0), 1e-40)
     for enclosure in made.values():
