@@ -58,9 +58,9 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
     ),
     "speed alone: another number of threads, or other shares, compute the same tiles": (
-        ("_run", "workers = min(threads or cpus.available(), items)", 1, ("min → max",)),
+        ("run", "workers = min(threads or cpus.available(), items)", 1, ("min → max",)),
         (
-            "_run",
+            "run",
             "if workers == 1:",
             1,
             (
@@ -72,7 +72,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
         (
-            "_run",
+            "run",
             "step = max(1, items // (8 * workers))  # causal tiles differ in cost",
             1,
             (
@@ -84,16 +84,16 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
     ),
     "speed alone: the last tile is computed twice, to the same numbers": (
-        ("_run", "kernel(*arguments, 0, items)", 1, ("0 → -1",)),
+        ("run", "kernel(*arguments, 0, items)", 1, ("0 → -1",)),
         (
-            "_run",
+            "run",
             "for done in [pool.submit(kernel, *arguments, i, min(i + step, items)) for i in range(0, items, step)]:",
             1,
             ("0 → -1",),
         ),
     ),
     "nothing fails in a thread of a correct kernel: only what a thread raised would be lost": (
-        ("_run", "done.result()", 1, ("done.result() → pass",)),
+        ("run", "done.result()", 1, ("done.result() → pass",)),
     ),
     "`threads` is no word of the judge's protocol: tests/impl/test_attention.py passes it": (
         (
@@ -166,7 +166,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "a relative 2⁻¹⁸ or 10⁻³ of the low part of ln 2: less than a rounding of the exponent": (
         (
-            "_exponential",
+            "exponential",
             '"float32": (7, 0.693145751953125, 1.42860682030941723e-6, np.int32),',
             1,
             (
@@ -175,7 +175,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
         (
-            "_exponential",
+            "exponential",
             '"float64": (13, 0.6931471803691238, 1.9082149292705877e-10, np.int64),',
             1,
             ("1.9082149292705877e-10 → 1.9082222085328605e-10",),
@@ -190,7 +190,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
         (
-            "_exponential",
+            "exponential",
             "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
             1,
             (
@@ -207,7 +207,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
     ),
     "scratch memory larger than it need be: the rest is never read": (
-        ("_tiles", "scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)", 1, ("1 → 2",)),
+        ("_tiles", "scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)", 1, ("1 → 2",)),
     ),
     "speed alone: tiles are loaded whose every key is masked": (
         (
@@ -277,51 +277,51 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "speed alone: how many queries a tile has, and of how many heads: every row is computed in the same way": (
         (
             "exact",
-            "members = instance.group if n_q < _LANES else 1",
+            "members = instance.group if n_q < LANES else 1",
             1,
             (
-                "instance.group if n_q < _LANES else 1 → instance.group",
-                "instance.group if n_q < _LANES else 1 → 1",
-                "n_q < _LANES → n_q <= _LANES",
+                "instance.group if n_q < LANES else 1 → instance.group",
+                "instance.group if n_q < LANES else 1 → 1",
+                "n_q < LANES → n_q <= LANES",
             ),
         ),
         (
             "exact",
-            "size = _query_tile(b * h // members, members * n_q)",
+            "size = query_tile(b * h // members, members * n_q)",
             1,
             (
-                "_query_tile(b * h // members, members * n_q) → _query_tile(members * n_q, b * h // members)",
+                "query_tile(b * h // members, members * n_q) → query_tile(members * n_q, b * h // members)",
                 "b * h // members → b * h * members",
                 "b * h → b / h",
             ),
         ),
         (
-            "_query_tile",
-            "most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4",
+            "query_tile",
+            "most = QUERY_TILE if heads * queries >= 8 * QUERY_TILE else QUERY_TILE // 4",
             1,
             (
-                "_QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4 → _QUERY_TILE",
-                "_QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4 → _QUERY_TILE // 4",
-                "heads * queries >= 8 * _QUERY_TILE → heads * queries > 8 * _QUERY_TILE",
+                "QUERY_TILE if heads * queries >= 8 * QUERY_TILE else QUERY_TILE // 4 → QUERY_TILE",
+                "QUERY_TILE if heads * queries >= 8 * QUERY_TILE else QUERY_TILE // 4 → QUERY_TILE // 4",
+                "heads * queries >= 8 * QUERY_TILE → heads * queries > 8 * QUERY_TILE",
                 "heads * queries → heads / queries",
-                "8 * _QUERY_TILE → 8 / _QUERY_TILE",
+                "8 * QUERY_TILE → 8 / QUERY_TILE",
                 "8 → 9",
                 "8 → 7",
                 "4 → 5",
                 "4 → 3",
             ),
         ),
-        ("_query_tile", "tiles = -(-queries // most)", 1, ("-queries // most → -queries * most",)),
+        ("query_tile", "tiles = -(-queries // most)", 1, ("-queries // most → -queries * most",)),
     ),
     "the same number, or the same call": (
         (
-            "_exponential",
+            "exponential",
             "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
             1,
             ("math.inf → 10000.0",),
         ),
         (
-            "_exponential",
+            "exponential",
             "return constants, tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1)), bits, kind.nmant",
             1,
             ("range(degree, -1, -1) → range(degree, -1, -1)",),
@@ -331,7 +331,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "scratch memory larger than it need be: the rest is 0, or takes what nothing reads": (
         (
             "_tiles",
-            "queries = np.zeros(((d + 3) // 4 * 4, _STRIDE), query.dtype)",
+            "queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)",
             1,
             (
                 "(d + 3) // 4 → (d + 3) * 4",
@@ -341,7 +341,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
         (
             "_tiles",
-            "sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)",
+            "sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)",
             1,
             (
                 "(d_v + 7) // 8 → (d_v + 7) * 8",

@@ -101,8 +101,8 @@ ORIGINALS = {
             "assay:cpu",
             tiles,
             "exact",
-            ("exact", "_run", "_query_tile", "_exponential", "_tiles", "_multiply"),
-            compiled=("_tiles", "_multiply"),
+            ("exact", "run", "query_tile", "exponential", "_tiles", "multiply"),
+            compiled=("_tiles", "multiply"),
             compiler="_kernel",
         ),
     )

@@ -87,7 +87,9 @@ def hard(
     bounds = (("B", made.entry_bound), ("B/√ln n", made.entry_bound_over_root_log))
     sized += "".join(f"  {name} {value:.4g}" for name, value in bounds if value is not None)
     say(f"sizes      {sized}")
-    say(f"accuracy   every element within {float(made.accuracy):.4g}")
+    decoded = made.reduced.reduction.output  # what `assay decode` reads, where a kernel returns several outputs
+    of = "" if decoded == "output" else f" of {decoded}"
+    say(f"accuracy   every element{of} within {float(made.accuracy):.4g}")
     say(f"truth      {_in_words(made.truth)}  ({', '.join(made.truth.certified)})")
     return PASSED
 

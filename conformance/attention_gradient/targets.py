@@ -36,6 +36,7 @@ TARGETS: dict[str, Target] = {
             "",
             lazily(f"{__package__}.target_numpy", "textbook"),
         ),
+        Target("assay:cpu", ("float64", "float32"), (), "", lazily(f"{__package__}.target_cpu", "built_in")),
         _torch("torch:sdpa-autograd", "sdpa", nonpositive_causal_scale=_CAUSAL),
         _torch("torch:sdpa-math-autograd", "sdpa", "MATH"),
         _torch("torch:sdpa-flash-autograd", "sdpa", "FLASH_ATTENTION", nonpositive_causal_scale=_CAUSAL),

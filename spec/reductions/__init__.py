@@ -24,6 +24,7 @@ from assay.spec.reductions.problems import (
 )
 from assay.spec.reductions.reduction import Composite, Reduced, Reduction
 from assay.spec.reductions.sufficiency import largest_tolerances, sufficient_classes
+from assay.spec.reductions.to_attention_gradient import Integral
 
 __all__ = [
     "REDUCTIONS",
@@ -33,6 +34,7 @@ __all__ = [
     "FurthestPair",
     "GapMaxInnerProduct",
     "GaussianSum",
+    "Integral",
     "KOrthogonalVectors",
     "MaxInnerProduct",
     "MonochromaticOrthogonalVectors",

@@ -8,6 +8,7 @@ from assay.spec.reductions.pairs import IP_1, IP_2, IP_3, KOV_2, MONO_1, MONO_2,
 from assay.spec.reductions.reduction import Composite, Reduction
 from assay.spec.reductions.satisfiability import KOV_1, OV_1
 from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
+from assay.spec.reductions.to_attention_gradient import GRAD_3, GRAD_4, GRAD_9, GRAD_10
 from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 
@@ -32,6 +33,10 @@ REDUCTIONS: tuple[Reduction, ...] = (
     MONO_1,
     MONO_2,
     MONO_3,
+    GRAD_4,
+    GRAD_9,
+    GRAD_10,
+    GRAD_3,
     DOC_5A,
     DOC_5B,
     DOC_5C,

@@ -323,7 +323,7 @@ def test_what_is_lost_outside_a_subspace_attains_what_is_granted_for_it(outside:
     k[:64, 2], k[64:, 2] = outside, -outside
     v = np.sign(k[:, 2:])
     head = headed([[0.0, 0.0, 0.5]], k, v)
-    frame = choice._rotated(head, choice._frame(head), scatter(head), 40 * outside)
+    frame = choice._rotated(head, choice.framed(head), scatter(head), 40 * outside)
     assert frame.dimension == 2
     plan = Plan(exp_of_degree(1.0, 14), Measure(), frame, head.middle, np.ones(1))
     out, found = computed(head, plan)

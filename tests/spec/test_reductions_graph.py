@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.spec import attention, document_similarity
+from assay.spec import attention, attention_gradient, document_similarity
+from assay.spec.attention_gradient.loss import Loss
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.reductions import (
     REDUCTIONS,
     Composite,
     GapMaxInnerProduct,
+    Integral,
     KOrthogonalVectors,
     MaxInnerProduct,
     MonochromaticOrthogonalVectors,
@@ -48,6 +50,15 @@ def random_formula(rng: np.random.Generator, variables: int, clauses: int, width
     )
 
 
+def gradient(loss: Loss) -> Any:
+    """dL/dX in float64."""
+    scores = loss.scale * loss.queries @ loss.weights @ loss.keys.T
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    inner = (weights @ loss.values - loss.target) @ loss.values.T
+    return loss.scale * loss.queries.T @ (weights * (inner - (weights * inner).sum(axis=1, keepdims=True))) @ loss.keys
+
+
 def solved(target: Any) -> Any:
     """What an exact solver of the target would return."""
     if isinstance(target, attention.Instance):
@@ -55,6 +66,12 @@ def solved(target: Any) -> Any:
     if isinstance(target, document_similarity.Instance):
         i, j = document_similarity.best_pairs(target)[0]
         return i, j, float(document_similarity.define(target).midpoint)
+    if isinstance(target, attention_gradient.Instance):
+        return attention_gradient.define(target, output="grad_key").midpoint
+    if isinstance(target, Loss):
+        return gradient(target)
+    if isinstance(target, Integral):
+        return np.array([gradient(loss) for loss in target.losses])
     if isinstance(target, OrthogonalVectors):
         return orthogonal_pairs(target)
     if hasattr(target, "define"):
@@ -114,10 +131,16 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     sizes, target = reduced.sizes, reduced.target
     if after:
         assert sizes == after[0].measure(target)
-    elif each.target == "attention":
+    elif each.target == "attention" or each.target == "attention_gradient":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
         assert sizes["B"] == Fraction(float(np.abs(target.key).max())) == Fraction(float(target.query.max()))
         assert target.provenance.family == each.name
+    elif each.target == "loss_gradient":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.keys.shape)
+        assert sizes["B"] == Fraction(float(np.abs(target.keys).max())) == Fraction(float(target.queries.max()))
+    elif each.target == "loss_integral":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.losses[0].queries), *target.losses[0].keys.shape)
+        assert sizes["calls"] == len(target.losses) == len(target.weights)
     elif each.target == "gaussian_sum":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.points.shape)
         assert sizes["decay"] == target.decay

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "corrected", "realised", "sketched"]
+__all__ = ["Sketch", "corrected", "framed", "least_errors", "realised", "sketched"]
 
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
@@ -145,7 +145,7 @@ def sketched(head: Head, error: float, memory: int, workers: int) -> Sketch:
     Raises :class:`Infeasible` where scores are too large, where rounding alone may exceed ``error``, or where the
     features of the least degree take more than ``memory`` bytes.
     """
-    plain = Sketch(head, error, _frame(head))
+    plain = Sketch(head, error, framed(head))
     if plain.trivial:
         return plain
     try:
@@ -236,7 +236,7 @@ def _candidates(sketch: Sketch) -> list[tuple[int, Measure]]:
     rooted = 0.0 if sketch.deviation is None else float((left / (sketch.deviation[shown] + drift)).min())
     by_order = [_by_moment(sketch, radius, order) for order in sketch.moments]
     found: list[tuple[int, Measure]] = []
-    for degree, error in enumerate(_least_errors(radius)):
+    for degree, error in enumerate(least_errors(radius)):
         if found and degree == found[0][0] + _TRIED:
             break
         if error <= _ROOM * min(relative, 0.5):
@@ -269,7 +269,7 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
 
 def _left(sketch: Sketch) -> Array:
     """(columns,): the part of the error that rounding leaves to the polynomial, per column of V."""
-    errors = _least_errors(max(sketch.frame.radius, _SMALLEST_RADIUS))
+    errors = least_errors(max(sketch.frame.radius, _SMALLEST_RADIUS))
     degree = next((g for g, error in enumerate(errors) if error < 1e-7), _MOST_DEGREE)
     stand_in = Approximation(_taylor(degree), (-sketch.frame.radius, sketch.frame.radius), 0.0, 0.0)
     rounding = certificate(sketch.head, _plan(sketch, stand_in, Measure()), sketch.expected, sketch.deviation)
@@ -289,7 +289,7 @@ def _plan(sketch: Sketch, approximation: Approximation, measure: Measure) -> Pla
     return Plan(approximation, measure, sketch.frame, sketch.head.middle, sketch.head.grow)
 
 
-def _frame(head: Head) -> Frame:
+def framed(head: Head) -> Frame:
     """The frame of centred keys over a power of two, and of queries times that power and the scale."""
     d = head.queries.shape[2]
     unit = math.ldexp(1.0, max(-1000, math.frexp(head.key_norm)[1])) if head.key_norm < math.inf else math.inf
@@ -403,7 +403,7 @@ def _taylor(degree: int) -> tuple[float, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def _least_errors(radius: float) -> list[float]:
+def least_errors(radius: float) -> list[float]:
     """About the relative error of the best polynomial of each degree on [−R, R]: twice Bessel's I_(g+1)(R), bounded."""
     n = np.arange(1.0, _MOST_DEGREE + 2.0)
     exponents = n * math.log(radius / 2.0) - np.cumsum(np.log(n)) + radius**2 / (4.0 * (n + 1.0))

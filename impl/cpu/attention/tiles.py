@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["exact"]
+__all__ = ["KEY_TILE", "LANES", "STRIDE", "UNLIMITED", "exact", "exponential", "multiply", "query_tile", "run"]
 
-_QUERY_TILE = 256  # queries whose scores lie side by side
-_LANES = 16  # queries are taken in multiples of this
-_STRIDE = _QUERY_TILE + _LANES  # no power of two: rows would share a few sets of the cache
-_KEY_TILE = 64
-_UNLIMITED = 1 << 62
+QUERY_TILE = 256  # queries whose scores lie side by side
+LANES = 16  # queries are taken in multiples of this
+STRIDE = QUERY_TILE + LANES  # no power of two: rows would share a few sets of the cache
+KEY_TILE = 64
+UNLIMITED = 1 << 62
 
 
 def exact(
@@ -80,8 +80,8 @@ def exact(
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
-    members = instance.group if n_q < _LANES else 1
-    size = _query_tile(b * h // members, members * n_q)
+    members = instance.group if n_q < LANES else 1
+    size = query_tile(b * h // members, members * n_q)
     arguments = (
         query.astype(work, copy=False),
         key.astype(work, copy=False),
@@ -90,8 +90,8 @@ def exact(
         members,
         size,
         instance.causal == "bottom-right",
-        _UNLIMITED if left is None else int(left),
-        _UNLIMITED if right is None else int(right),
+        UNLIMITED if left is None else int(left),
+        UNLIMITED if right is None else int(right),
         lengths,
         mask is not None,
         no_mask if mask is None else np.broadcast_to(mask, full),
@@ -100,16 +100,16 @@ def exact(
         work.type(0.0 if softcap is None else softcap),
         sink is not None,
         np.zeros(1, work) if sink is None else sink.astype(work),
-        *_exponential(work),
+        *exponential(work),
         out,
         lse,
     )
-    _run(_kernel(work.name), arguments, b * h // members * -(-members * n_q // size), threads)
+    run(_kernel(work.name), arguments, b * h // members * -(-members * n_q // size), threads)
     output = out.astype(query.dtype, copy=False)
     return (output, lse) if return_lse else output
 
 
-def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
+def run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
     """Share ``items`` query tiles among threads; each writes its own rows."""
     workers = min(threads or cpus.available(), items)
     if workers == 1:
@@ -121,18 +121,18 @@ def _run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, th
             done.result()
 
 
-def _query_tile(heads: int, queries: int) -> int:
+def query_tile(heads: int, queries: int) -> int:
     """The number of queries of a tile, a multiple of the lanes.
 
     Tiles are alike in size, and small where there would otherwise be too few of them to keep the threads at work.
     """
-    most = _QUERY_TILE if heads * queries >= 8 * _QUERY_TILE else _QUERY_TILE // 4
+    most = QUERY_TILE if heads * queries >= 8 * QUERY_TILE else QUERY_TILE // 4
     tiles = -(-queries // most)
-    return -(-queries // (tiles * _LANES)) * _LANES
+    return -(-queries // (tiles * LANES)) * LANES
 
 
 @functools.cache
-def _exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
+def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
     """What e^x = 2^k e^t needs (ATT-9): constants of the reduction; coefficients; the type of the bits; the mantissa.
 
     The constants are log₂e, ln 2 in two parts, a number whose addition rounds to k, and the least x.  The coefficients
@@ -156,7 +156,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = _exponential(np.dtype(dtype))
+    constants, coefficients, _, _ = exponential(np.dtype(dtype))
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
@@ -171,7 +171,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
     # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
     options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
-    calling = FunctionType(_tiles.__code__, {**globals(), "_multiply": numba.njit(**options)(_multiply)})
+    calling = FunctionType(_tiles.__code__, {**globals(), "multiply": numba.njit(**options)(multiply)})
     compiled: Callable[..., None] = numba.njit(signature, **options)(calling)
     return compiled
 
@@ -193,9 +193,9 @@ def _tiles(
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
-    queries = np.zeros(((d + 3) // 4 * 4, _STRIDE), query.dtype)
-    scores = np.empty((_KEY_TILE + 1, _STRIDE), query.dtype)
-    sums = np.empty(((d_v + 7) // 8 * 8, _STRIDE), query.dtype)
+    queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
+    scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)
+    sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)
     total = np.empty(size, query.dtype)
     top = np.empty(size, query.dtype)
     power = np.empty(size, query.dtype)
@@ -216,13 +216,13 @@ def _tiles(
             total[r] = zero
             top[r] = floor
         sums[:, :size] = zero
-        for at in range(max(0, early + offset - left), min(length, late + offset + right), _KEY_TILE):
-            count = min(_KEY_TILE, length - at)
+        for at in range(max(0, early + offset - left), min(length, late + offset + right), KEY_TILE):
+            count = min(KEY_TILE, length - at)
             if has_mask and not mask[batch, lead : lead + members, early:late, at : at + count].any():
                 continue
             wide = (count + 7) // 8 * 8
             scores[:wide, :size] = zero
-            _multiply(key[batch, source, at : at + count], queries, scores[:wide], size)
+            multiply(key[batch, source, at : at + count], queries, scores[:wide], size)
             for r in range(rows):
                 head, i = lead + (start + r) // n_q, (start + r) % n_q
                 if softcap > zero:
@@ -272,7 +272,7 @@ def _tiles(
             for j in range(wide):
                 for r in range(size):
                     total[r] += scores[j, r]
-            _multiply(value[batch, source, at : at + count].T, scores[:wide], sums, size)
+            multiply(value[batch, source, at : at + count].T, scores[:wide], sums, size)
         for r in range(rows):
             head, i = lead + (start + r) // n_q, (start + r) % n_q
             largest, weight = top[r], one
@@ -290,16 +290,16 @@ def _tiles(
             lse[batch, head, i] = largest + np.log(total[r])
 
 
-def _multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
+def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
     """c[:, :columns] += a @ b[:, :columns], with 8 × 4 numbers of ``a`` in registers.  Compiled by :func:`_kernel`.
 
     The number of rows of c is a multiple of 8; the rows beyond those of a get what the last row of a gives.  The number
     of rows of b is a multiple of 4; the rows beyond the columns of a are 0.
     """
     last, end = a.shape[0] - 1, a.shape[1] - 1
-    above = c.reshape((c.shape[0] // 8, 8 * _STRIDE))  # rows at constant distances need no check of their overlap
-    below = b.reshape((b.shape[0] // 4, 4 * _STRIDE))
-    n = _STRIDE
+    above = c.reshape((c.shape[0] // 8, 8 * STRIDE))  # rows at constant distances need no check of their overlap
+    below = b.reshape((b.shape[0] // 4, 4 * STRIDE))
+    n = STRIDE
     for j in range(above.shape[0]):
         s = above[j]
         a0 = a[min(8 * j, last)]
