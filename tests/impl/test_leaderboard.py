@@ -82,6 +82,118 @@ def test_the_polynomial_refuses_a_rank_above_its_budget() -> None:
     assert METHODS["polynomial"].run(100 * query, 100 * key, value, scale=0.5, budget=10**6, seed=0) is None
 
 
+# --- bugs of other implementations that these checks reject -----------------------------------------------------------
+
+
+def weights_of_features(query: Any, key: Any) -> Any:
+    """(elu(q) + 1)(elu(k) + 1)ᵀ."""
+    one, other = (np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))) for x in (query, key))
+    return one @ other.T
+
+
+def by_features(query: Any, key: Any, value: Any) -> Any:
+    """Linear attention by the table of all weights."""
+    table = weights_of_features(query, key)
+    return table / table.sum(axis=1, keepdims=True) @ value
+
+
+def normalised_at_every_step(query: Any, key: Any, value: Any) -> Any:
+    output, total = np.zeros((len(query), value.shape[1])), np.zeros((len(query), 1))
+    for k, v in zip(key, value, strict=True):
+        weight = weights_of_features(query, k[None])
+        total = total + weight
+        output = (output + weight * v) / total
+    return output
+
+
+def linear(query: Any, key: Any, value: Any) -> Any:
+    return METHODS["linear"].run(query, key, value, scale=1.0, budget=0, seed=0)
+
+
+def window(query: Any, key: Any, value: Any) -> Any:
+    return METHODS["window"].run(query, key, value, scale=0.5, budget=400, seed=0)
+
+
+def of_whole_registers(query: Any, key: Any, value: Any) -> Any:
+    """The last 16 of 80 columns are written by a register of 64, which begins at the first column again."""
+    output = window(query, key, value)
+    return np.concatenate([output[:, :64], output[:, : output.shape[1] - 64]], axis=1)
+
+
+def performer(query: Any, key: Any, value: Any) -> Any:
+    return METHODS["performer"].run(query, key, value, scale=0.5, budget=4096, seed=1)
+
+
+def performer_without_its_scale(query: Any, key: Any, value: Any) -> Any:
+    """The factor d^(−1/4) of both sides left out, d = 64."""
+    return METHODS["performer"].run(query, key, value, scale=0.5 * 8, budget=4096, seed=1)
+
+
+def scanned(query: Any, key: Any, value: Any, chunk: int = 10**6, keep: float = 1.0) -> Any:
+    """A selective scan by chunks, with the state carried over the border ``keep`` times."""
+    decay = np.full((value.shape[1], 2), -0.3)
+    outputs, before = [], np.zeros((value.shape[1], 2))
+    for start in range(0, len(value), chunk):
+        at = slice(start, start + chunk)
+        part = recurrent.selective_scan(value[at], np.ones(value[at].shape), decay, key[at, :2], query[at, :2])
+        faded = np.exp(decay[None] * np.arange(1, len(part) + 1)[:, None, None]) * before
+        outputs.append(part + np.einsum("tcn,tn->tc", faded, query[at, :2]))
+        weights = np.exp(decay[None] * np.arange(len(part) - 1, -1, -1)[:, None, None])
+        before = keep * (faded[-1] + np.einsum("tcn,tc,tn->cn", weights, value[at], key[at, :2]))
+    return np.concatenate(outputs)
+
+
+def hashed(query: Any, key: Any, value: Any) -> Any:
+    """Queries that each have one key of their own direction far away."""
+    return METHODS["lsh"].run(40 * query, 40 * query[::-1], value, scale=1.0, budget=64, seed=2)
+
+
+def beside_the_hashes(query: Any, key: Any, value: Any) -> Any:
+    same = np.zeros(len(query), dtype=int)
+    return sparse.in_chunks(40 * query, 40 * query[::-1], value, 1.0, same, same, 16)[0]
+
+
+def attended(query: Any, key: Any, value: Any) -> Any:
+    return compressed.attended(query, key, value, 0.5)
+
+
+def of_the_partner(query: Any, key: Any, value: Any) -> Any:
+    return compressed.attended(40 * query, 40 * query[::-1], value, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "wanted", "error"),
+    [
+        pytest.param(linear, normalised_at_every_step, by_features, 1e-12, id="1bit-MONSTER/1bit-MONSTER#495"),
+        pytest.param(
+            linear, lambda q, k, v: linear(q[:, :32], k[:, :32], v), by_features, 1e-12,
+            id="1bit-MONSTER/1bit-MONSTER#495, 32 columns",
+        ),
+        pytest.param(performer, performer_without_its_scale, attended, 0.1, id="lucidrains/performer-pytorch#50"),
+        pytest.param(
+            lambda *x: scanned(*x, 16), lambda *x: scanned(*x, 16, 0.0), scanned, 1e-12,
+            id="fla-org/flash-linear-attention#285, not carried",
+        ),
+        pytest.param(
+            lambda *x: scanned(*x, 16), lambda *x: scanned(*x, 16, 2.0), scanned, 1e-12,
+            id="fla-org/flash-linear-attention#494, carried twice",
+        ),
+        pytest.param(hashed, beside_the_hashes, of_the_partner, 0.3, id="huggingface/transformers#16972"),
+        pytest.param(
+            window, of_whole_registers, attended, 1e-12, id="flashserve/flash-linear-attention-npu#510",
+        ),
+    ],
+)  # fmt: skip
+def test_a_bug_that_was_reported_elsewhere_fails_where_a_stand_in_is_right(
+    right: Any, wrong: Any, wanted: Any, error: float
+) -> None:
+    rng = np.random.default_rng(4)
+    query, key, value = (0.3 * rng.standard_normal((96, d)) for d in (64, 64, 80))
+    expected = wanted(query, key, value)
+    assert np.median(np.abs(right(query, key, value) - expected).max(axis=1)) <= error * np.ptp(value)
+    assert np.median(np.abs(wrong(query, key, value) - expected).max(axis=1)) > error * np.ptp(value)
+
+
 # --- equal to maintained implementations ------------------------------------------------------------------------------
 
 
