@@ -99,10 +99,9 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         ones = np.abs(one).sum(axis=1)[:, None] + np.abs(other).sum(axis=1)
         small = precision.stored_tiny + precision.tiny
         lost = tau * (ones + d * tau) + precision.tiny * ones + small * (common + (common + 1.0) / both)
-        # … of an input that becomes 0, of a product that one norm is divided out of, and of a product of reciprocals
-        lost = lost + small * (
-            np.abs(other).sum(axis=1) / norms[0][:, None] + np.abs(one).sum(axis=1)[:, None] / norms[1]
-        )
+        # … of an input that becomes 0, of what only one norm is divided out of, and of a product of reciprocals
+        lost = lost + small * (common + np.abs(other).sum(axis=1)) / norms[0][:, None]
+        lost = lost + small * (common + np.abs(one).sum(axis=1)[:, None]) / norms[1]
         lost = np.where(common > 0, 2 * (1 + rate) * (lost + precision.stored_tiny * both * terms), 0.0)
         bound = rate * size + lost
         if through_distance:  # the distance is stored, and taken from 1

@@ -203,8 +203,16 @@ def stored(x: Array, bits: int, least: float = 0.0) -> Array:
 BITS = {"float64": (53, 0.0), "float32": (24, 0.0), "bfloat16": (8, 0.0), "float16": (11, 2.0**-24)}
 
 
-#: When norms are divided out: of documents, as divisions or reciprocals, or of the product, in four ways.
-FORMS_OF_NORMS = ("first", "reciprocals first", "product", "reciprocals", "left then right", "right then left")
+#: When norms are divided out: of documents, as divisions or reciprocals, of the product, in four ways, or of each.
+FORMS_OF_NORMS = (
+    "first",
+    "reciprocals first",
+    "product",
+    "reciprocals",
+    "left then right",
+    "right then left",
+    "left first",
+)
 
 
 def computed(
@@ -247,7 +255,12 @@ def computed(
     if instance.measure == "inner_product":
         return stored(products(left, right), *BITS[u.storage])
     one, other = (step(np.sqrt(step(summed(step(x * x))))) for x in (left, right))
-    if norms.endswith("first"):
+    if norms == "left first":
+        unit = [step(left / one[:, None]), right]
+        if u.operand:
+            unit[0] = stored(unit[0], bits, least).astype(kind)
+        table = step(products(*unit)) / other
+    elif norms.endswith("first"):
         if norms == "first":
             unit = [step(x / norm[:, None]) for x, norm in ((left, one), (right, other))]
         else:
@@ -418,12 +431,13 @@ def test_inner_products_whose_inputs_are_flushed_keep_the_bound(name: str) -> No
         ("float16-eager", [170.0, 1.5 * 2.0**-10], [0.0, 2.0**-8], "left then right"),
         ("float32", [2.0**-127, 2.0**-40], [2.0**60, 0.0], "product"),
         ("float32", [2.0**-127, 2.0**-40], [2.0**60, 0.0], "first"),
+        ("float32", [2.0**40] + 99 * [2.0**-38], [0.0] + 99 * [2.0**-49], "left first"),
     ],
 )
 def test_what_a_single_norm_enlarges_is_allowed_for(
     name: str, left: list[float], right: list[float], form: str
 ) -> None:
-    """A quotient by one of the norms below the normal numbers, and an input below them, before the other norm."""
+    """Quotients by one of the norms below the normal numbers, and inputs below them, before the other norm."""
     u = PRECISIONS[name]
     instance = Instance(*(np.array([x]).astype(dtype_named(u.storage)) for x in (left, right)))
     value = computed(instance, name, norms=form, flushed="eager" not in name)
