@@ -114,3 +114,13 @@ def test_data_that_do_not_fit_are_named() -> None:
         Loss(x, x, x, np.ones((2, 1)), 1.0)
     with pytest.raises(InvalidInstance, match="queries: "):
         Loss(x.astype(np.float32), x, x, x, 1.0)
+
+
+def test_a_descent_ends_with_its_proved_steps_where_the_next_point_cannot_be_certified() -> None:
+    rng = np.random.default_rng(0)
+    left, right, third = (0.3 * rng.standard_normal((64, 3)) for _ in range(3))
+    loss = Loss(left, right, third, rng.standard_normal((64, 3)), 1.0)
+    trained = descend(loss, 0.1 * np.eye(3), np.eye(3), steps=40, error=1e-8, gradient_error=1e-9)
+    assert trained.exhausted
+    assert len(trained.steps) > 5
+    assert all(step.decrease > 0.0 for step in trained.steps[1:])

@@ -52,7 +52,7 @@ class Step:
 class Trained:
     """The end of a descent, and its points in order.
 
-    exhausted: whether the descent ended because no rate led to a proved decrease.
+    exhausted: whether the descent ended because no rate led to a proved decrease with a certified gradient.
     """
 
     weights: Array
@@ -73,8 +73,8 @@ def descend(
     descent ends where the norm of the true gradient is proved to be at most this.  progress: called after every step
     with its number and the point.
 
-    The descent ends early where 40 halvings lead to no proved decrease.  Raises
-    :class:`~assay.spec.approximation.Infeasible` where scores become too large for the polynomial route at the start.
+    The descent ends early where 40 halvings lead to no proved decrease, or to scores too large for the polynomial
+    route.  Raises :class:`~assay.spec.approximation.Infeasible` where they are too large at the start.
     """
     here = loss.approximate(weights, value_weights, error, gradient_error, threads=threads)
     points = [_point(here, 0.0, 0.0)]
@@ -86,17 +86,16 @@ def descend(
             moved = weights - rate * here.weights.value, value_weights - rate * here.value_weights.value
             try:
                 trial = loss.forward(*moved, error, threads=threads)
+                before, after = float(here.loss.value - here.loss.error), float(trial.loss.value + trial.loss.error)
+                decrease = before - after - 4.0 * _U * (abs(before) + abs(after))
+                if decrease > 0.0:
+                    there = loss.approximate(*moved, error, gradient_error, forward=trial, threads=threads)
+                    break
             except ValueError:  # scores too large to be certified, so that nothing is proved
-                rate /= 2.0
-                continue
-            before, after = float(here.loss.value - here.loss.error), float(trial.loss.value + trial.loss.error)
-            decrease = before - after - 4.0 * _U * (abs(before) + abs(after))
-            if decrease > 0.0:
-                break
+                pass
             rate /= 2.0
         else:
             return Trained(weights, value_weights, tuple(points), True)
-        there = loss.approximate(*moved, error, gradient_error, forward=trial, threads=threads)
         points.append(_point(there, rate, decrease))
         progress(number, points[-1])
         rate = _next(rate, here, there)
