@@ -103,6 +103,27 @@ def test_an_answer_that_makes_no_sense_is_a_failure_in_words(answer: Any, words:
     assert re.search(words, outcome.sentence), outcome.sentence
 
 
+def test_a_wrong_similarity_is_told_with_that_of_the_returned_pair_and_what_is_allowed_there() -> None:
+    documents = np.array([[2.0, 0.0], [2.0, 2.0], [1.0, 1.0]], np.float32)
+    instance = Instance(documents, measure="inner_product")
+    outcome = judged(lambda left, *, measure="cosine": (0, 1, np.float32(5.0)), instance)
+    most = float(errors(instance, PRECISIONS["float32"])[0, 1])
+    assert outcome.expected == "the similarity of the returned pair (0, 1) is 4"
+    assert outcome.allowed == most < 1e-5
+    assert (
+        f"similarity is 5, the similarity of the returned pair (0, 1) is 4 (tolerance {most:.2g})" in outcome.sentence
+    )
+
+
+def test_a_wrong_pair_is_told_with_both_similarities() -> None:
+    documents = np.array([[2.0, 0.0], [2.0, 2.0], [1.0, 1.0]], np.float32)
+    outcome = judged(lambda left: (0, 1, np.float32(np.sqrt(0.5))), Instance(documents))
+    words = "a best pair (1, 2) of similarity 1; that of the returned pair is 0.707106781"
+    assert (outcome.output, outcome.expected) == ("pair", words)
+    assert outcome.allowed is not None
+    assert outcome.allowed < 1e-5
+
+
 def test_a_kernel_of_a_framework_gets_its_numbers_as_arrays_of_that() -> None:
     torch = pytest.importorskip("torch")
     returned = adapted(lambda left: (0, np.int32(1), 0.1), "torch")(None)
