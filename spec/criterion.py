@@ -43,6 +43,9 @@ class Criterion:
     expected(index): the right answer there, in words that follow "is …, ".
     value: the certified value, where the criterion is closeness to one.
     rounded: whether that is closeness before a rounding to a shorter type (:func:`close_before_rounding`).
+    told(*values): the right answer in such words and what is allowed, as a number of the output's own kind, where the
+    outputs decide both: as for a number that belongs to a choice that another output makes.  ``allowed`` is then 1, and
+    the error is in units of what is allowed.
     """
 
     error: Callable[..., Array]
@@ -51,6 +54,7 @@ class Criterion:
     outputs: tuple[str, ...] = ()
     value: Enclosure | None = None
     rounded: bool = False
+    told: Callable[..., tuple[str, float]] | None = None
 
     def about(self, value: Enclosure, tolerance: Array) -> Criterion:
         """The criterion of the same kind for another value."""

@@ -102,8 +102,10 @@ def _worst(
     """The outcome at the element of the largest ratio, in numbers and in words."""
     ratio = float(ratios[index])
     got = _got(answer.values, name, criterion, index)
-    expected = criterion.expected(index)
-    allowed = float(np.broadcast_to(criterion.allowed, ratios.shape)[index])
+    if criterion.told is None:
+        expected, allowed = criterion.expected(index), float(np.broadcast_to(criterion.allowed, ratios.shape)[index])
+    else:
+        expected, allowed = criterion.told(*parts_of(answer.values, name, criterion))
     interval = None
     if criterion.value is not None:
         at = criterion.value[index]

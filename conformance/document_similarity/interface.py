@@ -68,7 +68,12 @@ def _array(part: Any, framework: str) -> Any:
 _KEYWORDS = '*, least=False, measure="cosine"), each keyword only if it is supported'
 _FORMS = (
     Form(("left", "right"), f"(left, right=None, {_KEYWORDS}", adapted),
-    Form(("left",), f"(left, {_KEYWORDS}", adapted),
+    Form(
+        ("left",),
+        f"(left, {_KEYWORDS}",
+        adapted,
+        lacks={"two_collections": "takes one collection of documents"},
+    ),
 )
 
 
@@ -101,8 +106,6 @@ _CAPABILITIES = (
 
 def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     """One call with the collections that there are; keywords only for what is not as always."""
-    if instance.right is not None and kernel.positional == _FORMS[1].positional:
-        raise Declined("takes one collection of documents")
     reals = tuple(dict.fromkeys((precision.result, "float32", "float64")))
     outputs = (
         Output("i", (), _INDICES),

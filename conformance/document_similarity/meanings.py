@@ -205,6 +205,31 @@ def _valued(value: Callable[[Array], Array], *, measure: str = "cosine") -> Wron
     return _reads(read)
 
 
+def _pair_alone(wrong: Wrong) -> Wrong:
+    """The same wrong meaning with any number for the similarity."""
+
+    def criteria(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
+        held = wrong(instance, right)
+        return None if held is None else {"pair": held["pair"]}
+
+    return criteria
+
+
+def _short_products(stored: Callable[[Array], Array]) -> Callable[[Instance], Array | None]:
+    """Similarities of integers whose inner products are stored so; ``None`` where 16 bits hold them all."""
+
+    def table(instance: Instance) -> Array | None:
+        left, right = instance.sides()
+        products = _products(left, right)
+        if not (products == np.rint(products)).all() or not (np.abs(products) >= 2**15).any():
+            return None
+        if instance.measure != "cosine":
+            return stored(products)
+        return np.asarray(stored(products) / (_norms(left)[:, None] * _norms(right)))
+
+    return table
+
+
 def _limited(asked: Callable[[Instance, Mask], Mask]) -> Wrong:
     """The best of some pairs alone; ``None`` where these are all."""
 
@@ -252,10 +277,20 @@ def _exchanged(instance: Instance) -> Reading:
 
 
 def _self_pairs(instance: Instance) -> Reading | None:
-    if instance.right is not None or instance.least:
+    """Any document with itself."""
+    if instance.right is not None:
         return None
     table = _right_table(instance)
-    return Reading(table, table, _diagonal(table))
+    return Reading(0 * table, table, _diagonal(table))
+
+
+def _mixed_ties(instance: Instance) -> Reading | None:
+    """i of one best pair and j of another, which are no best pair together, with the similarity of the best."""
+    table, pairs = instance.sign * _right_table(instance), instance.pairs()
+    best = np.where(pairs, table, -np.inf).max()
+    ties = pairs & (table >= best - 1e-6 * abs(best))
+    mixed = ties.any(axis=1)[:, None] & ties.any(axis=0) & ~ties
+    return Reading(0 * table, np.full_like(table, instance.sign * best), mixed) if mixed.any() else None
 
 
 def _same_index(instance: Instance) -> Reading | None:
@@ -416,6 +451,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     for most in (127, 255):
         yield f"weights-{most}", f"weights beyond {most} cut", _scored(_changed(functools.partial(lambda i, x, most: np.clip(x, -most - 1, most), most=most)))
     yield "weights-bytes", "weights wrapped around in eight bits", _scored(_changed(lambda i, x: (np.rint(x) + 128) % 256 - 128))
+    yield "products-wrapped", "inner products wrapped around in 16 bits", _scored(_short_products(lambda x: (np.rint(x) + 2**15) % 2**16 - 2**15))
+    yield "products-cut", "inner products cut to 16 bits", _scored(_short_products(lambda x: np.clip(x, -(2**15), 2**15 - 1)))
     yield "centred", "documents centred: Pearson's correlation", _scored(_changed(_centred))
     yield "centred-words", "the mean document taken off", _scored(_changed(_centred_words))
     yield "inverse-frequencies", "words weighted by their frequency once more", _scored(_changed(_weighted))
@@ -438,7 +475,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
         yield f"first-alone-{number}", f"the first document of the {name.replace('last', 'first')} alone", _limited(functools.partial(_kept, number, lambda n: 1))
         yield f"last-alone-{number}", f"the last document of the {name} alone", _limited(functools.partial(_last_alone, number))
     yield "exchanged", "the least similar pair in place of the most similar one, or the reverse", _reads(_exchanged)
-    yield "self", "a document makes a pair with itself", _reads(_self_pairs)
+    yield "self", "a document makes a pair with itself", _pair_alone(_reads(_self_pairs))
     yield "same-index", "documents compared with the one of the same number alone", _reads(_same_index)
     yield "neighbours", "documents compared with the next one alone", _limited(lambda i, pairs: pairs & _diagonal(pairs, 1))
     yield "not-same-index", "documents of the same number left out, although there are two collections", _limited(lambda i, pairs: ~_diagonal(pairs))
@@ -446,6 +483,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "left-alone", "the right ignored: a pair of the left", _reads(functools.partial(_within, 0))
     yield "right-alone", "the left ignored: a pair of the right", _reads(functools.partial(_within, 1))
     yield "second", "the second best pair", _reads(_second)
+    yield "mixed-ties", "the first index of one tie with the second index of another", _reads(_mixed_ties)
     yield "indices", "i and j exchanged", _placed(lambda shape, i, j: (j, i))
     yield "one-based", "indices that begin at 1", _placed(lambda shape, i, j: (i - 1, j - 1))
     yield "flat-rows", "the flat index divided by the number of documents on the left", _flat(lambda shape: shape[0])

@@ -105,6 +105,7 @@ DOCUMENTS: dict[str, Callable[[Generator, int, int], Array]] = {
         np.where(np.arange(n)[:, None] % 2, -1, 1) * (1.0 + 0.3 * rng.standard_normal((n, d)))
     ),
     "large-counts": lambda rng, n, d: _words(rng.integers(0, 200, (n, d)).astype(np.float64), rng),
+    "full-counts": lambda rng, n, d: rng.integers(30, 101, (n, d)).astype(np.float64),  # eight bits hold every one
     "rare-words": _rare,
 }
 
@@ -151,7 +152,8 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 
     ``least``, ``inner_product``; ``at=PLACE``, where the best pair is; ``tiny``, ``huge``: the scale of all numbers;
     ``graded``: every document of another scale, from 1 down to that of ``tiny``; ``one-side``: the left is of norm 1,
-    and the right is not; ``twice``: documents occur several times; ``orthogonal``: documents have a word in common,
+    and the right is not; ``twice``: documents occur several times; ``same``: the right has the numbers of the left, and
+    is a collection of its own nevertheless; ``orthogonal``: documents have a word in common,
     except for a planted pair of ``least``.
     """
     n, m, d = sizes(row)
@@ -160,7 +162,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     least = "least" in words
     make = DOCUMENTS[row.pattern]
     left = make(rng, n, d)
-    right = make(rng, m, d) if m else left
+    right = left.copy() if "same" in words else make(rng, m, d) if m else left
     if "orthogonal" in words:
         left[:, 0] = np.maximum(left[:, 0], 1.0)
         right[:, 0] = np.maximum(right[:, 0], 1.0)

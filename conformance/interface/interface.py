@@ -7,6 +7,7 @@ capabilities the instance needs; an interface and a kernel determine which of th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ class Form:
     differentiable function it may be the vector–Jacobian product, for instance.
     tells: whether a function of these names is taken for a kernel of this problem where no problem is named.  It is not
     where the kernels of another problem have the same names.
+    lacks: the capabilities that no kernel of this form has, because it has no argument for them, each with what is said
+    of a case that needs it.
     """
 
     positional: tuple[str, ...]
     signature: str
     adapt: Callable[[Callable[..., Any], str], Callable[..., Any]] = _as_it_is
     tells: bool = True
+    lacks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -98,18 +102,25 @@ class Interface:
         return frozenset(capability.name for capability in self.capabilities if capability.needed(instance))
 
     def offered(self, kernel: Kernel) -> frozenset[str]:
-        """The capabilities that the keywords of a kernel show, including those that the kernel declares to lack."""
+        """The capabilities that a kernel's form and keywords show, including those that the kernel declares to lack."""
+        absent = self.form_of(kernel).lacks
         return frozenset(
             capability.name
             for capability in self.capabilities
-            if not capability.keywords or set(capability.keywords) & kernel.keywords
+            if capability.name not in absent and (not capability.keywords or set(capability.keywords) & kernel.keywords)
         )
 
     def has(self, kernel: Kernel) -> frozenset[str]:
-        """What a kernel can be asked for: what its keywords show, without what it declares to lack."""
+        """What a kernel can be asked for: what its form and keywords show, without what it declares to lack."""
         return self.offered(kernel) - kernel.lacks
 
     def lacking(self, kernel: Kernel, needs: frozenset[str]) -> str:
-        """A sentence that names the capabilities among ``needs`` that a kernel lacks; empty if it has all of them."""
+        """A sentence that names the capabilities among ``needs`` that a kernel lacks; empty if it has all of them.
+
+        What its form has no argument for goes before the rest.
+        """
         absent = sorted(needs - self.has(kernel))
+        of_form = self.form_of(kernel).lacks
+        if told := [of_form[name] for name in absent if name in of_form]:
+            return ", ".join(told)
         return f"lacks {', '.join(absent)}" if absent else ""

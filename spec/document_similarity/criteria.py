@@ -127,12 +127,25 @@ def _held_to(
     words = f"a best pair {example} of similarity {value:.9g}"
     if approximation > 1.0:
         words = f"a pair within a factor {approximation:g} of the best, {example} of similarity {value:.9g}"
+    of_best = f"the similarity of the returned pair; that of {example} is {value:.9g}"
+
+    def pair_told(i: NDArray[Any], j: NDArray[Any]) -> tuple[str, float]:
+        at = place(i, j)
+        if at is None or right is not None:
+            return words, 0.0
+        return f"{words}; that of the returned pair is {float(table.midpoint[at]):.9g}", float(allowed[at])
+
+    def value_told(i: NDArray[Any], j: NDArray[Any], similarity: NDArray[Any]) -> tuple[str, float]:
+        at = place(i, j)
+        if at is None:
+            return of_best, np.inf
+        return f"the similarity of the returned pair {at} is {float(table.midpoint[at]):.9g}", float(allowed[at])
+
     exactly = one if ties is None else np.asarray(0.0)
+    pair, similarity = ("i", "j"), ("i", "j", "similarity")
     return {
-        "pair": Held(lacking, exactly, lambda _: words, ("i", "j"), errors=allowed),
-        "similarity": Held(
-            off, one, lambda _: "the similarity of the returned pair", ("i", "j", "similarity"), errors=allowed
-        ),
+        "pair": Held(lacking, exactly, lambda _: words, pair, told=pair_told, errors=allowed),
+        "similarity": Held(off, one, lambda _: of_best, similarity, told=value_told, errors=allowed),
     }
 
 

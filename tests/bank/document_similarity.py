@@ -473,6 +473,17 @@ def _second(task: Task, score: Array, pairs: Array) -> tuple[int, int]:
     )
 
 
+def _mixed_ties(task: Task, score: Array, pairs: Array) -> tuple[int, int]:
+    """i of the first of equal scores and j of the last."""
+    wanted = np.where(pairs, task.sign * score, -np.inf)
+    ties = np.argwhere(wanted == wanted.max())
+    return int(ties[0, 0]), int(ties[-1, 1])
+
+
+def _best_value(task: Task, table: Array, i: int, j: int) -> Any:
+    return task.sign * np.where(_pairs(task, table.shape), task.sign * table, -np.inf).max()
+
+
 def _from_zero(task: Task, score: Array, pairs: Array) -> tuple[int, int]:
     """A running best that starts from 0, at (0, 0)."""
     i, j = _chosen(task, score, pairs)
@@ -622,6 +633,36 @@ def _with(**fields: Any) -> Steps:
     )
 
 
+def _counted_in_bytes(task: Task) -> bool:
+    return all(bool((x == np.rint(x)).all() and (np.abs(x) <= 127).all()) for x in (task.left, task.right))
+
+
+def _short_products(task: Task, left: Array, right: Array) -> Array:
+    """Products of integers of eight bits, summed in sixteen; then the norms."""
+    table = left @ right.T
+    if _counted_in_bytes(task):
+        table = (left.astype(np.int64) @ right.astype(np.int64).T).astype(np.int16).astype(left.dtype)
+    return np.asarray(table / (_norms(task, left)[:, None] * _norms(task, right)) if task.cosine else table)
+
+
+def _equal_for_one(task: Task, pairs: Array) -> Array:
+    """Two collections with the same numbers taken for one."""
+    return ~np.eye(*pairs.shape, dtype=bool) if len(task.left) > 1 and np.array_equal(task.left, task.right) else pairs
+
+
+def _largest_first(extreme: Callable[[Array], Array]) -> Steps:
+    """Documents of extreme norms are divided by their largest number, and not by its absolute value."""
+
+    def task(t: Task) -> Task:
+        def scaled(x: Array) -> Array:
+            most = np.where(x.max(axis=1) == 0, x.min(axis=1), x.max(axis=1))
+            return np.where(extreme(_norms(t, x))[:, None], x / most[:, None], x)
+
+        return replace(t, left=scaled(t.left), right=scaled(t.right)) if t.cosine else t
+
+    return Steps(task=task)
+
+
 def _bytes(x: Array) -> Array:
     return (np.rint(x) + 128) % 256 - 128
 
@@ -660,6 +701,9 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("logarithms", _documents(lambda x: np.sign(x) * np.log1p(np.abs(x))), "logarithms of counts", "logarithms of counts", F32, NEW),
     ("absolute-weights", _documents(np.abs), "signs of weights lost", "the signs of weights lost", F32, NEW),
     ("bytes", _documents(_bytes), "weights in eight bits", "weights wrapped around in eight bits", F32, NEW),
+    ("short-products", Steps(sides=(), table=_short_products), "products of bytes summed in sixteen bits", "inner products wrapped around in 16 bits", F32, NEW),
+    ("huge-negative", _largest_first(lambda norms: norms > np.float32(1e12)), "huge documents divided by their largest number, which may be negative", None, F32, NEW),
+    ("tiny-negative", _largest_first(lambda norms: norms < np.float32(1e-11)), "tiny documents divided by their largest number, which may be negative", None, F32, NEW),
     ("cut-weights", _documents(np.trunc), "weights cut to integers", "weights cut to integers", F32, NEW),
     ("absolute", Steps(table=lambda t, x, y: np.abs(x @ y.T)), "absolute values of similarities", "absolute values of similarities", F32, NEW),
     ("absolute-pair", Steps(score=lambda t, table: np.abs(table)), "chosen by absolute values", "the pair of the largest absolute similarity", F32, NEW),
@@ -672,6 +716,9 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("same-index", _masked(lambda t, pairs: pairs if t.alone else np.eye(*pairs.shape, dtype=bool)), "documents of the same number alone", "the one of the same number alone", F32, NEW),
     ("diagonal", _masked(lambda t, pairs: pairs if min(pairs.shape) < 2 else ~np.eye(*pairs.shape, dtype=bool)), "the diagonal left out of two collections", "documents of the same number left out", F32, NEW),
     ("triangle", _masked(lambda t, pairs: np.triu(pairs, 1) if pairs.shape[1] > 1 else pairs), "the upper triangle of two collections", "pairs with i < j alone", F32, NEW),
+    ("equal-for-one", _masked(_equal_for_one), "two collections with the same numbers taken for one", "documents of the same number left out", F32, NEW),
+    ("mixed-ties", Steps(chosen=_mixed_ties, value=_best_value), "a heap of equal scores: i of the first pair, j of the last", "the first index of one tie with the second index of another", F32, NEW),
+    ("triangle-zeros", Steps(score=lambda t, table: np.triu(table, 1) if t.alone and not t.least else table, pairs=lambda t, shape: np.ones(shape, bool) if t.alone and not t.least else _pairs(t, shape), value=lambda t, table, i, j: 0 * table[i, j] if t.alone and i == j else table[i, j]), "zeros of the lower triangle are chosen where all similarities are negative", "a document makes a pair with itself", F32, NEW),
     ("right-ignored", _kernel(Steps(), _alone_always), "the right ignored", "the right ignored", F32, NEW),
     ("second", Steps(chosen=_second), "the best taken for the document itself", "the second best pair", F32, NEW),
     ("from-zero", Steps(chosen=_from_zero), "a running best that starts from 0", "a running best that starts from 0", F32, NEW),

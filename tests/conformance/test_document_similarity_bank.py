@@ -49,6 +49,22 @@ def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Ve
     assert entry.diagnosis.lower() in told, told
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("equal-for-one", ("same",)),
+        ("short-products", ("full-counts",)),
+        ("huge-negative", ("opposite", "huge")),
+        ("tiny-negative", ("opposite", "tiny")),
+    ],
+)
+def test_one_kind_of_input_alone_shows_a_bug(name: str, words: tuple[str, ...], verdicts: Verdicts) -> None:
+    entry = next(entry for entry in BUGGY if entry.name == name)
+    failed = [failure.case.name for failure in verdicts.failures(entry, _ENOUGH)]
+    assert failed
+    assert all(word in case for word in words for case in failed), failed
+
+
 def test_what_is_not_declared_is_a_failure(verdicts: Verdicts) -> None:
     """A cosine through 1 − distance and a pair within a factor are right only where they are declared."""
     declared = [entry for entry in CORRECT if set(entry.options) & {"through", "approximation"}]

@@ -18,6 +18,7 @@ from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import kernel_of, missing
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Run
 from assay.spec.document_similarity import PRECISIONS, Instance, best_pairs, criteria, errors
 
 SUITE = suite("document_similarity")
@@ -45,12 +46,34 @@ def test_a_kernel_is_recognised_by_its_arrays() -> None:
     assert kernel_of(one_collection).positional == ("left",)
 
 
-def test_a_form_that_lacks_a_collection_declines_what_it_cannot_be_asked() -> None:
+def test_a_form_that_lacks_a_collection_is_not_asked_for_it() -> None:
     documents = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     both, alone = Instance(documents, documents[:2]), Instance(documents)
     assert judged(PLAIN, both).status == judged(PLAIN, alone).status == "passed"
-    assert (judged(one_collection, both).status, judged(one_collection, alone).status) == ("declined", "passed")
+    assert (judged(one_collection, both).status, judged(one_collection, alone).status) == ("skipped", "passed")
+    assert judged(one_collection, both).sentence == "takes one collection of documents"
     assert (judged(two_collections, both).status, judged(two_collections, alone).status) == ("passed", "declined")
+
+
+@pytest.mark.parametrize("level", ["smoke", "standard"])
+@pytest.mark.parametrize("needed", ["one_collection", "two_collections"])
+def test_every_family_has_a_case_for_a_kernel_of_either_form_without_options(needed: str, level: str) -> None:
+    plain = {needed, "weights", "negative_weights", "small_norms"}
+    every, asked = set(), set()
+    for case in cases(SUITE, PRECISIONS["float32"], level, 0):
+        every.add(case.family.id)
+        if all(SUITE.interface.needs(one) <= plain for one in (case.instance, *case.after, *case.beside)):
+            asked.add(case.family.id)
+    assert every - asked == {"inner-products"}
+
+
+def test_a_kernel_that_takes_one_collection_and_nothing_else_passes() -> None:
+    report = Run(Judge(kernel_of(one_collection, "document_similarity"), PRECISIONS["float32"]), "smoke", 0).report()
+    assert report.passed, [gap.sentence for gap in report.incomplete]
+    assert {case.reason for case in report.cases if "collection" in case.reason} == {
+        "takes one collection of documents"
+    }
+    assert not any(case.status == "declined" for case in report.cases)
 
 
 @pytest.mark.parametrize("kinds", [(int, int, float), (np.int32, np.uint64, np.float64), (np.intp, int, np.float32)])
@@ -78,6 +101,27 @@ def test_an_answer_that_makes_no_sense_is_a_failure_in_words(answer: Any, words:
     outcome = judged(lambda left, right=None: answer, Instance(np.array([[1.0, 0.0], [1.0, 1.0]], np.float32)))
     assert outcome.failed
     assert re.search(words, outcome.sentence), outcome.sentence
+
+
+def test_a_wrong_similarity_is_told_with_that_of_the_returned_pair_and_what_is_allowed_there() -> None:
+    documents = np.array([[2.0, 0.0], [2.0, 2.0], [1.0, 1.0]], np.float32)
+    instance = Instance(documents, measure="inner_product")
+    outcome = judged(lambda left, *, measure="cosine": (0, 1, np.float32(5.0)), instance)
+    most = float(errors(instance, PRECISIONS["float32"])[0, 1])
+    assert outcome.expected == "the similarity of the returned pair (0, 1) is 4"
+    assert outcome.allowed == most < 1e-5
+    assert (
+        f"similarity is 5, the similarity of the returned pair (0, 1) is 4 (tolerance {most:.2g})" in outcome.sentence
+    )
+
+
+def test_a_wrong_pair_is_told_with_both_similarities() -> None:
+    documents = np.array([[2.0, 0.0], [2.0, 2.0], [1.0, 1.0]], np.float32)
+    outcome = judged(lambda left: (0, 1, np.float32(np.sqrt(0.5))), Instance(documents))
+    words = "a best pair (1, 2) of similarity 1; that of the returned pair is 0.707106781"
+    assert (outcome.output, outcome.expected) == ("pair", words)
+    assert outcome.allowed is not None
+    assert outcome.allowed < 1e-5
 
 
 def test_a_kernel_of_a_framework_gets_its_numbers_as_arrays_of_that() -> None:
