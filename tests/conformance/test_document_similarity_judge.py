@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bank.document_similarity import CORRECT
 
+from assay.conformance.call.outcome import is_right_for
 from assay.conformance.document_similarity.interface import adapted
 from assay.conformance.document_similarity.meanings import MEANINGS
 from assay.conformance.interface.kernel import Declined, Kernel
@@ -51,6 +52,29 @@ def test_a_form_that_lacks_a_collection_declines_what_it_cannot_be_asked() -> No
     assert judged(PLAIN, both).status == judged(PLAIN, alone).status == "passed"
     assert (judged(one_collection, both).status, judged(one_collection, alone).status) == ("declined", "passed")
     assert (judged(two_collections, both).status, judged(two_collections, alone).status) == ("passed", "declined")
+
+
+def raising(left: Any, right: Any = None) -> Any:
+    raise RuntimeError("no tile")
+
+
+def of_two_outputs(left: Any, right: Any = None) -> Any:
+    return PLAIN(left, right)[:2]
+
+
+@pytest.mark.parametrize(("kernel", "words"), [(raising, "no tile"), (of_two_outputs, "returned")])
+@pytest.mark.parametrize("other_calls", ["after", "beside"])
+def test_a_call_without_the_outputs_of_a_criterion_answers_no_other_call(
+    kernel: Any, words: str, other_calls: str
+) -> None:
+    drawn = np.random.default_rng(3).standard_normal((3, 4, 5)).astype(np.float32)
+    instance, *others = (Instance(documents) for documents in drawn)
+    case = Case("mine", Family("mine", "", ""), instance, **{other_calls: tuple(others)})
+    outcome = Judge(kernel_of(kernel, "document_similarity"), PRECISIONS["float32"]).outcome(case)
+    assert outcome.status == "failed"
+    assert words in outcome.sentence
+    assert "it is the answer" not in outcome.sentence
+    assert not is_right_for(criteria(instance, "float32"), outcome.values)
 
 
 @pytest.mark.parametrize("kinds", [(int, int, float), (np.int32, np.uint64, np.float64), (np.intp, int, np.float32)])
