@@ -17,6 +17,7 @@ from assay.conformance.document_similarity.meanings import MEANINGS
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import kernel_of, missing
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
 from assay.spec.document_similarity import PRECISIONS, Instance, best_pairs, criteria, errors
@@ -52,6 +53,13 @@ def test_a_form_that_lacks_a_collection_declines_what_it_cannot_be_asked() -> No
     assert judged(PLAIN, both).status == judged(PLAIN, alone).status == "passed"
     assert (judged(one_collection, both).status, judged(one_collection, alone).status) == ("declined", "passed")
     assert (judged(two_collections, both).status, judged(two_collections, alone).status) == ("passed", "declined")
+
+
+@pytest.mark.parametrize("factor", ["0.5", 0.999, "0", "nan", "inf", "two"])
+def test_a_factor_of_approximation_is_a_number_of_at_least_1(factor: Any) -> None:
+    with pytest.raises(UsageError, match=f"option approximation={factor}: expected a number of at least 1"):
+        kernel_of(PLAIN, "document_similarity", options={"approximation": factor})
+    assert kernel_of(PLAIN, "document_similarity", options={"approximation": 1}).conventions == {"approximation": "1"}
 
 
 def raising(left: Any, right: Any = None) -> Any:
