@@ -80,8 +80,8 @@ def board(
 ) -> Board:
     """Run every method on ``count`` instances of every length; same seed, same instances and same random weights.
 
-    Raises ``ValueError`` for a length below 16, or a count, budget or most below 1, and where a method raises or returns
-    anything but ``None`` and an array (n, d_v) of numbers; it names the method and the expected signature.
+    Raises ``ValueError`` for a length below 16, or a count or budget below 1, and where a method raises or returns
+    anything but ``None`` and an array (n, d_v) of numbers; then it names the method and the expected signature.
     """
     for name, value, least in (*(("length", n, 16) for n in lengths), ("count", count, 1), ("budget", budget, 1)):
         if value < least:
