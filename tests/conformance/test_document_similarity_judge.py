@@ -55,6 +55,15 @@ def test_a_form_that_lacks_a_collection_declines_what_it_cannot_be_asked() -> No
     assert (judged(two_collections, both).status, judged(two_collections, alone).status) == ("passed", "declined")
 
 
+@pytest.mark.parametrize("kinds", [(int, int, float), (np.int32, np.uint64, np.float64), (np.intp, int, np.float32)])
+def test_numbers_of_python_and_numpy_are_taken_for_arrays_without_axes(kinds: Any) -> None:
+    def kernel(left: Any, right: Any = None) -> Any:
+        return tuple(kind(x) for kind, x in zip(kinds, PLAIN(left, right), strict=True))
+
+    documents = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
+    assert judged(kernel, Instance(documents)).status == "passed"
+
+
 @pytest.mark.parametrize("factor", ["0.5", 0.999, "0", "nan", "inf", "two"])
 def test_a_factor_of_approximation_is_a_number_of_at_least_1(factor: Any) -> None:
     with pytest.raises(UsageError, match=f"option approximation={factor}: expected a number of at least 1"):
@@ -83,15 +92,6 @@ def test_a_call_without_the_outputs_of_a_criterion_answers_no_other_call(
     assert words in outcome.sentence
     assert "it is the answer" not in outcome.sentence
     assert not is_right_for(criteria(instance, "float32"), outcome.values)
-
-
-@pytest.mark.parametrize("kinds", [(int, int, float), (np.int32, np.uint64, np.float64), (np.intp, int, np.float32)])
-def test_numbers_of_python_and_numpy_are_taken_for_arrays_without_axes(kinds: Any) -> None:
-    def kernel(left: Any, right: Any = None) -> Any:
-        return tuple(kind(x) for kind, x in zip(kinds, PLAIN(left, right), strict=True))
-
-    documents = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
-    assert judged(kernel, Instance(documents)).status == "passed"
 
 
 @pytest.mark.parametrize(
