@@ -25,7 +25,15 @@ GUIDES = [page for page in PAGES if page.parent != ROOT / "proofs_notes" and pag
 #: The pages whose Python runs by itself, without arrays that a reader has and the page has not.
 RUNNING = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("adding-a-bug", "adding-a-kernel", "adding-a-problem", "attention", "attention_gradient", "rope")
+    for name in (
+        "adding-a-bug",
+        "adding-a-kernel",
+        "adding-a-problem",
+        "attention",
+        "attention_gradient",
+        "document_similarity_fast",
+        "rope",
+    )
 ]
 
 

@@ -30,7 +30,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="assay",
-    help="Judge attention and kernel implementations against their exact specification.",
+    help="Judge kernels (attention, its gradient, rotary embeddings, document similarity) against exact definitions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -37,13 +37,15 @@ def hard(
     dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float32",
     to: Annotated[Path | None, typer.Option("-o", help="The instance file, .npz or .json.")] = None,
     texts: Annotated[Path | None, typer.Option(help="A folder for the documents as texts, one a line.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="Write the whole corpus into this folder.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Write the whole corpus, of attention, into this folder.")] = None,
 ) -> int:
     """Write an instance whose right output decides a formula or finds orthogonal vectors, with its certified truth."""
     from assay.spec.instances.hard import FAMILIES
     from assay.spec.instances.hard import hard as hard_problem
 
     if corpus is not None:
+        if problem not in (None, "attention"):
+            raise UsageError(f"{problem}: not with --corpus, which is of attention")
         singles = {"--from": source, "--family": family, "--n": n, "--d": d, "--parameter": parameter, "-o": to}
         singles |= {
             "--via": via,

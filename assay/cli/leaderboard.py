@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
+from assay.conformance.interface.targets import function_named
 from assay.conformance.interface.usage import UsageError
 
 __all__ = ["leaderboard"]
@@ -25,7 +25,8 @@ def leaderboard(
     budget: Annotated[int, typer.Option(help="What a method may spend on a token: features, landmarks, keys, …")] = 64,
     most: Annotated[int, typer.Option(help="The largest budget that is tried to find the one needed.")] = 4096,
     method: Annotated[
-        list[str] | None, typer.Option(help="A method by name, or a function of yours as MODULE:NAME (repeatable).")
+        list[str] | None,
+        typer.Option(help="A method by name, or a function of yours as MODULE:NAME or FILE.py:NAME (repeatable)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the instances and of random weights.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
@@ -63,17 +64,11 @@ def leaderboard(
 
 
 def _method(name: str) -> Any:
-    """A built-in method, or a function of the user's, found in the current folder too."""
+    """A built-in method, or a function of the user's, named as a kernel is."""
     from assay.impl.leaderboard import METHODS, Method
 
     if name in METHODS:
         return METHODS[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise UsageError(f"unknown method {name!r}: expected MODULE:NAME or one of {', '.join(METHODS)}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return Method(name, getattr(importlib.import_module(module), function), "budget", "")
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"--method {name}: cannot be loaded ({error})") from None
+    if ":" not in name:
+        raise UsageError(f"unknown method {name!r}: expected MODULE:NAME, FILE.py:NAME or one of {', '.join(METHODS)}")
+    return Method(name, function_named(name, METHODS), "budget", "")

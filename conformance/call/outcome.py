@@ -78,9 +78,10 @@ def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool
     """Whether every output is right under ``criteria``.
 
     Where what is allowed is infinite, nothing is known of an output: it is right there only if it has no error at all.
+    Nothing is right that lacks an output which a criterion takes, as after a call that raised.
     """
     for name, criterion in criteria.items():
-        if name not in values and not criterion.outputs:
+        if any(output not in values for output in criterion.outputs or (name,)):
             return False
         if criterion.value is not None and values[name].shape != criterion.value.shape:
             return False

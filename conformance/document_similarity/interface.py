@@ -121,4 +121,4 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     return right(instance, precision, approximation=float(kernel.conventions.get("approximation", 1.0)), **declared)
 
 
-INTERFACE = Interface(_FORMS, _script, (), _CAPABILITIES, CONVENTIONS)
+INTERFACE = Interface(_FORMS, _script, (), _CAPABILITIES, CONVENTIONS, {"approximation": 1.0})

@@ -75,6 +75,7 @@ class Interface:
     required: keywords that every kernel must name.
     conventions: what ``options`` may declare, as name → allowed values.  The first value is the default; an empty tuple
     means that any positive number is allowed.
+    least: the least number that a convention of numbers allows, where that is not every positive one.
     """
 
     forms: tuple[Form, ...]
@@ -82,6 +83,7 @@ class Interface:
     required: tuple[str, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     conventions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def keywords(self) -> frozenset[str]:

@@ -382,7 +382,7 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
         if name in interface.conventions:
             allowed = interface.conventions[name]
             if not allowed:
-                _require_positive(name, value)
+                _require_number(name, value, interface.least.get(name))
             elif str(value) not in allowed:
                 raise UsageError(f"option {name}={value}: expected one of {', '.join(allowed)}")
             conventions[name] = str(value)
@@ -425,10 +425,12 @@ def _some_of(name: str, value: Any, known: Collection[str]) -> set[str]:
     return names
 
 
-def _require_positive(name: str, value: Any) -> None:
+def _require_number(name: str, value: Any, least: float | None) -> None:
+    """Raises ``UsageError`` for what is no finite number of at least ``least``, or no positive one without that."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not 0.0 < number < math.inf:
-        raise UsageError(f"option {name}={value}: expected a positive number")
+    if not (0.0 < number < math.inf and (least is None or number >= least)):
+        wanted = "a positive number" if least is None else f"a number of at least {least:g}"
+        raise UsageError(f"option {name}={value}: expected {wanted}")

@@ -24,6 +24,7 @@ __all__ = ["LENGTHS", "Board", "Row", "board", "instances"]
 
 LENGTHS = (256, 512, 1024)
 _DIMENSIONS = 8  # times log2 n, so that random inner products stay below half of the planted one
+_SIGNATURE = "(query, key, value, *, scale, budget, seed)"
 _LEAST = 8  # the first budget that is tried
 
 
@@ -79,7 +80,8 @@ def board(
 ) -> Board:
     """Run every method on ``count`` instances of every length; same seed, same instances and same random weights.
 
-    Raises ``ValueError`` for a length below 16, or a count, budget or most below 1.
+    Raises ``ValueError`` for a length below 16, or a count or budget below 1, and where a method raises or returns
+    anything but ``None`` and an array (n, d_v) of numbers; then it names the method and the expected signature.
     """
     for name, value, least in (*(("length", n, 16) for n in lengths), ("count", count, 1), ("budget", budget, 1)):
         if value < least:
@@ -109,12 +111,12 @@ def _row(
     right, refused, errors, seconds = 0, 0, [], []
     for number, (problem, given, wanted) in enumerate(zip(problems, arrays, truth, strict=True)):
         begun = time.perf_counter()
-        output = method.run(*given, scale=problem.instance.scale, budget=budget, seed=seed + number)
+        output = _output(method, problem, given, budget, seed + number)
         seconds.append(time.perf_counter() - begun)
         if output is None:
             refused += 1
             continue
-        difference = np.abs(np.asarray(output, dtype=np.float64) - wanted).max()
+        difference = np.abs(output - wanted).max()
         errors.append(float(difference) if np.isfinite(difference) else math.inf)
         right += _decides(problem, output)
     n, d = given[0].shape
@@ -129,7 +131,7 @@ def _needed(method: Method, problems: list[HardProblem], arrays: list[Any], most
     budget = _LEAST
     while budget <= most:
         outputs = (
-            (problem, method.run(*given, scale=problem.instance.scale, budget=budget, seed=seed + number))
+            (problem, _output(method, problem, given, budget, seed + number))
             for number, (problem, given) in enumerate(zip(problems, arrays, strict=True))
         )
         if all(output is not None and _decides(problem, output) for problem, output in outputs):
@@ -138,7 +140,23 @@ def _needed(method: Method, problems: list[HardProblem], arrays: list[Any], most
     return None
 
 
-def _decides(problem: HardProblem, output: Any) -> bool:
-    """Whether an output decodes to the truth; numbers that are not finite count as 0, which says yes."""
-    finite = np.nan_to_num(np.asarray(output, dtype=np.float64), nan=0.0, posinf=1.0, neginf=0.0)
-    return problem.decode(finite[None, None]).satisfiable == problem.truth.satisfiable
+def _output(method: Method, problem: HardProblem, given: Any, budget: int, seed: int) -> NDArray[np.float64] | None:
+    """What a method returns for an instance; ``ValueError`` in one line where it raises or returns something else."""
+    expected = f"expected {_SIGNATURE} → (n, d_v) or None"
+    try:
+        returned = method.run(*given, scale=problem.instance.scale, budget=budget, seed=seed)
+        output = None if returned is None else np.asarray(returned, dtype=np.float64)
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(f"method {method.name}: {type(error).__name__}: {said}; {expected}") from error
+    shape = (len(given[0]), given[2].shape[1])
+    if output is not None and output.shape != shape:
+        raise ValueError(f"method {method.name}: returned shape {output.shape}, not {shape}; {expected}")
+    return output
+
+
+def _decides(problem: HardProblem, output: NDArray[np.float64]) -> bool:
+    """Whether an output decodes to the truth; one with a number that is not finite says nothing, and is not right."""
+    if not np.isfinite(output).all():
+        return False
+    return problem.decode(output[None, None]).satisfiable == problem.truth.satisfiable

@@ -17,6 +17,9 @@ __all__ = ["MEANING", "VERSION", "to_json", "to_plot", "to_text"]
 
 VERSION = 1
 
+_MARKERS = "o^sDv"  # of methods
+_ABOVE = "x"  # more than was tried; no method's
+
 #: What a board says and what it does not say.
 MEANING = (
     "A demonstration on one hard distribution, with random or hand-set weights. "
@@ -89,13 +92,13 @@ def to_plot(found: Board, path: Path) -> None:
     one, other = FigureCanvasAgg(figure).figure.subplots(1, 2)
     for number, method in enumerate(found.methods):
         rows = [row for row in found.rows if row.method == method.name]
-        style = {"color": f"C{number % 10}", "marker": "ox^sv"[number % 5], "label": method.name}
+        style = {"color": f"C{number % 10}", "marker": _MARKERS[number % len(_MARKERS)], "label": method.name}
         one.plot([row.n for row in rows], [row.right / row.instances for row in rows], **style)
         known = [row for row in rows if row.needed is not None]
         if known:
             other.plot([row.n for row in known], [row.needed for row in known], **style)
         above = [row.n for row in rows if method.budget and row.needed is None]
-        other.plot(above, [2 * found.most] * len(above), "x", color=style["color"])
+        other.plot(above, [2 * found.most] * len(above), _ABOVE, color=style["color"])
     for axes, name in ((one, f"decided rightly, budget {found.budget}"), (other, "budget needed (×: more than tried)")):
         axes.set_xscale("log", base=2)
         axes.set_xlabel("n")

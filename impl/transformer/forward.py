@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from assay.impl.transformer.weights import Transformer
 
-__all__ = ["decide", "outputs"]
+__all__ = ["DTYPES", "decide", "outputs"]
+
+#: The types that the transformer may be stored in.
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 _SCORES = 1 << 22  # that are in memory at a time
 
@@ -27,8 +30,11 @@ def outputs(
 ) -> NDArray[Any]:
     """(documents + 1,): what the head gives for every token, in the type ``dtype``: at most 1/2 or at least 16/17.
 
-    left (n, ℓ), right (m, ℓ): 0 and 1.  dtype: float64, float32, bfloat16 or float16.
+    left (n, ℓ), right (m, ℓ): 0 and 1.  dtype: one of :data:`DTYPES`.
+    Raises ``ValueError`` for another type, for other documents, and for more than ``transformer.documents`` in all.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     stored = dtype_named(dtype)
     work = np.dtype(np.float64) if dtype == "float64" else np.dtype(np.float32)
     tokens = transformer.tokens(left, right).astype(stored)

@@ -1,19 +1,4 @@
-"""The same transformer as a ``torch.nn.Module`` over ``scaled_dot_product_attention``.
-
-The state dict, for ℓ words, width w and head dimension h (:class:`assay.impl.transformer.weights.Transformer`):
-
-==============================  ==================  ================================================================
-key                             shape               what
-==============================  ==================  ================================================================
-``embedding.weight``            (w, sides·ℓ)        words of a document → token
-``types.weight``                (sides + 1, w)      added to tokens of the left, of the right, to the calibrator
-``query.weight``                (h, w)              entries 0 and κ
-``key.weight``                  (h, w)              entries 0, ±κ, and ±κ times the threshold or that plus 1
-``value.weight``                (h, w)              one entry of 1: the calibrator's first coordinate
-``inner.weight``, ``.bias``     (2, h), (2,)        −8 in the first column; 5 and 4
-``outer.weight``                (1, 2)              1 and −1
-==============================  ==================  ================================================================
-"""
+"""The same transformer as a ``torch.nn.Module`` over ``scaled_dot_product_attention``."""
 
 from __future__ import annotations
 
@@ -21,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from assay.impl.transformer.weights import require_room
 
 if TYPE_CHECKING:
     from assay.impl.transformer.weights import Transformer
@@ -31,12 +18,29 @@ __all__ = ["DecidingTransformer"]
 class DecidingTransformer(torch.nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be missing
     """``module(left, right)`` → a boolean tensor of shape (): the answer to the question of ``transformer``.
 
-    left (n, ℓ), right (m, ℓ) or ``None``: tensors of 0 and 1, of the type of the parameters.  dtype: that type.
+    left (n, ℓ), right (m, ℓ) or ``None``: tensors of 0 and 1, of any type; they are converted to that of the
+    parameters.  dtype: the type of the parameters.  Raises ``ValueError`` for more documents, those of both sides
+    together, than ``transformer.documents``.
+
+    The state dict, for ℓ words, width w and head dimension h (:class:`assay.impl.transformer.weights.Transformer`):
+
+    ==============================  ==================  ================================================================
+    key                             shape               what
+    ==============================  ==================  ================================================================
+    ``embedding.weight``            (w, sides·ℓ)        words of a document → token
+    ``types.weight``                (sides + 1, w)      added to tokens of the left, of the right, to the calibrator
+    ``query.weight``                (h, w)              entries 0 and κ
+    ``key.weight``                  (h, w)              entries 0, ±κ, and ±κ times the threshold or that plus 1
+    ``value.weight``                (h, w)              one entry of 1: the calibrator's first coordinate
+    ``inner.weight``, ``.bias``     (2, h), (2,)        −8 in the first column; 5 and 4
+    ``outer.weight``                (1, 2)              1 and −1
+    ==============================  ==================  ================================================================
     """
 
     def __init__(self, transformer: Transformer, dtype: Any = torch.float32) -> None:
         super().__init__()
         self.words, self.sides, self.masked = transformer.words, transformer.sides, transformer.masked
+        self.documents = transformer.documents
         width, head = transformer.query.shape
         made: dict[str, Any] = {"dtype": dtype, "bias": False}
         self.embedding = torch.nn.Linear(self.sides * self.words, width, **made)
@@ -59,7 +63,9 @@ class DecidingTransformer(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
     def outputs(self, left: Any, right: Any = None) -> Any:
         """(documents + 1, h): what the head gives for every token; the first column is the calibrator's share."""
-        collections = [left] if right is None else [left, right]
+        kind = self.embedding.weight.dtype
+        collections = [x.to(kind) for x in (left, right) if x is not None]
+        require_room(sum(len(x) for x in collections), self.documents)
         rows = []
         for side, documents in enumerate(collections):
             empty = torch.zeros_like(documents)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["CUT", "Transformer", "factor", "least", "most", "orthogonal"]
+__all__ = ["CUT", "Transformer", "factor", "least", "most", "orthogonal", "require_room"]
 
 #: An output of at most this says that the token has a partner; between 1/2 and 16/17.
 CUT = 5 / 8
@@ -35,6 +35,7 @@ class Transformer:
     """One layer.  ℓ words, width w = the length of a token, head dimension h; attention scores have scale 1.
 
     words: ℓ.  sides: 1 for one collection of documents, 2 for two.
+    documents: N, the most documents that there may be, those of both sides together.
     embedding: (sides·ℓ, w): what the words of a document become, those of the left before those of the right.
     types: (sides + 1, w): what is added to a token of the left, of the right, and to the calibrator, which comes last.
     query, key, value: (w, h).  The value has one coordinate that is not 0, the first, and only for the calibrator.
@@ -46,6 +47,7 @@ class Transformer:
 
     words: int
     sides: int
+    documents: int
     embedding: Array
     types: Array
     query: Array
@@ -64,11 +66,13 @@ class Transformer:
     def tokens(self, left: NDArray[np.generic], right: NDArray[np.generic] | None = None) -> Array:
         """(documents + 1, w): the embedded documents of the left, of the right, and the calibrator.
 
-        left (n, ℓ) and, for two sides, right (m, ℓ): 0 and 1.  Raises ``ValueError`` for other shapes or numbers.
+        left (n, ℓ) and, for two sides, right (m, ℓ): 0 and 1.  Raises ``ValueError`` for other shapes or numbers, and
+        for more documents than N: then the others together could weigh as much as the calibrator.
         """
         collections = [x for x in (left, right) if x is not None]
         if len(collections) != self.sides:
             raise ValueError(f"{len(collections)} collections of documents: expected {self.sides}")
+        require_room(sum(len(x) for x in collections), self.documents)
         rows = []
         for side, documents in enumerate(collections):
             if documents.ndim != 2 or documents.shape[1] != self.words or not np.isin(documents, (0, 1)).all():
@@ -95,22 +99,29 @@ def factor(documents: int) -> float:
     return 2.0 ** math.ceil(math.log2(math.log(16 * documents)) / 2)
 
 
+def require_room(documents: int, most: int) -> None:
+    """Raises ``ValueError`` for more documents than the ``most`` that weights are made for (κ² ≥ ln(16·most))."""
+    if documents > most:
+        raise ValueError(f"{documents} documents: expected at most {most}")
+
+
 def orthogonal(words: int, documents: int) -> Transformer:
     """Are two documents of one collection orthogonal?  None may be empty; head dimension ℓ + 1, no mask.
 
-    documents: at least how many there will be, without the calibrator.
+    documents: N, the most that there may be, without the calibrator.
     """
     kappa = factor(documents)
     query, key = np.zeros((words + 2, words + 1)), np.zeros((words + 2, words + 1))
     query[:words, :words] = kappa * np.eye(words)
     key[:words, :words] = -kappa * np.eye(words)
     query[-1, words] = key[-1, words] = kappa  # the calibrator with itself: it never has a partner
-    return _transformer(words, 1, query, key, masked=False)
+    return _transformer(words, 1, documents, query, key, masked=False)
 
 
 def most(words: int, documents: int, threshold: int, *, sides: int = 2) -> Transformer:
     """Is an inner product of two documents at least ``threshold`` ≥ 1?  Head dimension ℓ + 1.
 
+    documents: N, the most that there may be, those of both sides together.
     sides: 2 for pairs of a left and a right document; 1 for pairs of one collection, with a masked diagonal, as a
     document has its largest inner product with itself.  The threshold is exact in a type that holds integers up to it.
     """
@@ -123,13 +134,13 @@ def most(words: int, documents: int, threshold: int, *, sides: int = 2) -> Trans
     key[(sides - 1) * words : sides * words, :words] = kappa * np.eye(words)
     query[sides * words :, words] = kappa
     key[-1, words] = kappa * threshold
-    return _transformer(words, sides, query, key, masked=sides == 1)
+    return _transformer(words, sides, documents, query, key, masked=sides == 1)
 
 
 def least(words: int, documents: int, threshold: int, *, sides: int = 2) -> Transformer:
     """Is an inner product of two documents at most ``threshold`` ≥ 0?  Head dimension ℓ + 2.
 
-    sides: as in :func:`most`.
+    documents, sides: as in :func:`most`.
     """
     if threshold < 0:
         raise ValueError(f"threshold {threshold}: expected at least 0")
@@ -143,10 +154,10 @@ def least(words: int, documents: int, threshold: int, *, sides: int = 2) -> Tran
     key[-1, words], key[-1, words + 1] = -kappa * threshold, kappa
     if sides == 2:
         key[2 * words, words] = -kappa * (threshold + 1)  # the left is no partner of the left
-    return _transformer(words, sides, query, key, masked=sides == 1)
+    return _transformer(words, sides, documents, query, key, masked=sides == 1)
 
 
-def _transformer(words: int, sides: int, query: Array, key: Array, *, masked: bool) -> Transformer:
+def _transformer(words: int, sides: int, documents: int, query: Array, key: Array, *, masked: bool) -> Transformer:
     """The weights that do not depend on the question."""
     width, head = query.shape
     value = np.zeros((width, head))
@@ -158,6 +169,7 @@ def _transformer(words: int, sides: int, query: Array, key: Array, *, masked: bo
     return Transformer(
         words,
         sides,
+        documents,
         np.eye(sides * words, width),
         types,
         query,

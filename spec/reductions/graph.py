@@ -78,7 +78,7 @@ def paths(source: str, target: str) -> tuple[Composite, ...]:
 def path(source: str, target: str, *, counts: bool = False, via: str | None = None) -> Composite:
     """The shortest path; with ``counts``, the shortest whose decoding counts; with ``via``, through the arrow so named.
 
-    Raises ``ValueError`` without such a path.
+    Raises ``ValueError`` without such a path; with ``via`` it lists the arrows that there are.
 
     >>> path("satisfiability", "attention").name, path("satisfiability", "attention", counts=True).name
     ('OV-1 → OV-2', 'OV-1 → OV-3')
@@ -87,7 +87,9 @@ def path(source: str, target: str, *, counts: bool = False, via: str | None = No
         if (found.counts or not counts) and (via is None or via in (part.name for part in found.parts)):
             return found
     wanted = f"{'' if via is None else f' via {via}'}{' that counts' if counts else ''}"
-    raise ValueError(f"no reduction from {source} to {target}{wanted}")
+    names = () if via is None else dict.fromkeys(part.name for route in paths(source, target) for part in route.parts)
+    arrows = f": expected one of {', '.join(names)}" if names else ""
+    raise ValueError(f"no reduction from {source} to {target}{wanted}{arrows}")
 
 
 def draw() -> str:

@@ -52,6 +52,8 @@ def test_the_problem_is_told_by_the_arrays_and_what_is_declared_is_used(kernels:
     assert out.startswith("PASSED searching.py:good  document_similarity  float32  smoke  seed 0")
     status, _, error = kernels("check", "searching.py:good", "--option", "through=angle")
     assert (status, "option through=angle: expected one of similarity, distance" in error) == (2, True)
+    refusal = "assay: option approximation=0.5: expected a number of at least 1\n"
+    assert kernels("check", "searching.py:good", "--option", "approximation=0.5") == (2, "", refusal)
 
 
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: Path) -> None:

@@ -126,9 +126,14 @@ def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str
         ("hard attention --from formula.cnf -o x.npz --texts t", "--texts: an instance of attention has no documents"),
         (
             "hard attention --from formula.cnf -o x.npz --via OV-9",
-            "no reduction from satisfiability to attention via OV-9",
+            "no reduction from satisfiability to attention via OV-9: expected one of OV-1, OV-2, OV-3",
+        ),
+        (
+            "hard document_similarity --family random-ov -o x.npz --via DOC-5",
+            "to document_similarity via DOC-5: expected one of DOC-5a, DOC-5b, MONO-1, DOC-5c",
         ),
         ("hard --corpus c --family gap", "--family: not with --corpus"),
+        ("hard document_similarity --corpus c", "document_similarity: not with --corpus, which is of attention"),
         ("hard --corpus .", "holds other files"),
         ("decode inst.npz nan.npy", "nan.npy: output[0, 0, 0, 0] is nan"),
         ("decode inst.npz short.npy", "short.npy: output has shape (1, 1, 1, 1): expected (1, 1, 4, 1)"),

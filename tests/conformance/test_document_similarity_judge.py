@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from bank.document_similarity import CORRECT
 
+from assay.conformance.call.outcome import is_right_for
 from assay.conformance.document_similarity.interface import adapted
 from assay.conformance.document_similarity.meanings import MEANINGS
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.targets import kernel_of, missing
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
@@ -83,6 +85,36 @@ def test_numbers_of_python_and_numpy_are_taken_for_arrays_without_axes(kinds: An
 
     documents = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
     assert judged(kernel, Instance(documents)).status == "passed"
+
+
+@pytest.mark.parametrize("factor", ["0.5", 0.999, "0", "nan", "inf", "two"])
+def test_a_factor_of_approximation_is_a_number_of_at_least_1(factor: Any) -> None:
+    with pytest.raises(UsageError, match=f"option approximation={factor}: expected a number of at least 1"):
+        kernel_of(PLAIN, "document_similarity", options={"approximation": factor})
+    assert kernel_of(PLAIN, "document_similarity", options={"approximation": 1}).conventions == {"approximation": "1"}
+
+
+def raising(left: Any, right: Any = None) -> Any:
+    raise RuntimeError("no tile")
+
+
+def of_two_outputs(left: Any, right: Any = None) -> Any:
+    return PLAIN(left, right)[:2]
+
+
+@pytest.mark.parametrize(("kernel", "words"), [(raising, "no tile"), (of_two_outputs, "returned")])
+@pytest.mark.parametrize("other_calls", ["after", "beside"])
+def test_a_call_without_the_outputs_of_a_criterion_answers_no_other_call(
+    kernel: Any, words: str, other_calls: str
+) -> None:
+    drawn = np.random.default_rng(3).standard_normal((3, 4, 5)).astype(np.float32)
+    instance, *others = (Instance(documents) for documents in drawn)
+    case = Case("mine", Family("mine", "", ""), instance, **{other_calls: tuple(others)})
+    outcome = Judge(kernel_of(kernel, "document_similarity"), PRECISIONS["float32"]).outcome(case)
+    assert outcome.status == "failed"
+    assert words in outcome.sentence
+    assert "it is the answer" not in outcome.sentence
+    assert not is_right_for(criteria(instance, "float32"), outcome.values)
 
 
 @pytest.mark.parametrize(

@@ -409,6 +409,31 @@ def test_a_board_is_a_table_json_and_a_picture(small_board: leaderboard.Board, t
     assert (tmp_path / "board.png").stat().st_size > 10_000
 
 
+def not_a_number(query: Any, key: Any, value: Any, *, scale: float, budget: int, seed: int) -> Any:
+    """A method that returns attention but for one NaN."""
+    output = compressed.attended(query, key, value, scale)
+    output[-1] = np.nan
+    return output
+
+
+def test_an_output_that_is_not_finite_is_never_right() -> None:
+    board = leaderboard.board((64,), count=4, budget=8, most=16, methods=(Method("nan", not_a_number, "keys", ""),))
+    (row,) = board.rows
+    assert (row.right, row.refused, row.error, row.needed) == (0, 0, math.inf, None)
+
+
+def test_the_mark_for_more_than_was_tried_is_no_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn_ones: list[Any] = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, path: drawn_ones.append(figure))
+    methods = tuple(METHODS.values())
+    rows = tuple(leaderboard.Row(m.name, 64, 48, 8, 4, 2, 0, 0.5, 0.1, None) for m in methods)
+    leaderboard.to_plot(leaderboard.Board(rows, 8, 64, 0, methods), tmp_path / "board.png")
+    shares, needed = drawn_ones[0].axes
+    assert "x" not in {line.get_marker() for line in shares.get_lines()}
+    assert {line.get_marker() for line in needed.get_lines()} == {"x"}
+
+
 def test_sizes_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="length 8: expected at least 16"):
         leaderboard.board((8,))

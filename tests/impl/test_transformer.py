@@ -73,7 +73,7 @@ def test_the_state_dict_is_the_one_that_is_documented() -> None:
     state = module.DecidingTransformer(most(5, 9, 2)).state_dict()
     names = {"embedding.weight", "types.weight", "query.weight", "key.weight", "value.weight", "inner.weight"}
     assert set(state) == names | {"inner.bias", "outer.weight"}
-    assert all(f"``{name}``" in str(module.__doc__) for name in names | {"outer.weight"})
+    assert all(f"``{name}``" in str(module.DecidingTransformer.__doc__) for name in names | {"outer.weight"})
     assert tuple(state["query.weight"].shape) == (6, 13)
 
 
@@ -135,6 +135,37 @@ def test_documents_of_another_form_are_refused() -> None:
         most(2, 2, 0)
     with pytest.raises(ValueError, match="threshold -1: expected at least 0"):
         least(2, 2, -1)
+
+
+@pytest.mark.claim("DOC-6")
+def test_more_documents_than_the_weights_are_made_for_are_refused() -> None:
+    """κ² ≥ ln(16N) says nothing of 16N documents: together they would weigh as much as the calibrator."""
+    alike = np.ones((100, 3), int)
+    with pytest.raises(ValueError, match="100 documents: expected at most 2"):
+        decide(orthogonal(words=3, documents=2), alike)
+    assert not decide(orthogonal(words=3, documents=100), alike)
+    with pytest.raises(ValueError, match="6 documents: expected at most 5"):  # of both sides together
+        decide(most(3, 5, 1), alike[:3], alike[:3])
+    assert decide(most(3, 6, 1), alike[:3], alike[:3])
+
+
+def test_the_torch_module_refuses_them_and_converts_integers() -> None:
+    torch = pytest.importorskip("torch")
+    from assay.impl.transformer.module import DecidingTransformer
+
+    alike = torch.ones((100, 3), dtype=torch.int64)
+    with pytest.raises(ValueError, match="100 documents: expected at most 2"):
+        DecidingTransformer(orthogonal(3, 2))(alike)
+    with pytest.raises(ValueError, match="6 documents: expected at most 5"):
+        DecidingTransformer(most(3, 5, 1))(alike[:3], alike[:3])
+    for kind in (torch.float32, torch.bfloat16):
+        assert not DecidingTransformer(orthogonal(3, 100), kind)(alike)
+        assert DecidingTransformer(orthogonal(3, 3), kind)(torch.eye(3, dtype=torch.uint8))
+
+
+def test_a_type_of_another_name_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="dtype 'float8': expected one of float64, float32, bfloat16, float16"):
+        decide(orthogonal(3, 2), np.ones((2, 3)), dtype="float8")
 
 
 # --- bits -------------------------------------------------------------------------------------------------------------
