@@ -238,6 +238,15 @@ class Bounds:
             off=np.broadcast_to(off, moduli.shape),
         )
 
+    @functools.cached_property
+    def _radii(self) -> Array:
+        """The relative radius of p_ij times t_ij, and the radius of t_ij."""
+        slope = self.exact.slope
+        relative = np.expm1(2 * self.attention.log_probability.radius[..., : self._keys])
+        if slope is not None:
+            relative = relative * np.abs(slope.midpoint) + 2 * slope.radius
+        return np.where(self._attended, relative, 0.0)
+
     def _slope_error(self) -> Array:
         """τ^t_ij: what the derivative of a softcap may be off (B5)."""
         u, soft = self.precision, self.precision.of(Softmax)
@@ -290,7 +299,11 @@ class Bounds:
 
         # BWD-1: one element of dS
         most = p * grown * (1 + rho) * (pair.difference + alpha + given)  # M_ij
-        lost = times * back.score_gradient_tiny + self._lost * (pair.difference + alpha + given) + 4 * u.tiny
+        divided = (
+            1.0 if instance.softcap is None else max(1.0, 1.0 / instance.softcap)
+        )  # automatic differentiation: dS/c
+        lost = times * back.score_gradient_tiny * (divided if back.softcap_times else 1.0) + 4 * u.tiny * divided
+        lost = lost + self._lost * (pair.difference + alpha + given)
         lost = np.where(attended, lost, 0.0)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
@@ -298,7 +311,8 @@ class Bounds:
         # BWD-3: dQ
         key, query = np.abs(self._key), np.abs(self._query)
         entry = compound(soft.query_rounding, soft.query_rounding)
-        mean = np.abs((p * pair.slope) @ self._key) + 1e-10 * ((p * pair.slope) @ key)
+        rough = 4e-9 * pair.slope + self._radii  # p and t are upper bounds here
+        mean = np.abs((p * pair.slope) @ self._key) + (p * rough) @ key
         wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
         shared = (p * (rho * slope + pair.off)) @ key
         largest = scale * ((most * slope) @ key)
@@ -308,9 +322,13 @@ class Bounds:
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
-        steps = max(1.0, scale) * (roundings + 8) + scale * most.sum(axis=3)
-        bound = bound + 2 * u.tiny * steps[..., None]
-        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
+        unit = max(1.0, scale)
+        folded = unit * most.sum(axis=3)[..., None]  # the scale may have been folded into K, or its root into both
+        bound = bound + 2 * u.tiny * (unit * (roundings + 8)[..., None] + folded) + 2 * soft.stored_tiny * folded
+        eager = back.output_times > 1  # dS K is stored before the scale multiplies it
+        unit = unit if eager else 1.0
+        unscaled = (most * slope) @ key if eager else None
+        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
         query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
 
         # BWD-4: dK and dV, over the queries of a group
@@ -321,14 +339,19 @@ class Bounds:
         k_largest = scale * (turned(most * slope) @ query)
         k_heads = scale * (turned(one * slope + most * pair.off) @ query)
         k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
-        steps = max(1.0, scale) * (seen + 12) + scale * turned(most).sum(axis=3)
-        k_heads = k_heads + 2 * u.tiny * steps[..., None]
+        folded = max(1.0, scale) * turned(most).sum(axis=3)[..., None]
+        k_heads = k_heads + 2 * u.tiny * (max(1.0, scale) * (seen + 12)[..., None] + folded)
+        k_heads = k_heads + 2 * soft.stored_tiny * folded
         k_bound = self._grouped(k_heads)
         sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
         k_bound = k_bound + sums * self._grouped(k_largest)
         if group > 1:
-            k_bound = k_bound + u.output * self._grouped(k_largest) + group * u.output_tiny
-        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius)
+            heads = compound(*[u.output] * back.output_times)
+            k_bound = k_bound + heads * self._grouped(k_largest) + group * back.output_times * unit * u.output_tiny
+        unscaled = self._grouped(turned(most * slope) @ query) if eager else None
+        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius, unit, unscaled)
+        if group > 1:
+            key_bound = self._fitting(self._grouped(k_largest), u.largest_output, key_bound)
 
         grad_output = np.abs(self._grad_output)
         v_largest = turned(p * grown * (1 + eta)) @ grad_output
@@ -341,6 +364,8 @@ class Bounds:
         if group > 1:
             v_bound = v_bound + u.output * self._grouped(v_largest) + group * u.output_tiny
         value_bound = self._written(exact.grad_value.midpoint, v_bound, exact.grad_value.radius)
+        room = u.largest_output if group > 1 else soft.largest_sum
+        value_bound = self._fitting(2 * self._grouped(v_largest), room, value_bound)
 
         none = (count == 0)[..., None]
         made = {
@@ -380,6 +405,9 @@ class Bounds:
             bound = (one + stored).sum(axis=over, keepdims=True)
             bound = bound + gamma(parts, u.accumulate) * size.sum(axis=over, keepdims=True)
         written = self._written(value.midpoint, bound.reshape(bias.shape), value.radius)
+        if over:
+            sizes = size.sum(axis=over, keepdims=True).reshape(bias.shape)
+            written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
     def _sink_bound(self, lam: Array, beta: Array) -> Array:
@@ -395,16 +423,28 @@ class Bounds:
         error = error + u.output * size + u.output_tiny + 4 * u.tiny
         over = (0, 2)
         bound = error.sum(axis=over) + gamma(b * n_q + 8, u.accumulate) * size.sum(axis=over)
-        return self._written(value.midpoint, bound, value.radius)
+        written = self._written(value.midpoint, bound, value.radius)
+        return self._fitting(size.sum(axis=over), u.largest_output, written)
 
-    def _written(self, value: Array, bound: Array, radius: Array) -> Array:
-        """The bound after the gradient is rounded to the type of the output; +inf where it may overflow there."""
+    def _fitting(self, sizes: Array, largest: float, bound: Array) -> Array:
+        """The bound where numbers of these sizes can be stored without overflow, and +inf elsewhere."""
+        return np.where(sizes * (1 + 4 * self.precision.output) <= largest, bound, np.inf)
+
+    def _written(
+        self, value: Array, bound: Array, radius: Array, unit: float = 1.0, unscaled: Array | None = None
+    ) -> Array:
+        """The bound after the gradient is rounded to the type of the output; +inf where it may overflow there.
+
+        unit: what an absolute rounding may still be multiplied by.  unscaled: the size of what is stored before the
+        scale multiplies it.
+        """
         u, back = self.precision, self.precision.of(Backward)
         size = np.abs(value) + radius
         rounded = compound(*[u.output] * back.output_times) * (size + bound)
-        rounded = rounded + back.output_times * u.output_tiny + 2 * u.tiny
+        rounded = rounded + back.output_times * unit * u.output_tiny + 2 * u.tiny
         total = (bound + rounded) * SLACK + radius
-        return np.where((size + bound) * (1 + 4 * u.output) <= u.largest_output, total, np.inf)
+        stored = size + bound if unscaled is None else np.maximum(size + bound, unscaled)
+        return self._fitting(stored, u.largest_output, total)
 
     def _grouped(self, array: Array) -> Array:
         """The sum over the query heads of every group."""
@@ -427,6 +467,7 @@ class Bounds:
         reach = 2 * count * math.exp(soft.lag) * scale * largest * every.max(axis=3)
         inside = self.row.inside & (reach <= soft.largest_sum)
         if back.product > 0.0:
+            scale *= max(1.0, self.instance.softcap or 0.0)
             inside &= 2 * scale * every.max(axis=3) <= u.largest_output
         elif u.output > 0.0:
             inside &= 2 * scale * np.where(self._attended, every, 0.0).max(axis=3, initial=0.0) <= u.largest_output
