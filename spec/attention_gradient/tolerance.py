@@ -43,17 +43,22 @@ class Origin:
 
     delta: ``output``, the stored output; ``unrounded``, the output before it was rounded; ``products``, Σ_j p_ij g_ij.
     handed: the output and the log-sum-exp are those that the kernel was handed, and not its own.
+    maximum: the row maximum is differentiated too, by automatic differentiation: what rounding leaves of Σ_j dS_ij
+    then reaches the keys that may be the largest (BWD-1).
     """
 
     delta: str
     handed: bool = False
+    maximum: bool = False
 
+
+_OWN = (Origin("output"), Origin("unrounded"), Origin("products"))
 
 #: The origins of a kernel that differentiates its own forward pass.
-FORWARD = (Origin("output"), Origin("unrounded"), Origin("products"))
+FORWARD = (*_OWN, *(dataclasses.replace(origin, maximum=True) for origin in _OWN))
 
 #: The origins of a kernel that is handed the output and the log-sum-exp.  It may ignore what it is handed.
-EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *FORWARD)
+EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *_OWN)
 
 
 def tolerance(
@@ -70,7 +75,7 @@ def tolerance(
     >>> from assay.spec.attention_gradient import Instance
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
     >>> np.round(tolerance(Instance(x, x, x, x), "float16"), 4).ravel()
-    array([0.    , 0.0052, 0.0117])
+    array([0.    , 0.0138, 0.0266])
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
@@ -121,7 +126,7 @@ class Bounds:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             lam = self._log_sum_exp_error(log_sum_exp if origin.handed else None)
             beta = self._delta_error(origin, lam, output)
-            return self._gradients(lam, beta)
+            return self._gradients(lam, beta, origin.maximum)
 
     # --- what rows share ----------------------------------------------------------------------------------------------
 
@@ -282,7 +287,7 @@ class Bounds:
 
     # --- what is added up ---------------------------------------------------------------------------------------------
 
-    def _gradients(self, lam: Array, beta: Array) -> Mapping[str, Array]:
+    def _gradients(self, lam: Array, beta: Array, maximum: bool) -> Mapping[str, Array]:
         """BWD-3 and BWD-4."""
         u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
         instance, exact, pair = self.instance, self.exact, self._pair
@@ -307,6 +312,9 @@ class Bounds:
         lost = np.where(attended, lost, 0.0)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
+        left = self._left(lam, beta, one, most) if maximum else np.zeros(beta.shape)  # ζ_i
+        top = np.where(self._may_be_largest, left[..., None], 0.0)
+        one, most = one + top, most + top
 
         # BWD-3: dQ
         key, query = np.abs(self._key), np.abs(self._query)
@@ -318,7 +326,7 @@ class Bounds:
         largest = scale * ((most * slope) @ key)
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
-        bound = bound + scale * ((most * pair.off) @ key)
+        bound = bound + scale * ((most * pair.off + top * slope) @ key)
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
@@ -376,7 +384,7 @@ class Bounds:
         if instance.bias is not None:
             made["grad_bias"] = self._bias_bound(one)
         if instance.sink is not None:
-            made["grad_sink"] = self._sink_bound(lam, beta)
+            made["grad_sink"] = self._sink_bound(lam, beta, left)
         inside = self._inside(beta)
         whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
         where = {
@@ -410,16 +418,43 @@ class Bounds:
             written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
-    def _sink_bound(self, lam: Array, beta: Array) -> Array:
-        """BWD-4: dSink."""
+    def _left(self, lam: Array, beta: Array, one: Array, most: Array) -> Array:
+        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to."""
+        u, back = self.precision, self.precision.of(Backward)
+        error, size = one.sum(axis=3), most.sum(axis=3) + self._grad_lse
+        if self.instance.sink is not None:
+            of_sink, sink = self._sink_part(lam, beta)
+            error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
+        stored = compound(*[back.score_gradient] * 3)
+        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * size
+        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * SLACK)
+
+    @functools.cached_property
+    def _may_be_largest(self) -> NDArray[np.bool_]:
+        """Which keys may have the largest computed score of their row, or tie with it."""
+        exact = self.attention
+        score = np.where(self._attended, exact.score.midpoint[..., : self._keys], -np.inf)
+        radius = np.where(self._attended, exact.score.radius[..., : self._keys], 0.0)
+        largest = score.max(axis=3, keepdims=True)
+        slack = 2 * self.row.score_error[..., None] + 2 * radius.max(axis=3, keepdims=True) + 1e-9 * np.abs(largest)
+        least = largest - np.where(np.isfinite(slack), slack, np.inf)
+        return np.asarray((score >= least) & self._attended)
+
+    def _sink_part(self, lam: Array, beta: Array) -> tuple[Array, Array]:
+        """What −p_i,sink δ_i may be off before it is stored, and how large it may be."""
+        p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
+        rate = compound(np.expm1(lam), eta, gamma(4, self.precision.product))
+        size = p * (1 + rate) * (self._delta + beta)
+        return p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta), size
+
+    def _sink_bound(self, lam: Array, beta: Array, left: Array) -> Array:
+        """BWD-4: dSink.  left: ζ_i, which reaches the sink if its score is the largest."""
         u = self.precision
         value = self.exact.grad_sink
         assert value is not None
-        p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
-        rate = compound(np.expm1(lam), eta, gamma(4, u.product))
-        size = p * (1 + rate) * (self._delta + beta)
-        error = p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta)
-        b, _, n_q = p.shape
+        error, size = self._sink_part(lam, beta)
+        error, size = error + left, size + left
+        b, _, n_q = size.shape
         error = error + u.output * size + u.output_tiny + 4 * u.tiny
         over = (0, 2)
         bound = error.sum(axis=over) + gamma(b * n_q + 8, u.accumulate) * size.sum(axis=over)

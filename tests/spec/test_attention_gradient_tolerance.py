@@ -159,7 +159,7 @@ def simulated(bounds: Bounds, origin: Origin, signs: np.random.Generator, toward
 @pytest.mark.claim("BWD-2")
 @pytest.mark.claim("BWD-3")
 @pytest.mark.parametrize("name", MAIN)
-@pytest.mark.parametrize("origin", FORWARD, ids=lambda origin: origin.delta)
+@pytest.mark.parametrize("origin", [one for one in FORWARD if not one.maximum], ids=lambda origin: origin.delta)
 def test_errors_at_the_bounds_of_the_model_stay_within_the_tolerance_and_nearly_attain_it(
     name: str, origin: Origin
 ) -> None:
@@ -460,3 +460,36 @@ def test_every_head_of_a_group_is_stored_before_the_scale_and_before_heads_are_a
         query, *others = normal(seed, np.float16, *shapes)
         instance = Instance(np.repeat(query, 8, axis=1), *others, 1024.0)
         assert largest_ratio(instance, "float16-eager", eager(instance)) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+@pytest.mark.parametrize("seed", [506, 516])
+def test_automatic_differentiation_may_go_through_the_row_maximum(seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    n_k, n_q = int(rng.choice([64, 128, 256, 512, 1024])), int(rng.choice([1, 2]))
+    query = rng.standard_normal((1, 1, n_q, 1)) * rng.choice([1e-3, 0.03, 0.3])
+    key = rng.standard_normal((1, 1, n_k, 1))
+    value = rng.standard_normal((1, 1, n_k, 1)) * rng.choice([0, 0.01, 0.1]) + rng.uniform(1, 2)
+    grad = rng.uniform(1, 2, (1, 1, n_q, 1))
+    instance = Instance(*(one.astype(np.float32) for one in (query, key, value, grad)), 1.0)
+    arrays = (instance.query, instance.key, instance.value)
+    q, k, v = tensors = [torch.tensor(one, requires_grad=True) for one in arrays]
+    score = q @ k.transpose(2, 3)
+    weight = torch.exp(score - score.amax(-1, keepdim=True))
+    gradients = torch.autograd.grad(
+        (weight @ v) / weight.sum(-1, keepdim=True), tensors, torch.tensor(instance.grad_output)
+    )
+    assert largest_ratio(instance, "float32", [one.numpy() for one in gradients]) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+def test_only_keys_that_may_be_the_largest_are_granted_what_the_maximum_passes_on() -> None:
+    instance = drawn("float32", 3, (1, 1, 1, 3, 9, 4, 4))
+    bounds = Bounds(instance.replace(bias=np.zeros((3, 9), np.float32)), PRECISIONS["float32"])
+    detached, through = (bounds.of(Origin("output", maximum=one))["grad_bias"] for one in (False, True))
+    score = bounds.attention.score.midpoint[0, 0, :, :9]
+    largest = score == score.max(axis=1, keepdims=True)
+    assert (through[largest] > 2 * detached[largest]).all()
+    assert (through[~largest] == detached[~largest]).all()
+    assert not any(origin.maximum for origin in EXPLICIT)
