@@ -43,17 +43,22 @@ class Origin:
 
     delta: ``output``, the stored output; ``unrounded``, the output before it was rounded; ``products``, Σ_j p_ij g_ij.
     handed: the output and the log-sum-exp are those that the kernel was handed, and not its own.
+    maximum: the row maximum is differentiated too, by automatic differentiation: what rounding leaves of Σ_j dS_ij
+    then reaches the keys that may be the largest (BWD-1).
     """
 
     delta: str
     handed: bool = False
+    maximum: bool = False
 
+
+_OWN = (Origin("output"), Origin("unrounded"), Origin("products"))
 
 #: The origins of a kernel that differentiates its own forward pass.
-FORWARD = (Origin("output"), Origin("unrounded"), Origin("products"))
+FORWARD = (*_OWN, *(dataclasses.replace(origin, maximum=True) for origin in _OWN))
 
 #: The origins of a kernel that is handed the output and the log-sum-exp.  It may ignore what it is handed.
-EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *FORWARD)
+EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *_OWN)
 
 
 def tolerance(
@@ -70,7 +75,7 @@ def tolerance(
     >>> from assay.spec.attention_gradient import Instance
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
     >>> np.round(tolerance(Instance(x, x, x, x), "float16"), 4).ravel()
-    array([0.    , 0.0052, 0.0117])
+    array([0.    , 0.0138, 0.0266])
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
@@ -121,7 +126,7 @@ class Bounds:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             lam = self._log_sum_exp_error(log_sum_exp if origin.handed else None)
             beta = self._delta_error(origin, lam, output)
-            return self._gradients(lam, beta)
+            return self._gradients(lam, beta, origin.maximum)
 
     # --- what rows share ----------------------------------------------------------------------------------------------
 
@@ -238,6 +243,15 @@ class Bounds:
             off=np.broadcast_to(off, moduli.shape),
         )
 
+    @functools.cached_property
+    def _radii(self) -> Array:
+        """The relative radius of p_ij times t_ij, and the radius of t_ij."""
+        slope = self.exact.slope
+        relative = np.expm1(2 * self.attention.log_probability.radius[..., : self._keys])
+        if slope is not None:
+            relative = relative * np.abs(slope.midpoint) + 2 * slope.radius
+        return np.where(self._attended, relative, 0.0)
+
     def _slope_error(self) -> Array:
         """τ^t_ij: what the derivative of a softcap may be off (B5)."""
         u, soft = self.precision, self.precision.of(Softmax)
@@ -273,7 +287,7 @@ class Bounds:
 
     # --- what is added up ---------------------------------------------------------------------------------------------
 
-    def _gradients(self, lam: Array, beta: Array) -> Mapping[str, Array]:
+    def _gradients(self, lam: Array, beta: Array, maximum: bool) -> Mapping[str, Array]:
         """BWD-3 and BWD-4."""
         u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
         instance, exact, pair = self.instance, self.exact, self._pair
@@ -290,27 +304,39 @@ class Bounds:
 
         # BWD-1: one element of dS
         most = p * grown * (1 + rho) * (pair.difference + alpha + given)  # M_ij
-        lost = times * back.score_gradient_tiny + self._lost * (pair.difference + alpha + given) + 4 * u.tiny
+        divided = (
+            1.0 if instance.softcap is None else max(1.0, 1.0 / instance.softcap)
+        )  # automatic differentiation: dS/c
+        lost = times * back.score_gradient_tiny * (divided if back.softcap_times else 1.0) + 4 * u.tiny * divided
+        lost = lost + self._lost * (pair.difference + alpha + given)
         lost = np.where(attended, lost, 0.0)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
+        left = self._left(lam, beta, one, most) if maximum else np.zeros(beta.shape)  # ζ_i
+        top = np.where(self._may_be_largest, left[..., None], 0.0)
+        one, most = one + top, most + top
 
         # BWD-3: dQ
         key, query = np.abs(self._key), np.abs(self._query)
         entry = compound(soft.query_rounding, soft.query_rounding)
-        mean = np.abs((p * pair.slope) @ self._key) + 1e-10 * ((p * pair.slope) @ key)
+        rough = 4e-9 * pair.slope + self._radii  # p and t are upper bounds here
+        mean = np.abs((p * pair.slope) @ self._key) + (p * rough) @ key
         wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
         shared = (p * (rho * slope + pair.off)) @ key
         largest = scale * ((most * slope) @ key)
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
-        bound = bound + scale * ((most * pair.off) @ key)
+        bound = bound + scale * ((most * pair.off + top * slope) @ key)
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
-        steps = max(1.0, scale) * (roundings + 8) + scale * most.sum(axis=3)
-        bound = bound + 2 * u.tiny * steps[..., None]
-        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius)
+        unit = max(1.0, scale)
+        folded = unit * most.sum(axis=3)[..., None]  # the scale may have been folded into K, or its root into both
+        bound = bound + 2 * u.tiny * (unit * (roundings + 8)[..., None] + folded) + 2 * soft.stored_tiny * folded
+        eager = back.output_times > 1  # dS K is stored before the scale multiplies it
+        unit = unit if eager else 1.0
+        unscaled = (most * slope) @ key if eager else None
+        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
         query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
 
         # BWD-4: dK and dV, over the queries of a group
@@ -321,14 +347,19 @@ class Bounds:
         k_largest = scale * (turned(most * slope) @ query)
         k_heads = scale * (turned(one * slope + most * pair.off) @ query)
         k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
-        steps = max(1.0, scale) * (seen + 12) + scale * turned(most).sum(axis=3)
-        k_heads = k_heads + 2 * u.tiny * steps[..., None]
+        folded = max(1.0, scale) * turned(most).sum(axis=3)[..., None]
+        k_heads = k_heads + 2 * u.tiny * (max(1.0, scale) * (seen + 12)[..., None] + folded)
+        k_heads = k_heads + 2 * soft.stored_tiny * folded
         k_bound = self._grouped(k_heads)
         sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
         k_bound = k_bound + sums * self._grouped(k_largest)
         if group > 1:
-            k_bound = k_bound + u.output * self._grouped(k_largest) + group * u.output_tiny
-        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius)
+            heads = compound(*[u.output] * back.output_times)
+            k_bound = k_bound + heads * self._grouped(k_largest) + group * back.output_times * unit * u.output_tiny
+        unscaled = self._grouped(turned(most * slope) @ query) if eager else None
+        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius, unit, unscaled)
+        if group > 1:
+            key_bound = self._fitting(self._grouped(k_largest), u.largest_output, key_bound)
 
         grad_output = np.abs(self._grad_output)
         v_largest = turned(p * grown * (1 + eta)) @ grad_output
@@ -341,6 +372,8 @@ class Bounds:
         if group > 1:
             v_bound = v_bound + u.output * self._grouped(v_largest) + group * u.output_tiny
         value_bound = self._written(exact.grad_value.midpoint, v_bound, exact.grad_value.radius)
+        room = u.largest_output if group > 1 else soft.largest_sum
+        value_bound = self._fitting(2 * self._grouped(v_largest), room, value_bound)
 
         none = (count == 0)[..., None]
         made = {
@@ -351,7 +384,7 @@ class Bounds:
         if instance.bias is not None:
             made["grad_bias"] = self._bias_bound(one)
         if instance.sink is not None:
-            made["grad_sink"] = self._sink_bound(lam, beta)
+            made["grad_sink"] = self._sink_bound(lam, beta, left)
         inside = self._inside(beta)
         whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
         where = {
@@ -380,31 +413,73 @@ class Bounds:
             bound = (one + stored).sum(axis=over, keepdims=True)
             bound = bound + gamma(parts, u.accumulate) * size.sum(axis=over, keepdims=True)
         written = self._written(value.midpoint, bound.reshape(bias.shape), value.radius)
+        if over:
+            sizes = size.sum(axis=over, keepdims=True).reshape(bias.shape)
+            written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
-    def _sink_bound(self, lam: Array, beta: Array) -> Array:
-        """BWD-4: dSink."""
+    def _left(self, lam: Array, beta: Array, one: Array, most: Array) -> Array:
+        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to."""
+        u, back = self.precision, self.precision.of(Backward)
+        error, size = one.sum(axis=3), most.sum(axis=3) + self._grad_lse
+        if self.instance.sink is not None:
+            of_sink, sink = self._sink_part(lam, beta)
+            error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
+        stored = compound(*[back.score_gradient] * 3)
+        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * size
+        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * SLACK)
+
+    @functools.cached_property
+    def _may_be_largest(self) -> NDArray[np.bool_]:
+        """Which keys may have the largest computed score of their row, or tie with it."""
+        exact = self.attention
+        score = np.where(self._attended, exact.score.midpoint[..., : self._keys], -np.inf)
+        radius = np.where(self._attended, exact.score.radius[..., : self._keys], 0.0)
+        largest = score.max(axis=3, keepdims=True)
+        slack = 2 * self.row.score_error[..., None] + 2 * radius.max(axis=3, keepdims=True) + 1e-9 * np.abs(largest)
+        least = largest - np.where(np.isfinite(slack), slack, np.inf)
+        return np.asarray((score >= least) & self._attended)
+
+    def _sink_part(self, lam: Array, beta: Array) -> tuple[Array, Array]:
+        """What −p_i,sink δ_i may be off before it is stored, and how large it may be."""
+        p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
+        rate = compound(np.expm1(lam), eta, gamma(4, self.precision.product))
+        size = p * (1 + rate) * (self._delta + beta)
+        return p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta), size
+
+    def _sink_bound(self, lam: Array, beta: Array, left: Array) -> Array:
+        """BWD-4: dSink.  left: ζ_i, which reaches the sink if its score is the largest."""
         u = self.precision
         value = self.exact.grad_sink
         assert value is not None
-        p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
-        rate = compound(np.expm1(lam), eta, gamma(4, u.product))
-        size = p * (1 + rate) * (self._delta + beta)
-        error = p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta)
-        b, _, n_q = p.shape
+        error, size = self._sink_part(lam, beta)
+        error, size = error + left, size + left
+        b, _, n_q = size.shape
         error = error + u.output * size + u.output_tiny + 4 * u.tiny
         over = (0, 2)
         bound = error.sum(axis=over) + gamma(b * n_q + 8, u.accumulate) * size.sum(axis=over)
-        return self._written(value.midpoint, bound, value.radius)
+        written = self._written(value.midpoint, bound, value.radius)
+        return self._fitting(size.sum(axis=over), u.largest_output, written)
 
-    def _written(self, value: Array, bound: Array, radius: Array) -> Array:
-        """The bound after the gradient is rounded to the type of the output; +inf where it may overflow there."""
+    def _fitting(self, sizes: Array, largest: float, bound: Array) -> Array:
+        """The bound where numbers of these sizes can be stored without overflow, and +inf elsewhere."""
+        return np.where(sizes * (1 + 4 * self.precision.output) <= largest, bound, np.inf)
+
+    def _written(
+        self, value: Array, bound: Array, radius: Array, unit: float = 1.0, unscaled: Array | None = None
+    ) -> Array:
+        """The bound after the gradient is rounded to the type of the output; +inf where it may overflow there.
+
+        unit: what an absolute rounding may still be multiplied by.  unscaled: the size of what is stored before the
+        scale multiplies it.
+        """
         u, back = self.precision, self.precision.of(Backward)
         size = np.abs(value) + radius
         rounded = compound(*[u.output] * back.output_times) * (size + bound)
-        rounded = rounded + back.output_times * u.output_tiny + 2 * u.tiny
+        rounded = rounded + back.output_times * unit * u.output_tiny + 2 * u.tiny
         total = (bound + rounded) * SLACK + radius
-        return np.where((size + bound) * (1 + 4 * u.output) <= u.largest_output, total, np.inf)
+        stored = size + bound if unscaled is None else np.maximum(size + bound, unscaled)
+        return self._fitting(stored, u.largest_output, total)
 
     def _grouped(self, array: Array) -> Array:
         """The sum over the query heads of every group."""
@@ -427,6 +502,7 @@ class Bounds:
         reach = 2 * count * math.exp(soft.lag) * scale * largest * every.max(axis=3)
         inside = self.row.inside & (reach <= soft.largest_sum)
         if back.product > 0.0:
+            scale *= max(1.0, self.instance.softcap or 0.0)
             inside &= 2 * scale * every.max(axis=3) <= u.largest_output
         elif u.output > 0.0:
             inside &= 2 * scale * np.where(self._attended, every, 0.0).max(axis=3, initial=0.0) <= u.largest_output
