@@ -75,7 +75,7 @@ def tolerance(
     >>> from assay.spec.attention_gradient import Instance
     >>> x = np.arange(3.0).reshape(1, 1, 3, 1).astype(np.float16)
     >>> np.round(tolerance(Instance(x, x, x, x), "float16"), 4).ravel()
-    array([0.    , 0.0138, 0.0266])
+    array([0.    , 0.0139, 0.0266])
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
@@ -304,12 +304,9 @@ class Bounds:
 
         # BWD-1: one element of dS
         most = p * grown * (1 + rho) * (pair.difference + alpha + given)  # M_ij
-        divided = (
-            1.0 if instance.softcap is None else max(1.0, 1.0 / instance.softcap)
-        )  # automatic differentiation: dS/c
-        lost = times * back.score_gradient_tiny * (divided if back.softcap_times else 1.0) + 4 * u.tiny * divided
-        lost = lost + self._lost * (pair.difference + alpha + given)
-        lost = np.where(attended, lost, 0.0)
+        divided = 1.0 if instance.softcap is None else max(1.0, 1.0 / instance.softcap)  # κ
+        stored = times * back.score_gradient_tiny * (divided if back.softcap_times else 1.0) + 4 * u.tiny * divided
+        lost = np.where(attended, stored + self._lost * (pair.difference + alpha + given), 0.0)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
         left = self._left(lam, beta, one, most) if maximum else np.zeros(beta.shape)  # ζ_i
@@ -426,7 +423,7 @@ class Bounds:
             of_sink, sink = self._sink_part(lam, beta)
             error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
         stored = compound(*[back.score_gradient] * 3)
-        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * size
+        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * (size + error)
         return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * SLACK)
 
     @functools.cached_property
