@@ -230,6 +230,7 @@ def test_counting_needs_as_many_bits_as_the_count_has() -> None:
 @pytest.mark.claim("DOC-7")
 @pytest.mark.parametrize("bits", [3, 8])
 def test_formulas_are_decided_in_few_bits(bits: int) -> None:
+    pytest.importorskip("pysat.solvers")
     answers = set()
     for seed in range(12):
         formula = families.random_formula(seed, 8, 3, 5000)

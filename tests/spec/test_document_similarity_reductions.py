@@ -237,6 +237,7 @@ def solved(instance: Instance) -> tuple[int, int, float]:
 @pytest.mark.claim("DOC-5")
 @pytest.mark.parametrize("via", ARROWS)
 def test_formulas_are_decided_as_the_solver_decides_them(via: str) -> None:
+    pytest.importorskip("pysat.solvers")
     answers = set()
     for seed in range(24):
         formula = families.random_formula(seed, 6, 3, 6000)
