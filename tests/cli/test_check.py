@@ -18,6 +18,7 @@ from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import Target
 from assay.conformance.report.reading import from_json
 from assay.spec.instances import corpus
+from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +143,8 @@ def test_given_precision_narrows_the_built_ins(run: Run, toys: Toys) -> None:
 
 
 def test_a_class_that_no_built_in_documents_is_refused(refused: Callable[..., str], toys: Toys) -> None:
-    assert "no installed built-in of attention, rope documents tf32" in refused("check", "--precision", "tf32")
+    message = refused("check", "--precision", "tf32")
+    assert f"no installed built-in of {', '.join(PROBLEMS)} documents tf32" in message
 
 
 def test_interrupted_run_says_how_far_it_got_and_resumes(run: Run, toys: Toys, tmp_path: Path) -> None:
