@@ -10,5 +10,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from bank.attention import adversary
 from bank.attention.buggy import BUGGY
 from bank.attention.correct import CORRECT
+from bank.drawn import drawn
 
-__all__ = ["BUGGY", "CORRECT", "adversary"]
+__all__ = ["BUGGY", "CORRECT", "adversary", "drawn"]

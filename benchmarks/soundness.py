@@ -19,20 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
-from banked import CORRECT
+from banked import CORRECT, drawn
 from rich.console import Console
 from rich.progress import track
 from timing import publish
 
-from assay.conformance.interface.suite import LEVELS, Case, Suite
+from assay.conformance.interface.suite import LEVELS, Case
 from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
-from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.judge import Judge
-from assay.conformance.judge.level import EXAMPLES, LAW_CASES
+from assay.conformance.judge.level import LAW_CASES
 from assay.spec.attention import LAWS
 from assay.spec.precision import precision
 
@@ -46,26 +44,6 @@ def class_of(precisions: tuple[str, ...], seed: int) -> str:
     """The class in which a kernel is judged with this seed."""
     turn = seed % len(CLASSES)
     return next(name for name in CLASSES[turn:] + CLASSES[:turn] if name in precisions)
-
-
-def drawn(suite: Suite, name: str, level: str, seed: int) -> list[Case]:
-    """What Hypothesis draws for a kernel that can do everything."""
-    cases: list[Case] = []
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=EXAMPLES[level],
-        database=None,
-        deadline=None,
-        phases=(hypothesis.Phase.generate,),
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(drawn_cases(suite, precision(name), frozenset(c.name for c in suite.interface.capabilities)))
-    def collect(case: Case) -> None:
-        cases.append(case)
-
-    collect()
-    return cases
 
 
 def lawful(cases: list[Case], level: str, seed: int) -> list[Case]:
@@ -101,7 +79,7 @@ def one(
         judge = Judge(kernel_of(entry.function, "attention"), precision(name))
         if name not in known:
             cases = [case for case in cases_of(suite, judge.precision, level, seed) if case.name not in beyond]
-            cases += [] if beyond else drawn(suite, name, level, seed)
+            cases += [] if beyond else drawn(suite, judge.precision, level, seed)
             small = sorted(cases, key=lambda case: case.instance.size())[: len(cases) // 2]
             cases += [] if beyond else lawful(small, level, seed)
             known[name] = [(case, judge.criteria(case.instance)) for case in cases]

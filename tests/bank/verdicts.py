@@ -13,20 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import numpy as np
 
 from assay.conformance.diagnosis.evidence import Judged
-from assay.conformance.interface.suite import Case, suite
+from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
-from assay.conformance.judge.drawn import drawn_cases
 from assay.conformance.judge.judge import Judge
-from assay.conformance.judge.level import EXAMPLES
 from assay.spec.precision import precision
+from bank.drawn import drawn
 
 if TYPE_CHECKING:
     from assay.conformance.call.outcome import Outcome
+    from assay.conformance.interface.suite import Case
     from assay.spec.precision import Precision
 
 __all__ = ["ENOUGH", "Failure", "Verdicts"]
@@ -78,28 +77,13 @@ class Verdicts:
     def beside_families(self, name: str) -> list[Case]:
         """Drawn cases of the class ``name``, and a small case a law with the instances that the law makes of it."""
         if name not in self.beside:
-            self.beside[name] = [*self._drawn(name), *self._lawful(name)]
+            drawn_ones = drawn(suite(self.problem), self.precision(name), "smoke", 0)
+            self.beside[name] = [*drawn_ones, *self._lawful(name)]
         return self.beside[name]
 
-    def _drawn(self, name: str) -> list[Case]:
-        known, drawn = suite(self.problem), list[Case]()
-        every = frozenset(capability.name for capability in known.interface.capabilities)
-        draws = hypothesis.settings(
-            max_examples=EXAMPLES["smoke"], database=None, phases=(hypothesis.Phase.generate,),
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )  # fmt: skip
-
-        @hypothesis.seed(0)
-        @draws
-        @hypothesis.given(drawn_cases(known, self.precision(name), every))
-        def noted(case: Case) -> None:
-            drawn.append(case)
-
-        noted()
-        return drawn
-
     def _lawful(self, name: str) -> list[Case]:
-        rng, lawful = np.random.default_rng(0), list[Case]()
+        rng = np.random.default_rng(0)
+        lawful: list[Case] = []
         small = sorted(self.level(name, "smoke"), key=lambda case: case.instance.size())
         small = [case for case in small[: len(small) // 2] if not case.after and not case.beside]
         for law in suite(self.problem).spec.LAWS:

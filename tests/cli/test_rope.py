@@ -90,7 +90,9 @@ def test_the_list_of_the_problem(run: Run) -> None:
     assert "float32-exact-angles" in out
 
 
-def test_the_plugin_judges_a_kernel(pytester: pytest.Pytester) -> None:
+def test_the_plugin_judges_a_kernel(pytester: pytest.Pytester, thorough: bool) -> None:
     pytester.makepyfile(turning=KERNELS)
     options = ("-p", "no:cacheprovider", "--assay-level", "smoke", "--pyargs", "assay.conformance")
-    pytester.runpytest_subprocess("--assay-kernel", "turning.py:bad", *options).assert_outcomes(failed=1)
+    good = ("--assay-kernel", "turning.py:good") if thorough else ()  # to pass takes seconds
+    result = pytester.runpytest_subprocess("--assay-kernel", "turning.py:bad", *good, *options)
+    result.assert_outcomes(failed=1, passed=int(thorough))

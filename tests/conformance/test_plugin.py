@@ -80,6 +80,7 @@ def conformance(pytester: pytest.Pytester, *arguments: str, apart: bool = False)
     """
     pytester.makepyfile(kernels=KERNELS)
     pytester.syspathinsert()
+    sys.modules.pop("kernels", None)  # that of another test in this process
     run = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
     return run("--pyargs", "assay.conformance", "-p", "no:cacheprovider", *arguments)
 
