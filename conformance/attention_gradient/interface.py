@@ -11,11 +11,10 @@ from assay.conformance.attention.interface import INTERFACE as ATTENTION
 from assay.conformance.attention_gradient.forms import vector_jacobian_product
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
-from assay.spec.attention_gradient import evaluate, handed
+from assay.spec.attention_gradient import handed
 from assay.spec.attention_gradient.criteria import close_to_one_of
 from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds
 from assay.spec.enclosure import Enclosure
-from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,8 +119,8 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
     What the kernel was handed is known, and so is the output that a differentiated forward pass returned.
     """
-    exact = evaluate(instance, reference_accuracy(precision))
-    bounds = Bounds(instance, precision, exact)
+    bounds = Bounds(instance, precision)
+    exact = bounds.exact.gradients()
     undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
     forward = _is_forward(kernel)
     if forward:
@@ -136,7 +135,8 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
         """The tolerances beside an output that was returned; matrices are not kept from case to case."""
         numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
-        return [Bounds(instance, precision).of(origin, numbers) for origin in FORWARD]
+        bounds = Bounds(instance, precision)
+        return [bounds.of(origin, numbers) for origin in FORWARD]
 
     def held(name: str) -> Criterion:
         def decided(bounds: Sequence[Mapping[str, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:
@@ -145,7 +145,7 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
         def observed(output: NDArray[Any]) -> list[NDArray[np.float64]]:
             return decided(beside(output.astype(np.float64).tobytes()))
 
-        value = Enclosure(exact.gradients()[name].midpoint, exact.gradients()[name].radius)
+        value = Enclosure(exact[name].midpoint, exact[name].radius)
         if not forward:
             return close_to_one_of(value, decided(allowed))
         return close_to_one_of(value, decided(allowed), observed, (name, "output"))

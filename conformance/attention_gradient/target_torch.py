@@ -50,7 +50,8 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
 
     lacks = _LACKS if backend is None else _LACKS | {CONCURRENT_CALLS}
     if backend == "FLASH_ATTENTION":
-        lacks |= {"grad_bias"}  # it takes no bias that needs a gradient
+        # it takes no bias that needs a gradient, and values of the queries' dimension alone
+        lacks |= {"grad_bias", "value_dim"}
     return _kernel(name, forward, lacks)
 
 
