@@ -17,16 +17,22 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name: the frequencies of whatever call was the longest so far.
 UNNAMED = {"dynamic-kept"}
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
+#: Bugs beside one of the same kind in another type: to tell how many bits a stage keeps takes long.
+_TWINS = {"frequencies-float16", "positions-float16"}
+#: Takes few of the cases of a family.
+_PICKY = {"halves-alone"}
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
 
 
 @pytest.mark.parametrize(("entry", "name"), _PAIRS, ids=[f"{entry.name}-{name}" for entry, name in _PAIRS])
-def test_correct_kernel_passes_every_family(entry: Entry, name: str, verdicts: Verdicts) -> None:
+def test_correct_kernel_passes_every_family(entry: Entry, name: str, verdicts: Verdicts, thorough: bool) -> None:
     judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
+    if not thorough and entry.name not in _PICKY:
+        level = list({case.family: case for case in level}.values())  # one of each
     with np.errstate(all="ignore"):
         outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(level)]
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
-    assert sum(outcome.status == "passed" for outcome in outcomes) >= 40
+    assert sum(outcome.status == "passed" for outcome in outcomes) >= (40 if thorough or entry.name in _PICKY else 12)
 
 
 @pytest.mark.parametrize("entry", CORRECT[:2], ids=lambda entry: entry.name)
@@ -41,7 +47,10 @@ def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, _ENOUGH), entry.why
 
 
-@pytest.mark.parametrize("entry", SEMANTIC, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(entry, id=entry.name, marks=[pytest.mark.thorough] * (entry.name in _TWINS)) for entry in SEMANTIC],
+)
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     told = verdicts.diagnosis(entry, _ENOUGH)
     assert (entry.diagnosis.lower() in told) is (entry.name not in UNNAMED), told
