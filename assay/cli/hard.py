@@ -135,7 +135,10 @@ def decode(
     instance: Annotated[Path, typer.Argument(help="A hard instance (.npz or .json) that assay hard wrote.")],
     output: Annotated[Path, typer.Argument(help="A kernel's output on it (.npy).")],
 ) -> int:
-    """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds."""
+    """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds, or counts for nothing.
+
+    An answer counts if it has a witness, a model or a pair, or if the output is as accurate as the decoder needs.
+    """
     from assay.spec.instances.hard import load
 
     problem, array = load(instance), _array(output)
@@ -150,12 +153,20 @@ def decode(
         say("model      " + " ".join(str(i if true else -i) for i, true in enumerate(answer.model, 1)))
     if answer.pairs:
         say("pair       " + ", ".join(f"left {i}, right {j}" for i, j in answer.pairs))
-    if problem.truth.satisfiable is None:
-        say("truth      unknown")
-        return PASSED
+    error, needed = problem.error(array), float(problem.accuracy)
+    accurate = error is None or error < needed
+    if error is not None:
+        say(f"error      {error:.3g}; less than {needed:.3g} is needed")
     right = problem.right(answer)
-    comparison = "agrees" if right else f"contradicts it: {_in_words(problem.truth)}"
-    say(f"truth      {comparison}  ({', '.join(problem.truth.certified)})")
+    if problem.truth.satisfiable is None:
+        comparison = "unknown"
+    else:
+        agrees = "agrees" if right else f"contradicts it: {_in_words(problem.truth)}"
+        comparison = f"{agrees}  ({', '.join(problem.truth.certified)})"
+    say(f"truth      {comparison}")
+    if not (accurate or answer.model is not None or answer.pairs):
+        say("no answer: the output errs too much for what it says, and shows no witness")
+        return FAILED
     return PASSED if right else FAILED
 
 

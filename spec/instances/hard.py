@@ -22,6 +22,7 @@ from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.instances.truth import Truth
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
+from assay.spec.problem import problem as spec_of
 from assay.spec.reductions import Composite, GapMaxInnerProduct, Satisfiability, Solutions, path, reduction
 from assay.spec.reductions.reduction import require_memory
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Answer", "Family", "HardProblem", "hard", "load", "reduced_to"]
 
 _CERTIFIABLE = 1 << 34  # words of brute force: about a minute
+_EVALUABLE = 1 << 25  # pairs of a query and a key: some seconds of certified arithmetic
 _MOST_PAIRS = 1000
 _GAP = Fraction(1, 2)
 _MOST_HALF = 60  # variables: 2^60 bytes are too many for any machine
@@ -123,6 +125,21 @@ class HardProblem:
         witness = decoded.witness
         pairs = ((witness[0], witness[1]),) if witness is not None and len(witness) == 2 else ()
         return Answer(decoded.exists, decoded.count, None, pairs)
+
+    def error(self, output: Any) -> float | None:
+        """At least the largest error of an element of an output, within 10⁻⁹ of it; less than ``accuracy`` decodes.
+
+        ``None`` where the output is no number of the definition, as a pair of documents is none, and for instances of
+        more than 2^25 pairs of a query and a key, whose certified evaluation would take long.
+        """
+        spec, sizes, name = spec_of(self.problem), self.reduced.sizes, self.reduced.reduction.output
+        if name not in spec.OUTPUTS or sizes["n"] * sizes.get("m", sizes["n"]) > _EVALUABLE:
+            return None
+        exact = spec.define(self.reduced.target, output=name)
+        array = np.asarray(output).astype(np.float64)
+        if array.shape != exact.shape:
+            return None
+        return float((np.abs(array - exact.midpoint) + exact.radius).max() * (1 + 2.0**-50))
 
     def right(self, answer: Answer) -> bool:
         """Whether an answer agrees with the truth: a model holds, a pair is one, numbers are equal where known."""

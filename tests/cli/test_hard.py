@@ -52,6 +52,22 @@ def test_an_output_that_contradicts_the_truth_fails(decided: Run) -> None:
     assert "contradicts it: satisfiable, 3 solutions" in out
 
 
+def test_an_output_that_agrees_by_accident_is_no_answer(decided: Run, tmp_path: Path) -> None:
+    (tmp_path / "none.cnf").write_text("p cnf 1 2\n1 0\n-1 0\n", encoding="utf-8")
+    assert decided("hard", "attention", "--from", "none.cnf", "-o", "none.npz")[0] == 0
+    loaded = attention.Instance.load("none.npz")
+    exact = attention.define(loaded).midpoint.astype(np.float32)
+    for name, output in (("exact.npy", exact), ("far.npy", np.ones_like(exact))):
+        np.save(name, output)
+    status, out, _ = decided("decode", "none.npz", "exact.npy")
+    assert status == 0
+    assert "; less than 0.15 is needed\n" in out
+    status, out, _ = decided("decode", "none.npz", "far.npy")
+    assert status == 1
+    assert out.startswith("unsatisfiable, 0 solutions\nerror      0.2; less than 0.15 is needed\ntruth      agrees")
+    assert out.endswith("no answer: the output errs too much for what it says, and shows no witness\n")
+
+
 def test_a_bfloat16_output_is_read_as_numpy_saves_it(decided: Run) -> None:
     assert decided("decode", "inst.npz", "half.npy")[1].startswith("satisfiable")
 
