@@ -10,6 +10,7 @@ constant enters.  Rounding to nearest with p bits has the unit roundoff 2^-p; tr
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -29,6 +30,17 @@ class StageRoundings(Protocol):
 
 
 S = TypeVar("S", bound=StageRoundings)
+
+#: Names of types as frameworks abbreviate them: fp32, bf16-eager, half.
+_WRITTEN_OUT = {
+    **{f"{f}{bits}": f"float{bits}" for f in ("fp", "f") for bits in (16, 32, 64)},
+    "bf16": "bfloat16",
+    "half": "float16",
+    "single": "float32",
+    "float": "float32",
+    "double": "float64",
+}
+_ABBREVIATED = re.compile(rf"^({'|'.join(_WRITTEN_OUT)})($|-.*)")
 
 
 @dataclass(frozen=True)
@@ -179,7 +191,9 @@ def precision(name: str | Precision, among: Mapping[str, Precision] = PRECISIONS
     if isinstance(name, Precision):
         return name
     if name not in among:
-        raise ValueError(f"unknown precision class {name!r}: expected one of {', '.join(among)}")
+        meant = _ABBREVIATED.sub(lambda short: _WRITTEN_OUT[short[1]] + short[2], name.lower())
+        hint = f"; did you mean {meant}?" if meant in among else ""
+        raise ValueError(f"unknown precision class {name!r}: expected one of {', '.join(among)}{hint}")
     return among[name]
 
 

@@ -62,11 +62,22 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: a run that is interrupted leaves the file as it was before."""
-    part = path.with_name(path.name + ".part")
+    """Write a text file whole or not at all: a run that is interrupted leaves the file as it was before.
+
+    A link stays one, and what it leads to is written.  A device or a pipe is written into, as by any program.
+    """
     with writing(path):
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return
+        part = target.with_name(target.name + ".part")
+        try:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)  # of a full disk, or a run that was interrupted
+            raise
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib.util
+import os
 import runpy
+import stat
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -14,8 +17,10 @@ from xml.etree import ElementTree
 import pytest
 
 import assay.conformance.attention
+from assay.cli.files import write
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import Target
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.reading import from_json
 from assay.spec.instances import corpus
 from assay.spec.problem import PROBLEMS
@@ -84,6 +89,34 @@ def test_reports_are_written(run: Run, tmp_path: Path) -> None:
     assert "<!doctype html>" in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert len(ElementTree.parse(tmp_path / "r.xml").getroot()) == 1
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_report_goes_into_a_pipe_or_through_a_link_as_any_file_does(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "kept.json").write_text("before", encoding="utf-8")
+    (tmp_path / "link.json").symlink_to("kept.json")
+    write(tmp_path / "pipe", "into the pipe")
+    write(tmp_path / "link.json", "through the link")
+    assert os.read(reader, 100) == b"into the pipe"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "kept.json").read_text(encoding="utf-8") == "through the link"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_arguments: Any, **_keywords: Any) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "r.json").write_bytes(b"before")
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(UsageError, match=r"r\.json: cannot be written \(No space left on device\)"):
+        write(tmp_path / "r.json", "after")
+    assert [path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".py"] == [b"before"]
 
 
 # --- every built-in ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ def test_version_and_help_are_said_on_stdout(run: Run) -> None:
     status, out, error = run("check", "--help")
     assert (status, error) == (0, "")
     assert "Judge a kernel" in out
+    assert run("check", "-h") == (0, out, "")
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,15 @@ def test_a_class_cannot_be_changed_in_place() -> None:
         precision("float32").product = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("fp32", "float32"), ("bf16-eager", "bfloat16-eager"), ("half", "float16"), ("FLOAT64", "float64")],
+)
+def test_an_abbreviated_name_is_told_the_class_that_it_means(name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"; did you mean {meant}\\?$"):
+        precision(name)
+
+
 @pytest.mark.parametrize("name", ["float31", "", "FLOAT32", "bf16"])
 def test_an_unknown_name_gives_one_line_with_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match="unknown precision class") as caught:
