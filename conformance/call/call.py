@@ -25,6 +25,7 @@ from assay.conformance.call.stdout import first_line as first_printed_line
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.targets import first_line
+from assay.spec.floating_point import restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -308,6 +309,8 @@ class _Stage:
                 raise Fault("oracle", refusal) from None
             raise Fault("raised", f"raised {type(error).__name__}: {first_line(error)}{_where(error)}") from None
         finally:
+            if unusual := restore():
+                self.notes.append(f"leaves a floating-point environment that {unusual} (it was restored)")
             damages = [(guard.name, damage) for guard in guards if (damage := guard.damage()) is not None]
         for name, damage in damages:
             what = "changed its input" if damage == "mutated" else "wrote outside its input"

@@ -19,6 +19,7 @@ import numpy as np
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import compiled
 from assay.spec import flint_context
+from assay.spec.floating_point import require_usual
 from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.rope.instance import Instance
 
@@ -65,6 +66,7 @@ def exact(
     >>> exact(x, positions=np.array([10**7])).ravel()
     array([-0.90727039,  0.42054779])
     """
+    require_usual()
     ids: Any = positions  # the instance fills in what is not given
     instance = Instance(
         query, key, ids, base, layout, rotary_dim, scaling, factor, original_length, low_frequency,

@@ -17,6 +17,7 @@ from assay.spec.enclosure.arb import ArbArithmetic, from_parts
 from assay.spec.enclosure.double_double import DoubleDoubleBall
 from assay.spec.enclosure.enclosure import Enclosure
 from assay.spec.enclosure.float64 import Float64Ball
+from assay.spec.floating_point import require_usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -109,7 +110,8 @@ def escalate(
     wanted: (stacks, rows), which rows to evaluate.
     relative: the accuracy that is asked for, in (0, 1): it chooses where to begin, and the bits of the balls.
     width: how many numbers the definition holds for one row, which says how many rows make a block.
-    Raises ``ValueError`` for another ``relative``, and ``ArithmeticError`` where no arithmetic is accurate enough.
+    Raises ``ValueError`` for another ``relative``, and ``ArithmeticError`` where no arithmetic is accurate enough, or
+    where the thread does not round to nearest with subnormal numbers (:mod:`assay.spec.floating_point`).
 
     >>> def exponentials(arithmetic, block):
     ...     balls = arithmetic.exact(np.array([[[1.0], [2.0]]])[np.ix_(*block)]).exp()
@@ -119,6 +121,7 @@ def escalate(
     """
     if not 0.0 < relative < 1.0:
         raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
+    require_usual()
     mid = {
         name: np.full((*wanted.shape, _numbers(result, wanted)), result.elsewhere) for name, result in results.items()
     }

@@ -31,6 +31,7 @@ from assay.impl.cpu.progress import told
 from assay.impl.cpu.threads import available
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import precision
 from assay.spec.problem import InvalidInstance
 
@@ -95,6 +96,7 @@ def approximate(
     >>> np.round(found.value, 5).ravel(), bool((found.error <= 1e-6).all())
     (array([1.     , 1.57521, 1.85094]), True)
     """
+    require_usual()
     instance = Instance(query, key, value, scale, is_causal, causal, window, key_lengths=key_lengths)
     if query.dtype.name not in STORED:
         raise InvalidInstance(f"query: dtype {query.dtype.name}, expected float32 or float64")

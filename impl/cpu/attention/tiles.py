@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.impl.cpu import threads as cpus
 from assay.spec.attention.instance import Instance
+from assay.spec.floating_point import require_usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ def exact(
     >>> np.round(exact(x, x, x, is_causal=True), 6).ravel()
     array([0.      , 0.731059, 1.850937])
     """
+    require_usual()
     instance = Instance(
         query, key, value, scale, is_causal, causal, window, mask, bias, key_lengths, softcap, sink, return_lse
     )

@@ -29,6 +29,7 @@ from assay.impl.cpu.threads import available
 from assay.spec.approximation import Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error
 from assay.spec.attention_gradient.instance import Instance
+from assay.spec.floating_point import require_usual
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def approximate(
     >>> np.round(found.value.value, 5).ravel(), bool((found.value.error <= 1e-6).all())
     (array([1.28482, 0.84837, 0.86681]), True)
     """
+    require_usual()
     for name, array in (("output", output), ("log_sum_exp", log_sum_exp)):
         if array is not None and array.shape[:3] != query.shape[:3]:
             raise InvalidInstance(f"{name}: shape {array.shape}, expected {query.shape[:3]} and columns")

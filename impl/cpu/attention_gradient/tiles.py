@@ -20,6 +20,7 @@ import numpy as np
 from assay.impl.cpu import attention
 from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
 from assay.spec.attention.instance import Instance
+from assay.spec.floating_point import require_usual
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def exact(
     >>> np.round(dv, 6).ravel()
     array([1.284818, 0.848369, 0.866813])
     """
+    require_usual()
     options: dict[str, Any] = {
         "causal": causal, "mask": mask, "bias": bias, "window": window, "key_lengths": key_lengths, "softcap": softcap,
         "sink": sink,

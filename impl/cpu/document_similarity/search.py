@@ -20,6 +20,7 @@ from assay.impl.cpu.document_similarity.contest import Contest, powers
 from assay.impl.cpu.document_similarity.products import Numpy, Torch, shared, usable_torch
 from assay.impl.cpu.progress import told
 from assay.spec.document_similarity.instance import Instance
+from assay.spec.floating_point import require_usual
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def exact(
     >>> exact(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
     (0, 2, 0.7071067811865476)
     """
+    require_usual()
     instance = Instance(left, right, least, measure)
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
