@@ -1,4 +1,4 @@
-"""The floating-point environment: certified arithmetic refuses an unusual one, and the judge undoes what a kernel did."""
+"""The floating-point environment: certified arithmetic refuses an unusual one; the judge undoes what a kernel did."""
 
 from __future__ import annotations
 

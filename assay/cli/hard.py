@@ -153,10 +153,10 @@ def decode(
         say("model      " + " ".join(str(i if true else -i) for i, true in enumerate(answer.model, 1)))
     if answer.pairs:
         say("pair       " + ", ".join(f"left {i}, right {j}" for i, j in answer.pairs))
-    error, needed = problem.error(array), float(problem.accuracy)
-    accurate = error is None or error < needed
-    if error is not None:
-        say(f"error      {error:.3g}; less than {needed:.3g} is needed")
+    most, needed = problem.error(array), float(problem.accuracy)
+    accurate = most is None or most < needed
+    if most is not None:
+        say(f"error      {most:.3g}; less than {needed:.3g} is needed")
     right = problem.right(answer)
     if problem.truth.satisfiable is None:
         comparison = "unknown"
