@@ -129,8 +129,7 @@ def bounds(plan: Plan, head: Head, size: Sizes, sums: Sums, shift: float = 0.0) 
     lost = touched * absolute * sums.weights
     near = (sums.near + lost) * (1.0 + 4.0 * relative + products) * SLACK
     of_value = (factor + 2.0 * relative + 8.0 * U) * near[:, 0] + lost[0]
-    cut = factor * (1.0 + 2.0 * tau) + 2.0 * tau
-    of_key = sigma * ((cut + 8.0 * relative + 2.0 * products) * near[:, 1] + 3.0 * lost[1])
+    of_key = sigma * ((factor + 8.0 * relative + 2.0 * products) * near[:, 1] + 3.0 * lost[1])
     vanished = _VANISHED * plan.size / sums.share * n
     return Bounds(
         (size.reach, of_query * SLACK),

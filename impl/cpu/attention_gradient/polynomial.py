@@ -258,7 +258,7 @@ def _meets(job: _Job, gathered: Array, error: float, part: float) -> bool:
     sigma = abs(job.head.scale)
     predicted = (
         sigma * tau * (1.0 + tau) * float(size.reach.max() * size.ranges.max()),
-        sigma * (factor * (1.0 + 2.0 * tau) + 2.0 * tau) * float(gathered[1] * size.query.max()),
+        sigma * factor * float(gathered[1] * size.query.max()),
         factor * float(gathered[0] * size.grad.max()),
     )
     return all(x <= _ROOM * asked for x, asked in zip(predicted, job.errors, strict=True))
