@@ -185,11 +185,11 @@ def _write(to: Array, value: NDArray[Any], factors: tuple[Array, Array], flat: A
     """The certificate of every element: the bound, and the rounding of the stored value."""
     relative, absolute = STORED[value.dtype.name]
     np.multiply(factors[0][..., None], factors[1], out=to)
-    to += flat
+    to += flat + absolute
     to += np.abs(value) * (1.01 * relative + 2.0**-50)
-    to += absolute
     to *= 1.0 + 2.0**-40
-    np.copyto(to, math.inf, where=~np.isfinite(value) | np.isnan(to))
+    if not (np.isfinite(value).all() and np.isfinite(to).all()):
+        np.copyto(to, math.inf, where=~np.isfinite(value) | np.isnan(to))
 
 
 def _served(job: _Job, rows: NDArray[Any], team: Team) -> tuple[Plan, Sums, Bounds]:
