@@ -63,7 +63,9 @@ _CACHE = Defect("onnxruntime#28904, #28958", "causal mask aligned top-left, wher
 _LENGTHS = Defect("onnxruntime#27384: nonpad_kv_seqlen came to the CPU", "key lengths ignored")
 _SOFTCAP = Defect("onnx#7867, onnxruntime#28379", "softcap after the bias instead of before it")
 _WINDOW = Defect("jax#32300", "window ignored")
-_RESIDUAL = Defect("docs/findings.md", "the gradient of the log-sum-exp is dropped")
+_RESIDUAL = Defect(
+    "docs/findings.md; in other kernels flash-attention#1817", "the gradient of the log-sum-exp is dropped"
+)
 
 
 def _onnxruntime(version: str, onnx: str, *defects: Defect) -> Release:
@@ -97,6 +99,8 @@ RELEASES: tuple[Release, ...] = (
     _jax_gradient("0.4.35", _WINDOW),
     _jax_gradient("0.8.0", _WINDOW),
     _jax_gradient("0.8.1"),
+    _jax_gradient("0.9.0", _RESIDUAL),
+    _jax_gradient("0.10.0", _RESIDUAL),
 )
 
 

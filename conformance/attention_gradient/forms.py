@@ -21,7 +21,8 @@ def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Cal
     function(query, key, value, *, scale, …): returns the output, and with ``return_lse=True`` the log-sum-exp too.
     framework: ``torch``, whose autograd differentiates it, or ``jax``, whose ``vjp`` does.
     Returns a function of (query, key, value, grad_output, *, differentiate, grad_log_sum_exp=None, …) that returns the
-    gradients of the arrays named in ``differentiate``, followed by the output.
+    gradients of the arrays named in ``differentiate``, followed by the output.  It raises ``RuntimeError`` where torch
+    returns a number other than 0 as output, and has no graph from it to any input.
     Raises :class:`~assay.conformance.interface.usage.UsageError` for another framework.
     """
     if framework not in ("torch", "jax"):
@@ -62,12 +63,16 @@ def _by_torch(
     wanted = [leaves[name] for name in differentiate]
     # A part that depends on nothing has no gradient to give; what nothing depends on has the gradient 0.
     pairs = [(part, grad) for part, grad in zip(parts[: len(incoming)], incoming, strict=True) if part.requires_grad]
+    output = parts[0].detach()
+    if not pairs and bool((torch.isfinite(output) & (output != 0)).any()):
+        # An output of zeros may be that of rows without keys, which depends on nothing; a mean of values does depend.
+        raise RuntimeError("the output has no graph to any input: detached, computed under no_grad, or out of NumPy?")
     gradients: Any = (None,) * len(wanted)
     if pairs:
         outputs, weights = zip(*pairs, strict=True)
         gradients = torch.autograd.grad(outputs, wanted, weights, allow_unused=True)
     made = (torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(wanted, gradients, strict=True))
-    return (*made, parts[0].detach())
+    return (*made, output)
 
 
 def _by_jax(

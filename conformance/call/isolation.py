@@ -120,6 +120,7 @@ class Isolated:
             declines=frozenset(map(str, described["declines"])),
             version=str(described["version"]),
             positional=tuple(map(str, described["positional"])),
+            remarks=tuple(one_line(str(remark)) for remark in described["remarks"]),
         )
         if self.kernel.name not in suite_of(self.kernel.problem).targets:
             self._setup = replace(setup, loaded=self.kernel)

@@ -110,6 +110,7 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
         "layouts": sorted(kernel.layouts),
         "declines": sorted(kernel.declines),
         "version": kernel.version,
+        "remarks": list(kernel.remarks),
     }
 
 

@@ -37,6 +37,8 @@ __all__ = [
     "option_values",
 ]
 
+_NEARLY = 0.75  # how alike, as difflib measures it, two keywords are of which one may be the other misspelt
+
 
 @dataclass(frozen=True)
 class Target:
@@ -118,7 +120,8 @@ def kernel_of(
     interface, framework = suite(problem).interface, framework or "numpy"
     form, keywords = _read(function, name, interface)
     adapted = form.adapt(function, framework)
-    wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional)
+    remarks = _misspelt(function, form, interface)
+    wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional, remarks=remarks)
     return _declared(wrapped, suite(problem), options)
 
 
@@ -316,14 +319,29 @@ def _read(function: Any, name: str, interface: Interface) -> tuple[Form, frozens
     return form, frozenset(named & interface.keywords)
 
 
+def _misspelt(function: Any, form: Form, interface: Interface) -> tuple[str, ...]:
+    """A sentence for every optional keyword that is none of the interface's and nearly one that is not named."""
+    parameters = _parameters(function) or []
+    named = {p.name: p for p in parameters}
+    remarks = []
+    for name in sorted(named.keys() - interface.keywords - set(form.positional)):
+        close = difflib.get_close_matches(name, sorted(interface.keywords - named.keys()), 1, _NEARLY)
+        if named[name].default is not inspect.Parameter.empty and close:
+            remarks.append(f"the keyword {name!r} is never passed: it is not in the protocol; did you mean {close[0]}?")
+    return tuple(remarks)
+
+
 def _form(parameters: list[inspect.Parameter], interface: Interface) -> Form:
-    """The first form with these positional names; if there is none, the first with as many arrays, or the first."""
+    """The first form with these positional names and as many arrays; if there is none, the first that has one of both.
+
+    The names of a short form may begin a longer one's, so that the number of arrays goes before the names alone.
+    """
     positional = _positional(parameters)
     names = tuple(p.name for p in positional)
     by_name = [form for form in interface.forms if names[: len(form.positional)] == form.positional]
     arrays = [p for p in positional if p.default is p.empty and p.name not in interface.keywords]
     by_number = [form for form in interface.forms if len(form.positional) == len(arrays)]
-    return [*by_name, *by_number, interface.forms[0]][0]
+    return [*(form for form in by_name if form in by_number), *by_number, *by_name, interface.forms[0]][0]
 
 
 def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interface) -> str:
@@ -388,6 +406,10 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
             conventions[name] = str(value)
         elif name in capabilities and str(value).lower() in ("false", "no", "0"):
             lacks.add(name)
+        elif name in capabilities and name not in axes:
+            raise UsageError(
+                f"option {name}={value}: expected no, for a kernel without it; one that has it declares nothing"
+            )
         elif name == "contiguous" and str(value).lower() in ("true", "yes", "1"):
             layouts = {"contiguous"}
         elif name == "layouts":

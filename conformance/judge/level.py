@@ -413,7 +413,7 @@ def assembled(
         cases=results,
         diagnosis=diagnosis.sentences,
         weights=None if diagnosis.weights is None else pictured(diagnosis.weights),
-        notes=notes,
+        notes=(*judge.kernel.remarks, *notes),
         seconds=seconds,
         environment=_environment(judge.framework),
     )

@@ -119,5 +119,7 @@ def _interval(midpoint: float, radius: float, ball: NDArray[Any] | None) -> str:
     """Text such as ``0.123456789 ± 3e-31``, with as many digits as the radius allows."""
     if ball is not None and np.isfinite(midpoint):
         text: str = ball.item().str(40, radius=False)
+        if text.startswith("0e"):  # no digit is certain, as the ball has 0 in it: it lies in one around 0
+            return f"0 ± {float(ball.item().abs_upper()):.0e}"
         return f"{text} ± {float(ball.item().rad()):.0e}"
     return f"{midpoint:.17g} ± {radius:.0e}"

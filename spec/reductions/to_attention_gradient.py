@@ -4,7 +4,9 @@ Each right vector becomes a key with value 0, and one more key, with value 1, ca
 of e^(s_ij − s_i0) over the right vectors, row i has p_i0 = 1/(1 + S_i), and p_i0(1 − p_i0) = S_i/(1 + S_i)² is at least
 m/(m + 1)² where a_i has a partner and at most S_i elsewhere.  One coordinate of the queries, κ for every query and 0
 for every key, enters no score; the gradient of the calibrator there is the sum of these numbers over all rows, without
-cancellation.  More such coordinates hold the bits of the number of the row (proofs_notes/attention_gradient_fast.md).
+cancellation.  More such coordinates hold the bits of the number of the row, and the last one is κ for one more query
+alone, whose scores are all 0: its number in the gradient is the same whatever the vectors are, and an output that
+misses it is refused (proofs_notes/attention_gradient_fast.md).
 """
 
 from __future__ import annotations
@@ -69,12 +71,17 @@ def _instance(
     query: NDArray[np.uint8], calibrator: NDArray[np.uint8], key: NDArray[np.int8], entry: Fraction, sigma: float,
     dtype: str, family: str,
 ) -> Instance:  # fmt: skip
-    """Queries ∈ {0, 1} with a coordinate of ones and the bits of their numbers; keys ∈ {0, ±1} that are 0 there."""
+    """Queries ∈ {0, 1} with a coordinate of ones and the bits of their numbers, the query of control behind them.
+
+    Keys ∈ {0, ±1} are 0 in these coordinates and in the last one, in which the query of control alone is not.
+    """
     kind, digits = dtype_named(dtype), _digits(len(query))
-    n, m, d = len(query), len(key), query.shape[1] + 1 + digits.shape[1]
+    n, m, d = len(query) + 1, len(key), query.shape[1] + 2 + digits.shape[1]
     require_memory(3 * (n + m + 1) * d * kind.itemsize, f"{n} queries and {m + 1} keys of {d} coordinates in {dtype}")
     kappa = np.array(float(entry)).astype(kind)
-    queries = np.concatenate([query, np.ones((n, 1), np.uint8), digits], axis=1)
+    queries = np.zeros((n, d), np.uint8)
+    queries[:-1, :-1] = np.concatenate([query, np.ones((n - 1, 1), np.uint8), digits], axis=1)
+    queries[-1, -1] = 1
     keys = np.zeros((m + 1, d), np.int8)
     keys[0, : len(calibrator)], keys[1:, : key.shape[1]] = calibrator, key
     value = np.zeros((m + 1, 1), kind)
@@ -99,15 +106,25 @@ def _decoded(target: Instance, output: Any, columns: int) -> tuple[bool, int, in
     """Whether some row has a partner, and, where one has: the number of its key, and of a row (it may be too large).
 
     ``columns``: those of the vectors; the next coordinate is that of ones.
+
+    Raises ``ValueError`` for an output that misses the number of control by the accuracy or more: nothing that it says
+    of the vectors could be believed.
     """
     gradient = output_array(output, target.key.shape)[0, 0]
     assert target.scale is not None
     gradient = gradient if target.scale > 0 else -gradient
-    cut, _ = _levels(len(gradient) - 1, _unit(target))
+    m, unit = len(gradient) - 1, _unit(target)
+    cut, accuracy = _levels(m, unit)
+    control = unit * Fraction(m, (m + 1) ** 2)
+    if abs(Fraction(gradient[0, -1]) - control) >= accuracy:
+        raise ValueError(
+            f"no gradient within {float(accuracy):.3g}: the last number of the first key is {abs(gradient[0, -1]):.3g} "
+            f"in size, and {float(control):.3g} whatever the vectors are"
+        )
     if not Fraction(gradient[0, columns]) > cut:
         return False, 0, 0
     key = int(np.argmin(gradient[1:, columns]))
-    along = gradient[key + 1, columns:]
+    along = gradient[key + 1, columns:-1]
     return True, key, _number(2 * np.abs(along[1:]) > abs(along[0]))
 
 
@@ -148,10 +165,10 @@ def _measure(source: OrthogonalVectors) -> Sizes:
 
 
 def _sizes(sizes: Sizes, scale: float | None = None, dtype: str = "float64") -> Sizes:
-    """n queries, m + 1 keys, coordinates of which 1 + ⌈log₂ n⌉ enter no score, and B = κ."""
+    """n + 1 queries, m + 1 keys, coordinates of which 2 + ⌈log₂ n⌉ enter no score, and B = κ."""
     n, m, d = sizes["n"], sizes["m"], sizes["d"]
     entry = _entry(_bound(n, m), _sigma(d, scale), Fraction(1), dtype)
-    return {"n": n, "m": m + 1, "d": d + 1 + (n - 1).bit_length(), "B": entry}
+    return {"n": n + 1, "m": m + 1, "d": d + 2 + (n - 1).bit_length(), "B": entry}
 
 
 GRAD_4 = Reduction(
@@ -200,7 +217,7 @@ def _sizes_gap(sizes: Sizes, scale: float | None = None, dtype: str = "float64")
     n, m, t = sizes["n"], sizes["m"], sizes["threshold"]
     d = sizes["d"] + t
     entry = _entry(_bound(n, m), _sigma(d, scale), 1 / (Fraction(sizes["gap"]) * t), dtype)
-    return {"n": n, "m": m + 1, "d": d + 1 + (n - 1).bit_length(), "B": entry}
+    return {"n": n + 1, "m": m + 1, "d": d + 2 + (n - 1).bit_length(), "B": entry}
 
 
 GRAD_9 = Reduction(

@@ -63,10 +63,22 @@ def test_one_backward_pass_names_the_pair_of_a_gap(run: Run, tmp_path: Path) -> 
 def test_a_gradient_that_contradicts_the_truth_fails(run: Run, tmp_path: Path) -> None:
     (tmp_path / "formula.cnf").write_text(CNF, encoding="utf-8")
     assert run("hard", "attention_gradient", "--from", "formula.cnf", "-o", "inst.npz")[0] == 0
-    np.save("out.npy", np.zeros_like(attention_gradient.Instance.load("inst.npz").key))
+    differentiated("inst.npz", "out.npy")
+    gradient = np.load("out.npy")
+    gradient[..., :-1] = 0.0
+    np.save("out.npy", gradient)
     status, out, _ = run("decode", "inst.npz", "out.npy")
     assert status == 1
     assert "contradicts it: satisfiable, 3 solutions" in out
+
+
+def test_a_gradient_of_zeros_is_refused_though_it_would_agree(
+    run: Run, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "formula.cnf").write_text(NONE, encoding="utf-8")
+    assert run("hard", "attention_gradient", "--from", "formula.cnf", "-o", "inst.npz")[0] == 0
+    np.save("out.npy", np.zeros_like(attention_gradient.Instance.load("inst.npz").key))
+    assert "out.npy: no gradient within " in refused("decode", "inst.npz", "out.npy")
 
 
 def test_counting_is_refused_in_one_line(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -301,6 +301,10 @@ BAD = {
     "unknown framework": ("check kernels.py:good --framework nowhere", "framework 'nowhere' is not available"),
     "unknown option": ("check kernels.py:good --option colour=red", "unknown option colour=red"),
     "wrong value of an option": ("check kernels.py:good --option empty_row=red", "option empty_row=red"),
+    "a capability that is not declared away": (
+        "check kernels.py:good --option softcap=maybe",
+        "option softcap=maybe: expected no, for a kernel without it",
+    ),
     "option without value": ("check kernels.py:good --option colour", "expected NAME=VALUE"),
     "no such folder": ("check kernels.py:good --json nowhere/r.json", "nowhere/r.json: cannot be written"),
     "reproducers in a file": ("check kernels.py:good --reproducers kernels.py", "cannot be made a folder"),

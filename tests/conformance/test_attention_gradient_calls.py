@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,17 @@ import pytest
 from assay.conformance.attention_gradient.forms import vector_jacobian_product
 from assay.conformance.attention_gradient.interface import EXPLICIT_FORM, FORWARD_FORM, INTERFACE, criteria
 from assay.conformance.attention_gradient.options import GRADIENTS, built
+from assay.conformance.engagement import engaged
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.suite import Row, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.level import Run
 from assay.spec.attention_gradient import PRECISIONS, Instance, evaluate, handed
 from assay.spec.problem import Provenance
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUITE = suite("attention_gradient")
 FLOAT32 = PRECISIONS["float32"]
@@ -127,6 +133,60 @@ def test_a_framework_differentiates_a_forward_pass_and_what_it_ignores_has_the_g
     assert len(returned) == 4
     zero = made(*arrays[:2], 0 * arrays[2], arrays[3], scale=one.scale, differentiate=("query",))
     assert not np.asarray(zero[0]).any()
+
+
+def test_an_output_without_a_graph_raises_and_says_so_but_zeros_of_empty_rows_do_not() -> None:
+    torch = pytest.importorskip("torch")
+    one = instance()
+    arrays = [torch.from_numpy(array) for array in (one.query, one.key, one.value, one.grad_output)]
+
+    def attend(query: Any, key: Any, value: Any, *, scale: float, detach: bool) -> Any:
+        arrays = (array.detach() if detach else array for array in (query, key, value))
+        return torch.nn.functional.scaled_dot_product_attention(*arrays, scale=scale)
+
+    def ungraphed(*arrays: Any, **keywords: Any) -> Any:
+        with torch.no_grad():
+            return attend(*arrays, **keywords, detach=False)
+
+    asked: dict[str, Any] = {"scale": one.scale, "differentiate": ("query", "key", "value")}
+    made = vector_jacobian_product(attend, "torch")
+    assert made(*arrays, **asked, detach=False)[2].any()
+    detached = functools.partial(made, detach=True)
+    for call in (detached, vector_jacobian_product(ungraphed, "torch")):
+        with pytest.raises(RuntimeError, match="the output has no graph to any input"):
+            call(*arrays, **asked)
+    zeros = vector_jacobian_product(lambda query, key, value, **_: torch.zeros_like(query[..., :2]), "torch")
+    assert not any(gradient.any() for gradient in zeros(*arrays, **asked))
+
+
+def casual(
+    query: Any,
+    key: Any,
+    value: Any,
+    output: Any,
+    lse: Any,
+    grad: Any,
+    *,
+    scale: float,
+    is_casual: bool = False,
+    block: int = 64,
+    sinks: Any = None,
+) -> Any: ...
+
+
+def test_a_misspelt_keyword_is_noted_wherever_the_kernel_runs(tmp_path: Path) -> None:
+    noted = (
+        "the keyword 'is_casual' is never passed: it is not in the protocol; did you mean is_causal?",
+        "the keyword 'sinks' is never passed: it is not in the protocol; did you mean sink?",
+    )
+    assert kernel_of(casual, "attention_gradient").remarks == noted
+    assert kernel_of(explicit).remarks == kernel_of(forward).remarks == ()
+    file = tmp_path / "kernels.py"
+    file.write_text("def attend(query, key, value, *, scale, msk=None):\n    return query\n", encoding="utf-8")
+    for isolate in (False, True):
+        with engaged(f"{file}:attend", "attention", isolate=isolate) as judge:
+            report = Run(judge, "smoke", 0, None, 1e-9).report()
+        assert report.notes[0].startswith("the keyword 'msk' is never passed")
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)

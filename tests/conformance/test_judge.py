@@ -440,8 +440,8 @@ def test_what_cannot_be_judged_is_said_in_one_line(kernel: Any, words: str) -> N
         ({"problem": "toy.suites:TABLE"}, "problem 'toy.suites:TABLE': tuple, expected a Suite"),
         ({"precision": "float12"}, "unknown precision class 'float12'"),
         ({"level": "deep"}, "unknown level 'deep'"),
-        ({"options": {"colour": "red"}}, "unknown option colour=red"),
-        ({"options": {"factor": "seven"}}, "unknown option factor=seven: expected one of factor=no"),
+        ({"options": {"colour": "red"}}, "unknown option colour=red: expected one of factor=no"),
+        ({"options": {"factor": "seven"}}, "option factor=seven: expected no, for a kernel without it"),
         ({"framework": "no_such_framework"}, "framework 'no_such_framework' is not available"),
     ],
 )

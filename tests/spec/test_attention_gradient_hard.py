@@ -68,6 +68,13 @@ def attacks(rng: np.random.Generator, shape: tuple[int, ...], error: float) -> I
     yield error * rng.choice([-1.0, 1.0], shape)
 
 
+def off(found: np.ndarray[Any, Any], error: float, coordinate: int) -> np.ndarray[Any, Any]:
+    """The gradient with an error in one coordinate of the calibrator."""
+    made = found.copy()
+    made[0, 0, 0, coordinate] += error
+    return made
+
+
 def is_pair(source: OrthogonalVectors, witness: tuple[int, ...] | None) -> bool:
     return witness is None or not (source.left[witness[0]] & source.right[witness[1]]).any()
 
@@ -94,13 +101,27 @@ def test_a_little_more_than_the_accuracy_decides_wrongly() -> None:
     for m in (1, 2, 7, 40):
         yes = reduction("GRAD-4").apply(OrthogonalVectors([[1]], np.zeros((m, 1))))
         error = float(yes.accuracy)
-        assert yes.decode(grad_key(yes.target) - error * (1 - 1e-9)).exists
-        assert not yes.decode(grad_key(yes.target) - error * (1 + 1e-9)).exists
+        assert yes.decode(off(grad_key(yes.target), -error * (1 - 1e-9), 1)).exists
+        assert not yes.decode(off(grad_key(yes.target), -error * (1 + 1e-9), 1)).exists
     # no partner, but every inner product is 1: the largest gradient of any such instance, but for the rounding of κ
     no = reduction("GRAD-4").apply(OrthogonalVectors([[1]], [[1]]))
     error = float(no.accuracy)
-    assert not no.decode(grad_key(no.target) + error).exists
-    assert no.decode(grad_key(no.target) + 1.2 * error).exists
+    assert not no.decode(off(grad_key(no.target), error, 1)).exists
+    assert no.decode(off(grad_key(no.target), 1.2 * error, 1)).exists
+
+
+@pytest.mark.claim("GRAD-4", "GRAD-9")
+def test_an_output_that_misses_the_number_of_control_is_refused_whatever_the_answer_is() -> None:
+    rng = np.random.default_rng(9)
+    arrows = [("GRAD-4", source) for source in vectors(rng, 30)] + [("GRAD-9", source) for source in gaps(rng, 20)]
+    for name, source in arrows:
+        reduced = reduction(name).apply(source, dtype="float64", scale=rng.choice([1.0, -0.5]))
+        found, error = grad_key(reduced.target), float(reduced.accuracy)
+        for factor in (1 - 1e-9, -1 + 1e-9):
+            reduced.decode(off(found, factor * error, -1))
+        for wrong in (0 * found, -found, off(found, 1.000001 * error, -1), off(found, -1.000001 * error, -1)):
+            with pytest.raises(ValueError, match="the last number of the first key is"):
+                reduced.decode(wrong)
 
 
 @pytest.mark.claim("GRAD-4")
@@ -136,7 +157,7 @@ def test_the_same_gradient_holds_the_numbers_of_the_pair_in_bits() -> None:
             assert reduced.decode(found).witness == truth.witness
             # the bits alone say it, without a look at the vectors
             key = int(np.argmin(found[0, 0, 1:, source.d]))
-            bits = np.abs(found[0, 0, key + 1, source.d + 1 :]) > np.abs(found[0, 0, key + 1, source.d]) / 2
+            bits = np.abs(found[0, 0, key + 1, source.d + 1 : -1]) > np.abs(found[0, 0, key + 1, source.d]) / 2
             assert truth.witness == (int(bits @ (1 << np.arange(len(bits)))), key)
     assert told >= 10
 
@@ -146,7 +167,7 @@ def test_the_extra_coordinates_enter_no_score() -> None:
     for source in vectors(np.random.default_rng(4), 20):
         target = reduction("GRAD-4").apply(source).target
         assert not target.key[..., source.d :].any()
-        assert target.query.shape[3] == source.d + 1 + math.ceil(math.log2(source.n))
+        assert target.query.shape[3] == source.d + 2 + math.ceil(math.log2(source.n))
 
 
 # --- GRAD-9: entries Θ(√log n)
@@ -190,8 +211,8 @@ def test_one_gradient_decides_a_gap_at_almost_its_accuracy(dtype: str) -> None:
 def test_a_little_more_than_the_accuracy_decides_a_gap_wrongly() -> None:
     yes = reduction("GRAD-9").apply(GapMaxInnerProduct(np.array([[1]]), np.ones((5, 1)), 1, Fraction(1)))
     error = float(yes.accuracy)
-    assert yes.decode(grad_key(yes.target) - error * (1 - 1e-9)).exists
-    assert not yes.decode(grad_key(yes.target) - error * (1 + 1e-9)).exists
+    assert yes.decode(off(grad_key(yes.target), -error * (1 - 1e-9), 2)).exists
+    assert not yes.decode(off(grad_key(yes.target), -error * (1 + 1e-9), 2)).exists
 
 
 @pytest.mark.claim("GRAD-9")

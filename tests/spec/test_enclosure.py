@@ -143,6 +143,8 @@ def test_printing_shows_as_many_digits_as_are_known() -> None:
     assert str(Enclosure(np.asarray(0.5), np.asarray(1e-9))) == "0.5 ± 1e-09"
     ball = DoubleDoubleBall(np.array([1.0]), np.array([0.0]), np.array([2.0**-99]))
     assert str(Enclosure(*ball.rounded(), ball.full)) == "[1.00000000000000000000000000000 ± 2e-30]"
+    around = DoubleDoubleBall(np.array([2.0**-60]), np.array([0.0]), np.array([2.0**-50]))
+    assert str(Enclosure(*around.rounded(), around.full)) == "[0 ± 9e-16]"
     infinite = DoubleDoubleBall(np.array([-np.inf]), np.array([0.0]), np.array([0.0]))
     assert str(Enclosure(*infinite.rounded(), infinite.full)) == "[-inf ± 0e+00]"
     assert str(Enclosure(np.arange(9.0), np.zeros(9))).endswith("5 ± 0e+00, …]")

@@ -84,10 +84,14 @@ class Plan:
         return low[:padded, None], high[:, None]
 
     def weighted(self, tables: Array, low: Iterable[int], high: Iterable[int]) -> tuple[Array, Array]:
-        """Some columns of the tables with the weights of P, and some with those of its integral, made four by four."""
+        """Some columns of the tables with the weights of P, and some with those of its integral.
+
+        The latter are made four by four but for the last one, which stays the last.
+        """
         of_p, of_integral = self._weights
         columns = np.ascontiguousarray(tables[:, : len(of_p), list(low)] * of_p)
         chosen = list(high)
-        wide = np.zeros((*tables.shape[:2], -(-len(chosen) // 4) * 4))
-        np.multiply(tables[:, :, chosen], of_integral, out=wide[:, :, : len(chosen)])
+        wide = np.zeros((*tables.shape[:2], -(-(len(chosen) - 1) // 4) * 4 + 1))
+        np.multiply(tables[:, :, chosen[:-1]], of_integral, out=wide[:, :, : len(chosen) - 1])
+        np.multiply(tables[:, :, chosen[-1]], of_integral[:, 0], out=wide[:, :, -1])
         return columns, wide

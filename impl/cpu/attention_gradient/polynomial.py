@@ -187,11 +187,11 @@ def _write(to: Array, value: NDArray[Any], factors: tuple[Array, Array], flat: A
     """The certificate of every element: the bound, and the rounding of the stored value."""
     relative, absolute = STORED[value.dtype.name]
     np.multiply(factors[0][..., None], factors[1], out=to)
-    to += flat
+    to += flat + absolute
     to += np.abs(value) * (1.01 * relative + 2.0**-50)
-    to += absolute
     to *= 1.0 + 2.0**-40
-    np.copyto(to, math.inf, where=~np.isfinite(value) | np.isnan(to))
+    if not (np.isfinite(value).all() and np.isfinite(to).all()):
+        np.copyto(to, math.inf, where=~np.isfinite(value) | np.isnan(to))
 
 
 def _served(job: _Job, rows: NDArray[Any], team: Team) -> tuple[Plan, Sums, Bounds]:
@@ -260,7 +260,7 @@ def _meets(job: _Job, gathered: Array, error: float, part: float) -> bool:
     sigma = abs(job.head.scale)
     predicted = (
         sigma * tau * (1.0 + tau) * float(size.reach.max() * size.ranges.max()),
-        sigma * (factor * (1.0 + 2.0 * tau) + 2.0 * tau) * float(gathered[1] * size.query.max()),
+        sigma * factor * float(gathered[1] * size.query.max()),
         factor * float(gathered[0] * size.grad.max()),
     )
     return all(x <= _ROOM * asked for x, asked in zip(predicted, job.errors, strict=True))

@@ -50,19 +50,22 @@ def _contracted(f: Any, table: Any, total: Any) -> None:
 
 
 def _swept(
-    x: Any, f: Any, parent: Any, variable: Any, inner: Any, by: Any, table: Any, adjoint: Any, s: Any, grad: Any
+    x: Any, f: Any, parent: Any, variable: Any, inner: Any, by: Any, one: Any, table: Any, adjoint: Any, s: Any,
+    grad: Any,
 ) -> None:  # fmt: skip
-    """grad_c = ∂/∂x_c Σ_a x^a W_a with W_a = Σ_l by_l table_al: each lane has its own W.
+    """grad_c = ∂/∂x_c Σ_a x^a W_a with W_a = one·(last column of table)_a + Σ_l by_l table_al: each lane has its own W.
 
-    ``by`` has a multiple of four rows, and ``table`` as many columns.  Monomials from number ``inner`` on have no
+    ``by`` has a multiple of four rows, and ``table`` one column more.  Monomials from number ``inner`` on have no
     children.  s (4, 128) and adjoint (inner, 128) are scratch.
     """
     grad[:] = 0.0
     adjoint[:] = 0.0
     fours = by.reshape((by.shape[0] // 4, 4 * 128))
-    w = s.reshape(4 * 128)
+    w, end = s.reshape(4 * 128), table.shape[1] - 1
     for at in range(table.shape[0] - 4, -1, -4):
-        w[:] = 0.0
+        k0, o0, m0, n0 = table[at, end], table[at + 1, end], table[at + 2, end], table[at + 3, end]
+        for j in range(128):
+            w[j], w[128 + j], w[256 + j], w[384 + j] = one[j] * k0, one[j] * o0, one[j] * m0, one[j] * n0
         for q in range(fours.shape[0]):
             g = fours[q]
             k, o, m, n = table[at, 4 * q :], table[at + 1, 4 * q :], table[at + 2, 4 * q :], table[at + 3, 4 * q :]
@@ -121,7 +124,7 @@ def _queries(
     raw, x = lines(d, 136, 0.0), lines(d, 136, 0.0)
     f = lines(columns.shape[1], 128, 1.0)
     total = lines((w + 2) // 2 * 2, 128, 0.0)
-    by = lines(tables.shape[2], 128, 0.0)
+    by, one = lines(tables.shape[2] - 1, 128, 0.0), lines(1, 128, -1.0)[0]
     adjoint = lines(inner, 128, 0.0)
     grad, four = lines(d, 128, 0.0), lines(4, 128, 0.0)
     s, inverse, delta = lines(3, 128, 0.0)
@@ -184,8 +187,8 @@ def _queries(
             for j in range(128):
                 delta[j] += times[j] * (row[j] * inverse[j])
         for j in range(128):
-            by[w, j] = -delta[j]
-        swept(x, f, parent, variable, inner, by, tables[number], adjoint, four, grad)
+            one[j] = -delta[j]
+        swept(x, f, parent, variable, inner, by, one, tables[number], adjoint, four, grad)
         for t in range(beside):
             p = near[t]
             for j in range(128):
@@ -219,7 +222,7 @@ def _keys(
     raw, x = lines(d, 136, 0.0), lines(d, 136, 0.0)
     f = lines(columns.shape[1], 128, 1.0)
     total = lines((w + 3) // 2 * 2, 128, 0.0)
-    by = lines(tables.shape[2], 128, 0.0)
+    by, one = lines(tables.shape[2] - 1, 128, 0.0), lines(1, 128, -1.0)[0]
     adjoint = lines(inner, 128, 0.0)
     grad, four = lines(d, 128, 0.0), lines(4, 128, 0.0)
     s, p = lines(2, 128, 0.0)
@@ -231,10 +234,9 @@ def _keys(
         for c in range(w):
             for j in range(128):
                 by[c, j] = (np.float64(values[start + min(j, count - 1), c]) - middle[c]) / grow[c]
-        by[w] = -1.0
         grown(x, parent, variable, f)
         contracted(f, columns[number], total)
-        swept(x, f, parent, variable, inner, by, tables[number], adjoint, four, grad)
+        swept(x, f, parent, variable, inner, by, one, tables[number], adjoint, four, grad)
         begin = max(start + offset - left, 0)
         end = min(start + count - 1 + offset + right, m - 1)
         full = max(start + count - 1 + offset - left, 0)
