@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["vector_jacobian_product"]
 
 _ARRAYS = ("bias", "sink")  # besides query, key and value
+_HIDING = ("mask", "bias", "window", "key_lengths", "causal")  # options that may leave a query without a key
 
 
 def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Callable[..., Any]:
@@ -22,7 +23,7 @@ def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Cal
     framework: ``torch``, whose autograd differentiates it, or ``jax``, whose ``vjp`` does.
     Returns a function of (query, key, value, grad_output, *, differentiate, grad_log_sum_exp=None, …) that returns the
     gradients of the arrays named in ``differentiate``, followed by the output.  It raises ``RuntimeError`` where torch
-    returns a number other than 0 as output, and has no graph from it to any input.
+    has no graph from the output to any input although some row attends to some key.
     Raises :class:`~assay.conformance.interface.usage.UsageError` for another framework.
     """
     if framework not in ("torch", "jax"):
@@ -64,8 +65,7 @@ def _by_torch(
     # A part that depends on nothing has no gradient to give; what nothing depends on has the gradient 0.
     pairs = [(part, grad) for part, grad in zip(parts[: len(incoming)], incoming, strict=True) if part.requires_grad]
     output = parts[0].detach()
-    if not pairs and bool((torch.isfinite(output) & (output != 0)).any()):
-        # An output of zeros may be that of rows without keys, which depends on nothing; a mean of values does depend.
+    if not pairs and _depends(torch, output, key, keywords):
         raise RuntimeError("the output has no graph to any input: detached, computed under no_grad, or out of NumPy?")
     gradients: Any = (None,) * len(wanted)
     if pairs:
@@ -73,6 +73,18 @@ def _by_torch(
         gradients = torch.autograd.grad(outputs, wanted, weights, allow_unused=True)
     made = (torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(wanted, gradients, strict=True))
     return (*made, output)
+
+
+def _depends(torch: Any, output: Any, key: Any, keywords: Mapping[str, Any]) -> bool:
+    """Whether an output depends on the values for certain: some row of it attends to some key.
+
+    Rows without a key may be filled with any one number and depend on nothing.  There are none where no option hides
+    keys; elsewhere an output of several numbers is taken for means of values.
+    """
+    if output.numel() and key.shape[2] and not any(name in keywords for name in _HIDING):
+        return True
+    finite = output[torch.isfinite(output)]
+    return bool((finite != finite[:1]).any())
 
 
 def _by_jax(

@@ -19,8 +19,8 @@ def _torch(name: str, function: str, *arguments: str, precisions: tuple[str, ...
 def _jax(name: str, *, jit: bool) -> Target:
     """It compiles every case anew and is out of time at ``smoke``, so that it is judged where it is asked for alone.
 
-    With time enough it keeps float32, and called plainly bfloat16-eager and float16-eager; compiled it raises for
-    float16 (docs/findings.md).
+    With time enough it keeps float32, and called plainly bfloat16-eager and float16-eager; compiled it raises in half
+    precision (docs/findings.md).
     """
     load = lazily(f"{__package__}.target_jax", "dot_product_attention", name, jit=jit)
     return Target(name, (), ("jax",), "jax", load, {"grad_log_sum_exp": _RESIDUAL})

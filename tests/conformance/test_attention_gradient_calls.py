@@ -156,7 +156,12 @@ def test_an_output_without_a_graph_raises_and_says_so_but_zeros_of_empty_rows_do
         with pytest.raises(RuntimeError, match="the output has no graph to any input"):
             call(*arrays, **asked)
     zeros = vector_jacobian_product(lambda query, key, value, **_: torch.zeros_like(query[..., :2]), "torch")
-    assert not any(gradient.any() for gradient in zeros(*arrays, **asked))
+    hidden = torch.zeros((1, 1, 3, 5), dtype=torch.bool)
+    assert not any(gradient.any() for gradient in zeros(*arrays, **asked, mask=hidden))
+    with pytest.raises(RuntimeError, match="the output has no graph to any input"):
+        zeros(*arrays, **asked)
+    with pytest.raises(RuntimeError, match="the output has no graph to any input"):
+        vector_jacobian_product(lambda query, *_, **__: query[..., :2].detach(), "torch")(*arrays, **asked, mask=hidden)
 
 
 def casual(
