@@ -13,7 +13,7 @@ from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.spec.attention_gradient import handed
 from assay.spec.attention_gradient.criteria import close_to_one_of
-from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds
+from assay.spec.attention_gradient.tolerance import HANDED, OWN, Bounds
 from assay.spec.enclosure import Enclosure
 
 if TYPE_CHECKING:
@@ -123,20 +123,18 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     exact = bounds.exact.gradients()
     undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
     forward = _is_forward(kernel)
-    if forward:
-        allowed = [bounds.of(origin) for origin in FORWARD]
-    else:
+    if kernel.conventions.get("handed") == "used" and not forward:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-        used = kernel.conventions.get("handed") == "used"
-        origins = [origin for origin in EXPLICIT if origin.handed or not used]
-        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in origins]
+        allowed = [bounds.of(origin, output, log_sum_exp) for origin in HANDED]
+    else:
+        allowed = [bounds.of(origin) for origin in OWN]
 
     @functools.lru_cache(maxsize=1)
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
         """The tolerances beside an output that was returned; matrices are not kept from case to case."""
         numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
         bounds = Bounds(instance, precision)
-        return [bounds.of(origin, numbers) for origin in FORWARD]
+        return [bounds.of(origin, numbers) for origin in OWN]
 
     def held(name: str) -> Criterion:
         def decided(bounds: Sequence[Mapping[str, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:
