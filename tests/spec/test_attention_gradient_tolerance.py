@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from bank.attention_gradient.engine import Steps, Task, kernel, passed
 
 from assay.conformance.attention_gradient.interface import EXPLICIT_FORM
 from assay.conformance.attention_gradient.interface import criteria as held_to
-from assay.conformance.interface.interface import Form
 from assay.conformance.interface.kernel import Kernel
 from assay.spec.attention_gradient import PRECISIONS, Instance, criteria, evaluate, handed, tolerance
 from assay.spec.attention_gradient.criteria import close_to_one_of
@@ -21,6 +20,9 @@ from assay.spec.attention_gradient.tolerance import HANDED, OWN, Bounds, Origin
 from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.floats import dtype_named
 from assay.spec.softmax.rounding import Softmax
+
+if TYPE_CHECKING:
+    from assay.conformance.interface.interface import Form
 
 Array = np.ndarray[Any, Any]
 MAIN = ("float32", "float64", "bfloat16", "float16", "bfloat16-eager", "float16-eager")
@@ -576,7 +578,7 @@ def test_the_sum_over_the_heads_of_a_group_may_be_stored_after_every_addition(na
     )
     grad = (1 + 0.1 * np.random.default_rng(1).random(grad.shape)).astype(dtype)
     instance = Instance(query, key, value, grad, 1.0)
-    q, k, v, g = (one.astype(np.float64) for one in (query, key, value, grad))
+    q, k, g = (one.astype(np.float64) for one in (query, key, grad))
     p = np.exp(q @ k.swapaxes(2, 3))
     p = p / p.sum(axis=3, keepdims=True)
     of_values, total = (p.swapaxes(2, 3) @ g).astype(dtype), np.zeros((2, 2), dtype)
