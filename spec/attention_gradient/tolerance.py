@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["HANDED", "OWN", "Bounds", "Origin", "tolerance"]
+__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Origin", "tolerance"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ class Origin:
 
     delta: ``output``, the stored output; ``unrounded``, the output before it was rounded; ``products``, Σ_j p_ij g_ij.
     handed: the output and the log-sum-exp are those that the kernel was handed, and not its own.
+    running: the running maximum of an online softmax is differentiated automatically.
     """
 
     delta: str
     handed: bool = False
+    running: bool = False
 
     @property
     def automatic(self) -> bool:
@@ -56,6 +58,9 @@ class Origin:
 
 #: The origins of a kernel that runs a forward pass of its own.
 OWN = (Origin("output"), Origin("unrounded"), Origin("products"))
+
+#: The origins of a kernel that declares to differentiate the running maximum of an online softmax automatically.
+RUNNING = tuple(dataclasses.replace(origin, running=True) for origin in OWN if origin.automatic)
 
 #: The origins of a kernel that uses the output and the log-sum-exp that it is handed.
 HANDED = (Origin("output", handed=True), Origin("products", handed=True))
@@ -341,9 +346,10 @@ class Bounds:
         one = np.where(attended, one, 0.0)
         left = np.zeros(beta.shape)  # ζ_i
         if origin.automatic:
-            left = self._left(lam, beta, alpha, one, most)
-        top = np.where(self._may_be_largest, left[..., None], 0.0)
-        one, most = one + top, most + top
+            left = self._left(lam, beta, alpha, one, most, running=origin.running)
+        reached = attended if origin.running else self._may_be_largest
+        top = np.where(reached, left[..., None], 0.0)
+        one, before, most = one + top, most, most + top
 
         # BWD-3: dQ
         key, query = np.abs(self._key), np.abs(self._query)
@@ -352,19 +358,26 @@ class Bounds:
         mean = np.abs((p * pair.slope) @ self._key) + (p * rough) @ key
         wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
         shared = (p * (rho * slope + pair.off)) @ key
-        largest = scale * ((most * slope) @ key)
+        moved, off, moves = (top * slope) @ key, (top * pair.off) @ key, top.sum(axis=3)
+        if origin.running:  # ζ_i bounds what all keys of the row get together
+            moved = (left * slope.max(axis=3, initial=0.0))[..., None] * key.max(axis=2, keepdims=True)
+            off, moves = moved, left
+        sized = (before * slope) @ key + moved
+        largest = scale * sized
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
-        bound = bound + scale * ((most * pair.off + top * slope) @ key)
+        bound = bound + scale * ((before * pair.off) @ key + off + moved)
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
         unit = max(1.0, scale)
-        folded = unit * most.sum(axis=3)[..., None]  # the scale may have been folded into K, or its root into both
+        folded = (
+            unit * (before.sum(axis=3) + moves)[..., None]
+        )  # the scale may have been folded into K, or its root into both
         bound = bound + 2 * u.tiny * (unit * (roundings + 8)[..., None] + folded) + 2 * soft.stored_tiny * folded
         eager = back.output_times > 1  # dS K is stored before the scale multiplies it
         unit = unit if eager else 1.0
-        unscaled = (most * slope) @ key if eager else None
+        unscaled = sized if eager else None
         query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
         query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
 
@@ -415,7 +428,8 @@ class Bounds:
         if instance.bias is not None:
             made["grad_bias"] = self._bias_bound(one)
         if instance.sink is not None:
-            made["grad_sink"] = self._sink_bound(lam, beta, left)
+            at_sink = left if origin.running else np.where(self._sink_may_be_largest, left, 0.0)
+            made["grad_sink"] = self._sink_bound(lam, beta, at_sink)
         inside = self._inside(beta)
         whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
         where = {
@@ -449,8 +463,11 @@ class Bounds:
             written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
-    def _left(self, lam: Array, beta: Array, alpha: Array, one: Array, most: Array) -> Array:
-        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to."""
+    def _left(self, lam: Array, beta: Array, alpha: Array, one: Array, most: Array, *, running: bool) -> Array:
+        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to.
+
+        running: what the running maxima of a row may be left with together.
+        """
         u, back, pair = self.precision, self.precision.of(Backward), self._pair
         if back.output_times == 1:  # what is differentiated automatically rounds no operand of a matrix product
             grown = np.exp(lam)[..., None]
@@ -465,9 +482,18 @@ class Bounds:
         if self.instance.sink is not None:
             of_sink, sink = self._sink_part(lam, beta)
             error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
+        steps: Array | float = 1.0
+        if running:
+            soft, (d_v, eta) = u.of(Softmax), (self.instance.value.shape[3], self._eta[..., : self._keys])
+            parts = pair.probability * np.exp(lam)[..., None] * (1 + eta)
+            parts = (parts * (pair.moduli + (self._delta + self._grad_lse + beta)[..., None])).sum(axis=3)
+            rate = gamma(self.row.count + 3 * self.row.tiles + d_v + 8, u.accumulate)
+            error = error + 2 * compound(soft.probability, soft.value_rounding, soft.value_rounding, rate) * parts
+            size = size + 2 * parts
+            steps = self.row.tiles + (self.instance.sink is not None)
         stored = compound(*[back.score_gradient] * 3)
         error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * (size + error)
-        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * SLACK)
+        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * steps * SLACK)
 
     @functools.cached_property
     def _may_be_largest(self) -> NDArray[np.bool_]:
@@ -499,12 +525,11 @@ class Bounds:
         return p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta), size
 
     def _sink_bound(self, lam: Array, beta: Array, left: Array) -> Array:
-        """BWD-4: dSink.  left: ζ_i, which reaches the sink if its score is the largest."""
+        """BWD-4: dSink.  left: ζ_i in the rows in which it may reach the sink."""
         u = self.precision
         value = self.exact.grad_sink
         assert value is not None
         error, size = self._sink_part(lam, beta)
-        left = np.where(self._sink_may_be_largest, left, 0.0)
         error, size = error + left, size + left
         b, _, n_q = size.shape
         error = error + u.output * size + u.output_tiny + 4 * u.tiny

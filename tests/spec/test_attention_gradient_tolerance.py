@@ -10,7 +10,7 @@ import pytest
 from bank.attention_gradient.correct import CORRECT
 from bank.attention_gradient.engine import Steps, Task, kernel, passed
 
-from assay.conformance.attention_gradient.interface import EXPLICIT_FORM
+from assay.conformance.attention_gradient.interface import EXPLICIT_FORM, FORWARD_FORM
 from assay.conformance.attention_gradient.interface import criteria as held_to
 from assay.conformance.interface.kernel import Kernel
 from assay.spec.attention_gradient import PRECISIONS, Instance, criteria, evaluate, handed, tolerance
@@ -489,9 +489,11 @@ def through_the_maximum(seed: int) -> tuple[Instance, dict[str, Array]]:
     return instance, dict(zip(instance.outputs(), (one.numpy() for one in gradients), strict=True))
 
 
-def judged_as(instance: Instance, name: str, form: Form) -> Any:
+def judged_as(instance: Instance, name: str, form: Form, **declared: str) -> Any:
     """The criteria of a kernel of that form."""
-    kernel_of_form = Kernel("k", largest_ratio, keywords=frozenset({"scale"}), positional=form.positional)
+    kernel_of_form = Kernel(
+        "k", largest_ratio, keywords=frozenset({"scale"}), conventions=declared, positional=form.positional
+    )
     return held_to(instance, kernel_of_form, PRECISIONS[name])
 
 
@@ -510,7 +512,7 @@ def test_only_keys_that_may_be_the_largest_are_granted_what_the_maximum_passes_o
     instance = drawn("float32", 3, (1, 1, 1, 3, 9, 4, 4))
     bounds = Bounds(instance.replace(bias=np.zeros((3, 9), np.float32)), PRECISIONS["float32"])
     through = bounds.of(Origin("products"))["grad_bias"]
-    monkeypatch.setattr(Bounds, "_left", lambda self, lam, *_: np.zeros(lam.shape))
+    monkeypatch.setattr(Bounds, "_left", lambda self, lam, *_, running: np.zeros(lam.shape))
     detached = bounds.of(Origin("products"))["grad_bias"]
     score = bounds.attention.score.midpoint[0, 0, :, :9]
     largest = score == score.max(axis=1, keepdims=True)
@@ -525,7 +527,7 @@ def test_a_sink_that_is_never_the_largest_is_granted_nothing_of_the_maximum(monk
         bounds = Bounds(instance, PRECISIONS["float32"])
         through = bounds.of(Origin("products"))["grad_sink"]
         with monkeypatch.context() as patched:
-            patched.setattr(Bounds, "_left", lambda self, lam, *_: np.zeros(lam.shape))
+            patched.setattr(Bounds, "_left", lambda self, lam, *_, running: np.zeros(lam.shape))
             assert (bounds.of(Origin("products"))["grad_sink"] < through).all() == reached
 
 
@@ -614,3 +616,30 @@ def test_both_products_of_a_difference_may_be_rounded_where_the_difference_is_ze
         gradient = p * (1 + side * first) - p * (1 - side * second)
         allowed = max(float(Bounds(instance, precision).of(one)["grad_query"][0, 0, 0, 1]) for one in OWN)
         assert abs(gradient @ k[0, 0, :, 1]) <= allowed, seed
+
+
+@pytest.mark.claim("BWD-1")
+def test_what_is_left_of_a_running_maximum_that_is_differentiated_adds_up_and_has_to_be_declared() -> None:
+    torch = pytest.importorskip("torch")
+    n, rows, rng = 2048, 16, np.random.default_rng(5)
+    key = rng.standard_normal((1, 1, n, 1))
+    key[0, 0, 0], key[0, 0, -1] = 6.0, 6.5  # the largest of all tiles but the last, and that of the last one
+    value, grad = np.full((1, 1, n, 1), 1.7), rng.uniform(1, 2, (1, 1, rows, 1))
+    arrays = [one.astype(np.float32) for one in (np.full((1, 1, rows, 1), 1e-3), key, value, grad)]
+    instance = Instance(*arrays, 1.0, bias=np.zeros((1, 1, rows, n), np.float32))
+    q, k, v, b = leaves = [torch.tensor(one, requires_grad=True) for one in (*arrays[:3], instance.bias)]
+    score = q @ k.transpose(2, 3) + b
+    top, total, sums = torch.full((1, 1, rows, 1), -torch.inf), torch.zeros(rows, 1), torch.zeros(rows, 1)
+    for start in range(0, n, 16):
+        tile = slice(start, start + 16)
+        higher = torch.maximum(top, score[..., tile].amax(3, keepdim=True))
+        weight, factor = (score[..., tile] - higher).exp(), (top - higher).exp()
+        total, sums, top = total * factor + weight.sum(3, keepdim=True), sums * factor + weight @ v[:, :, tile], higher
+    made = [one.numpy() for one in torch.autograd.grad(sums / total, leaves, torch.tensor(grad.astype(np.float32)))]
+    plain, declared = (
+        judged_as(instance, "float32", FORWARD_FORM, **options)
+        for options in ({}, {"running_maximum": "differentiated"})
+    )
+    assert float(plain["grad_bias"].ratio(made[3]).max()) > 1.0
+    for name, value in zip(instance.outputs(), made, strict=True):
+        assert float(declared[name].ratio(value).max()) <= 1.0, name
