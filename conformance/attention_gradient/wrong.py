@@ -113,7 +113,7 @@ class Parts:
         if self.instance.sink is not None:
             top = np.maximum(top, self.sink)
         equal = self.seen & (score == top)
-        return equal / np.maximum(equal.sum(axis=3, keepdims=True), 1)
+        return np.asarray(equal / np.maximum(equal.sum(axis=3, keepdims=True), 1))
 
     @functools.cached_property
     def product(self) -> Array:
