@@ -29,6 +29,11 @@ MAIN = ("float32", "float64", "bfloat16", "float16", "bfloat16-eager", "float16-
 NUMPY = [entry for entry in CORRECT if not entry.name.startswith(("torch", "few"))]
 
 
+def rarely(names: tuple[str, ...], *seldom: str) -> list[Any]:
+    """Classes as parameters, of which some are those of CI alone."""
+    return [pytest.param(name, marks=[pytest.mark.thorough] if name in seldom else []) for name in names]
+
+
 def drawn(
     name: str, seed: int, sizes: tuple[int, ...] = (1, 2, 2, 5, 9, 8, 4), size: float = 1.0, **options: Any
 ) -> Instance:
@@ -89,7 +94,7 @@ def judged(instance: Instance, name: str, values: dict[str, Array]) -> dict[str,
 
 @pytest.mark.claim("BWD-0")
 @pytest.mark.claim("BWD-4")
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", rarely(MAIN, "float64", "bfloat16"))
 def test_no_kernel_of_the_bank_exceeds_its_class_and_the_bound_is_not_vacuous(name: str) -> None:
     kernels = [entry for entry in NUMPY if name in entry.precisions]
     worst: dict[str, float] = {}
@@ -105,7 +110,7 @@ def test_no_kernel_of_the_bank_exceeds_its_class_and_the_bound_is_not_vacuous(na
 
 
 @pytest.mark.claim("BWD-6")
-@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", rarely(("float32", "bfloat16", "float16"), "float32", "bfloat16"))
 def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(name: str) -> None:
     entries = [entry for entry in NUMPY if entry.name in ("plain", "products", "base-two") and name in entry.precisions]
     rng = np.random.default_rng(7)
