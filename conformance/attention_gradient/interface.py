@@ -13,7 +13,7 @@ from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.spec.attention_gradient import handed
 from assay.spec.attention_gradient.criteria import close_to_one_of
-from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds
+from assay.spec.attention_gradient.tolerance import HANDED, OWN, RUNNING, Bounds
 from assay.spec.enclosure import Enclosure
 
 if TYPE_CHECKING:
@@ -53,7 +53,13 @@ FORWARD_FORM = Form(
 #: judged of heads that have one.
 #: ``handed``: ``used`` for a backward pass that forms probabilities with the log-sum-exp that it is handed, and δ with
 #: the output that it is handed or with products; its tolerance is sharper.  Any other may run the forward pass again.
-CONVENTIONS: dict[str, tuple[str, ...]] = {"empty_row": ("zero", "any"), "handed": ("any", "used")}
+#: ``running_maximum``: ``differentiated`` for a kernel that differentiates the running maximum of an online softmax
+#: automatically; its tolerance is wider.  Any other detaches it, or has one maximum a row.
+CONVENTIONS: dict[str, tuple[str, ...]] = {
+    "empty_row": ("zero", "any"),
+    "handed": ("any", "used"),
+    "running_maximum": ("detached", "differentiated"),
+}
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
 _OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
@@ -123,20 +129,19 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     exact = bounds.exact.gradients()
     undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
     forward = _is_forward(kernel)
-    if forward:
-        allowed = [bounds.of(origin) for origin in FORWARD]
-    else:
+    own = RUNNING if kernel.conventions.get("running_maximum") == "differentiated" else OWN
+    if kernel.conventions.get("handed") == "used" and not forward:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-        used = kernel.conventions.get("handed") == "used"
-        origins = [origin for origin in EXPLICIT if origin.handed or not used]
-        allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in origins]
+        allowed = [bounds.of(origin, output, log_sum_exp) for origin in HANDED]
+    else:
+        allowed = [bounds.of(origin) for origin in own]
 
     @functools.lru_cache(maxsize=1)
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
         """The tolerances beside an output that was returned; matrices are not kept from case to case."""
         numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
         bounds = Bounds(instance, precision)
-        return [bounds.of(origin, numbers) for origin in FORWARD]
+        return [bounds.of(origin, numbers) for origin in own]
 
     def held(name: str) -> Criterion:
         def decided(bounds: Sequence[Mapping[str, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:

@@ -186,6 +186,12 @@ def _delta_of(index: Any) -> Callable[[Parts], Array]:
     return lambda parts: parts.delta[index]
 
 
+def _half_delta(parts: Parts) -> Array:
+    output = parts.probability @ parts.value
+    half = max(1, output.shape[3] // 2)
+    return np.asarray((parts.grad_output * output)[..., :half].sum(axis=3, keepdims=True) - parts.incoming)
+
+
 def _empty_nan(parts: Parts) -> Mapping[str, Array] | None:
     empty = ~parts.seen.any(axis=3, keepdims=True)
     if not empty.any() or parts.instance.sink is not None:
@@ -220,6 +226,35 @@ def _rows() -> Iterator[Meaning]:
         "the gradient of the log-sum-exp is subtracted",
         _with_delta(lambda parts: parts.expected + parts.incoming),
     )
+    yield _formula(
+        "lse-gradient-base-2",
+        "the gradient of the log-sum-exp is multiplied by log₂ e",
+        _with_delta(lambda parts: parts.expected - LOG2_E * parts.incoming),
+    )
+    yield _formula(
+        "lse-gradient-first-head",
+        "the gradient of the log-sum-exp of the first head is used for every head",
+        _with_delta(lambda parts: parts.expected - parts.incoming[:, :1]),
+    )
+    yield _formula(
+        "maximum-in-numerator",
+        "the row maximum is differentiated in the numerator alone: its key lacks δ",
+        _with_gradient(lambda parts: parts.gradient - parts.largest * parts.expected),
+    )
+    yield _formula(
+        "maximum-in-log-sum-exp",
+        "the row maximum of the log-sum-exp is differentiated where it is subtracted alone",
+        _with_gradient(lambda parts: parts.gradient - parts.largest * parts.incoming),
+    )
+    yield _formula(
+        "delta-scaled", "δ is multiplied by the scale", _with_delta(lambda p: p.scale * p.expected - p.incoming)
+    )
+    yield _formula(
+        "delta-of-gradient",
+        "δ is the sum of squares of grad_output, without the output",
+        _with_delta(lambda parts: (parts.grad_output**2).sum(axis=3, keepdims=True) - parts.incoming),
+    )
+    yield _formula("delta-half", "δ is of the first half of the columns of the values", _with_delta(_half_delta))
     yield _formula("delta-negated", "δ is added instead of subtracted", _with_delta(lambda parts: -parts.delta))
     yield _formula(
         "delta-without-output",
@@ -274,6 +309,16 @@ def _rows() -> Iterator[Meaning]:
         "softcap: the factor is 1 − (s/c)², of the score before the cap",
         _with_slope(lambda p: 1.0 - (p.raw / p.cap) ** 2),
     )
+    yield _formula(
+        "softcap-slope-clip",
+        "softcap: the factor is the derivative of a clip, 1 or 0",
+        _with_slope(lambda p: (np.abs(p.raw) < p.cap).astype(np.float64)),
+    )
+    yield _formula(
+        "softcap-slope-over-cap",
+        "softcap: the factor 1 − tanh² is divided by the cap",
+        _with_slope(lambda p: p.slope / p.cap),
+    )
     for name, called in (("query", "dQ"), ("key", "dK")):
         yield _formula(f"scale-missing-{name}", f"{called} lacks the scale", wrong.scaled(**{name: over_scale}))
         yield _formula(f"scale-twice-{name}", f"{called} has the scale twice", wrong.scaled(**{name: of_scale}))
@@ -282,6 +327,7 @@ def _rows() -> Iterator[Meaning]:
     for identifier, sentence, factor in (
         ("scale-missing", "dQ and dK lack the scale", over_scale),
         ("scale-twice-both", "dQ and dK have the scale twice", of_scale),
+        ("scale-standard", "dQ and dK have 1/√dim in the place of the scale", wrong.standard_over_scale),
         ("ln2", "dQ and dK are multiplied by ln 2", lambda parts: 1 / LOG2_E),
         ("log2e", "dQ and dK are multiplied by log₂ e", lambda parts: LOG2_E),
     ):
@@ -374,6 +420,11 @@ def _rows() -> Iterator[Meaning]:
         _sink_as(lambda p: -(np.exp(p.sink - p.log_sum_exp) * p.delta)[:1].sum(axis=(0, 2, 3))),
     )
     yield _formula(
+        "sink-without-lse-gradient",
+        "dSink lacks the gradient of the log-sum-exp",
+        _sink_as(lambda p: -(np.exp(p.sink - p.log_sum_exp) * p.expected).sum(axis=(0, 2, 3))),
+    )
+    yield _formula(
         "sink-without-delta",
         "dSink is the sum of the sink's probabilities, without δ",
         _sink_as(lambda p: -np.exp(p.sink - p.log_sum_exp).sum(axis=(0, 2, 3))),
@@ -381,6 +432,7 @@ def _rows() -> Iterator[Meaning]:
     yield _formula(
         "bias-scaled", "dBias is multiplied by the scale", _bias_as(lambda p: p.scale * p.summed(p.gradient))
     )
+    yield _formula("bias-twice", "dBias is added twice", _bias_as(lambda p: 2.0 * p.summed(p.gradient)))
     yield _formula("bias-zero", "dBias is 0", _bias_as(lambda p: 0.0 * p.summed(p.gradient)))
     yield _formula(
         "bias-first",
@@ -429,6 +481,12 @@ def _rows() -> Iterator[Meaning]:
         "gradient-transposed",
         "grad_output is read as if its last two axes were exchanged",
         _incoming_of(lambda x: x.reshape(x.shape[0], x.shape[1], x.shape[3], x.shape[2]).swapaxes(2, 3)),
+    )
+    yield _formula(
+        "gradient-clipped", "grad_output is clipped to [−1, 1]", _incoming_of(lambda x: np.clip(x, -1.0, 1.0))
+    )
+    yield _formula(
+        "gradient-of-mean", "grad_output is divided by the number of batches", _incoming_of(lambda x: x / len(x))
     )
     yield _formula(
         "value-of-score-gradient",

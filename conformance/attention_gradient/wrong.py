@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Gradients = Mapping[str, Array]
 
-__all__ = ["Parts", "chained", "exchanged", "kept_heads", "only_forward", "placed", "rows_left_out", "scaled"]
+__all__ = [
+    "Parts",
+    "chained",
+    "exchanged",
+    "kept_heads",
+    "only_forward",
+    "placed",
+    "rows_left_out",
+    "scaled",
+    "standard_over_scale",
+]
 
 
 class Parts:
@@ -94,6 +104,16 @@ class Parts:
         """Probabilities from other scores, with this log-sum-exp."""
         with np.errstate(over="ignore"):
             return np.where(seen, np.exp(np.minimum(np.where(seen, score, 0.0) - self.log_sum_exp, 700.0)), 0.0)
+
+    @functools.cached_property
+    def largest(self) -> Array:
+        """1 for the key with the largest score of its row, which ties share, and 0 for others."""
+        score = np.where(self.seen, self.score, -np.inf)
+        top = score.max(axis=3, keepdims=True, initial=-np.inf)
+        if self.instance.sink is not None:
+            top = np.maximum(top, self.sink)
+        equal = self.seen & (score == top)
+        return np.asarray(equal / np.maximum(equal.sum(axis=3, keepdims=True), 1))
 
     @functools.cached_property
     def product(self) -> Array:
@@ -286,6 +306,11 @@ def of_scale(parts: Parts) -> float:
 def over_scale(parts: Parts) -> float:
     """1/σ, as a factor."""
     return 1.0 / parts.scale if parts.scale else 1.0
+
+
+def standard_over_scale(parts: Parts) -> float:
+    """1/(σ√d), as a factor."""
+    return over_scale(parts) * float(parts.query.shape[3] ** -0.5) if parts.scale else 1.0
 
 
 LOG2_E = 1.0 / math.log(2.0)

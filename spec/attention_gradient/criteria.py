@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention_gradient.definition import evaluate
-from assay.spec.attention_gradient.tolerance import FORWARD, Bounds
+from assay.spec.attention_gradient.tolerance import OWN, Bounds
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.precision import reference_accuracy
@@ -38,7 +38,7 @@ def criteria(instance: Instance, precision: Precision) -> Mapping[str, Criterion
     """
     exact = evaluate(instance, reference_accuracy(precision))
     bounds = Bounds(instance, precision, exact)
-    allowed = [bounds.of(origin) for origin in FORWARD]
+    allowed = [bounds.of(origin) for origin in OWN]
     return {
         name: close_to_one_of(Enclosure(value.midpoint, value.radius), [bound[name] for bound in allowed])
         for name, value in exact.gradients().items()

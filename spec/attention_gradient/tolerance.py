@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["EXPLICIT", "FORWARD", "Bounds", "Origin", "tolerance"]
+__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Origin", "tolerance"]
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,27 @@ class Origin:
 
     delta: ``output``, the stored output; ``unrounded``, the output before it was rounded; ``products``, Σ_j p_ij g_ij.
     handed: the output and the log-sum-exp are those that the kernel was handed, and not its own.
-    maximum: the row maximum is differentiated too, by automatic differentiation: what rounding leaves of Σ_j dS_ij
-    then reaches the keys that may be the largest (BWD-1).
+    running: the running maximum of an online softmax is differentiated automatically.
     """
 
     delta: str
     handed: bool = False
-    maximum: bool = False
+    running: bool = False
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the gradient may come from automatic differentiation (BWD-5), which never reads a stored output."""
+        return not self.handed and self.delta != "output"
 
 
-_OWN = (Origin("output"), Origin("unrounded"), Origin("products"))
+#: The origins of a kernel that runs a forward pass of its own.
+OWN = (Origin("output"), Origin("unrounded"), Origin("products"))
 
-#: The origins of a kernel that differentiates its own forward pass.
-FORWARD = (*_OWN, *(dataclasses.replace(origin, maximum=True) for origin in _OWN))
+#: The origins of a kernel that declares to differentiate the running maximum of an online softmax automatically.
+RUNNING = tuple(dataclasses.replace(origin, running=True) for origin in OWN if origin.automatic)
 
-#: The origins of a kernel that is handed the output and the log-sum-exp.  It may ignore what it is handed.
-EXPLICIT = (Origin("output", handed=True), Origin("products", handed=True), *_OWN)
+#: The origins of a kernel that uses the output and the log-sum-exp that it is handed.
+HANDED = (Origin("output", handed=True), Origin("products", handed=True))
 
 
 def tolerance(
@@ -80,7 +85,7 @@ def tolerance(
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
     bounds = Bounds(instance, precision_named(precision, PRECISIONS), exact)
-    return np.asarray(np.max([bounds.of(origin)[output] for origin in FORWARD], axis=0))
+    return np.asarray(np.max([bounds.of(origin)[output] for origin in OWN], axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +131,7 @@ class Bounds:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             lam = self._log_sum_exp_error(log_sum_exp if origin.handed else None)
             beta = self._delta_error(origin, lam, output)
-            return self._gradients(lam, beta, origin.maximum)
+            return self._gradients(lam, beta, origin)
 
     # --- what rows share ----------------------------------------------------------------------------------------------
 
@@ -144,16 +149,19 @@ class Bounds:
         u, back = self.precision, self.precision.of(Backward)
         grad_output = np.abs(self._grad_output)
         written = u.product * (self._delta + 2 * self._grad_lse) + 2 * u.tiny
+        if origin.automatic:  # dlse may meet probabilities that are formed with another log-sum-exp
+            stored = u.of(Softmax).stored_score * self.row.log_sum_exp
+            written = written + np.expm1(2 * lam + stored) * self._grad_lse
         if origin.delta == "products":
             pair, eta, growth = self._pair, self._eta[..., : self._keys], np.exp(lam)
-            alpha = self._product_error(self._delta)
+            alpha = self._product_error(self._delta, origin)
             terms = growth * (pair.probability * (1 + eta) * (pair.product + alpha)).sum(axis=3)
             error = np.expm1(lam) * (self._delta + self._grad_lse)
             error += growth * (pair.probability * (eta * pair.product + (1 + eta) * alpha)).sum(axis=3)
             count = self.row.count + 2 * self.row.tiles + 3
             error += compound(back.product, gamma(count, u.accumulate)) * terms
             error += self._lost * (np.where(self._attended, pair.product + alpha, 0.0)).sum(axis=3)
-            error += self.row.count * (back.product_tiny + 2 * u.tiny)
+            error += self.row.count * (back.product_tiny + 2 * u.tiny * self._divided(origin))
         else:
             exact = self.attention.output
             size = np.abs(exact.midpoint) + exact.radius
@@ -170,7 +178,8 @@ class Bounds:
             d_v = self.instance.value.shape[3]
             sums = compound(back.product, back.product, gamma(d_v + 2, u.accumulate))
             error = error + sums * (grad_output * largest).sum(axis=3)
-            error = error + d_v * (back.product_tiny + 2 * u.tiny) + u.tiny * (grad_output + largest).sum(axis=3)
+            flushed = (d_v * 2 + (grad_output + largest).sum(axis=3)) * self._divided(origin)
+            error = error + d_v * back.product_tiny + u.tiny * flushed
         error = error + written + back.product * (self._delta + self._grad_lse + error) + back.product_tiny
         return np.where(self.row.count > 0, error * SLACK, 0.0)
 
@@ -274,20 +283,46 @@ class Bounds:
         soft = self.precision.of(Softmax)
         return math.exp(soft.lag) * soft.flush + soft.probability_tiny
 
-    def _product_error(self, start: Array) -> Array:
-        """α_ij: what ĝ_ij may be off, where the sum may start from a number of at most this size in each row (B3)."""
+    def _product_error(self, start: Array, origin: Origin) -> Array:
+        """α_ij: what ĝ_ij − δ̂_i may be off besides δ̂_i, where the sum may start from a number of this size (B3, B5)."""
         u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
         d_v = self.instance.value.shape[3]
-        pair = self._pair
-        relative = compound(soft.value_rounding, soft.value_rounding, gamma(d_v + 3, u.product))
-        summed = relative * (pair.moduli + start[..., None])
-        stored = compound(back.product, back.product) * (pair.product + summed) + 2 * back.product_tiny
+        pair, size = self._pair, start[..., None]
+        tiles = 0.0 if origin.handed else self.row.tiles[..., None]
+        relative = compound(soft.value_rounding, soft.value_rounding, gamma(d_v + 3 + tiles, u.product))
+        summed = relative * (pair.moduli + size)
+        stored = compound(*[back.product] * 3) * (pair.product + summed) + 2 * back.product_tiny
+        stored = stored + compound(back.product, back.product) * size
         norms = np.abs(self._grad_output).sum(axis=3)[..., None] + np.abs(self._value).sum(axis=3)[..., None, :]
-        return np.where(self._attended, summed + stored + 2 * u.tiny * (d_v + 2 + norms), 0.0)
+        flushed = 2 * u.tiny * (d_v + 2 + norms) * self._divided(origin)[..., None]
+        total = summed + stored + flushed
+        if origin.automatic:
+            incoming = 2 * self._grad_lse[..., None]
+            total = total + self._apart * (pair.product + size + incoming)
+            total = total + 2 * soft.stored_score * self._log_probability * incoming
+        return np.where(self._attended, total, 0.0)
+
+    @functools.cached_property
+    def _log_probability(self) -> Array:
+        """−ln p_ij of the keys that are attended to."""
+        log_p = -self.attention.log_probability.midpoint[..., : self._keys]
+        return np.where(self._attended, np.maximum(log_p, 0.0), 0.0)
+
+    @functools.cached_property
+    def _apart(self) -> Array:
+        """ψ_ij: how far two probabilities of one score may be apart, but for a factor common to the row (B5)."""
+        u = self.precision
+        argument = self._log_probability + 2 * self.row.score_error[..., None]
+        one = 3.03 * u.product * argument - 2 * math.log1p(-u.elementary) + 2 * u.product
+        return np.where(self._attended, np.expm1(np.minimum(2 * one, 700.0)), 0.0)
+
+    def _divided(self, origin: Origin) -> Array:
+        """D_i: dO may have been divided by the sum of weights before it met values and weights (B3)."""
+        return np.ones(self.row.count.shape) if origin.handed else np.exp(self.row.log_denominator)
 
     # --- what is added up ---------------------------------------------------------------------------------------------
 
-    def _gradients(self, lam: Array, beta: Array, maximum: bool) -> Mapping[str, Array]:
+    def _gradients(self, lam: Array, beta: Array, origin: Origin) -> Mapping[str, Array]:
         """BWD-3 and BWD-4."""
         u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
         instance, exact, pair = self.instance, self.exact, self._pair
@@ -297,7 +332,7 @@ class Bounds:
         eta = self._eta[..., : self._keys]
         times = back.score_gradient_times + (back.softcap_times if instance.softcap is not None else 0)
         rho = compound(eta, gamma(4, u.product), *[back.score_gradient] * times)
-        alpha = self._product_error(self._delta + beta)
+        alpha = self._product_error(self._delta + beta, origin)
         grown, more = np.exp(lam)[..., None], np.expm1(lam)[..., None]
         given = beta[..., None]
         slope = pair.slope + pair.off
@@ -309,9 +344,12 @@ class Bounds:
         lost = np.where(attended, stored + self._lost * (pair.difference + alpha + given), 0.0)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
-        left = self._left(lam, beta, one, most) if maximum else np.zeros(beta.shape)  # ζ_i
-        top = np.where(self._may_be_largest, left[..., None], 0.0)
-        one, most = one + top, most + top
+        left = np.zeros(beta.shape)  # ζ_i
+        if origin.automatic:
+            left = self._left(lam, beta, alpha, one, most, running=origin.running)
+        reached = attended if origin.running else self._may_be_largest
+        top = np.where(reached, left[..., None], 0.0)
+        one, before, most = one + top, most, most + top
 
         # BWD-3: dQ
         key, query = np.abs(self._key), np.abs(self._query)
@@ -320,19 +358,26 @@ class Bounds:
         mean = np.abs((p * pair.slope) @ self._key) + (p * rough) @ key
         wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
         shared = (p * (rho * slope + pair.off)) @ key
-        largest = scale * ((most * slope) @ key)
+        moved, off, moves = (top * slope) @ key, (top * pair.off) @ key, top.sum(axis=3)
+        if origin.running:  # ζ_i bounds what all keys of the row get together
+            moved = (left * slope.max(axis=3, initial=0.0))[..., None] * key.max(axis=2, keepdims=True)
+            off, moves = moved, left
+        sized = (before * slope) @ key + moved
+        largest = scale * sized
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
-        bound = bound + scale * ((most * pair.off + top * slope) @ key)
+        bound = bound + scale * ((before * pair.off) @ key + off + moved)
         roundings = self.row.count + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
         unit = max(1.0, scale)
-        folded = unit * most.sum(axis=3)[..., None]  # the scale may have been folded into K, or its root into both
+        folded = (
+            unit * (before.sum(axis=3) + moves)[..., None]
+        )  # the scale may have been folded into K, or its root into both
         bound = bound + 2 * u.tiny * (unit * (roundings + 8)[..., None] + folded) + 2 * soft.stored_tiny * folded
         eager = back.output_times > 1  # dS K is stored before the scale multiplies it
         unit = unit if eager else 1.0
-        unscaled = (most * slope) @ key if eager else None
+        unscaled = sized if eager else None
         query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
         query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
 
@@ -350,8 +395,8 @@ class Bounds:
         k_bound = self._grouped(k_heads)
         sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
         k_bound = k_bound + sums * self._grouped(k_largest)
-        if group > 1:
-            heads = compound(*[u.output] * back.output_times)
+        if group > 1:  # heads may be stored, and so may their sum after every addition but the last
+            heads = compound(*[u.output] * (back.output_times + group - 2))
             k_bound = k_bound + heads * self._grouped(k_largest) + group * back.output_times * unit * u.output_tiny
         unscaled = self._grouped(turned(most * slope) @ query) if eager else None
         key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius, unit, unscaled)
@@ -365,9 +410,11 @@ class Bounds:
         v_heads = v_heads + 2 * u.tiny * (seen + 4)[..., None]
         v_bound = self._grouped(v_heads)
         entry = compound(soft.value_rounding, soft.value_rounding)
-        v_bound = v_bound + (gamma(count + group + 4, u.accumulate)[..., None] + entry) * self._grouped(v_largest)
+        tiles = 0.0 if origin.handed else float(self.row.tiles.max(initial=0.0))
+        v_sums = gamma(count + group + 4 + tiles, u.accumulate)[..., None] + entry
+        v_bound = v_bound + v_sums * self._grouped(v_largest)
         if group > 1:
-            v_bound = v_bound + u.output * self._grouped(v_largest) + group * u.output_tiny
+            v_bound = v_bound + compound(*[u.output] * (group - 1)) * self._grouped(v_largest) + group * u.output_tiny
         value_bound = self._written(exact.grad_value.midpoint, v_bound, exact.grad_value.radius)
         room = u.largest_output if group > 1 else soft.largest_sum
         value_bound = self._fitting(2 * self._grouped(v_largest), room, value_bound)
@@ -381,7 +428,8 @@ class Bounds:
         if instance.bias is not None:
             made["grad_bias"] = self._bias_bound(one)
         if instance.sink is not None:
-            made["grad_sink"] = self._sink_bound(lam, beta, left)
+            at_sink = left if origin.running else np.where(self._sink_may_be_largest, left, 0.0)
+            made["grad_sink"] = self._sink_bound(lam, beta, at_sink)
         inside = self._inside(beta)
         whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
         where = {
@@ -415,27 +463,59 @@ class Bounds:
             written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
-    def _left(self, lam: Array, beta: Array, one: Array, most: Array) -> Array:
-        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to."""
-        u, back = self.precision, self.precision.of(Backward)
+    def _left(self, lam: Array, beta: Array, alpha: Array, one: Array, most: Array, *, running: bool) -> Array:
+        """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to.
+
+        running: what the running maxima of a row may be left with together.
+        """
+        u, back, pair = self.precision, self.precision.of(Backward), self._pair
+        if back.output_times == 1:  # what is differentiated automatically rounds no operand of a matrix product
+            grown = np.exp(lam)[..., None]
+            rho = compound(np.expm1(np.minimum(self.row.spread[..., : self._keys], 700.0)), gamma(4, u.product))
+            rest = alpha + beta[..., None]
+            lost = np.where(self._attended, self._lost * (pair.difference + rest) + 4 * u.tiny, 0.0)
+            one = pair.probability * (
+                compound(np.expm1(lam)[..., None], rho) * pair.difference + grown * (1 + rho) * rest
+            )
+            one, most = one + lost, pair.probability * grown * (1 + rho) * (pair.difference + rest)
         error, size = one.sum(axis=3), most.sum(axis=3) + self._grad_lse
         if self.instance.sink is not None:
             of_sink, sink = self._sink_part(lam, beta)
             error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
+        steps: Array | float = 1.0
+        if running:
+            soft, (d_v, eta) = u.of(Softmax), (self.instance.value.shape[3], self._eta[..., : self._keys])
+            parts = pair.probability * np.exp(lam)[..., None] * (1 + eta)
+            parts = (parts * (pair.moduli + (self._delta + self._grad_lse + beta)[..., None])).sum(axis=3)
+            rate = gamma(self.row.count + 3 * self.row.tiles + d_v + 8, u.accumulate)
+            error = error + 2 * compound(soft.probability, soft.value_rounding, soft.value_rounding, rate) * parts
+            size = size + 2 * parts
+            steps = self.row.tiles + (self.instance.sink is not None)
         stored = compound(*[back.score_gradient] * 3)
         error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * (size + error)
-        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * SLACK)
+        return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * steps * SLACK)
 
     @functools.cached_property
     def _may_be_largest(self) -> NDArray[np.bool_]:
         """Which keys may have the largest computed score of their row, or tie with it."""
+        score = np.where(self._attended, self.attention.score.midpoint[..., : self._keys], -np.inf)
+        return np.asarray((score >= self._least_of_largest[..., None]) & self._attended)
+
+    @functools.cached_property
+    def _sink_may_be_largest(self) -> NDArray[np.bool_]:
+        """In which rows the sink may have the largest computed score, or tie with it."""
+        assert self.instance.sink is not None
+        return np.asarray(self.instance.sink.astype(np.float64)[None, :, None] >= self._least_of_largest)
+
+    @functools.cached_property
+    def _least_of_largest(self) -> Array:
+        """(b, h_q, n_q): what the exact score of a key is at least whose computed score is the largest of its row."""
         exact = self.attention
         score = np.where(self._attended, exact.score.midpoint[..., : self._keys], -np.inf)
-        radius = np.where(self._attended, exact.score.radius[..., : self._keys], 0.0)
-        largest = score.max(axis=3, keepdims=True)
-        slack = 2 * self.row.score_error[..., None] + 2 * radius.max(axis=3, keepdims=True) + 1e-9 * np.abs(largest)
-        least = largest - np.where(np.isfinite(slack), slack, np.inf)
-        return np.asarray((score >= least) & self._attended)
+        radius = np.where(self._attended, exact.score.radius[..., : self._keys], 0.0).max(axis=3, initial=0.0)
+        largest = score.max(axis=3, initial=-np.inf)
+        slack = 2 * self.row.score_error + 2 * radius + 1e-9 * np.where(np.isfinite(largest), np.abs(largest), 0.0)
+        return np.asarray(largest - np.where(np.isfinite(slack), slack, np.inf))
 
     def _sink_part(self, lam: Array, beta: Array) -> tuple[Array, Array]:
         """What −p_i,sink δ_i may be off before it is stored, and how large it may be."""
@@ -445,7 +525,7 @@ class Bounds:
         return p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta), size
 
     def _sink_bound(self, lam: Array, beta: Array, left: Array) -> Array:
-        """BWD-4: dSink.  left: ζ_i, which reaches the sink if its score is the largest."""
+        """BWD-4: dSink.  left: ζ_i in the rows in which it may reach the sink."""
         u = self.precision
         value = self.exact.grad_sink
         assert value is not None
@@ -497,6 +577,7 @@ class Bounds:
         n_q, n_k = every.shape[2:]
         count = max(n_k, n_q * self.instance.group)
         reach = 2 * count * math.exp(soft.lag) * scale * largest * every.max(axis=3)
+        reach = reach * max(1.0, self.instance.softcap or 0.0)
         inside = self.row.inside & (reach <= soft.largest_sum)
         if back.product > 0.0:
             scale *= max(1.0, self.instance.softcap or 0.0)

@@ -58,7 +58,9 @@ def test_a_right_backward_pass_passes(kernels: Run) -> None:
 
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: Path) -> None:
     files = ("--json", "r.json", "--html", "r.html")
-    status, out, _ = kernels("check", "gradients.py:bad", "--level", "smoke", "--reproducers", "found", *files)
+    status, out, _ = kernels(
+        "check", "gradients.py:bad", "--level", "smoke", "--seconds", "2", "--reproducers", "found", *files
+    )
     assert status == 1
     assert "behaves like: δ is left out: dS = p·dP" in out
     line = next(line for line in out.splitlines() if line.startswith("   replay")).split()

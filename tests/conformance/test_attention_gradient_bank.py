@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
 _SHARE = 8  # of the cases of a level
-_NAMED = 12  # of the wrong kernels with a meaning one is named
+_NAMED = 20  # of the wrong kernels with a meaning one is named
 
 
 def _rarely(seldom: bool, *values: Any, id: str) -> Any:

@@ -108,7 +108,7 @@ def test_where_empty_rows_are_undocumented_their_heads_are_not_judged() -> None:
     assert not np.isinf(criteria(one, kernel(EXPLICIT_FORM), FLOAT32)["grad_key"].allowed).any()
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.thorough)])
 def test_a_framework_differentiates_a_forward_pass_and_what_it_ignores_has_the_gradient_zero(name: str) -> None:
     one = instance("lse")
     module = pytest.importorskip(name)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from bank.attention_gradient.correct import CORRECT
 from bank.attention_gradient.engine import Steps, Task, kernel, passed
 
+from assay.conformance.attention_gradient.interface import EXPLICIT_FORM, FORWARD_FORM
+from assay.conformance.attention_gradient.interface import criteria as held_to
+from assay.conformance.interface.kernel import Kernel
 from assay.spec.attention_gradient import PRECISIONS, Instance, criteria, evaluate, handed, tolerance
 from assay.spec.attention_gradient.criteria import close_to_one_of
 from assay.spec.attention_gradient.rounding import Backward
-from assay.spec.attention_gradient.tolerance import EXPLICIT, FORWARD, Bounds, Origin
+from assay.spec.attention_gradient.tolerance import HANDED, OWN, Bounds, Origin
 from assay.spec.enclosure import Enclosure, in_units_of
 from assay.spec.floats import dtype_named
 from assay.spec.softmax.rounding import Softmax
 
+if TYPE_CHECKING:
+    from assay.conformance.interface.interface import Form
+
 Array = np.ndarray[Any, Any]
 MAIN = ("float32", "float64", "bfloat16", "float16", "bfloat16-eager", "float16-eager")
 NUMPY = [entry for entry in CORRECT if not entry.name.startswith(("torch", "few"))]
+
+
+def rarely(names: tuple[str, ...], *seldom: str) -> list[Any]:
+    """Classes as parameters, of which some are those of CI alone."""
+    return [pytest.param(name, marks=[pytest.mark.thorough] if name in seldom else []) for name in names]
 
 
 def drawn(
@@ -73,7 +84,7 @@ def judged(instance: Instance, name: str, values: dict[str, Array]) -> dict[str,
     precision = PRECISIONS[name]
     bounds = Bounds(instance, precision)
     output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-    allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in EXPLICIT]
+    allowed = [bounds.of(origin, output if origin.handed else None, log_sum_exp) for origin in (*HANDED, *OWN)]
     exact = bounds.exact.gradients()
     return {
         key: min(float(in_units_of(exact[key].least_error(value), bound[key]).max()) for bound in allowed)
@@ -83,7 +94,7 @@ def judged(instance: Instance, name: str, values: dict[str, Array]) -> dict[str,
 
 @pytest.mark.claim("BWD-0")
 @pytest.mark.claim("BWD-4")
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", rarely(MAIN, "float64", "bfloat16"))
 def test_no_kernel_of_the_bank_exceeds_its_class_and_the_bound_is_not_vacuous(name: str) -> None:
     kernels = [entry for entry in NUMPY if name in entry.precisions]
     worst: dict[str, float] = {}
@@ -94,12 +105,12 @@ def test_no_kernel_of_the_bank_exceeds_its_class_and_the_bound_is_not_vacuous(na
             for output, ratio in judged(instance, name, answers(entry.function, instance, name)).items():
                 assert ratio <= 1.0, (entry.name, output, options, ratio)
                 worst[output] = max(worst.get(output, 0.0), ratio)
-    least = {"float32": 0.015, "float64": 0.015}.get(name, 0.03 if "eager" in name else 0.2)
+    least = {"float32": 0.012, "float64": 0.012}.get(name, 0.02 if "eager" in name else 0.15)
     assert min(worst[output] for output in ("grad_query", "grad_key", "grad_value")) >= least, worst
 
 
 @pytest.mark.claim("BWD-6")
-@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", rarely(("float32", "bfloat16", "float16"), "float32", "bfloat16"))
 def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(name: str) -> None:
     entries = [entry for entry in NUMPY if entry.name in ("plain", "products", "base-two") and name in entry.precisions]
     rng = np.random.default_rng(7)
@@ -134,7 +145,7 @@ def simulated(bounds: Bounds, origin: Origin, signs: np.random.Generator, toward
     back, times = bounds.precision.of(Backward), bounds.precision.of(Backward).score_gradient_times
     p = np.exp(bounds.attention.log_probability.midpoint)
     p = np.where(bounds._attended, p, 0.0)
-    alpha = bounds._product_error(bounds._delta + beta)
+    alpha = bounds._product_error(bounds._delta + beta, origin)
     slope = 1.0 if exact.slope is None else exact.slope.midpoint
     d = exact.difference.midpoint
     e = lam * signs.choice([-1.0, 1.0], lam.shape)
@@ -159,7 +170,7 @@ def simulated(bounds: Bounds, origin: Origin, signs: np.random.Generator, toward
 @pytest.mark.claim("BWD-2")
 @pytest.mark.claim("BWD-3")
 @pytest.mark.parametrize("name", MAIN)
-@pytest.mark.parametrize("origin", [one for one in FORWARD if not one.maximum], ids=lambda origin: origin.delta)
+@pytest.mark.parametrize("origin", OWN, ids=lambda origin: origin.delta)
 def test_errors_at_the_bounds_of_the_model_stay_within_the_tolerance_and_nearly_attain_it(
     name: str, origin: Origin
 ) -> None:
@@ -258,7 +269,7 @@ def test_keys_with_a_large_part_in_common_show_a_delta_in_a_short_type() -> None
         return (grad * out).sum(axis=3, keepdims=True).astype(dtype_named("bfloat16")).astype(grad.dtype)
 
     values = answers(kernel(Steps(delta=short), passed), instance, "float32")
-    assert judged(instance, "float32", values)["grad_query"] > 3.0
+    assert judged(instance, "float32", values)["grad_query"] > 2.5
 
 
 @pytest.mark.claim("BWD-0")
@@ -294,7 +305,7 @@ def test_the_tolerance_is_never_below_the_radius_of_the_reference() -> None:
         PRECISIONS["float32"],
         dataclasses.replace(rough, grad_query=Enclosure(rough.grad_query.midpoint, rough.grad_query.radius + 1e-3)),
     )
-    assert (bounds.of(FORWARD[0])["grad_query"] >= 1e-3).all()
+    assert (bounds.of(OWN[0])["grad_query"] >= 1e-3).all()
 
 
 # --- correct kernels at the edges of a number format ------------------------------------------------------------------
@@ -462,10 +473,10 @@ def test_every_head_of_a_group_is_stored_before_the_scale_and_before_heads_are_a
         assert largest_ratio(instance, "float16-eager", eager(instance)) <= 1.0
 
 
-@pytest.mark.claim("BWD-1")
-@pytest.mark.parametrize("seed", [506, 516])
-def test_automatic_differentiation_may_go_through_the_row_maximum(seed: int) -> None:
-    torch = pytest.importorskip("torch")
+def through_the_maximum(seed: int) -> tuple[Instance, dict[str, Array]]:
+    """Values that are nearly constant, and gradients of torch that went through the row maximum."""
+    import torch
+
     rng = np.random.default_rng(seed)
     n_k, n_q = int(rng.choice([64, 128, 256, 512, 1024])), int(rng.choice([1, 2]))
     query = rng.standard_normal((1, 1, n_q, 1)) * rng.choice([1e-3, 0.03, 0.3])
@@ -480,16 +491,160 @@ def test_automatic_differentiation_may_go_through_the_row_maximum(seed: int) -> 
     gradients = torch.autograd.grad(
         (weight @ v) / weight.sum(-1, keepdim=True), tensors, torch.tensor(instance.grad_output)
     )
-    assert largest_ratio(instance, "float32", [one.numpy() for one in gradients]) <= 1.0
+    return instance, dict(zip(instance.outputs(), (one.numpy() for one in gradients), strict=True))
+
+
+def judged_as(instance: Instance, name: str, form: Form, **declared: str) -> Any:
+    """The criteria of a kernel of that form."""
+    kernel_of_form = Kernel(
+        "k", largest_ratio, keywords=frozenset({"scale"}), conventions=declared, positional=form.positional
+    )
+    return held_to(instance, kernel_of_form, PRECISIONS[name])
 
 
 @pytest.mark.claim("BWD-1")
-def test_only_keys_that_may_be_the_largest_are_granted_what_the_maximum_passes_on() -> None:
+@pytest.mark.parametrize("seed", [506, 516])
+def test_automatic_differentiation_may_go_through_the_row_maximum(seed: int) -> None:
+    pytest.importorskip("torch")
+    instance, gradients = through_the_maximum(seed)
+    assert largest_ratio(instance, "float32", list(gradients.values())) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+def test_only_keys_that_may_be_the_largest_are_granted_what_the_maximum_passes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     instance = drawn("float32", 3, (1, 1, 1, 3, 9, 4, 4))
     bounds = Bounds(instance.replace(bias=np.zeros((3, 9), np.float32)), PRECISIONS["float32"])
-    detached, through = (bounds.of(Origin("output", maximum=one))["grad_bias"] for one in (False, True))
+    through = bounds.of(Origin("products"))["grad_bias"]
+    monkeypatch.setattr(Bounds, "_left", lambda self, lam, *_, running: np.zeros(lam.shape))
+    detached = bounds.of(Origin("products"))["grad_bias"]
     score = bounds.attention.score.midpoint[0, 0, :, :9]
     largest = score == score.max(axis=1, keepdims=True)
-    assert (through[largest] > 2 * detached[largest]).all()
+    assert (through[largest] > 1.5 * detached[largest]).all()
     assert (through[~largest] == detached[~largest]).all()
-    assert not any(origin.maximum for origin in EXPLICIT)
+
+
+@pytest.mark.claim("BWD-4")
+def test_a_sink_that_is_never_the_largest_is_granted_nothing_of_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    for sink, reached in ((-3.0, False), (9.0, True)):
+        instance = drawn("float32", 3, (1, 1, 1, 3, 9, 4, 4), sink=np.full(1, sink, np.float32))
+        bounds = Bounds(instance, PRECISIONS["float32"])
+        through = bounds.of(Origin("products"))["grad_sink"]
+        with monkeypatch.context() as patched:
+            patched.setattr(Bounds, "_left", lambda self, lam, *_, running: np.zeros(lam.shape))
+            assert (bounds.of(Origin("products"))["grad_sink"] < through).all() == reached
+
+
+@pytest.mark.claim("BWD-5")
+@pytest.mark.parametrize("seed", [506, 516])
+def test_a_backward_pass_may_differentiate_a_forward_pass_of_its_own_automatically(seed: int) -> None:
+    pytest.importorskip("torch")
+    instance, gradients = through_the_maximum(seed)
+    held = judged_as(instance, "float32", EXPLICIT_FORM)
+    assert max(float(held[name].ratio(value).max()) for name, value in gradients.items()) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+@pytest.mark.claim("BWD-2")
+def test_a_gradient_divided_by_the_sum_of_weights_may_be_flushed_to_zero() -> None:
+    n, tiny = 16, 2.0**-126
+    rng = np.random.default_rng(0)
+    query, key = np.ones((1, 1, 1, 1), np.float32), (0.1 * rng.standard_normal((1, 1, n, 1))).astype(np.float32)
+    value = (1e6 * rng.standard_normal((1, 1, n, 2))).astype(np.float32)
+    grad = np.full((1, 1, 1, 2), n * tiny / 2, np.float32)
+    instance = Instance(query, key, value, grad, 1.0)
+    q, k, v, g = (one.astype(np.float64) for one in (query, key, value, grad))
+    weight = np.exp(q @ k.swapaxes(2, 3) - (q @ k.swapaxes(2, 3)).max())
+    total = weight.sum(axis=3, keepdims=True)
+    divided = np.where(np.abs(g / total) < tiny, 0.0, g / total)
+    assert not divided.any()
+    of_total = -(g * (weight @ v / total) / total).sum(axis=3, keepdims=True)
+    gradient = weight * (divided @ v.swapaxes(2, 3) + of_total)
+    values = [gradient @ k, gradient.swapaxes(2, 3) @ q, weight.swapaxes(2, 3) @ divided]
+    assert largest_ratio(instance, "float32", [one.astype(np.float32) for one in values]) <= 1.0
+
+
+@pytest.mark.claim("BWD-0")
+def test_a_product_with_a_large_softcap_that_overflows_float32_is_not_judged() -> None:
+    ones, value = np.ones((1, 1, 2, 1), np.float32), np.array([4e16, -4e16], np.float32).reshape(1, 1, 2, 1)
+    instance = Instance(ones[:, :, :1], ones, value, np.full((1, 1, 1, 1), 4e17, np.float32), 1.0, softcap=1e6)
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.float32(0.5) * np.float32(1.6e34) * np.float32(1e6))
+    infinite = [np.full((1, 1, 1, 1), np.nan, np.float32), np.full_like(ones, np.inf)]
+    of_value = np.full_like(value, 2e17)
+    assert largest_ratio(instance, "float32", [*infinite, of_value]) <= 1.0
+
+
+@pytest.mark.claim("BWD-4")
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_the_sum_over_the_heads_of_a_group_may_be_stored_after_every_addition(name: str) -> None:
+    heads, dtype = 128, dtype_named(PRECISIONS[name].storage)
+    query, key, value, grad = normal(
+        0, dtype, ((1, heads, 1, 2), 0.1), ((1, 1, 2, 2), 0.1), ((1, 1, 2, 2), 1.0), ((1, heads, 1, 2), 0.0)
+    )
+    grad = (1 + 0.1 * np.random.default_rng(1).random(grad.shape)).astype(dtype)
+    instance = Instance(query, key, value, grad, 1.0)
+    q, k, g = (one.astype(np.float64) for one in (query, key, grad))
+    p = np.exp(q @ k.swapaxes(2, 3))
+    p = p / p.sum(axis=3, keepdims=True)
+    of_values, total = (p.swapaxes(2, 3) @ g).astype(dtype), np.zeros((2, 2), dtype)
+    for h in range(heads):
+        total = (total.astype(np.float64) + of_values[0, h].astype(np.float64)).astype(dtype)
+    held = criteria(instance, PRECISIONS[name])["grad_value"]
+    exact = evaluate(instance).grad_value.midpoint
+    assert np.abs(total.astype(np.float64) / exact - 1).max() > 2 * float(PRECISIONS[name].output)
+    assert float(held.ratio(total[None, None]).max()) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+@pytest.mark.parametrize("name", ["float32", "bfloat16-eager", "float16-eager"])
+def test_both_products_of_a_difference_may_be_rounded_where_the_difference_is_zero(name: str) -> None:
+    """dS = p·g − p′·δ of constant values, whose probabilities and products have roundings at their bounds."""
+    precision = PRECISIONS[name]
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        score, other = rng.standard_normal((2, 4))
+        query = np.array([1.0, 0.0]).reshape(1, 1, 1, 2)
+        rest = np.where(score < score.max(), np.exp(score), 0.0)
+        other = np.where(rest > 0, other - rest @ other / rest.sum(), 0.0)  # 0 on average, and for the largest score
+        key = np.stack([score, other], axis=1)[None, None]
+        dtype = dtype_named(precision.storage)
+        ones = np.ones((1, 1, 4, 1))
+        instance = Instance(*(one.astype(dtype) for one in (query, key, ones, ones[:, :, :1])), 1.0)
+        k = instance.key.astype(np.float64)
+        p = np.exp(k[0, 0, :, 0]) / np.exp(k[0, 0, :, 0]).sum()
+        # an exponential each, and in the eager class what stores p, g, p·g, and p′·δ
+        first = precision.elementary + 3 * precision.stored
+        second = precision.elementary + 2 * precision.stored
+        side = np.sign(k[0, 0, :, 1])
+        gradient = p * (1 + side * first) - p * (1 - side * second)
+        allowed = max(float(Bounds(instance, precision).of(one)["grad_query"][0, 0, 0, 1]) for one in OWN)
+        assert abs(gradient @ k[0, 0, :, 1]) <= allowed, seed
+
+
+@pytest.mark.claim("BWD-1")
+def test_what_is_left_of_a_running_maximum_that_is_differentiated_adds_up_and_has_to_be_declared() -> None:
+    torch = pytest.importorskip("torch")
+    n, rows, rng = 2048, 16, np.random.default_rng(5)
+    key = rng.standard_normal((1, 1, n, 1))
+    key[0, 0, 0], key[0, 0, -1] = 6.0, 6.5  # the largest of all tiles but the last, and that of the last one
+    value, grad = np.full((1, 1, n, 1), 1.7), rng.uniform(1, 2, (1, 1, rows, 1))
+    arrays = [one.astype(np.float32) for one in (np.full((1, 1, rows, 1), 1e-3), key, value, grad)]
+    instance = Instance(*arrays, 1.0, bias=np.zeros((1, 1, rows, n), np.float32))
+    q, k, v, b = leaves = [torch.tensor(one, requires_grad=True) for one in (*arrays[:3], instance.bias)]
+    score = q @ k.transpose(2, 3) + b
+    top, total, sums = torch.full((1, 1, rows, 1), -torch.inf), torch.zeros(rows, 1), torch.zeros(rows, 1)
+    for start in range(0, n, 16):
+        tile = slice(start, start + 16)
+        higher = torch.maximum(top, score[..., tile].amax(3, keepdim=True))
+        weight, factor = (score[..., tile] - higher).exp(), (top - higher).exp()
+        total, sums, top = total * factor + weight.sum(3, keepdim=True), sums * factor + weight @ v[:, :, tile], higher
+    made = [one.numpy() for one in torch.autograd.grad(sums / total, leaves, torch.tensor(grad.astype(np.float32)))]
+    plain, declared = (
+        judged_as(instance, "float32", FORWARD_FORM, **options)
+        for options in ({}, {"running_maximum": "differentiated"})
+    )
+    assert float(plain["grad_bias"].ratio(made[3]).max()) > 1.0
+    for name, value in zip(instance.outputs(), made, strict=True):
+        assert float(declared[name].ratio(value).max()) <= 1.0, name

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from bank.attention_gradient.engine import Array, Parts, Steps, Task, gathered, kernel, passed, summed
+from bank.attention_gradient.wrong_forward import WRONG_FORWARDS
 
 __all__ = ["BUGGY", "Buggy"]
 
@@ -246,6 +247,13 @@ def _sink_weight(t: Task, parts: Parts) -> Array:
     return np.exp(t.wide(t.sink)[None, :, None] - parts.lse)
 
 
+def _sink_without_lse(t: Task, parts: Parts) -> Array:
+    delta = parts.delta[..., 0]
+    if t.grad_log_sum_exp is not None:
+        delta = delta + t.wide(t.grad_log_sum_exp)
+    return -(_sink_weight(t, parts) * delta).sum(axis=(0, 2))
+
+
 def _without_sink_in_lse(t: Task, lse: Array) -> Array:
     if t.sink is None:
         return lse
@@ -400,6 +408,9 @@ def _entries() -> list[Buggy]:
         bug("diagonal", "only the diagonal of the Jacobian of softmax", "assay's bank", "only the diagonal of the jacobian", gradient=lambda t, p, g, delta: p * (1 - p) * g),
         bug("no-probability", "dS = dP − δ", "assay's bank", "without the probability", gradient=lambda t, p, g, delta: g - delta),
         bug("probability-twice", "dS = p²(dP − δ)", "assay's bank", "dS is p²".lower(), gradient=lambda t, p, g, delta: p * p * (g - delta)),
+        bug("delta-scaled", "δ with the scale", "assay's bank", "δ is multiplied by the scale", delta=lambda t, g, p, grad, out: (grad * out).sum(axis=3, keepdims=True) * t.work(t.scale)),
+        bug("delta-of-gradient", "δ is the rowsum of dO∘dO", "assay's bank", "δ is the sum of squares of grad_output", delta=lambda t, g, p, grad, out: (grad * grad).sum(axis=3, keepdims=True)),
+        bug("delta-half", "δ of the first half of the columns", "assay's bank", "δ is of the first half of the columns", delta=lambda t, g, p, grad, out: (grad * out)[..., : max(1, grad.shape[3] // 2)].sum(axis=3, keepdims=True)),
         # scale and factors
         bug("scale-missing", "dQ and dK without the scale", "assay's bank", "dq and dk lack the scale", after=_scaled(_inverse, _inverse)),
         bug("scale-missing-query", "dQ without the scale", "assay's bank", "dq lacks the scale", after=_scaled(_inverse)),
@@ -453,6 +464,7 @@ def _entries() -> list[Buggy]:
         bug("sink-negated", "dSink with the wrong sign", f"{flash}#2102", "dsink has the wrong sign", sink=lambda t, parts: (_sink_weight(t, parts) * parts.delta[..., 0]).sum(axis=(0, 2))),
         bug("sink-first-batch", "dSink of the first batch", "assay's bank", "dsink is that of the first batch", sink=lambda t, parts: -(_sink_weight(t, parts) * parts.delta[..., 0])[:1].sum(axis=(0, 2))),
         bug("sink-weight", "dSink without δ", f"{flash}#2102", "dsink is the sum of the sink's probabilities", sink=lambda t, parts: -_sink_weight(t, parts).sum(axis=(0, 2))),
+        bug("sink-without-lse", "dSink without the gradient of the log-sum-exp", "assay's bank", "dsink lacks the gradient of the log-sum-exp", sink=_sink_without_lse),
         # state
         bug("race", "an addition to dQ is lost in every third call", f"{flash}#359, #2035, #2033; NVIDIA/cudnn-frontend#396", None, after=_racing()),
         bug("delta-kept", "δ kept from an earlier call", "assay's bank", None, delta=_kept_delta()),
@@ -471,5 +483,8 @@ def _entries() -> list[Buggy]:
     ]  # fmt: skip
 
 
-#: Every wrong kernel.
-BUGGY: tuple[Buggy, ...] = tuple(_entries())
+#: Every wrong kernel: backward passes, and forward passes whose gradients are wrong.
+BUGGY: tuple[Buggy, ...] = (
+    *_entries(),
+    *(Buggy(name, function, bug, diagnosis=diagnosis) for name, bug, diagnosis, function in WRONG_FORWARDS),
+)

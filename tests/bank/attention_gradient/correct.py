@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from bank.attention_gradient.engine import Array, Parts, Steps, Task, gathered, kernel, only_arrays, passed, summed
+from bank.attention_gradient.forward import Steps as Forward
+from bank.attention_gradient.forward import forward, torch_kernel
 
 __all__ = ["CORRECT", "Entry"]
 
@@ -214,24 +216,6 @@ def _eager(t: Task, steps: Steps) -> list[Array]:
         return [x.astype(short) for x in made[:3]] + made[3:]
 
 
-def _torch(build: Callable[[], Any], **options: Any) -> Any:
-    from assay.conformance.attention_gradient.forms import vector_jacobian_product
-    from assay.conformance.interface.kernel import Kernel
-
-    function, keywords, lacks = build()
-    made = vector_jacobian_product(function, "torch")
-    names = ("query", "key", "value")
-    return Kernel(
-        "torch",
-        made,
-        "torch",
-        frozenset(keywords),
-        lacks=frozenset(lacks),
-        positional=names,
-        problem="attention_gradient",
-    )
-
-
 def _textbook() -> Any:
     import torch
 
@@ -256,20 +240,56 @@ def _textbook() -> Any:
         output = torch.exp(s - lse[..., None]) @ v
         return (output, lse) if return_lse else output
 
-    return forward, ("scale", "is_causal", "softcap", "return_lse"), ()
+    return forward
 
 
 def _checkpointed() -> Any:
     from torch.utils.checkpoint import checkpoint
 
-    plain = _textbook()[0]
+    plain = _textbook()
 
     def forward(query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False) -> Any:
         return checkpoint(
             lambda q, k, v: plain(q, k, v, scale=scale, is_causal=is_causal), query, key, value, use_reentrant=False
         )
 
-    return forward, ("scale", "is_causal"), ("concurrent_calls",)
+    return forward
+
+
+def _through_the_maximum(s: Any) -> tuple[Any, Any]:
+    """Numbers of which a row maximum is subtracted that is differentiated too."""
+    top = s.amax(3, keepdim=True)
+    weight = (s - top).exp()
+    total = weight.sum(3, keepdim=True)
+    return weight / total, (top + total.log())[..., 0]
+
+
+def _log_softmax(s: Any) -> tuple[Any, Any]:
+    return s.log_softmax(3).exp(), s.logsumexp(3)
+
+
+def _own_log_sum_exp(s: Any) -> tuple[Any, Any]:
+    """e^(s − lse) with a log-sum-exp whose derivative has exponentials of its own."""
+    top = s.amax(3, keepdim=True).detach()
+    lse = top + (s - top).exp().sum(3, keepdim=True).log()
+    return (s - lse).exp(), lse[..., 0]
+
+
+def _indexed(x: Any, group: int) -> Any:
+    """Keys that are repeated by an index: their gradients are added in their own type."""
+    import torch
+
+    return x[:, torch.arange(x.shape[1] * group) // group]
+
+
+def _rooted_forward(q: Any, k: Any, scale: float) -> Any:
+    root = abs(scale) ** 0.5
+    return (q * root) @ (k * (root if scale >= 0 else -root)).transpose(2, 3)
+
+
+def _bent(s: Any, c: float) -> Any:
+    """c·tanh(s/c) by a logistic function."""
+    return c * (2 * (2 * s / c).sigmoid() - 1)
 
 
 _RIGHT = Steps()
@@ -319,8 +339,42 @@ def _differentiated() -> list[Entry]:
     if importlib.util.find_spec("torch") is None:
         return []
     return [
-        Entry("torch-textbook", _torch(_textbook), FLOAT32, "autograd differentiates the formula, with a log-sum-exp"),
-        Entry("torch-checkpoint", _torch(_checkpointed), FLOAT32, "the forward pass runs again in the backward pass"),
+        Entry(
+            "torch-textbook",
+            torch_kernel(_textbook(), ("scale", "is_causal", "softcap", "return_lse")),
+            FLOAT32,
+            "autograd differentiates the formula, with a log-sum-exp",
+        ),
+        Entry(
+            "torch-checkpoint",
+            torch_kernel(_checkpointed(), ("scale", "is_causal"), ("concurrent_calls",)),
+            FLOAT32,
+            "the forward pass runs again in the backward pass",
+        ),
+        Entry(
+            "torch-through-the-maximum",
+            forward(Forward(normalised=_through_the_maximum, scored=_rooted_forward)),
+            FLOAT32,
+            "autograd goes through the row maximum, and the root of the scale is on both sides",
+        ),
+        Entry(
+            "torch-own-log-sum-exp",
+            forward(Forward(normalised=_own_log_sum_exp, capped=_bent)),
+            FLOAT32,
+            "two exponentials of one score, and a softcap by a logistic function",
+        ),
+        Entry(
+            "torch-indexed-groups",
+            forward(Forward(heads=_indexed, wide=True)),
+            ("bfloat16", "float16"),
+            "the sum over the heads of a group is stored after every addition",
+        ),
+        Entry(
+            "torch-log-softmax",
+            forward(Forward(normalised=_log_softmax)),
+            EAGER,
+            "probabilities are the exponentials of stored logarithms",
+        ),
     ]
 
 
