@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,7 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 }
 
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
+_KEPT = 1 << 13  # numbers of a matrix of queries and keys that is kept from case to case
 _OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
 
 
@@ -129,6 +131,7 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     exact = bounds.exact.gradients()
     undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
     forward = _is_forward(kernel)
+    kept = bounds if _pairs(instance) <= _KEPT else None
     own = RUNNING if kernel.conventions.get("running_maximum") == "differentiated" else OWN
     if kernel.conventions.get("handed") == "used" and not forward:
         output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
@@ -138,9 +141,9 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
     @functools.lru_cache(maxsize=1)
     def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
-        """The tolerances beside an output that was returned; matrices are not kept from case to case."""
+        """The tolerances beside an output that was returned; large matrices are not kept from case to case."""
         numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
-        bounds = Bounds(instance, precision)
+        bounds = kept or Bounds(instance, precision)
         return [bounds.of(origin, numbers) for origin in own]
 
     def held(name: str) -> Criterion:
@@ -156,6 +159,11 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
         return close_to_one_of(value, decided(allowed), observed, (name, "output"))
 
     return {name: held(name) for name in asked(instance, kernel)}
+
+
+def _pairs(instance: Instance) -> int:
+    """How many numbers a matrix of queries and keys has, over all heads."""
+    return math.prod(instance.query.shape[:3]) * int(instance.key.shape[2])
 
 
 def _undecided(instance: Instance) -> dict[str, Any]:
