@@ -45,7 +45,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "tokens") 
     >>> from assay.spec.layer_collapse import Instance
     >>> one = np.ones((1, 1, 1, 1))
     >>> print(define(Instance(np.array([[0.0], [1.0]]), one, one, one))[0, 1, 0])
-    1.73105857863 ± 3e-14
+    1.73105857863000 ± 4e-15
     """
     if output != "tokens":
         raise ValueError(f"unknown output {output!r}: expected 'tokens'")

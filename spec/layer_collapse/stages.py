@@ -240,7 +240,7 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
     grown = np.where((spread >= 700) & attended, np.inf, grown)
     excess = np.where(spread < 30, p * np.expm1(np.minimum(spread, 30.0)), grown)
     mass = row.lower_mass[of][:, None]
-    gap = np.abs(v[None] - o[:, None]) + o_radius[:, None]  # (n, n, v)
+    gap = np.abs(v[None] - o[:, None]) + o_radius[:, None] + value.radius[head][None]  # (n, n, v)
     common = (excess[:, :, None] * gap).sum(axis=1)
     deviation = (grown[:, :, None] * (gap + off)).sum(axis=1)
     hull = (gap * attended[:, :, None]).max(axis=1)
