@@ -126,7 +126,7 @@ def test_formulas_through_a_stack_of_torch_and_back_equal_the_solver(layers: int
     rng = np.random.default_rng(layers)
     decided = {True: 0, False: 0}
     for _ in range(110):  # 220 in all
-        variables = int(rng.integers(2, 8))
+        variables = int(rng.integers(2, 7))
         clauses = tuple(
             tuple(int(x) for x in (rng.permutation(variables)[:3] + 1) * rng.choice([-1, 1], min(3, variables)))
             for _ in range(round(variables * rng.uniform(2, 6)))
@@ -136,11 +136,9 @@ def test_formulas_through_a_stack_of_torch_and_back_equal_the_solver(layers: int
         instance = reduced.target
         x, after = torch.tensor(instance.tokens), []
         for layer in range(layers):
-            q, k, v = (
-                torch.tensor(getattr(instance, f"{part}_weights")[layer, 0]) for part in ("query", "key", "value")
-            )
-            head = torch.nn.functional.scaled_dot_product_attention(x @ q, x @ k, x @ v, scale=instance.scale)
-            x = x + head
+            weights = instance.query_weights, instance.key_weights, instance.value_weights
+            q, k, v = (x @ torch.tensor(matrices[layer, 0]) for matrices in weights)
+            x = x + torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=instance.scale)
             after.append(x.numpy())
         answer = reduced.decode(np.stack(after))
         assert answer.satisfiable == models_exist(formula)
