@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.special import erf
 from stacks import KINDS, Rounding, drawn, stack
 
 from assay.spec.enclosure import Enclosure
@@ -266,6 +268,25 @@ def test_an_activation_is_within_its_bound(kind: str) -> None:
         for seed in range(3):
             instance = drawn(seed, "MLP", activation=kind, dtype=storage(name), size=(3, 2, 1), weight=1.5)
             assert max(worst(instance, name, stack(instance, rounding)).values()) <= 1.0
+
+
+@pytest.mark.claim("LCT-3")
+@pytest.mark.parametrize("name", ["relu", "gelu", "gelu_tanh", "silu"])
+def test_errors_of_the_input_of_an_activation_are_multiplied_by_its_slope(name: str) -> None:
+    machine = Machine.of(precision("float64"))
+    x = np.linspace(-6, 6, 601)
+    for e in (1e-9, 1e-3, 0.5):
+        error = np.full_like(x, e)
+
+        def made(x: Array) -> Array:
+            with np.errstate(over="ignore"):
+                s = 1 / (1 + np.exp(-x if name == "silu" else -1.5957691216057308 * (x + 0.044715 * x**3)))
+            return {"relu": np.maximum(x, 0), "gelu": x * (1 + erf(x / math.sqrt(2))) / 2}.get(name, x * s)
+
+        bound = machine.activated(numbers(x, error), name, exactly(made(x))).error
+        gap = np.maximum(np.abs(made(x + e) - made(x)), np.abs(made(x - e) - made(x)))
+        assert (gap <= bound + 1e-14).all()  # of which the last are the roundings of this test
+        assert (gap / bound).max() > 0.85
 
 
 @pytest.mark.claim("LCT-3")
