@@ -29,15 +29,39 @@ def exact(
     key_weights: Array,
     value_weights: Array,
     *,
+    scale: float | None = None,
+    skip: bool = True,
+    causal: bool = False,
+    output_weights: Array | None = None,
+    query_bias: Array | None = None,
+    key_bias: Array | None = None,
+    value_bias: Array | None = None,
+    output_bias: Array | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    norm: str | None = None,
+    norm_place: str = "pre",
+    epsilon: float | None = None,
+    final_norm: bool = False,
+    attention_norm_gain: Array | None = None,
+    attention_norm_bias: Array | None = None,
+    mlp_norm_gain: Array | None = None,
+    mlp_norm_bias: Array | None = None,
+    final_norm_gain: Array | None = None,
+    final_norm_bias: Array | None = None,
+    up_weights: Array | None = None,
+    up_bias: Array | None = None,
+    gate_weights: Array | None = None,
+    down_weights: Array | None = None,
+    down_bias: Array | None = None,
+    activation: str = "relu",
     threads: int | None = None,
     progress: bool | Callable[[int, int], None] = False,
-    **options: Any,
 ) -> Array:
     """The tokens (L, n, d) after every layer, in the type of the input.
 
-    tokens (n, d), query_weights (L, h, d, k), key_weights (L, h_k, d, k), value_weights (L, h_k, d, v); ``options`` are
-    those of :class:`assay.spec.layer_collapse.Instance`: scale, skip, causal, output_weights, biases, mask, norms, an
-    MLP.  A layer of ``torch.nn.TransformerEncoder`` computes the same from its own weights.
+    tokens (n, d), query_weights (L, h, d, k), key_weights (L, h_k, d, k), value_weights (L, h_k, d, v); every
+    option is as in :class:`assay.spec.layer_collapse.Instance`.  A layer of ``torch.nn.TransformerEncoder`` computes
+    the same from its own weights.
 
     Everything is computed in the type of the input, bfloat16 and float16 in float32, and rounded once where it is
     returned.  No matrix of scores is ever formed: beside the result the memory is that of a few arrays (h, n, k) and
@@ -51,20 +75,50 @@ def exact(
     >>> exact(np.array([[0.0], [1.0]]), one, one, one).round(6).ravel()
     array([0.5     , 1.731059])
     """
-    instance = Instance(tokens, query_weights, key_weights, value_weights, **options)
+    instance = Instance(
+        tokens,
+        query_weights,
+        key_weights,
+        value_weights,
+        scale,
+        skip,
+        causal,
+        output_weights,
+        query_bias,
+        key_bias,
+        value_bias,
+        output_bias,
+        mask,
+        norm,
+        norm_place,
+        epsilon,
+        final_norm,
+        attention_norm_gain,
+        attention_norm_bias,
+        mlp_norm_gain,
+        mlp_norm_bias,
+        final_norm_gain,
+        final_norm_bias,
+        up_weights,
+        up_bias,
+        gate_weights,
+        down_weights,
+        down_bias,
+        activation,
+    )
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
     work = np.dtype(np.float64) if tokens.dtype.name == "float64" else np.dtype(np.float32)
     network = Network(instance)
     x = tokens.astype(work)
     out = np.empty((instance.layers, *tokens.shape), tokens.dtype)
-    mask = None if instance.mask is None else instance.mask[None, None, None, :]
+    seen = None if mask is None else mask[None, None, None, :]
     with told(progress, "layers") as tell:
         for number in range(instance.layers):
             layer = network.layer(number, work)
 
             def attend(z: Array, layer: Layer = layer) -> Array:
-                return _attended(layer, z, instance.causal, mask, threads)
+                return _attended(layer, z, causal, seen, threads)
 
             x = sublayers(layer, instance, x, attend)
             final = network.final(work) if number == instance.layers - 1 else None

@@ -223,12 +223,10 @@ class Network:
             up, down = (required(name, self.mlp_factor) for name in ("up_weights", "down_weights"))
             rest = (at(name, self.mlp_factor) for name in ("gate_weights", "up_bias", "down_bias"))
             feedforward = Feedforward(one.activation, up, down, *rest)
-        attention = Attention(
-            *(required(f"{name}_weights", self.factor) for name in ("query", "key", "value")),
-            at("output_weights", self.factor),
-            float(one.scale or 0.0),
-            *(at(f"{name}_bias", self.factor) for name in ("query", "key", "value", "output")),
-        )
+        query, key, value = (required(f"{name}_weights", self.factor) for name in ("query", "key", "value"))
+        biases = {f"{name}_bias": at(f"{name}_bias", self.factor) for name in ("query", "key", "value", "output")}
+        output = at("output_weights", self.factor)
+        attention = Attention(query, key, value, output, float(one.scale or 0.0), **biases)
         norms = (self._norm(at(f"{place}_norm_gain"), at(f"{place}_norm_bias")) for place in ("attention", "mlp"))
         return Layer(attention, feedforward, *norms)
 
@@ -263,18 +261,20 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
     return found if bias is None else found + bias
 
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 def _gelu(x: Array) -> Array:
-    erf: Any = _erf(x.astype(np.float64) * 0.5**0.5)
-    found: Array = x * (0.5 * (1.0 + erf.astype(np.float64))).astype(x.dtype)
+    erfc: Any = _erfc(x.astype(np.float64) * -(0.5**0.5))  # which keeps the digits of the left end
+    found: Array = x * (0.5 * erfc.astype(np.float64)).astype(x.dtype)
     return found
 
 
 def _gelu_tanh(x: Array) -> Array:
-    inner = x.dtype.type(math.sqrt(2.0 / math.pi)) * (x + x.dtype.type(0.044715) * x * x * x)
-    found: Array = x.dtype.type(0.5) * x * (1 + np.tanh(inner))
+    # x·(1 + tanh z)/2 = x/(1 + e^(−2z))
+    with np.errstate(over="ignore"):
+        inner = x.dtype.type(math.sqrt(2.0 / math.pi)) * (x + x.dtype.type(0.044715) * x * x * x)
+        found: Array = x / (1 + np.exp(-2 * inner))
     return found
 
 

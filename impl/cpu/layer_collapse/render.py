@@ -227,7 +227,8 @@ def _svg(figure: Any, axes: Any) -> str:
 
     axes.legend(fontsize="small")
     drawn = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(drawn, metadata={"Date": None})
     text = drawn.getvalue()
     return text[text.index("<svg") :]
 

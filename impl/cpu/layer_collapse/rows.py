@@ -37,7 +37,7 @@ def diameter(x: Array) -> float:
 
 def running_diameter(x: Array) -> Array:
     """(n,): the diameters of the first 1, 2, … rows."""
-    rounding = 4.0 * 2.0**-53 * float(norms(x).max(initial=0.0))  # of what is subtracted
+    rounding = 4.0 * 2.0**-53 * math.sqrt(x.shape[1]) * float(np.abs(x).max(initial=0.0))  # of what is subtracted
     x = x - x.mean(axis=0)
     size = float(np.abs(x).max(initial=0.0))
     if size == 0.0 or not np.isfinite(size):
@@ -66,7 +66,8 @@ def product_norm(a: Array, b: Array | None = None) -> float:
     """
     if b is not None:
         if a.shape[1] < min(a.shape[0], b.shape[1]):
-            a = np.linalg.qr(a, mode="r") @ np.linalg.qr(b.T, mode="r").T
+            left, right = (np.asarray(np.linalg.qr(x, mode="r")) for x in (a, b.T))
+            a = left @ right.T
         else:
             a = a @ b
     gram = a @ a.T if a.shape[0] < a.shape[1] else a.T @ a

@@ -179,13 +179,16 @@ def _llama(model: Llama, tokens: NDArray[np.int64]) -> Network:
     return Network.of(instance, Rotary(model.base, model.interleaved), model.name)
 
 
-def _instance(tokens: Array, projections: list[Array], output: Array, biases: list[Array | None], **rest: Any) -> Any:
+def _instance(
+    tokens: Array, projections: list[Array], output: Array, biases: list[Array | None], **rest: Any
+) -> Instance:
     """The instance of these arrays, all of the type of the weights."""
-    dtype = projections[0].dtype
+    query, key, value = projections
+    dtype = query.dtype
     names = ("query_bias", "key_bias", "value_bias")
     options = {**rest, "output_weights": output, **dict(zip(names, biases, strict=True))}
     options = {k: x.astype(dtype, copy=False) if isinstance(x, np.ndarray) else x for k, x in options.items()}
-    return Instance(tokens.astype(dtype, copy=False), *projections, **options)
+    return Instance(tokens.astype(dtype, copy=False), query, key, value, **options)
 
 
 def _heads(weight: Array, heads: int) -> Array:

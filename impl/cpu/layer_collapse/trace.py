@@ -100,7 +100,9 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
     difference = x - x.mean(axis=0)
     for number in range(instance.layers):
         layer = network.layer(number)
-        before, parts, found, gap = x, [], (), np.zeros_like(x)
+        before, gap = x, np.zeros_like(x)
+        parts: list[Part] = []
+        found: tuple[Head, ...] = ()
         for function, norm in ((layer.attention, layer.attention_norm), (layer.feedforward, layer.feedforward_norm)):
             if function is None:
                 continue
