@@ -100,9 +100,7 @@ def _evaluate(instance: Instance, relative: float, *, uniform: bool, record: boo
 
     def rows(arithmetic: Arithmetic, block: Any) -> Evaluated:
         network = _Network(instance, arithmetic, uniform)
-        fine = all(
-            bool((ball.error() <= relative * size + 2.0**-1000).all()) for ball, size in network.run()
-        )
+        fine = all(bool((ball.error() <= relative * size + 2.0**-1000).all()) for ball, size in network.run())
         values = {name: _flat(network.steps[name]) for name in results}
         return Evaluated(values, np.full((1, 1), fine))
 
@@ -275,22 +273,12 @@ class _Network:
         root = square.log().scaled(0.5).exp()
         self.steps[f"{place}/root"] = root
         y, size = x.divided(root), size / root.rounded()[0]
-        gain, bias = self._norm_parameters(place)
+        gain, bias = (instance.parameter(place, part) for part in ("gain", "bias"))
         if gain is not None:
             y, size = y.scaled(np.broadcast_to(gain, size.shape)), size * np.abs(gain)
         if bias is not None:
             y, size = y.plus(bias), size + np.abs(bias)
         return y, size
-
-    def _norm_parameters(self, place: str) -> tuple[Array | None, Array | None]:
-        """The gain and the bias of ``"ℓ/attention/norm"``, ``"ℓ/mlp/norm"`` or ``"final/norm"``."""
-        layer, *name = place.split("/")
-        both = []
-        for part in ("gain", "bias"):
-            array = getattr(self.instance, f"{'_'.join(name)}_{part}" if name[0] != "norm" else f"final_norm_{part}")
-            chosen = array if array is None or layer == "final" else array[int(layer)]
-            both.append(None if chosen is None else chosen.astype(np.float64))
-        return both[0], both[1]
 
 
 def _relu(x: Any) -> Any:

@@ -122,7 +122,9 @@ class Instance(AnyInstance):
                 self._require(name.startswith("mlp") <= (self.up_weights is not None), name, "none without an MLP")
         if self.mask is not None:
             some = bool(self.mask[0] if self.causal else self.mask.any())
-            self._require(some, "mask", "that the first token is none where the network is causal, and some token is none")
+            self._require(
+                some, "mask", "that the first token is none where the network is causal, and some token is none"
+            )
 
     def usual(self) -> dict[str, Any]:
         """The scale that is usual: the float64 number nearest 1/√k."""
@@ -152,6 +154,18 @@ class Instance(AnyInstance):
     def is_linear(self) -> bool:
         """Whether the collapsed network is linear in the tokens: it has no norm and no MLP."""
         return self.norm is None and self.up_weights is None
+
+    def parameter(self, place: str, part: str) -> NDArray[np.float64] | None:
+        """The ``"gain"`` or ``"bias"`` of the norm ``"ℓ/attention/norm"``, ``"ℓ/mlp/norm"`` or ``"final/norm"``, (d,).
+
+        ``None`` where it is not given.
+        """
+        layer, *name = place.split("/")
+        array = getattr(self, f"{'_'.join([layer, *name] if layer == 'final' else name)}_{part}")
+        if array is None:
+            return None
+        chosen: NDArray[np.float64] = (array if layer == "final" else array[int(layer)]).astype(np.float64)
+        return chosen
 
     def layer(self, number: int) -> Self:
         """The network of the layer ``number`` alone, 0 being the first; the norm after the last layer is left out."""

@@ -105,9 +105,9 @@ def _mlp(instance: Instance, layer: int, y: Any) -> Any:
     activation = {
         "relu": lambda x: sympy.Max(x, 0),
         "gelu": lambda x: x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2,
-        "gelu_tanh": lambda x: x
-        * (1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Rational(44715, 10**6) * x**3)))
-        / 2,
+        "gelu_tanh": lambda x: (
+            x * (1 + sympy.tanh(sympy.sqrt(2 / sympy.pi) * (x + sympy.Rational(44715, 10**6) * x**3))) / 2
+        ),
         "silu": lambda x: x / (1 + sympy.exp(-x)),
     }[instance.activation]
     if instance.gate_weights is None:
