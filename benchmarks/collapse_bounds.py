@@ -113,7 +113,7 @@ def random(rng: np.random.Generator) -> Any:
         options |= {"query_bias": _drawn(rng, layers, h, k), "key_bias": _drawn(rng, layers, h_k, k)}
         options |= {"value_bias": _drawn(rng, layers, h_k, v), "output_bias": _drawn(rng, layers, d)}
     if rng.random() < 0.35:
-        options |= {"norm": str(rng.choice(["layer", "rms"])), "norm_place": str(rng.choice(["pre", "post"]))}
+        options |= {"norm": _norm(rng, d), "norm_place": str(rng.choice(["pre", "post"]))}
         options |= {"epsilon": 10.0 ** rng.uniform(-8, 0), "final_norm": bool(rng.random() < 0.5)}
         options["attention_norm_gain"] = _drawn(rng, layers, d)
     if rng.random() < 0.3:
@@ -144,12 +144,17 @@ def adversarial(rng: np.random.Generator) -> Any:
     along = np.broadcast_to(np.outer(axis, axis), (layers, h, d, d)).copy()
     options: dict[str, Any] = {"skip": rng.random() < 0.6, "causal": rng.random() < 0.3}
     if rng.random() < 0.3:
-        options |= {"norm": str(rng.choice(["layer", "rms"])), "epsilon": 10.0 ** rng.uniform(-12, 0)}
+        options |= {"norm": _norm(rng, d), "epsilon": 10.0 ** rng.uniform(-12, 0)}
         options["norm_place"] = str(rng.choice(["pre", "post"]))
     if rng.random() < 0.3:
         inner = 10.0 ** rng.uniform(-1, 0.5) * along[:, 0]
         options |= {"up_weights": inner, "down_weights": inner, "activation": "relu"}
     return layer_collapse.Instance(tokens, along, a * along, v * along, 1.0, **options)
+
+
+def _norm(rng: np.random.Generator, d: int) -> str:
+    """The layer norm of a single number is 0, whatever the number is."""
+    return str(rng.choice(["layer", "rms"])) if d > 1 else "rms"
 
 
 def _drawn(rng: np.random.Generator, *shape: int) -> Any:
