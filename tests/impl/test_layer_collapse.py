@@ -563,3 +563,33 @@ def test_a_report_is_text_json_and_a_page(name: str) -> None:
         assert sentence.split()[0] in text
     assert page.count("<svg") == 2
     assert page.count("<table>") == len(render.tables(report))
+
+
+# --- beside the certified bounds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_bounds_are_the_certified_ones(name: str) -> None:
+    """Both evaluate LC-6 to LC-10; the norm of two rows is bounded here by twice its radius too."""
+    instance = drawn(26, 0.1, **OPTIONS[name])
+    network = Network.of(instance)
+    known = sizes(network)
+    rows = Rows(network, known)
+    certified = layer_collapse.distances_to_collapse(instance)
+    for step in walk(network):
+        rows.take(step)
+        assert (rows.bound <= certified[step.number] * (1 + 1e-6) + 1e-20).all()
+        if instance.norm is None:
+            assert rows.bound == pytest.approx(certified[step.number], rel=1e-6, abs=1e-20)
+    if instance.is_linear() and network.is_uniform:
+        found = Diameters(network, known)
+        for step in walk(network, pairs=True):
+            found.take(step)
+        assert kappa(network, known) == pytest.approx(layer_collapse.kappa(instance)[-1], rel=1e-6)
+        by_norms, by_ranges = layer_collapse.diameters(instance), layer_collapse.computed_diameters(instance)
+        if instance.skip:
+            assert found.norms == pytest.approx(by_norms.update[-1], rel=1e-5)
+            assert found.ranges == pytest.approx(by_ranges.update[-1], rel=1e-5)
+        else:
+            assert found.norms == pytest.approx(by_norms.tokens[-1], rel=1e-5)
+            assert found.ranges == pytest.approx(by_ranges.tokens[-1], rel=1e-5)
