@@ -7,11 +7,14 @@ have and the problem has not.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from assay.impl.cpu.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,13 +264,24 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
     return found if bias is None else found + bias
 
 
-_erfc = np.frompyfunc(math.erfc, 1, 1)
-
-
 def _gelu(x: Array) -> Array:
-    erfc: Any = _erfc(x.astype(np.float64) * -(0.5**0.5))  # which keeps the digits of the left end
-    found: Array = x * (0.5 * erfc.astype(np.float64)).astype(x.dtype)
-    return found
+    found = np.empty(x.size)
+    _compiled_gelu()(np.ascontiguousarray(x, np.float64).reshape(-1), found)
+    return found.reshape(x.shape).astype(x.dtype, copy=False)
+
+
+@functools.cache
+def _compiled_gelu() -> Callable[..., None]:
+    import numba
+
+    types: Any = numba.types  # its annotations do not fit its own calls
+    row = types.Array(types.float64, 1, "C")
+    return compiled(_gelu_of_all, types.void(row, row), set())
+
+
+def _gelu_of_all(x: Array, out: Array) -> None:
+    for i in range(len(x)):
+        out[i] = 0.5 * x[i] * math.erfc(-x[i] * math.sqrt(0.5))  # which keeps the digits of the left end
 
 
 def _gelu_tanh(x: Array) -> Array:
