@@ -49,7 +49,7 @@ def spectral_norm(matrix: Float64Ball) -> float:
         off = np.abs(square.mid - np.eye(len(vectors))) + square.rad + 2.0**-52
         shrunk *= 1.0 - float(np.sqrt((off**2).sum())) * SLACK
     bound = (largest + float(np.sqrt((size**2).sum()))) * SLACK
-    return bound / np.sqrt(shrunk) * SLACK if shrunk > 0.0 and np.isfinite(bound) else np.inf
+    return float(bound / np.sqrt(shrunk) * SLACK) if shrunk > 0.0 and np.isfinite(bound) else np.inf
 
 
 def head_norms(instance: Instance) -> tuple[Array, Array]:
