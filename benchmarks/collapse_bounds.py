@@ -80,11 +80,15 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
             hold(what, np.abs(sized) if "columns" in what else norms(sized), taker.bound)
         if diameters is not None:
             diameters.take(step)
-            label = "LC-6" if instance.skip else "LC-7"
-            hold(f"{label} D, ranges", diameters.true, diameters.ranges)
-            hold(f"{label} D, norms", diameters.true, diameters.norms)
+            label, true = "LC-6" if instance.skip else "LC-7", diameters.true
+            if exact is not None:
+                moved = exact[0][step.number] - (start if instance.skip else 0.0)
+                certain = max(norms((moved - row).astype(np.float64)).max() for row in moved)
+                true = certain if certain > 1e-20 * (1.0 + np.abs(step.after).max()) else true
+            hold(f"{label} D, ranges", true, diameters.ranges)
+            hold(f"{label} D, norms", true, diameters.norms)
             if instance.skip:
-                hold("LC-6 D, κ", diameters.true, closed_form(kappa(network, known), diameters.start))
+                hold("LC-6 D, κ", true, closed_form(kappa(network, known), diameters.start))
         for what, moments in (("one layer, LC-6", False), ("one layer, LC-20", True)):
             hold(what, norms(step.gap), shares(step.heads, instance.causal, moments=moments))
     update = norms(step.after - start).max()

@@ -30,6 +30,8 @@ from assay.impl.cpu.layer_collapse.rows import diameter, product_norm
 from assay.impl.cpu.layer_collapse.trace import walk
 from assay.impl.phase.cells import polynomial
 from assay.spec import layer_collapse
+from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
+from assay.spec.reductions import reduction
 
 _FACTORS = tuple(2.0 ** (k / 2) for k in range(-12, 3))
 _DEPTHS = (1, 4, 16, 64)
@@ -118,44 +120,44 @@ def by_range(folder: Path) -> None:
     publish("collapse_range", rows, f"n = {n}, d = {d}; " + ", ".join(f"{k}: {v:.3g}" for k, v in marks.items()))
 
 
-#: Two sets of keys with the same mean, and what the head gives the query (1, 1): at most 1/2 and 4/5 (LC-11).
-_KEYS = (((1.0, 1.0), (0.0, 0.0)), ((1.0, 0.0), (0.0, 1.0)))
+#: Two sets of right vectors with the same mean: one has a vector orthogonal to (1, 1), the other has none (LC-11).
+_RIGHT = ([[1, 1], [0, 0]], [[1, 0], [0, 1]])
 
 
-def escaping(keys: tuple[tuple[float, float], ...], depth: int, sharpness: float) -> Any:
-    """A network that tells the sets of keys apart, in the coordinate 6 of its first token.
+def escaping(depth: int) -> list[Any]:
+    """The networks of LC-11 for both sets: after L layers the last number of token 0 is ≤ L/2, or ≥ 4L/5."""
+    left = np.array([[1, 1]])
+    pairs = (OrthogonalVectors(left, np.array(right)) for right in _RIGHT)
+    return [reduction("LC-11").apply(pair, scale=1.0, layers=depth).target for pair in pairs]
 
-    Coordinates: a query's vector, a key's vector, and one for each of: is a query, is the calibrator, output.  A query
-    a scores a key b with −sharpness·⟨a, b⟩, itself with −4·sharpness and the calibrator with 0; only the calibrator has
-    a value.  The layers after the first add nothing.
-    """
-    tokens = np.zeros((len(keys) + 2, 7))
-    tokens[0, [0, 1, 4]] = 1.0
-    tokens[1:-1, 2:4] = keys
-    tokens[-1, 5] = 1.0
-    scores, values = np.zeros((depth, 1, 7, 7)), np.zeros((depth, 1, 7, 7))
-    scores[0, 0, [0, 1, 4], [2, 3, 4]] = [-sharpness, -sharpness, -4.0 * sharpness]
-    values[0, 0, 5, 6] = 1.0
-    queries = np.broadcast_to(np.eye(7), scores.shape).copy()
-    return layer_collapse.Instance(tokens, queries, scores.swapaxes(2, 3).copy(), values, 1.0)
+
+def outputs(pair: list[Any]) -> list[float]:
+    """That number of both networks, divided by L."""
+    return [float(computed(one)[-1, 0, -1]) / one.layers for one in pair]
+
+
+def computed(one: Any) -> Any:
+    arrays = (one.tokens, one.query_weights, one.key_weights, one.value_weights)
+    return cpu.layer_collapse.exact(*arrays, scale=one.scale)
 
 
 def trained(pair: list[Any], wanted: list[float], steps: int = 300) -> float:
-    """The larger error on the two sets of the collapsed network of the same depth that training found best."""
+    """The larger error on the two sets, of outputs/L, of the best collapsed network of that depth in training."""
     torch.manual_seed(0)
     depth = pair[0].layers
-    values = (torch.randn(depth, 7, 7, dtype=torch.float64) * 0.3 / depth).requires_grad_()
+    d = pair[0].tokens.shape[1]
+    values = (torch.randn(depth, d, d, dtype=torch.float64) * 0.3 / depth).requires_grad_()
     tokens = [torch.from_numpy(one.tokens) for one in pair]
     optimiser = torch.optim.Adam([values], lr=0.02)
     best = math.inf
     for _ in range(steps):
-        outputs = []
+        found = []
         for one in tokens:
             x = one
             for matrix in values:
                 x = x + x.mean(0) @ matrix
-            outputs.append(x[0, 6])
-        errors = torch.stack([(a - b).abs() for a, b in zip(outputs, wanted, strict=True)])
+            found.append(x[0, -1])
+        errors = torch.stack([(a - b).abs() for a, b in zip(found, wanted, strict=True)])
         best = min(best, float(errors.detach().amax()))
         optimiser.zero_grad()
         errors.amax().backward()
@@ -164,49 +166,43 @@ def trained(pair: list[Any], wanted: list[float], steps: int = 300) -> float:
 
 
 def by_depth(folder: Path) -> None:
-    """The explicit network of LC-11 against collapsed networks of its depth, and against its own sharpness."""
+    """The explicit network of LC-11 against collapsed networks of its depth, and against the scale of its scores."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     rows: list[dict[str, Any]] = []
     for depth in (1, 2, 4, 8, 16, 32, 64):
-        pair = [escaping(keys, depth, math.log(8.0)) for keys in _KEYS]
-        outputs = [float(cpu.layer_collapse.exact(*_arrays(one), scale=1.0)[-1, 0, 6]) for one in pair]
+        pair = escaping(depth)
+        wanted = outputs(pair)
         own = [cpu.layer_collapse.collapse(one, scales=[1.0]) for one in pair]
-        row = {"depth": depth, "outputs": f"{outputs[0]:.4f}, {outputs[1]:.4f}", "σ‖A‖D²": _score_range(pair[0])}
-        row["own collapsed network errs"] = max(report.depths[-1].distance for report in own)
-        row["trained collapsed network errs"] = trained(pair, outputs)
-        rows.append(row | {"no collapsed network errs less than": abs(outputs[1] - outputs[0]) / 2.0})
+        row = {"depth": depth, "outputs / L": f"{wanted[0]:.4f}, {wanted[1]:.4f}", "σ‖A‖D²": _score_range(pair[0])}
+        row["own collapsed network errs"] = max(report.depths[-1].distance for report in own) / depth
+        row["trained collapsed network errs"] = trained(pair, wanted)
+        rows.append(row | {"no collapsed network errs less than": abs(wanted[1] - wanted[0]) / 2.0})
     depths = [row["depth"] for row in rows]
     for colour, name in enumerate(("own collapsed network errs", "trained collapsed network errs")):
         left.plot(depths, [row[name] for row in rows], f"C{colour}o-", label=name)
     left.plot(depths, [row["no collapsed network errs less than"] for row in rows], "k--", label="none errs less")
     left.axhline(0.15, color="grey", linewidth=1, label="3/20")
     left.set_xscale("log", base=2)
-    left.set_xlabel("layers")
+    left.set_xlabel("layers L")
     left.set_ylim(0.0, 0.8)
-    left.set_ylabel("error of the query's output")
-    sharpnesses = np.linspace(0.05, 4.0, 40)
-    halves = []
-    for sharpness in sharpnesses:
-        pair = [escaping(keys, 1, float(sharpness)) for keys in _KEYS]
-        low, high = (float(cpu.layer_collapse.exact(*_arrays(one), scale=1.0)[-1, 0, 6]) for one in pair)
-        halves.append(abs(high - low) / 2.0)
-    right.plot(sharpnesses, halves, "k-", label="what no collapsed network errs less than")
-    right.axvline(math.log(8.0), color="C3", linestyle="-.", label="ln 4m, m = 2 keys")
-    right.set_xlabel("scores per common word")
+    left.set_ylabel("error of the output of token 0, divided by L")
+    (plain, other), factors = escaping(1), np.linspace(0.02, 1.6, 40)
+    ranges = factors * _score_range(plain)
+    halves = [abs(np.subtract(*outputs([x.replace(scale=float(f)) for x in (plain, other)]))) / 2.0 for f in factors]
+    right.plot(ranges, halves, "k-", label="what no collapsed network errs less than")
+    right.axvline(_score_range(plain), color="C3", linestyle="-.", label="the network on the left")
+    right.set_xlabel("σ‖A‖D², as its scores are scaled")
     for axes in (left, right):
         axes.legend(fontsize="small")
     figure.savefig(folder / "collapse_escape.png", dpi=80)
-    publish("collapse_escape", rows, "scores −ln 8 for each common word; 300 steps of Adam for the trained networks")
-
-
-def _arrays(one: Any) -> tuple[Any, ...]:
-    return one.tokens, one.query_weights, one.key_weights, one.value_weights
+    publish("collapse_escape", rows, "300 steps of Adam for the trained networks; all errors divided by L")
 
 
 def _score_range(one: Any) -> float:
     """σ‖A‖D² of the first layer."""
-    return product_norm(one.query_weights[0, 0], one.key_weights[0, 0].T) * diameter(one.tokens) ** 2
+    a = product_norm(one.query_weights[0, 0], one.key_weights[0, 0].T)
+    return float(abs(one.scale) * a * diameter(one.tokens) ** 2)
 
 
 def main() -> None:

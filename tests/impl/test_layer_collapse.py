@@ -311,6 +311,22 @@ def test_without_skips_the_diameter_falls_doubly_exponentially() -> None:
     assert spread[-1] < 1e-60
 
 
+@pytest.mark.claim("LC-7")
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("size", [1e-3, 0.05, 0.3, 1.0])
+def test_a_diameter_keeps_its_digits_however_small_it_is(skip: bool, size: float) -> None:
+    """The tokens have a large common part, whose scores are far above the differences."""
+    instance = drawn(27, size, d=3, skip=skip, biases=True, tokens=np.random.default_rng(27).normal(5.0, 0.1, (5, 3)))
+    x = layer_collapse.define(instance, relative=1e-80).balls
+    network = Network.of(instance)
+    found = Diameters(network, sizes(network))
+    for step in walk(network):
+        found.take(step)
+        moved = x[step.number] - (instance.tokens if skip else 0.0)
+        true = max(norms((moved - row).astype(np.float64)).max() for row in moved)
+        assert found.true == pytest.approx(true, rel=1e-7)
+
+
 @pytest.mark.claim("LC-6")
 def test_below_kappa_one_all_tokens_move_alike() -> None:
     for size in (0.02, 0.05, 0.08):

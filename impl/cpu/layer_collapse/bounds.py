@@ -151,7 +151,7 @@ class Diameters:
         known = spread(step.heads)
         self.norms = self.norms + grown if skip else grown
         self.ranges = self.ranges + known if skip else known
-        self._moved = step.gap + self._moved if skip else step.gap
+        self._moved = step.apart + self._moved if skip else step.apart
         self.true = widest(self._moved)
 
 

@@ -294,7 +294,7 @@ def _layer(network: Network, step: Step, known: Sizes) -> Layer:
         float(norms(step.gap).max()),
         float(bounds.shares(step.heads, one.causal).max()),
         float(bounds.shares(step.heads, one.causal, moments=True).max()),
-        bounds.widest(step.gap if uniform else mixed),
+        bounds.widest(step.apart if uniform else mixed),
         bounds.spread(step.heads),
         sum(math.tanh(a * wide * wide / 4.0) * v for a, v in known.heads) * wide if uniform else math.inf,
     )

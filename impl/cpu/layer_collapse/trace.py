@@ -39,7 +39,8 @@ _COMPARED = 256  # tokens of which all pairs of rows of scores are compared
 class Head:
     """One head at the tokens Z that its layer was handed.
 
-    carried (n, d): (Z − 1c) V_h for some vector c.  gap (n, d): (P_h − C) Z V_h.
+    carried (n, d): (Z − 1c) V_h for some vector c.  gap (n, d): (P_h − C) Z V_h.  apart (n, d): the same but for a row
+    that all rows have in common, with the digits of the differences; of a uniform network, else gap.
     range, deviation (n,): at least the range η_i and the standard deviation of every row of scores, over the tokens
     that it attends to.  pairs: at least the largest range of a difference of two rows of scores; +∞ where it was not
     computed, or where rows differ by more than their tokens.
@@ -47,6 +48,7 @@ class Head:
 
     carried: Array
     gap: Array
+    apart: Array
     range: Array
     deviation: Array
     pairs: float
@@ -72,7 +74,8 @@ class Step:
     """One layer of a walk.
 
     before, after (n, d): X_ℓ and X_{ℓ+1}.  collapsed: Y_{ℓ+1}.  alone: what the tokens become where attention adds
-    nothing but its biases, so that no token sees another.  heads, gap: of its attention, and G (n, d).
+    nothing but its biases, so that no token sees another.  heads: of its attention.  gap: G (n, d).  apart: the sum of
+    that of the heads.
     """
 
     number: int
@@ -80,6 +83,7 @@ class Step:
     parts: tuple[Part, ...]
     heads: tuple[Head, ...]
     gap: Array
+    apart: Array
     before: Array
     after: Array
     collapsed: Array
@@ -96,11 +100,11 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
     x = y = alone = instance.tokens.astype(np.float64)
     # x without a vector that all tokens have in common: where it is known apart from x, it keeps its digits however
     # close to each other the tokens come
-    apart = network.is_uniform and instance.is_linear()
+    known = network.is_uniform and instance.is_linear()
     difference = x - x.mean(axis=0)
     for number in range(instance.layers):
         layer = network.layer(number)
-        before, gap = x, np.zeros_like(x)
+        before, gap, apart = x, np.zeros_like(x), np.zeros_like(x)
         parts: list[Part] = []
         found: tuple[Head, ...] = ()
         for function, norm in ((layer.attention, layer.attention_norm), (layer.feedforward, layer.feedforward_norm)):
@@ -110,9 +114,9 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
             inputs = entered if norm is None or post else tuple(norm.apply(one) for one in entered)
             if isinstance(function, Attention):
                 z = inputs[0]
-                difference = difference if apart else z - z.mean(axis=0)
+                difference = difference if known else z - z.mean(axis=0)
                 found = tuple(heads(network, layer, z, difference, pairs=pairs))
-                gap = np.add.reduce([head.gap for head in found])
+                gap, apart = (np.add.reduce([getattr(head, name) for head in found]) for name in ("gap", "apart"))
                 total, constant = function.total(), function.constant()
                 mixed = [averaged(one, instance.causal) @ total for one in inputs[:2]]
                 outputs = [mixed[0] + gap, mixed[1], np.zeros_like(x)]
@@ -126,9 +130,9 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
         if final is not None:
             parts.append(Part(None, final, (x, y), (x, y), (x, y)))
             x, y, alone = (final.apply(one) for one in (x, y, alone))
-        difference = difference + gap if instance.skip else gap
+        difference = difference + apart if instance.skip else apart
         difference = difference - difference.mean(axis=0)
-        yield Step(number, layer, tuple(parts), found, gap, before, x, y, alone)
+        yield Step(number, layer, tuple(parts), found, gap, apart, before, x, y, alone)
 
 
 def averaged(x: Array, causal: bool) -> Array:
@@ -146,7 +150,7 @@ def heads(network: Network, layer: Layer, z: Array, difference: Array, *, pairs:
     if network.rotary is None:  # a vector that all keys have in common changes no weight
         key = difference @ attention.key
     compared = pairs and network.is_uniform and len(z) <= _COMPARED
-    turned = difference @ attention.query if compared else query
+    turned = difference @ attention.query if network.is_uniform else query
     depth = sum(attention.key.shape[1:]) + 16
     for head in range(attention.heads):
         shared = head // attention.group
@@ -157,6 +161,10 @@ def heads(network: Network, layer: Layer, z: Array, difference: Array, *, pairs:
         reach += 0.0 if network.rotary is None else _frobenius(attention.key_bias, shared)
         error = 4.0 * depth * 2.0**-53 * abs(attention.scale) * longest * reach
         gap, ranges, deviation = _gap(attention.scale, query[head], keys, carried, causal)
+        apart = gap
+        if network.is_uniform:
+            common = query[head].mean(axis=0) - turned[head].mean(axis=0)
+            apart = _apart(attention.scale, common, turned[head], keys, carried, gap)
         widest = np.inf
         if compared:
             scores = attention.scale * (turned[head] @ keys.T)
@@ -164,7 +172,7 @@ def heads(network: Network, layer: Layer, z: Array, difference: Array, *, pairs:
             widest += (
                 4.0 * float(error.max()) * float(norms(difference).max() / norms(z).max() if norms(z).max() else 1)
             )
-        yield Head(carried, gap, ranges + 2.0 * error, deviation + error, widest)
+        yield Head(carried, gap, apart, ranges + 2.0 * error, deviation + error, widest)
 
 
 def _frobenius(x: Array | None, number: int | None = None) -> float:
@@ -198,3 +206,25 @@ def _gap(scale: float, query: Array, key: Array, carried: Array, causal: bool) -
         less, total = np.expm1(below), np.where(seen, np.exp(below), 0.0).sum(axis=1, keepdims=True)
         gap[part] = np.where(seen, less - mean(less), 0.0) / total @ centred
     return gap, ranges, deviation
+
+
+def _apart(scale: float, common: Array, turned: Array, key: Array, carried: Array, gap: Array) -> Array:
+    """(P − 1pᵀ) T, p the softmax of the scores of the query ``common``, of which query i is ``common + turned_i``.
+
+    Row i is Σ_j p_j (e^(δ_ij) − Σ_k p_k e^(δ_ik)) t_j/Σ_k p_k e^(δ_ik) with the differences of scores δ_ij, which keeps
+    its digits where these are small.  Where they are not, so are the differences of the rows of ``gap``.
+    """
+    scores = scale * (key @ common)
+    p = np.exp(scores - scores.max())
+    p /= p.sum()
+    apart = np.empty_like(gap)
+    rows = max(1, _SCORES // len(key))
+    for start in range(0, len(gap), rows):
+        part = slice(start, start + rows)
+        differences = scale * (turned[part] @ key.T)
+        if np.abs(differences).max() > 1.0:
+            return gap
+        more = np.expm1(differences)
+        mean = (more @ p)[:, None]
+        apart[part] = (more - mean) * p / (1.0 + mean) @ carried
+    return apart
