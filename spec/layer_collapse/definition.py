@@ -15,6 +15,7 @@ counterpart has uniform attention: every P_ij is one over the number of tokens t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -166,9 +167,9 @@ class _Network:
         size = np.abs(instance.tokens.astype(np.float64))[None]
         after = []
         for layer in range(instance.layers):
-            x, size = self._sublayer(f"{layer}/attention", x, lambda y, layer=layer: self._attend(layer, y))
+            x, size = self._sublayer(f"{layer}/attention", x, functools.partial(self._attend, layer))
             if instance.up_weights is not None:
-                x, size = self._sublayer(f"{layer}/mlp", x, lambda y, layer=layer: self._mlp(layer, y))
+                x, size = self._sublayer(f"{layer}/mlp", x, functools.partial(self._mlp, layer))
             if instance.final_norm and layer == instance.layers - 1:
                 x, size = self._norm("final/norm", x)
             self.steps[str(layer)] = x

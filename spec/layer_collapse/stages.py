@@ -207,11 +207,8 @@ def heads(
     seen = np.broadcast_to(attended, score.midpoint.shape)
     with np.errstate(invalid="ignore"):
         moved = np.where(seen & ~np.isnan(moved), np.minimum(moved, 1e300), np.where(seen, 1e300, 0.0))
-    inputs = attention.Instance(
-        *(np.minimum(x.size, 1e300)[None] for x in (query, key, value)),
-        scale=scale,
-        mask=attended[None, None],
-    )
+    q, k, v = (np.minimum(x.size, 1e300)[None] for x in (query, key, value))
+    inputs = attention.Instance(q, k, v, scale=scale, mask=attended[None, None])
     distribution = _Softmax(
         Enclosure(np.where(seen, score.midpoint, -np.inf)[None], moved[None]),
         Enclosure(
