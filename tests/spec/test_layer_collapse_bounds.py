@@ -1,4 +1,4 @@
-"""LC-5 to LC-12: the bounds of the distance to the collapsed network are never below it, and are attained where said."""
+"""LC-5 to LC-12: bounds of the distance to the collapsed network are never below it, and are attained where said."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_tanh_is_attained_by_one_score_among_equal_ones(k: int) -> None:
 @pytest.mark.claim("LC-6")
 def test_no_number_is_further_from_one_uniform_layer_than_its_column_allows() -> None:
     tight = 0.0
-    for instance in networks("plain", "mask", "biases", seeds=8):
+    for instance in networks("plain", "mask", "biases", seeds=4):
         true, flat, bound = define(instance, 1e-14), collapse(instance, 1e-14), columns(instance)
         gap = np.abs(true.midpoint - flat.midpoint) - true.radius - flat.radius
         assert (gap <= bound).all()
@@ -125,7 +125,7 @@ def test_no_number_is_further_from_one_uniform_layer_than_its_column_allows() ->
 
 
 @pytest.mark.claim("LC-6")
-def test_a_network_of_one_layer_attains_half_of_its_column_bound() -> None:
+def test_two_tokens_attain_a_quarter_of_their_column_bound() -> None:
     instance = two_tokens(1.0)  # outputs ±tanh(1), t = tanh(1/2) in both rows, a range of 2
     gap = np.abs(define(instance).midpoint - collapse(instance).midpoint)[0, :, 0]
     assert gap == pytest.approx([math.tanh(1.0)] * 2)
@@ -134,7 +134,7 @@ def test_a_network_of_one_layer_attains_half_of_its_column_bound() -> None:
 
 @pytest.mark.claim("LC-6", "LC-7")
 def test_diameters_are_never_below_the_true_ones() -> None:
-    for instance in networks(*UNIFORM, seeds=8):
+    for instance in networks(*UNIFORM, seeds=4):
         plain = instance
         x = np.concatenate([plain.tokens[None], define(plain, 1e-14).midpoint])
         for bound in (diameters(plain), computed_diameters(plain)):
@@ -174,14 +174,10 @@ def test_kappa_does_not_see_a_vector_that_is_added_to_all_tokens_nor_biases() ->
 def test_spectral_norms_are_bounded_from_above_and_closely() -> None:
     rng = np.random.default_rng(2)
     for shape in ((1, 1), (3, 5), (5, 3), (8, 8)):
-        for matrix in (
-            rng.standard_normal(shape),
-            np.ones(shape),
-            np.zeros(shape),
-            1e-200 * rng.standard_normal(shape),
-        ):
+        normal = rng.standard_normal(shape)
+        for matrix in (normal, np.ones(shape), np.zeros(shape), 1e-200 * normal):
             bound = spectral_norm(Float64Ball.exact(matrix))
-            true = np.linalg.norm(matrix.astype(np.longdouble).astype(float), 2)
+            true = np.linalg.norm(matrix, 2)
             assert true <= bound <= true * (1 + 1e-7) + 1e-12
     wide = Float64Ball(np.eye(2), np.full((2, 2), 0.5))
     assert spectral_norm(wide) >= np.linalg.norm(np.eye(2) + 0.5, 2)
@@ -199,7 +195,7 @@ def test_heads_share_the_keys_of_their_group_and_include_the_output_matrix() -> 
 
 def test_ranges_of_scores_count_what_is_attended_to_alone() -> None:
     scores = Enclosure(np.array([[[0.0, 100.0], [1.0, 3.0]]]), np.full((1, 2, 2), 0.25))
-    assert row_ranges(scores, np.array([[True, False], [True, True]])) == pytest.approx([[0.5, 2.5]])
+    assert row_ranges(scores, np.array([[True, False], [True, True]])) == pytest.approx(np.array([[0.5, 2.5]]))
 
 
 # --- LC-7 -------------------------------------------------------------------------------------------------------------
@@ -239,14 +235,14 @@ def test_the_diameter_never_grows_where_the_values_have_a_norm_of_at_most_one() 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_token_is_further_from_the_collapsed_network_than_its_bound(kind: str) -> None:
     tight = 0.0
-    for instance in networks(kind, seeds=8):
+    for instance in networks(kind, seeds=4, size=(5, 4, 2)):
         true, flat = define(instance, 1e-14), collapse(instance, 1e-14)
         gap = np.linalg.norm(true.midpoint - flat.midpoint, axis=2)
         off = np.linalg.norm(true.radius + flat.radius, axis=2)
         bound = distances_to_collapse(instance)
         assert (gap - off <= bound).all()
         tight = max(tight, float(((gap - off) / np.maximum(bound, 1e-300)).max()))
-    assert tight > 0.1
+    assert tight > 0.05
 
 
 @pytest.mark.claim("LC-8")
@@ -295,10 +291,10 @@ def slope(name: str, x: Any) -> Any:
 @pytest.mark.claim("LC-10")
 @pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu"])
 def test_activations_are_as_steep_as_claimed(name: str) -> None:
-    """Balls of radius 2^-10 cover [−12, 12]; outside, the second term is below 10^-3 and the first is at most 1."""
-    radius = 2.0**-10
+    """Balls of radius 2^-12 cover [−12, 12]; outside, the second term is below 10^-3 and the first is at most 1."""
+    radius = 2.0**-12
     least, most = 0.0, 0.0
-    for k in range(-6145, 6146):
+    for k in range(-24577, 24578):
         ball = slope(name, flint.arb(k * 2 * radius, radius))
         least, most = min(least, float(ball.lower())), max(most, float(ball.upper()))
     assert most <= LIPSCHITZ[name]
