@@ -129,7 +129,7 @@ def test_a_layer_alone_is_held_to_the_same_however_deep_it_is(name: str) -> None
 
 @pytest.mark.claim("LCT-6")
 def test_a_stack_may_go_on_with_tokens_that_it_has_not_rounded() -> None:
-    """Sums in float64, tokens returned in bfloat16: their difference is gone there, and the next layer multiplies it."""
+    """Sums in float64, tokens returned in bfloat16: a difference that is lost there is multiplied by the next layer."""
     kind = dtype_named("bfloat16")
     value = np.array([[[[2.0**-9, 0.0], [0.0, 2.0**-11]]], [[[64.0, 0.0], [-64.0, 0.0]]]]).astype(kind)
     zero = np.zeros((2, 1, 2, 1)).astype(kind)
