@@ -1,0 +1,195 @@
+"""Rows of the families as instances: the kind of a network, the numbers in it; and what calls change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.interface.families import CHANGES as SHARED
+from assay.spec.floats import dtype_named
+from assay.spec.layer_collapse import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.conformance.interface.suite import Row
+    from assay.spec.precision import Precision
+    from assay.spec.problem import Provenance
+
+    Array = NDArray[np.float64]
+    Generator = np.random.Generator
+
+__all__ = ["CHANGES", "MASKS", "NETWORKS", "NUMBERS", "Sizes", "built", "sizes", "words"]
+
+#: Networks of practice, as the options that they are made of.
+NETWORKS: dict[str, str] = {
+    "plain": "",
+    "encoder": "output biases norm=layer epsilon=1e-5 gains mlp mlp-biases post",
+    "encoder-first": "output biases norm=layer epsilon=1e-5 gains mlp mlp-biases",
+    "bert": "output biases norm=layer epsilon=1e-12 gains mlp mlp-biases post act=gelu",
+    "gpt2": "output biases norm=layer epsilon=1e-5 gains mlp mlp-biases act=gelu_tanh causal final",
+    "t5": "output norm=rms epsilon=1e-6 gains mlp final",
+    "llama": "output norm=rms epsilon=1e-5 gains mlp gated act=silu causal final",
+}
+
+
+def _ramp(rng: Generator, n: int, d: int) -> Array:
+    """Tokens whose norms go from small to large, all of them in one direction and a little beside it."""
+    return np.asarray(np.linspace(0.2, 3.0, n)[:, None] * (1.0 + 0.5 * rng.standard_normal((n, d))))
+
+
+#: What tokens are: (rng, tokens, dim) → numbers.
+NUMBERS: dict[str, Callable[[Generator, int, int], Array]] = {
+    "normal": lambda rng, n, d: rng.standard_normal((n, d)),
+    "mean-5": lambda rng, n, d: 5.0 + rng.standard_normal((n, d)),
+    "faint": lambda rng, n, d: rng.standard_normal((n, d)) * np.sqrt(rng.uniform(1e-5, 4e-4, (n, 1))),
+    "large": lambda rng, n, d: 8.0 * rng.standard_normal((n, d)),
+    "levels": lambda rng, n, d: rng.standard_normal((n, d)) * 2.0 ** rng.integers(-4, 5, (n, 1)),
+    "equal": lambda rng, n, d: np.tile(rng.standard_normal(d), (n, 1)),
+    "ramp": _ramp,
+    "far": lambda rng, n, d: 60.0 + rng.standard_normal((n, d)),
+    "integers": lambda rng, n, d: rng.integers(-2, 3, (n, d)).astype(np.float64),
+}
+
+#: Which tokens are none: tokens → True where one is.
+MASKS: dict[str, Callable[[int], NDArray[np.bool_]]] = {
+    "right": lambda n: np.arange(n) < n - max(n // 3, 1),
+    "left": lambda n: np.arange(n) >= max(n // 3, 1),
+    "holes": lambda n: (np.arange(n) % 3 != 1) | (np.arange(n) == 0),
+    "first": lambda n: np.arange(n) == 0,
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The lengths of a row."""
+
+    layers: int
+    heads: int
+    key_heads: int
+    length: int
+    dim: int
+    head_dim: int
+    value_dim: int
+    hidden: int
+
+
+def sizes(row: Row) -> Sizes:
+    """The lengths of a row: "layers×heads[/key heads]:length:dim[:head dim[/value dim]][:hidden]".
+
+    Left out, there are as many key heads as heads, the head dim is the part of the dim that is left to a head, and
+    the hidden dim is twice the dim.  Where there are no output weights, the value dim is the dim.
+
+    >>> from assay.conformance.interface.suite import Row
+    >>> sizes(Row("smoke", "normal", "2x4/2:5:8", ("output",)))
+    Sizes(layers=2, heads=4, key_heads=2, length=5, dim=8, head_dim=2, value_dim=2, hidden=16)
+    """
+    stack, n, d, *rest = row.size.split(":")
+    layers, *heads = (int(word) for word in re.split("[x/]", stack))
+    dims = [int(word) for word in rest[0].split("/")] if rest else [max(int(d) // heads[0], 1)]
+    value_dim = dims[-1] if "output" in words(row) else int(d)
+    hidden = int(rest[1]) if len(rest) > 1 else 2 * int(d)
+    return Sizes(layers, heads[0], heads[-1], int(n), int(d), dims[0], value_dim, hidden)
+
+
+def words(row: Row) -> dict[str, str]:
+    """The options of a row, a network of practice spelt out, as name → value; a later one takes the place of another.
+
+    >>> from assay.conformance.interface.suite import Row
+    >>> words(Row("smoke", "normal", "1x1:2:2", ("t5", "act=gelu")))["act"]
+    'gelu'
+    """
+    spelt = " ".join(NETWORKS.get(option, option) for option in row.options).split()
+    return {name: value for name, _, value in (word.partition("=") for word in spelt)}
+
+
+def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
+    """The instance of a row.  Options are NAME or NAME=VALUE, or one of :data:`NETWORKS` in their place:
+
+    ``causal``, ``no-skip``; ``scale=X`` in place of 1/√head dim; ``output``: output weights; ``biases``: of queries,
+    keys and values, and of the output where there are output weights; ``mask=NAME`` of :data:`MASKS`;
+    ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``, ``gains``: gains and biases of the norms;
+    ``mlp``, ``mlp-biases``, ``gated``, ``act=NAME``;
+    ``strength=X``, ``queries=X``: the size of all weights, and of those of the queries, beside what is usual;
+    ``shared``: every layer has the same weights; ``like-heads``: every head has.
+    """
+    size, chosen = sizes(row), words(row)
+    rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
+    strength = float(chosen.get("strength", 1.0))
+    lengths = (size.layers, size.heads, size.key_heads, size.length, size.dim, size.head_dim, size.value_dim)
+    l, h, h_k, n, d, k, v = lengths
+
+    def matrices(*shape: int) -> Array:
+        drawn = rng.standard_normal(shape) * strength / np.sqrt(shape[-2])
+        if "like-heads" in chosen and len(shape) == 4:
+            drawn = np.repeat(drawn[:, :1], shape[1], axis=1)
+        return drawn
+
+    def vectors(*shape: int) -> Array:
+        return 0.5 * rng.standard_normal(shape)
+
+    fields: dict[str, Any] = {"tokens": NUMBERS[row.pattern](rng, n, d)}
+    fields["query_weights"] = float(chosen.get("queries", 1.0)) * matrices(l, h, d, k)
+    fields["key_weights"] = matrices(l, h_k, d, k)
+    fields["value_weights"] = matrices(l, h_k, d, v) if "output" in chosen else matrices(l, h_k, d, v) / np.sqrt(h)
+    if "output" in chosen:
+        fields["output_weights"] = matrices(l, h, v, d) / np.sqrt(h)
+    if "biases" in chosen:
+        fields |= {"query_bias": vectors(l, h, k), "key_bias": vectors(l, h_k, k), "value_bias": vectors(l, h_k, v)}
+        fields |= {"output_bias": vectors(l, d)} if "output" in chosen else {}
+    if "gains" in chosen and "norm" in chosen:
+        places = ["attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])]
+        for place in places:
+            shape = (d,) if place == "final" else (l, d)
+            fields[f"{place}_norm_gain"] = np.exp2(rng.uniform(-1, 1, shape))
+            if chosen["norm"] == "layer":
+                fields[f"{place}_norm_bias"] = vectors(*shape)
+    if "mlp" in chosen:
+        fields |= {"up_weights": matrices(l, d, size.hidden), "down_weights": matrices(l, size.hidden, d)}
+        fields |= {"gate_weights": matrices(l, d, size.hidden)} if "gated" in chosen else {}
+        fields |= {"up_bias": vectors(l, size.hidden), "down_bias": vectors(l, d)} if "mlp-biases" in chosen else {}
+    if "shared" in chosen:
+        whole = ("tokens", "final_norm_gain", "final_norm_bias")
+        fields = {name: x if name in whole else np.repeat(x[:1], l, axis=0) for name, x in fields.items()}
+    options: dict[str, Any] = {"skip": "no-skip" not in chosen, "causal": "causal" in chosen}
+    options |= {"scale": float(chosen["scale"])} if "scale" in chosen else {}
+    options |= {"mask": MASKS[chosen["mask"]](n)} if "mask" in chosen else {}
+    if "norm" in chosen:
+        options |= {"norm": chosen["norm"], "epsilon": float(chosen["epsilon"]), "final_norm": "final" in chosen}
+        options |= {"norm_place": "post" if "post" in chosen else "pre"}
+    options |= {"activation": chosen["act"]} if "act" in chosen and "mlp" in chosen else {}
+    stored = {name: x.astype(dtype) for name, x in fields.items()}
+    return Instance(**stored, **options, provenance=provenance)
+
+
+def _other_weights(*names: str) -> Callable[[Instance], Instance]:
+    """Other numbers in some of the arrays of weights: backwards along every axis, and negated."""
+
+    def change(instance: Instance) -> Instance:
+        arrays = {name: x for name, x in instance.arrays().items() if name in names}
+        turned = {
+            name: np.ascontiguousarray(np.flip(-x.astype(np.float64), (-2, -1))).astype(x.dtype)
+            for name, x in arrays.items()
+        }
+        return instance.replace(**turned)
+
+    return change
+
+
+#: What another call differs in: what a kernel may keep from it, under a key that does not tell the two apart.
+CHANGES: dict[str, Callable[[Instance], Instance]] = {
+    **SHARED,
+    "tokens": lambda i: i.replace(tokens=np.ascontiguousarray(-i.tokens[::-1])),
+    "weights": _other_weights("query_weights", "key_weights"),
+    "values": _other_weights("value_weights", "output_weights"),
+    "mlp": _other_weights("up_weights", "down_weights"),
+    "causal": lambda i: i.replace(causal=not i.causal),
+    "scale": lambda i: i.replace(scale=2.0 * (i.scale or 0.0) + 0.25),
+    "epsilon": lambda i: i if i.norm is None else i.replace(epsilon=100.0 * (i.epsilon or 0.0) + 0.1),
+    "shorter": lambda i: i.part(length=range(max(len(i.tokens) - 1, 1))),
+}
