@@ -58,8 +58,8 @@ NUMBERS: dict[str, Callable[[Generator, int, int], Array]] = {
 
 #: Which tokens are none: tokens → True where one is.
 MASKS: dict[str, Callable[[int], NDArray[np.bool_]]] = {
-    "right": lambda n: np.arange(n) < n - max(n // 3, 1),
-    "left": lambda n: np.arange(n) >= max(n // 3, 1),
+    "right": lambda n: np.arange(n) < max(n - max(n // 3, 1), 1),
+    "left": lambda n: np.arange(n) >= min(max(n // 3, 1), n - 1),
     "holes": lambda n: (np.arange(n) % 3 != 1) | (np.arange(n) == 0),
     "first": lambda n: np.arange(n) == 0,
 }
