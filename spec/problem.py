@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PROBLEMS", "InvalidInstance", "Law", "Prediction", "Problem", "Provenance", "problem"]
 
 #: The problems that are built, in the order of the papers.
-PROBLEMS: tuple[str, ...] = ("attention", "attention_gradient", "rope", "document_similarity")
+PROBLEMS: tuple[str, ...] = ("attention", "attention_gradient", "rope", "document_similarity", "layer_collapse")
 
 
 class InvalidInstance(ValueError):

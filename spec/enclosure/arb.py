@@ -103,6 +103,9 @@ class ArbBall:
         size = np.minimum(np.asarray(_each(_float, magnitude), dtype=np.float64), LARGEST)
         return ArbBall(product, self.precision), size
 
+    def matmul(self, other: ArbBall) -> ArbBall:
+        return ArbBall(_matrix_product(self.balls, other.balls, self.precision), self.precision)
+
     def times(self, other: ArbBall) -> ArbBall:
         return self._new(lambda x, y: x * y, other.balls)
 

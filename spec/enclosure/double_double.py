@@ -294,6 +294,13 @@ class DoubleDoubleBall:
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return DoubleDoubleBall(*pair, known(pair[0], rad * UP)), np.minimum(np.abs(self.high) @ size, LARGEST)
 
+    def matmul(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
+        """self @ other, both of them balls: other is the sum of two exact matrices and its radius (ENC-13)."""
+        product = self.times_matrix(other.high)[0].plus_ball(self.times_matrix(other.low)[0])
+        reach = np.abs(self.high) * (1 + 2.0**-50) + self.rad
+        rad = product.rad + (reach @ other.rad) * (1 + 2.0**-30) + 2.0**-960
+        return DoubleDoubleBall(product.high, product.low, known(product.high, rad * UP))
+
     def times(self, other: DoubleDoubleBall) -> DoubleDoubleBall:
         """The products of the balls, one by one (ENC-12)."""
         a, b = np.abs(self.high) * (1 + 2.0**-50), np.abs(other.high) * (1 + 2.0**-50)

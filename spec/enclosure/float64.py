@@ -149,6 +149,14 @@ class Float64Ball:
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
 
+    def matmul(self, other: Float64Ball) -> Float64Ball:
+        """self @ other, both of them balls (ENC-13)."""
+        n = other.mid.shape[-2]
+        mid, size = self.mid @ other.mid, np.abs(other.mid)
+        spread = np.abs(self.mid) @ other.rad + self.rad @ (size + other.rad)
+        rad = (spread + gamma_above(n + 2) * (np.abs(self.mid) @ size)) * (UP + 4 * n * U) + 8 * n * ETA
+        return Float64Ball(mid, known(mid, rad))
+
     def times(self, other: Float64Ball) -> Float64Ball:
         """The products of the balls, one by one (ENC-12)."""
         mid = self.mid * other.mid
