@@ -56,7 +56,11 @@ _FACTORS = (
         "padding": ("mask=right", "mask=holes"),
     }, {"padding": "mask"}),
     Factor("scale", {"usual": ("none",), "other": ("scale=0.3", "scale=0.0625")}, {"other": "any_scale"}),
-    Factor("output weights", {"no": ("none",), "yes": ("output",)}, {"no": "without_output_weights", "yes": "output_weights"}),
+    Factor(
+        "output weights",
+        {"no": ("none",), "yes": ("output",)},
+        {"no": "without_output_weights", "yes": "output_weights"},
+    ),
     Factor("biases", {"no": ("none",), "yes": ("biases",)}, {"no": "without_biases", "yes": "query_bias"}),
     Factor("norm", {
         "none": ("none",),
@@ -74,7 +78,11 @@ _FACTORS = (
         "few": "several_layers",
         "several": "several_layers",
     }, role="size"),
-    Factor("heads", {"one": ("1",), "several": ("2", "4"), "groups": ("4/2", "4/1")}, {"groups": "grouped_heads"}, role="size"),
+    Factor("heads", {
+        "one": ("1",),
+        "several": ("2", "4"),
+        "groups": ("4/2", "4/1"),
+    }, {"groups": "grouped_heads"}, role="size"),
     Factor("length", {"one": ("1",), "few": ("2", "5", "9"), "tile": ("~16", "~32")}, role="size"),
     Factor("dim", {"small": ("8",), "odd": ("12", "20"), "wide": ("32",)}, role="size"),
     Factor("layout", {

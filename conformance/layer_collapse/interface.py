@@ -107,9 +107,10 @@ _OPTIONAL = tuple(name for name in Instance.__dataclass_fields__ if name not in 
 
 def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     """One call: ``scale`` always, other keywords only for what the instance has."""
-    arrays, options = instance.arrays(), instance.options()
+    arrays = instance.arrays()
+    given = {**arrays, **instance.options()}
     keywords: dict[str, Any] = {"scale": instance.scale}
-    keywords |= {name: arrays[name] if name in arrays else options[name] for name in _OPTIONAL if name in {**arrays, **options}}
+    keywords |= {name: given[name] for name in _OPTIONAL if name in given}
     shape = (instance.layers, *instance.tokens.shape)
     output = Output("tokens", shape, (precision.result,), ("layers", "length", "dim"))
     return (Step(tuple((name, arrays[name]) for name in ARRAYS), keywords, (output,)),)

@@ -33,6 +33,7 @@ NETWORKS: dict[str, str] = {
     "encoder-first": "output biases norm=layer epsilon=1e-5 gains mlp mlp-biases",
     "bert": "output biases norm=layer epsilon=1e-12 gains mlp mlp-biases post act=gelu",
     "gpt2": "output biases norm=layer epsilon=1e-5 gains mlp mlp-biases act=gelu_tanh causal final",
+    "lean": "output norm=layer epsilon=1e-5 gains-alone mlp act=gelu final",
     "t5": "output norm=rms epsilon=1e-6 gains mlp final",
     "llama": "output norm=rms epsilon=1e-5 gains mlp gated act=silu causal final",
 }
@@ -113,7 +114,8 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 
     ``causal``, ``no-skip``; ``scale=X`` in place of 1/√head dim; ``output``: output weights; ``biases``: of queries,
     keys and values, and of the output where there are output weights; ``mask=NAME`` of :data:`MASKS`;
-    ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``, ``gains``: gains and biases of the norms;
+    ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``; ``gains``: gains and biases of the norms,
+    ``gains-alone``: no biases;
     ``mlp``, ``mlp-biases``, ``gated``, ``act=NAME``;
     ``strength=X``, ``queries=X``: the size of all weights, and of those of the queries, beside what is usual;
     ``shared``: every layer has the same weights; ``like-heads``: every head has.
@@ -121,8 +123,8 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     size, chosen = sizes(row), words(row)
     rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
     strength = float(chosen.get("strength", 1.0))
-    lengths = (size.layers, size.heads, size.key_heads, size.length, size.dim, size.head_dim, size.value_dim)
-    l, h, h_k, n, d, k, v = lengths
+    layers, h, h_k, n, d = size.layers, size.heads, size.key_heads, size.length, size.dim
+    k, v = size.head_dim, size.value_dim
 
     def matrices(*shape: int) -> Array:
         drawn = rng.standard_normal(shape) * strength / np.sqrt(shape[-2])
@@ -134,28 +136,36 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         return 0.5 * rng.standard_normal(shape)
 
     fields: dict[str, Any] = {"tokens": NUMBERS[row.pattern](rng, n, d)}
-    fields["query_weights"] = float(chosen.get("queries", 1.0)) * matrices(l, h, d, k)
-    fields["key_weights"] = matrices(l, h_k, d, k)
-    fields["value_weights"] = matrices(l, h_k, d, v) if "output" in chosen else matrices(l, h_k, d, v) / np.sqrt(h)
+    fields["query_weights"] = float(chosen.get("queries", 1.0)) * matrices(layers, h, d, k)
+    fields["key_weights"] = matrices(layers, h_k, d, k)
+    fields["value_weights"] = (
+        matrices(layers, h_k, d, v) if "output" in chosen else matrices(layers, h_k, d, v) / np.sqrt(h)
+    )
     if "output" in chosen:
-        fields["output_weights"] = matrices(l, h, v, d) / np.sqrt(h)
+        fields["output_weights"] = matrices(layers, h, v, d) / np.sqrt(h)
     if "biases" in chosen:
-        fields |= {"query_bias": vectors(l, h, k), "key_bias": vectors(l, h_k, k), "value_bias": vectors(l, h_k, v)}
-        fields |= {"output_bias": vectors(l, d)} if "output" in chosen else {}
-    if "gains" in chosen and "norm" in chosen:
+        fields |= {
+            "query_bias": vectors(layers, h, k),
+            "key_bias": vectors(layers, h_k, k),
+            "value_bias": vectors(layers, h_k, v),
+        }
+        fields |= {"output_bias": vectors(layers, d)} if "output" in chosen else {}
+    if {"gains", "gains-alone"} & set(chosen) and "norm" in chosen:
         places = ["attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])]
         for place in places:
-            shape = (d,) if place == "final" else (l, d)
+            shape = (d,) if place == "final" else (layers, d)
             fields[f"{place}_norm_gain"] = np.exp2(rng.uniform(-1, 1, shape))
-            if chosen["norm"] == "layer":
+            if chosen["norm"] == "layer" and "gains" in chosen:
                 fields[f"{place}_norm_bias"] = vectors(*shape)
     if "mlp" in chosen:
-        fields |= {"up_weights": matrices(l, d, size.hidden), "down_weights": matrices(l, size.hidden, d)}
-        fields |= {"gate_weights": matrices(l, d, size.hidden)} if "gated" in chosen else {}
-        fields |= {"up_bias": vectors(l, size.hidden), "down_bias": vectors(l, d)} if "mlp-biases" in chosen else {}
+        fields |= {"up_weights": matrices(layers, d, size.hidden), "down_weights": matrices(layers, size.hidden, d)}
+        fields |= {"gate_weights": matrices(layers, d, size.hidden)} if "gated" in chosen else {}
+        fields |= (
+            {"up_bias": vectors(layers, size.hidden), "down_bias": vectors(layers, d)} if "mlp-biases" in chosen else {}
+        )
     if "shared" in chosen:
         whole = ("tokens", "final_norm_gain", "final_norm_bias")
-        fields = {name: x if name in whole else np.repeat(x[:1], l, axis=0) for name, x in fields.items()}
+        fields = {name: x if name in whole else np.repeat(x[:1], layers, axis=0) for name, x in fields.items()}
     options: dict[str, Any] = {"skip": "no-skip" not in chosen, "causal": "causal" in chosen}
     options |= {"scale": float(chosen["scale"])} if "scale" in chosen else {}
     options |= {"mask": MASKS[chosen["mask"]](n)} if "mask" in chosen else {}

@@ -57,7 +57,9 @@ def _place(ask: Ask) -> str:
     """Where the norm is if nothing is said."""
     places = {"before a sub-layer": "pre", "after it": "post"}
     tokens = 5.0 + np.random.default_rng(1).standard_normal((3, 4))
-    asked = {words: _network(ask, tokens, norm="layer", epsilon=1e-3, norm_place=place) for words, place in places.items()}
+    asked = {
+        words: _network(ask, tokens, norm="layer", epsilon=1e-3, norm_place=place) for words, place in places.items()
+    }
     return _named(_tokens(ask, asked["after it"], without=("norm_place",)), asked)
 
 
@@ -119,7 +121,9 @@ def _furthest_mean(ask: Ask) -> str:
         instance = _network(ask, tokens.astype(np.float64), norm="layer", epsilon=1e-5)
         got, right = _tokens(ask, instance), network(instance)
         update = np.abs(right - tokens.astype(np.float64)).max()
-        if not np.abs(got - right).max() < 0.1 * update + 4 * ask.precision.output * np.abs(right).max() + 2.0 ** (power - 20):
+        if not np.abs(got - right).max() < 0.1 * update + 4 * ask.precision.output * np.abs(right).max() + 2.0 ** (
+            power - 20
+        ):
             return f"a mean of 2^{power} deviations"
     return "none to 2^23"
 

@@ -11,6 +11,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.interface.kernel import Declined
 from assay.conformance.layer_collapse.target_torch import filled, kernel
 
 if TYPE_CHECKING:
@@ -63,15 +64,20 @@ def _layers(
         return layer(x)
 
     def attended(i: int, x: Any) -> Any:
-        (h, d, k), h_k, v = query_weights[i].shape, key_weights.shape[1], value_weights.shape[3]
+        (h, _, k), h_k, v = query_weights[i].shape, key_weights.shape[1], value_weights.shape[3]
         biased = any(bias is not None for bias in (query_bias, key_bias, value_bias, output_bias))
         if h == h_k:
             layer = keras.layers.MultiHeadAttention(h, k, v, use_bias=biased, dtype=dtype)
+        elif v != k:
+            raise Declined("one head dim for keys and values where heads are grouped")
         else:
             layer = keras.layers.GroupQueryAttention(k, h, h_k, use_bias=biased, dtype=dtype)
         layer.build(x.shape, x.shape)
-        parts = (("query", query_weights, query_bias), ("key", key_weights, key_bias), ("value", value_weights, value_bias))
-        for part, weights, bias in parts:
+        for part, weights, bias in (
+            ("query", query_weights, query_bias),
+            ("key", key_weights, key_bias),
+            ("value", value_weights, value_bias),
+        ):
             given = {"kernel": weights[i].transpose(0, 1), "bias": None if bias is None else bias[i]}
             _fill(getattr(layer, f"_{part}_dense"), given)
         bias = None if output_bias is None else output_bias[i]

@@ -84,15 +84,15 @@ def _encoder(
 
     n, d = tokens.shape
     weights, biases = (query_weights, key_weights, value_weights), (query_bias, key_bias, value_bias)
-    functions = {"gelu": torch.nn.GELU(), "gelu_tanh": torch.nn.GELU("tanh"), "silu": torch.nn.functional.silu}
+    functions = {"relu": torch.nn.ReLU(), "gelu": torch.nn.GELU()}
+    functions |= {"gelu_tanh": torch.nn.GELU("tanh"), "silu": torch.nn.SiLU()}
     x, after = tokens[None], []
     with torch.inference_mode():
         seen = torch.triu(torch.ones(n, n, dtype=torch.bool), 1) if causal else None
         padding = None if mask is None else ~mask[None]
         for i in range(len(query_weights)):
             layer = torch.nn.TransformerEncoderLayer(
-                d, query_weights.shape[1], up_weights.shape[2], 0.0, functions.get(activation, torch.nn.functional.relu),
-                epsilon, batch_first=True, norm_first=norm_place == "pre", dtype=tokens.dtype,
+                d, query_weights.shape[1], up_weights.shape[2], 0.0, functions[activation], epsilon, batch_first=True, norm_first=norm_place == "pre", dtype=tokens.dtype,
             ).train(not fused)  # fmt: skip
             attention_ = layer.self_attn
             filled(attention_.in_proj_weight, stacked(i, *weights))

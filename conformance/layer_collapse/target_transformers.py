@@ -41,9 +41,14 @@ def _at(array: Any, i: int) -> Any:
     return None if array is None else array[i]
 
 
-def _attended(mask: Any) -> Any:
-    """Padding as models take it: 1 for a token, of one text."""
-    return None if mask is None else mask[None].long()
+def _attended(tokens: Any, mask: Any) -> Any:
+    """Padding as models take it: 1 for a token, of one text.
+
+    It is always there: without it, a decoder takes equal positions for the beginnings of other texts.
+    """
+    import torch
+
+    return torch.ones(1, len(tokens), dtype=torch.long) if mask is None else mask[None].long()
 
 
 # --- BERT -------------------------------------------------------------------------------------------------------------
@@ -60,7 +65,7 @@ def _bert(
     output_bias: Any = None, mask: Any = None, norm: str = "layer", norm_place: str = "post", epsilon: float = 1e-12,
     attention_norm_gain: Any = None, attention_norm_bias: Any = None, mlp_norm_gain: Any = None,
     mlp_norm_bias: Any = None, up_weights: Any = None, up_bias: Any = None, down_weights: Any = None,
-    down_bias: Any = None, activation: str = "gelu",
+    down_bias: Any = None, activation: str = "relu",
 ) -> Any:  # fmt: skip
     import torch
     from transformers.masking_utils import create_bidirectional_mask
@@ -90,7 +95,7 @@ def _bert(
                 filled(module.weight, _at(gain, i), 1.0)
                 filled(module.bias, _at(bias, i))
         x, after = tokens[None], []
-        seen = create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=_attended(mask))
+        seen = create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=_attended(tokens, mask))
         for layer in model.layer:
             x = layer(x, seen)
             x = x[0] if isinstance(x, tuple) else x
@@ -112,7 +117,7 @@ def _gpt2(
     output_bias: Any = None, mask: Any = None, norm: str = "layer", epsilon: float = 1e-5, final_norm: bool = True,
     attention_norm_gain: Any = None, attention_norm_bias: Any = None, mlp_norm_gain: Any = None,
     mlp_norm_bias: Any = None, final_norm_gain: Any = None, final_norm_bias: Any = None, up_weights: Any = None,
-    up_bias: Any = None, down_weights: Any = None, down_bias: Any = None, activation: str = "gelu_tanh",
+    up_bias: Any = None, down_weights: Any = None, down_bias: Any = None, activation: str = "relu",
 ) -> Any:  # fmt: skip
     import torch
     from transformers.models.gpt2.configuration_gpt2 import GPT2Config
@@ -141,7 +146,7 @@ def _gpt2(
                 filled(module.bias, _at(bias, i))
         filled(model.ln_f.weight, final_norm_gain, 1.0)
         filled(model.ln_f.bias, final_norm_bias)
-        return _hidden(model, tokens, attention_mask=_attended(mask))
+        return _hidden(model, tokens, attention_mask=_attended(tokens, mask))
 
 
 def _hidden(model: Any, tokens: Any, **keywords: Any) -> Any:
@@ -156,7 +161,9 @@ def _hidden(model: Any, tokens: Any, **keywords: Any) -> Any:
 
 
 def llama(name: str) -> Kernel:
-    lacks = f"{_ALWAYS} value_dim any_scale layer_norm post_norm full_attention without_final_norm without_gate norm_bias"
+    lacks = (
+        f"{_ALWAYS} value_dim any_scale layer_norm post_norm full_attention without_final_norm without_gate norm_bias"
+    )
     return _made(name, "llama", _llama, lacks)
 
 
@@ -166,7 +173,7 @@ def _llama(
     output_bias: Any = None, mask: Any = None, norm: str = "rms", epsilon: float = 1e-5, final_norm: bool = True,
     attention_norm_gain: Any = None, mlp_norm_gain: Any = None, final_norm_gain: Any = None, up_weights: Any = None,
     up_bias: Any = None, gate_weights: Any = None, down_weights: Any = None, down_bias: Any = None,
-    activation: str = "silu",
+    activation: str = "relu",
 ) -> Any:  # fmt: skip
     import torch
     from transformers.models.llama.configuration_llama import LlamaConfig
@@ -198,7 +205,7 @@ def _llama(
             filled(layer.post_attention_layernorm.weight, _at(mlp_norm_gain, i), 1.0)
         filled(model.norm.weight, final_norm_gain, 1.0)
         positions = torch.zeros(1, len(tokens), dtype=torch.long)
-        return _hidden(model, tokens, attention_mask=_attended(mask), position_ids=positions)
+        return _hidden(model, tokens, attention_mask=_attended(tokens, mask), position_ids=positions)
 
 
 # --- T5 ---------------------------------------------------------------------------------------------------------------
@@ -249,4 +256,4 @@ def _t5(
             filled(attention.layer_norm.weight, _at(attention_norm_gain, i), 1.0)
             filled(mlp.layer_norm.weight, _at(mlp_norm_gain, i), 1.0)
         filled(model.final_layer_norm.weight, final_norm_gain, 1.0)
-        return _hidden(model, tokens, attention_mask=_attended(mask))
+        return _hidden(model, tokens, attention_mask=_attended(tokens, mask))

@@ -34,7 +34,7 @@ def _layers(
     output_weights: Any = None, mask: Any = None, norm: str = "layer", norm_place: str = "pre",
     epsilon: float = _EPSILON, final_norm: bool = False, attention_norm_gain: Any = None, mlp_norm_gain: Any = None,
     final_norm_gain: Any = None, up_weights: Any = None, up_bias: Any = None, gate_weights: Any = None,
-    down_weights: Any = None, down_bias: Any = None, activation: str = "gelu",
+    down_weights: Any = None, down_bias: Any = None, activation: str = "relu",
 ) -> Any:  # fmt: skip
     import torch
     from x_transformers import Decoder, Encoder
@@ -49,7 +49,7 @@ def _layers(
         model = (Decoder if causal else Encoder)(
             dim=d, depth=depth, heads=heads, attn_dim_head=k, attn_kv_heads=key_weights.shape[1],
             pre_norm=norm_place == "pre", pre_norm_has_final_norm=final_norm, ff_mult=hidden / d,
-            ff_swish=activation == "silu", ff_glu=gate_weights is not None, verbose=False, rotary_pos_emb=False,
+            ff_swish=activation == "silu", ff_glu=gate_weights is not None, verbose=False, attn_project_out=True,
             norm_add_unit_offset=False,
         ).eval().to(tokens.dtype)  # fmt: skip
         if len(model.layers) != 2 * depth:
