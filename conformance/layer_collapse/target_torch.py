@@ -92,7 +92,8 @@ def _encoder(
         padding = None if mask is None else ~mask[None]
         for i in range(len(query_weights)):
             layer = torch.nn.TransformerEncoderLayer(
-                d, query_weights.shape[1], up_weights.shape[2], 0.0, functions[activation], epsilon, batch_first=True, norm_first=norm_place == "pre", dtype=tokens.dtype,
+                d, query_weights.shape[1], up_weights.shape[2], 0.0, functions[activation], epsilon,
+                batch_first=True, norm_first=norm_place == "pre", dtype=tokens.dtype,
             ).train(not fused)  # fmt: skip
             attention_ = layer.self_attn
             filled(attention_.in_proj_weight, stacked(i, *weights))

@@ -161,10 +161,8 @@ def _hidden(model: Any, tokens: Any, **keywords: Any) -> Any:
 
 
 def llama(name: str) -> Kernel:
-    lacks = (
-        f"{_ALWAYS} value_dim any_scale layer_norm post_norm full_attention without_final_norm without_gate norm_bias"
-    )
-    return _made(name, "llama", _llama, lacks)
+    lacks = "value_dim any_scale layer_norm post_norm full_attention without_final_norm without_gate norm_bias"
+    return _made(name, "llama", _llama, f"{_ALWAYS} {lacks}")
 
 
 def _llama(

@@ -116,8 +116,8 @@ def _interleaved(t: Task) -> Task:
     """Rows that are stacked as (query, key, value) head by head, and cut as all queries, all keys, all values."""
     if not t.query.shape == t.key.shape == t.value.shape:
         return t
-    l, h, d, k = t.query.shape
-    stacks = np.stack([t.query, t.key, t.value], axis=2).reshape(l, 3, h, d, k)
+    layers, h, d, k = t.query.shape
+    stacks = np.stack([t.query, t.key, t.value], axis=2).reshape(layers, 3, h, d, k)
     return t.change(query=stacks[:, 0], key=stacks[:, 1], value=stacks[:, 2])
 
 
