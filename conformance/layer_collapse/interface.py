@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.interface import Capability, Form, Interface
@@ -89,9 +90,10 @@ _CAPABILITIES = (
     Capability("norm_gain", _any("attention_norm_gain", "mlp_norm_gain"), ("attention_norm_gain",)),
     Capability("norm_bias", _any("attention_norm_bias", "mlp_norm_bias"), ("attention_norm_bias",)),
     Capability("mlp_norm", _any("mlp_norm_gain", "mlp_norm_bias"), ("mlp_norm_gain", "mlp_norm_bias")),
-    Capability("final_norm_gain", _any("final_norm_gain", "final_norm_bias"), ("final_norm_gain",)),
+    Capability("final_norm_gain", _any("final_norm_gain"), ("final_norm_gain",)),
+    Capability("final_norm_bias", _any("final_norm_bias"), ("final_norm_bias",)),
     # the MLP
-    _given("up_weights"),
+    Capability("mlp", _any("up_weights"), ("up_weights", "down_weights")),
     _given("up_bias"),
     _given("down_bias"),
     _given("gate_weights"),
@@ -102,7 +104,7 @@ _CAPABILITIES = (
 )
 
 #: Names of the optional arrays, in the order of the fields.
-_OPTIONAL = tuple(name for name in Instance.__dataclass_fields__ if name not in ARRAYS)
+_OPTIONAL = tuple(field.name for field in dataclasses.fields(Instance) if field.name not in ARRAYS)
 
 
 def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:

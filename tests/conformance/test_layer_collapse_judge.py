@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections import Counter
@@ -111,11 +112,11 @@ def test_a_kernel_is_recognised_by_its_arrays() -> None:
 
 
 def test_the_signature_names_every_field_of_the_instance() -> None:
-    fields = [name for name in Instance.__dataclass_fields__ if name != "provenance"]
+    fields = [field.name for field in dataclasses.fields(Instance) if field.name != "provenance"]
     signature = SUITE.interface.signature
     assert [name for name in fields if not re.search(rf"\b{name}\b", signature)] == []
     assert list(inspect.signature(PLAIN).parameters) == fields
-    assert set(fields) == set(ARRAYS) | SUITE.interface.keywords | {"down_weights"}
+    assert set(fields) == set(ARRAYS) | SUITE.interface.keywords
 
 
 def test_only_what_a_case_needs_is_passed() -> None:
@@ -196,10 +197,21 @@ def test_every_meaning_has_a_name_of_its_own_and_changes_some_case() -> None:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def habits(tokens: Any, *weights: Any, scale: float, **keywords: Any) -> Any:
-    """Post-norm, an epsilon of 1e-3, gelu, and no skip connection, where nothing is passed."""
-    usual = {"norm_place": "post", "epsilon": 1e-3, "activation": "gelu", "skip": False}
-    return PLAIN(tokens, *weights, scale=scale, **{**usual, **keywords})
+def used_to(**usual: Any) -> Any:
+    """A right stack that takes these where nothing is passed."""
+
+    def stack(tokens: Any, *weights: Any, scale: float, **keywords: Any) -> Any:
+        return PLAIN(tokens, *weights, scale=scale, **{**usual, **keywords})
+
+    return stack
+
+
+HABITS = {
+    "post": used_to(norm_place="post"),
+    "0.001": used_to(epsilon=1e-3),
+    "gelu": used_to(activation="gelu"),
+    "no-skip": used_to(skip=False),
+}
 
 
 @pytest.mark.parametrize(
@@ -214,14 +226,14 @@ def habits(tokens: Any, *weights: Any, scale: float, **keywords: Any) -> Any:
         ("plain", "nan-tokens", "not finite"),
         ("naive-softmax", "scores", "a scale of 2^"),
         ("two-moments", "mean", "a mean of 2^"),
-        ("habits", "skip", "none"),
-        ("habits", "place", "after it"),
-        ("habits", "epsilon", "0.001"),
-        ("habits", "activation", "gelu"),
+        ("no-skip", "skip", "none"),
+        ("post", "place", "after it"),
+        ("0.001", "epsilon", "0.001"),
+        ("gelu", "activation", "gelu"),
     ],
 )
 def test_a_question_finds_out_what_a_stack_does(name: str, question: str, answer: str) -> None:
-    known = {entry.name: entry.function for entry in (*CORRECT, *BUGGY)}
-    judge = Judge(kernel_of(known.get(name, habits), "layer_collapse"), FLOAT32)
+    known = {entry.name: entry.function for entry in (*CORRECT, *BUGGY)} | HABITS
+    judge = Judge(kernel_of(known[name], "layer_collapse"), FLOAT32)
     (found,) = answers(judge, [one for one in SUITE.questions if one.id == question])
     assert answer in found.answer

@@ -59,7 +59,7 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"norm": "layer"}, "epsilon: None, expected a value, which norm 'layer' needs"),
     ({"norm": "batch", "epsilon": 1e-5}, "norm: 'batch', expected 'layer', 'rms' or None"),
     (_NORM | {"epsilon": 0.0}, "epsilon: 0.0, expected a number > 0"),
-    (_NORM | {"norm_place": "both"}, "norm_place: 'both', expected 'post' or 'pre'"),
+    (_NORM | {"norm_place": "both"}, "norm_place: 'both', expected 'pre' or 'post'"),
     ({"norm_place": "post"}, "norm_place: 'post', expected none with norm None"),
     ({"final_norm": True}, "final_norm: True, expected none with norm None"),
     ({"attention_norm_gain": _ones(2, 4)}, "attention_norm_gain: shape (2, 4), expected none without a norm"),
@@ -73,5 +73,5 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"gate_weights": _ones(2, 4, 6)}, "up_weights: None, expected an array, which every MLP has"),
     (_MLP | {"down_weights": _ones(2, 5, 4)}, "down_weights: shape (2, 5, 4), expected (layers, hidden, dim)"),
     ({"activation": "gelu"}, "activation: 'gelu', expected 'relu' without an MLP"),
-    (_MLP | {"activation": "swish"}, "activation: 'swish', expected 'gelu', 'gelu_tanh', 'relu' or 'silu'"),
+    (_MLP | {"activation": "swish"}, "activation: 'swish', expected 'relu', 'gelu', 'gelu_tanh' or 'silu'"),
 )
