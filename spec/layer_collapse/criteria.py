@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assay.spec.criterion import Criterion, close
-from assay.spec.layer_collapse.definition import define
-from assay.spec.layer_collapse.tolerance import PRECISIONS, tolerance
+from assay.spec.layer_collapse.definition import evaluate
+from assay.spec.layer_collapse.tolerance import PRECISIONS, accuracy, tolerance
 from assay.spec.precision import precision as precision_named
-from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,4 +29,5 @@ def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Cri
     0.0
     """
     u = precision_named(precision, PRECISIONS)
-    return {"tokens": close(define(instance, reference_accuracy(u)), tolerance(instance, u))}
+    exact = evaluate(instance, accuracy(u))
+    return {"tokens": close(exact["tokens"], tolerance(instance, u, exact=exact))}

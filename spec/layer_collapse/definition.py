@@ -70,9 +70,11 @@ def evaluate(instance: Instance, relative: float = 1e-12, *, uniform: bool = Fal
 
     ``"ℓ/attention/input"`` (n, d), after the norm where it is before; ``"ℓ/query"`` (h, n, k), ``"ℓ/key"``
     (h_k, n, k), ``"ℓ/value"`` (h_k, n, v), ``"ℓ/score"`` (h, n, n), 0 where a token does not attend;
-    ``"ℓ/probability"`` (h, n, n), ``"ℓ/head"`` (h, n, v), ``"ℓ/attention/update"`` and ``"ℓ/attention/sum"`` (n, d),
-    the latter after the skip connection and before a norm; ``"ℓ/mlp/input"``, ``"ℓ/up"``, ``"ℓ/gate"``, ``"ℓ/hidden"``
-    (n, f), ``"ℓ/mlp/update"``, ``"ℓ/mlp/sum"``; ``"ℓ"``, the tokens after it.
+    ``"ℓ/probability"`` and, of a network that is not uniform, ``"ℓ/log_probability"`` (h, n, n), the latter −∞ where a
+    token does not attend; ``"ℓ/head"`` (h, n, v), ``"ℓ/attention/update"`` and ``"ℓ/attention/sum"`` (n, d),
+    the latter after the skip connection and before a norm; ``"ℓ/mlp/input"``, ``"ℓ/up"``, ``"ℓ/gate"``, ``"ℓ/open"``,
+    which is the activation of the gate, ``"ℓ/hidden"`` (n, f), ``"ℓ/mlp/update"``, ``"ℓ/mlp/sum"``; ``"ℓ"``, the
+    tokens after it; with post-norm ``"ℓ/attention/normed"`` and ``"ℓ/mlp/normed"``.
     Where there is a norm at a place, ``place + "/root"`` (n, 1) is √(variance + ε), the place being
     ``"ℓ/attention/norm"``, ``"ℓ/mlp/norm"`` or ``"final/norm"``.
     uniform: of the collapsed network.
@@ -93,10 +95,10 @@ def _tokens(results: Mapping[str, Enclosure], instance: Instance) -> Enclosure:
 def _evaluate(instance: Instance, relative: float, *, uniform: bool, record: bool) -> dict[str, Enclosure]:
     """The network is one row of :func:`~assay.spec.enclosure.escalate`: every token depends on every other."""
     names = {str(layer) for layer in range(instance.layers)}
-    shapes = {name: (*instance.tokens.shape,) for name in names}
-    if record:
-        shapes = _shapes(instance)
+    shapes = _shapes(instance) if record else dict.fromkeys(names, instance.tokens.shape)
     results = {name: Result(shape, digits=name in names) for name, shape in shapes.items()}
+    if uniform:
+        results = {name: result for name, result in results.items() if not name.endswith("log_probability")}
 
     def rows(arithmetic: Arithmetic, block: Any) -> Evaluated:
         network = _Network(instance, arithmetic, uniform)
@@ -114,16 +116,19 @@ def _shapes(instance: Instance) -> dict[str, tuple[int, ...]]:
     k, v = axes["head_dim"], axes["value_dim"]
     layer = {
         "attention/input": (n, d), "query": (h, n, k), "key": (h_k, n, k), "value": (h_k, n, v), "score": (h, n, n),
-        "probability": (h, n, n), "head": (h, n, v), "attention/update": (n, d), "attention/sum": (n, d),
+        "probability": (h, n, n), "log_probability": (h, n, n), "head": (h, n, v),
+        "attention/update": (n, d), "attention/sum": (n, d),
     }  # fmt: skip
     norms = ["attention"]
     if instance.up_weights is not None:
         f = axes["hidden"]
         layer |= {"mlp/input": (n, d), "up": (n, f), "hidden": (n, f), "mlp/update": (n, d), "mlp/sum": (n, d)}
-        layer |= {} if instance.gate_weights is None else {"gate": (n, f)}
+        layer |= {} if instance.gate_weights is None else {"gate": (n, f), "open": (n, f)}
         norms.append("mlp")
     if instance.norm is not None:
         layer |= {f"{place}/norm/root": (n, 1) for place in norms}
+    if instance.norm is not None and instance.norm_place == "post":
+        layer |= {f"{place}/normed": (n, d) for place in norms}
     shapes = {f"{number}/{name}": shape for number in range(instance.layers) for name, shape in layer.items()}
     shapes |= {str(number): (n, d) for number in range(instance.layers)}
     return shapes | ({"final/norm/root": (n, 1)} if instance.final_norm else {})
@@ -183,7 +188,8 @@ class _Network:
             update, size = x.plus_ball(update), size + np.abs(x.rounded()[0])
         self.steps[f"{place}/sum"] = update
         if instance.norm is not None and instance.norm_place == "post":
-            return self._norm(f"{place}/norm", update)
+            update, size = self._norm(f"{place}/norm", update)
+            self.steps[f"{place}/normed"] = update
         return update, size
 
     def _attend(self, layer: int, y: Any) -> tuple[Any, Array]:
@@ -207,6 +213,8 @@ class _Network:
             weight = below.where(attended, 0.0).exp().where(attended, 0.0)
         total = weight.total()
         self.steps |= {f"{layer}/score": score, f"{layer}/probability": weight.divided(total)}
+        if not self.uniform:
+            self.steps[f"{layer}/log_probability"] = below.minus_row(total.log()).where(attended, -np.inf)
 
         # o_i = Σ_j p_ij v_j
         head = weight.matmul(value[shared]).divided(total)
@@ -248,17 +256,40 @@ class _Network:
         else:
             gate, _ = self._affine(y, "gate_weights", None, layer)
             self.steps[f"{layer}/gate"] = gate
-            hidden = self._activated(gate).times(up)
+            opened = self._activated(gate)
+            self.steps[f"{layer}/open"] = opened
+            hidden = opened.times(up)
         self.steps[f"{layer}/hidden"] = hidden
         return self._affine(hidden, "down_weights", "down_bias", layer)
 
-    def _activated(self, ball: Any) -> Any:
-        """The activation of every number, in balls of Arb whatever the arithmetic."""
-        function = ACTIVATIONS[self.instance.activation]
-        balls = ball.full()
+    def _activated(self, x: Any) -> Any:
+        """The activation of every number."""
+        name = self.instance.activation
+        if name == "relu":  # a ball around 0 holds what max(x, 0) makes of it
+            middle, radius = x.rounded()
+            return x.where(middle + radius > 0.0, 0.0)
+        if name == "gelu":
+            return self._by_number(_gelu, x)
+        # x·s(z) with s(z) = 1/(1 + e^(−z)): z = x, and for GELU z = 2√(2/π)·(x + 0.044715 x³)
+        z = x
+        if name == "gelu_tanh":
+            z = x.plus_ball(x.times(x).times(x).times(self._constant(_cube))).times(self._constant(_slope))
+        one = np.ones_like(x.rounded()[0])
+        return x.divided(z.scaled(-1.0).exp().plus(one))
+
+    def _by_number(self, function: Callable[[Any], Any], x: Any) -> Any:
+        """A function of every number, in balls of Arb whatever the arithmetic."""
+        balls = x.full()
         made = np.empty(balls.shape, dtype=object)
         with flint_context.bits(self.arithmetic.precision + 32):
-            made.reshape(-1)[:] = [function(x) for x in balls.reshape(-1)]
+            made.reshape(-1)[:] = [function(number) for number in balls.reshape(-1)]
+        return self.arithmetic.around(made)
+
+    def _constant(self, function: Callable[[], Any]) -> Any:
+        """A real number as a ball of three axes."""
+        made = np.empty((1, 1, 1), dtype=object)
+        with flint_context.bits(self.arithmetic.precision + 32):
+            made[0, 0, 0] = function()
         return self.arithmetic.around(made)
 
     def _norm(self, place: str, x: Any) -> tuple[Any, Array]:
@@ -281,29 +312,16 @@ class _Network:
         return y, size
 
 
-def _relu(x: Any) -> Any:
-    return x.max(flint.arb(0))
-
-
 def _gelu(x: Any) -> Any:
     """x·Φ(x), with the distribution function Φ of the normal distribution; erfc keeps the digits of its left end."""
     return x * (-x / flint.arb(2).sqrt()).erfc() / 2
 
 
-def _gelu_tanh(x: Any) -> Any:
-    """x·(1 + tanh z)/2 = x/(1 + e^(−2z)), z = √(2/π)·(x + 0.044715·x³)."""
-    inner = (2 / flint.arb.pi()).sqrt() * (x + flint.arb(44715) / 1000000 * x**3)
-    return x / (1 + (-2 * inner).exp())
+def _slope() -> Any:
+    """2·√(2/π) of the GELU by tanh: ½(1 + tanh z) = s(2z)."""
+    return 2 * (2 / flint.arb.pi()).sqrt()
 
 
-def _silu(x: Any) -> Any:
-    return x / (1 + (-x).exp())
-
-
-#: The activations, of balls of Arb.
-ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
-    "relu": _relu,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-}
+def _cube() -> Any:
+    """Its 0.044715."""
+    return flint.arb(44715) / 1000000

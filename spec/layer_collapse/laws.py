@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from assay.spec.problem import Law
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.spec.problem import Law
 
 __all__ = ["LAWS"]
 
