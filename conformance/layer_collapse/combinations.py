@@ -47,7 +47,7 @@ _FACTORS = (
     Factor("tokens", {
         "plain": ("normal", "ramp"),
         "mean": ("mean-5",),
-        "sizes": ("levels", "faint", "large"),
+        "sizes": ("levels", "large"),
     }, role="manner"),
     Factor("skips", {"yes": ("none",), "no": ("no-skip",)}, {"yes": "skips", "no": "no_skip"}),
     Factor("causal", {"no": ("none",), "yes": ("causal",)}, {"no": "full_attention", "yes": "causal"}),

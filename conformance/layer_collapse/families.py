@@ -49,7 +49,7 @@ _FEW = "plain encoder gpt2 llama"
 
 def _every(words: str, networks: str = _EVERY) -> str:
     """One input in every network of practice, so that a kernel that has only one of them is asked too."""
-    return "; ".join(f"{words} {network}" for network in networks.split())
+    return "; ".join(f"{network} {words}" for network in networks.split())
 
 
 #: Every family with its rows.
@@ -97,14 +97,15 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         smoke="2x2:4:8 gpt2; 3x1:3:6 t5; 2x2:4:8 llama; 2x1:3:6 norm=layer epsilon=1e-5 final; 1x1:3:6 norm=rms epsilon=1e-5 final gains",
         standard="3x2:5:8 norm=layer epsilon=1e-5 final gains; 3x2:5:8 norm=rms epsilon=1e-4 final gains mlp; 2x2:5:8 post norm=layer epsilon=1e-5 final gains"),
     _hunting(Family("layers", "one layer's weights in every layer, layers in another order, the tokens of other layers returned", "pegainfer-project/pegainfer#544; Lightning-AI/litgpt#1727; huggingface/transformers#45079"),
-        smoke=f"{_every('3x1:3:4', _FEW)}; 12x1:2:4 strength=0.5; 12x1:2:4 output biases norm=layer epsilon=1e-5 gains mlp post strength=0.3; 4x2:4:8 output shared",
-        standard=f"{_every('11x2:3:8 strength=0.4')}; {_every('5x2:5:8')}; 24x1:3:4 strength=0.3",
+        smoke=f"{_every('3x1:3:4', _FEW)}; 12x1:2:4; 12x1:2:4 output biases norm=layer epsilon=1e-5 gains mlp post; 4x2:4:8 output shared",
+        standard=f"{_every('11x2:3:8')}; {_every('5x2:5:8')}; 24x1:3:4",
         thorough="32x2:5:8 llama; 32x2:5:8 bert"),
     _hunting(Family("activation", "gelu with tanh for the exact one, or the reverse, and others that look alike near 0", "apple/coremltools#2863; NVIDIA-NeMo/Megatron-Bridge#4661; kyutai-labs/pocket-tts#278; tensorflow/tfjs#8224"),
-        smoke="""1x1:3:4 mlp act=gelu; 1x1:3:4 mlp act=gelu_tanh; 1x1:3:4 mlp act=silu; 1x1:3:4 mlp; large 1x1:3:4 mlp act=gelu strength=0.3; large 1x1:3:4 mlp act=gelu_tanh strength=0.3;
-                 1x1:3:8 bert; 1x2:3:8 encoder-first act=gelu; 1x2:3:8 gpt2 act=gelu; 1x2:3:8 gpt2 act=silu""",
-        standard="""2x2:5:8 encoder act=gelu; 2x2:5:8 encoder act=gelu_tanh; 2x2:5:8 encoder act=silu; large 1x1:5:8 mlp mlp-biases act=silu; large 1x1:5:8 mlp act=gelu; large 1x1:5:8 mlp act=gelu_tanh;
-                    1x2:5:8 bert act=relu; 1x2:5:8 t5 act=gelu_tanh; 1x2:5:8 t5 act=gelu"""),
+        smoke="""1x1:3:4 mlp attention=0.1; 1x1:3:4 mlp act=gelu attention=0.1 up=2; 1x1:3:4 mlp act=gelu_tanh attention=0.1 up=2; 1x1:3:4 mlp act=silu attention=0.1;
+                 1x2:3:8 bert attention=0.1 up=3; 1x2:3:8 encoder act=gelu_tanh attention=0.1 up=3; 1x2:3:8 gpt2 attention=0.1 up=3; 1x2:3:8 lean attention=0.1 up=3;
+                 1x2:3:8 encoder-first act=gelu attention=0.1 up=3; 1x2:3:8 encoder-first act=gelu_tanh attention=0.1 up=3; 1x2:3:8 gpt2 act=silu attention=0.1; 1x2:3:8 t5 act=gelu_tanh attention=0.1 up=3""",
+        standard="""1x4:5:8 encoder act=gelu attention=0.1 up=4; 2x2:5:8 encoder act=silu attention=0.1; 1x1:5:8 mlp mlp-biases act=silu; 1x1:5:8 mlp act=gelu up=3; 1x1:5:8 mlp act=gelu_tanh up=3;
+                    1x2:5:8 bert act=gelu_tanh attention=0.1 up=3; 1x2:5:8 t5 act=silu; 1x2:5:8 t5 act=gelu attention=0.1 up=3; 2x2:5:8 mlp act=gelu strength=0.2 up=8; 2x2:5:8 mlp act=gelu_tanh strength=0.2 up=8"""),
     _hunting(Family("gates", "the gate and what it multiplies exchanged, or one of them left out", "assay's bank"),
         smoke="1x1:3:4 mlp gated act=silu; 1x2:3:8 llama; 1x1:3:4 mlp gated act=gelu; 1x2:3:8 t5 gated act=gelu_tanh; 1x1:3:4 mlp gated",
         standard="2x2:5:8 llama; 2x2:5:8 encoder-first gated act=gelu; 1x2:5:8:4:7 mlp gated mlp-biases act=silu; 2x2:5:8 t5 gated act=relu"),

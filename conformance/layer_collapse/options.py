@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES", "MASKS", "NETWORKS", "NUMBERS", "Sizes", "built", "sizes", "words"]
 
+_GENTLE = 0.4  # of weights beside 1/√(numbers that are added), where there is a norm or an MLP
+
 #: Networks of practice, as the options that they are made of.
 NETWORKS: dict[str, str] = {
     "plain": "",
@@ -117,12 +119,15 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``; ``gains``: gains and biases of the norms,
     ``gains-alone``: no biases;
     ``mlp``, ``mlp-biases``, ``gated``, ``act=NAME``;
-    ``strength=X``, ``queries=X``: the size of all weights, and of those of the queries, beside what is usual;
+    ``strength=X``: the size of all weights beside 1/√(numbers that are added), where it is not to be 1/√layers, or 0.4
+    times that where there is a norm or an MLP: what a class may err grows with it from layer to layer; ``queries=X``, ``attention=X``,
+    ``up=X``: that of the queries', of all of attention's, and of the MLP's first ones beside it;
     ``shared``: every layer has the same weights; ``like-heads``: every head has.
     """
     size, chosen = sizes(row), words(row)
     rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
-    strength = float(chosen.get("strength", 1.0))
+    gentle = _GENTLE if {"norm", "mlp"} & set(chosen) else 1.0
+    strength = float(chosen.get("strength", gentle / np.sqrt(size.layers)))
     layers, h, h_k, n, d = size.layers, size.heads, size.key_heads, size.length, size.dim
     k, v = size.head_dim, size.value_dim
 
@@ -136,13 +141,12 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         return 0.5 * rng.standard_normal(shape)
 
     fields: dict[str, Any] = {"tokens": NUMBERS[row.pattern](rng, n, d)}
-    fields["query_weights"] = float(chosen.get("queries", 1.0)) * matrices(layers, h, d, k)
-    fields["key_weights"] = matrices(layers, h_k, d, k)
-    fields["value_weights"] = (
-        matrices(layers, h_k, d, v) if "output" in chosen else matrices(layers, h_k, d, v) / np.sqrt(h)
-    )
+    of_attention = float(chosen.get("attention", 1.0))
+    fields["query_weights"] = float(chosen.get("queries", 1.0)) * of_attention * matrices(layers, h, d, k)
+    fields["key_weights"] = of_attention * matrices(layers, h_k, d, k)
+    fields["value_weights"] = of_attention * matrices(layers, h_k, d, v) / (1 if "output" in chosen else np.sqrt(h))
     if "output" in chosen:
-        fields["output_weights"] = matrices(layers, h, v, d) / np.sqrt(h)
+        fields["output_weights"] = of_attention * matrices(layers, h, v, d) / np.sqrt(h)
     if "biases" in chosen:
         fields |= {
             "query_bias": vectors(layers, h, k),
@@ -154,11 +158,12 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         places = ["attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])]
         for place in places:
             shape = (d,) if place == "final" else (layers, d)
-            fields[f"{place}_norm_gain"] = np.exp2(rng.uniform(-1, 1, shape))
+            fields[f"{place}_norm_gain"] = np.exp2(rng.uniform(-0.5, 0.5, shape))
             if chosen["norm"] == "layer" and "gains" in chosen:
                 fields[f"{place}_norm_bias"] = vectors(*shape)
     if "mlp" in chosen:
-        fields |= {"up_weights": matrices(layers, d, size.hidden), "down_weights": matrices(layers, size.hidden, d)}
+        fields["up_weights"] = float(chosen.get("up", 1.0)) * matrices(layers, d, size.hidden)
+        fields["down_weights"] = matrices(layers, size.hidden, d)
         fields |= {"gate_weights": matrices(layers, d, size.hidden)} if "gated" in chosen else {}
         fields |= (
             {"up_bias": vectors(layers, size.hidden), "down_bias": vectors(layers, d)} if "mlp-biases" in chosen else {}

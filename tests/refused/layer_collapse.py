@@ -74,4 +74,11 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     (_MLP | {"down_weights": _ones(2, 5, 4)}, "down_weights: shape (2, 5, 4), expected (layers, hidden, dim)"),
     ({"activation": "gelu"}, "activation: 'gelu', expected 'relu' without an MLP"),
     (_MLP | {"activation": "swish"}, "activation: 'swish', expected 'relu', 'gelu', 'gelu_tanh' or 'silu'"),
+    ({"key_bias": _ones(2, 4, 5)}, "key_bias: shape (2, 4, 5), expected (layers, key_heads, head_dim)"),
+    ({"value_bias": _ones(2, 2, 5)}, "value_bias: shape (2, 2, 5), expected (layers, key_heads, value_dim)"),
+    ({"output_bias": _ones(2, 4, dtype=np.float64)}, "output_bias: dtype float64, expected float32 as in tokens"),
+    (_NORM | {"mlp_norm_bias": _ones(2, 4)}, "mlp_norm_bias: shape (2, 4), expected none without an MLP"),
+    (_NORM | {"final_norm_bias": _ones(4)}, "final_norm_bias: shape (4,), expected none without final_norm"),
+    (_MLP | {"up_bias": _ones(2, 5)}, "up_bias: shape (2, 5), expected (layers, hidden)"),
+    (_MLP | {"down_bias": _ones(2, 6)}, "down_bias: shape (2, 6), expected (layers, dim)"),
 )
