@@ -87,12 +87,14 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         standard="""faint 1x2:5:16 norm=layer epsilon=1e-5; faint 1x2:5:16 norm=rms epsilon=1e-5; faint 2x1:4:8 norm=layer epsilon=1e-4 final strength=0.01; faint 2x1:4:8 norm=rms epsilon=1e-4 final strength=0.01;
                     faint 1x1:4:8 norm=layer epsilon=1e-3 mlp strength=0.01; faint 1x1:4:8 norm=rms epsilon=1e-3 mlp strength=0.01; faint 1x1:4:8 norm=layer epsilon=1e-3 mlp post; equal 1x1:3:8 norm=layer epsilon=1e-5;
                     faint 1x1:4:16 norm=rms epsilon=1e-5 post strength=0.01"""),
-    _hunting(Family("norms", "another norm: without its mean, over the tokens, with d − 1, with the sum of squares; gains and biases left out", "kyutai-labs/pocket-tts#278; tensorflow/tfjs#8224"),
-        smoke=f"{_every('1x2:3:4', 'encoder bert lean llama')}; mean-5 1x1:4:6 norm=rms epsilon=1e-5 gains; mean-5 1x1:4:6 norm=layer epsilon=1e-5 gains; 1x2:4:4 norm=layer epsilon=1e-5",
+    _hunting(Family("norms", "another norm: without its mean, over the tokens, with d − 1, with the sum of squares; gains and biases left out, or multiplied after a rounding", "InternLM/lmdeploy#2842; tensorflow/tfjs#8224"),
+        smoke=f"""{_every('1x2:3:4', 'encoder bert lean llama')}; mean-5 1x1:4:6 norm=rms epsilon=1e-5 gains; mean-5 1x1:4:6 norm=layer epsilon=1e-5 gains; 1x2:4:4 norm=layer epsilon=1e-5;
+                 1x1:9:16 norm=rms epsilon=1e-5 gains final strength=0.001; 1x2:9:16 llama strength=0.001""",
         standard=f"{_every('2x2:7:8', _NORMED)}; mean-5 2x2:5:8 norm=layer epsilon=1e-5 gains mlp final; mean-5 2x2:5:8 norm=rms epsilon=1e-5 gains mlp final post"),
-    _hunting(Family("far-tokens", "a variance that is the difference of two moments; squares that overflow a short type", "tensorflow/tfjs#8224"),
-        smoke="far 1x1:3:16 encoder-first; far 1x1:3:16 norm=layer epsilon=1e-5; large 1x1:3:16 norm=rms epsilon=1e-5; far 1x2:3:16 gpt2",
-        standard="far 2x2:5:32 norm=layer epsilon=1e-5 mlp; far 1x2:4:16 bert; far 1x2:4:32 norm=rms epsilon=1e-5"),
+    _hunting(Family("far-tokens", "squares that overflow a short type, the square of a mean among them", "assay's bank"),
+        smoke="""far 1x1:3:16 norm=layer epsilon=1e-5 final strength=0.001; far 1x1:3:16 norm=rms epsilon=1e-5; large 1x1:3:16 norm=rms epsilon=1e-5; far 1x2:3:16 gpt2 strength=0.001;
+                 far 1x2:3:16 lean strength=0.001; far 1x2:3:16 bert strength=0.001; far 1x2:3:16 llama; far 1x1:3:16 t5""",
+        standard="far 1x2:5:32 norm=layer epsilon=1e-5 final strength=0.001; far 1x2:4:16 encoder strength=0.001; far 1x2:4:32 norm=rms epsilon=1e-5; far 1x2:3:16 encoder-first attention=0.1"),
     _hunting(Family("final-norm", "the norm after the last layer left out, made after every layer, or with another's parameters", "pegainfer-project/pegainfer#544; huggingface/transformers#45079, #46456"),
         smoke="2x2:4:8 gpt2; 3x1:3:6 t5; 2x2:4:8 llama; 2x1:3:6 norm=layer epsilon=1e-5 final; 1x1:3:6 norm=rms epsilon=1e-5 final gains",
         standard="3x2:5:8 norm=layer epsilon=1e-5 final gains; 3x2:5:8 norm=rms epsilon=1e-4 final gains mlp; 2x2:5:8 post norm=layer epsilon=1e-5 final gains"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEANINGS"]
 
+_ANYTHING = 1e300
 _NOTHING = 1e-11  # beside the tokens: what float64 is off by
 _ROOM = 4.0  # times what a right stack may err: a wrong network enlarges errors differently
 
@@ -37,7 +38,8 @@ _ROOM = 4.0  # times what a right stack may err: a wrong network enlarges errors
 def _meaning(identifier: str, sentence: str, wrong: Wrong) -> Meaning:
     """The meaning of a stack that computes ``wrong(instance)``; ``None`` says that it is right.
 
-    It may err by a few times what a right stack may, and by as much more as its tokens are larger.
+    It may err by a few times what a right stack may, and by as much more as its tokens are larger.  Where nothing is
+    judged, as in rows of padding, it may be anything.
     """
 
     def criteria(instance: Any, right: Right) -> Criteria | None:
@@ -54,7 +56,7 @@ def _meaning(identifier: str, sentence: str, wrong: Wrong) -> Meaning:
             return None
         with np.errstate(all="ignore"):
             larger = np.fmax(sizes[0] / np.maximum(sizes[1], 1e-300), 1.0)
-        allowed = np.where(np.isfinite(criterion.allowed), _ROOM * larger * criterion.allowed, np.inf)
+        allowed = np.where(np.isfinite(criterion.allowed), _ROOM * larger * criterion.allowed, _ANYTHING)
         return {"tokens": criterion.about(Enclosure(value, 1e-12 * np.abs(value)), allowed)}
 
     return Meaning(identifier, sentence, criteria)

@@ -55,7 +55,7 @@ NUMBERS: dict[str, Callable[[Generator, int, int], Array]] = {
     "levels": lambda rng, n, d: rng.standard_normal((n, d)) * 2.0 ** rng.integers(-4, 5, (n, 1)),
     "equal": lambda rng, n, d: np.tile(rng.standard_normal(d), (n, 1)),
     "ramp": _ramp,
-    "far": lambda rng, n, d: 60.0 + rng.standard_normal((n, d)),
+    "far": lambda rng, n, d: 300.0 + rng.standard_normal((n, d)),
     "integers": lambda rng, n, d: rng.integers(-2, 3, (n, d)).astype(np.float64),
 }
 
@@ -119,9 +119,9 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``; ``gains``: gains and biases of the norms,
     ``gains-alone``: no biases;
     ``mlp``, ``mlp-biases``, ``gated``, ``act=NAME``;
-    ``strength=X``: the size of all weights beside 1/√(numbers that are added), where it is not to be 1/√layers, or 0.4
-    times that where there is a norm or an MLP: what a class may err grows with it from layer to layer; ``queries=X``, ``attention=X``,
-    ``up=X``: that of the queries', of all of attention's, and of the MLP's first ones beside it;
+    ``strength=X``: the size of all weights beside 1/√(numbers that are added).  It is 1/√layers if it is not given, or
+    0.4 times that where there is a norm or an MLP: what a class may err grows with it from layer to layer;
+    ``queries=X``, ``attention=X``, ``up=X``: that of the queries', of all of attention's, and of the MLP's first ones;
     ``shared``: every layer has the same weights; ``like-heads``: every head has.
     """
     size, chosen = sizes(row), words(row)

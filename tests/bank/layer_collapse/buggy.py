@@ -331,30 +331,11 @@ def _naive_softmax(t: Task, scores: Array) -> Array:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def _two_moments(t: Task, x: Array, epsilon: float) -> Array:
-    """The variance as the mean square less the square of the mean, in float32."""
-    if t.norm != "layer":
-        return normalised(t, x, epsilon)
-    mean = x.mean(-1, keepdims=True)
-    variance = (x * x).mean(-1, keepdims=True) - mean * mean
-    return np.asarray((x - mean) / np.sqrt(variance + t.work(epsilon)))
-
-
 def _squares_in_half(t: Task, x: Array, epsilon: float) -> Array:
     """The squares, which overflow, in the type of the tokens."""
     y = _about_mean(t, x)
     squares = (y.astype(t.stored) * y.astype(t.stored)).astype(x.dtype)
     return np.asarray(y / np.sqrt(squares.mean(-1, keepdims=True) + t.work(epsilon)))
-
-
-def _short_norm(t: Task, x: Array, gain: Array) -> Array:
-    """The gain multiplied after a rounding to the type of the tokens."""
-    return np.asarray(_short(x, t.stored) * gain)
-
-
-def _short_stream(t: Task, place: str, layer: int, x: Array, out: Array) -> Array:
-    """Sums along the skip connections that are kept in the type of the tokens."""
-    return _short(x + out if t.skip else out, t.stored)
 
 
 _BF16 = ml_dtypes.bfloat16
@@ -466,10 +447,8 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("naive-softmax", Steps(softmax=_naive_softmax), "a softmax without its maximum", None, F32, NEW),
     ("scores-bfloat16", _short_scores(_BF16), "scores in bfloat16", None, F32, NEW),
     ("products-float16", _short_products(_HALF), "products of float16 numbers", None, F32, NEW),
-    ("two-moments", Steps(normalised=_two_moments), "a variance as a difference of moments", None, F32, NEW),
     ("squares-float16", Steps(normalised=_squares_in_half), "squares in float16", None, ("float16",), NEW),
-    ("gain-after-rounding", Steps(gained=_short_norm), "the gain multiplied after a rounding", None, ("bfloat16",), "InternLM/lmdeploy#2842"),
-    ("stream-bfloat16", Steps(joined=_short_stream), "sums along the skip connections in bfloat16", None, ("bfloat16",), NEW),
+    ("norm-bfloat16", Steps(gained=lambda t, x, gain: _short(x, _BF16) * gain), "norms rounded to bfloat16 before the gain", None, F32, "InternLM/lmdeploy#2842"),
 )  # fmt: skip
 
 BUGGY: tuple[Entry, ...] = tuple(

@@ -115,6 +115,15 @@ def _reciprocal(t: Task, x: Array, epsilon: float) -> Array:
     return np.asarray(y * (1 / np.sqrt((y * y).mean(axis=-1, keepdims=True) + t.work(epsilon))))
 
 
+def _two_moments(t: Task, x: Array, epsilon: float) -> Array:
+    """The variance as the mean square less the square of the mean, as in fused kernels of many libraries."""
+    if t.norm != "layer":
+        return _reciprocal(t, x, epsilon)
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.maximum((x * x).mean(axis=-1, keepdims=True) - mean * mean, 0)
+    return np.asarray((x - mean) / np.sqrt(variance + t.work(epsilon)))
+
+
 def _welford(t: Task, x: Array, epsilon: float) -> Array:
     """Mean and variance in one pass, updated number by number."""
     if t.norm != "layer":
@@ -139,6 +148,11 @@ def _stable_sigmoid(x: Array) -> Array:
 
 
 _OTHER = {"gelu": _erfc_gelu, "silu": lambda x: x * _stable_sigmoid(x)}
+
+
+def _short_stream(t: Task, place: str, layer: int, x: Array, out: Array) -> Array:
+    """Sums along the skip connections in the type of the tokens, as they lie between two kernels of a GPU."""
+    return np.asarray((x + out if t.skip else out).astype(t.stored).astype(x.dtype))
 
 
 # --- whole kernels ----------------------------------------------------------------------------------------------------
@@ -234,8 +248,11 @@ CORRECT: tuple[Entry, ...] = (
     Entry("fused", kernel(Steps(projected=_fused)), ("float32", "bfloat16"), "one projection for queries, keys and values"),
     Entry("finite-mask", kernel(Steps(weighed=_finite_mask)), ("float32",), "masked scores of −10⁹"),
     Entry("reciprocal", kernel(Steps(normalised=_reciprocal)), ("float32", "float16"), "norms by a reciprocal root"),
+    Entry("two-moments", kernel(Steps(normalised=_two_moments)), ("float32", "bfloat16"), "a variance that is the difference of two moments: where tokens are far from 0, nothing is judged"),
     Entry("welford", kernel(Steps(normalised=_welford)), ("float32", "bfloat16"), "mean and variance in one pass"),
     Entry("other-activations", kernel(Steps(activation=lambda t: _OTHER.get(t.activation, ACTIVATIONS[t.activation]))), ("float32",), "gelu by erfc, sigmoid by the exponential of −|x|"),
+    Entry("stream", kernel(Steps(joined=_short_stream)), ("bfloat16", "float16"), "tokens between the sub-layers in their own type"),
+    Entry("gain-last", kernel(Steps(gained=lambda t, x, gain: x.astype(t.stored).astype(x.dtype) * gain)), ("bfloat16", "bfloat16-eager"), "the gain multiplied after a rounding to the type of the tokens, as in Llama", "InternLM/lmdeploy#2842"),
     Entry("threads", kernel(Steps(), _threaded), ("float32",), "queries in two halves, by threads"),
     Entry("eager", kernel(Steps(), _eager), ("bfloat16-eager", "float16-eager"), "every operation stored in the type of the tokens"),
     Entry("post-norm", kernel(Steps()), ("float32",), "post-norm alone: norm(x + f(x)) is no skip connection after the norm", "LiyuanLucasLiu/Transformer-Clinic#27", {"pre_norm": "no"}),
