@@ -15,6 +15,7 @@ counterpart has uniform attention: every P_ij is one over the number of tokens t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "tokens") 
     >>> from assay.spec.layer_collapse import Instance
     >>> one = np.ones((1, 1, 1, 1))
     >>> print(define(Instance(np.array([[0.0], [1.0]]), one, one, one))[0, 1, 0])
-    1.73105857863 ± 3e-14
+    1.73105857863000 ± 4e-15
     """
     if output != "tokens":
         raise ValueError(f"unknown output {output!r}: expected 'tokens'")
@@ -166,9 +167,9 @@ class _Network:
         size = np.abs(instance.tokens.astype(np.float64))[None]
         after = []
         for layer in range(instance.layers):
-            x, size = self._sublayer(f"{layer}/attention", x, lambda y, layer=layer: self._attend(layer, y))
+            x, size = self._sublayer(f"{layer}/attention", x, functools.partial(self._attend, layer))
             if instance.up_weights is not None:
-                x, size = self._sublayer(f"{layer}/mlp", x, lambda y, layer=layer: self._mlp(layer, y))
+                x, size = self._sublayer(f"{layer}/mlp", x, functools.partial(self._mlp, layer))
             if instance.final_norm and layer == instance.layers - 1:
                 x, size = self._norm("final/norm", x)
             self.steps[str(layer)] = x

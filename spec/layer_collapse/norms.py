@@ -49,7 +49,7 @@ def spectral_norm(matrix: Float64Ball) -> float:
         off = np.abs(square.mid - np.eye(len(vectors))) + square.rad + 2.0**-52
         shrunk *= 1.0 - float(np.sqrt((off**2).sum())) * SLACK
     bound = (largest + float(np.sqrt((size**2).sum()))) * SLACK
-    return bound / np.sqrt(shrunk) * SLACK if shrunk > 0.0 and np.isfinite(bound) else np.inf
+    return float(bound / np.sqrt(shrunk) * SLACK) if shrunk > 0.0 and np.isfinite(bound) else np.inf
 
 
 def head_norms(instance: Instance) -> tuple[Array, Array]:
@@ -75,7 +75,7 @@ def distances(rows: Enclosure) -> Array:
     """Upper bounds of ‖x_i − x_j‖, (…, n, n), for rows (…, n, d)."""
     x, spread = rows.midpoint, np.sqrt((rows.radius**2).sum(axis=-1)) * SLACK
     n = x.shape[-2]
-    between = np.empty((*x.shape[:-1], n))
+    between: Array = np.empty((*x.shape[:-1], n))
     for i in range(n):
         between[..., i, :] = np.sqrt(((x - x[..., i : i + 1, :]) ** 2).sum(axis=-1))
     between = (between + 2.0**-500) * SLACK + spread[..., :, None] + spread[..., None, :]
@@ -92,4 +92,5 @@ def row_ranges(scores: Enclosure, attended: NDArray[np.bool_]) -> Array:
     """η_i, the range of every row of scores over what it attends to, (…, n): an upper bound."""
     high = np.where(attended, scores.midpoint + scores.radius, -np.inf).max(axis=-1)
     low = np.where(attended, scores.midpoint - scores.radius, np.inf).min(axis=-1)
-    return (high - low) * SLACK + 2.0**-50 * np.maximum(np.abs(high), np.abs(low))
+    ranges: Array = (high - low) * SLACK + 2.0**-50 * np.maximum(np.abs(high), np.abs(low))
+    return ranges

@@ -207,11 +207,8 @@ def heads(
     seen = np.broadcast_to(attended, score.midpoint.shape)
     with np.errstate(invalid="ignore"):
         moved = np.where(seen & ~np.isnan(moved), np.minimum(moved, 1e300), np.where(seen, 1e300, 0.0))
-    inputs = attention.Instance(
-        *(np.minimum(x.size, 1e300)[None] for x in (query, key, value)),
-        scale=scale,
-        mask=attended[None, None],
-    )
+    q, k, v = (np.minimum(x.size, 1e300)[None] for x in (query, key, value))
+    inputs = attention.Instance(q, k, v, scale=scale, mask=attended[None, None])
     distribution = _Softmax(
         Enclosure(np.where(seen, score.midpoint, -np.inf)[None], moved[None]),
         Enclosure(
@@ -240,7 +237,7 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
     grown = np.where((spread >= 700) & attended, np.inf, grown)
     excess = np.where(spread < 30, p * np.expm1(np.minimum(spread, 30.0)), grown)
     mass = row.lower_mass[of][:, None]
-    gap = np.abs(v[None] - o[:, None]) + o_radius[:, None]  # (n, n, v)
+    gap = np.abs(v[None] - o[:, None]) + o_radius[:, None] + value.radius[head][None]  # (n, n, v)
     common = (excess[:, :, None] * gap).sum(axis=1)
     deviation = (grown[:, :, None] * (gap + off)).sum(axis=1)
     hull = (gap * attended[:, :, None]).max(axis=1)

@@ -6,6 +6,7 @@ operation makes of the errors of its input those of its output (:mod:`assay.spec
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,17 +46,20 @@ def tolerance(
     output: str = "tokens",
     *,
     exact: Mapping[str, Enclosure] | None = None,
+    start: Array | None = None,
 ) -> Array:
     """The bound on the error of every correct stack of the class, (L, n, d): LCT-5.
 
     It is +inf from the layer on in which something may leave the range of the class, and for tokens that are padding.
     exact: what :func:`~assay.spec.layer_collapse.definition.evaluate` gives, to save evaluating it again.
+    start: what the tokens that a kernel works on may be off from those of the instance, (n, d).
     Raises ``ValueError`` for an unknown class or output.
 
     >>> from assay.spec.layer_collapse import Instance
     >>> one = np.ones((2, 1, 1, 1), np.float32)
     >>> instance = Instance(np.array([[0.0], [1.0]], np.float32), one, one, one)
     >>> print(*(f"{tolerance(instance, name)[1].max():.0e}" for name in ("float64", "float32", "bfloat16")))
+    4e-14 2e-05 8e-02
     """
     if output != "tokens":
         raise ValueError(f"unknown output {output!r}: expected 'tokens'")
@@ -63,7 +67,7 @@ def tolerance(
     trace = evaluate(instance, accuracy(u)) if exact is None else exact
     stack = _Stack(instance, Machine.of(u), trace)
     with np.errstate(all="ignore"):
-        bound = np.stack(stack.run())
+        bound = np.stack(stack.run(np.zeros(instance.tokens.shape) if start is None else start))
     bound = np.where(np.isnan(bound), np.inf, bound)
     if instance.mask is not None:
         bound[:, ~instance.mask] = np.inf
@@ -76,22 +80,22 @@ class _Stack:
     def __init__(self, instance: Instance, machine: Machine, trace: Mapping[str, Enclosure]) -> None:
         self.instance, self.machine, self.trace = instance, machine, trace
 
-    def run(self) -> list[Array]:
+    def run(self, start: Array) -> list[Array]:
         """The errors of the tokens after every layer; +inf once something has left the range."""
         instance = self.instance
         tokens = instance.tokens.astype(np.float64)
-        x = Numbers(tokens, np.zeros_like(tokens), np.zeros_like(tokens))
+        x = Numbers(tokens, np.zeros_like(tokens), start)
         after = []
         for layer in range(instance.layers):
-            x = self._sublayer(f"{layer}/attention", x, lambda y, layer=layer: self._attend(layer, y), str(layer))
+            x = self._sublayer(f"{layer}/attention", x, functools.partial(self._attend, layer))
             if instance.up_weights is not None:
-                x = self._sublayer(f"{layer}/mlp", x, lambda y, layer=layer: self._mlp(layer, y), str(layer))
+                x = self._sublayer(f"{layer}/mlp", x, functools.partial(self._mlp, layer))
             if instance.final_norm and layer == instance.layers - 1:
                 x = self._norm("final/norm", x, self.trace[str(layer)])
             after.append(x.error if x.inside else np.full_like(x.error, np.inf))
         return after
 
-    def _sublayer(self, place: str, x: Numbers, function: Callable[[Numbers], Numbers], end: str) -> Numbers:
+    def _sublayer(self, place: str, x: Numbers, function: Callable[[Numbers], Numbers]) -> Numbers:
         instance, y = self.instance, x
         if instance.norm is not None and instance.norm_place == "pre":
             y = self._norm(f"{place}/norm", x, self.trace[f"{place}/input"])

@@ -11,6 +11,7 @@ from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
 from assay.spec.reductions.to_attention_gradient import GRAD_3, GRAD_4, GRAD_9, GRAD_10
 from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
+from assay.spec.reductions.to_layer_collapse import LC_11
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ REDUCTIONS: tuple[Reduction, ...] = (
     DOC_5A,
     DOC_5B,
     DOC_5C,
+    LC_11,
 )
 
 
