@@ -82,7 +82,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         smoke="1x2:4:8 scale=0.25; 2x2:4:16 scale=0.3 causal; 3x2:5:8 queries=2; 2x2:4:12:3 scale=1 output; large 1x1:3:4 scale=-0.2",
         standard=f"2x2:5:16 output biases scale=0.0625; {_every('4x2:6:16 queries=2')}; 1x2:6:8 scale=0; 2x1:6:16:2 queries=2; 1x2:6:8:5 scale=0.2"),
     _hunting(Family("epsilon", "an epsilon that is hard-coded, right in all norms but two, or added outside the root", "apache/tvm#15856; NVIDIA/cutlass#1112; huggingface/candle#271; NVIDIA-NeMo/Megatron-Bridge#5712; paiml/aprender#1606; mindspore-lab/mindone#219; huggingface/transformers#585"),
-        smoke=f"""faint 1x1:4:8 norm=layer epsilon=1e-3; faint 1x1:4:8 norm=rms epsilon=1e-6; faint 1x1:3:8 norm=rms epsilon=1e-3 final;
+        smoke=f"""faint 1x1:4:8 norm=layer epsilon=1e-3; faint 1x1:4:8 norm=rms epsilon=1e-6; faint 1x1:3:8 norm=rms epsilon=1e-3 final; faint 1x1:4:8 norm=layer epsilon=1e-4 final strength=0.01; faint 2x1:3:8 norm=rms epsilon=1e-4 final strength=0.01; faint 1x1:3:8 norm=layer epsilon=1e-3 mlp strength=0.05; faint 1x1:3:8 norm=rms epsilon=1e-3 mlp strength=0.05;
                  {_every('faint 1x2:3:8 strength=0.01', _NORMED)}""",
         standard="""faint 1x2:5:16 norm=layer epsilon=1e-5; faint 1x2:5:16 norm=rms epsilon=1e-5; faint 2x1:4:8 norm=layer epsilon=1e-4 final strength=0.01; faint 2x1:4:8 norm=rms epsilon=1e-4 final strength=0.01;
                     faint 1x1:4:8 norm=layer epsilon=1e-3 mlp strength=0.01; faint 1x1:4:8 norm=rms epsilon=1e-3 mlp strength=0.01; faint 1x1:4:8 norm=layer epsilon=1e-3 mlp post; equal 1x1:3:8 norm=layer epsilon=1e-5;

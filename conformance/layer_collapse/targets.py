@@ -31,6 +31,8 @@ _EAGER = ("float32", "bfloat16-eager")
 _TORCH, _MODELS, _LUCIDRAINS, _KERAS = "target_torch", "target_transformers", "target_x_transformers", "target_keras"
 _GELU = {"gelu_tanh": "the fused route takes the exact gelu for torch.nn.GELU('tanh')"}
 
+_GROUPS = {"grouped_heads": "query heads share the key head of their number modulo the number of key heads"}
+
 #: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -45,7 +47,7 @@ TARGETS: dict[str, Target] = {
         _library(_MODELS, "gpt2", "transformers:gpt2", _EAGER, "torch transformers"),
         _library(_MODELS, "llama", "transformers:llama", _EAGER, "torch transformers"),
         _library(_MODELS, "t5", "transformers:t5", _ONCE, "torch transformers"),
-        _library(_LUCIDRAINS, "layers", "x-transformers:layers", _ONCE, "torch x_transformers"),
+        _library(_LUCIDRAINS, "layers", "x-transformers:layers", _ONCE, "torch x_transformers", _GROUPS),
         _library(_KERAS, "layers", "keras:layers", _ONCE, "torch keras"),
     )
 }
