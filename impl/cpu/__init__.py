@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention, attention_gradient, document_similarity, rope
+    from assay.impl.cpu import attention, attention_gradient, document_similarity, layer_collapse, rope
 
-__all__ = ["attention", "attention_gradient", "document_similarity", "rope"]
+__all__ = ["attention", "attention_gradient", "document_similarity", "layer_collapse", "rope"]
 
 
 def __getattr__(name: str) -> Any:

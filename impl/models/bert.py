@@ -75,14 +75,18 @@ class Bert:
         ids = self.tokenizer.encode(text).ids  # [CLS] … [SEP]
         return np.array(ids if len(ids) <= tokens else [*ids[: tokens - 1], ids[-1]], np.int64)
 
-    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
+    def embedded(self, tokens: NDArray[np.int64]) -> Array:
+        """(n, width): what the first layer is handed."""
         n = len(tokens)
         if n > self.longest:
             raise ModelError(f"{self.weights.path}: {n} tokens, expected at most {self.longest}")
         words = self.weights.tensor("embeddings.word_embeddings.weight", self.vocabulary, self.width)
         positions = self.weights.tensor("embeddings.position_embeddings.weight", self.longest, self.width)
         types = self.weights.tensor("embeddings.token_type_embeddings.weight", self.types, self.width)
-        x = self._norm(words[tokens] + positions[:n] + types[0], "embeddings.LayerNorm")
+        return self._norm(words[tokens] + positions[:n] + types[0], "embeddings.LayerNorm")
+
+    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
+        x = self.embedded(tokens)
         for layer in range(self.layers):
             part = f"encoder.layer.{layer}"
             x = self._norm(x + self._attention(x, part, observe), f"{part}.attention.output.LayerNorm")

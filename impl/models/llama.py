@@ -123,38 +123,47 @@ class Llama:
     def decode(self, tokens: NDArray[np.int64]) -> str:
         return str(self.tokenizer.decode(tokens.tolist()))
 
+    def tensor(self, name: str, *shape: int, layer: int | None = None) -> Array:
+        """The tensor of a name of GGUF, such as ``attn_q`` of a layer."""
+        return self.weights.tensor(self._name(name, layer), *shape)
+
+    def embedded(self, tokens: NDArray[np.int64]) -> Array:
+        """(n, width): what the first layer is handed."""
+        found: Array = self.tensor("token_embd", self.vocabulary, self.width)[tokens]
+        return found
+
     def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
-        x = self._tensor("token_embd", self.vocabulary, self.width)[tokens]
+        x = self.embedded(tokens)
         turn = self._rotation(len(tokens))
         hidden = np.tri(len(tokens), dtype=np.bool_)
         for layer in range(self.layers):
             x = x + self._attention(layer, self._norm(x, "attn_norm", layer), turn, hidden, observe)
             y = self._norm(x, "ffn_norm", layer)
-            gate = y @ self._tensor("ffn_gate", self.inner, self.width, layer=layer).T
-            up = y @ self._tensor("ffn_up", self.inner, self.width, layer=layer).T
-            x = x + (_silu(gate) * up) @ self._tensor("ffn_down", self.width, self.inner, layer=layer).T
+            gate = y @ self.tensor("ffn_gate", self.inner, self.width, layer=layer).T
+            up = y @ self.tensor("ffn_up", self.inner, self.width, layer=layer).T
+            x = x + (_silu(gate) * up) @ self.tensor("ffn_down", self.width, self.inner, layer=layer).T
         return self._norm(x, "output_norm")
 
     def logits(self, tokens: NDArray[np.int64]) -> Array:
         """(n, vocabulary): the logits of the next token after each of the tokens."""
         name = "output" if self._name("output") in self.weights.tensors else "token_embd"  # tied to the embedding
         last = self.hidden(tokens, lambda _: None)
-        logits: Array = last @ self._tensor(name, self.vocabulary, self.width).T
+        logits: Array = last @ self.tensor(name, self.vocabulary, self.width).T
         return logits
 
     def _attention(
         self, layer: int, x: Array, turn: Any, visible: NDArray[np.bool_], observe: Callable[[AttentionInput], None]
     ) -> Array:
         h, h_k, d = self.heads, self.key_heads, self.dim
-        q = _split(x @ self._tensor("attn_q", h * d, self.width, layer=layer).T, h)
-        k = _split(x @ self._tensor("attn_k", h_k * d, self.width, layer=layer).T, h_k)
-        v = _split(x @ self._tensor("attn_v", h_k * d, self.width, layer=layer).T, h_k)
+        q = _split(x @ self.tensor("attn_q", h * d, self.width, layer=layer).T, h)
+        k = _split(x @ self.tensor("attn_k", h_k * d, self.width, layer=layer).T, h_k)
+        v = _split(x @ self.tensor("attn_v", h_k * d, self.width, layer=layer).T, h_k)
         given = AttentionInput(self._rotated(q, turn), self._rotated(k, turn), v, d**-0.5, True)
         observe(given)
         keys, values = (np.repeat(each, h // h_k, axis=0) for each in (given.key, given.value))
         scores = np.where(visible, np.float32(given.scale) * (given.query @ keys.swapaxes(1, 2)), np.float32(-np.inf))
         out = (_softmax(scores) @ values).swapaxes(0, 1).reshape(len(x), h * d)
-        result: Array = out @ self._tensor("attn_output", self.width, h * d, layer=layer).T
+        result: Array = out @ self.tensor("attn_output", self.width, h * d, layer=layer).T
         return result
 
     def _rotation(self, length: int) -> tuple[Array, Array]:
@@ -166,7 +175,7 @@ class Llama:
         cos, sin = turn
         half = self.dim // 2
         first, second = (
-            (np.s_[..., ::2], np.s_[..., 1::2]) if self._interleaved else (np.s_[..., :half], np.s_[..., half:])
+            (np.s_[..., ::2], np.s_[..., 1::2]) if self.interleaved else (np.s_[..., :half], np.s_[..., half:])
         )
         out = np.empty_like(x)
         out[first] = x[first] * cos - x[second] * sin
@@ -174,11 +183,12 @@ class Llama:
         return out
 
     @property
-    def _interleaved(self) -> bool:
+    def interleaved(self) -> bool:
+        """Whether the rotation pairs coordinates 2i and 2i + 1, else i and i + d/2."""
         return self.weights.layout == "gguf"
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
-        weight = self._tensor(name, self.width, layer=layer)
+        weight = self.tensor(name, self.width, layer=layer)
         result: Array = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(self.epsilon)) * weight
         return result
 
@@ -187,9 +197,6 @@ class Llama:
             return f"{name}.weight" if layer is None else f"blk.{layer}.{name}.weight"
         named = _SAFETENSORS[name]
         return f"{named}.weight" if layer is None else f"model.layers.{layer}.{named}.weight"
-
-    def _tensor(self, name: str, *shape: int, layer: int | None = None) -> Array:
-        return self.weights.tensor(self._name(name, layer), *shape)
 
 
 def _split(x: Array, heads: int) -> Array:
