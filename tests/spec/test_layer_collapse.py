@@ -198,8 +198,8 @@ def test_a_network_with_norms_or_an_mlp_collapses_to_a_mean_field_network(kind: 
         mixings(instance)
     # The last token and the mean of all tokens are the same, and its update is another.
     spread = instance.tokens.copy()
-    spread[1] += 1.0
-    spread[2] -= 1.0
+    spread[1] += np.arange(4.0)
+    spread[2] -= np.arange(4.0)
     one, other = (collapse(instance.replace(tokens=tokens)).midpoint[-1, -1] for tokens in (instance.tokens, spread))
     assert np.abs(one - other).max() > 1e-3
 
