@@ -132,7 +132,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         whole = ("tokens", "final_norm_gain", "final_norm_bias")
         fields = {name: x if name in whole else np.repeat(x[:1], size.layers, axis=0) for name, x in fields.items()}
     dtype = dtype_named(precision.storage)
-    stored = {name: x.astype(dtype) for name, x in fields.items()}
+    stored: dict[str, Any] = {name: x.astype(dtype) for name, x in fields.items()}
     return Instance(**stored, **_plain_options(chosen, size.length), provenance=provenance)
 
 
