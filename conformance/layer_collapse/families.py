@@ -70,7 +70,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         smoke=f"{_every('1x2:2:4', _FEW)}; 1x2:2:4 output; 1x2:3:8 output biases; 1x3:2:6; 1x2:2:2",
         standard=f"{_every('1x4:4:8')}; 1x2:2:8:4 1x4:8:16:4 output; 1x8:3:16:2 output; 2x3:6:12 output; 1x2:4:6 1x3:3:6"),
     _hunting(Family("groups", "keys of the wrong group, repeated as tiles, permuted as if they had all heads", "bigcode-project/Megatron-LM#71; tenstorrent/tt-metal#32407; Lightning-AI/litgpt#1013"),
-        smoke="1x4/2:4:8 1x4/1:3:8; 1x4/2:4:8 output biases; 1x4/2:4:8 1x2/1:3:8 llama",
+        smoke="1x4/2:4:8 1x4/1:3:8; 1x4/2:4:8 output biases; 1x4/2:4:8 1x2/1:3:8 llama; 1x4/2:4:8 lean",
         standard="2x6/2:5:12 2x6/3:5:12 output; 2x8/2:5:16 1x8/4:6:32 llama; 1x4/2:5:8:3/5 output"),
     _hunting(Family("fused", "a fused projection of queries, keys and values that is cut in another order", "Lightning-AI/litgpt#1013"),
         smoke=f"{_every('1x2:3:8', _FEW)}; 1x1:3:4:4 output; 1x2:3:4:2/2 output",
