@@ -139,11 +139,11 @@ class Machine:
         # μ, the error of the mean, and Δ, that of the mean square or of the variance
         square = (size**2).mean(axis=1, keepdims=True)
         reach = mean + average
-        off, fused = 0.0, 2 * reach * typical * centred
+        off, fused = 0.0, 0.0
         if centred:
             off = gamma(d + 1, unit) * typical * (1 + step) ** 2 + compound(step, step) * reach + step_tiny(self)
-            fused = fused if step == 0.0 else 0.0  # where squares are stored, they are those of deviations
-        changed = gamma(d + 6, unit) * (square + epsilon + fused) + (2 * reach * off if step == 0.0 else 0.0) + off**2
+            fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
+        changed = gamma(d + 6, unit) * (square + epsilon) + fused + off**2
         relative = (changed + 4 * step_tiny(self) * (1 + typical)) / least**2
         relative = compound(relative, *[step] * 4)
         ratio = np.where(relative < 0.5, 1 / np.sqrt(1 - np.minimum(relative, 0.5)) - 1, np.inf)
