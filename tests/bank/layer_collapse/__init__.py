@@ -1,0 +1,1 @@
+"""Stacks of self-attention layers, right ones of unusual structure and wrong ones from public reports."""
