@@ -332,16 +332,17 @@ def _misspelt(function: Any, form: Form, interface: Interface) -> tuple[str, ...
 
 
 def _form(parameters: list[inspect.Parameter], interface: Interface) -> Form:
-    """The first form with these positional names and as many arrays; if there is none, the first that has one of both.
+    """The first form with these positional names and room for the arrays that have no default; else one of as many.
 
-    The names of a short form may begin a longer one's, so that the number of arrays goes before the names alone.
+    The names of a short form may begin a longer one's, so that names alone do not tell.
     """
     positional = _positional(parameters)
     names = tuple(p.name for p in positional)
     by_name = [form for form in interface.forms if names[: len(form.positional)] == form.positional]
     arrays = [p for p in positional if p.default is p.empty and p.name not in interface.keywords]
     by_number = [form for form in interface.forms if len(form.positional) == len(arrays)]
-    return [*(form for form in by_name if form in by_number), *by_number, *by_name, interface.forms[0]][0]
+    roomy = [form for form in by_name if len(form.positional) >= len(arrays)]
+    return [*roomy, *by_number, *by_name, interface.forms[0]][0]
 
 
 def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interface) -> str:
