@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.kernel import Declined
@@ -213,7 +214,8 @@ def _llama(
 
 def t5(name: str) -> Kernel:
     lacks = f"{_ALWAYS} grouped_heads value_dim layer_norm post_norm without_final_norm norm_bias any_scale"
-    return _made(name, "t5", _t5, lacks)
+    # T5 does not scale: what goes into the query weights without rounding is 1/√k where that is a power of 2
+    return replace(_made(name, "t5", _t5, lacks), lengths={"head_dims": "1,4,16,64"})
 
 
 def _t5(
