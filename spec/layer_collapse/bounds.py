@@ -273,6 +273,7 @@ def _mlp_rates(instance: Instance, layer: int, exact: Mapping[str, Enclosure], f
         return np.full(n, up * down * steep * SLACK)
     gate = spectral_norm(Float64Ball.exact(instance.gate_weights[layer].astype(np.float64)))
     # |a(x)| ≤ |x|, for every activation
-    open_ = (np.abs(exact[f"{layer}/gate"].midpoint) + exact[f"{layer}/gate"].radius).max(axis=1)
+    opened = (np.abs(exact[f"{layer}/gate"].midpoint) + exact[f"{layer}/gate"].radius).max(axis=1)
     size = (np.abs(flat[f"{layer}/up"].midpoint) + flat[f"{layer}/up"].radius).max(axis=1)
-    return (open_ * up + steep * size * gate) * down * SLACK
+    rates: Array = (opened * up + steep * size * gate) * down * SLACK
+    return rates

@@ -139,18 +139,22 @@ class Machine:
         # μ, the error of the mean, and Δ, that of the mean square or of the variance
         square = (size**2).mean(axis=1, keepdims=True)
         reach = mean + average
-        off = compound(gamma(d + 1, unit), step, step) * typical + step_tiny(self) if centred else 0.0
-        rate = compound(gamma(d + 6, unit), *[step] * 4)
-        changed = rate * (square + epsilon + 2 * reach * typical * centred) + 2 * reach * off + off**2
+        off, fused = 0.0, 0.0
+        if centred:
+            off = gamma(d + 1, unit) * typical * (1 + step) ** 2 + compound(step, step) * reach + step_tiny(self)
+            fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
+        changed = gamma(d + 6, unit) * (square + epsilon) + fused + off**2
         relative = (changed + 4 * step_tiny(self) * (1 + typical)) / least**2
+        relative = compound(relative, *[step] * 4)
         ratio = np.where(relative < 0.5, 1 / np.sqrt(1 - np.minimum(relative, 0.5)) - 1, np.inf)
 
         # the product with the reciprocal root, in any order
         scale = np.ones(d) if gain is None else np.abs(gain)
-        rounded = compound(gamma(10, unit), self.precision.elementary, *[step] * 4, self.stack.weight)
-        total = (size + reach + off) / least
         normal = np.fmin(deviation / root_low + moved, math.sqrt(d))  # of the computed tokens, before its roundings
-        made = scale * (moved + off / least * (1 + ratio) + normal * ratio + rounded * total * (1 + ratio))
+        total = (size + reach + off) / least
+        rounded = compound(gamma(10, unit), self.precision.elementary, self.stack.weight) * total
+        rounded = rounded + compound(*[step] * 4) * (normal + off / least + rounded)
+        made = scale * (moved + off / least * (1 + ratio) + normal * ratio + rounded * (1 + ratio))
         b = np.zeros(d) if bias is None else np.abs(bias)
         made = made + (2 * unit + step) * b + 4 * self.precision.tiny * (1 + scale)
         made = made + self.stack.step_tiny * 4 * (1 + scale + scale / least)

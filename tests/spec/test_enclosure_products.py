@@ -84,3 +84,38 @@ def test_the_product_of_exact_numbers_is_nearly_exact_in_every_arithmetic() -> N
     for arithmetic, most in ((Float64Ball, 2.0**-52), (DoubleDoubleBall, 2.0**-100), (ArbArithmetic(300), 2.0**-290)):
         made = arithmetic.exact(a).times(arithmetic.exact(b))
         assert (made.error() <= most * np.abs(a * b)).all()
+
+
+@pytest.mark.claim("ENC-13")
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_product_of_two_matrices_of_balls_contains_every_product(tier: str) -> None:
+    rng = np.random.default_rng(13)
+    known = 0
+    for trial in range(60):
+        n, k, m = (int(x) for x in rng.integers(1, 6, 3))
+        x, y = (rng.choice(NUMBERS[:9], shape) for shape in ((1, n, k), (1, k, m)))
+        if trial % 2:
+            x, y = (rng.standard_normal(a.shape) * 10.0 ** rng.integers(-3, 4, a.shape) for a in (x, y))
+        r, t = (rng.choice(RADII, a.shape) for a in (x, y))
+        with np.errstate(all="ignore"):
+            balls = ball(tier, x, r).matmul(ball(tier, y, t)).full()
+        with mp.workdps(400):
+            for i, j in np.ndindex(n, m):
+                known += bool(balls[0, i, j].is_finite())
+                for at in ENDS:
+                    truth = sum(
+                        point(x[0, i, c], r[0, i, c], at) * point(y[0, c, j], t[0, c, j], -at) for c in range(k)
+                    )
+                    assert contains(balls, (0, i, j), truth), (trial, i, j, at)
+    assert known > 300
+
+
+@pytest.mark.claim("ENC-13")
+def test_the_low_parts_of_double_double_balls_enter_a_product_of_matrices() -> None:
+    low = np.full((1, 1, 1), 2.0**-60)
+    one, zero = np.ones((1, 1, 1)), np.zeros((1, 1, 1))
+    product = DoubleDoubleBall(one, low, zero).matmul(DoubleDoubleBall(one, low, zero)).full()[0, 0, 0]
+    with mp.workdps(60):
+        truth = (1 + mpf(2) ** -60) ** 2
+        assert contains(np.array([product], dtype=object), (0,), truth)
+    assert float(product.rad()) < 2.0**-98

@@ -1,0 +1,350 @@
+"""LCT-0 to LCT-6: no correct stack exceeds its tolerance, the tolerance is not vacuous, and departures are seen."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy.special import erf
+from stacks import KINDS, Rounding, drawn, stack
+
+from assay.spec.enclosure import Enclosure
+from assay.spec.floats import dtype_named
+from assay.spec.layer_collapse import PRECISIONS, Instance, criteria, define, evaluate, tolerance
+from assay.spec.layer_collapse.stages import Machine, Numbers
+from assay.spec.layer_collapse.tolerance import accuracy
+from assay.spec.precision import precision
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+#: Stacks of every class.  tf32 is simulated by its operands, below.
+STACKS: dict[str, Rounding] = {
+    "float64": Rounding("float64"),
+    "float32": Rounding("float32"),
+    "bfloat16": Rounding("float32", "bfloat16"),
+    "float16": Rounding("float32", "float16"),
+    "bfloat16-eager": Rounding("float32", "bfloat16", eager=True),
+    "float16-eager": Rounding("float32", "float16", eager=True),
+}
+
+
+def storage(name: str) -> str:
+    return PRECISIONS[name].storage
+
+
+def worst(instance: Instance, name: str, output: Array) -> dict[str, float]:
+    """The worst ratio of every criterion."""
+    return {key: float(held.ratio(output).max()) for key, held in criteria(instance, name).items()}
+
+
+@pytest.mark.claim("LCT-0", "LCT-5", "LCT-6")
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_correct_stack_exceeds_its_tolerance(kind: str, name: str) -> None:
+    for seed, size in enumerate(((1, 1, 1), (2, 2, 2), (5, 4, 3))):
+        instance = drawn(seed, kind, size=size, dtype=storage(name), weight=(0.5, 1.0, 0.3)[seed])
+        for one_pass in (False, True):
+            made = STACKS[name]
+            output = stack(instance, Rounding(made.work, made.short, made.eager, one_pass))
+            ratios = worst(instance, name, output)
+            assert max(ratios.values()) <= 1.0, ratios
+
+
+@pytest.mark.claim("LCT-0")
+@pytest.mark.parametrize("kind", ["plain", "biases", "pre-norm", "gated"])
+def test_a_more_accurate_stack_is_right_in_every_class(kind: str) -> None:
+    for name in PRECISIONS:
+        instance = drawn(1, kind, dtype=storage(name))
+        output = stack(instance, Rounding("float64")).astype(dtype_named(PRECISIONS[name].result))
+        assert max(worst(instance, name, output).values()) <= 1.0
+
+
+@pytest.mark.claim("LCT-0", "LCT-1")
+def test_operands_cut_to_ten_bits_are_right_in_tf32_and_in_no_tighter_class() -> None:
+    def cut(x: Array) -> Array:
+        bits = np.ascontiguousarray(x, np.float32).view(np.uint32) & np.uint32(0xFFFFE000)
+        return bits.view(np.float32)
+
+    over = 0.0
+    for seed in range(6):
+        instance = drawn(seed, "plain", dtype="float32", heads=1)
+        x, after = instance.tokens, []
+        for layer in range(instance.layers):
+            q, k, v = (
+                cut(x) @ cut(getattr(instance, f"{part}_weights")[layer, 0]) for part in ("query", "key", "value")
+            )
+            score = cut(q) @ cut(k).T * np.float32(instance.scale)
+            weight = np.exp(score - score.max(axis=1, keepdims=True))
+            x = x + cut(weight) @ cut(v) / weight.sum(axis=1, keepdims=True)
+            after.append(x)
+        output = np.stack(after)
+        assert max(worst(instance, "tf32", output).values()) <= 1.0
+        over = max(over, *worst(instance, "float32", output).values())
+    assert over > 2.0
+
+
+@pytest.mark.claim("LCT-5")
+@pytest.mark.parametrize("name", [*STACKS, "tf32"])
+def test_the_tolerance_is_not_vacuous(name: str) -> None:
+    """Some right stack of one layer comes as near as a fifth of its tolerance."""
+
+    def output(instance: Instance) -> Array:
+        if name != "tf32":
+            return stack(instance, STACKS[name])
+        low = 1 - 2.0**-10 * (1 - 2.0**-10)  # operands just below a cut lose nearly 2^-10
+        x, w = (a.astype(np.float64) for a in (instance.tokens, instance.value_weights[0].sum(axis=0)))
+        return (x + (x * low) @ (w * low) * low).astype(np.float32)[None]
+
+    best = 0.0
+    for seed in range(40):
+        for heads in (1, 2):
+            instance = drawn(seed, size=(1, 3 - heads, 1), heads=heads, dtype=storage(name), weight=1.0)
+            if seed % 2:  # terms of one sign
+                instance = instance.replace(**{array: np.abs(x) for array, x in instance.arrays().items()})
+            best = max(best, worst(instance, name, output(instance))["tokens"])
+            assert best <= 1.0
+        if best >= 0.2:
+            break
+    assert best >= 0.2, best
+
+
+@pytest.mark.claim("LCT-6")
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_a_layer_alone_is_held_to_the_same_however_deep_it_is(name: str) -> None:
+    """An error in the tenth layer that the whole network's tolerance lets pass is seen there."""
+    instance = drawn(2, "pre-norm", size=(4, 4, 10), dtype=storage(name), weight=0.5)
+    output = stack(instance, STACKS[name])
+    assert max(worst(instance, name, output).values()) <= 1.0
+    wrong = output.astype(np.float64)
+    wrong[-1] += 0.3 * np.abs(wrong[-1]).max()
+    ratios = worst(instance, name, wrong.astype(output.dtype))
+    assert ratios["layer"] > 1.0
+    assert ratios["tokens"] < ratios["layer"]
+
+
+@pytest.mark.claim("LCT-6")
+def test_a_stack_may_go_on_with_tokens_that_it_has_not_rounded() -> None:
+    """Sums in float64, tokens returned in bfloat16: a difference that is lost there is multiplied by the next layer."""
+    kind = dtype_named("bfloat16")
+    value = np.array([[[[2.0**-9, 0.0], [0.0, 2.0**-11]]], [[[64.0, 0.0], [-64.0, 0.0]]]]).astype(kind)
+    zero = np.zeros((2, 1, 2, 1)).astype(kind)
+    instance = Instance(np.ones((1, 2)).astype(kind), zero, zero, value)
+    output = stack(instance, Rounding("float64")).astype(kind)
+    assert (output[0] == 1.0).all()
+    assert abs(float(output[1, 0, 0]) - 1.0) > 0.05  # where the tokens that were returned would give 1
+    assert max(worst(instance, "bfloat16", output).values()) <= 1.0
+
+
+@pytest.mark.claim("LCT-6")
+def test_layers_after_tokens_that_are_not_finite_are_not_judged_and_those_before_are() -> None:
+    instance = drawn(3, dtype="float32")
+    output = stack(instance, STACKS["float32"])
+    output[1] = np.nan
+    held = criteria(instance, "float32")
+    ratios = held["layer"].ratio(output)
+    assert np.isinf(held["tokens"].ratio(output)[1]).all()
+    assert np.isinf(ratios[1]).all()
+    assert (ratios[2] == 0.0).all()
+    assert "layer 2" in held["layer"].expected((2, 0, 0))
+
+
+@pytest.mark.claim("LCT-5")
+def test_padding_is_not_judged_and_nothing_depends_on_it() -> None:
+    instance = drawn(4, "mask", dtype="float32")
+    output = stack(instance, STACKS["float32"])
+    output[:, 1] = np.nan
+    assert max(worst(instance, "float32", output).values()) <= 1.0
+    other = instance.tokens.copy()
+    other[1] = 100.0
+    keep = [0, 2, 3, 4]
+    one, two = (define(i).midpoint[:, keep] for i in (instance, instance.replace(tokens=other)))
+    assert (one == two).all()
+
+
+@pytest.mark.claim("LCT-5")
+def test_nothing_is_judged_where_numbers_leave_the_range_of_the_class() -> None:
+    instance = drawn(5, dtype="float16", size=(3, 2, 2))
+    huge = instance.replace(tokens=(30000 * np.ones_like(instance.tokens)))
+    assert np.isinf(tolerance(huge, "float16")[1]).all()
+    assert np.isfinite(tolerance(instance, "float16")).all()
+
+
+@pytest.mark.claim("LCT-5")
+def test_the_reference_costs_less_than_a_hundredth_of_the_tolerance() -> None:
+    for name in PRECISIONS:
+        instance = drawn(6, "pre-norm", dtype=storage(name))
+        exact = evaluate(instance, accuracy(PRECISIONS[name]))["tokens"]
+        assert (exact.radius <= 0.01 * tolerance(instance, name)).all(), name
+
+
+# --- the claims one by one --------------------------------------------------------------------------------------------
+
+
+def numbers(x: Array, error: Array) -> Numbers:
+    return Numbers(x, np.zeros_like(x), error)
+
+
+def exactly(x: Array) -> Enclosure:
+    return Enclosure(x, np.zeros_like(x))
+
+
+@pytest.mark.claim("LCT-1")
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "tf32"])
+def test_a_product_is_within_its_bound_when_every_rounding_is_as_large_as_it_may_be(name: str) -> None:
+    machine = Machine.of(precision(name))
+    u, stack_ = machine.unit, machine.stack
+    rng = np.random.default_rng(1)
+    close = 0.0
+    for _ in range(200):
+        k = int(rng.integers(1, 5))
+        x, w, b = rng.standard_normal((2, k)), rng.standard_normal((k, 3)), rng.standard_normal(3)
+        e = 10.0 ** rng.uniform(-8, -3) * np.abs(x)
+        sign = rng.choice([-1.0, 1.0])
+        moved = x + sign * e * np.sign(w[:, 0] * (x @ w + b)[:1, 0])
+        total = np.zeros((2, 3))
+        for j in range(k):
+            entry = (1 + sign * stack_.entry) * (1 + sign * stack_.weight) * (1 + sign * u)
+            total = (total + moved[:, j : j + 1] * w[j] * entry) * (1 + sign * u * (j > 0))
+        total = total * (1 + sign * stack_.between) + b * (1 + sign * stack_.weight)
+        total = total * (1 + sign * u) * (1 + sign * stack_.between)
+        bound = machine.product(numbers(x, e), w, b, exactly(x @ w + b)).error
+        assert (np.abs(total - (x @ w + b)) <= bound).all()
+        close = max(close, float((np.abs(total - (x @ w + b)) / bound).max()))
+    assert close > 0.5
+
+
+@pytest.mark.claim("LCT-2")
+@pytest.mark.parametrize("centred", [True, False], ids=["layer norm", "RMS norm"])
+def test_a_norm_is_within_its_bound_for_errors_of_any_size(centred: bool) -> None:
+    machine = Machine.of(precision("float64"))
+    rng = np.random.default_rng(2)
+    close = 0.0
+    for trial in range(1000):
+        d, epsilon = int(rng.integers(1, 6)), [1e-8, 1e-2, 1.0][trial % 3]
+        x = rng.standard_normal((1, d)) + 3 * (trial % 2)
+        e = np.abs(rng.standard_normal((1, d))) * 10 ** rng.uniform(-9, 1)
+        g, b = rng.standard_normal((2, d))
+
+        def made(x: Array, g: Array = g, b: Array = b, epsilon: float = epsilon) -> tuple[Array, Array]:
+            z = x - x.mean(axis=1, keepdims=True) if centred else x
+            root = np.sqrt((z**2).mean(axis=1, keepdims=True) + epsilon)
+            return g * z / root + b, root
+
+        y, root = made(x)
+        bound = machine.norm(numbers(x, e), exactly(root), g, b, epsilon, exactly(y), centred=centred).error
+        for _ in range(4):
+            moved = x + e * rng.choice([-1.0, 1.0, 0.3], (1, d))
+            gap = np.abs(made(moved)[0] - y)
+            assert (gap <= bound).all()
+            close = max(close, float((gap / np.maximum(bound, 1e-300)).max()))
+    assert close > 0.5
+
+
+@pytest.mark.claim("LCT-2")
+def test_a_variance_of_one_pass_is_within_the_bound_for_tokens_far_from_zero() -> None:
+    over = 0.0
+    for seed in range(8):
+        instance = drawn(seed, "pre-norm", dtype="float32", size=(3, 4, 1))
+        instance = instance.replace(tokens=(instance.tokens + np.float32(50)).astype(np.float32))
+        output = stack(instance, Rounding("float32", one_pass=True))
+        assert max(worst(instance, "float32", output).values()) <= 1.0
+        shifted = instance.replace(tokens=instance.tokens - np.float32(50))
+        over = max(over, float((np.abs(output - define(instance).midpoint) / tolerance(shifted, "float32")).max()))
+    assert over > 1.0  # the mean is in the bound for a reason
+
+
+@pytest.mark.claim("LCT-3")
+@pytest.mark.parametrize("kind", ["gelu", "gelu_tanh", "silu"])
+def test_an_activation_is_within_its_bound(kind: str) -> None:
+    for name, rounding in STACKS.items():
+        for seed in range(3):
+            instance = drawn(seed, "MLP", activation=kind, dtype=storage(name), size=(3, 2, 1), weight=1.5)
+            assert max(worst(instance, name, stack(instance, rounding)).values()) <= 1.0
+
+
+@pytest.mark.claim("LCT-3")
+@pytest.mark.parametrize("name", ["relu", "gelu", "gelu_tanh", "silu"])
+def test_errors_of_the_input_of_an_activation_are_multiplied_by_its_slope(name: str) -> None:
+    machine = Machine.of(precision("float64"))
+    x = np.linspace(-6, 6, 601)
+    for e in (1e-9, 1e-3, 0.5):
+        error = np.full_like(x, e)
+
+        def made(x: Array) -> Array:
+            with np.errstate(over="ignore"):
+                s = 1 / (1 + np.exp(-x if name == "silu" else -1.5957691216057308 * (x + 0.044715 * x**3)))
+            return {"relu": np.maximum(x, 0), "gelu": x * (1 + erf(x / math.sqrt(2))) / 2}.get(name, x * s)
+
+        bound = machine.activated(numbers(x, error), name, exactly(made(x))).error
+        gap = np.maximum(np.abs(made(x + e) - made(x)), np.abs(made(x - e) - made(x)))
+        assert (gap <= bound + 1e-14).all()  # of which the last are the roundings of this test
+        assert (gap / bound).max() > 0.85
+
+
+@pytest.mark.claim("LCT-3")
+def test_the_tanh_in_place_of_the_exact_gelu_is_seen_in_float32() -> None:
+    instance = drawn(1, "MLP", activation="gelu", dtype="float32", size=(3, 2, 1), weight=0.5)
+    instance = instance.replace(value_weights=0 * instance.value_weights, up_weights=4 * instance.up_weights)
+    output = stack(instance.replace(activation="gelu_tanh"), STACKS["float32"])
+    assert worst(instance, "float32", output)["tokens"] > 10.0
+
+
+@pytest.mark.claim("LCT-4")
+def test_errors_of_queries_keys_and_values_are_carried_through_the_softmax() -> None:
+    """Weights that are off by what the bound of a perturbed token allows: the outputs stay within it."""
+    rng = np.random.default_rng(6)
+    close = 0.0
+    for trial in range(60):
+        instance = drawn(trial, size=(4, 3, 1), weight=(0.2, 0.6, 1.2)[trial % 3])
+        error = 10.0 ** rng.uniform(-7, -1) * np.abs(instance.tokens)
+        bound = tolerance(instance, "float64", start=error)
+        moved = instance.replace(tokens=instance.tokens + error * rng.choice([-1.0, 1.0], error.shape))
+        gap = np.abs(define(moved).midpoint - define(instance).midpoint)
+        assert (gap <= bound).all()
+        close = max(close, float((gap / bound).max()))
+    assert close > 0.3
+
+
+@pytest.mark.claim("LCT-0")
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("plain", {"skip": False}),
+        ("plain", {"causal": True}),
+        ("plain", {"scale": 1.0}),
+        ("biases", {"key_bias": None, "query_bias": None}),
+        ("biases", {"output_bias": None}),
+        ("pre-norm", {"norm_place": "post"}),
+        ("pre-norm", {"attention_norm_gain": None}),
+    ],
+)
+def test_another_network_is_seen_in_every_class(kind: str, changes: dict[str, Any]) -> None:
+    for name, rounding in STACKS.items():
+        seen = 0.0
+        for seed in range(4):
+            instance = drawn(seed, kind, dtype=storage(name), size=(4, 4, 1), weight=0.4)
+            seen = max(seen, *worst(instance, name, stack(instance.replace(**changes), rounding)).values())
+        assert seen > 1.0, name
+
+
+@pytest.mark.claim("LCT-2", "LCT-3")
+@pytest.mark.parametrize("name", ["float64", "float32", "float16"])
+def test_another_epsilon_and_another_activation_are_seen_where_numbers_are_that_fine(name: str) -> None:
+    small = drawn(1, "pre-norm", dtype=storage(name), size=(4, 4, 1), weight=0.4)
+    small = small.replace(tokens=(small.tokens * 2.0**-6).astype(small.tokens.dtype))
+    gated = drawn(1, "gated", dtype=storage(name), size=(4, 4, 1), weight=0.4)
+    for instance, changes in ((small, {"epsilon": 1e-3}), (gated, {"activation": "gelu"})):
+        output = stack(instance.replace(**changes), STACKS[name])
+        assert worst(instance, name, output)["tokens"] > 1.0
+
+
+def test_an_unknown_class_and_an_unknown_output_are_refused() -> None:
+    with pytest.raises(ValueError, match="float8"):
+        tolerance(drawn(), "float8-e4m3")
+    with pytest.raises(ValueError, match="unknown output"):
+        tolerance(drawn(), "float64", "logits")
