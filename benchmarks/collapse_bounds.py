@@ -31,11 +31,12 @@ from assay.impl.cpu.layer_collapse.bounds import Columns, Diameters, Rows, close
 from assay.impl.cpu.layer_collapse.parts import Network
 from assay.impl.cpu.layer_collapse.rows import norms
 from assay.impl.cpu.layer_collapse.trace import averaged, walk
-from assay.spec import layer_collapse
+from assay.spec import flint_context, layer_collapse
 
 _CERTIFIED = 20  # one network of so many is compared with the certified definition
 _CLOSE = 0.99  # and every one whose truth is so near to a bound
 _NOISE = 1e-12
+_BITS = 400  # of the differences of balls
 
 # --- the truth and the bounds -----------------------------------------------------------------------------------------
 
@@ -67,8 +68,7 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
 
     for step in walk(network, pairs=True):
         if exact is not None:
-            apart, floor = exact[0][step.number] - exact[1][step.number], _NOISE * 1e-3
-            apart = apart.astype(np.float64)
+            apart, floor = _less(exact[0][step.number], exact[1][step.number]), 1e-25
         elif plain:
             carried = averaged(apart, instance.causal) @ step.layer.attention.total() if step.number else 0.0
             apart, floor = (apart if instance.skip else 0.0) + carried + step.gap, 0.0
@@ -82,8 +82,9 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
             diameters.take(step)
             label, true = "LC-6" if instance.skip else "LC-7", diameters.true
             if exact is not None:
-                moved = exact[0][step.number] - (start if instance.skip else 0.0)
-                certain = max(norms((moved - row).astype(np.float64)).max() for row in moved)
+                with flint_context.bits(_BITS):
+                    moved = exact[0][step.number] - (start if instance.skip else 0.0)
+                certain = max(norms(_less(moved, row)).max() for row in moved)
                 true = certain if certain > 1e-20 * (1.0 + np.abs(step.after).max()) else true
             hold(f"{label} D, ranges", true, diameters.ranges)
             hold(f"{label} D, norms", true, diameters.norms)
@@ -93,6 +94,12 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
             hold(what, norms(step.gap), shares(step.heads, instance.causal, moments=moments))
     update = norms(step.after - start).max()
     return found, float(norms(apart).max() / update) if update else math.nan
+
+
+def _less(a: Any, b: Any) -> Any:
+    """a − b for balls, with all of their digits before the result is rounded."""
+    with flint_context.bits(_BITS):
+        return (a - b).astype(np.float64)
 
 
 def _certified(instance: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from assay.spec.floats import dtype_named
 from assay.spec.layer_collapse import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -122,64 +122,88 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     ``strength=X``: the size of all weights beside 1/√(numbers that are added).  It is 1/√layers if it is not given, or
     0.4 times that where there is a norm or an MLP: what a class may err grows with it from layer to layer;
     ``queries=X``, ``attention=X``, ``up=X``: that of the queries', of all of attention's, and of the MLP's first ones;
-    ``shared``: every layer has the same weights; ``like-heads``: every head has.
+    ``shared``: every layer has the same weights.
     """
     size, chosen = sizes(row), words(row)
-    rng, dtype = np.random.default_rng(provenance.seed), dtype_named(precision.storage)
-    gentle = _GENTLE if {"norm", "mlp"} & set(chosen) else 1.0
-    strength = float(chosen.get("strength", gentle / np.sqrt(size.layers)))
-    layers, h, h_k, n, d = size.layers, size.heads, size.key_heads, size.length, size.dim
-    k, v = size.head_dim, size.value_dim
-
-    def matrices(*shape: int) -> Array:
-        drawn = rng.standard_normal(shape) * strength / np.sqrt(shape[-2])
-        if "like-heads" in chosen and len(shape) == 4:
-            drawn = np.repeat(drawn[:, :1], shape[1], axis=1)
-        return drawn
-
-    def vectors(*shape: int) -> Array:
-        return 0.5 * rng.standard_normal(shape)
-
-    fields: dict[str, Any] = {"tokens": NUMBERS[row.pattern](rng, n, d)}
-    of_attention = float(chosen.get("attention", 1.0))
-    fields["query_weights"] = float(chosen.get("queries", 1.0)) * of_attention * matrices(layers, h, d, k)
-    fields["key_weights"] = of_attention * matrices(layers, h_k, d, k)
-    fields["value_weights"] = of_attention * matrices(layers, h_k, d, v) / (1 if "output" in chosen else np.sqrt(h))
-    if "output" in chosen:
-        fields["output_weights"] = of_attention * matrices(layers, h, v, d) / np.sqrt(h)
-    if "biases" in chosen:
-        fields |= {
-            "query_bias": vectors(layers, h, k),
-            "key_bias": vectors(layers, h_k, k),
-            "value_bias": vectors(layers, h_k, v),
-        }
-        fields |= {"output_bias": vectors(layers, d)} if "output" in chosen else {}
-    if {"gains", "gains-alone"} & set(chosen) and "norm" in chosen:
-        places = ["attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])]
-        for place in places:
-            shape = (d,) if place == "final" else (layers, d)
-            fields[f"{place}_norm_gain"] = np.exp2(rng.uniform(-0.5, 0.5, shape))
-            if chosen["norm"] == "layer" and "gains" in chosen:
-                fields[f"{place}_norm_bias"] = vectors(*shape)
-    if "mlp" in chosen:
-        fields["up_weights"] = float(chosen.get("up", 1.0)) * matrices(layers, d, size.hidden)
-        fields["down_weights"] = matrices(layers, size.hidden, d)
-        fields |= {"gate_weights": matrices(layers, d, size.hidden)} if "gated" in chosen else {}
-        fields |= (
-            {"up_bias": vectors(layers, size.hidden), "down_bias": vectors(layers, d)} if "mlp-biases" in chosen else {}
-        )
+    numbers = _Numbers(np.random.default_rng(provenance.seed), chosen, size)
+    fields = {"tokens": NUMBERS[row.pattern](numbers.rng, size.length, size.dim)}
+    fields |= numbers.attention() | numbers.norms() | numbers.mlp()
     if "shared" in chosen:
         whole = ("tokens", "final_norm_gain", "final_norm_bias")
-        fields = {name: x if name in whole else np.repeat(x[:1], layers, axis=0) for name, x in fields.items()}
+        fields = {name: x if name in whole else np.repeat(x[:1], size.layers, axis=0) for name, x in fields.items()}
+    dtype = dtype_named(precision.storage)
+    stored: dict[str, Any] = {name: x.astype(dtype) for name, x in fields.items()}
+    return Instance(**stored, **_plain_options(chosen, size.length), provenance=provenance)
+
+
+def _plain_options(chosen: Mapping[str, str], length: int) -> dict[str, Any]:
+    """What is no array of numbers."""
     options: dict[str, Any] = {"skip": "no-skip" not in chosen, "causal": "causal" in chosen}
     options |= {"scale": float(chosen["scale"])} if "scale" in chosen else {}
-    options |= {"mask": MASKS[chosen["mask"]](n)} if "mask" in chosen else {}
+    options |= {"mask": MASKS[chosen["mask"]](length)} if "mask" in chosen else {}
     if "norm" in chosen:
         options |= {"norm": chosen["norm"], "epsilon": float(chosen["epsilon"]), "final_norm": "final" in chosen}
         options |= {"norm_place": "post" if "post" in chosen else "pre"}
-    options |= {"activation": chosen["act"]} if "act" in chosen and "mlp" in chosen else {}
-    stored = {name: x.astype(dtype) for name, x in fields.items()}
-    return Instance(**stored, **options, provenance=provenance)
+    return options | ({"activation": chosen["act"]} if "act" in chosen and "mlp" in chosen else {})
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The arrays of a row, by the fields of the instance."""
+
+    rng: Generator
+    chosen: Mapping[str, str]
+    size: Sizes
+
+    def factor(self, name: str, usual: float = 1.0) -> float:
+        return float(self.chosen.get(name, usual))
+
+    def matrices(self, *shape: int) -> Array:
+        gentle = _GENTLE if {"norm", "mlp"} & set(self.chosen) else 1.0
+        strength = self.factor("strength", gentle / np.sqrt(self.size.layers))
+        return np.asarray(self.rng.standard_normal(shape) * strength / np.sqrt(shape[-2]))
+
+    def vectors(self, *shape: int) -> Array:
+        return 0.5 * self.rng.standard_normal(shape)
+
+    def attention(self) -> dict[str, Array]:
+        size, factor = self.size, self.factor("attention")
+        layers, h, h_k, d, k, v = size.layers, size.heads, size.key_heads, size.dim, size.head_dim, size.value_dim
+        joined = "output" in self.chosen
+        made = {
+            "query_weights": self.factor("queries") * factor * self.matrices(layers, h, d, k),
+            "key_weights": factor * self.matrices(layers, h_k, d, k),
+            "value_weights": factor * self.matrices(layers, h_k, d, v) / (1.0 if joined else np.sqrt(h)),
+        }
+        if joined:
+            made["output_weights"] = factor * self.matrices(layers, h, v, d) / np.sqrt(h)
+        if "biases" in self.chosen:
+            shapes = {"query": (h, k), "key": (h_k, k), "value": (h_k, v), **({"output": (d,)} if joined else {})}
+            made |= {f"{name}_bias": self.vectors(layers, *shape) for name, shape in shapes.items()}
+        return made
+
+    def norms(self) -> dict[str, Array]:
+        chosen = self.chosen
+        made: dict[str, Array] = {}
+        if "norm" not in chosen or not {"gains", "gains-alone"} & set(chosen):
+            return made
+        for place in ("attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])):
+            shape = (self.size.dim,) if place == "final" else (self.size.layers, self.size.dim)
+            made[f"{place}_norm_gain"] = np.exp2(self.rng.uniform(-0.5, 0.5, shape))
+            if chosen["norm"] == "layer" and "gains" in chosen:
+                made[f"{place}_norm_bias"] = self.vectors(*shape)
+        return made
+
+    def mlp(self) -> dict[str, Array]:
+        chosen, layers, d, f = self.chosen, self.size.layers, self.size.dim, self.size.hidden
+        if "mlp" not in chosen:
+            return {}
+        made = {"up_weights": self.factor("up") * self.matrices(layers, d, f)}
+        made["down_weights"] = self.matrices(layers, f, d)
+        made |= {"gate_weights": self.matrices(layers, d, f)} if "gated" in chosen else {}
+        return made | (
+            {"up_bias": self.vectors(layers, f), "down_bias": self.vectors(layers, d)} if "mlp-biases" in chosen else {}
+        )
 
 
 def _other_weights(*names: str) -> Callable[[Instance], Instance]:

@@ -230,7 +230,8 @@ def _t5(
     gated = "gated-" if gate_weights is not None else ""
     config = T5Config(
         vocab_size=1, d_model=d, d_kv=k, d_ff=up_weights.shape[2], num_layers=layers, num_heads=heads,
-        dropout_rate=0.0, layer_norm_epsilon=epsilon, feed_forward_proj=gated + _ACTIVATIONS[activation],
+        pad_token_id=0, eos_token_id=0, dropout_rate=0.0, layer_norm_epsilon=epsilon,
+        feed_forward_proj=gated + _ACTIVATIONS[activation],
     )  # fmt: skip
     config.dense_act_fn = _ACTIVATIONS[activation]
     config.use_cache = False

@@ -26,8 +26,8 @@ def _library(
     return Target(name, precisions, tuple(needed.split()), "stacks", load, findings or {})
 
 
-_ONCE = ("float64", "float32")
-_EAGER = ("float32", "bfloat16-eager")
+_EAGER = ("float32", "bfloat16-eager", "float16-eager")
+_EVERY = ("float64", *_EAGER)
 _TORCH, _MODELS, _LUCIDRAINS, _KERAS = "target_torch", "target_transformers", "target_x_transformers", "target_keras"
 _GELU = {"gelu_tanh": "the fused route takes the exact gelu for torch.nn.GELU('tanh')"}
 
@@ -39,15 +39,15 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("assay:cpu", ("float64", "float32"), (), "", built_in),
         Target("numpy:stack", ("float64", "float32"), (), "", lazily(f"{__package__}.target_numpy", "textbook")),
-        _library(_TORCH, "attention", "torch:multihead_attention", _EAGER, "torch"),
-        _library(_TORCH, "encoder_layer", "torch:encoder_layer", _EAGER, "torch", _GELU, fused=True),
-        _library(_TORCH, "encoder_layer", "torch:encoder_layer-python", _EAGER, "torch", fused=False),
-        _library(_MODELS, "bert", "transformers:bert", _EAGER, "torch transformers", attention="sdpa"),
-        _library(_MODELS, "bert", "transformers:bert-eager", _EAGER, "torch transformers", attention="eager"),
-        _library(_MODELS, "gpt2", "transformers:gpt2", _EAGER, "torch transformers"),
+        _library(_TORCH, "attention", "torch:multihead_attention", _EVERY, "torch"),
+        _library(_TORCH, "encoder_layer", "torch:encoder_layer", _EVERY, "torch", _GELU, fused=True),
+        _library(_TORCH, "encoder_layer", "torch:encoder_layer-python", _EVERY, "torch", fused=False),
+        _library(_MODELS, "bert", "transformers:bert", _EVERY, "torch transformers", attention="sdpa"),
+        _library(_MODELS, "bert", "transformers:bert-eager", _EVERY, "torch transformers", attention="eager"),
+        _library(_MODELS, "gpt2", "transformers:gpt2", _EVERY, "torch transformers"),
         _library(_MODELS, "llama", "transformers:llama", _EAGER, "torch transformers"),
-        _library(_MODELS, "t5", "transformers:t5", _ONCE, "torch transformers"),
-        _library(_LUCIDRAINS, "layers", "x-transformers:layers", _ONCE, "torch x_transformers", _GROUPS),
-        _library(_KERAS, "layers", "keras:layers", _ONCE, "torch keras"),
+        _library(_MODELS, "t5", "transformers:t5", _EAGER, "torch transformers"),
+        _library(_LUCIDRAINS, "layers", "x-transformers:layers", ("float32",), "torch x_transformers", _GROUPS),
+        _library(_KERAS, "layers", "keras:layers", ("float32", "bfloat16-eager"), "torch keras"),
     )
 }

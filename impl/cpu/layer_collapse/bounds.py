@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.impl.cpu.layer_collapse.parts import Feedforward, Network
+    from assay.impl.cpu.layer_collapse.parts import Feedforward, Network, Norm
     from assay.impl.cpu.layer_collapse.trace import Head, Part, Step
 
     Array = NDArray[np.float64]
@@ -214,7 +214,8 @@ def _extent(x: Array) -> Array:
 class Rows:
     """LC-8, LC-9, LC-10: a bound (n,) on ‖X_ℓ − Y_ℓ‖, row by row, for any network.
 
-    It goes through norms by LC-9, through MLPs by LC-10 and through attention by LC-6 or LC-8.
+    It goes through norms by LC-9, through MLPs by LC-10 and through attention by LC-6 or LC-8.  Where there are norms
+    or MLPs, what float64 can err by in a layer is added, because there the distance is a difference of such numbers.
     moments: with second moments (LC-20) where they are smaller than ranges.
     """
 
@@ -225,33 +226,63 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.bound = np.zeros(len(self.network.instance.tokens))
+        n, d = self.network.instance.tokens.shape
+        self._unit = 0.0 if self.network.instance.is_linear() else (n + 4 * d + 64) * 2.0**-53
 
     def take(self, step: Step) -> None:
         """Go on by one layer."""
-        one = self.network.instance
+        one, sizes, unit = self.network.instance, self.known[step.number], self._unit
         post = one.norm_place == "post"
         e = self.bound
         for part in step.parts:
-            f = e if part.norm is None or (post and part.function is not None) else _through(part.norm, part.entered, e)
+            before = part.norm is not None and not (post and part.function is not None)
+            f = _through(part.norm, part.entered, e, unit) if part.norm is not None and before else e
             if part.function is None:
                 e = f
                 continue
+            z = norms(part.input[0])
             if isinstance(part.function, Attention):
-                added = averaged(f[:, None], one.causal)[:, 0] * self.known[step.number].total
+                added = averaged(f[:, None], one.causal)[:, 0] * sizes.total
                 added = added + shares(step.heads, one.causal, moments=self.moments)
+                if unit:
+                    slack = unit * z if part.norm is None or post else _chopped(part.norm, part.entered[0], unit)
+                    added = added + _rounded(step.heads, part.function, sizes, float(z.max()), float(slack.max()))
             else:
-                added = _perceptron(part, part.function, self.known[step.number], f)
+                added = _perceptron(part, part.function, sizes, f)
+                added = added + unit * (sizes.up + sizes.gate) * sizes.down * z
             e = e + added if one.skip else added
+            e = e + unit * (norms(part.entered[0]) + norms(part.summed[0]))
             if part.norm is not None and post:
-                e = _through(part.norm, part.summed, e)
+                e = _through(part.norm, part.summed, e, unit)
         self.bound = UP * e
 
 
-def _through(norm: Any, pair: tuple[Array, Array], e: Array) -> Array:
+def _through(norm: Norm, pair: tuple[Array, Array], e: Array, unit: float) -> Array:
     """A norm, of two rows at most e apart (LC-9); no two rows of a norm are more than twice its radius apart."""
     gain = 1.0 if norm.gain is None else float(np.abs(norm.gain).max())
-    bound: Array = np.minimum(norm.lipschitz(*pair) * e, 2.0 * gain * math.sqrt(pair[0].shape[1])) * UP
-    return bound
+    rough = unit * norms(pair[0]) / norm.deviation(pair[0])[:, 0]  # of what the row is divided by
+    bound = np.minimum(norm.lipschitz(*pair) * e * (1.0 + rough), 2.0 * gain * math.sqrt(pair[0].shape[1])) * UP
+    found: Array = bound + _chopped(norm, pair[0], unit)
+    return found
+
+
+def _chopped(norm: Norm, x: Array, unit: float) -> Array:
+    """(n,): what the rows of a norm err by in float64: deviations of numbers of size |x|, over their size."""
+    gain = 1.0 if norm.gain is None else float(np.abs(norm.gain).max())
+    bias = 0.0 if norm.bias is None else float(np.linalg.norm(norm.bias))
+    found: Array = unit * (gain * (norms(x) / norm.deviation(x)[:, 0] + math.sqrt(x.shape[1])) + bias)
+    return found
+
+
+def _rounded(heads: tuple[Head, ...], attention: Attention, known: Sizes, largest: float, slack: float) -> float:
+    """What attention to tokens of norm ``largest`` errs by where each of them errs by ``slack``."""
+    total = 0.0
+    for number, (head, (a, v)) in enumerate(zip(heads, known.heads, strict=True)):
+        bias = 0.0 if attention.query_bias is None else float(np.linalg.norm(attention.query_bias[number]))
+        key = float(np.linalg.norm(attention.key[number // attention.group]))
+        scores = 2.0 * a * largest + abs(attention.scale) * bias * key
+        total += slack * (2.0 * v + scores * diameter(head.carried))
+    return total
 
 
 def shares(heads: tuple[Head, ...], causal: bool, *, moments: bool = False) -> Array:
