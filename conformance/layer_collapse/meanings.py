@@ -312,6 +312,11 @@ def _after_softmax(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
     return np.asarray(np.where(s.attends(stack, layer), softmax(scores), 0.0))
 
 
+def _finite(masked: Callable[[Array], Array | float]) -> Callable[..., Array]:
+    """Another number in the place of −∞, made of the scores."""
+    return lambda s, stack, layer, scores: softmax(np.where(s.attends(stack, layer), scores, masked(scores)))
+
+
 def _over_queries(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
     masked = np.where(s.attends(stack, layer), scores, -np.inf)
     return softmax(masked.swapaxes(1, 2)).swapaxes(1, 2)
@@ -406,6 +411,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "causal-reversed", "causal mask reversed: tokens see those after them", _steps(lambda i: i.causal, attends=_seen(lambda i, seen: seen.T))
     yield "causal-first", "causal in the first layer alone", _steps(lambda i: i.causal and _deep(i), attends=_causal_first)
     yield "mask-after", "masked weights set to 0 after the softmax, which is not divided again", _steps(lambda i: i.causal or i.mask is not None, weights=_after_softmax)
+    yield "mask-taken-off", "10⁴ taken off masked scores, in place of all: larger scores show them again", _steps(lambda i: i.causal or i.mask is not None, weights=_finite(lambda scores: scores - 1e4))
+    yield "mask-finite", "masked scores set to −10⁴, which others may be below", _steps(lambda i: i.causal or i.mask is not None, weights=_finite(lambda scores: -1e4))
     yield "mask-ignored", "mask ignored: padding is attended to", _without("mask")
     yield "mask-inverted", "mask inverted: padding alone is attended to", _steps(lambda i: i.mask is not None, attends=_seen(_padding_alone))
     yield "softmax-queries", "the softmax over the queries in place of the keys", _steps(weights=_over_queries)
@@ -418,6 +425,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "epsilon-zero", "epsilon left out", _steps(_normed, epsilon=_epsilon(0.0))
     yield "epsilon-squared", "epsilon squared", _steps(_normed, epsilon=lambda stack, place: float(stack.instance.epsilon or 0.0) ** 2)
     yield "epsilon-outside", "epsilon added outside the root", _steps(_normed, normalised=_by_root(lambda y, epsilon: _rms(y) + epsilon))
+    yield "epsilon-variance-larger", "the larger of the variance and epsilon under the root", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.sqrt(np.maximum(_rms(y) ** 2, epsilon))))
     yield "epsilon-larger", "the larger of the root and epsilon", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.maximum(_rms(y), epsilon)))
     yield "deviation", "the standard deviation with d − 1 in place of d, and epsilon added to it", _steps(_normed, normalised=_by_root(lambda y, epsilon: _deviation(y) + epsilon))
     yield "deviation-root", "the variance with d − 1 in place of d", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.sqrt(_deviation(y) ** 2 + epsilon)))
