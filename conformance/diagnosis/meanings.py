@@ -264,7 +264,7 @@ def _shows_without_value(wrong: Criteria, proper: Criteria, outcome: Outcome) ->
             off = np.where(np.isfinite(off).all(axis=0), off, 0.0)
             before, after = before + float(off[0].sum()), after + float(off[1].sum())
         else:
-            fails = 0.0 < before and after <= 0.5 * before and (criterion.ratio(*got) > 1.0).any()
+            fails = before > 0.0 and after <= 0.5 * before and (criterion.ratio(*got) > 1.0).any()
             if fails and (criterion.ratio(*meant) > 1.0).any():
                 return True
     return False

@@ -121,6 +121,21 @@ def _interleaved(t: Task) -> Task:
     return t.change(query=stacks[:, 0], key=stacks[:, 1], value=stacks[:, 2])
 
 
+def _cut_by_head(t: Task) -> Task:
+    """All queries, all keys, all values, as they lie in a fused projection, cut as (query, key, value) head by head."""
+    if not t.query.shape == t.key.shape == t.value.shape:
+        return t
+    changes: dict[str, Array] = {}
+    for names in (("query", "key", "value"), ("query_bias", "key_bias", "value_bias")):
+        arrays = [getattr(t, name) for name in names]
+        if any(x is None for x in arrays):
+            continue
+        layers, h, *rest = arrays[0].shape
+        cut = np.stack(arrays, axis=1).reshape(layers, h, 3, *rest)
+        changes |= {name: cut[:, :, place] for place, name in enumerate(names)}
+    return t.change(**changes)
+
+
 def _every_head(t: Task, heads: Array) -> Array:
     """Keys repeated in the order of tiles: query head a has those of a modulo their number."""
     return np.tile(heads, (t.heads // len(heads), 1, 1))
@@ -393,6 +408,7 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("fused-value", _fused("query value key"), "a fused projection cut as query, value, key", "keys and values exchanged", F32, "Lightning-AI/litgpt#1013"),
     ("fused-cycled", _fused("value query key"), "a fused projection cut as value, query, key", "value, query, key", F32, NEW),
     ("fused-interleaved", Steps(task=_interleaved), "rows stacked head by head and cut in three", "head by head", F32, "Lightning-AI/litgpt#1013"),
+    ("fused-cut-by-head", Steps(task=_cut_by_head), "all queries, all keys, all values, cut head by head", "are cut head by head", F32, NEW),
     ("heads-averaged", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, x) / t.work(t.heads)), "the mean of the heads", "mean of the heads", F32, NEW),
     ("head-last", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] == len(x) - 1, x, 0))), "the last head alone", "the last head alone", F32, NEW),
     ("heads-8", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] < 8, x, 0))), "heads beyond the eighth left out", None, F32, NEW),
@@ -422,6 +438,7 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("causal-first-layer", Steps(attention=lambda t, s, layer, y: Steps.attention(t if layer == 0 else t.change(causal=False), s, layer, y)), "causal in the first layer alone", "causal in the first layer alone", F32, NEW),
     ("mask-after-softmax", Steps(weighed=_after_softmax), "masked weights set to 0 after the softmax", "after the softmax", F32, NEW),
     ("mask-ten-thousand", _finite_mask(lambda scores: scores - 1e4), "10⁴ taken off masked scores", "10⁴ taken off masked scores", F32, NEW),
+    ("mask-zero", _finite_mask(lambda scores: 0), "masked scores set to 0", "masked scores set to 0", F32, NEW),
     ("mask-set", _finite_mask(lambda scores: -1e4), "masked scores set to −10⁴", "masked scores set to −10⁴", F32, NEW),
     ("mask-ignored", Steps(task=lambda t: t.change(mask=None)), "padding is attended to", "padding", F32, NEW),
     ("mask-inverted", _seen(lambda t, seen: seen if t.mask is None else np.broadcast_to(~t.mask, seen.shape) & np.tri(len(seen), k=0 if t.causal else len(seen), dtype=bool)), "padding alone is attended to", "inverted", F32, NEW),
@@ -446,6 +463,8 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("gain-plus-one", Steps(gained=lambda t, x, gain: x * (1 + gain)), "1 + gain", "1 + gain", F32, NEW),
     ("norm-bias-dropped", Steps(task=lambda t: t.change(attention_norm_bias=None, mlp_norm_bias=None, final_norm_bias=None)), "the biases of the norms dropped", "biases of the norms left out", F32, NEW),
     ("norm-shared", Steps(norm=_shared_norm), "the first norm of a layer in both places", "norm of attention in the place of that of the mlp", F32, NEW),
+    ("gain-shared", Steps(task=lambda t: t.change(mlp_norm_gain=t.attention_norm_gain if t.mlp_norm_gain is not None else None)), "the gain of the first norm of a layer in both places", "in the place of that of the mlp", F32, NEW),
+    ("final-bias-dropped", Steps(task=lambda t: t.change(final_norm_bias=None)), "the bias of the final norm dropped", "bias of the final norm left out", F32, NEW),
     ("norm-ignored", Steps(task=lambda t: t.change(norm=None, final_norm=False)), "no norm at all", "norms left out", F32, NEW),
     ("final-ignored", _task(final_norm=False), "no norm after the last layer", "final norm left out", F32, NEW),
     ("final-everywhere", Steps(returned=_final_everywhere), "the final norm after every layer", "final norm after every layer", F32, NEW),
