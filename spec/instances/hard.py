@@ -22,7 +22,7 @@ from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.instances.truth import Truth
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
-from assay.spec.reductions import Composite, GapMaxInnerProduct, Satisfiability, Solutions, path, reduction
+from assay.spec.reductions import REDUCTIONS, Composite, GapMaxInnerProduct, Satisfiability, Solutions, path, reduction
 from assay.spec.reductions.reduction import require_memory
 
 if TYPE_CHECKING:
@@ -272,7 +272,8 @@ def hard(
     source: the name of a family (:data:`FAMILIES`), a path to a DIMACS CNF file, a
     :class:`~assay.spec.instances.formula.Formula`, an
     :class:`~assay.spec.instances.orthogonal_vectors.OrthogonalVectors`, a pair of 0/1 arrays, or a
-    :class:`~assay.spec.reductions.problems.GapMaxInnerProduct`.  seed and parameters: of a family.
+    :class:`~assay.spec.reductions.problems.GapMaxInnerProduct`.  seed and parameters: of a family; a parameter may also
+    be an option of the arrows that lead to the problem, as the ``layers`` of LC-11.
     counting: decode numbers too, which needs more accuracy (OV-3 in place of OV-2).
     via: the name of an arrow that is taken, where several lead to the problem (DOC-5b: the most similar pair).
     dtype: of the instance's arrays, where the arrows leave a choice.
@@ -286,6 +287,8 @@ def hard(
     """
     family, made = "given", source
     known: tuple[tuple[int, int], ...] = ()
+    last = {option for arrow in REDUCTIONS if arrow.target == problem for option in arrow.options} - {"dtype", "scale"}
+    options: dict[str, Any] = {name: parameters.pop(name) for name in sorted(last & set(parameters))}
     if isinstance(source, (str, Path)):
         family, made, known, parameters = _made(source, seed, parameters)
     elif isinstance(source, tuple) and len(source) == 2:
@@ -294,8 +297,10 @@ def hard(
         raise InvalidInstance(f"source of type {type(made).__name__}: expected a formula, vectors, a path or a family")
     if parameters and family in ("given", "file"):
         raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters")
-    reduced = reduced_to(problem, made, counting=counting, via=via, dtype=dtype)
-    options = {"dtype": dtype} if "dtype" in reduced.reduction.options else {}
+    reduced = reduced_to(problem, made, counting=counting, via=via, dtype=dtype, **options)
+    if lacking := [name for name in options if name not in reduced.reduction.options]:
+        raise InvalidInstance(f"{', '.join(lacking)}: no option of {reduced.reduction.name}")
+    options |= {"dtype": dtype} if "dtype" in reduced.reduction.options else {}
     return HardProblem(
         problem,
         reduced,

@@ -8,8 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from assay.spec.criterion import Criterion, close
-from assay.spec.layer_collapse.definition import evaluate
-from assay.spec.layer_collapse.tolerance import PRECISIONS, accuracy, tolerance
+from assay.spec.layer_collapse.tolerance import PRECISIONS, certified
 from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Cri
     [True, True]
     """
     u = precision_named(precision, PRECISIONS)
-    exact = evaluate(instance, accuracy(u))
-    held = {"tokens": close(exact["tokens"], tolerance(instance, u, exact=exact))}
+    exact, allowed = certified(instance, u)
+    held = {"tokens": close(exact["tokens"], allowed)}
     if instance.layers > 1:
         held["layer"] = Criterion(
             lambda tokens: _off_in_each(instance, u, tokens),
@@ -78,7 +77,6 @@ def _off_in_each(instance: Instance, u: Precision, tokens: NDArray[Any]) -> Arra
         )
         alone = instance.layer(layer) if layer < last else instance.part(layers=[layer])
         alone = alone.replace(tokens=before)
-        exact = evaluate(alone, accuracy(u))
-        allowed = tolerance(alone, u, exact=exact, start=start)
+        exact, allowed = certified(alone, u, start)
         errors[layer] = exact["tokens"].ratio(tokens[layer : layer + 1], allowed)[0]
     return errors

@@ -66,7 +66,9 @@ def collapse(instance: Instance, relative: float = 1e-12) -> Enclosure:
     return _tokens(_evaluate(instance, relative, uniform=True, record=False), instance)
 
 
-def evaluate(instance: Instance, relative: float = 1e-12, *, uniform: bool = False) -> dict[str, Enclosure]:
+def evaluate(
+    instance: Instance, relative: float = 1e-12, *, uniform: bool = False, growing: bool = False
+) -> dict[str, Enclosure]:
     """``"tokens"`` and everything on the way to them, by name, ℓ being the number of the layer, 0 the first.
 
     ``"ℓ/attention/input"`` (n, d), after the norm where it is before; ``"ℓ/query"`` (h, n, k), ``"ℓ/key"``
@@ -79,8 +81,9 @@ def evaluate(instance: Instance, relative: float = 1e-12, *, uniform: bool = Fal
     Where there is a norm at a place, ``place + "/root"`` (n, 1) is √(variance + ε), the place being
     ``"ℓ/attention/norm"``, ``"ℓ/mlp/norm"`` or ``"final/norm"``.
     uniform: of the collapsed network.
+    growing: ``relative`` is that of the first layer, and radii may grow from there as errors do.
     """
-    results = _evaluate(instance, relative, uniform=uniform, record=True)
+    results = _evaluate(instance, relative, uniform=uniform, record=True, growing=growing)
     return {**results, "tokens": _tokens(results, instance)}
 
 
@@ -93,7 +96,9 @@ def _tokens(results: Mapping[str, Enclosure], instance: Instance) -> Enclosure:
     return Enclosure(np.stack([part.midpoint for part in parts]), np.stack([part.radius for part in parts]), full)
 
 
-def _evaluate(instance: Instance, relative: float, *, uniform: bool, record: bool) -> dict[str, Enclosure]:
+def _evaluate(
+    instance: Instance, relative: float, *, uniform: bool, record: bool, growing: bool = False
+) -> dict[str, Enclosure]:
     """The network is one row of :func:`~assay.spec.enclosure.escalate`: every token depends on every other."""
     names = {str(layer) for layer in range(instance.layers)}
     shapes = _shapes(instance) if record else dict.fromkeys(names, instance.tokens.shape)
@@ -103,7 +108,10 @@ def _evaluate(instance: Instance, relative: float, *, uniform: bool, record: boo
 
     def rows(arithmetic: Arithmetic, block: Any) -> Evaluated:
         network = _Network(instance, arithmetic, uniform)
-        fine = all(bool((ball.error() <= relative * size + 2.0**-1000).all()) for ball, size in network.run())
+        first, *others = network.run()
+        strict = [first] if growing else [first, *others]
+        fine = all(bool((ball.error() <= relative * size + 2.0**-1000).all()) for ball, size in strict)
+        fine = fine and all(bool(np.isfinite(ball.error()).all()) for ball, _ in others)
         values = {name: _flat(network.steps[name]) for name in results}
         return Evaluated(values, np.full((1, 1), fine))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.layer_collapse.definition import evaluate
-from assay.spec.layer_collapse.rounding import PRECISIONS, Stack
+from assay.spec.layer_collapse.rounding import PRECISIONS
 from assay.spec.layer_collapse.stages import Machine, Numbers, heads
 from assay.spec.precision import precision as precision_named
 from assay.spec.precision import reference_accuracy
@@ -29,15 +29,27 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["PRECISIONS", "accuracy", "tolerance"]
+__all__ = ["PRECISIONS", "certified", "tolerance"]
 
 
-def accuracy(precision: Precision) -> float:
-    """The relative radius of a reference that costs the class less than a thousandth of its tolerance.
+def certified(
+    instance: Instance, precision: Precision, start: Array | None = None
+) -> tuple[Mapping[str, Enclosure], Array]:
+    """What :func:`~assay.spec.layer_collapse.definition.evaluate` gives, and the tolerance of the class.
 
-    Where tokens are stored in a short type, that is a thousandth of their rounding.
+    The radii are below a hundredth of the tolerance.  Both grow with the depth, so that an arithmetic of which the unit
+    is small enough for one layer is small enough for all.
     """
-    return max(reference_accuracy(precision), 2.0**-10 * precision.of(Stack).between)
+    strict = reference_accuracy(precision)
+    tries = [(strict, True), (strict**1.5, True), (strict, False)]
+    if Machine.of(precision).unit > 2.0**-40:
+        tries.insert(0, (2.0**-20, True))
+    for relative, growing in tries:
+        exact = evaluate(instance, relative, growing=growing)
+        allowed = tolerance(instance, precision, exact=exact, start=start)
+        if (exact["tokens"].radius <= 0.01 * allowed).all():
+            break
+    return exact, allowed
 
 
 def tolerance(
@@ -64,8 +76,9 @@ def tolerance(
     if output != "tokens":
         raise ValueError(f"unknown output {output!r}: expected 'tokens'")
     u = precision_named(precision, PRECISIONS)
-    trace = evaluate(instance, accuracy(u)) if exact is None else exact
-    stack = _Stack(instance, Machine.of(u), trace)
+    if exact is None:
+        return certified(instance, u, start)[1]
+    stack = _Stack(instance, Machine.of(u), exact)
     with np.errstate(all="ignore"):
         bound = np.stack(stack.run(np.zeros(instance.tokens.shape) if start is None else start))
     bound = np.where(np.isnan(bound), np.inf, bound)

@@ -12,6 +12,7 @@ from stacks import Rounding, stack
 import assay
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
+from assay.spec.instances import hard
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.layer_collapse import Instance, collapse, counterpart, define, kappa
@@ -163,13 +164,17 @@ def test_short_types_decide_too_and_their_tolerance_promises_it(name: str, round
 
 
 def test_a_hard_problem_is_made_saved_and_decoded(tmp_path: Any) -> None:
-    made = assay.hard("layer_collapse", TWINS[0], seed=0)
+    made = assay.hard("layer_collapse", TWINS[0], layers=5)
     assert isinstance(made.instance, Instance)
     answer = made.decode(define(made.instance).midpoint)
     assert answer.satisfiable
     assert made.right(answer)
     made.save(tmp_path / "x.npz")
-    assert (tmp_path / "x.npz").exists()
+    again = hard.load(tmp_path / "x.npz")
+    assert again.instance.layers == 5
+    assert again.accuracy == made.accuracy == Fraction(3, 4)
+    with pytest.raises(InvalidInstance, match="only families take parameters"):
+        assay.hard("layer_collapse", TWINS[0], power=2)
 
 
 def test_sizes_are_those_that_were_announced_and_nonsense_is_refused() -> None:

@@ -12,9 +12,8 @@ from stacks import KINDS, Rounding, drawn, stack
 
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
-from assay.spec.layer_collapse import PRECISIONS, Instance, criteria, define, evaluate, tolerance
+from assay.spec.layer_collapse import PRECISIONS, Instance, criteria, define, tolerance
 from assay.spec.layer_collapse.stages import Machine, Numbers
-from assay.spec.layer_collapse.tolerance import accuracy
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -178,8 +177,9 @@ def test_nothing_is_judged_where_numbers_leave_the_range_of_the_class() -> None:
 def test_the_reference_costs_less_than_a_hundredth_of_the_tolerance() -> None:
     for name in PRECISIONS:
         instance = drawn(6, "pre-norm", dtype=storage(name))
-        exact = evaluate(instance, accuracy(PRECISIONS[name]))["tokens"]
-        assert (exact.radius <= 0.01 * tolerance(instance, name)).all(), name
+        held = criteria(instance, name)["tokens"]
+        assert held.value is not None
+        assert (held.value.radius <= 0.01 * held.allowed).all(), name
 
 
 # --- the claims one by one --------------------------------------------------------------------------------------------
