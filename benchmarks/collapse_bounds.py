@@ -49,11 +49,11 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
     name = "LC-9, LC-10" if not plain else "LC-8" if instance.causal else "LC-6"
     takers: dict[str, Any] = {
         f"{name} rows": Rows(network, known),
-        f"{name} rows, LC-20": Rows(network, known, moments=True),
+        f"{name} rows, LC-13": Rows(network, known, moments=True),
     }
     if plain and not instance.causal:
         takers["LC-6 columns"] = Columns(instance.skip)
-        takers["LC-6 columns, LC-20"] = Columns(instance.skip, moments=True)
+        takers["LC-6 columns, LC-13"] = Columns(instance.skip, moments=True)
     diameters = Diameters(network, known) if plain and not instance.causal else None
     start = instance.tokens.astype(np.float64)
     exact = _certified(instance) if certified else None
@@ -90,7 +90,7 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
             hold(f"{label} D, norms", true, diameters.norms)
             if instance.skip:
                 hold("LC-6 D, κ", true, closed_form(kappa(network, known), diameters.start))
-        for what, moments in (("one layer, LC-6", False), ("one layer, LC-20", True)):
+        for what, moments in (("one layer, LC-6", False), ("one layer, LC-13", True)):
             hold(what, norms(step.gap), shares(step.heads, instance.causal, moments=moments))
     update = norms(step.after - start).max()
     return found, float(norms(apart).max() / update) if update else math.nan
@@ -183,7 +183,7 @@ TARGETS = {
     "LC-8": (True, True, False, False),
     "LC-9": (True, False, True, False),
     "LC-10": (True, False, True, True),
-    "one layer, LC-20": (True, False, False, False),
+    "one layer, LC-13": (True, False, False, False),
 }
 
 
@@ -277,7 +277,7 @@ def objective(leaves: list[Any], target: str, *, skip: bool, causal: bool, norm:
             x, y = x + torch.relu(z @ up) @ down, y + torch.relu(w @ up) @ down
             lipschitz = torch.linalg.matrix_norm(up, 2) * torch.linalg.matrix_norm(down, 2)
             e = e + lipschitz * (2 * e / (s_x + s_y) if norm else e)
-    if target == "one layer, LC-20":
+    if target == "one layer, LC-13":
         return _log_quotient(layer_gap.norm(dim=1), layer_bound).amax()
     if " D, ranges" in target:
         return _log_quotient(_widest(moved), ranges_d.amax())

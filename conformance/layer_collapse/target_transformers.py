@@ -180,6 +180,8 @@ def _llama(
     layers, heads, d, k = query_weights.shape
     if k % 2:
         raise Declined("an odd head dim: rotary embeddings turn pairs")
+    if d % heads:
+        raise Declined("the dim is no multiple of the heads, which the configuration refuses")
     biased = any(bias is not None for bias in (query_bias, key_bias, value_bias, output_bias))
     mlp_biased = up_bias is not None or down_bias is not None
     config = LlamaConfig(

@@ -26,7 +26,7 @@ UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
 _SHARE = 3  # of the cases of a level
 _NAMED = 10  # of the wrong stacks with a meaning one is named
-_CLASSES = ("float32", "bfloat16", "float32", "float16")  # by turns
+_CLASSES = ("float32", "bfloat16")  # by turns
 
 
 def _rarely(seldom: bool, *values: Any, id: str) -> Any:
@@ -43,7 +43,7 @@ _PAIRS = [
     for number, entry in enumerate(CORRECT)
     for name in entry.precisions
 ]
-_WITH_MEANING = [_rarely(number % _NAMED > 0, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
+_WITH_MEANING = [_rarely(number % _NAMED != 7, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
 
 
 @pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)

@@ -175,7 +175,7 @@ class Columns:
     """LC-6: a bound (n, d) on |X_ℓ − Y_ℓ|, number by number, for a network of nothing but attention, not causal.
 
     Deviations from the mean row add up; only the mean row is amplified by the layers that follow.
-    moments: with second moments (LC-20) where they are smaller than ranges.
+    moments: with second moments (LC-13) where they are smaller than ranges.
     """
 
     skip: bool
@@ -216,7 +216,7 @@ class Rows:
 
     It goes through norms by LC-9, through MLPs by LC-10 and through attention by LC-6 or LC-8.  Where there are norms
     or MLPs, what float64 can err by in a layer is added, because there the distance is a difference of such numbers.
-    moments: with second moments (LC-20) where they are smaller than ranges.
+    moments: with second moments (LC-13) where they are smaller than ranges.
     """
 
     network: Network
@@ -288,7 +288,7 @@ def _rounded(heads: tuple[Head, ...], attention: Attention, known: Sizes, larges
 def shares(heads: tuple[Head, ...], causal: bool, *, moments: bool = False) -> Array:
     """(n,): a bound on ‖Σ_h (P_h − C) Z V_h‖ row by row: Σ_h tanh(η_i/4)·D(Z V_h) over the rows that i attends to.
 
-    moments: the second moments of LC-20 where they are smaller.
+    moments: the second moments of LC-13 where they are smaller.
     """
     found = []
     for head in heads:
@@ -301,7 +301,7 @@ def shares(heads: tuple[Head, ...], causal: bool, *, moments: bool = False) -> A
 
 
 def _tilt(range_: Array) -> Array:
-    """(e^η − 1)/η, at least: how much larger than under equal weights a covariance is along the way (LC-20).
+    """(e^η − 1)/η, at least: how much larger than under equal weights a covariance is along the way (LC-13).
 
     Beyond η = 300 it is no longer computed: the bound that it enters is above that by ranges long before.
     """

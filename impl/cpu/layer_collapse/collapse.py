@@ -34,7 +34,8 @@ __all__ = ["SCALES", "Collapse", "Depth", "Layer", "Scale", "collapse"]
 #: The factors of all weights at which a network is looked at.
 SCALES: tuple[float, ...] = tuple(2.0**k for k in range(-8, 2))
 
-_BISECTIONS = 5  # of a factor of two: the crossing is found to 2^(1/32)
+_FINE = 2.0 ** (1 / 32)  # the factor to which a crossing is found
+_BISECTIONS = 5  # that a factor of two takes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Depth:
 
     update: ‖X_ℓ − X_0‖.  attended: ‖X_ℓ − W_ℓ‖, W_ℓ what the tokens become where attention adds nothing but its biases;
     the update, where there is nothing but attention.  distance: ‖X_ℓ − Y_ℓ‖.  rows: LC-8, LC-9 and LC-10, row by
-    row.  moments: the same with second moments (LC-20).  columns: LC-6, number by number, with second moments; only
+    row.  moments: the same with second moments (LC-13).  columns: LC-6, number by number, with second moments; only
     where there is nothing but attention, not causal, and else +∞.  spread: D(X_ℓ − X_0), or D(X_ℓ) without skips;
     spread_ranges, spread_norms: its bounds, by score ranges and by norms of weights alone (LC-6, LC-7), under the same
     condition and without rotary positions.
@@ -74,7 +75,7 @@ class Layer:
     diameter: D(Z), of the tokens that it attends to.
     mixed: ‖Σ_h P_h Z V_h‖, of which answering with nothing leaves all.
     apart: ‖Σ_h (P_h − C) Z V_h‖, what answering with uniform attention leaves.  apart_bound, apart_moments: at most, by
-    score ranges (LC-6), and by second moments (LC-20).
+    score ranges (LC-6), and by second moments (LC-13).
     spread: D(Σ_h P_h Z V_h).  spread_bound, spread_norms: at most, by ranges of differences of rows of scores, and by
     norms of weights alone (LC-6); +∞ where the network is causal or has rotary positions.
     """
@@ -342,7 +343,7 @@ def _largest(swept: Sequence[Scale], at: Callable[[float], Scale], epsilon: floa
     if not good:
         return 0.0
     bad = scale.factor
-    for _ in range(_BISECTIONS):
+    while bad > good * _FINE * (1.0 + 1e-9):
         middle = math.sqrt(good * bad)
         if getattr(at(middle), name) > epsilon:
             bad = middle

@@ -155,6 +155,12 @@ def _short_stream(t: Task, place: str, layer: int, x: Array, out: Array) -> Arra
     return np.asarray((x + out if t.skip else out).astype(t.stored).astype(x.dtype))
 
 
+def _ten_bits(x: Array) -> Array:
+    """float32 with 10 bits after the point, rounded to nearest, as tensor cores take it in tf32."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return np.asarray(((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32))
+
+
 # --- whole kernels ----------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +259,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("other-activations", kernel(Steps(activation=lambda t: _OTHER.get(t.activation, ACTIVATIONS[t.activation]))), ("float32",), "gelu by erfc, sigmoid by the exponential of −|x|"),
     Entry("stream", kernel(Steps(joined=_short_stream)), ("bfloat16", "float16"), "tokens between the sub-layers in their own type"),
     Entry("gain-last", kernel(Steps(gained=lambda t, x, gain: x.astype(t.stored).astype(x.dtype) * gain)), ("bfloat16", "bfloat16-eager"), "the gain multiplied after a rounding to the type of the tokens, as in Llama", "InternLM/lmdeploy#2842"),
+    Entry("ten-bits", kernel(Steps(product=lambda a, b: product(_ten_bits(a), _ten_bits(b)))), ("tf32",), "operands of 10 bits after the point"),
     Entry("threads", kernel(Steps(), _threaded), ("float32",), "queries in two halves, by threads"),
     Entry("eager", kernel(Steps(), _eager), ("bfloat16-eager", "float16-eager"), "every operation stored in the type of the tokens"),
     Entry("post-norm", kernel(Steps()), ("float32",), "post-norm alone: norm(x + f(x)) is no skip connection after the norm", "LiyuanLucasLiu/Transformer-Clinic#27", {"pre_norm": "no"}),
