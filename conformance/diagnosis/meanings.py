@@ -251,20 +251,21 @@ def _shows_without_value(wrong: Criteria, proper: Criteria, outcome: Outcome) ->
     for name, criterion in proper.items():
         if criterion.value is not None:
             continue
-        outputs = criterion.outputs or (name,)
-        got = [outcome.values.get(output) for output in outputs]
-        meant = [_value(wrong, output) for output in outputs]
-        right = [_value(proper, output) for output in outputs]
+        got: list[NDArray[Any]] = []
+        meant: list[Array] = []
         before = after = 0.0
-        for mine, theirs, exact in zip(got, meant, right, strict=True):
+        for output in criterion.outputs or (name,):
+            mine, theirs, exact = outcome.values.get(output), _value(wrong, output), _value(proper, output)
             if mine is None or theirs is None or exact is None or not mine.shape == theirs.shape == exact.shape:
                 break
+            got.append(mine)
+            meant.append(theirs)
             with np.errstate(invalid="ignore"):
                 off = np.abs(mine.astype(np.float64) - np.stack([exact, theirs]))
             off = np.where(np.isfinite(off).all(axis=0), off, 0.0)
             before, after = before + float(off[0].sum()), after + float(off[1].sum())
         else:
-            fails = before > 0.0 and after <= 0.5 * before and (criterion.ratio(*got) > 1.0).any()
+            fails = before > 0.0 and after <= 0.5 * before and bool((criterion.ratio(*got) > 1.0).any())
             if fails and (criterion.ratio(*meant) > 1.0).any():
                 return True
     return False

@@ -335,6 +335,7 @@ def _finite(masked: Callable[[Array], Array | float]) -> Callable[..., Array]:
 
 def _padding_zero(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
     present, n = stack.instance.mask, scores.shape[-1]
+    assert present is not None
     seen = np.tri(n, dtype=bool) if stack.instance.causal else np.ones((n, n), dtype=bool)
     return softmax(np.where(seen, np.where(present, scores, 0.0), -np.inf))
 
