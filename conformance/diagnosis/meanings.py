@@ -215,9 +215,10 @@ def _criteria(meaning: Explanation, instance: Any, right: Right) -> Criteria | N
 def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
     """Whether a wrong meaning's own answer is beyond the tolerance where the kernel's is, and much nearer to it.
 
-    An error that is hardly beyond the tolerance needs an answer that is at least half as far.
+    An error that is hardly beyond the tolerance needs an answer that is at least half as far.  Where every number is
+    within its tolerance, what failed is a criterion without a value, as what each layer makes of the tokens before it.
     """
-    compared = False
+    compared = exceeded = False
     for name, criterion in proper.items():
         meant, got = wrong.get(name), outcome.values.get(name)
         if criterion.value is None or got is None or meant is None or meant.value is None:
@@ -229,6 +230,7 @@ def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
         beyond = ratio > 1.0
         if not beyond.any():
             continue
+        exceeded = True
         with np.errstate(invalid="ignore"):
             before = np.abs(got.astype(np.float64) - criterion.value.midpoint)[beyond]
             after = np.abs(got.astype(np.float64) - meant.value.midpoint)[beyond]
@@ -241,7 +243,40 @@ def _shows(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
         farthest = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
         if nearer and criterion.ratio(meant.value.midpoint)[farthest] > min(1.0, 0.5 * float(ratio[farthest])):
             return True
-    return not compared
+    return _shows_without_value(wrong, proper, outcome) if compared and not exceeded else not compared
+
+
+def _shows_without_value(wrong: Criteria, proper: Criteria, outcome: Outcome) -> bool:
+    """Whether a criterion without a value fails, a wrong meaning's own answer fails it too, and is much nearer."""
+    for name, criterion in proper.items():
+        if criterion.value is not None:
+            continue
+        got: list[NDArray[Any]] = []
+        meant: list[Array] = []
+        before = after = 0.0
+        for output in criterion.outputs or (name,):
+            mine, theirs, exact = outcome.values.get(output), _value(wrong, output), _value(proper, output)
+            if mine is None or theirs is None or exact is None or not mine.shape == theirs.shape == exact.shape:
+                break
+            got.append(mine)
+            meant.append(theirs)
+            with np.errstate(invalid="ignore"):
+                off = np.abs(mine.astype(np.float64) - np.stack([exact, theirs]))
+            off = np.where(np.isfinite(off).all(axis=0), off, 0.0)
+            before, after = before + float(off[0].sum()), after + float(off[1].sum())
+        else:
+            fails = before > 0.0 and after <= 0.5 * before and bool((criterion.ratio(*got) > 1.0).any())
+            if fails and (criterion.ratio(*meant) > 1.0).any():
+                return True
+    return False
+
+
+def _value(criteria: Criteria, name: str) -> Array | None:
+    """The certified value under a name; NaN where nothing is judged, ``None`` where there is none."""
+    criterion = criteria.get(name)
+    if criterion is None or criterion.value is None:
+        return None
+    return np.where(np.isfinite(criterion.allowed), criterion.value.midpoint, np.nan)
 
 
 def contradictions(meaning: Explanation, passes: Sequence[Case], right: Right, end: float, most: int) -> int:

@@ -174,6 +174,22 @@ def _head_by_head(instance: Instance) -> Instance | None:
     return instance.replace(query_weights=cut[:, 0], key_weights=cut[:, 1], value_weights=cut[:, 2])
 
 
+def _cut_head_by_head(instance: Instance) -> Instance | None:
+    """Rows that are stacked as all queries, all keys, all values, and cut head by head."""
+    if not _alike(instance) or not _heads(instance):
+        return None
+    names = ("query", "key", "value")
+    changes: dict[str, Array] = {}
+    for kind in ("weights", "bias"):
+        three = [getattr(instance, f"{name}_{kind}") for name in names]
+        if any(x is None for x in three):
+            continue
+        layers, h, *rest = three[0].shape
+        cut = np.stack(three, axis=1).reshape(layers, h, 3, *rest)
+        changes |= {f"{name}_{kind}": np.ascontiguousarray(cut[:, :, place]) for place, name in enumerate(names)}
+    return instance.replace(**changes)
+
+
 def _turned(name: str) -> Wrong:
     """A matrix read as its transpose: by columns where it lies by rows."""
 
@@ -312,6 +328,18 @@ def _after_softmax(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
     return np.asarray(np.where(s.attends(stack, layer), softmax(scores), 0.0))
 
 
+def _finite(masked: Callable[[Array], Array | float]) -> Callable[..., Array]:
+    """Another number in the place of −∞, made of the scores."""
+    return lambda s, stack, layer, scores: softmax(np.where(s.attends(stack, layer), scores, masked(scores)))
+
+
+def _padding_zero(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
+    present, n = stack.instance.mask, scores.shape[-1]
+    assert present is not None
+    seen = np.tri(n, dtype=bool) if stack.instance.causal else np.ones((n, n), dtype=bool)
+    return softmax(np.where(seen, np.where(present, scores, 0.0), -np.inf))
+
+
 def _over_queries(s: Steps, stack: Stack, layer: int, scores: Array) -> Array:
     masked = np.where(s.attends(stack, layer), scores, -np.inf)
     return softmax(masked.swapaxes(1, 2)).swapaxes(1, 2)
@@ -378,6 +406,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     ):
         yield f"order-{order.replace(' ', '-')}", words, _steps(_alike, projected=_in_place_of(order))
     yield "head-by-head", "rows of a fused projection that are stacked head by head are cut as all queries, all keys, all values", _changed(_head_by_head)
+    yield "cut-head-by-head", "rows of a fused projection that are stacked as all queries, all keys, all values are cut head by head", _changed(_cut_head_by_head)
     yield "heads-mean", "the mean of the heads in place of their sum", _steps(_heads, out=lambda s, stack, layer, x: Steps.out(s, stack, layer, x) / len(x))
     yield "heads-last", "the last head alone", _steps(_heads, out=_kept_heads(lambda h: 1.0 * (np.arange(h) == h - 1)))
     yield "heads-first", "the first head alone", _steps(_heads, out=_kept_heads(lambda h: 1.0 * (np.arange(h) == 0)))
@@ -396,6 +425,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "scale-usual", "scale ignored: 1/√head dim", _with(scale=lambda i: i.query_weights.shape[3] ** -0.5)
     yield "scale-dim", "scale ignored: 1/√dim of the tokens", _with(scale=lambda i: i.query_weights.shape[2] ** -0.5)
     yield "scale-head", "scale ignored: 1/head dim", _with(scale=lambda i: 1 / i.query_weights.shape[3])
+    yield "scale-dim-itself", "scale ignored: 1/dim of the tokens", _with(scale=lambda i: 1 / i.query_weights.shape[2])
     yield "scale-twice", "scale applied twice", _with(scale=lambda i: i.scale**2)
     yield "scale-again", "1/√head dim applied beside the scale", _with(scale=lambda i: i.scale * i.query_weights.shape[3] ** -0.5)
     yield "scale-layer", "scale divided by the number of the layer", _steps(_deep, scale=lambda stack, layer: float(stack.instance.scale or 0.0) / (layer + 1))
@@ -406,6 +436,10 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "causal-reversed", "causal mask reversed: tokens see those after them", _steps(lambda i: i.causal, attends=_seen(lambda i, seen: seen.T))
     yield "causal-first", "causal in the first layer alone", _steps(lambda i: i.causal and _deep(i), attends=_causal_first)
     yield "mask-after", "masked weights set to 0 after the softmax, which is not divided again", _steps(lambda i: i.causal or i.mask is not None, weights=_after_softmax)
+    yield "mask-zero", "masked scores set to 0", _steps(lambda i: i.causal or i.mask is not None, weights=_finite(lambda scores: 0.0))
+    yield "padding-zero", "scores of padding set to 0", _steps(lambda i: i.mask is not None, weights=_padding_zero)
+    yield "mask-taken-off", "10⁴ taken off masked scores, in place of all: larger scores show them again", _steps(lambda i: i.causal or i.mask is not None, weights=_finite(lambda scores: scores - 1e4))
+    yield "mask-finite", "masked scores set to −10⁴, which others may be below", _steps(lambda i: i.causal or i.mask is not None, weights=_finite(lambda scores: -1e4))
     yield "mask-ignored", "mask ignored: padding is attended to", _without("mask")
     yield "mask-inverted", "mask inverted: padding alone is attended to", _steps(lambda i: i.mask is not None, attends=_seen(_padding_alone))
     yield "softmax-queries", "the softmax over the queries in place of the keys", _steps(weights=_over_queries)
@@ -418,6 +452,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "epsilon-zero", "epsilon left out", _steps(_normed, epsilon=_epsilon(0.0))
     yield "epsilon-squared", "epsilon squared", _steps(_normed, epsilon=lambda stack, place: float(stack.instance.epsilon or 0.0) ** 2)
     yield "epsilon-outside", "epsilon added outside the root", _steps(_normed, normalised=_by_root(lambda y, epsilon: _rms(y) + epsilon))
+    yield "epsilon-variance-larger", "the larger of the variance and epsilon under the root", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.sqrt(np.maximum(_rms(y) ** 2, epsilon))))
     yield "epsilon-larger", "the larger of the root and epsilon", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.maximum(_rms(y), epsilon)))
     yield "deviation", "the standard deviation with d − 1 in place of d, and epsilon added to it", _steps(_normed, normalised=_by_root(lambda y, epsilon: _deviation(y) + epsilon))
     yield "deviation-root", "the variance with d − 1 in place of d", _steps(_normed, normalised=_by_root(lambda y, epsilon: np.sqrt(_deviation(y) ** 2 + epsilon)))
@@ -429,6 +464,8 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "gain-plus-one", "1 + gain in place of the gain", _steps(lambda i: i.attention_norm_gain is not None, gain=lambda gain: 1 + gain)
     yield "norm-bias", "biases of the norms left out", _without("attention_norm_bias", "mlp_norm_bias", "final_norm_bias")
     yield "norm-first", "norm of attention in the place of that of the MLP", _steps(lambda i: _normed(i) and _mlp(i), norm=_first_norm)
+    yield "gain-first", "gain of attention's norm in the place of that of the MLP's, with the bias of the MLP's", _changed(lambda i: i.replace(mlp_norm_gain=i.attention_norm_gain) if i.mlp_norm_bias is not None else None)
+    yield "final-bias", "bias of the final norm left out", _without("final_norm_bias")
     yield "norm-ignored", "norms left out", _changed(_no_norm)
     yield "final-ignored", "final norm left out", _changed(lambda i: i.replace(final_norm=False, final_norm_gain=None, final_norm_bias=None) if i.final_norm else None)
     yield "final-everywhere", "final norm after every layer", _steps(lambda i: i.final_norm and _deep(i), returned=_final_everywhere)

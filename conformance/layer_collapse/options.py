@@ -189,7 +189,8 @@ class _Numbers:
             return made
         for place in ("attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])):
             shape = (self.size.dim,) if place == "final" else (self.size.layers, self.size.dim)
-            made[f"{place}_norm_gain"] = np.exp2(self.rng.uniform(-0.5, 0.5, shape))
+            signs = np.where(np.arange(self.size.dim) % 4 == 3, -1.0, 1.0)
+            made[f"{place}_norm_gain"] = signs * np.exp2(self.rng.uniform(-0.5, 0.5, shape))
             if chosen["norm"] == "layer" and "gains" in chosen:
                 made[f"{place}_norm_bias"] = self.vectors(*shape)
         return made

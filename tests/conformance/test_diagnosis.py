@@ -25,6 +25,8 @@ from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
 from assay.impl import cpu
 from assay.spec.attention import Instance
+from assay.spec.criterion import Criterion, close
+from assay.spec.enclosure import Enclosure
 from assay.spec.precision import precision
 
 FLOAT32 = precision("float32")
@@ -98,6 +100,25 @@ def test_a_meaning_that_hardly_changes_the_answer_explains_nothing() -> None:
     loose = Meaning("loose", "anything near", lambda i, _: {"output": wide})
     for meaning in (hardly, loose):
         assert not explains(meaning, failure(instance, off), right)
+
+
+def test_a_meaning_explains_a_failure_of_a_criterion_without_a_value() -> None:
+    """As of what each layer makes of the tokens before it, where what may be wrong after all layers is large."""
+    instance = drawn()
+    exact = right(instance)["output"].value
+    wide = np.full(exact.midpoint.shape, 100.0)
+    steps = Criterion(lambda got: 10 * np.abs(got - exact.midpoint), np.ones_like(wide), str, ("output",))
+    proper = {"output": close(exact, wide), "steps": steps}
+
+    def meaning(off: float) -> Meaning:
+        moved = {"output": close(Enclosure(exact.midpoint + off, exact.radius), wide)}
+        return Meaning("moved", "it is moved", lambda i, _: moved)
+
+    failed = failure(instance, exact.midpoint + 0.5)
+    assert explains(meaning(0.5), failed, lambda i: proper)
+    assert explains(meaning(0.4), failed, lambda i: proper)
+    assert not explains(meaning(0.05), failed, lambda i: proper)  # it would pass
+    assert not explains(meaning(-0.5), failed, lambda i: proper)  # it is no nearer than the right answer
 
 
 def test_an_infinite_tolerance_explains_nothing() -> None:

@@ -121,6 +121,21 @@ def _interleaved(t: Task) -> Task:
     return t.change(query=stacks[:, 0], key=stacks[:, 1], value=stacks[:, 2])
 
 
+def _cut_by_head(t: Task) -> Task:
+    """All queries, all keys, all values, as they lie in a fused projection, cut as (query, key, value) head by head."""
+    if not t.query.shape == t.key.shape == t.value.shape:
+        return t
+    changes: dict[str, Array] = {}
+    for names in (("query", "key", "value"), ("query_bias", "key_bias", "value_bias")):
+        arrays = [getattr(t, name) for name in names]
+        if any(x is None for x in arrays):
+            continue
+        layers, h, *rest = arrays[0].shape
+        cut = np.stack(arrays, axis=1).reshape(layers, h, 3, *rest)
+        changes |= {name: cut[:, :, place] for place, name in enumerate(names)}
+    return t.change(**changes)
+
+
 def _every_head(t: Task, heads: Array) -> Array:
     """Keys repeated in the order of tiles: query head a has those of a modulo their number."""
     return np.tile(heads, (t.heads // len(heads), 1, 1))
@@ -157,7 +172,31 @@ def _after_softmax(t: Task, s: Steps, layer: int, y: Array) -> tuple[Array, Arra
     return np.where(visible(t, len(y)), p, 0), v
 
 
+def _finite_mask(masked: Callable[[Array], Any]) -> Steps:
+    """Another number in the place of −∞."""
+
+    def weighed(t: Task, s: Steps, layer: int, y: Array) -> tuple[Array, Array]:
+        q, k, v = (s.projected(t, s, name, layer, y) for name in ("query", "key", "value"))
+        k, v = s.shared(t, k), s.shared(t, v)
+        scores = t.work(s.scale(t, layer)) * s.product(q, k.swapaxes(1, 2))
+        return s.softmax(t, np.where(visible(t, len(y)), scores, masked(scores)).astype(scores.dtype)), v
+
+    return Steps(weighed=weighed)
+
+
 # --- norms ------------------------------------------------------------------------------------------------------------
+
+
+def _even_squares(t: Task, x: Array, epsilon: float) -> Array:
+    """The squares of whole pairs."""
+    y, d = _about_mean(t, x), x.shape[-1]
+    kept = y[..., : d - d % 2] if d > 1 else y
+    return np.asarray(y / np.sqrt((kept * kept).mean(-1, keepdims=True) + t.work(epsilon)))
+
+
+def _largest_variance(t: Task, x: Array, epsilon: float) -> Array:
+    y = _about_mean(t, x)
+    return np.asarray(y / np.sqrt(np.maximum((y * y).mean(-1, keepdims=True), t.work(epsilon))))
 
 
 def _pre(t: Task) -> bool:
@@ -369,8 +408,10 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("fused-value", _fused("query value key"), "a fused projection cut as query, value, key", "keys and values exchanged", F32, "Lightning-AI/litgpt#1013"),
     ("fused-cycled", _fused("value query key"), "a fused projection cut as value, query, key", "value, query, key", F32, NEW),
     ("fused-interleaved", Steps(task=_interleaved), "rows stacked head by head and cut in three", "head by head", F32, "Lightning-AI/litgpt#1013"),
+    ("fused-cut-by-head", Steps(task=_cut_by_head), "all queries, all keys, all values, cut head by head", "are cut head by head", F32, NEW),
     ("heads-averaged", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, x) / t.work(t.heads)), "the mean of the heads", "mean of the heads", F32, NEW),
     ("head-last", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] == len(x) - 1, x, 0))), "the last head alone", "the last head alone", F32, NEW),
+    ("heads-8", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] < 8, x, 0))), "heads beyond the eighth left out", None, F32, NEW),
     ("head-first", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.repeat(x[:1], len(x), axis=0))), "the first head in every place", "the first head in the place of every head", F32, NEW),
     # projections
     ("query-turned", _task(query=_turned("query")), "query weights transposed", "query weights transposed", F32, NEW),
@@ -396,6 +437,9 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("causal-reversed", _seen(lambda t, seen: seen.T if t.causal and t.mask is None else seen), "tokens see those after them", "see those after them", F32, NEW),
     ("causal-first-layer", Steps(attention=lambda t, s, layer, y: Steps.attention(t if layer == 0 else t.change(causal=False), s, layer, y)), "causal in the first layer alone", "causal in the first layer alone", F32, NEW),
     ("mask-after-softmax", Steps(weighed=_after_softmax), "masked weights set to 0 after the softmax", "after the softmax", F32, NEW),
+    ("mask-ten-thousand", _finite_mask(lambda scores: scores - 1e4), "10⁴ taken off masked scores", "10⁴ taken off masked scores", F32, NEW),
+    ("mask-zero", _finite_mask(lambda scores: 0), "masked scores set to 0", "masked scores set to 0", F32, NEW),
+    ("mask-set", _finite_mask(lambda scores: -1e4), "masked scores set to −10⁴", "masked scores set to −10⁴", F32, NEW),
     ("mask-ignored", Steps(task=lambda t: t.change(mask=None)), "padding is attended to", "padding", F32, NEW),
     ("mask-inverted", _seen(lambda t, seen: seen if t.mask is None else np.broadcast_to(~t.mask, seen.shape) & np.tri(len(seen), k=0 if t.causal else len(seen), dtype=bool)), "padding alone is attended to", "inverted", F32, NEW),
     ("softmax-columns", Steps(softmax=lambda t, scores: softmax(t, scores.swapaxes(1, 2)).swapaxes(1, 2) if np.isfinite(scores).all() else softmax(t, scores)), "the softmax over the queries", "softmax over the queries", F32, NEW),
@@ -408,6 +452,8 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("epsilon-left-out", Steps(epsilon=lambda t, place, layer: 0.0), "no epsilon", "epsilon left out", F32, "paiml/aprender#1606"),
     ("epsilon-outside", Steps(normalised=_outside_root), "epsilon added to the root", "epsilon added outside the root", F32, "NVIDIA/cutlass#1112"),
     ("epsilon-largest", Steps(normalised=_largest_of), "the larger of the root and epsilon", "epsilon", F32, NEW),
+    ("epsilon-largest-variance", Steps(normalised=_largest_variance), "the larger of the variance and epsilon", "larger of the variance and epsilon", F32, NEW),
+    ("odd-dim", Steps(normalised=_even_squares), "the last number of an odd dim left out of the variance", None, F32, NEW),
     ("unbiased", Steps(normalised=_unbiased), "the standard deviation with d − 1", "d − 1", F32, NEW),
     ("rms-for-layer", _of_norm("rms"), "the mean is not subtracted", "rms norm in place of layer norm", F32, NEW),
     ("layer-for-rms", _of_norm("layer"), "the mean is subtracted", "layer norm in place of rms norm", F32, NEW),
@@ -417,6 +463,8 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("gain-plus-one", Steps(gained=lambda t, x, gain: x * (1 + gain)), "1 + gain", "1 + gain", F32, NEW),
     ("norm-bias-dropped", Steps(task=lambda t: t.change(attention_norm_bias=None, mlp_norm_bias=None, final_norm_bias=None)), "the biases of the norms dropped", "biases of the norms left out", F32, NEW),
     ("norm-shared", Steps(norm=_shared_norm), "the first norm of a layer in both places", "norm of attention in the place of that of the mlp", F32, NEW),
+    ("gain-shared", Steps(task=lambda t: t.change(mlp_norm_gain=t.attention_norm_gain if t.mlp_norm_gain is not None else None)), "the gain of the first norm of a layer in both places", "in the place of that of the mlp", F32, NEW),
+    ("final-bias-dropped", Steps(task=lambda t: t.change(final_norm_bias=None)), "the bias of the final norm dropped", "bias of the final norm left out", F32, NEW),
     ("norm-ignored", Steps(task=lambda t: t.change(norm=None, final_norm=False)), "no norm at all", "norms left out", F32, NEW),
     ("final-ignored", _task(final_norm=False), "no norm after the last layer", "final norm left out", F32, NEW),
     ("final-everywhere", Steps(returned=_final_everywhere), "the final norm after every layer", "final norm after every layer", F32, NEW),
