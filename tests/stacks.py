@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import erf
 
 from assay.spec.floats import dtype_named
 from assay.spec.layer_collapse import Instance
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["KINDS", "Rounding", "drawn", "stack"]
+__all__ = ["KINDS", "Rounding", "drawn", "erf", "stack"]
+
+erf = np.vectorize(math.erf, otypes=[np.float64])
 
 #: Options of networks by name; ``full``: with W_O, biases and an MLP.
 KINDS: dict[str, dict[str, Any]] = {

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy.special import erf
-from stacks import KINDS, Rounding, drawn, stack
+from stacks import KINDS, Rounding, drawn, erf, stack
 
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
