@@ -12,7 +12,7 @@ from assay.spec.layer_collapse.tolerance import PRECISIONS, certified
 from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,8 +44,10 @@ def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Cri
     exact, allowed = certified(instance, u)
     held = {"tokens": close(exact["tokens"], allowed)}
     if instance.layers > 1:
+        # Padding is not judged, but what leaves the range there reaches the other tokens of later layers.
+        inside = [instance.mask is None or bool(np.isfinite(one[instance.mask]).all()) for one in allowed]
         held["layer"] = Criterion(
-            lambda tokens: _off_in_each(instance, u, tokens),
+            lambda tokens: _off_in_each(instance, u, tokens, inside),
             np.ones(exact["tokens"].shape),
             lambda index: f"what layer {index[0]} makes of the tokens that were returned for the layer before it",
             ("tokens",),
@@ -53,16 +55,19 @@ def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Cri
     return held
 
 
-def _off_in_each(instance: Instance, u: Precision, tokens: NDArray[Any]) -> Array:
+def _off_in_each(instance: Instance, u: Precision, tokens: NDArray[Any], inside: Sequence[bool]) -> Array:
     """The errors of every layer but the first, in units of what is allowed in it, (L, n, d).
 
     A layer whose tokens before it are not finite is not judged: they are wrong themselves, or out of range.
+    inside: whether the layer is judged at all.
     """
     errors = np.zeros(tokens.shape)
     present = np.ones(len(instance.tokens), dtype=bool) if instance.mask is None else instance.mask
     last, kind = instance.layers - 1, instance.tokens.dtype
     limits: Any = ml_dtypes.finfo(kind)  # type: ignore[no-untyped-call]
     for layer in range(1, instance.layers):
+        if not inside[layer]:
+            continue
         returned = np.where(present[:, None], tokens[layer - 1].astype(np.float64), 0.0)
         with np.errstate(over="ignore"):
             before = returned.astype(kind)
@@ -71,8 +76,8 @@ def _off_in_each(instance: Instance, u: Precision, tokens: NDArray[Any]) -> Arra
         # A kernel may go on with tokens that it has not rounded as it has returned them.
         size = np.abs(before.astype(np.float64))
         start = (
-            float(limits.eps) / 2 * size
-            + float(limits.smallest_subnormal)
+            max(float(limits.eps) / 2, u.output) * size
+            + max(float(limits.smallest_subnormal), u.output_tiny)
             + np.abs(returned - before.astype(np.float64))
         )
         alone = instance.layer(layer) if layer < last else instance.part(layers=[layer])

@@ -86,9 +86,10 @@ class Machine:
         if partial is not None:
             error = error + (1 + self.stack.between) * (self.stack.between * partial + self.stack.between_tiny)
         error = np.where(np.isnan(error), np.inf, error) * SLACK
-        inside = inside and bool(
-            (2 * (size + error) <= min(self.precision.largest, self.precision.largest_output)).all()
-        )
+        largest = min(self.precision.largest, self.precision.largest_output)
+        inside = inside and bool((2 * (size + error) <= largest).all())
+        if partial is not None:
+            inside = inside and bool((2 * partial <= largest).all())
         return Numbers(exact.midpoint, exact.radius, error, inside)
 
     def product(self, x: Numbers, matrix: Array, bias: Array | None, exact: Enclosure, terms: int = 0) -> Numbers:
@@ -102,7 +103,8 @@ class Machine:
         error = error + 2 * self.precision.tiny * lost
         partial = None
         if bias is not None:
-            error = error + 2 * self.unit * (made + np.abs(bias)) + self.stack.weight * np.abs(bias)
+            error = error + 2 * self.unit * made
+            error = error + compound(self.stack.weight, gamma(count + 2, self.unit)) * np.abs(bias)
             partial = np.abs(exact.midpoint) + exact.radius + np.abs(bias) + error
         inside = x.inside and bool((4 * made <= self.precision.largest).all())
         return self.stored(exact, error, inside, partial)
@@ -156,11 +158,12 @@ class Machine:
         rounded = rounded + compound(*[step] * 4) * (normal + off / least + rounded)
         made = scale * (moved + off / least * (1 + ratio) + normal * ratio + rounded * (1 + ratio))
         b = np.zeros(d) if bias is None else np.abs(bias)
-        made = made + (2 * unit + step) * b + 4 * self.precision.tiny * (1 + scale)
-        made = made + self.stack.step_tiny * 4 * (1 + scale + scale / least)
+        made = made + (2 * unit + step) * b + 4 * self.precision.tiny * (1 + scale) * (1 + 1 / least)
+        made = made + self.stack.step_tiny * 4 * (1 + scale + scale / least) + 2 * self.stack.between_tiny * scale
         # the normalised number may be stored before its gain, and again before its bias
         between = 2 * (scale * normal + made) + b
         inside = x.inside and bool((4 * d * (square + epsilon) <= self._largest_step()).all())
+        inside = inside and bool((4 * scale * np.maximum(1 / least, size + reach + off) <= self._largest_step()).all())
         return self.stored(exact, np.where(np.isnan(made), np.inf, made), inside, between)
 
     def activated(self, x: Numbers, activation: str, exact: Enclosure) -> Numbers:

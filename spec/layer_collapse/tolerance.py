@@ -16,7 +16,7 @@ from assay.spec.layer_collapse.rounding import PRECISIONS
 from assay.spec.layer_collapse.stages import Machine, Numbers, heads
 from assay.spec.precision import precision as precision_named
 from assay.spec.precision import reference_accuracy
-from assay.spec.rounding import gamma
+from assay.spec.rounding import compound, gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,11 +158,14 @@ class _Stack:
         error = error + 2 * machine.precision.tiny * lost
         partial = None
         if bias is not None:
-            error = error + 2 * unit * (made + np.abs(bias)) + machine.stack.weight * np.abs(bias)
+            error = error + 2 * unit * made
+            error = error + compound(machine.stack.weight, gamma(h * v + 2, unit)) * np.abs(bias)
             partial = np.abs(exact.midpoint) + exact.radius + np.abs(bias) + error
         if h == 1 and instance.output_weights is None and bias is None:
             return Numbers(exact.midpoint, exact.radius, head.error[0], head.inside)
         inside = head.inside and bool((4 * made <= machine.precision.largest).all())
+        if h > 1 and step:  # the partial sums
+            inside = inside and bool((2 * (made + error) <= machine.precision.largest_output).all())
         return machine.stored(exact, error, inside, partial)
 
     def _affine(self, y: Numbers, weights: str, bias: str | None, layer: int, exact: Enclosure) -> Numbers:

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from assay.impl.cpu.layer_collapse.bounds import (
     Columns,
     Diameters,
     Rows,
+    _spread,
     closed_form,
     kappa,
     shares,
@@ -633,3 +635,25 @@ def test_the_bounds_are_the_certified_ones(name: str) -> None:
         else:
             assert found.norms == pytest.approx(by_norms.tokens[-1], rel=1e-5)
             assert found.ranges == pytest.approx(by_ranges.tokens[-1], rel=1e-5)
+
+
+@pytest.mark.claim("LC-13")
+def test_running_deviations_of_many_rows_are_not_too_small() -> None:
+    n, middle, amplitude = 2048, 1.45, 2.0**-22
+    x = np.full((n, 1), middle)
+    x[::2] += amplitude * middle
+    x[1::2] -= amplitude * middle
+    found = _spread(np.concatenate([x, -x]), causal=True)[:n]
+    count = np.arange(1, n + 1)
+    off = x.astype(np.longdouble)[:, 0] - middle
+    exact = np.sqrt(np.maximum(np.cumsum(off**2) / count - (np.cumsum(off) / count) ** 2, 0))
+    assert (exact <= found).all()
+
+
+@pytest.mark.claim("LC-6")
+def test_the_norm_of_a_product_whose_terms_cancel_is_not_too_small() -> None:
+    a, b = np.array([[1 + 2.0**-30, -1.0]]), np.array([[1 + 2.0**-30], [1 + 2.0**-29]])
+    exact = abs(Fraction(a[0, 0]) * Fraction(b[0, 0]) - Fraction(b[1, 0]))
+    assert (a @ b)[0, 0] == 0
+    assert exact > 0
+    assert product_norm(a, b) >= exact

@@ -347,3 +347,106 @@ def test_an_unknown_class_and_an_unknown_output_are_refused() -> None:
         tolerance(drawn(), "float8-e4m3")
     with pytest.raises(ValueError, match="unknown output"):
         tolerance(drawn(), "float64", "logits")
+
+
+# --- correct stacks at the edge of what the class allows --------------------------------------------------------------
+
+
+def ratios(instance: Instance, name: str, tokens: Array) -> dict[str, float]:
+    """The largest error of each criterion, in units of what is allowed."""
+    with np.errstate(all="ignore"):
+        return {each: float(np.nanmax(held.ratio(tokens))) for each, held in criteria(instance, name).items()}
+
+
+def projected(tokens: Array, matrix: Array, **options: Any) -> Instance:
+    """One layer of one head whose queries are 0."""
+    zero = np.zeros((1, 1, len(matrix), 1), tokens.dtype)
+    return Instance(tokens, zero, zero, matrix[None, None].astype(tokens.dtype), **options)
+
+
+@pytest.mark.claim("LCT-6")
+@pytest.mark.parametrize(("name", "padding"), [("float16", 40000.0), ("float32", 3e38)])
+def test_padding_that_leaves_the_range_may_spoil_later_layers(name: str, padding: float) -> None:
+    kind = np.dtype(name)
+    zero = np.zeros((2, 1, 2, 1), kind)
+    eye = np.broadcast_to(np.eye(2, dtype=kind), (2, 2, 2)).copy()
+    mask = np.array([True, False])
+    tokens = np.array([[1.0, 0.5], [padding, 0.0]], kind)
+    instance = Instance(tokens, zero, zero, eye[:, None], mask=mask, up_weights=eye, down_weights=eye)
+    with np.errstate(all="ignore"):
+        spoilt = stack(instance, Rounding("float32", name))
+    assert np.isnan(spoilt[1]).all()
+    assert ratios(instance, name, spoilt) == {"tokens": 0.0, "layer": 0.0}
+
+
+@pytest.mark.claim("LCT-1")
+def test_a_sum_may_begin_with_its_bias() -> None:
+    k, matrix, bias = 64, np.zeros((64, 64)), np.zeros((1, 1, 64), np.float32)
+    matrix[:, 0], bias[0, 0, 0] = 0.99 * 2.0**-24, 1.0
+    instance = projected(np.ones((1, k), np.float32), matrix, value_bias=bias, skip=False)
+    total = bias[0]
+    for row in matrix.astype(np.float32):
+        total = total + row
+    assert 0.5 < ratios(instance, "float32", total[None])["tokens"] <= 1
+
+
+@pytest.mark.claim("LCT-5")
+def test_what_is_stored_before_a_bias_may_leave_the_range() -> None:
+    half = np.float16
+    large = projected(np.array([[300.0, 0]], half), np.diag([250.0, 0]), value_bias=np.array([[[-60000.0, 0]]], half))
+    gained = projected(
+        np.array([[4.0, -1, -1, -1, -1]], half), np.zeros((5, 5)), norm="layer", epsilon=1e-5, final_norm=True,
+        final_norm_gain=np.array([40000.0, 1, 1, 1, 1], half), final_norm_bias=np.array([-60000.0, 0, 0, 0, 0], half),
+    )  # fmt: skip
+    turned = projected(
+        np.array([[1e-3, -1e-3]], half), np.eye(2), skip=False, norm="layer", epsilon=1e-5,
+        attention_norm_gain=np.full((1, 2), 300, half),
+    )  # fmt: skip
+    assert np.isinf(tolerance(large, "float16")).all()
+    assert np.isinf(tolerance(gained, "float16")).all()
+    assert np.isinf(tolerance(turned, "float16-eager")).all()  # the gain times the reciprocal of the root
+    assert np.isfinite(tolerance(turned, "float16")).all()
+
+
+@pytest.mark.claim("LCT-5")
+def test_a_stored_sum_of_some_heads_may_leave_the_range() -> None:
+    zero, value, output = np.zeros((1, 4, 2, 1)), np.zeros((1, 4, 2, 2)), np.zeros((1, 4, 2, 2))
+    value[..., 0, 0], output[0, :, 0, 0] = 100, [400, 400, -400, -400]
+    arrays = [x.astype(np.float16) for x in (np.array([[1.0, 0]]), zero, zero, value)]
+    instance = Instance(*arrays, output_weights=output.astype(np.float16))
+    assert np.isinf(tolerance(instance, "float16-eager")).all()
+    assert np.isfinite(tolerance(instance, "float16")).all()
+
+
+@pytest.mark.claim("LCT-2")
+@pytest.mark.parametrize("gain", [16, 64, 1024])
+def test_a_gain_may_meet_a_normalised_number_that_was_stored_below_the_normal_ones(gain: int) -> None:
+    tokens = np.array([[1.0, 2.0**-24]], np.float16)
+    gains = np.array([[1, gain]], np.float16)
+    instance = projected(tokens, np.eye(2), skip=False, norm="rms", epsilon=1e-5, attention_norm_gain=gains)
+    x = tokens.astype(np.float32)
+    stored = (x / np.sqrt((x * x).mean(1, keepdims=True) + np.float32(1e-5))).astype(np.float16)
+    made = (stored.astype(np.float32) * gains.astype(np.float32)).astype(np.float16)
+    assert ratios(instance, "float16", made[None])["tokens"] <= 1
+
+
+@pytest.mark.claim("LCT-2")
+@pytest.mark.parametrize(("norm", "size", "gain"), [("rms", 2e-38, 0.5), ("layer", 1.4e-36, 2.0**-7)])
+def test_a_token_times_its_gain_may_be_flushed_before_the_root_divides_it(norm: str, size: float, gain: float) -> None:
+    tokens = np.array([[size, -size]], np.float32)
+    gains = np.full((1, 2), gain, np.float32)
+    instance = projected(tokens, np.eye(2), skip=False, norm=norm, epsilon=1e-5, attention_norm_gain=gains)
+    gained = tokens * gains
+    gained[np.abs(gained) < 2.0**-126] = 0
+    made = gained / np.float32(math.sqrt(1e-5))
+    assert not made.any()
+    assert ratios(instance, "float32", made[None])["tokens"] <= 1
+
+
+@pytest.mark.claim("LCT-6")
+def test_tokens_may_be_returned_in_a_shorter_type_than_that_of_the_instance() -> None:
+    value = np.array([[[[2.0**-9, 0.0], [0.0, 2.0**-11]]], [[[64.0, 0.0], [-64.0, 0.0]]]], np.float32)
+    zero = np.zeros((2, 1, 2, 1), np.float32)
+    instance = Instance(np.ones((1, 2), np.float32), zero, zero, value)
+    returned = stack(instance, Rounding("float64")).astype(dtype_named("bfloat16"))
+    assert ratios(instance, "bfloat16", returned)["layer"] <= 1

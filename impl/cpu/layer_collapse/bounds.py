@@ -94,9 +94,8 @@ def sizes(network: Network) -> tuple[Sizes, ...]:
             rows.append((abs(one.scale) * a, product_norm(one.value[shared], output)))
         inner = layer.feedforward
         mlp = (None, None, None) if inner is None else (inner.up, inner.gate, inner.down)
-        found.append(
-            Sizes(tuple(rows), product_norm(one.total()), *(0.0 if x is None else product_norm(x) for x in mlp))
-        )
+        total = product_norm(one.total()) + float(np.linalg.norm(one.total_error()))
+        found.append(Sizes(tuple(rows), total, *(0.0 if x is None else product_norm(x) for x in mlp)))
     return tuple(found)
 
 
@@ -182,13 +181,23 @@ class Columns:
     moments: bool = False
     bound: Any = 0.0
     _deviations: Any = 0.0
-    _means: list[tuple[Array, Array]] = field(default_factory=list)  # |ḡ_k| at most, and the product of what follows
+    #: |ḡ_k| at most, the product of what follows, and what the roundings of that may come to
+    _means: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
     def take(self, step: Step) -> None:
         """Go on by one layer."""
         total = step.layer.attention.total()
         factor = np.eye(len(total)) + total if self.skip else total
-        self._means = [(mean, product @ factor) for mean, product in self._means]
+        lost = step.layer.attention.total_error()
+        self._means = [
+            (
+                mean,
+                product @ factor,
+                error @ (np.abs(factor) + lost)
+                + np.abs(product) @ (lost + (len(total) + 4) * 2.0**-52 * np.abs(factor)),
+            )
+            for mean, product, error in self._means
+        ]
         rows = np.zeros_like(step.gap)
         means = np.zeros(step.gap.shape[1])
         for head in step.heads:
@@ -199,8 +208,8 @@ class Columns:
             rows += gap + gap.mean(axis=0)
             means += gap.mean(axis=0)
         self._deviations = rows + self._deviations if self.skip else rows
-        self._means.append((means, np.eye(len(total))))
-        amplified = sum(mean @ np.abs(product) for mean, product in self._means)
+        self._means.append((means, np.eye(len(total)), np.zeros_like(total)))
+        amplified = sum(mean @ (np.abs(product) + error) for mean, product, error in self._means)
         self.bound = UP * (self._deviations + amplified)
 
 
@@ -318,7 +327,8 @@ def _spread(x: Array, causal: bool) -> Any:
     count = np.arange(1, len(x) + 1)
     means = np.cumsum(x, axis=0) / count[:, None]
     squares = np.cumsum(np.square(x).sum(axis=1)) / count
-    rounding = 2.0**-46 * np.maximum.accumulate(np.square(x).sum(axis=1))
+    # running sums of n rows err by up to n units in the last place
+    rounding = (len(x) + x.shape[1] + 16) * 2.0**-51 * np.maximum.accumulate(np.square(x).sum(axis=1))
     found: Array = np.sqrt(np.maximum(squares - np.square(means).sum(axis=1), 0.0) + rounding)
     return found
 

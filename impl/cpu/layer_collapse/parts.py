@@ -108,6 +108,14 @@ class Attention:
         found: Array = np.add.reduce([self.matrix(head) for head in range(self.heads)])
         return found
 
+    def total_error(self) -> Array:
+        """(d, d): what the roundings of :meth:`total` may come to, where its terms cancel."""
+        found: Array = np.zeros((self.query.shape[1],) * 2)
+        for head in range(self.heads):
+            size = np.abs(self.value[head // self.group])
+            found += size if self.output is None else size @ np.abs(self.output[head])
+        return (self.value.shape[2] + self.heads + 8) * 2.0**-52 * found
+
     def constant(self) -> Array | None:
         """(d,): what the biases add to the output of every token, as the weights of attention sum to 1."""
         parts = [] if self.output_bias is None else [self.output_bias]

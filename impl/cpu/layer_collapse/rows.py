@@ -64,7 +64,10 @@ def product_norm(a: Array, b: Array | None = None) -> float:
     >>> round(product_norm(np.eye(3)[:, :1], 2 * np.eye(3)[:1]), 6)
     2.0
     """
+    lost = 0.0
     if b is not None:
+        # what the rounding of a product may take away where its terms cancel
+        lost = (8 * a.shape[1] + 16) * 2.0**-53 * float(np.linalg.norm(a)) * float(np.linalg.norm(b))
         if a.shape[1] < min(a.shape[0], b.shape[1]):
             left, right = (np.asarray(np.linalg.qr(x, mode="r")) for x in (a, b.T))
             a = left @ right.T
@@ -73,6 +76,6 @@ def product_norm(a: Array, b: Array | None = None) -> float:
     gram = a @ a.T if a.shape[0] < a.shape[1] else a.T @ a
     size = float(np.abs(gram).max(initial=0.0))
     if not 2.0**-900 < size < 2.0**900:  # the squares are no numbers to rely on
-        return float(np.linalg.norm(a, 2)) * UP
+        return float(np.linalg.norm(a, 2)) * UP + lost
     # LAPACK's eigenvalues err by a modest multiple of the unit roundoff times the largest of them
-    return math.sqrt(float(np.linalg.eigvalsh(gram)[-1])) * UP
+    return math.sqrt(float(np.linalg.eigvalsh(gram)[-1])) * UP + lost
