@@ -30,7 +30,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="assay",
-    help="Judge kernels (attention, its gradient, rotary embeddings, document similarity) against exact definitions.",
+    help="Judge kernels (attention, its gradient, rotary embeddings, layers, similarity) against exact definitions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -38,7 +38,7 @@ def collapse(
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with tables and pictures.")] = None,
 ) -> int:
-    """How far a network is from the one that its small weights would make of it, truly and at most."""
+    """How far a network is from the one that its small weights would make of it: as measured, and as proved."""
     from assay.impl.cpu import layer_collapse
     from assay.impl.cpu.layer_collapse import render
 
@@ -69,6 +69,8 @@ def _network(model: str, text: Path | None, tokens: int) -> Network:
     from assay.spec.layer_collapse import load
 
     if model.endswith(".npz"):
+        if text is not None:
+            raise UsageError("--text: an instance brings its tokens")
         return sources.network(load(model))
     try:
         words = standard_text() if text is None else text.read_text(encoding="utf-8")

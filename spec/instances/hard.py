@@ -313,7 +313,8 @@ def hard(
     if type(made) not in _NODES:
         raise InvalidInstance(f"source of type {type(made).__name__}: expected a formula, vectors, a path or a family")
     if parameters and family in ("given", "file"):
-        raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters")
+        others = f", and arrows to {problem} take {', '.join(sorted(last))}" if last else ""
+        raise InvalidInstance(f"{', '.join(parameters)}: only families take parameters{others}")
     reduced = reduced_to(problem, made, counting=counting, via=via, dtype=dtype, **options)
     if lacking := [name for name in options if name not in reduced.reduction.options]:
         raise InvalidInstance(f"{', '.join(lacking)}: no option of {reduced.reduction.name}")

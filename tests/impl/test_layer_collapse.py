@@ -558,6 +558,15 @@ def test_where_rows_differ_by_positions_only_ranges_bound() -> None:
     assert any("positions" in sentence for sentence in render.sentences(report))
 
 
+#: The least that a layer of torch's encoder has.
+ENCODER = {
+    "self_attn.in_proj_weight": np.ones((6, 2)),
+    "self_attn.out_proj.weight": np.ones((2, 2)),
+    "linear1.weight": np.ones((3, 2)),
+    "linear2.weight": np.ones((2, 3)),
+}
+
+
 @pytest.mark.parametrize(
     ("model", "tokens", "config", "words"),
     [
@@ -569,6 +578,21 @@ def test_where_rows_differ_by_positions_only_ranges_bound() -> None:
             {"heads": 1},
             "no self_attn.out_proj",
         ),
+        (
+            ENCODER | {"multihead_attn.in_proj_weight": np.ones((6, 2))},
+            np.ones((2, 2)),
+            {"heads": 1},
+            "no part of torch",
+        ),
+        (
+            ENCODER | {"ln1.weight": np.ones(2)},
+            np.ones((2, 2)),
+            {"heads": 1},
+            "ln1.weight is no part of torch's encoder",
+        ),
+        (ENCODER, np.ones((2, 2)), None, "config: no heads, expected heads"),
+        (ENCODER, np.ones((2, 2)), {"heads": 2.0}, "config: heads is 2.0, expected"),
+        (ENCODER, np.ones((2, 2)), {"heads": 1, "causal": True}, "config: causal is True, expected"),
     ],
 )
 def test_what_is_no_network_is_refused(model: Any, tokens: Any, config: Any, words: str) -> None:

@@ -23,6 +23,17 @@ __all__ = ["network", "of_model", "of_torch"]
 
 _KINDS: dict[str, type[Bert] | type[Llama]] = {"bert": Bert, "llama": Llama}
 
+#: What a layer of torch's encoder has, and what may be missing: a norm then has the gain 1, and a bias is 0.
+_MATRICES = ("self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1.weight", "linear2.weight")
+_OPTIONAL = (
+    *("self_attn.in_proj_bias", "self_attn.out_proj.bias", "linear1.bias", "linear2.bias"),
+    *("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"),
+)
+#: What ``config`` says of torch's encoder, and the types of that.
+_SETTINGS: dict[str, type | tuple[type, ...]] = {
+    "heads": int, "norm_first": bool, "activation": str, "epsilon": (int, float),
+}  # fmt: skip
+
 
 def network(model: Any, tokens: Any = None, config: Mapping[str, Any] | None = None) -> Network:
     """The network of a model and its tokens.
@@ -48,6 +59,7 @@ def network(model: Any, tokens: Any = None, config: Mapping[str, Any] | None = N
     state = {name: np.asarray(x) for name, x in model.items()}
     settings = dict(config or {})
     if any(name.endswith("self_attn.in_proj_weight") for name in state):
+        _require_settings(settings)
         return of_torch(state, tokens, **settings)
     kind = settings.get("model_type")
     if kind not in _KINDS:
@@ -57,6 +69,14 @@ def network(model: Any, tokens: Any = None, config: Mapping[str, Any] | None = N
     tensors = {name.removeprefix("bert."): x.astype(np.float32, copy=False) for name, x in state.items()}
     weights = Weights(Path(f"{kind} state dict"), "safetensors", kind, settings, tensors)
     return of_model(_KINDS[kind].of(weights), _numbers(tokens))
+
+
+def _require_settings(settings: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for what is no setting of torch's encoder."""
+    for name in ("heads", *settings):
+        if name not in settings or not isinstance(settings[name], _SETTINGS.get(name, ())):
+            said = f"{name} is {settings[name]!r}" if name in settings else f"no {name}"
+            raise ValueError(f"config: {said}, expected heads (a whole number), norm_first, activation and epsilon")
 
 
 def of_torch(
@@ -70,10 +90,14 @@ def of_torch(
 ) -> Network:
     """The network of a state dict of ``torch.nn.TransformerEncoder`` or ``TransformerEncoderLayer``, tokens (n, d).
 
-    Raises :class:`~assay.impl.models.ModelError` where a tensor is missing.
+    Raises :class:`~assay.impl.models.ModelError` where a tensor is missing, or is none of an encoder's: a decoder, or a
+    model with layers of other kinds, is another network.
     """
     names = {name.rsplit("self_attn.", 1)[0] for name in state if name.endswith("self_attn.in_proj_weight")}
     prefixes = sorted(names, key=lambda name: (len(name), name))
+    of_layers = {prefix + name for prefix in prefixes for name in (*_MATRICES, *_OPTIONAL)}
+    for name in sorted(set(state) - of_layers - {"norm.weight", "norm.bias"}):
+        raise ModelError(f"state dict: {name} is no part of torch's encoder")
 
     def every(name: str) -> Array | None:
         present = [prefix for prefix in prefixes if prefix + name in state]
