@@ -114,7 +114,8 @@ class Attention:
         for head in range(self.heads):
             size = np.abs(self.value[head // self.group])
             found += size if self.output is None else size @ np.abs(self.output[head])
-        return (self.value.shape[2] + self.heads + 8) * 2.0**-52 * found
+        found *= (self.value.shape[2] + self.heads + 8) * 2.0**-52
+        return found
 
     def constant(self) -> Array | None:
         """(d,): what the biases add to the output of every token, as the weights of attention sum to 1."""
