@@ -147,7 +147,7 @@ class Machine:
             fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
         changed = gamma(d + 6, unit) * (square + epsilon) + fused + off**2
         relative = (changed + 4 * step_tiny(self) * (1 + typical)) / least**2
-        relative = compound(relative, *[step] * 4)
+        relative = compound(relative, *[step] * 6)
         ratio = np.where(relative < 0.5, 1 / np.sqrt(1 - np.minimum(relative, 0.5)) - 1, np.inf)
 
         # the product with the reciprocal root, in any order
@@ -259,7 +259,9 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
 
     # TOL-4 and TOL-5 of the attention's proof, with v̂ in place of v
     k, count, steps = row.roundings[of], row.count[of], row.steps[of][:, None]
-    merge = merge_error(u, row.maximum[of] + row.score_error[of], row.log_denominator[of], count)
+    # ln D̂ of the kernel's own scores
+    log_sum = np.minimum(row.log_denominator[of] + 2 * row.score_error[of], np.log(np.maximum(count, 1)))
+    merge = merge_error(u, row.maximum[of] + row.score_error[of], log_sum, count)
     factor = np.where(count > 1, -math.log1p(-soft.rescale), 0.0)
     merges = np.expm1((row.merges(soft) + 1) * (np.log1p(merge) + factor))[:, None]
     nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[:, None], merges)
