@@ -9,44 +9,25 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from bank.entry import Entry
 
-__all__ = ["BUGGY", "CORRECT", "Entry"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BUGGY", "CORRECT"]
 
 Array = NDArray[Any]
 BFLOAT16, FLOAT16 = ml_dtypes.bfloat16, np.float16
 F32 = ("float32",)
 NEW = "assay's bank"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A kernel: the classes that it is of (or the one that it claims and violates), what is unusual or wrong about it.
-
-    diagnosis: words that the diagnosis of a wrong kernel must contain.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    precisions: tuple[str, ...]
-    why: str
-    source: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    diagnosis: str | None = None
-
-    @property
-    def precision(self) -> str:
-        return self.precisions[0]
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------

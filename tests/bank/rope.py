@@ -10,43 +10,24 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from bank.entry import Entry
 
-__all__ = ["BUGGY", "CORRECT", "Entry"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BUGGY", "CORRECT"]
 
 Array = NDArray[Any]
 ONCE = ("float32", "bfloat16", "float16")  # rounded once at the end
 EXACT = ("float32-exact-angles", "bfloat16-exact-angles", "float16-exact-angles")
 BFLOAT16, FLOAT16 = ml_dtypes.bfloat16, np.float16
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A kernel: the classes that it is of (or the one that it claims and violates), what is unusual or wrong about it.
-
-    diagnosis: words that the diagnosis of a wrong kernel must contain.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    precisions: tuple[str, ...]
-    why: str
-    source: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    diagnosis: str | None = None
-
-    @property
-    def precision(self) -> str:
-        return self.precisions[0]
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bank.attention.buggy import BUGGY
-from bank.attention.correct import CORRECT, Entry
+from bank.attention.correct import CORRECT
 from bank.attention.killers import KILLERS
 from bank.verdicts import ENOUGH
 
@@ -20,6 +20,7 @@ from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
     from bank.attention.engine import Buggy
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 FAMILIES = suite("attention").families

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bank.attention_gradient.buggy import BUGGY, Buggy
-from bank.attention_gradient.correct import CORRECT, Entry
+from bank.attention_gradient.correct import CORRECT
 
 if TYPE_CHECKING:
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bank.attention.buggy import BUGGY
-from bank.attention.correct import CORRECT, Entry
+from bank.attention.correct import CORRECT
 
 from assay.conformance.attention.stages import stages
 from assay.conformance.diagnosis.evidence import Judged
@@ -20,6 +20,7 @@ from assay.spec.precision import PRECISIONS, precision
 
 if TYPE_CHECKING:
     from bank.attention.engine import Buggy
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 STAGED = [entry for entry in BUGGY if entry.stage is not None]

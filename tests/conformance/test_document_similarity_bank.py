@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from bank.document_similarity import BUGGY, CORRECT, Entry
+from bank.document_similarity import BUGGY, CORRECT
 
 from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]

@@ -17,7 +17,7 @@ from bank.layer_collapse.correct import CORRECT
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
-    from bank.layer_collapse.engine import Entry
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from bank.rope import BUGGY, CORRECT, Entry
+from bank.rope import BUGGY, CORRECT
 
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
+    from bank.entry import Entry
     from bank.verdicts import Verdicts
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]

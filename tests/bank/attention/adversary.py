@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention import Instance
-    from bank.attention.correct import Entry
+    from bank.entry import Entry
 
     Array = NDArray[Any]
 

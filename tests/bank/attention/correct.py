@@ -18,7 +18,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CORRECT", "Entry", "Task", "with_every_option"]
+from bank.entry import Entry
+
+__all__ = ["CORRECT", "Task", "with_every_option"]
 
 Array = NDArray[Any]
 Engine = Callable[..., tuple[Array, Array]]
@@ -28,16 +30,6 @@ FLASH = (*FLOAT32, "bfloat16", "float16")  # sums in float32, weights rounded be
 ALL_FLASH = (*FLASH, "float8-e4m3")
 EAGER = ("bfloat16-eager", "float16-eager")
 LOG2E = 1.4426950408889634
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A correct kernel, the classes that it is of, and what is unusual about it."""
-
-    name: str
-    function: Callable[..., Any]
-    precisions: tuple[str, ...]
-    why: str
 
 
 @dataclass(frozen=True)

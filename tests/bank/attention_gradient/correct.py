@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,14 @@ import numpy as np
 from bank.attention_gradient.engine import Array, Parts, Steps, Task, gathered, kernel, only_arrays, passed, summed
 from bank.attention_gradient.forward import Steps as Forward
 from bank.attention_gradient.forward import forward, torch_kernel
+from bank.entry import Entry
 
-__all__ = ["CORRECT", "Entry"]
+__all__ = ["CORRECT"]
 
 FLOAT32 = ("float32", "float64")
 FLASH = ("float32", "float64", "bfloat16", "float16")
 EAGER = ("bfloat16-eager", "float16-eager")
 LOG2E = 1.4426950408889634
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A correct kernel, the classes that it is of, and what is unusual about it."""
-
-    name: str
-    function: Any
-    precisions: tuple[str, ...]
-    why: str
-    options: Any = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def precision(self) -> str:
-        return self.precisions[0]
 
 
 def _of_products(t: Task, g: Array, p: Array, grad: Array, out: Array) -> Array:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
+from bank.entry import Entry
 from bank.layer_collapse.engine import (
     ACTIVATIONS,
     Array,
-    Entry,
     Steps,
     Task,
     branch,

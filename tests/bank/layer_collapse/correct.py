@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bank.layer_collapse.engine import ACTIVATIONS, Array, Entry, Steps, Task, kernel, product, stacked
+from bank.entry import Entry
+from bank.layer_collapse.engine import ACTIVATIONS, Array, Steps, Task, kernel, product, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,7 @@ Nothing here uses assay.  Everything is computed in float32, or in float64 where
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,31 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
-    "ACTIVATIONS", "Array", "Entry", "Steps", "Task", "attended", "branch", "kernel", "normalised", "product",
+    "ACTIVATIONS", "Array", "Steps", "Task", "attended", "branch", "kernel", "normalised", "product",
     "softmax", "stacked", "visible", "weighed",
 ]  # fmt: skip
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A kernel: the classes that it is of (or the one that it claims and violates), what is unusual or wrong about it.
-
-    diagnosis: words that the diagnosis of a wrong kernel must contain.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    precisions: tuple[str, ...]
-    why: str
-    source: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    diagnosis: str | None = None
-
-    @property
-    def precision(self) -> str:
-        return self.precisions[0]
 
 
 @dataclass(frozen=True)
