@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.models.model import AttentionInput
+from assay.impl.models.rotary import Rotary
 from assay.impl.models.tokens import tokenizer_of
 from assay.impl.models.weights import ModelError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]  # float32
 
-__all__ = ["Llama"]
+__all__ = ["Llama", "silu"]
 
 _SAFETENSORS = {  # name in GGUF → name in safetensors
     "token_embd": "model.embed_tokens",
@@ -134,14 +135,14 @@ class Llama:
 
     def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
         x = self.embedded(tokens)
-        turn = self._rotation(len(tokens))
+        turn = self.rotary.table(len(tokens), self.dim, np.float32)
         hidden = np.tri(len(tokens), dtype=np.bool_)
         for layer in range(self.layers):
             x = x + self._attention(layer, self._norm(x, "attn_norm", layer), turn, hidden, observe)
             y = self._norm(x, "ffn_norm", layer)
             gate = y @ self.tensor("ffn_gate", self.inner, self.width, layer=layer).T
             up = y @ self.tensor("ffn_up", self.inner, self.width, layer=layer).T
-            x = x + (_silu(gate) * up) @ self.tensor("ffn_down", self.width, self.inner, layer=layer).T
+            x = x + (silu(gate) * up) @ self.tensor("ffn_down", self.width, self.inner, layer=layer).T
         return self._norm(x, "output_norm")
 
     def logits(self, tokens: NDArray[np.int64]) -> Array:
@@ -158,7 +159,7 @@ class Llama:
         q = _split(x @ self.tensor("attn_q", h * d, self.width, layer=layer).T, h)
         k = _split(x @ self.tensor("attn_k", h_k * d, self.width, layer=layer).T, h_k)
         v = _split(x @ self.tensor("attn_v", h_k * d, self.width, layer=layer).T, h_k)
-        given = AttentionInput(self._rotated(q, turn), self._rotated(k, turn), v, d**-0.5, True)
+        given = AttentionInput(self.rotary.turned(q, turn), self.rotary.turned(k, turn), v, d**-0.5, True)
         observe(given)
         keys, values = (np.repeat(each, h // h_k, axis=0) for each in (given.key, given.value))
         scores = np.where(visible, np.float32(given.scale) * (given.query @ keys.swapaxes(1, 2)), np.float32(-np.inf))
@@ -166,26 +167,10 @@ class Llama:
         result: Array = out @ self.tensor("attn_output", self.width, h * d, layer=layer).T
         return result
 
-    def _rotation(self, length: int) -> tuple[Array, Array]:
-        frequency = self.base ** (-np.arange(0, self.dim, 2) / self.dim)
-        angle = np.arange(length)[:, None] * frequency
-        return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-
-    def _rotated(self, x: Array, turn: tuple[Array, Array]) -> Array:
-        cos, sin = turn
-        half = self.dim // 2
-        first, second = (
-            (np.s_[..., ::2], np.s_[..., 1::2]) if self.interleaved else (np.s_[..., :half], np.s_[..., half:])
-        )
-        out = np.empty_like(x)
-        out[first] = x[first] * cos - x[second] * sin
-        out[second] = x[first] * sin + x[second] * cos
-        return out
-
     @property
-    def interleaved(self) -> bool:
-        """Whether the rotation pairs coordinates 2i and 2i + 1, else i and i + d/2."""
-        return self.weights.layout == "gguf"
+    def rotary(self) -> Rotary:
+        """Its positions: a GGUF file pairs coordinates 2i and 2i + 1, else i and i + d/2 are a pair."""
+        return Rotary(self.base, self.weights.layout == "gguf")
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         weight = self.tensor(name, self.width, layer=layer)
@@ -204,8 +189,9 @@ def _split(x: Array, heads: int) -> Array:
     return x.reshape(len(x), heads, -1).swapaxes(0, 1)
 
 
-def _silu(x: Array) -> Array:
-    # x/(1 + e^{−x}), which is x·e^{−|x|}/(1 + e^{−|x|}) for x < 0: no overflow
+def silu(x: Array) -> Array:
+    """x/(1 + e^(−x)), number by number."""
+    # x·e^(−|x|)/(1 + e^(−|x|)) for x < 0: no overflow
     small = np.exp(-np.abs(x))
     result: Array = x * np.where(x >= 0, 1, small) / (1 + small)
     return result

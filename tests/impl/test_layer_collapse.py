@@ -28,10 +28,11 @@ from assay.impl.cpu.layer_collapse.bounds import (
     shares,
     sizes,
 )
-from assay.impl.cpu.layer_collapse.parts import Network, Norm, Rotary
+from assay.impl.cpu.layer_collapse.parts import Network, Norm
 from assay.impl.cpu.layer_collapse.rows import diameter, norms, product_norm, running_diameter
 from assay.impl.cpu.layer_collapse.trace import walk
 from assay.impl.models import ModelError
+from assay.impl.models.rotary import Rotary
 from assay.spec import flint_context, layer_collapse
 from assay.spec.problem import InvalidInstance
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.impl.cpu.layer_collapse.parts import Layer, Rotary
+    from assay.impl.cpu.layer_collapse.parts import Layer
+    from assay.impl.models.rotary import Rotary
 
     Array = NDArray[Any]
 

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.compiled import compiled
+from assay.impl.models.llama import silu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from assay.impl.models.rotary import Rotary
     from assay.spec.layer_collapse.instance import Instance
 
     Array = NDArray[Any]
 
-__all__ = ["ACTIVATIONS", "SLOPES", "Attention", "Feedforward", "Layer", "Network", "Norm", "Rotary"]
+__all__ = ["ACTIVATIONS", "SLOPES", "Attention", "Feedforward", "Layer", "Network", "Norm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,29 +165,6 @@ class Layer:
     feedforward_norm: Norm | None = None
 
 
-@dataclass(frozen=True)
-class Rotary:
-    """Rotary positions 0, 1, … of queries and keys: all coordinates of a head are turned.
-
-    interleaved: coordinates 2i and 2i + 1 are a pair, else i and i + k/2.
-    """
-
-    base: float
-    interleaved: bool
-
-    def apply(self, x: Array) -> Array:
-        """(h, n, k): every head with row i turned by position i."""
-        half = x.shape[-1] // 2
-        angle = np.arange(x.shape[-2])[:, None] * self.base ** (-np.arange(half) / half)
-        cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-        pairs = (np.s_[..., ::2], np.s_[..., 1::2]) if self.interleaved else (np.s_[..., :half], np.s_[..., half:])
-        first, second = (x[pair] for pair in pairs)
-        out = np.empty_like(x)
-        out[pairs[0]] = first * cos - second * sin
-        out[pairs[1]] = first * sin + second * cos
-        return out
-
-
 @dataclass(frozen=True, eq=False)
 class Network:
     """A stack and its tokens: an instance of the problem and, where queries and keys are turned by it, a position.
@@ -301,12 +280,6 @@ def _gelu_tanh(x: Array) -> Array:
     return found
 
 
-def _silu(x: Array) -> Array:
-    small = np.exp(-np.abs(x))  # x/(1 + e^(−x)) is x·e^(−|x|)/(1 + e^(−|x|)) below 0: nothing overflows
-    found: Array = x * np.where(x >= 0, 1, small) / (1 + small)
-    return found
-
-
 def _relu(x: Array) -> Array:
     found: Array = np.maximum(x, 0)
     return found
@@ -317,7 +290,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": _relu,
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
+    "silu": silu,
 }
 
 #: At least |f(x) − f(y)|/|x − y| of every function (LC-10); the largest slopes are 1, 1.12890…, 1.12899… and 1.09984….

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.layer_collapse.parts import Network, Rotary
+from assay.impl.cpu.layer_collapse.parts import Network
 from assay.impl.models.bert import Bert
 from assay.impl.models.llama import Llama
 from assay.impl.models.weights import ModelError, Weights
@@ -200,7 +200,7 @@ def _llama(model: Llama, tokens: NDArray[np.int64]) -> Network:
         down_weights=every("ffn_down", d, f).swapaxes(1, 2),
         activation="silu",
     )
-    return Network.of(instance, Rotary(model.base, model.interleaved), model.name)
+    return Network.of(instance, model.rotary, model.name)
 
 
 def _instance(
