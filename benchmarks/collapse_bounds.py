@@ -70,7 +70,7 @@ def ratios(instance: Any, certified: bool) -> tuple[dict[str, float], float]:
         if exact is not None:
             apart, floor = _less(exact[0][step.number], exact[1][step.number]), 1e-25
         elif plain:
-            carried = averaged(apart, instance.causal) @ step.layer.attention.total() if step.number else 0.0
+            carried = averaged(apart, instance.causal) @ step.layer.attention.total if step.number else 0.0
             apart, floor = (apart if instance.skip else 0.0) + carried + step.gap, 0.0
         else:
             apart, floor = step.after - step.collapsed, _NOISE

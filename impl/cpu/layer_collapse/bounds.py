@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.layer_collapse.parts import SLOPES, Attention, Feedforward
-from assay.impl.cpu.layer_collapse.rows import UP, diameter, norms, product_norm, running_diameter
+from assay.impl.cpu.layer_collapse.rows import UP, diameter, norms, product_norm
 from assay.impl.cpu.layer_collapse.trace import averaged
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def sizes(network: Network) -> tuple[Sizes, ...]:
             rows.append((abs(one.scale) * a, product_norm(one.value[shared], output)))
         inner = layer.feedforward
         mlp = (None, None, None) if inner is None else (inner.up, inner.gate, inner.down)
-        total = product_norm(one.total()) + float(np.linalg.norm(one.total_error()))
+        total = product_norm(one.total) + float(np.linalg.norm(one.total_error))
         found.append(Sizes(tuple(rows), total, *(0.0 if x is None else product_norm(x) for x in mlp)))
     return tuple(found)
 
@@ -158,7 +158,7 @@ def spread(heads: tuple[Head, ...]) -> float:
     """A bound on D(Σ_h P_h Z V_h), by the ranges of differences of rows of scores (LC-6)."""
     if any(math.isinf(head.pairs) for head in heads):
         return math.inf
-    return UP * sum(math.tanh(head.pairs / 4.0) * diameter(head.carried) for head in heads)
+    return UP * sum(math.tanh(head.pairs / 4.0) * float(head.diameters[-1]) for head in heads)
 
 
 def widest(x: Array) -> float:
@@ -186,9 +186,8 @@ class Columns:
 
     def take(self, step: Step) -> None:
         """Go on by one layer."""
-        total = step.layer.attention.total()
+        total, lost = step.layer.attention.total, step.layer.attention.total_error
         factor = np.eye(len(total)) + total if self.skip else total
-        lost = step.layer.attention.total_error()
         self._means = [
             (
                 mean,
@@ -290,7 +289,7 @@ def _rounded(heads: tuple[Head, ...], attention: Attention, known: Sizes, larges
         bias = 0.0 if attention.query_bias is None else float(np.linalg.norm(attention.query_bias[number]))
         key = float(np.linalg.norm(attention.key[number // attention.group]))
         scores = 2.0 * a * largest + abs(attention.scale) * bias * key
-        total += slack * (2.0 * v + scores * diameter(head.carried))
+        total += slack * (2.0 * v + scores * float(head.diameters[-1]))
     return total
 
 
@@ -301,7 +300,7 @@ def shares(heads: tuple[Head, ...], causal: bool, *, moments: bool = False) -> A
     """
     found = []
     for head in heads:
-        bound = np.tanh(head.range / 4.0) * (running_diameter(head.carried) if causal else diameter(head.carried))
+        bound = np.tanh(head.range / 4.0) * (head.diameters if causal else head.diameters[-1])
         if moments:
             bound = np.minimum(bound, _tilt(head.range) * head.deviation * _spread(head.carried, causal))
         found.append(bound)

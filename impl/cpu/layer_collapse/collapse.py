@@ -273,7 +273,7 @@ def _apart(network: Network, step: Step, before: Any) -> Array:
         return step.after - step.collapsed
     if step.number == 0:
         return step.gap
-    carried = averaged(before, one.causal) @ step.layer.attention.total() + step.gap
+    carried = averaged(before, one.causal) @ step.layer.attention.total + step.gap
     found: Array = before + carried if one.skip else carried
     return found
 
@@ -283,7 +283,6 @@ def _layer(network: Network, step: Step, known: Sizes) -> Layer:
     one = network.instance
     z = step.parts[0].input[0]
     ranges = np.concatenate([head.range for head in step.heads])
-    mixed = averaged(z, one.causal) @ step.layer.attention.total() + step.gap
     wide = diameter(z)
     uniform = network.is_uniform
     return Layer(
@@ -291,11 +290,11 @@ def _layer(network: Network, step: Step, known: Sizes) -> Layer:
         float(ranges.max()),
         float(np.median(ranges)),
         wide,
-        float(norms(mixed).max()),
+        float(norms(step.mixed).max()),
         float(norms(step.gap).max()),
         float(bounds.shares(step.heads, one.causal).max()),
         float(bounds.shares(step.heads, one.causal, moments=True).max()),
-        bounds.widest(step.apart if uniform else mixed),
+        bounds.widest(step.apart if uniform else step.mixed),
         bounds.spread(step.heads),
         sum(math.tanh(a * wide * wide / 4.0) * v for a, v in known.heads) * wide if uniform else math.inf,
     )
@@ -316,8 +315,7 @@ def _scale(network: Network, known: Sequence[Sizes], factor: float, mlp: bool) -
         if columns is not None:
             columns.take(step)
         exact = _apart(scaled, step, exact)
-        mixed = averaged(step.parts[0].input[0], one.causal) @ step.layer.attention.total() + step.gap
-        shares.append(_quotient(float(norms(step.gap).max()), float(norms(mixed).max())))
+        shares.append(_quotient(float(norms(step.gap).max()), float(norms(step.mixed).max())))
     return Scale(
         factor,
         mlp or one.up_weights is None,

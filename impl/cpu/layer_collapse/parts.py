@@ -105,13 +105,15 @@ class Attention:
         value: Array = self.value[head // self.group]
         return value if self.output is None else value @ self.output[head]
 
+    @functools.cached_property
     def total(self) -> Array:
         """(d, d): the sum of V_h over the heads."""
         found: Array = np.add.reduce([self.matrix(head) for head in range(self.heads)])
         return found
 
+    @functools.cached_property
     def total_error(self) -> Array:
-        """(d, d): what the roundings of :meth:`total` may come to, where its terms cancel."""
+        """(d, d): what the roundings of :attr:`total` may come to, where its terms cancel."""
         found: Array = np.zeros((self.query.shape[1],) * 2)
         for head in range(self.heads):
             size = np.abs(self.value[head // self.group])

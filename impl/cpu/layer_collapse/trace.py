@@ -11,6 +11,7 @@ uniform, G has as many digits as anything else.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from assay.impl.cpu.layer_collapse.forward import projected
 from assay.impl.cpu.layer_collapse.parts import Attention
-from assay.impl.cpu.layer_collapse.rows import norms
+from assay.impl.cpu.layer_collapse.rows import norms, running_diameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,11 @@ class Head:
     deviation: Array
     pairs: float
 
+    @functools.cached_property
+    def diameters(self) -> Array:
+        """(n,): those of the first 1, 2, … rows of ``carried``."""
+        return running_diameter(self.carried)
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -74,14 +80,15 @@ class Step:
     """One layer of a walk.
 
     before, after (n, d): X_ℓ and X_{ℓ+1}.  collapsed: Y_{ℓ+1}.  alone: what the tokens become where attention adds
-    nothing but its biases, so that no token sees another.  heads: of its attention.  gap: G (n, d).  apart: the sum of
-    that of the heads.
+    nothing but its biases, so that no token sees another.  heads: of its attention.  mixed (n, d): Σ_h P_h Z V_h.
+    gap: G (n, d).  apart: the sum of that of the heads.
     """
 
     number: int
     layer: Layer
     parts: tuple[Part, ...]
     heads: tuple[Head, ...]
+    mixed: Array
     gap: Array
     apart: Array
     before: Array
@@ -104,7 +111,7 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
     difference = x - x.mean(axis=0)
     for number in range(instance.layers):
         layer = network.layer(number)
-        before, gap, apart = x, np.zeros_like(x), np.zeros_like(x)
+        before, mixed, gap, apart = x, *(np.zeros_like(x) for _ in range(3))
         parts: list[Part] = []
         found: tuple[Head, ...] = ()
         for function, norm in ((layer.attention, layer.attention_norm), (layer.feedforward, layer.feedforward_norm)):
@@ -117,9 +124,10 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
                 difference = difference if known else z - z.mean(axis=0)
                 found = tuple(heads(network, layer, z, difference, pairs=pairs))
                 gap, apart = (np.add.reduce([getattr(head, name) for head in found]) for name in ("gap", "apart"))
-                total, constant = function.total(), function.constant()
-                mixed = [averaged(one, instance.causal) @ total for one in inputs[:2]]
-                outputs = [mixed[0] + gap, mixed[1], np.zeros_like(x)]
+                constant = function.constant()
+                uniform = [averaged(one, instance.causal) @ function.total for one in inputs[:2]]
+                mixed = uniform[0] + gap
+                outputs = [mixed, uniform[1], np.zeros_like(x)]
                 outputs = outputs if constant is None else [one + constant for one in outputs]
             else:
                 outputs = [function.apply(one) for one in inputs]
@@ -132,7 +140,7 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
             x, y, alone = (final.apply(one) for one in (x, y, alone))
         difference = difference + apart if instance.skip else apart
         difference = difference - difference.mean(axis=0)
-        yield Step(number, layer, tuple(parts), found, gap, apart, before, x, y, alone)
+        yield Step(number, layer, tuple(parts), found, mixed, gap, apart, before, x, y, alone)
 
 
 def averaged(x: Array, causal: bool) -> Array:
