@@ -13,7 +13,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
-from assay.spec.floating_point import changes, restore
+from assay.spec.floating_point import changes
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -56,8 +56,6 @@ def engaged(
         raise UsageError(f"the floating-point environment {unusual}: expected a kernel that sets its own in its call")
     if not isolate:
         loaded = kernel_of(kernel, problem, framework=framework, options=options)
-        if unusual := restore():
-            raise UsageError(f"{loaded.name}: importing it leaves a floating-point environment that {unusual}")
         yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
         return
     with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:

@@ -14,7 +14,7 @@ import sys
 __all__ = ["changes", "require_usual", "restore"]
 
 # Variables, for the compiler would compute an expression of constants itself, in an environment of its own.
-_ONE, _HALF_LAST_PLACE = 1.0, 2.0**-53
+_ONE, _LITTLE = 1.0, 2.0**-60
 _LEAST_NORMAL, _LEAST, _HALF, _LARGE = 2.0**-1022, 2.0**-1074, 0.5, 2.0**1000
 
 
@@ -24,7 +24,7 @@ def changes() -> str:
     >>> changes()
     ''
     """
-    if _ONE + _HALF_LAST_PLACE / 2 != _ONE or _ONE - _HALF_LAST_PLACE / 4 != _ONE:
+    if _ONE + _LITTLE != _ONE or _ONE - _LITTLE != _ONE:
         return "does not round to nearest"
     if _LEAST_NORMAL * _HALF == 0.0:
         return "flushes subnormal results to 0"

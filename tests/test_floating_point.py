@@ -18,6 +18,7 @@ from assay.spec.floating_point import changes, require_usual, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() != "x86_64", reason="sets the modes of this machine"
@@ -94,6 +95,15 @@ def test_a_kernel_that_changes_the_mode_is_judged_in_the_usual_one() -> None:
     assert changes() == ""
     assert any("leaves a floating-point environment that does not round to nearest" in note for note in report.notes)
     assert report.worst_ratio < 1
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_module_that_changes_the_mode_when_it_is_imported_is_refused(tmp_path: Path, isolate: bool) -> None:
+    kernel = "def kernel(query, key, value, *, scale): return value\n"
+    (tmp_path / "up.py").write_text(f"import ctypes\nctypes.CDLL('libm.so.6').fesetround(0x800)\n{kernel}")
+    with pytest.raises(UsageError, match=r"up\.py:kernel: importing it leaves .* that does not round to nearest"):
+        assay.check(f"{tmp_path / 'up.py'}:kernel", "attention", level="smoke", isolate=isolate)
+    assert changes() == ""
 
 
 def test_nothing_is_judged_in_an_environment_of_the_callers() -> None:

@@ -16,6 +16,7 @@ from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import look_here, suite
 from assay.conformance.interface.usage import UsageError
+from assay.spec.floating_point import restore
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
@@ -260,9 +261,14 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
 
 def _executed(run: Callable[[], Any], target: str) -> Any:
     try:
-        return run()
+        made = run()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}") from error
+    finally:
+        unusual = restore()
+    if unusual:
+        raise UsageError(f"{target}: importing it leaves a floating-point environment that {unusual}")
+    return made
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:

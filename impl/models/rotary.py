@@ -44,4 +44,5 @@ class Rotary:
 
     def apply(self, x: Array) -> Array:
         """(h, n, k): the same with a table of its own."""
-        return self.turned(x, self.table(*x.shape[-2:], x.dtype))
+        length, dim = x.shape[-2:]
+        return self.turned(x, self.table(length, dim, x.dtype))
