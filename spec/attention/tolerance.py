@@ -12,7 +12,6 @@ is rounded (E3), and underflow adds absolute terms (E4).  The log-sum-exp has a 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
-from assay.spec.softmax.weights import SLACK, Weights, merge_error, weights
+from assay.spec.softmax.weights import SLACK, Weights, quotient_error, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,37 +76,16 @@ def _values(instance: Instance) -> Array:
 
 def _output_bound(row: Weights, value: Array, output: Enclosure, u: Precision) -> Array:
     """TOL-7: E1 + E2 + E3 + E4 per element."""
-    soft = u.of(Softmax)
     common, deviation, hull, absolute, largest, total = _sums(row, value, output)
     mass = row.lower_mass[..., None]
     e1 = np.fmin(common / mass, hull)  # fmin: an overflowed sum is no bound, the hull always is
     magnitude = np.fmin(absolute / mass, largest)
     size = np.fmin(np.abs(output.midpoint) + output.radius + e1, magnitude)
 
-    # TOL-4: relative errors of numerator (ν) and denominator (λ)
-    k = row.roundings
-    merge = merge_error(u, row.maximum + row.score_error, row.log_denominator, row.count)
-    factor = np.where(row.count > 1, -math.log1p(-soft.rescale), 0.0)
-    merges = np.expm1((row.merges(soft) + 1) * (np.log1p(merge) + factor))
-    nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
-    nu = compound(soft.probability, nu_plain)
-    lam = compound(soft.row_sum, gamma(k, u.accumulate)[..., None])
-
-    # TOL-5: absolute errors, in units of normalised weights
-    weight, lost, steps = row.heaviest()[..., None], row.lost(soft)[..., None], row.steps[..., None]
-    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
-    lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
-
-    def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
-        rest = 1 - lam - lost_below
-        return np.where(rest > 0, (nu * magnitude + lost_above + (lam + lost_below) * size) / rest, np.inf)
-
-    # the denominator sums unrounded probabilities, or the rounded ones: then their rounding is common
-    e2 = quotient(nu, magnitude, size)
-    if soft.probability > 0:
-        shift = soft.probability / (1 - soft.probability) * np.fmin(deviation / mass + e1, 2 * largest)
-        grown = np.fmin(magnitude * (1 + soft.probability) / (1 - soft.probability), largest)
-        e2 = np.maximum(e2, shift + quotient(nu_plain, grown, np.fmin(size + shift, grown)))
+    e2 = quotient_error(
+        row, u, log_denominator=row.log_denominator, size=size, magnitude=magnitude, moved=deviation / mass + e1,
+        largest=largest, total=total,
+    )  # fmt: skip
 
     kappa = compound(u.accumulate, u.accumulate, u.output)
     bound = e1 + e2 + kappa * (size + e2) + u.output_tiny + 2 * u.tiny

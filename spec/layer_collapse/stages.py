@@ -17,8 +17,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.layer_collapse.bounds import LIPSCHITZ
 from assay.spec.layer_collapse.rounding import Stack
 from assay.spec.rounding import compound, gamma
-from assay.spec.softmax.rounding import Softmax
-from assay.spec.softmax.weights import SLACK, Weights, merge_error, weights
+from assay.spec.softmax.weights import SLACK, Weights, quotient_error, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -234,16 +233,15 @@ def heads(
 def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Enclosure) -> Array:
     """E1 + E2 + E3 + E4 of one head, before its output is stored, (n, v)."""
     u = machine.precision
-    soft = u.of(Softmax)
-    of = (0, head)
-    p, spread, attended = row.probability[of], row.spread[of], row.attended[of]
+    row = row.part((0, head))
+    p, spread, attended = row.probability, row.spread, row.attended
     v, off = value.value[head], value.error[head] + value.radius[head]
     size = value.size[head]
     o, o_radius = exact.midpoint[head], exact.radius[head]
     grown = np.where(attended, p * np.exp(np.minimum(spread, 700.0)), 0.0)
     grown = np.where((spread >= 700) & attended, np.inf, grown)
     excess = np.where(spread < 30, p * np.expm1(np.minimum(spread, 30.0)), grown)
-    mass = row.lower_mass[of][:, None]
+    mass = row.lower_mass[:, None]
     gap = np.abs(v[None] - o[:, None]) + o_radius[:, None] + value.radius[head][None]  # (n, n, v)
     common = (excess[:, :, None] * gap).sum(axis=1)
     deviation = (grown[:, :, None] * (gap + off)).sum(axis=1)
@@ -251,35 +249,17 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
     largest = (size[None] * attended[:, :, None]).max(axis=1)
     largest_off = (off[None] * attended[:, :, None]).max(axis=1)
     magnitude = np.fmin(grown @ size / mass, largest)
-    total = attended @ size
 
     # errors of the weights, which numerator and denominator share, and those of the values
     e1 = np.fmin(common / mass, hull) + np.fmin(grown @ off / mass, largest_off)
     size_o = np.fmin(np.abs(o) + o_radius + e1, magnitude)
 
-    # TOL-4 and TOL-5 of the attention's proof, with v̂ in place of v
-    k, count, steps = row.roundings[of], row.count[of], row.steps[of][:, None]
     # ln D̂ of the kernel's own scores
-    log_sum = np.minimum(row.log_denominator[of] + 2 * row.score_error[of], np.log(np.maximum(count, 1)))
-    merge = merge_error(u, row.maximum[of] + row.score_error[of], log_sum, count)
-    factor = np.where(count > 1, -math.log1p(-soft.rescale), 0.0)
-    merges = np.expm1((row.merges(soft) + 1) * (np.log1p(merge) + factor))[:, None]
-    nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[:, None], merges)
-    nu = compound(soft.probability, nu_plain)
-    lam = compound(soft.row_sum, gamma(k, u.accumulate)[:, None])
-    weight, lost = row.heaviest()[of][:, None], row.lost(soft)[of][:, None]
-    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
-    lost_below = weight * (lost * count[:, None] + steps * u.tiny)
-
-    def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
-        rest = 1 - lam - lost_below
-        return np.where(rest > 0, (nu * magnitude + lost_above + (lam + lost_below) * size) / rest, np.inf)
-
-    e2 = quotient(nu, magnitude, size_o)
-    if soft.probability > 0:
-        shift = soft.probability / (1 - soft.probability) * np.fmin(deviation / mass + e1, 2 * largest)
-        more = np.fmin(magnitude * (1 + soft.probability) / (1 - soft.probability), largest)
-        e2 = np.maximum(e2, shift + quotient(nu_plain, more, np.fmin(size_o + shift, more)))
+    log_sum = np.minimum(row.log_denominator + 2 * row.score_error, np.log(np.maximum(row.count, 1)))
+    e2 = quotient_error(
+        row, u, log_denominator=log_sum, size=size_o, magnitude=magnitude, moved=deviation / mass + e1,
+        largest=largest, total=attended @ size,
+    )  # fmt: skip
     kappa = compound(u.accumulate, u.accumulate)
     bound: Array = e1 + e2 + kappa * (size_o + e2) + 2 * u.tiny
     return bound * SLACK

@@ -11,8 +11,8 @@ Everything is computed in float64 from certified enclosures, widened by their ra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["SLACK", "Distribution", "Weights", "merge_error", "weights"]
+__all__ = ["SLACK", "Distribution", "Weights", "merge_error", "quotient_error", "weights"]
 
 SLACK = 1.0 + 1e-9  # over the rounding of these computations themselves, of relative size 1e-12 at most (TOL-8)
 
@@ -77,9 +77,13 @@ class Weights:
         """Operations on a row that may underflow (TOL-5)."""
         return self.count + 3 * self.tiles + 4
 
+    def part(self, index: Any) -> Weights:
+        """The rows with this index."""
+        return Weights(**{each.name: getattr(self, each.name)[index] for each in fields(self)})
+
     def merges(self, soft: Softmax) -> int:
         """P: parts that are merged one after the other through a stored log-sum-exp (K7)."""
-        return math.ceil(int(self.attended.shape[3]) / soft.part)
+        return math.ceil(int(self.attended.shape[-1]) / soft.part)
 
     def lost(self, soft: Softmax) -> Array:
         """τ: what a weight may lose to flushing and to gradual underflow, in units of the normalised ones (TOL-5)."""
@@ -161,6 +165,52 @@ def merge_error(u: Precision, maximum: Array | float, log_denominator: Array | f
     """e_lse: the relative error of a factor e^(x − lse) that comes from rounding lse = m + ln D (K7); ln 1 = 0."""
     logarithm = 8 * np.maximum(1.0, log_denominator) * (count > 1)
     error: Array = 1.01 * u.product * (4 * (maximum + log_denominator) + logarithm)
+    return error
+
+
+def quotient_error(
+    row: Weights,
+    u: Precision,
+    *,
+    log_denominator: Array,
+    size: Array,
+    magnitude: Array,
+    moved: Array,
+    largest: Array,
+    total: Array,
+) -> Array:
+    """E2: what the roundings of numerator and denominator make of Σ_j p_j v_j, (…, columns of V) (TOL-4, TOL-5).
+
+    log_denominator: that of the weights that a kernel has, (…).  The rest has the axes of the result.  size: at least
+    what the quotient is before these roundings; magnitude: Σ_j p̃_j|v_j|; moved: Σ_j p̃_j|v_j − o|; largest: max_j|v_j|;
+    total: Σ_j|v_j|, over the keys that are attended to.
+    """
+    soft = u.of(Softmax)
+
+    # TOL-4: relative errors of numerator (ν) and denominator (λ)
+    k = row.roundings
+    merge = merge_error(u, row.maximum + row.score_error, log_denominator, row.count)
+    factor = np.where(row.count > 1, -math.log1p(-soft.rescale), 0.0)
+    merges = np.expm1((row.merges(soft) + 1) * (np.log1p(merge) + factor))
+    nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
+    nu = compound(soft.probability, nu_plain)
+    lam = compound(soft.row_sum, gamma(k, u.accumulate)[..., None])
+
+    # TOL-5: absolute errors, in units of normalised weights
+    weight, lost, steps = row.heaviest()[..., None], row.lost(soft)[..., None], row.steps[..., None]
+    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
+    lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
+
+    def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
+        rest = 1 - lam - lost_below
+        return np.where(rest > 0, (nu * magnitude + lost_above + (lam + lost_below) * size) / rest, np.inf)
+
+    # the denominator sums unrounded probabilities, or the rounded ones: then their rounding is common
+    error = quotient(nu, magnitude, size)
+    if soft.probability > 0:
+        shift = soft.probability / (1 - soft.probability) * np.fmin(moved, 2 * largest)
+        grown = np.fmin(magnitude * (1 + soft.probability) / (1 - soft.probability), largest)
+        error = np.maximum(error, shift + quotient(nu_plain, grown, np.fmin(size + shift, grown)))
     return error
 
 
