@@ -24,7 +24,8 @@ class Entry:
     precisions: tuple[str, ...]
     why: str
     source: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    # Python 3.11 cannot hash a MappingProxyType, and entries are keys of caches: the name distinguishes them
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     diagnosis: str | None = None
 
     @property
