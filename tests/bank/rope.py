@@ -1,6 +1,6 @@
 """Rotary kernels: correct ones of unusual structure, which must pass, and wrong ones, which must fail and be named.
 
-One engine, :func:`_engine`, does the work; a kernel replaces some of its :class:`Steps`.  Nothing here uses assay.
+One engine, :func:`rotated`, does the work; a kernel replaces some of its :class:`Steps`.  Nothing here uses assay.
 Each wrong kernel re-creates the behaviour of a defect that shipped (the source names the issue) or a planted one.
 """
 
@@ -22,7 +22,7 @@ from bank.entry import Entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BUGGY", "CORRECT"]
+__all__ = ["BUGGY", "CORRECT", "Steps", "Task", "angles_in_double", "raised_base", "rotated", "stored_tables"]
 
 Array = NDArray[Any]
 ONCE = ("float32", "bfloat16", "float16")  # rounded once at the end
@@ -85,7 +85,7 @@ def _kept(task: Task, theta: Array) -> Array:
     return np.asarray(np.clip((turns - task.work(task.low)) / task.work(task.high - task.low), 0, 1))
 
 
-def _raised(task: Task) -> float:
+def raised_base(task: Task) -> float:
     if task.scaling not in ("ntk", "dynamic"):
         return task.base
     grown = task.s * max(task.n, task.original) / task.original - (task.s - 1)
@@ -110,12 +110,12 @@ def _pairs(task: Task) -> tuple[slice, slice]:
     )
 
 
-def _stored(dtype_of: Callable[[Task], Any]) -> Callable[[Task, Array, float], Any]:
+def stored_tables(dtype_of: Callable[[Task], Any]) -> Callable[[Task, Array, float], Any]:
     """Cosines and sines in a type."""
     return lambda t, angles, m: [(f(angles) * t.work(m)).astype(dtype_of(t)) for f in (np.cos, np.sin)]
 
 
-_of_work = _stored(lambda t: t.work)
+_of_work = stored_tables(lambda t: t.work)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Steps:
 
     task: Callable[[Task], Task] = lambda t: t
     exponent: Callable[[Task], Array] = _exponent
-    raised: Callable[[Task], float] = _raised
+    raised: Callable[[Task], float] = raised_base
     power: Callable[[Task, float, Array], Array] = lambda t, base, exponent: t.work(1) / t.work(base) ** exponent
     kept: Callable[[Task, Array], Array] = _kept
     theta: Callable[[Task, Array], Array] = lambda t, theta: theta
@@ -135,7 +135,7 @@ class Steps:
     work: Callable[[Task], Any] = lambda t: t.work
 
 
-def _engine(task: Task, steps: Steps) -> Array:
+def rotated(task: Task, steps: Steps) -> Array:
     task = steps.task(task)
     theta = steps.power(task, steps.raised(task), steps.exponent(task))
     if task.scaling == "linear":
@@ -152,7 +152,7 @@ def _engine(task: Task, steps: Steps) -> Array:
 
 
 def _kernel(
-    steps: Steps, each: Callable[[Task, Steps], Array] = _engine, after: Callable[[Task, Array], Array] = lambda t, y: y
+    steps: Steps, each: Callable[[Task, Steps], Array] = rotated, after: Callable[[Task, Array], Array] = lambda t, y: y
 ) -> Callable[..., Any]:
     """A kernel with every option; ``after(task, result)`` replaces a result."""
 
@@ -176,20 +176,20 @@ def _kernel(
 def _part(task: Task, steps: Steps, *index: slice) -> Array:
     """Some batches, or some heads of them, rotated by the frequencies of the whole array."""
     rows = task.positions[index[0]] if len(task.positions) > 1 else task.positions
-    return _engine(replace(task, x=task.x[index], positions=rows), replace(steps, raised=lambda _: _raised(task)))
+    return rotated(replace(task, x=task.x[index], positions=rows), replace(steps, raised=lambda _: raised_base(task)))
 
 
 # --- correct ----------------------------------------------------------------------------------------------------------
 
 
-def _wide(task: Task, steps: Steps) -> Array:
+def angles_in_double(task: Task, steps: Steps) -> Array:
     """Angles in float64, cosines and sines in float32."""
     double = replace(task, x=task.x.astype(np.float64))
-    theta = steps.power(double, _raised(task), _exponent(double))
+    theta = steps.power(double, raised_base(task), _exponent(double))
     kept = _kept(double, theta) if task.scaling in ("llama3", "yarn") else float(task.scaling != "linear")
     angles = steps.angles(double, theta * ((1 - kept) / task.s + kept))
     tables = [table.astype(np.float32) for table in steps.tables(double, angles, _magnitude(task))]
-    return _engine(task, replace(steps, tables=lambda t, a, m: tables))
+    return rotated(task, replace(steps, tables=lambda t, a, m: tables))
 
 
 def _of_turns(task: Task, theta: Array) -> Array:
@@ -259,22 +259,22 @@ def _only(steps: Steps, **fields: Any) -> Callable[..., Any]:
     """Other steps for tasks with these fields alone: one scaling, or the query (role 0) or the key (1)."""
 
     def each(task: Task, right: Steps) -> Array:
-        return _engine(task, steps if all(getattr(task, name) == value for name, value in fields.items()) else right)
+        return rotated(task, steps if all(getattr(task, name) == value for name, value in fields.items()) else right)
 
     return _kernel(Steps(), each)
 
 
 _by_array = _only(
-    Steps(raised=lambda t: _raised(replace(t, positions=np.arange(t.x.shape[2])[None]))), scaling="dynamic"
+    Steps(raised=lambda t: raised_base(replace(t, positions=np.arange(t.x.shape[2])[None]))), scaling="dynamic"
 )
 BACKWARDS = Steps(turn=lambda t, a, b, c, s: (a * c + b * s, b * c - a * s))
-TYPE = _stored(lambda t: t.x.dtype)
+TYPE = stored_tables(lambda t: t.x.dtype)
 EAGER = Steps(tables=TYPE, turn=lambda t, a, b, c, s: ((a * c) + (-b * s), (b * c) + (a * s)), work=lambda t: t.x.dtype)
 CORRECT: tuple[Entry, ...] = (
     Entry("plain", _kernel(Steps()), (*ONCE, "float64"), "the formula, in the type of the work"),
-    Entry("double-angles", _kernel(Steps(), _wide), (*EXACT, *ONCE), "angles in float64, the rest in float32"),
-    Entry("turns", _kernel(Steps(angles=_of_turns), _wide), EXACT, "angles in turns, reduced before the cosine"),
-    Entry("addition", _kernel(Steps(tables=_by_addition), _wide), EXACT, "cosines of sums from tables of both parts, in float64"),
+    Entry("double-angles", _kernel(Steps(), angles_in_double), (*EXACT, *ONCE), "angles in float64, the rest in float32"),
+    Entry("turns", _kernel(Steps(angles=_of_turns), angles_in_double), EXACT, "angles in turns, reduced before the cosine"),
+    Entry("addition", _kernel(Steps(tables=_by_addition), angles_in_double), EXACT, "cosines of sums from tables of both parts, in float64"),
     Entry("complex", _kernel(Steps(turn=_complex)), ("float32", "bfloat16"), "pairs as complex numbers"),
     Entry("matrices", _kernel(Steps(turn=_matrices)), ("float32", "float16"), "a 2×2 matrix a pair"),
     Entry("exp", _kernel(Steps(power=lambda t, b, e: np.exp(-e * t.work(math.log(b))))), ("float32", "bfloat16"), "frequencies by exp of a logarithm"),
@@ -318,7 +318,7 @@ def _short(stage: str, dtype: Any) -> Steps:
         return np.asarray(x.astype(dtype).astype(t.work))
 
     return {
-        "tables": Steps(tables=_stored(lambda t: dtype)),
+        "tables": Steps(tables=stored_tables(lambda t: dtype)),
         "frequencies": Steps(theta=lambda t, theta: cut(theta, t)),
         "positions": Steps(angles=lambda t, theta: cut(t.places, t) * theta),
         "angles": Steps(angles=lambda t, theta: cut(Steps.angles(t, theta), t)),
@@ -353,7 +353,7 @@ def _whole_tokens(tile: int) -> Callable[..., Any]:
 
 def _last_columns(t: Task, steps: Steps) -> Array:
     by = t.x.shape[3] - t.r
-    return np.roll(_engine(replace(t, x=np.roll(t.x, -by, axis=3)), steps), by, axis=3)
+    return np.roll(rotated(replace(t, x=np.roll(t.x, -by, axis=3)), steps), by, axis=3)
 
 
 def _kept_under(key: Callable[[Task], Any]) -> Callable[..., Any]:
@@ -372,7 +372,7 @@ def _kept_dynamic() -> Callable[..., Any]:
 
     def raised(t: Task) -> float:
         longest[t.s, t.original, t.r] = n = max(longest.get((t.s, t.original, t.r), 0), t.n)
-        return _raised(replace(t, positions=np.array([[n - 1]])))
+        return raised_base(replace(t, positions=np.array([[n - 1]])))
 
     return _only(Steps(raised=raised), scaling="dynamic")
 
@@ -482,7 +482,7 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("exchanged", Steps(turn=lambda t, a, b, c, s: (a * s - b * c, b * s + a * c)), "cosine and sine exchanged", "cosine and sine exchanged", F32, NEW),
     ("key-plain", _only(Steps(tables=lambda t, a, m: (np.ones_like(a) * t.work(m), 0 * a)), role=1), "the key not rotated", "the key is not rotated", F32, NEW),
     ("key-sign", _only(_moved(np.negative), role=1), "the key turned back", "the key is rotated with the wrong sign", F32, NEW),
-    ("twice", _kernel(Steps(), lambda t, s: _engine(replace(t, x=_engine(t, s)), replace(s, magnitude=lambda t: 1.0))), "rotated twice", "rotated twice", F32, NEW),
+    ("twice", _kernel(Steps(), lambda t, s: rotated(replace(t, x=rotated(t, s)), replace(s, magnitude=lambda t: 1.0))), "rotated twice", "rotated twice", F32, NEW),
     ("by-heads", Steps(angles=_by_heads), "positions along the axis of heads", "along the axis of heads", F32, NEW),
     ("in-place", _kernel(Steps(), after=_in_place), "the input overwritten", None, F32, "jzhang38/TinyLlama#188"),
     ("shared-workspace", _shared_workspace(), "a workspace that threads share", None, F32, OLD),
