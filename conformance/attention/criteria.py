@@ -12,15 +12,15 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.conformance.interface.kernel import Kernel
-    from assay.spec.attention import Instance
+    from assay.spec.attention import Exact, Instance
     from assay.spec.precision import Precision
 
-__all__ = ["CERTIFICATE", "CONVENTIONS", "criteria"]
+__all__ = ["CERTIFICATE", "CONVENTIONS", "criteria", "held_to"]
 
 #: The output that bounds the error of ``output``, of a kernel that declares ``certificate=yes``: it is held to it.
 CERTIFICATE = "certificate"
@@ -42,7 +42,14 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     A kernel that returns a certificate is held to that as well.
     """
     exact = evaluate(instance, reference_accuracy(precision))
-    output, allowed = exact.output, tolerance(instance, precision, exact=exact)
+    return held_to(instance, kernel, exact, lambda name: tolerance(instance, precision, name, exact=exact))
+
+
+def held_to(
+    instance: Any, kernel: Kernel, exact: Exact, tolerated: Callable[[str], NDArray[np.float64]]
+) -> Mapping[str, Criterion]:
+    """The same for exact values, whatever scores they come from, with ``tolerated(output)`` of the class."""
+    output, allowed = exact.output, tolerated("output")
     if "error" in kernel.conventions:
         allowed = np.full_like(allowed, float(kernel.conventions["error"]))
     convention = kernel.conventions.get("empty_row", "zero")
@@ -52,13 +59,12 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
             output = Enclosure(np.where(empty, np.nan, output.midpoint), output.radius)
         else:
             allowed = np.where(empty, np.inf, allowed)
-    held_to = {"output": close(output, allowed)}
+    outputs = {"output": close(output, allowed)}
     if instance.return_lse:
-        within = tolerance(instance, precision, "log_sum_exp", exact=exact)
-        held_to["log_sum_exp"] = close_before_rounding(exact.log_sum_exp, within)
+        outputs["log_sum_exp"] = close_before_rounding(exact.log_sum_exp, tolerated("log_sum_exp"))
     if kernel.conventions.get("certificate") == "yes":
-        held_to[CERTIFICATE] = _certified(output)
-    return held_to
+        outputs[CERTIFICATE] = _certified(output)
+    return outputs
 
 
 def _certified(output: Enclosure) -> Criterion:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assay.spec.attention import Instance
     from assay.spec.precision import Precision
 
-__all__ = ["INTERFACE"]
+__all__ = ["CAPABILITIES", "INTERFACE", "call"]
 
 _FORM = Form(
     ("query", "key", "value"),
@@ -51,7 +51,8 @@ def _has_empty_row(instance: Instance) -> bool:
     return any(not instance.attends(batch).any(axis=-1).all() for batch in range(instance.query.shape[0]))
 
 
-_CAPABILITIES = (
+#: What kernels of attention can or cannot do.
+CAPABILITIES = (
     Capability("causal_top_left", lambda i: i.causal == "top-left", ("is_causal", "causal")),
     Capability("causal_bottom_right", lambda i: i.causal == "bottom-right", ("causal",)),
     Capability("mask", _has_mask, ("mask",)),
@@ -76,8 +77,10 @@ _CAPABILITIES = (
 )
 
 
-def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
-    """One call: ``scale`` always, other keywords only for options that the instance has."""
+def call(
+    instance: Any, kernel: Kernel, precision: Precision
+) -> tuple[dict[str, Any], tuple[Output, ...]]:
+    """The keywords of one call, ``scale`` always and others only for options that the instance has, and its outputs."""
     b, h_q, n_q, _ = instance.query.shape
     keywords: dict[str, Any] = {"scale": instance.scale}
     if instance.causal == "top-left" and "is_causal" in kernel.keywords:
@@ -104,8 +107,13 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     if kernel.conventions.get("certificate") == "yes":
         keywords["return_certificate"] = True
         outputs.append(Output(CERTIFICATE, output.shape, ("float64",), axes))
-    arrays = tuple((name, getattr(instance, name)) for name in _FORM.positional)
-    return (Step(arrays, keywords, tuple(outputs)),)
+    return keywords, tuple(outputs)
 
 
-INTERFACE = Interface((_FORM,), _script, ("scale",), _CAPABILITIES, CONVENTIONS)
+def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
+    """One call."""
+    keywords, outputs = call(instance, kernel, precision)
+    return (Step(tuple((name, getattr(instance, name)) for name in _FORM.positional), keywords, outputs),)
+
+
+INTERFACE = Interface((_FORM,), _script, ("scale",), CAPABILITIES, CONVENTIONS)

@@ -38,6 +38,8 @@ class Form:
     differentiable function it may be the vector–Jacobian product, for instance.
     tells: whether a function of these names is taken for a kernel of this problem where no problem is named.  It is not
     where the kernels of another problem have the same names.
+    named: keywords, beside those that every kernel must name, that one of this form must name.  Where no problem is
+    named, they tell it from another one with the same arrays.
     lacks: the capabilities that no kernel of this form has, because it has no argument for them, each with what is said
     of a case that needs it.
     """
@@ -46,6 +48,7 @@ class Form:
     signature: str
     adapt: Callable[[Callable[..., Any], str], Callable[..., Any]] = _as_it_is
     tells: bool = True
+    named: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

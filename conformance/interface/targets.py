@@ -141,14 +141,14 @@ def _problem_of(function: Any, name: str) -> str:
     named = {p.name for p in parameters}
     variadic = any(p.kind is p.VAR_KEYWORD for p in parameters)
     positional = tuple(p.name for p in _positional(parameters))
-    fitting: dict[str, int] = {}
+    fitting: dict[str, tuple[int, int]] = {}
     for problem in PROBLEMS:
         interface = suite(problem).interface
-        forms = [form.positional for form in interface.forms if form.tells]
-        matched = max((len(form) for form in forms if positional[: len(form)] == form), default=0)
-        if matched and (variadic or set(interface.required) <= named):
-            fitting[problem] = matched
-    most = max(fitting.values(), default=0)  # arrays that only a longer form names tell more
+        forms = [form for form in interface.forms if form.tells and set(form.named) <= named]
+        fits = [form for form in forms if positional[: len(form.positional)] == form.positional]
+        if fits and (variadic or set(interface.required) <= named):
+            fitting[problem] = max((len(form.positional), len(form.named)) for form in fits)
+    most = max(fitting.values(), default=(0, 0))  # arrays, then keywords, that only one problem names tell more
     return _only([problem for problem, matched in fitting.items() if matched == most], f"{name} has the arrays of")
 
 
@@ -363,7 +363,7 @@ def _refused(parameters: list[inspect.Parameter], form: Form, interface: Interfa
     if len(positional) < wanted and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return f"takes {len(positional)} array{'s' * (len(positional) != 1)}, not {wanted}"
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    absent = [keyword for keyword in interface.required if keyword not in named]
+    absent = [keyword for keyword in (*interface.required, *form.named) if keyword not in named]
     if absent and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         return f"no keyword {absent[0]!r}"
     return ""

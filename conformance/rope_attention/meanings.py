@@ -1,0 +1,400 @@
+"""What wrong kernels mean instead: other positions, other rotations, another W, and what attention kernels get wrong.
+
+Where each was seen is told by the families that hunt it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.attention.meanings import MEANINGS as ATTENTION
+from assay.conformance.diagnosis.meanings import Meaning, solves
+from assay.conformance.rope.meanings import MEANINGS as ROPE
+from assay.conformance.softmax.masks import only_masked
+from assay.spec import rope
+from assay.spec.criterion import close
+from assay.spec.rope_attention.definition import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.spec.criterion import Criterion
+    from assay.spec.rope_attention import Instance
+
+    Array = NDArray[np.float64]
+    Places = NDArray[np.int64]
+    Change = Callable[[Instance], Instance | None]
+    Right = Callable[[Any], Mapping[str, Criterion] | None]
+    Wrong = Callable[[Any, Right], Mapping[str, Criterion] | None]
+
+__all__ = ["MEANINGS"]
+
+
+# --- other positions --------------------------------------------------------------------------------------------------
+
+
+def _rotary(change: Change) -> Change:
+    """A change of the rotary form alone."""
+    return lambda instance: change(instance) if instance.relative is None else None
+
+
+def _with(*scalings: str, **changes: Any) -> Wrong:
+    """The meaning of a kernel that solves the instance with some fields changed, each given or a function of it.
+
+    scalings: those under which it is another one, if not under all.
+    """
+
+    def change(instance: Instance) -> Instance | None:
+        if scalings and instance.scaling not in scalings:
+            return None
+        values = {name: value(instance) if callable(value) else value for name, value in changes.items()}
+        same = all(np.array_equal(getattr(instance, name), value) for name, value in values.items())
+        return None if same else instance.replace(**values)
+
+    return solves(_rotary(change))
+
+
+def _places(move: Callable[[Instance, Places], Places], *sides: int) -> Change:
+    """Other positions of queries (0), of keys (1), or of both; ``None`` where no difference of two changes."""
+
+    def change(instance: Instance) -> Instance | None:
+        before = instance.positions()
+        after = [
+            move(instance, places).astype(np.int64) if side in (sides or (0, 1)) else places
+            for side, places in enumerate(before)
+        ]
+        if all(np.array_equal(x, y) for x, y in zip(before, after, strict=True)):
+            return None
+        return instance.replace(query_positions=after[0], key_positions=after[1])
+
+    return _rotary(change)
+
+
+def _at(move: Callable[[Instance, Places], Places], *sides: int) -> Wrong:
+    return solves(_places(move, *sides))
+
+
+def _counted(instance: Instance, p: Places) -> Places:
+    return np.broadcast_to(np.arange(p.shape[1]), p.shape)
+
+
+def _fragment(instance: Instance, p: Places) -> Places:
+    half = p.shape[1] // 2
+    return np.concatenate([p[:, :half], p[:, half:] - p[:, half : half + 1]], axis=1) if half else p
+
+
+def _retained(instance: Instance, p: Places) -> Places:
+    return p - p[:, :1] + instance.key.shape[2] - instance.query.shape[2]
+
+
+def _in_the_padding(instance: Instance, p: Places) -> Places:
+    if instance.key_lengths is None:
+        return p
+    return p - (p.shape[1] - instance.key_lengths.astype(np.int64))[:, None]
+
+
+#: What becomes of positions beyond a table.
+_BEYOND: dict[str, Callable[..., Places]] = {
+    "not rotated": lambda i, p, end: np.where(p >= end, 0, p),
+    "rotated by its last row": lambda i, p, end: np.minimum(p, end - 1),
+    "begun again": lambda i, p, end: p % end,
+}
+
+
+def _seen_by_positions(instance: Instance) -> Instance | None:
+    """The causal mask and the window compare positions, in place of the numbers of queries and keys."""
+    if instance.causal is None:
+        return None
+    queries, keys = instance.positions()
+    seen = keys[:, None, None, :] <= queries[:, None, :, None]
+    return only_masked(instance, seen & instance.replace(causal=None, window=None).visible())  # type: ignore[arg-type, return-value]
+
+
+def _rotated_values(instance: Instance) -> Instance | None:
+    if instance.relative is not None or instance.value.shape != instance.key.shape:
+        return None
+    turned = rope.define(tokens(instance), 1e-9).midpoint[:, :: instance.group, instance.query.shape[2] :]
+    if not np.array_equal(instance.key, instance.value):
+        turned = rope.define(tokens(instance.replace(key=instance.value)), 1e-9).midpoint
+        turned = turned[:, :: instance.group, instance.query.shape[2] :]
+    wide = {name: getattr(instance, name).astype(np.float64) for name in ("query", "key")}
+    return instance.replace(**wide, value=turned)
+
+
+# --- other rotations --------------------------------------------------------------------------------------------------
+
+
+def _rotated_by(criteria: Wrong, sides: tuple[int, ...] = (0, 1)) -> Wrong:
+    """The meaning of a kernel whose rotation is that of a meaning of ``rope``, on both sides or on one.
+
+    The wrongly rotated vectors are those of an instance with no position, whose tolerance is then that of attention;
+    the tolerance of the right instance, which pays for the angles, is added.
+    """
+
+    def wrong(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
+        if instance.relative is not None:
+            return None
+        turning = tokens(instance)
+        meant, own = criteria(turning, _exactly), right(instance)
+        if meant is None or own is None or meant["query"].value is None:
+            return None
+        n_q = instance.query.shape[2]
+        vectors = [meant["query"].value.midpoint, rope.define(turning, 1e-9).midpoint]
+        query, key = (
+            (vectors[0] if side in sides else vectors[1])[:, :, part]
+            for side, part in enumerate((slice(n_q), slice(n_q, None)))
+        )
+        other = right(_unrotated(instance, query, key))
+        if other is None:
+            return None
+        return {
+            name: criterion.about(criterion.value, criterion.allowed + own[name].allowed)
+            for name, criterion in other.items()
+            if criterion.value is not None
+        }
+
+    return wrong
+
+
+def _exactly(instance: rope.Instance) -> Mapping[str, Criterion]:
+    """The rotated vectors, which nothing may be off."""
+    value = rope.define(instance, 1e-9)
+    return {"query": close(value, np.zeros(value.midpoint.shape))}
+
+
+def _unrotated(instance: Instance, query: Array, key: Array) -> Instance:
+    """Attention of vectors that are rotated already, every query head with a key head of its own."""
+    h = instance.query.shape[1]
+    return instance.replace(
+        query=query, key=key, value=np.repeat(instance.value.astype(np.float64), h // instance.key.shape[1], axis=1),
+        base=10000.0, layout="halves", rotary_dim=None if query.shape[3] % 2 == 0 else query.shape[3] - 1, scaling=None,
+        factor=None, original_length=None, low_frequency=None, high_frequency=None, truncate=True,
+        attention_factor=None, query_positions=np.zeros(query.shape[2], np.int64),
+        key_positions=np.zeros(key.shape[2], np.int64),
+    )  # fmt: skip
+
+
+def _same(instance: rope.Instance, right: Right) -> Mapping[str, Criterion] | None:
+    return right(instance)
+
+
+def _still(instance: rope.Instance, right: Right) -> Mapping[str, Criterion] | None:
+    return right(instance.replace(positions=0 * instance.positions, scaling=None))
+
+
+def _moved(move: Callable[[Places], Places]) -> Wrong:
+    return solves(lambda i: i.replace(positions=move(np.atleast_2d(i.positions)).astype(np.int64)))
+
+
+def _own_lengths(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
+    """dynamic: queries by the frequencies of their positions alone, keys by those of theirs."""
+    if instance.scaling != "dynamic":
+        return None
+    n_q = instance.query.shape[2]
+
+    def apart(turning: rope.Instance, exactly: Right) -> Mapping[str, Criterion] | None:
+        parts = []
+        for part in (range(n_q), range(n_q, turning.query.shape[2])):
+            one = exactly(turning.part(length=part))
+            assert one is not None
+            assert one["query"].value is not None
+            parts.append(one["query"].value)
+        from assay.spec.enclosure import Enclosure
+
+        joined = (np.concatenate([getattr(one, name) for one in parts], axis=2) for name in ("midpoint", "radius"))
+        value = Enclosure(*joined)
+        return {"query": close(value, np.zeros(value.midpoint.shape))}
+
+    return _rotated_by(apart)(instance, right)
+
+
+# --- relative biases --------------------------------------------------------------------------------------------------
+
+
+def _bias(change: Callable[[Instance, Any], Any]) -> Wrong:
+    """Another relative bias, where there is one."""
+
+    def changed(instance: Instance) -> Instance | None:
+        array = instance.relative_bias
+        return None if array is None else instance.replace(relative_bias=change(instance, array))
+
+    return solves(changed)
+
+
+def _column(x: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[Any]:
+    """Other columns of an array of offsets; those beyond its ends are its first and its last one."""
+    return np.ascontiguousarray(x[:, np.clip(columns, 0, x.shape[1] - 1)])
+
+
+def _columns(change: Callable[[Instance, NDArray[np.intp]], NDArray[Any]]) -> Callable[[Instance, Any], Any]:
+    """change(instance, columns): the column that is read for each."""
+    return lambda instance, x: _column(x, np.asarray(change(instance, np.arange(x.shape[1]))))
+
+
+def _diagonal(instance: Instance) -> int:
+    """The column of offset 0."""
+    return int(instance.key.shape[2]) - 1
+
+
+#: What is read for a column: of W, and of a relative bias.
+_READ: tuple[tuple[str, str, Callable[[Instance, NDArray[np.intp]], Any]], ...] = (
+    ("opposite", "{} of the opposite offset, j − i", lambda i, t: len(t) - 1 - t if i.query.shape[2] == i.key.shape[2] else 2 * _diagonal(i) - t),
+    ("reversed", "{} read from the last offset to the first", lambda i, t: len(t) - 1 - t),
+    ("plus", "{} off by one: of i − j + 1", lambda i, t: t + 1),
+    ("minus", "{} off by one: of i − j − 1", lambda i, t: t - 1),
+    ("queries", "{} counted from n_q − 1, not from n_k − 1", lambda i, t: t + i.query.shape[2] - i.key.shape[2]),
+    ("aligned", "{} aligned bottom-right: the last query beside the last key", lambda i, t: t + i.key.shape[2] - i.query.shape[2]),
+    ("size", "{} of the size of the offset, |i − j|", lambda i, t: np.abs(t - _diagonal(i)) + _diagonal(i)),
+    ("zero", "{} of offset 0 for every key", lambda i, t: 0 * t + _diagonal(i)),
+)  # fmt: skip
+
+
+# --- W ----------------------------------------------------------------------------------------------------------------
+
+
+def _weights(change: Callable[[Instance, Any], Any]) -> Wrong:
+    """Another W, in the general form."""
+
+    def changed(instance: Instance) -> Instance | None:
+        array = instance.relative
+        return None if array is None else instance.replace(relative=change(instance, array))
+
+    return solves(changed)
+
+
+def _kept_places(kept: Callable[[Instance], NDArray[np.bool_]]) -> Wrong:
+    """Places of W where it is 0."""
+    return _weights(lambda i, w: np.where(np.asarray(kept(i))[:, None], w, w.dtype.type(0)))
+
+
+def _wrapped(instance: Instance, t: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Offsets modulo the longer of both lengths."""
+    n, first = max(instance.query.shape[2], instance.key.shape[2]), _diagonal(instance)
+    again = (t - first) % n + first
+    return np.where(again < len(t), again, t)
+
+
+def _support(change: Callable[[tuple[int, int]], tuple[int, int]]) -> Wrong:
+    def changed(instance: Instance) -> Instance | None:
+        if instance.support is None:
+            return None
+        places = tuple(change(place) for place in instance.support)
+        return None if places == instance.support else instance.replace(support=places)
+
+    return solves(changed)
+
+
+def _scaled(factor: Callable[[Instance], float]) -> Wrong:
+    return solves(lambda i: None if factor(i) == 1.0 else i.replace(scale=(i.scale or 0.0) * factor(i)))
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+#: Meanings of ``rope`` that are about the rotation itself; those about positions are told here side by side.
+_OF_ROPE = (
+    "layout", "table-halves", "table-pairs", "sign-lost", "last-pair", "pairs-2", "pairs-4", "pairs-8", "pairs-16", "pairs-32",
+    "position-heads", "rotary-ignored", "rotary-exponent", "rotary-last", "base-default", "base-500000", "exponent-half",
+    "exponent-twice", "exponent-shifted", "exponent-ends", "exponent-whole", "inverted", "reversed", "scaling-ignored",
+    "scaling-linear", "scaling-ntk", "factor-inverted", "factor-everywhere", "factor-twice", "ntk-exponent",
+    "dynamic-always", "dynamic-constant", "llama3-exchanged", "llama3-hard", "band-usual", "yarn-inverted", "yarn-ends",
+    "magnitude-left-out", "magnitude-formula", "magnitude-again", "magnitude-squared", "position-twice",
+)  # fmt: skip
+
+#: Meanings of attention that look at products of queries and keys as they come, or at what rotary attention has not.
+_NOT_OF_ATTENTION = (
+    "softcap-after-bias", "softcap-raw", "nothing-rescaled", "numerator-not-rescaled", "denominator-not-rescaled",
+    "lse-without-maximum", "lse-only-maximum", "key-not-transposed", "bound-of", "window-unasked", "keys-", "value-64",
+    "query-64", "alibi-slopes", "exchanged", "scale-padded", "tail-overlap", "rows-blank-8", "rows-blank-128",
+    "dim-last", "query-tail", "tail-zero", "tail-clamped", "mask-value",
+)  # fmt: skip
+
+
+def _rows() -> Iterator[tuple[str, str, Wrong]]:
+    """Every row: an identifier, a sentence, and what would be right."""
+    # one meaning a line
+    # fmt: off
+    for side, called in enumerate(("queries", "keys")):
+        other = ("keys", "queries")[side]
+        yield f"{called}-plus", f"{called} one position too far from the {other}", _at(lambda i, p: p + 1, side)
+        yield f"{called}-minus", f"{called} one position too near to the {other}", _at(lambda i, p: p - 1, side)
+        yield f"{called}-ignored", f"positions of the {called} ignored: 0 … n − 1", _at(_counted, side)
+        yield f"{called}-twice-offset", f"the offset of the {called} added twice: by the first position too far", _at(lambda i, p: p + p[:, :1], side)
+        yield f"{called}-start", f"consecutive positions of {called} assumed: the first one and those after it", _at(lambda i, p: p[:, :1] + np.arange(p.shape[1]), side)
+        yield f"{called}-batch", f"positions of the first batch used for the {called} of every batch", _at(lambda i, p: p[:1], side)
+        yield f"{called}-cursor", f"{called} of every batch at the largest position of all batches", _at(lambda i, p: np.broadcast_to(p.max(axis=0), p.shape), side)
+        yield f"{called}-first", f"the position of the first of the {called} for all of them", _at(lambda i, p: p[:, :1] + 0 * p, side)
+        yield f"{called}-plain", f"the {called} are not rotated", _rotated_by(_still, (side,))
+        yield f"{called}-sign", f"the {called} are rotated with the wrong sign", _rotated_by(_moved(np.negative), (side,))
+        yield f"{called}-twice", f"the {called} are rotated twice", _rotated_by(_moved(lambda p: 2 * p), (side,))
+        yield f"{called}-last-odd", f"an odd number of {called}: the last one is not rotated", _at(lambda i, p: np.where((np.arange(p.shape[1]) == p.shape[1] - 1) & (p.shape[1] % 2 == 1) & (p.shape[1] > 1), 0, p), side)
+    yield "queries-retained", "queries counted from the number of keys, as what a cache retains", _at(_retained, 0)
+    yield "keys-fragment", "the second half of the keys begins again, as a fragment of its own", _at(_fragment, 1)
+    yield "keys-padded", "keys counted in the padded batch, not in their own text", _at(_in_the_padding, 1)
+    yield "position-ignored", "positions ignored: 0 … n − 1, of queries and keys", _at(_counted)
+    yield "position-start", "consecutive positions assumed: the first one and those after it, of queries and keys", _at(lambda i, p: p[:, :1] + np.arange(p.shape[1]))
+    yield "position-batch", "positions of the first batch used for every batch", _at(lambda i, p: p[:1])
+    yield "position-sorted", "positions sorted", _at(lambda i, p: np.sort(p, axis=1))
+    yield "position-size", "the sign of positions lost", _at(lambda i, p: np.abs(p))
+    yield "position-exchanged", "positions of queries and keys exchanged", solves(_rotary(lambda i: i.replace(query_positions=i.key_positions, key_positions=i.query_positions) if i.query.shape[2] == i.key.shape[2] and not np.array_equal(*i.positions()) else None))
+    yield "position-none", "nothing is rotated: positions left out", solves(_rotary(lambda i: i.replace(query_positions=np.zeros(i.query.shape[2], np.int64), key_positions=np.zeros(i.key.shape[2], np.int64))))
+    for end, (word, move) in itertools.product((1 << power for power in range(2, 18)), _BEYOND.items()):
+        yield f"table-{end}-{word}", f"positions beyond a table of {end}: {word}", _at(functools.partial(move, end=end))
+    yield "causal-by-positions", "causal mask by positions, where queries and keys are to be counted", solves(_rotary(_seen_by_positions))
+    yield "values-rotated", "the values are rotated as well", solves(_rotated_values)
+    yield "scale-rotary", "the scale of the rotary columns, 1/√r", _scaled(lambda i: float(np.sqrt(i.query.shape[3] / i.rotated)) if i.relative is None else 1.0)
+    rope_meanings = {meaning.id: meaning for meaning in ROPE}
+    for name in _OF_ROPE:
+        yield f"rope-{name}", rope_meanings[name].sentence, _rotated_by(rope_meanings[name].criteria)
+    yield "dynamic-own", "dynamic: queries and keys by lengths of their own", _own_lengths
+    yield "magnitude-queries", "magnitude on the queries alone", _rotated_by(_with_rope(attention_factor=1.0), (1,))
+    yield "bias-ignored", "relative bias ignored", _with_any(relative_bias=None)
+    for name, sentence, read in _READ:
+        yield f"bias-{name}", sentence.format("relative bias"), _bias(_columns(read))
+    yield "bias-diagonal", "relative bias of the diagonal for every key, as of a bias of the query's length", _bias(_columns(lambda i, t: 0 * t + _diagonal(i)))
+    yield "bias-head", "relative bias of the first head used for every head", _bias(lambda i, x: x[:1])
+    yield "bias-scale", "relative bias multiplied by the scale", _bias(lambda i, x: x.astype(np.float64) * (i.scale or 0.0))
+    yield "bias-twice", "relative bias added twice", _bias(lambda i, x: 2 * x.astype(np.float64))
+    yield "bias-negated", "relative bias subtracted", _bias(lambda i, x: np.where(np.isfinite(x.astype(np.float64)), -x.astype(np.float64), -np.inf))
+    for name, sentence, read in _READ:
+        yield f"weights-{name}", sentence.format("W"), _weights(_columns(read))
+    yield "weights-circular", "offsets begin again: W of i − j modulo the length, as of a transform without padding", _weights(_columns(_wrapped))
+    yield "weights-transposed", "rows and columns of W exchanged", _support(lambda place: place[::-1])
+    yield "weights-on-diagonal", "only the diagonal of W", _kept_places(lambda i: np.array([a == b for a, b in i.support or ()]))
+    yield "weights-half", "only the first half of the support of W", _kept_places(lambda i: np.arange(len(i.support or ())) < (len(i.support or ()) + 1) // 2)
+    yield "weights-last", "the last place of the support of W left out", _kept_places(lambda i: np.arange(len(i.support or ())) < len(i.support or ()) - 1)
+    yield "weights-one", "W left out: plain products of queries and keys", _plain_products
+    yield "weights-scale", "the scale of the support, 1/√|S|", _scaled(lambda i: float(np.sqrt(i.query.shape[3] / len(i.support))) if i.support else 1.0)
+    for meaning in ATTENTION:
+        if not meaning.id.startswith(_NOT_OF_ATTENTION):
+            yield f"attention-{meaning.id}", meaning.sentence, meaning.criteria
+    # fmt: on
+
+
+def _with_any(**changes: Any) -> Wrong:
+    """Fields left out in either form, where they are given."""
+    return solves(lambda i: i.replace(**changes) if any(getattr(i, name) is not None for name in changes) else None)
+
+
+def _with_rope(**changes: Any) -> Wrong:
+    """Fields of the rotation under yarn."""
+    return solves(lambda i: i.replace(**changes) if i.scaling == "yarn" else None)
+
+
+def _plain_products(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
+    """W the identity at every offset."""
+    if instance.relative is None:
+        return None
+    d = instance.query.shape[3]
+    places = tuple((c, c) for c in range(d))
+    ones = np.ones((d, instance.relative.shape[1]), instance.relative.dtype)
+    return right(instance.replace(support=places, relative=ones))
+
+
+#: The known wrong meanings of attention with relative positions.
+MEANINGS: tuple[Meaning, ...] = tuple(Meaning(*row) for row in _rows())
