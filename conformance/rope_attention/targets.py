@@ -6,12 +6,53 @@ from assay.conformance.interface.targets import Target, lazily
 
 __all__ = ["TARGETS"]
 
-#: name → target
+_WIDE = ("float64", "float32")
+_COMPOSED = ("float32", "bfloat16-composed", "float16-composed")
+
+
+def _library(
+    module: str, function: str, name: str, precisions: tuple[str, ...], needed: str, extra: str,
+    *arguments: str, findings: dict[str, str] | None = None, **options: object,
+) -> Target:  # fmt: skip
+    """A kernel of a library; ``needed``: the modules that it imports."""
+    load = lazily(f"{__package__}.{module}", function, name, *arguments, **options)
+    return Target(name, precisions, tuple(needed.split()), extra, load, findings or {})
+
+
+def _composed(
+    name: str, rotation: str, attention: str, precisions: tuple[str, ...], needed: str, extra: str, *lacks: str
+) -> Target:
+    return _library("target_composed", "composed", name, precisions, needed, extra, rotation, attention, *lacks)
+
+
+_MODELS = "torch transformers"
+
+#: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target(
-            "numpy:rope_attention", ("float64", "float32"), (), "", lazily(f"{__package__}.target_numpy", "textbook")
+        Target("numpy:rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "textbook")),
+        Target("numpy:general_rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "weighted")),
+        _composed("transformers:rope+sdpa", "transformers:rope", "torch:sdpa", _COMPOSED, _MODELS, "rope"),
+        _composed(
+            "rotary-embedding-torch:rope+sdpa", "rotary-embedding-torch:apply_rotary_emb", "torch:sdpa",
+            ("float32", "bfloat16", "float16"), "torch rotary_embedding_torch", "rope",
         ),
+        _composed(
+            "onnxruntime:rope+attention", "onnxruntime:rotary_embedding", "onnxruntime:attention",
+            ("float32-exact-angles", "float16-eager"), "onnx onnxruntime", "onnx",
+        ),
+        _composed(
+            "equinox:rope+jax", "equinox:rope", "jax:dot_product_attention", (), "jax equinox", "rope",
+        ),
+        _library("target_torch", "llama", "transformers:llama_attention", _COMPOSED, _MODELS, "rope", attention="sdpa"),
+        _library("target_torch", "llama", "transformers:llama_attention-eager", ("float32", "bfloat16-eager", "float16-eager"), _MODELS, "rope", attention="eager"),
+        _library("target_torch", "flex_attention", "torch:flex_attention-general", ("float64", "float32"), "torch", "torch"),
+        _library(
+            "target_onnxruntime", "group_query_attention", "onnxruntime:group_query_attention",
+            ("float32-exact-angles",), "onnx onnxruntime", "onnx",
+        ),
+        _library("target_ggml", "ggml", "ggml:rope+soft_max", ("float32",), "xllamacpp", "ggml", fused=False),
+        _library("target_ggml", "ggml", "ggml:rope+flash_attn", ("float32",), "xllamacpp", "ggml", fused=True),
     )
-}
+}  # fmt: skip
