@@ -188,7 +188,8 @@ class Instance(Masked, Rotary):
                 for axis, length in (("queries", n_q), ("keys", n_k))
             )
             if (m_q, m_k) != (n_q, n_k) and kept.get("offsets") is None:
-                kept["offsets"] = range(n_k - m_k, n_k + m_q - 1)
+                # a part with more tokens than there are takes the numbers of other offsets again
+                kept["offsets"] = np.arange(n_k - m_k, n_k + m_q - 1) % (n_q + n_k - 1)
         heads, key_heads = kept.get("heads"), kept.get("key_heads")
         if self.relative_bias is not None and len(self.relative_bias) > 1 and kept.get("bias_heads") is None:
             if heads is not None:
