@@ -14,6 +14,7 @@ from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import Step
 from assay.spec.precision import reference_accuracy
+from assay.spec.rope.definition import paired
 from assay.spec.rope_attention import evaluate, tolerance
 
 if TYPE_CHECKING:
@@ -108,10 +109,12 @@ _CAPABILITIES = (
 )
 
 #: Conventions that ``options`` may declare: those of attention, and
+#: ``rotation``: ``negative`` turns queries and keys by −φ, so that scores see the opposite offset.
 #: ``magnitude``: ``separate`` leaves yarn's magnitude to the caller, who scales the scores by its square.
 #: ``table``: how many positions the kernel has a table for: larger ones, and negative ones, are not asked.
 CONVENTIONS: dict[str, tuple[str, ...]] = {
     **ATTENTION_CONVENTIONS,
+    "rotation": ("positive", "negative"),
     "magnitude": ("applied", "separate"),
     "table": (),
 }
@@ -163,8 +166,19 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
     """Closeness of every output, under the conventions that the kernel declares."""
     if kernel.conventions.get("magnitude") == "separate" and instance.scaling == "yarn":
         instance = instance.replace(attention_factor=1.0)
+    if kernel.conventions.get("rotation") == "negative" and instance.relative is None:
+        instance = _mirrored(instance)
     exact = evaluate(instance, reference_accuracy(precision))
     return held_to(instance, kernel, exact, lambda name: tolerance(instance, precision, name, exact=exact))
+
+
+def _mirrored(instance: Instance) -> Instance:
+    """The second member of every pair negated, on both sides: R(−φ) = K·R(φ)·K with K = diag(1, −1), and K·K = 1."""
+    columns, _, sign = paired(instance)  # type: ignore[arg-type]
+    mirror = np.ones(instance.query.shape[3])
+    mirror[columns] = -sign
+    vectors = {name: (getattr(instance, name) * mirror).astype(instance.query.dtype) for name in ("query", "key")}
+    return instance.replace(**vectors)
 
 
 INTERFACE = Interface((ROTARY_FORM, GENERAL_FORM), _script, ("scale",), _CAPABILITIES, CONVENTIONS)

@@ -244,14 +244,14 @@ def _diagonal(instance: Instance) -> int:
 
 #: What is read for a column: of W, and of a relative bias.
 _READ: tuple[tuple[str, str, Callable[[Instance, NDArray[np.intp]], Any]], ...] = (
-    ("opposite", "{} of the opposite offset, j − i", lambda i, t: len(t) - 1 - t if i.query.shape[2] == i.key.shape[2] else 2 * _diagonal(i) - t),
+    ("zero", "{} of offset 0 for every key", lambda i, t: 0 * t + _diagonal(i)),
+    ("opposite", "{} of the opposite offset, j − i", lambda i, t: 2 * _diagonal(i) - t),
     ("reversed", "{} read from the last offset to the first", lambda i, t: len(t) - 1 - t),
     ("plus", "{} off by one: of i − j + 1", lambda i, t: t + 1),
     ("minus", "{} off by one: of i − j − 1", lambda i, t: t - 1),
     ("queries", "{} counted from n_q − 1, not from n_k − 1", lambda i, t: t + i.query.shape[2] - i.key.shape[2]),
     ("aligned", "{} aligned bottom-right: the last query beside the last key", lambda i, t: t + i.key.shape[2] - i.query.shape[2]),
     ("size", "{} of the size of the offset, |i − j|", lambda i, t: np.abs(t - _diagonal(i)) + _diagonal(i)),
-    ("zero", "{} of offset 0 for every key", lambda i, t: 0 * t + _diagonal(i)),
 )  # fmt: skip
 
 
@@ -298,7 +298,7 @@ def _scaled(factor: Callable[[Instance], float]) -> Wrong:
 
 #: Meanings of ``rope`` that are about the rotation itself; those about positions are told here side by side.
 _OF_ROPE = (
-    "layout", "table-halves", "table-pairs", "sign-lost", "last-pair", "pairs-2", "pairs-4", "pairs-8", "pairs-16", "pairs-32",
+    "layout", "table-halves", "table-pairs", "sign", "sign-lost", "last-pair", "pairs-2", "pairs-4", "pairs-8", "pairs-16", "pairs-32",
     "position-heads", "rotary-ignored", "rotary-exponent", "rotary-last", "base-default", "base-500000", "exponent-half",
     "exponent-twice", "exponent-shifted", "exponent-ends", "exponent-whole", "inverted", "reversed", "scaling-ignored",
     "scaling-linear", "scaling-ntk", "factor-inverted", "factor-everywhere", "factor-twice", "ntk-exponent",
@@ -356,7 +356,6 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "bias-ignored", "relative bias ignored", _with_any(relative_bias=None)
     for name, sentence, read in _READ:
         yield f"bias-{name}", sentence.format("relative bias"), _bias(_columns(read))
-    yield "bias-diagonal", "relative bias of the diagonal for every key, as of a bias of the query's length", _bias(_columns(lambda i, t: 0 * t + _diagonal(i)))
     yield "bias-head", "relative bias of the first head used for every head", _bias(lambda i, x: x[:1])
     yield "bias-scale", "relative bias multiplied by the scale", _bias(lambda i, x: x.astype(np.float64) * (i.scale or 0.0))
     yield "bias-twice", "relative bias added twice", _bias(lambda i, x: 2 * x.astype(np.float64))

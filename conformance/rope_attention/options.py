@@ -12,9 +12,9 @@ import numpy as np
 
 from assay.conformance.attention import options as attention
 from assay.conformance.attention.other_calls import CHANGES as ATTENTION_CHANGES
-from assay.conformance.softmax.masks import alibi_slopes
 from assay.spec.floats import dtype_named
 from assay.spec.rope_attention import Instance
+from assay.spec.rope_attention.bias import alibi, alibi_slopes, t5
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,17 +134,12 @@ def _one_bias(rng: np.random.Generator, s: Shape) -> Array:
 
 
 def _alibi(rng: np.random.Generator, s: Shape) -> Array:
-    """Slopes times distance (Press, Smith, Lewis 2022)."""
-    return -alibi_slopes(s.heads)[:, None] * np.abs(_distance(s))
+    return np.asarray(alibi(alibi_slopes(s.heads), s.queries, s.keys, np.float64))
 
 
 def _buckets(rng: np.random.Generator, s: Shape) -> Array:
-    """A number for every bucket of offsets, as in T5 (Raffel et al. 2020): 16 a side, exact ones up to 8."""
-    distance = _distance(s)
-    size = np.abs(distance)
-    far = 8 + (np.log(np.maximum(size, 1) / 8) / np.log(128 / 8) * 8).astype(np.int64)
-    bucket = np.where(size < 8, size, np.minimum(far, 15)) + 16 * (distance < 0)
-    return rng.standard_normal((s.heads, 32))[:, bucket]
+    """A number for every bucket of offsets, as T5 has them."""
+    return np.asarray(t5(rng.standard_normal((32, s.heads)), s.queries, s.keys))
 
 
 def _banded(rng: np.random.Generator, s: Shape) -> Array:
@@ -323,6 +318,7 @@ def _backwards_in(name: str) -> Callable[[Instance], Instance]:
 
     def changed(instance: Instance) -> Instance:
         array = getattr(instance, name)
+        assert array is not None
         return instance.replace(**{name: (-array.astype(np.float64)[:, ::-1]).astype(array.dtype)})
 
     return changed

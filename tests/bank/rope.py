@@ -185,7 +185,7 @@ def _part(task: Task, steps: Steps, *index: slice) -> Array:
 def angles_in_double(task: Task, steps: Steps) -> Array:
     """Angles in float64, cosines and sines in float32."""
     double = replace(task, x=task.x.astype(np.float64))
-    theta = steps.power(double, raised_base(task), _exponent(double))
+    theta = steps.power(double, steps.raised(task), _exponent(double))
     kept = _kept(double, theta) if task.scaling in ("llama3", "yarn") else float(task.scaling != "linear")
     angles = steps.angles(double, theta * ((1 - kept) / task.s + kept))
     tables = [table.astype(np.float32) for table in steps.tables(double, angles, _magnitude(task))]

@@ -374,6 +374,8 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("query-plain", _plain(QUERY), "queries not rotated", "the queries are not rotated", F32, NEW),
     ("key-twice", _side(KEY, _again), "cached keys rotated once more", "the keys are rotated twice", F32, "MemTensor/MemOS#2304"),
     ("key-sign", _side(KEY, _back), "keys turned back", "the keys are rotated with the wrong sign", F32, NEW),
+    ("sign", _rotary(turn=lambda t, a, b, c, s: (a * c + b * s, b * c - a * s)), "rotation by −θ of both sides, not declared: scores see the opposite offset", "the rotation has the wrong sign", F32, "karpathy/nanochat#489"),
+    ("exchanged", _rotary(turn=lambda t, a, b, c, s: (a * s - b * c, b * s + a * c)), "cosine and sine exchanged: a rotation by π/2 − φ", "the rotation has the wrong sign", F32, NEW),
     ("values-rotated", Steps(task=_rotated_values), "the values rotated as well", "the values are rotated as well", F32, NEW),
     # --- frequencies
     ("inverted", _rotary(power=lambda t, b, e: t.work(b) ** e), "frequencies inverted", "frequencies inverted", F32, "xlite-dev/LeetCUDA#289"),
@@ -408,15 +410,15 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     # --- relative biases
     ("bias-one-query", _with_one_query(_task(relative_bias=None)), "a relative bias that cached decoding drops", "relative bias ignored", F32, "NVIDIA/TensorRT-LLM#13870"),
     ("bias-ignored", _task(relative_bias=None), "the relative bias ignored", "relative bias ignored", F32, NEW),
-    ("bias-diagonal", _with_one_query(_bias(_of_the_diagonal)), "a bias over the query's length, broadcast over the keys: 0 at every decode step", "relative bias of the diagonal for every key", F32, "keras-team/keras-hub#2862"),
-    ("bias-backwards", _bias(lambda t: t.relative_bias[:, ::-1]), "the bias of j − i", "relative bias of the opposite offset", F32, "huggingface/transformers#8518"),
+    ("bias-diagonal", _with_one_query(_bias(_of_the_diagonal)), "a bias over the query's length, broadcast over the keys: 0 at every decode step", "relative bias ignored", F32, "keras-team/keras-hub#2862"),
+    ("bias-backwards", _bias(lambda t: t.relative_bias[:, ::-1]), "the bias of j − i", "relative bias read from the last offset to the first", F32, "huggingface/transformers#8518"),
     ("bias-plus-one", _bias(lambda t: _rolled(t.relative_bias, 1)), "the bias off by one", "relative bias off by one", F32, NEW),
     ("bias-aligned", _bias(_aligned_at_the_end), "the bias aligned at the last query and key", "relative bias aligned bottom-right", F32, "lucidrains/x-transformers#153"),
     ("bias-first-head", _bias(lambda t: t.relative_bias[:1]), "the bias of head 0 for every head", "relative bias of the first head", F32, NEW),
     ("bias-scaled", _bias(lambda t: t.relative_bias * t.relative_bias.dtype.type(t.scale)), "the bias multiplied by the scale", "relative bias multiplied by the scale", F32, NEW),
     ("bias-kept", _kept_bias(), "a bias kept from the first call of its shape", None, F32, "ml-explore/mlx#3071"),
     # --- W
-    ("w-backwards", _relative(lambda t: t.relative[:, ::-1]), "W of j − i", "W of the opposite offset", F32, NEW),
+    ("w-backwards", _relative(lambda t: t.relative[:, ::-1]), "W of j − i", "W read from the last offset to the first", F32, NEW),
     ("w-plus-one", _relative(lambda t: _rolled(t.relative, 1)), "W off by one", "W off by one: of i − j + 1", F32, NEW),
     ("w-from-queries", _offsets(lambda t, c: np.clip(c + t.shape[2] - t.shape[3], 0, t.shape[2] + t.shape[3] - 2)), "W counted from the number of queries, not of keys", "W counted from n_q − 1", F32, NEW),
     ("w-absolute", _offsets(lambda t, c: np.minimum(np.abs(c - t.shape[3] + 1) + t.shape[3] - 1, t.shape[2] + t.shape[3] - 2)), "W of |i − j|", "W of the size of the offset", F32, NEW),

@@ -139,13 +139,14 @@ def _support_backwards(t: Task) -> Task:
     return replace(t, relative=t.relative[::-1], support=t.support[::-1])
 
 
-def _from_the_diagonal(t: Task) -> Array | None:
+def _less_the_first(t: Task, s: Steps) -> tuple[Array, Array]:
     """A relative bias from which its value for the first key is taken, row by row: it is the same for all weights."""
-    bias = Steps.bias(t)
+    bias = s.bias(t)
     if t.relative_bias is None or bias is None or t.sink is not None:
-        return bias
+        return passed(t, s)
     first = np.where(np.isfinite(bias[..., :1]), bias[..., :1], 0)
-    return np.asarray(bias - first)
+    output, lse = passed(t, replace(s, bias=lambda t: bias - first))
+    return output, lse + np.broadcast_to(first, (*t.shape[:3], 1))[..., 0]
 
 
 def _threaded(t: Task, s: Steps) -> tuple[Array, Array]:
@@ -190,9 +191,10 @@ def _some_options(steps: Steps) -> Callable[..., Any]:
         is_causal: bool = False, causal: str | None = None, mask: Array | None = None,
         window: tuple[int | None, int | None] | None = None, key_lengths: Array | None = None,
     ) -> Any:  # fmt: skip
-        named = dict(locals())
-        named.pop("steps")
-        return kernel(steps)(*(named.pop(name) for name in ("query", "key", "value")), **named)
+        positions = {"query_positions": query_positions, "key_positions": key_positions}
+        masks = {"is_causal": is_causal, "causal": causal, "mask": mask, "window": window, "key_lengths": key_lengths}
+        turned = {"base": base, "layout": layout, "rotary_dim": rotary_dim}
+        return kernel(steps)(query, key, value, scale=scale, **turned, **positions, **masks)
 
     return attend
 
@@ -203,10 +205,6 @@ def _table(t: rope.Task, theta: Array) -> Array:
 
 def _turned_back(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
     return a * c + b * s, b * c - a * s
-
-
-def _exchanged(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
-    return a * s - b * c, b * s + a * c
 
 
 def _complex(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
@@ -226,12 +224,12 @@ CORRECT: tuple[Entry, ...] = (
     Entry("plain", kernel(Steps()), (*ONCE, "float64"), "rotates, then attends: the formula, in the type of the work"),
     Entry("double-angles", kernel(Steps(turned=_in_double)), EXACT, "angles in float64, the rest in float32"),
     Entry("double", kernel(Steps(), _all_in_double), (*ONCE, "float64"), "everything in float64, rounded once"),
-    Entry("turned-back", kernel(Steps(rotary=rope.Steps(turn=_turned_back))), ONCE, "rotation by −θ of both sides: no score changes", "karpathy/nanochat#264, #489; EleutherAI/gpt-neox#834"),
-    Entry("exchanged", kernel(Steps(rotary=rope.Steps(turn=_exchanged))), ("float32", "bfloat16"), "cosine and sine exchanged on both sides: a rotation by π/2 − φ, no score changes"),
+    Entry("turned-back", kernel(Steps(rotary=rope.Steps(turn=_turned_back))), ONCE, "rotation by −θ of both sides, declared: legal", "karpathy/nanochat#264, #489; EleutherAI/gpt-neox#834", {"rotation": "negative"}),
     Entry("from-the-first", kernel(Steps(task=_from_the_first, turned=_in_double)), EXACT[:2], "positions counted from the first query"),
     Entry("differences", kernel(Steps(), _by_differences), ("float32",), "keys turned by the difference of positions, queries not at all"),
     Entry("permuted-pairs", kernel(Steps(task=_permuted_pairs)), ONCE, "pairs brought into halves by a permutation of the columns of both sides", "karpathy/nanochat#264"),
     Entry("magnitude-in-the-scale", kernel(Steps(task=_magnitude_in_the_scale)), ("float32", "float16"), "yarn's magnitude, squared, in the scale"),
+    Entry("separate", kernel(Steps(rotary=rope.Steps(magnitude=lambda t: 1.0))), ("float32", "bfloat16"), "yarn's magnitude left to the caller, declared", options={"magnitude": "separate"}),
     Entry("complex", kernel(Steps(rotary=rope.Steps(turn=_complex))), ("float32", "bfloat16"), "pairs as complex numbers"),
     Entry("repeated-keys", kernel(Steps(task=_repeated)), ("float32", "float16"), "keys repeated for the heads of their group before they are rotated"),
     Entry("tiles", kernel(Steps(attend=partial(tiled, tile=16))), ONCE, "an online softmax over tiles of 16 rotated keys"),
@@ -239,13 +237,15 @@ CORRECT: tuple[Entry, ...] = (
     Entry("gathered", kernel(Steps(attend=gathered)), ("float32",), "row by row, only what a query sees"),
     Entry("whole", kernel(Steps(attend=partial(whole, normalised="before"))), ("float32", "bfloat16"), "all heads at once, weights divided first"),
     Entry("base-two", kernel(Steps(attention=Attention(exp=_base_two))), ("float32",), "exponentials to the base 2"),
-    Entry("eager", kernel(Steps(rotary=_EAGER, stored=True, attend=partial(eager, scaled="scores", softmax="inner"))), EAGER, "every operation stored in the type of the arrays"),
+    Entry("composed", kernel(Steps(rotary=_EAGER, stored=True)), ("bfloat16-composed", "float16-composed"), "rotated vectors and their tables stored, attention fused"),
+    Entry("stored", kernel(Steps(stored=True)), ("bfloat16", "float16"), "rotated vectors stored in the type of the arrays"),
+    Entry("eager", _some_options(Steps(rotary=_EAGER, stored=True, attend=partial(eager, scaled="scores", softmax="inner"))), EAGER, "every operation stored in the type of the arrays"),
     Entry("threads", kernel(Steps(), _threaded), ("float32",), "batches backwards, by threads"),
     Entry("cached", _cached(), ("float32", "bfloat16"), "rotated keys kept between calls under the right key"),
     Entry("table", kernel(Steps(rotary=rope.Steps(angles=_table))), ("float32",), "a table of 4096 positions, declared", options={"table": "4096"}),
     Entry("halves-alone", _halves_alone, ("float32", "float16"), "one layout, no options"),
     Entry("decoder", _decoder, ("float32", "bfloat16"), "positions and a causal mask, and no other option"),
-    Entry("bias-from-the-first", kernel(Steps(bias=_from_the_diagonal)), ("float32",), "a relative bias less its value for the first key: a constant of the row", "vllm-project/vllm#945; lucidrains/x-transformers#153"),
+    Entry("bias-from-the-first", kernel(Steps(), _less_the_first), ("float32",), "a relative bias less its value for the first key: a constant of the row", "vllm-project/vllm#945; lucidrains/x-transformers#153"),
     Entry("general", general(Steps()), (*ONCE, "float64"), "W entry by entry"),
     Entry("general-double", general(Steps(), _all_in_double), ("float32", "bfloat16"), "W in float64, rounded once"),
     Entry("general-dense", general(Steps(weighed=_dense)), ("float32", "float16"), "a matrix W for every offset"),
