@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.interface.kernel import Kernel
-    from assay.spec.attention import Exact, Instance
+    from assay.spec.attention import Instance
+    from assay.spec.attention.definition import Exact
     from assay.spec.precision import Precision
 
 __all__ = ["CERTIFICATE", "CONVENTIONS", "criteria", "held_to"]

@@ -77,9 +77,7 @@ CAPABILITIES = (
 )
 
 
-def call(
-    instance: Any, kernel: Kernel, precision: Precision
-) -> tuple[dict[str, Any], tuple[Output, ...]]:
+def call(instance: Any, kernel: Kernel, precision: Precision) -> tuple[dict[str, Any], tuple[Output, ...]]:
     """The keywords of one call, ``scale`` always and others only for options that the instance has, and its outputs."""
     b, h_q, n_q, _ = instance.query.shape
     keywords: dict[str, Any] = {"scale": instance.scale}

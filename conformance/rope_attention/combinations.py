@@ -1,4 +1,4 @@
-"""The factors of which every pair of values is tried: positions, W and biases of offsets with the options of attention."""
+"""The factors of which every pair of values is tried: positions, W, biases of offsets and the options of attention."""
 
 from __future__ import annotations
 
@@ -72,7 +72,11 @@ _FACTORS = (
         "empty": ("mask-empty",),
     }, dict.fromkeys(("random", "padding", "empty"), "mask")),
     Factor("bias", {**_NONE, "random": ("bias", "bias-full", "bias-keys")}, {"random": "bias"}),
-    Factor("lengths", {**_NONE, "some": ("lengths",), "zero": ("lengths-zero",)}, dict.fromkeys(("some", "zero"), "key_lengths")),
+    Factor(
+        "lengths",
+        {**_NONE, "some": ("lengths",), "zero": ("lengths-zero",)},
+        dict.fromkeys(("some", "zero"), "key_lengths"),
+    ),
     Factor("softcap", {**_NONE, "softcap": ("softcap=1.7", "softcap=20.3")}, {"softcap": "softcap"}),
     Factor("sink", {**_NONE, "sink": ("sink",)}, {"sink": "sink"}),
     Factor("log-sum-exp", {**_NONE, "asked": ("lse",)}, {"asked": "return_lse"}),

@@ -40,13 +40,17 @@ def _both(level: str, text: str, **others: str) -> Iterator[Row]:
         yield from _rows(level, f"{words}; pairs {words}", **others)
 
 
-def _rotary(family: Family, *, smoke: str = "", standard: str = "", thorough: str = "") -> tuple[Family, tuple[Row, ...]]:
+def _rotary(
+    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
+) -> tuple[Family, tuple[Row, ...]]:
     """A family of the rotary form, in either layout, with the rows that each level adds as a text."""
     levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
     return family, tuple(row for level, text in levels.items() if text for row in _both(level, text))
 
 
-def _any_form(family: Family, *, smoke: str = "", standard: str = "", thorough: str = "") -> tuple[Family, tuple[Row, ...]]:
+def _any_form(
+    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
+) -> tuple[Family, tuple[Row, ...]]:
     """A family whose rows say their form and their layout themselves."""
     levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
     return family, tuple(row for level, text in levels.items() if text for row in _rows(level, text))
@@ -167,9 +171,7 @@ def _with_positions(family: Family, table: tuple[Row, ...]) -> tuple[Row, ...]:
     return tuple(chosen)
 
 
-_KEPT = {
-    family.id: _with_positions(family, table) for family, table in ATTENTION if family.id in _OF_ATTENTION
-}
+_KEPT = {family.id: _with_positions(family, table) for family, table in ATTENTION if family.id in _OF_ATTENTION}
 _KNOWN = {family.id: family for family, _ in ATTENTION}
 
 

@@ -34,6 +34,10 @@ def _distance(instance: Instance) -> int:
     return int(max(queries.max() - keys.min(), keys.max() - queries.min()))
 
 
+def _reaches(position: int) -> Callable[[Instance], bool]:
+    return _some(lambda p: np.abs(p).max() >= position)
+
+
 def _queries_elsewhere(instance: Instance) -> bool:
     queries, keys = instance.positions()
     n = queries.shape[1]
@@ -45,7 +49,7 @@ def _far_apart(least: int) -> Callable[[Instance], bool]:
 
 
 #: Words that follow "fails when" → a test of an instance.
-FEATURES: Mapping[str, Callable[[Instance], bool]] = {
+FEATURES: Mapping[str, Callable[[Any], bool]] = {
     **{words: ATTENTION[words] for words in _KEPT},
     "a position is negative": _some(lambda p: p.min() < 0),
     "a first position is not 0": _some(lambda p: (p[:, 0] != 0).any()),
@@ -55,6 +59,6 @@ FEATURES: Mapping[str, Callable[[Instance], bool]] = {
     "the number of pairs is odd": lambda i: i.relative is None and i.rotated % 4 == 2,
     "the base is not 10000": lambda i: i.base != 10000,
     "there is a place of W off its diagonal": lambda i: i.support is not None and any(a != b for a, b in i.support),
-    **{f"a position is at least {n}": _some(lambda p, n=n: np.abs(p).max() >= n) for n in (257, 2048, 8192, 1 << 20)},
+    **{f"a position is at least {n}": _reaches(n) for n in (257, 2048, 8192, 1 << 20)},
     **{f"a query and a key are at least {n} positions apart": _far_apart(n) for n in (64, 1024)},
 }

@@ -1,4 +1,4 @@
-"""How kernels of attention with relative positions are called: in two forms, under the conventions that they declare."""
+"""How kernels of attention with relative positions are called: in two forms, under conventions that they declare."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
 
 def _mirrored(instance: Instance) -> Instance:
     """The second member of every pair negated, on both sides: R(−φ) = K·R(φ)·K with K = diag(1, −1), and K·K = 1."""
-    columns, _, sign = paired(instance)  # type: ignore[arg-type]
+    columns, _, sign = paired(instance)
     mirror = np.ones(instance.query.shape[3])
     mirror[columns] = -sign
     vectors = {name: (getattr(instance, name) * mirror).astype(instance.query.dtype) for name in ("query", "key")}

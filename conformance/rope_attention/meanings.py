@@ -17,6 +17,7 @@ from assay.conformance.rope.meanings import MEANINGS as ROPE
 from assay.conformance.softmax.masks import only_masked
 from assay.spec import rope
 from assay.spec.criterion import close
+from assay.spec.enclosure import Enclosure
 from assay.spec.rope_attention.definition import tokens
 
 if TYPE_CHECKING:
@@ -90,13 +91,15 @@ def _fragment(instance: Instance, p: Places) -> Places:
 
 
 def _retained(instance: Instance, p: Places) -> Places:
-    return p - p[:, :1] + instance.key.shape[2] - instance.query.shape[2]
+    moved: Places = p - p[:, :1] + instance.key.shape[2] - instance.query.shape[2]
+    return moved
 
 
 def _in_the_padding(instance: Instance, p: Places) -> Places:
     if instance.key_lengths is None:
         return p
-    return p - (p.shape[1] - instance.key_lengths.astype(np.int64))[:, None]
+    counted: Places = p - (p.shape[1] - instance.key_lengths.astype(np.int64))[:, None]
+    return counted
 
 
 #: What becomes of positions beyond a table.
@@ -205,10 +208,10 @@ def _own_lengths(instance: Instance, right: Right) -> Mapping[str, Criterion] | 
             assert one is not None
             assert one["query"].value is not None
             parts.append(one["query"].value)
-        from assay.spec.enclosure import Enclosure
-
-        joined = (np.concatenate([getattr(one, name) for one in parts], axis=2) for name in ("midpoint", "radius"))
-        value = Enclosure(*joined)
+        midpoint, radius = (
+            np.concatenate([getattr(one, name) for one in parts], axis=2) for name in ("midpoint", "radius")
+        )
+        value = Enclosure(midpoint, radius)
         return {"query": close(value, np.zeros(value.midpoint.shape))}
 
     return _rotated_by(apart)(instance, right)

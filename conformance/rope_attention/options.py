@@ -87,14 +87,15 @@ def _ragged(rng: np.random.Generator, s: Shape) -> Places:
     """Texts of unlike length, left-padded: batch b has 2·b tokens of padding, all at position 0."""
     pad = (2 * np.arange(s.batch)[:, None]) % max(1, s.keys - s.queries + 1)
     keys = np.maximum(np.arange(s.keys) - pad, 0)
-    return s.keys - s.queries + np.arange(s.queries) - pad, keys
+    queries: NDArray[np.int64] = s.keys - s.queries + np.arange(s.queries) - pad
+    return queries, keys
 
 
 def _ends(rng: np.random.Generator, s: Shape) -> Places:
     """First and last as if consecutive, and others between them."""
 
     def one(n: int) -> NDArray[np.int64]:
-        return np.r_[0, rng.permutation(max(n - 2, 0)) * 3 + 7, n - 1][:n]
+        return np.asarray(np.r_[0, rng.permutation(max(n - 2, 0)) * 3 + 7, n - 1][:n])
 
     return one(s.queries), one(s.keys)
 
@@ -325,7 +326,7 @@ def _backwards_in(name: str) -> Callable[[Instance], Instance]:
 
 
 #: What another call differs in: what a kernel may keep from it, under a key that does not tell the two apart.
-CHANGES: dict[str, Callable[[Instance], Instance]] = {
+CHANGES: dict[str, Callable[[Any], Any]] = {
     **{name: change for name, change in ATTENTION_CHANGES.items() if name not in ("longer", "shorter")},
     "offset": _places(lambda p: p + 5, "query"),
     "keys-elsewhere": _places(lambda p: 3 * p + 1, "key"),

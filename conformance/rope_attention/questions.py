@@ -29,7 +29,7 @@ def _instance(ask: Ask, n_q: int, n_k: int, dim: int = 8, **options: Any) -> Ins
     layout = "halves" if "halves" in ask.capabilities else "pairs"
     identity = np.eye(n_k, dim if "value_dim" not in ask.capabilities else n_k)[None, None]
     given = {"layout": layout, "scale": 0.5, **options}
-    return Instance(*(x.astype(dtype) for x in (q, k, identity)), **given)
+    return Instance(q.astype(dtype), k.astype(dtype), identity.astype(dtype), **given)
 
 
 def _named(value: Array, *answers: tuple[str, Instance], otherwise: str) -> str:
@@ -126,10 +126,18 @@ QUESTIONS: tuple[Question, ...] = (
         Question(f"moved-{by}", _POSITIONS, f"every position larger by {by:,}", _moved(by), ("positions",))
         for by in (1000, 100_000, 10_000_000)
     ),
-    Question("default", _POSITIONS, "the position of a query if none is given", _default_positions, ("rotary", "cross_lengths")),
+    Question(
+        "default",
+        _POSITIONS,
+        "the position of a query if none is given",
+        _default_positions,
+        ("rotary", "cross_lengths"),
+    ),
     Question("beyond", _POSITIONS, "positions beyond a table", _beyond, ("positions", "any_positions")),
     Question("layout", _HABITS, "the layout if none is given", _layout, ("positions",)),
-    Question("causal", _HABITS, "what a causal mask compares", _causal, ("positions", "any_positions", "causal_top_left")),
+    Question(
+        "causal", _HABITS, "what a causal mask compares", _causal, ("positions", "any_positions", "causal_top_left")
+    ),
     Question("empty-row", _HABITS, "a query that attends to no key", _empty_row, ("rotary", "mask")),
     Question("magnitude", _HABITS, "the magnitude of yarn", _magnitude, ("yarn",)),
     nan_in("query", "NaN in a query"),

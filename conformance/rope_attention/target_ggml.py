@@ -34,7 +34,7 @@ _MEMORY = 1 << 26  # bytes of a graph with its tensors, beside twice the size of
 
 
 def ggml(name: str, *, fused: bool) -> Kernel:
-    """fused: by ``ggml_flash_attn_ext``; else by two products and ``ggml_soft_max_ext``, as llama.cpp has it without."""
+    """fused: by ``ggml_flash_attn_ext``; else by two products and ``ggml_soft_max_ext``, as llama.cpp has both."""
     function = functools.partial(_kernel, fused)
     lacks = {"llama3", "ntk", "dynamic", "batched_positions", "far_positions", "untruncated", CONCURRENT_CALLS}
     lacks |= {"bias", "relative_bias"} if fused else set()
@@ -93,11 +93,11 @@ def _kernel(
     size = 4 * (8 * (query.size + key.size + value.size) + 6 * b * h * (n_q + 64) * (n_k + d + d_v))
     context = lib.ggml_init(_Parameters(_MEMORY + 2 * size, None, False))
     try:
-        turned = (r, _NEOX if layout == "halves" else _NORMAL, original_length or 0, base, 1 / factor)
-        yarn = scaling == "yarn"
-        formula = 1 + 0.1 * math.log(factor)
+        yarn, formula = scaling == "yarn", 1 + 0.1 * math.log(factor)
         magnitude = 1.0 if not yarn or attention_factor is None else attention_factor / formula
-        turned += (float(yarn), magnitude, high_frequency, low_frequency)
+        mode = _NEOX if layout == "halves" else _NORMAL
+        frequencies = (r, mode, original_length or 0, base, 1 / factor)
+        turned = (*frequencies, float(yarn), magnitude, high_frequency, low_frequency)
 
         def rotated(x: Array, positions: Array | None) -> Pointer:
             places = np.arange(x.shape[2]) if positions is None else positions
@@ -130,7 +130,9 @@ def _kernel(
     return numbers.reshape(b, h, n_q, d_v).copy()
 
 
-def _fused(lib: Any, context: Pointer, q: Pointer, k: Pointer, v: Pointer, added: Array | None, scale: float) -> Pointer:
+def _fused(
+    lib: Any, context: Pointer, q: Pointer, k: Pointer, v: Pointer, added: Array | None, scale: float
+) -> Pointer:
     """The mask is in half precision there, and holds 0 and −∞ alone."""
     mask = None
     if added is not None:
@@ -143,7 +145,11 @@ def _fused(lib: Any, context: Pointer, q: Pointer, k: Pointer, v: Pointer, added
 
 
 def _added(
-    shape: tuple[int, int, int, int], is_causal: bool, mask: Array | None, bias: Array | None, relative_bias: Array | None
+    shape: tuple[int, int, int, int],
+    is_causal: bool,
+    mask: Array | None,
+    bias: Array | None,
+    relative_bias: Array | None,
 ) -> Array | None:
     """Everything that hides or is added, as one mask of ggml."""
     n_q, n_k = shape[2:]

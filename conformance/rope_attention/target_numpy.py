@@ -1,4 +1,4 @@
-"""The textbook formulas in NumPy, in the dtype of the inputs: the rotation of every paper, and W offset by offset."""
+"""The textbook formulas in NumPy, in the dtype of the inputs, and assay's own kernel for the CPU."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ import numpy as np
 from assay.conformance.attention.target_numpy import formula
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import keywords_of
-from assay.conformance.rope_attention.interface import GENERAL_FORM
+from assay.conformance.rope_attention.interface import GENERAL_FORM, ROTARY_FORM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-__all__ = ["general", "rotated", "textbook", "weighted"]
+__all__ = ["built_in", "general", "rotated", "textbook", "weighted"]
+
+
+def built_in(*, general: bool = False) -> Kernel:
+    from assay.impl.cpu import rope_attention
+
+    keywords = keywords_of(rope_attention.exact, "rope_attention")
+    form, name = (GENERAL_FORM, "assay:cpu-general") if general else (ROTARY_FORM, "assay:cpu")
+    return Kernel(name, rope_attention.exact, keywords=keywords, positional=form.positional)
 
 
 def textbook() -> Kernel:

@@ -6,7 +6,6 @@ Keys before the last queries are put into the cache by a first call, as a prompt
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -30,7 +30,9 @@ def llama(name: str, *, attention: str) -> Kernel:
     importlib.import_module("transformers.models.llama.modeling_llama")
     function = functools.partial(_llama, attention)
     lacks = {"cross_lengths", "unlike_positions", "value_dim", "dynamic", "ntk", "empty_row_lse"}
-    return Kernel(name, function, "torch", keywords_of(function, "rope_attention"), lacks=frozenset(lacks), version=version)
+    return Kernel(
+        name, function, "torch", keywords_of(function, "rope_attention"), lacks=frozenset(lacks), version=version
+    )
 
 
 def _llama(
@@ -44,12 +46,13 @@ def _llama(
 
     if query.shape[3] % 2:
         raise Declined("an odd dim")
-    parameters = {
+    parameters: dict[str, Any] = {
         "rope_type": scaling or "default", "rope_theta": base, "factor": factor,
         **({"low_freq_factor": low_frequency, "high_freq_factor": high_frequency} if scaling == "llama3" else {}),
-        **({"beta_slow": low_frequency, "beta_fast": high_frequency, "truncate": truncate} if scaling == "yarn" else {}),
-        **({"attention_factor": attention_factor} if scaling == "yarn" else {}),
     }  # fmt: skip
+    if scaling == "yarn":
+        parameters |= {"beta_slow": low_frequency, "beta_fast": high_frequency, "truncate": truncate}
+        parameters |= {"attention_factor": attention_factor}
     length = 2048
     if scaling in ("llama3", "yarn"):
         assert original_length is not None

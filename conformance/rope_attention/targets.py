@@ -7,6 +7,7 @@ from assay.conformance.interface.targets import Target, lazily
 __all__ = ["TARGETS"]
 
 _WIDE = ("float64", "float32")
+_WIDE_EXACT = ("float64-exact-angles", "float32-exact-angles")
 _COMPOSED = ("float32", "bfloat16-composed", "float16-composed")
 
 
@@ -31,6 +32,8 @@ _MODELS = "torch transformers"
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
+        Target("assay:cpu", _WIDE_EXACT, (), "", lazily(f"{__package__}.target_numpy", "built_in")),
+        Target("assay:cpu-general", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "built_in", general=True)),
         Target("numpy:rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "textbook")),
         Target("numpy:general_rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "weighted")),
         _composed("transformers:rope+sdpa", "transformers:rope", "torch:sdpa", _COMPOSED, _MODELS, "rope"),
@@ -46,8 +49,11 @@ TARGETS: dict[str, Target] = {
             "equinox:rope+jax", "equinox:rope", "jax:dot_product_attention", (), "jax equinox", "rope",
         ),
         _library("target_torch", "llama", "transformers:llama_attention", _COMPOSED, _MODELS, "rope", attention="sdpa"),
-        _library("target_torch", "llama", "transformers:llama_attention-eager", ("float32", "bfloat16-eager", "float16-eager"), _MODELS, "rope", attention="eager"),
-        _library("target_torch", "flex_attention", "torch:flex_attention-general", ("float64", "float32"), "torch", "torch"),
+        _library(
+            "target_torch", "llama", "transformers:llama_attention-eager",
+            ("float32", "bfloat16-eager", "float16-eager"), _MODELS, "rope", attention="eager",
+        ),
+        _library("target_torch", "flex_attention", "torch:flex_attention-general", _WIDE, "torch", "torch"),
         _library(
             "target_onnxruntime", "group_query_attention", "onnxruntime:group_query_attention",
             ("float32-exact-angles",), "onnx onnxruntime", "onnx",

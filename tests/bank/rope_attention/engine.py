@@ -6,9 +6,8 @@ assay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,9 @@ from bank import rope
 from bank.attention.correct import Task as Forward
 from bank.attention.engine import RIGHT, attention
 from bank.attention.engine import Steps as Attention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Array", "Steps", "Task", "alike", "general", "kernel", "passed", "seen_from", "weighed_by"]
 
