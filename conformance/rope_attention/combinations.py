@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.conformance.attention.options import parse_shape
-from assay.conformance.attention.sizes import AXES, resized
+from assay.conformance.attention.sizes import AXES
+from assay.conformance.attention.sizes import resized as resized_attention
 from assay.conformance.interface.covering import Covering, Factor, Together, length
 from assay.conformance.interface.suite import Row
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["AXES", "COVERING", "resized"]
 
 _NONE = {"none": ("none",)}
+_SIZES = ("batch", "heads", "key_heads", "queries", "keys", "dim", "value_dim")
+
+
+def resized(row: Row, lengths: Mapping[str, int]) -> Row:
+    """The row with other lengths of some axes; what is given for an offset, or for a place of W, follows from these.
+
+    >>> resized(Row("smoke", "normal", "1x2:5x7:8/4", ("relative",)), {"keys": 9, "offsets": 11}).size
+    '1x2/2:5x9:8/4'
+    """
+    return resized_attention(row, {name: length for name, length in lengths.items() if name in _SIZES})
+
 
 _FACTORS = (
     Factor("numbers", {
@@ -31,7 +43,7 @@ _FACTORS = (
     }, {"rotary": "rotary", "general": "general"}),
     Factor("layout of pairs", {"halves": ("none",), "pairs": ("pairs",)}, {"halves": "halves", "pairs": "pairs"}),
     Factor("rotated", {"all": ("none",), "some": ("half", "rotary=4")}, {"some": "partial"}),
-    Factor("base", {"usual": ("none",), "other": ("base=100", "base=500000")}),
+    Factor("base", {"usual": ("none",), "other": ("base=100", "base=500000")}, {"other": "rotary"}),
     Factor("scaling", {
         **_NONE,
         "linear": ("linear=4",),
@@ -50,7 +62,7 @@ _FACTORS = (
     }, {
         "cached": "positions",
         "any": "any_positions",
-        "apart": "unlike_positions",
+        "apart": "positions",
         "rows": "batched_positions",
         "negative": "negative_positions",
     }),
@@ -123,11 +135,14 @@ _TOGETHER = (
     Together({"form": _GENERAL, "base": frozenset({"other"})}),
     Together({"form": _GENERAL, "scaling": _but("scaling", "none")}),
     Together({"form": _GENERAL, "positions": _but("positions", "first")}),
+    Together({"positions": frozenset({"apart"})}, "unlike_positions"),
     # one bias
     Together({"bias of offsets": _but("bias of offsets", "none"), "bias": frozenset({"random"})}),
     Together({"causal": _CAUSAL, "mask": _but("mask", "none")}, "causal_with_mask"),
     Together({"causal": _CAUSAL, "bias": _but("bias", "none")}, "causal_with_mask"),
+    Together({"causal": _CAUSAL, "bias of offsets": _but("bias of offsets", "none")}, "causal_with_mask"),
     Together({"mask": _but("mask", "none"), "bias": _but("bias", "none")}, "bias_with_mask"),
+    Together({"mask": _but("mask", "none"), "bias of offsets": _but("bias of offsets", "none")}, "bias_with_mask"),
     Together({"causal": _CAUSAL, "keys": _but("keys", "same")}, "causal_cross_lengths"),
     Together({"causal": _CAUSAL, "scale": frozenset({"other"})}, "nonpositive_causal_scale"),
     Together({"log-sum-exp": frozenset({"asked"}), "mask": frozenset({"empty"})}, "empty_row_lse"),
@@ -146,7 +161,10 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     queries, dim = length(choice["queries"], rng), int(choice["dim"])
     keys = queries if choice["keys"] == "same" else length(choice["keys"], rng)
     value_dim = {"same": dim, "five more": dim + 5}.get(choice["value dim"]) or int(choice["value dim"])
-    words = {**choice, "rotated": f"rotary={dim // 4 * 2}" if choice["rotated"] == "half" else choice["rotated"]}
+    words = {
+        **choice,
+        "rotated": f"rotary={max(4, dim // 4 * 2)}" if choice["rotated"] == "half" else choice["rotated"],
+    }
     options = tuple(" ".join(words[name] for name in _OPTIONS if words[name] != "none").split())
     row = Row("standard", choice["numbers"], f"{choice['heads']}:{queries}x{keys}:{dim}/{value_dim}", options)
     if _cost(row) > _LARGE:

@@ -53,11 +53,16 @@ GENERAL_FORM = Form(
     lacks={"rotary": "takes a W for every offset, and no positions"},
 )
 
+_POSITIONS = ("query_positions", "key_positions")
 _FAR = 1 << 24  # float32 does not hold every integer from there on
 
 
 def _is_rotary(instance: Instance) -> bool:
     return instance.relative is None
+
+
+def _has_some_bias(instance: Instance) -> bool:
+    return instance.bias is not None or instance.relative_bias is not None
 
 
 def _scaled(kind: str, *keywords: str) -> Capability:
@@ -98,14 +103,20 @@ _CAPABILITIES = (
     _scaled("yarn", "low_frequency", "high_frequency"),
     Capability("untruncated", lambda i: not i.truncate, ("truncate",)),
     Capability("attention_factor", lambda i: i.attention_factor is not None, ("attention_factor",)),
-    Capability("positions", _has_positions, ("query_positions", "key_positions")),
-    Capability("batched_positions", _batched),
-    Capability("any_positions", _each_row(lambda p: (np.diff(p, axis=1) != 1).any())),
+    Capability("positions", _has_positions, _POSITIONS),
+    Capability("batched_positions", _batched, _POSITIONS),
+    Capability("any_positions", _each_row(lambda p: (np.diff(p, axis=1) != 1).any()), _POSITIONS),
     Capability("unlike_positions", lambda i: _is_rotary(i) and _unlike(i)),
-    Capability("far_positions", _each_row(lambda p: np.abs(p).max() > _FAR)),
-    Capability("negative_positions", _each_row(lambda p: p.min() < 0)),
+    Capability("far_positions", _each_row(lambda p: np.abs(p).max() > _FAR), _POSITIONS),
+    Capability("negative_positions", _each_row(lambda p: p.min() < 0), _POSITIONS),
     Capability("relative_bias", lambda i: i.relative_bias is not None, ("relative_bias",)),
-    *ATTENTION_CAPABILITIES,
+    *(
+        capability
+        for capability in ATTENTION_CAPABILITIES
+        if capability.name not in ("causal_with_mask", "bias_with_mask")
+    ),
+    Capability("causal_with_mask", lambda i: i.causal is not None and (i.mask is not None or _has_some_bias(i))),
+    Capability("bias_with_mask", lambda i: i.mask is not None and _has_some_bias(i)),
 )
 
 #: Conventions that ``options`` may declare: those of attention, and

@@ -63,7 +63,8 @@ def _llama(
     chosen = tuple((name, number) for name, number in parameters.items() if number is not None)
     layer, rotary = _llama_layer(attention, h, h_k, d, length, chosen, query.dtype)
     positions = torch.arange(n)[None] if query_positions is None else query_positions.reshape(-1, n)
-    tokens = torch.cat([x.transpose(1, 2).reshape(b, n, -1) for x in (query, key, value)], dim=2)
+    parts = [x.transpose(1, 2).reshape(b, n, -1) for x in (query, key, value)]
+    tokens = torch.nn.functional.pad(torch.cat(parts, dim=2), (0, layer.config.hidden_size - (h + 2 * h_k) * d))
     with torch.inference_mode():
         layer.scaling = scale
         tables = rotary(tokens, positions.expand(b, n))
@@ -94,7 +95,8 @@ def _llama_layer(attention: str, heads: int, key_heads: int, dim: int, length: i
     from transformers.models.llama.configuration_llama import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 
-    wide = (heads + 2 * key_heads) * dim
+    ends = [heads * dim, (heads + key_heads) * dim, (heads + 2 * key_heads) * dim]
+    wide = -(-ends[2] // heads) * heads  # the configuration asks for a multiple of the heads
     config = LlamaConfig(
         hidden_size=wide, head_dim=dim, num_attention_heads=heads, num_key_value_heads=key_heads,
         max_position_embeddings=length, rope_parameters=dict(parameters), attn_implementation=attention,
@@ -102,8 +104,7 @@ def _llama_layer(attention: str, heads: int, key_heads: int, dim: int, length: i
     with torch.inference_mode():
         layer = LlamaAttention(config, 0).eval().to(dtype)
         cut = torch.eye(wide, dtype=dtype)
-        ends = [heads * dim, (heads + key_heads) * dim]
-        parts = (cut[: ends[0]], cut[ends[0] : ends[1]], cut[ends[1] :])
+        parts = (cut[: ends[0]], cut[ends[0] : ends[1]], cut[ends[1] : ends[2]])
         for linear, part in zip((layer.q_proj, layer.k_proj, layer.v_proj), parts, strict=True):
             linear.weight.copy_(part)
         layer.o_proj = torch.nn.Identity()
@@ -134,13 +135,13 @@ def _flex(
     n_k, group = key.shape[2], h // key.shape[1]
     wide = torch.float64 if query.dtype == torch.float64 else torch.float32
     rows, columns = (torch.tensor(side) for side in zip(*support, strict=True))
-    q, k, w = query[..., rows].to(wide), key[..., columns].to(wide), relative.to(wide)
+    q, k, w = query[..., rows].to(wide), key[..., columns].to(wide), relative.T.contiguous().to(wide)
     seen = None if mask is None else mask.expand(b, h, n_q, n_k)
     added = None if relative_bias is None else relative_bias.to(wide).expand(h, -1)
 
     def score_mod(score: Any, batch: Any, head: Any, i: Any, j: Any) -> Any:
         offset = i - j + (n_k - 1)
-        score = scale * (q[batch, head, i] * w[:, offset] * k[batch, head // group, j]).sum()
+        score = scale * (q[batch, head, i] * w[offset] * k[batch, head // group, j]).sum()
         if softcap is not None:
             score = softcap * torch.tanh(score / softcap)
         if added is not None:

@@ -21,12 +21,18 @@ def _library(
 
 
 def _composed(
-    name: str, rotation: str, attention: str, precisions: tuple[str, ...], needed: str, extra: str, *lacks: str
-) -> Target:
-    return _library("target_composed", "composed", name, precisions, needed, extra, rotation, attention, *lacks)
+    name: str, rotation: str, attention: str, precisions: tuple[str, ...], needed: str, extra: str,
+    findings: dict[str, str] | None = None,
+) -> Target:  # fmt: skip
+    arguments = ("target_composed", "composed", name, precisions, needed, extra, rotation, attention)
+    return _library(*arguments, findings=findings)
 
 
 _MODELS = "torch transformers"
+_CAUSAL = {
+    "nonpositive_causal_scale": "with is_causal and a scale of 0 or below a query that does not see every key is NaN "
+    "(torch 2.13.0, docs/findings.md)"
+}
 
 #: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
@@ -36,10 +42,10 @@ TARGETS: dict[str, Target] = {
         Target("assay:cpu-general", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "built_in", general=True)),
         Target("numpy:rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "textbook")),
         Target("numpy:general_rope_attention", _WIDE, (), "", lazily(f"{__package__}.target_numpy", "weighted")),
-        _composed("transformers:rope+sdpa", "transformers:rope", "torch:sdpa", _COMPOSED, _MODELS, "rope"),
+        _composed("transformers:rope+sdpa", "transformers:rope", "torch:sdpa", _COMPOSED, _MODELS, "rope", _CAUSAL),
         _composed(
             "rotary-embedding-torch:rope+sdpa", "rotary-embedding-torch:apply_rotary_emb", "torch:sdpa",
-            ("float32", "bfloat16", "float16"), "torch rotary_embedding_torch", "rope",
+            ("float32", "bfloat16", "float16"), "torch rotary_embedding_torch", "rope", _CAUSAL,
         ),
         _composed(
             "onnxruntime:rope+attention", "onnxruntime:rotary_embedding", "onnxruntime:attention",
