@@ -76,15 +76,12 @@ def _beyond(ask: Ask) -> str:
     """What happens at the first of the positions 2^k + 1 that goes wrong."""
     for power in range(9, 18):
         end = 1 << power
-        one = _at(_instance(ask, 1, 3), [end + 1], [end - 40, end - 3, end - 1])
-        rows = {
-            "": one,
-            "not rotated": _at(one, [0], [end - 40, end - 3, end - 1]),
-            "the last row of its table": _at(one, [end - 1], [end - 40, end - 3, end - 1]),
-            "begins again": _at(one, [1], [end - 40, end - 3, end - 1]),
-        }
+        keys = end - np.array([60, 41, 23, 9, 4, 1])
+        one = _at(_instance(ask, 1, len(keys), scale=0.2), [end + 1], keys)
+        rows = {"": end + 1, "not rotated": 0, "the last row of its table": end - 1, "begins again": 1}
+        instances = ((words, _at(one, [row], keys)) for words, row in rows.items())
         try:
-            if words := _named(ask.call(one)["output"], *rows.items(), otherwise="other angles"):
+            if words := _named(ask.call(one)["output"], *instances, otherwise="other angles"):
                 return f"at {end + 1:,}: {words}"
         except NoAnswer as reason:
             return f"at {end + 1:,}: {reason}"

@@ -45,6 +45,8 @@ def _kernel(
         raise Declined("a dim that is no multiple of 16, or more queries than keys")
     if causal != "bottom-right" and n_q != n_k:
         raise Declined("queries are the last tokens of the cache")
+    if b > 1 and 1 < n_q < n_k:
+        raise Declined("several queries after a cache come in batches of 1")
     first = 0 if key_positions is None else int(key_positions[0])
     if first or (query_positions is not None and int(query_positions[0]) != n_k - n_q):
         raise Declined("positions count from the beginning of the cache")

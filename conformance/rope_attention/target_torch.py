@@ -30,9 +30,9 @@ def llama(name: str, *, attention: str) -> Kernel:
     importlib.import_module("transformers.models.llama.modeling_llama")
     function = functools.partial(_llama, attention)
     lacks = {"cross_lengths", "unlike_positions", "value_dim", "dynamic", "ntk", "empty_row_lse"}
-    return Kernel(
-        name, function, "torch", keywords_of(function, "rope_attention"), lacks=frozenset(lacks), version=version
-    )
+    empty = {"empty_row": "any"} if attention == "eager" else {}
+    keywords = keywords_of(function, "rope_attention")
+    return Kernel(name, function, "torch", keywords, empty, frozenset(lacks), version)
 
 
 def _llama(
