@@ -35,6 +35,7 @@ RUNNING = [
         "layer_collapse",
         "layer_collapse_fast",
         "rope",
+        "rope_attention",
     )
 ]
 

@@ -68,12 +68,16 @@ def _llama(
     with torch.inference_mode():
         layer.scaling = scale
         tables = rotary(tokens, positions.expand(b, n))
-        out, _ = layer(tokens, tables, _added(query, is_causal, mask, bias, relative_bias), is_causal=False)
+        added = _added(query, is_causal, mask, bias, relative_bias, finite=attention == "eager")
+        out, _ = layer(tokens, tables, added, is_causal=False)
         return out.reshape(b, n, h, d).transpose(1, 2)
 
 
-def _added(query: Any, is_causal: bool, mask: Any, bias: Any, relative_bias: Any) -> Any:
-    """Everything that hides or is added, as the layer takes it: (b, h, n, n), in the type of the queries."""
+def _added(query: Any, is_causal: bool, mask: Any, bias: Any, relative_bias: Any, *, finite: bool) -> Any:
+    """Everything that hides or is added, as the layer takes it: (b, h, n, n), in the type of the queries.
+
+    finite: with the least number of the type in place of −∞, as the masks of the models have it for this route.
+    """
     import torch
 
     b, h, n, _ = query.shape
@@ -86,7 +90,7 @@ def _added(query: Any, is_causal: bool, mask: Any, bias: Any, relative_bias: Any
         added = added.masked_fill(~mask, -float("inf"))
     if is_causal:
         added = added.masked_fill(~torch.ones(n, n, dtype=torch.bool).tril(), -float("inf"))
-    return added
+    return added.clamp(min=torch.finfo(added.dtype).min) if finite else added
 
 
 @functools.lru_cache(maxsize=64)

@@ -50,7 +50,8 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 
 
 def test_the_problem_is_told_by_the_keywords_and_a_right_kernel_passes(kernels: Run) -> None:
-    status, out, error = kernels("check", "turning.py:good", "--level", "smoke")
+    few = ("--option", "any_positions=no", "--option", "unlike_positions=no")
+    status, out, error = kernels("check", "turning.py:good", "--level", "smoke", *few)
     assert (status, error) == (0, "")
     assert out.startswith("PASSED turning.py:good  rope_attention  float32  smoke  seed 0")
     status, _, error = kernels("check", "turning.py:good", "--option", "rotation=left")
@@ -71,6 +72,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     assert WORDS in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_an_isolated_kernel_is_judged_alike(kernels: Run) -> None:
     status, out, _ = kernels("check", "turning.py:bad", "--level", "smoke", "--isolate")
     assert (status, WORDS in out) == (1, True)

@@ -1,7 +1,8 @@
-"""The room of attention with relative positions: families are valid, conventions mean what they say, questions find out."""
+"""The room of attention with relative positions: its families are valid, its forms and conventions mean what they say."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections import Counter
@@ -31,6 +32,7 @@ BY_NAME = {entry.name: entry for entry in (*CORRECT, *BUGGY)}
 PLAIN, GENERAL = BY_NAME["plain"].function, BY_NAME["general"].function
 
 
+@functools.cache
 def cases(name: str = "float32", level: str = "standard") -> list[Case]:
     return list(cases_of(SUITE, PRECISIONS[name], level, 0))
 
