@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.spec import attention, attention_gradient, document_similarity, layer_collapse
+from assay.spec import attention, attention_gradient, document_similarity, layer_collapse, rope_attention
 from assay.spec.attention_gradient.loss import Loss
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
@@ -68,6 +68,8 @@ def solved(target: Any) -> Any:
         return i, j, float(document_similarity.define(target).midpoint)
     if isinstance(target, layer_collapse.Instance):
         return layer_collapse.define(target).midpoint
+    if isinstance(target, rope_attention.Instance):
+        return rope_attention.define(target).midpoint
     if isinstance(target, attention_gradient.Instance):
         return attention_gradient.define(target, output="grad_key").midpoint
     if isinstance(target, Loss):
@@ -149,6 +151,10 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     elif each.target == "document_similarity":
         others = {} if target.right is None else {"m": len(target.right)}
         assert sizes == {"n": len(target.left), "d": target.left.shape[1], **others}
+        assert target.provenance.family == each.name
+    elif each.target == "rope_attention":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
+        assert sizes["B"] >= Fraction(float(max(np.abs(target.key).max(), np.abs(target.query).max())))
         assert target.provenance.family == each.name
     elif each.target == "layer_collapse":
         assert (sizes["n"], sizes["d"], sizes["layers"]) == (*target.tokens.shape, target.layers)
