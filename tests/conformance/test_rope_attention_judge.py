@@ -1,4 +1,4 @@
-"""The room of attention with relative positions: its families are valid, its forms and conventions mean what they say."""
+"""The room of attention with relative positions: families are valid, forms and conventions mean what they say."""
 
 from __future__ import annotations
 
