@@ -95,6 +95,7 @@ _CAPABILITIES = (
     Capability("halves", lambda i: _is_rotary(i) and i.layout == "halves"),
     Capability("pairs", lambda i: i.layout == "pairs", ("layout",)),
     Capability("partial", lambda i: i.rotary_dim is not None, ("rotary_dim",)),
+    Capability("odd_dim", lambda i: _is_rotary(i) and i.query.shape[3] % 2 == 1, ("rotary_dim",)),
     Capability("scaling", lambda i: i.scaling is not None, ("scaling",)),
     _scaled("linear", "factor"),
     _scaled("ntk", "factor"),

@@ -33,6 +33,12 @@ _CAUSAL = {
     "nonpositive_causal_scale": "with is_causal and a scale of 0 or below a query that does not see every key is NaN "
     "(torch 2.13.0, docs/findings.md)"
 }
+_ODD = {"odd_dim": "columns beyond the rotary ones are copied by twos, over the end of an odd row (docs/findings.md)"}
+
+
+def _ggml(name: str, *, fused: bool) -> Target:
+    return _library("target_ggml", "ggml", name, ("float32",), "xllamacpp", "ggml", findings=_ODD, fused=fused)
+
 
 #: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
@@ -64,7 +70,7 @@ TARGETS: dict[str, Target] = {
             "target_onnxruntime", "group_query_attention", "onnxruntime:group_query_attention",
             ("float32-exact-angles",), "onnx onnxruntime", "onnx",
         ),
-        _library("target_ggml", "ggml", "ggml:rope+soft_max", ("float32",), "xllamacpp", "ggml", fused=False),
-        _library("target_ggml", "ggml", "ggml:rope+flash_attn", ("float32",), "xllamacpp", "ggml", fused=True),
+        _ggml("ggml:rope+soft_max", fused=False),
+        _ggml("ggml:rope+flash_attn", fused=True),
     )
 }  # fmt: skip
