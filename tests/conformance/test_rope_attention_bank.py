@@ -27,6 +27,8 @@ _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meani
 _SHARE = 3  # of the cases of a level
 _NAMED = 12  # of the wrong kernels with a meaning one is named
 _CLASSES = ("float32", "bfloat16")  # by turns
+#: Bugs beside one of the same kind in another type: the cases of a class take a second to build.
+_TWINS = {"angles-float16"}
 
 
 def _rarely(seldom: bool, *values: Any, id: str) -> Any:
@@ -66,7 +68,7 @@ def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdict
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [_rarely(entry.name in _TWINS, entry, id=entry.name) for entry in BUGGY])
 def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 

@@ -63,6 +63,7 @@ def test_a_scale_of_0_under_is_causal_is_nan_after_a_rotation_too() -> None:
     assert judged("transformers:llama_attention", "1x2:3x3:8/8", "causal scale=0").status == "passed"
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_one_table_for_every_base_is_wrong_in_attention_too() -> None:
     needed("equinox:rope+jax")
