@@ -9,6 +9,7 @@ rounded after they were turned, which moves every score by at most Δ, and the o
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,19 @@ import numpy as np
 
 from assay.spec import rope
 from assay.spec.problem import InvalidInstance, Provenance
+from assay.spec.reductions.rounding import output_array
 from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
+from assay.spec.reductions.to_attention_gradient import GRAD_4
 from assay.spec.rope_attention.instance import Instance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from assay.spec import attention
+    from assay.spec import attention, attention_gradient
+    from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
     from assay.spec.reductions.reduction import Reduction, Sizes
 
-__all__ = ["ROPE_5A", "ROPE_5B", "ROPE_5C", "score_error", "turned_back"]
+__all__ = ["ROPE_5A", "ROPE_5B", "ROPE_5C", "ROPE_5D", "Backward", "score_error", "turned_back"]
 
 _LONGER = Fraction(71, 50)  # √2, and the rounding to any type
 _ROUNDED = Fraction(2**20 + 1, 2**20)  # what float64 numbers near a bound are multiplied by, to be above it
@@ -61,17 +65,20 @@ def _even(x: NDArray[Any]) -> NDArray[Any]:
 
 def score_error(plain: attention.Instance, target: Instance) -> Fraction:
     """Δ: at least what a score of ``target`` and one of ``plain`` differ by, from the norms of what rounding lost."""
-    size, lost = [], []
-    for name in ("query", "key"):
-        whole, stored = _even(getattr(plain, name)), getattr(target, name)
-        back = rope.Instance(whole, positions=-np.arange(whole.shape[2]), base=target.base, layout=target.layout)
-        exact = rope.define(back)
-        gap = np.abs(stored.astype(np.float64) - exact.midpoint) + exact.radius
-        size.append(_largest_norm(whole.astype(np.float64)))
-        lost.append(_largest_norm(gap))
+    q, k = (_largest_norm(x.astype(np.float64)) for x in (plain.query, plain.key))
+    lost_q, lost_k = (
+        _lost_norm(x, stored, target) for x, stored in ((plain.query, target.query), (plain.key, target.key))
+    )
     assert plain.scale is not None
-    q, k = size
-    return abs(Fraction(plain.scale)) * (lost[0] * k + q * lost[1] + lost[0] * lost[1])
+    return abs(Fraction(plain.scale)) * (lost_q * k + q * lost_k + lost_q * lost_k)
+
+
+def _lost_norm(plain: NDArray[Any], stored: NDArray[Any], target: Instance) -> Fraction:
+    """At least the largest ‖e_i‖ of what rounding lost of the vectors that were turned back."""
+    whole = _even(plain)
+    back = rope.Instance(whole, positions=-np.arange(whole.shape[2]), base=target.base, layout=target.layout)
+    exact = rope.define(back)
+    return _largest_norm(np.abs(stored.astype(np.float64) - exact.midpoint) + exact.radius)
 
 
 def _largest_norm(x: NDArray[np.float64]) -> Fraction:
@@ -127,3 +134,74 @@ def _through(arrow: Reduction, name: str, statement: str) -> Reduction:
 ROPE_5A = _through(OV_2, "ROPE-5a", "OV-2 through the rotary embedding: Q_i = R_i⁻¹κa_i, K_j = −R_j⁻¹κb_j")
 ROPE_5B = _through(OV_3, "ROPE-5b", "OV-3 likewise: 1/output − 1 counts the partners of a")
 ROPE_5C = _through(OV_4, "ROPE-5c", "OV-4 likewise: entries Θ(√log n)")
+
+
+# --- the gradient -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Backward:
+    """One backward pass of rotary attention: the gradients of Σ ⟨grad_output, output⟩ are asked for."""
+
+    instance: Instance
+    grad_output: NDArray[Any]
+
+
+_TURNED = Fraction(7, 10)  # of an error in a gradient, after it was turned by less than 1/√2 and rounded
+
+
+def _forward_gradient(source: OrthogonalVectors, scale: float | None = None, dtype: str = "float64") -> Backward:
+    plain = GRAD_4.forward(source, scale=scale, dtype=dtype)
+    target = Backward(turned_back(plain.forward(), family="ROPE-5d"), plain.grad_output)
+    if _gradient_accuracy(source, target) <= 0:
+        d = plain.query.shape[3]
+        raise InvalidInstance(f"dtype {dtype!r}: turned vectors of {d} coordinates need a longer type")
+    return target
+
+
+def _plain_gradient(source: OrthogonalVectors, target: Backward) -> attention_gradient.Instance:
+    like = target.instance
+    made: attention_gradient.Instance = GRAD_4.forward(source, scale=like.scale, dtype=like.query.dtype.name)
+    return made
+
+
+def _gradient_accuracy(source: OrthogonalVectors, target: Backward) -> Fraction:
+    """What is left of the accuracy of GRAD-4, times 7/10 for turning the gradient."""
+    plain = _plain_gradient(source, target)
+    delta = score_error(plain.forward(), target.instance)
+    if delta > Fraction(1, 4):
+        return Fraction(0)
+    assert plain.scale is not None
+    m, kappa = source.m, Fraction(float(plain.query.max()))
+    lost = _lost_norm(plain.query, target.instance.query, target.instance)
+    moved = abs(Fraction(plain.scale)) * (
+        kappa * Fraction(13, 5) * delta * Fraction(m, (m + 1) ** 2) + Fraction(33, 80) * (source.n + 1) * lost
+    )
+    return _TURNED * (GRAD_4.accuracy(source, plain) - moved)
+
+
+def _decode_gradient(source: OrthogonalVectors, target: Backward, output: Any) -> Any:
+    """The gradient of the keys, turned to where those of GRAD-4 are, and then its decoder."""
+    plain, like = _plain_gradient(source, target), target.instance
+    gradient = output_array(output, like.key.shape).astype(np.float64)
+    turned = rope.define(rope.Instance(gradient, positions=like.positions()[1], base=like.base, layout=like.layout))
+    return GRAD_4.decoder(source, plain, turned.midpoint[..., : plain.key.shape[3]])
+
+
+def _sizes_gradient(given: Sizes, **options: Any) -> Sizes:
+    made = GRAD_4.sizes(given, **options)
+    return {**made, "d": made["d"] + made["d"] % 2, "B": Fraction(made["B"]) * _LONGER}
+
+
+ROPE_5D = dataclasses.replace(
+    GRAD_4,
+    name="ROPE-5d",
+    claim="ROPE-5",
+    target="rope_attention_gradient",
+    statement="GRAD-4 through the rotary embedding: dK_0, turned by R_0, decides",
+    forward=_forward_gradient,
+    decoder=_decode_gradient,
+    accuracy=_gradient_accuracy,
+    sizes=_sizes_gradient,
+    preconditions=(*GRAD_4.preconditions, "the type holds the turned vectors so well that accuracy is left"),
+)

@@ -18,6 +18,7 @@ from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import GapMaxInnerProduct, orthogonal_pairs, path, reduction, sufficient_classes
 from assay.spec.reductions.to_rope_attention import score_error, turned_back
 from assay.spec.rope_attention import Instance, define, evaluate
+from assay.spec.rope_attention.gradient import gradients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,6 +165,36 @@ def test_formulas_through_float32_angles_and_back_equal_the_solver() -> None:
         decided[answer.satisfiable] += 1
     assert min(decided.values()) >= 10
     assert {"float32", "float32-exact-angles"} <= set(sufficient_classes(reduced))
+
+
+@pytest.mark.claim("ROPE-5")
+@pytest.mark.claim("ROT-6")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_gradient_decides_through_the_rotary_embedding(dtype: str) -> None:
+    for source in vectors(14, 7):
+        reduced = reduction("ROPE-5d").apply(source, dtype=dtype)
+        target = reduced.target
+        exact = gradients(target.instance, target.grad_output)["grad_key"].midpoint
+        truth = orthogonal_pairs(source)
+        rng, worst = np.random.default_rng(0), 0.999 * float(reduced.accuracy)
+        for off in (0.0, worst * rng.choice([-1.0, 1.0], exact.shape), worst, -worst):
+            assert reduced.decode(exact + off).exists == truth.exists
+        answer = reduced.decode(exact)
+        if answer.witness is not None:
+            i, j = answer.witness
+            assert not (source.left[i] & source.right[j]).any()
+
+
+@pytest.mark.claim("ROPE-5")
+def test_a_gradient_that_errs_by_more_than_its_accuracy_is_decoded_wrongly_or_refused() -> None:
+    source = OrthogonalVectors([[1, 1]], [[1, 0]])
+    reduced = reduction("ROPE-5d").apply(source)
+    exact = gradients(reduced.target.instance, reduced.target.grad_output)["grad_key"].midpoint
+    off = np.zeros(exact.shape)
+    off[0, 0, 0, source.d] = 1.6 * float(reduced.accuracy)  # 1.08 accuracies of GRAD-4, of which 7/10 are left
+    assert reduced.decode(exact + off).exists != orthogonal_pairs(source).exists
+    with pytest.raises(ValueError, match="no gradient within"):
+        reduced.decode(0 * exact)
 
 
 def test_a_hard_problem_is_made_saved_and_decoded(tmp_path: Any) -> None:
