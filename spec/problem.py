@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["PROBLEMS", "InvalidInstance", "Law", "Prediction", "Problem", "Provenance", "problem"]
 
 #: The problems that are built, in the order of the papers.
-PROBLEMS: tuple[str, ...] = ("attention", "attention_gradient", "rope", "document_similarity", "layer_collapse")
+PROBLEMS: tuple[str, ...] = (
+    "attention", "attention_gradient", "rope", "rope_attention", "document_similarity", "layer_collapse",
+)  # fmt: skip
 
 
 class InvalidInstance(ValueError):

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
+    from assay.spec.softmax.masks import Masked
 
-__all__ = ["Exact", "define", "evaluate"]
+__all__ = ["Exact", "define", "evaluate", "outputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +55,15 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
-    return _evaluate(instance, relative, distribution=False)[output]
+    return outputs(instance, relative)[output]
 
 
-def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
-    """The same with the scores and probabilities that lead to it: arrays of n_q × n_k, for moderate sizes."""
-    results = _evaluate(instance, relative, distribution=True)
+def evaluate(instance: Masked, relative: float = 1e-12, rows: Rows | None = None) -> Exact:
+    """The same with the scores and probabilities that lead to it: arrays of n_q × n_k, for moderate sizes.
+
+    rows: those of the instance, where a problem has other scores than ⟨q_i, k_j⟩.
+    """
+    results = outputs(instance, relative, rows, distribution=True)
     n_k = instance.key.shape[2]
     log_p = results["log_probability"]
     sink = log_p[..., n_k] if instance.sink is not None else None
@@ -93,10 +97,13 @@ def _attend(arithmetic: Arithmetic, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _evaluate(instance: Instance, relative: float, *, distribution: bool) -> dict[str, Enclosure]:
+def outputs(
+    instance: Masked, relative: float, rows: Rows | None = None, *, distribution: bool = False
+) -> dict[str, Enclosure]:
+    """``output`` and ``log_sum_exp`` of an instance, and with ``distribution`` the scores and probabilities too."""
     b, h, n_q, _ = instance.query.shape
     n_k, d_v = instance.value.shape[2:]
-    rows = flattened(instance)
+    flat = flattened(instance) if rows is None else rows
     columns = n_k + (instance.sink is not None)
     results = {
         "output": Result((b, h, n_q, d_v)),
@@ -107,14 +114,14 @@ def _evaluate(instance: Instance, relative: float, *, distribution: bool) -> dic
             results[name] = Result((b, h, n_q, columns), elsewhere=-np.inf, digits=False)
 
     def definition(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
-        values = _attend(arithmetic, rows[block])
+        values = _attend(arithmetic, flat[block])
         fine = _fine(values, relative, distribution=distribution)
         for name in ("score", "log_probability") if distribution else ():
             values[name] = values[name].where(values["attended"], -np.inf)
         return Evaluated({name: values[name] for name in results}, fine)
 
     # rows without any key (and no sink) are not evaluated: output 0, lse −∞
-    wanted: NDArray[np.bool_] = np.any(rows.attended, axis=2) | (instance.sink is not None)
+    wanted: NDArray[np.bool_] = np.any(flat.attended, axis=2) | (instance.sink is not None)
     return escalate(definition, wanted, results, relative, columns)
 
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from assay.spec.attention.instance import Instance
     from assay.spec.enclosure import Enclosure
+    from assay.spec.softmax.masks import Masked
+    from assay.spec.softmax.weights import Products
 
     Array = NDArray[np.float64]
 
-__all__ = ["tolerance"]
+__all__ = ["bounds", "tolerance"]
 
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
 
@@ -58,7 +60,14 @@ def tolerance(
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
     u = precision_named(precision)
     exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
-    row = weights(instance, u, exact)
+    return bounds(instance, u, output, exact)
+
+
+def bounds(
+    instance: Masked, u: Precision, output: str, exact: Exact, products: Products | None = None
+) -> NDArray[np.float64]:
+    """The same of what was evaluated, also for a problem whose scores are other products than ⟨q_i, k_j⟩."""
+    row = weights(instance, u, exact, products)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         if output == "output":
             bound = _output_bound(row, _values(instance), exact.output, u)
@@ -68,7 +77,7 @@ def tolerance(
     return np.where(outside, np.inf, bound)
 
 
-def _values(instance: Instance) -> Array:
+def _values(instance: Masked) -> Array:
     """(b, h_q, n_k, d_v): the values that every query head sees; a sink is one more key, of value zero."""
     value: Array = np.repeat(instance.value.astype(np.float64), instance.group, axis=1)
     return value if instance.sink is None else np.concatenate([value, np.zeros_like(value[:, :, :1])], axis=2)

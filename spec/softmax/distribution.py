@@ -6,12 +6,15 @@ Problems with a softmax evaluate what they are from here on.  Everything runs in
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
     from assay.spec.enclosure import Arithmetic
@@ -35,19 +38,22 @@ class Rows:
     scale: float
     softcap: float | None
 
-    def __getitem__(self, at: tuple[Any, Any]) -> Rows:
+    def __getitem__(self, at: tuple[Any, Any]) -> Self:
         heads, rows = at
         grid = np.ix_(heads, rows)
-        return Rows(
-            self.query[grid],
-            self.key[heads],
-            self.value[heads],
-            self.attended[grid],
-            None if self.bias is None else self.bias[grid],
-            None if self.sink is None else self.sink[heads],
-            self.scale,
-            self.softcap,
+        return dataclasses.replace(
+            self,
+            query=self.query[grid],
+            key=self.key[heads],
+            value=self.value[heads],
+            attended=self.attended[grid],
+            bias=None if self.bias is None else self.bias[grid],
+            sink=None if self.sink is None else self.sink[heads],
         )
+
+    def product(self, arithmetic: Arithmetic) -> Any:
+        """The balls of ⟨q_i, k_j⟩, or of what a problem has in its place: (head, row), keys."""
+        return arithmetic.product(self.query, np.swapaxes(self.key, 1, 2))
 
 
 def flattened(instance: Masked) -> Rows:
@@ -57,8 +63,8 @@ def flattened(instance: Masked) -> Rows:
     group = instance.group
     full = (b, h, n_q, n_k)
     bias = None
-    if instance.bias is not None:
-        bias = np.broadcast_to(instance.bias, full).astype(np.float64).reshape(b * h, n_q, n_k)
+    if (added := instance.added_bias()) is not None:
+        bias = np.broadcast_to(added, full).astype(np.float64).reshape(b * h, n_q, n_k)
     assert instance.scale is not None
     return Rows(
         query=instance.query.astype(np.float64).reshape(b * h, n_q, d),
@@ -94,7 +100,7 @@ class Weighted:
 def scored(arithmetic: Arithmetic, rows: Rows) -> tuple[Any, Any]:
     """The scores before and after the bias, without a sink."""
     # s_ij = scale·⟨q_i, k_j⟩
-    score = arithmetic.product(rows.query, np.swapaxes(rows.key, 1, 2)).scaled(rows.scale)
+    score = rows.product(arithmetic).scaled(rows.scale)
 
     # s_ij ← c·tanh(s_ij / c)
     if rows.softcap is not None:

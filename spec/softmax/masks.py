@@ -127,6 +127,10 @@ class Masked(Instance):
         """Query heads to one key head."""
         return int(self.query.shape[1] // self.key.shape[1])
 
+    def added_bias(self) -> NDArray[Any] | None:
+        """What is added to every score, broadcastable to (b, h_q, n_q, n_k): ``bias``, unless a problem has another."""
+        return self.bias
+
     def attends(self, batch: int) -> NDArray[np.bool_]:
         """(h_q or 1, n_q, n_k): which keys each query of a batch attends to, all masks together (bias −inf too)."""
         b, h_q, n_q, _ = self.query.shape
@@ -139,7 +143,7 @@ class Masked(Instance):
             causal=self.causal,
             window=self.window,
             mask=None if self.mask is None else np.broadcast_to(self.mask, full)[batch],
-            bias=None if self.bias is None else np.broadcast_to(self.bias, full)[batch],
+            bias=None if (bias := self.added_bias()) is None else np.broadcast_to(bias, full)[batch],
         )
 
     def visible(self) -> NDArray[np.bool_]:
@@ -162,12 +166,16 @@ class Masked(Instance):
         lengths are at most the number of keys.  ``heads`` are whole groups, or heads of one group; ``key_heads`` may
         be given in their place, and brings the whole group of each.
         """
+        return self._masked_part(kept)
+
+    def _masked_part(self, kept: dict[str, Any], **changed: Any) -> Self:
+        """The part, with some plain fields changed as well."""
         heads, key_heads = kept.get("heads"), kept.get("key_heads")
         if heads is not None:
             kept["key_heads"] = list(dict.fromkeys(int(head) // self.group for head in heads))
         elif key_heads is not None:
             kept["heads"] = [int(head) * self.group + g for head in key_heads for g in range(self.group)]
-        changes = self._parts(kept)
+        changes = self._parts(kept) | changed
         if self.key_lengths is not None and (keys := kept.get("keys")) is not None:
             lengths = changes.get("key_lengths", self.key_lengths)
             changes["key_lengths"] = np.minimum(lengths, len(keys)).astype(lengths.dtype)

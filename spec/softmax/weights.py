@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["SLACK", "Distribution", "Weights", "merge_error", "quotient_error", "weights"]
+__all__ = [
+    "SLACK", "Distribution", "Products", "Weights", "merge_error", "plain_products", "products_of", "quotient_error",
+    "weights",
+]  # fmt: skip
 
 SLACK = 1.0 + 1e-9  # over the rounding of these computations themselves, of relative size 1e-12 at most (TOL-8)
 
@@ -46,6 +49,40 @@ class Distribution(Protocol):
     def log_sink_probability(self) -> Enclosure | None:
         """(b, h_q, n_q), where there is a sink."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """The sums of products that are the scores before the scale, as a kernel computes them.
+
+    Arrays broadcast to (b, h_q, n_q, n_k).  Attention's are ⟨q_i, k_j⟩; a problem may have others, of more factors, or
+    of factors that a kernel computed before.
+    """
+
+    size: Array  # G_ij: the sum of the absolute values
+    norms: Array  # ‖q_i‖₁ + ‖k_j‖₁: what is lost where factors underflow, in units of the smallest normal number
+    reach: Array  # max(|q_i|, |k_j|): the largest number that a kernel may form besides the products
+    terms: int  # d: how many roundings a product goes through
+    factors: int = 2  # of a product, each rounded on entry
+    error: Array | float = 0.0  # of the scores themselves, where the factors are off
+
+
+def plain_products(instance: Masked) -> Products:
+    """Those of attention."""
+    query = np.abs(instance.query.astype(np.float64))
+    key = np.abs(np.repeat(instance.key.astype(np.float64), instance.group, axis=1))
+    return products_of(query, key)
+
+
+def products_of(query: Array, key: Array) -> Products:
+    """Those of queries (b, h_q, n_q, d) and keys (b, h_q, n_k, d), from upper bounds of their sizes."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return Products(
+            size=query @ np.swapaxes(key, 2, 3),
+            norms=query.sum(axis=3)[..., None] + key.sum(axis=3)[..., None, :],
+            reach=np.maximum(query.max(axis=3)[..., None], key.max(axis=3)[..., None, :]),
+            terms=query.shape[3],
+        )
 
 
 @dataclass(frozen=True)
@@ -97,14 +134,14 @@ class Weights:
         return weight
 
 
-def weights(instance: Masked, u: Precision, exact: Distribution) -> Weights:
+def weights(instance: Masked, u: Precision, exact: Distribution, products: Products | None = None) -> Weights:
     """What the roundings of a class make of the scores and the weights of an instance (TOL-1 to TOL-6).
 
     exact: the softmax of the instance, certified as accurately as :func:`~assay.spec.precision.reference_accuracy`.
+    products: what the scores are sums of, where it is not the products of queries and keys.
     """
     soft = u.of(Softmax)
-    query = instance.query.astype(np.float64)
-    key = np.repeat(instance.key.astype(np.float64), instance.group, axis=1)
+    products = plain_products(instance) if products is None else products
     score, log_p, log_p_radius = (
         exact.score.midpoint,
         exact.log_probability.midpoint,
@@ -112,7 +149,7 @@ def weights(instance: Masked, u: Precision, exact: Distribution) -> Weights:
     )
     attended = score != -np.inf
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        delta, inside = _score_errors(instance, u, query, key, score, attended)
+        delta, inside = _score_errors(instance, u, products, score, attended)
         delta = delta + np.where(attended, exact.score.radius, 0.0)
         if instance.sink is not None and exact.log_sink_probability is not None:
             # the sink is one more key, of exact score (folding log₂e into it rounds) and zero value
@@ -215,26 +252,25 @@ def quotient_error(
 
 
 def _score_errors(
-    instance: Masked, u: Precision, query: Array, key: Array, score: Array, attended: NDArray[np.bool_]
+    instance: Masked, u: Precision, products: Products, score: Array, attended: NDArray[np.bool_]
 ) -> tuple[Array, NDArray[np.bool_]]:
     """K1: Δ_ij of every score (TOL-1, TOL-2), and which rows are inside the domain (TOL-6)."""
     soft = u.of(Softmax)
     assert instance.scale is not None
-    d, n_k = query.shape[3], key.shape[2]
+    d, n_k = products.terms, score.shape[3]
     scale = abs(instance.scale)
-    product = np.abs(query) @ np.swapaxes(np.abs(key), 2, 3)  # G_ij = Σ_c |q_ic||k_jc|
+    product, norms = products.size, products.norms
     scaled = scale * product
-    relative = compound(soft.query_rounding, soft.query_rounding, gamma(d + 8, u.product))
-    norms = np.abs(query).sum(axis=3)[..., None] + np.abs(key).sum(axis=3)[..., None, :]
+    relative = compound(*[soft.query_rounding] * products.factors, gamma(d + 8, u.product))
     underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + soft.stored_tiny * (norms + product))
-    delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0)
+    delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0) + products.error
     stored, times = scaled, soft.stored_times
 
     if instance.softcap is not None:  # c·tanh(s/c) is 1-Lipschitz and |tanh| ≤ 1
         delta = delta + instance.softcap * (soft.tanh + 8 * u.product)
         times += 3 if times else 0
-    if instance.bias is not None:
-        bias = np.broadcast_to(instance.bias.astype(np.float64), score.shape)
+    if (added := instance.added_bias()) is not None:
+        bias = np.broadcast_to(added.astype(np.float64), score.shape)
         bias = np.where(np.isfinite(bias), np.abs(bias), 0.0)
         capped = scaled if instance.softcap is None else np.minimum(scaled, instance.softcap)
         delta = delta + 5 * u.product * (capped + delta + bias) + gamma(d + 8, u.product) * bias
@@ -249,9 +285,7 @@ def _score_errors(
     # TOL-6.  1.5 > log₂e; everything that a kernel may form on its way to a score stays below half the largest number
     fold = 1.5 * max(1.0, scale)
     limit = soft.largest_score / 2
-    reach = fold * np.maximum(
-        product, np.maximum(np.abs(query).max(axis=3)[..., None], np.abs(key).max(axis=3)[..., None, :])
-    )
+    reach = fold * np.maximum(product, products.reach)
     inside = ((reach <= limit) & (1.5 * (scaled + bias) <= limit)).all(axis=3)
     inside &= 1.5 * scale <= limit
     if scale > 0:
@@ -266,6 +300,7 @@ def _score_errors(
     largest_value = np.abs(instance.value.astype(np.float64)).max(axis=(2, 3))
     largest_value = np.repeat(largest_value, instance.group, axis=1)[..., None]
     inside &= normal
+    inside &= np.isfinite(np.broadcast_to(products.error, score.shape)).all(axis=3)
     inside &= 2 * (n_k + 1) * largest_value * math.exp(soft.lag) <= soft.largest_sum
     inside &= largest_value * (1 + 4 * u.output) <= u.largest_output
     return delta, inside
