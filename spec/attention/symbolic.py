@@ -8,17 +8,18 @@ import numpy as np
 import sympy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.spec.attention.instance import Instance
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["attend", "numbers", "symbolic", "symbolic_log_sum_exp"]
+    Product = Callable[[int, int, int, int], Any]
+
+__all__ = ["attend", "exact_numbers", "numbers", "symbolic", "symbolic_log_sum_exp"]
 
 _LARGEST = 4096  # scores; beyond it expressions take minutes
-_NAMES = ("query", "key", "value", "bias", "sink")
 
 
 def symbolic(instance: Instance) -> NDArray[np.object_]:
@@ -41,11 +42,13 @@ def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
 
 def numbers(instance: Masked) -> dict[str, NDArray[np.object_]]:
     """The real arrays of an instance as exact rational numbers; −oo where a bias is −inf."""
-    arrays = {name: array for name in _NAMES if (array := getattr(instance, name)) is not None}
-    return {name: _exact(array) for name, array in arrays.items()}
+    arrays = {"query": instance.query, "key": instance.key, "value": instance.value, "sink": instance.sink}
+    arrays["bias"] = instance.added_bias()
+    return {name: exact_numbers(array) for name, array in arrays.items() if array is not None}
 
 
-def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
+def exact_numbers(array: NDArray[Any]) -> NDArray[np.object_]:
+    """Every number as a rational one, and −oo for −inf."""
     made = np.empty(array.shape, dtype=object)
     for index in np.ndindex(array.shape):
         number = float(array[index])
@@ -54,18 +57,19 @@ def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
 
 
 def attend(
-    instance: Masked, arrays: Mapping[str, NDArray[np.object_]]
+    instance: Masked, arrays: Mapping[str, NDArray[np.object_]], product: Product | None = None
 ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """The output and the log-sum-exp for any expressions in place of the numbers of ``instance``.
 
     arrays: ``query``, ``key`` and ``value``, and ``bias`` and ``sink`` where the instance has them, in their shapes.
     The instance says which key is attended to, the scale and the softcap.
+    product(batch, head, i, j): what stands in place of ⟨q_i, k_j⟩.
     """
     b, h, n_q, _ = instance.query.shape
     output = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)
     log_sum_exp = np.empty((b, h, n_q), dtype=object)
     for batch, head, i in np.ndindex(b, h, n_q):
-        weights, total = _weights(instance, arrays, batch, head, i)
+        weights, total = _weights(instance, arrays, product, batch, head, i)
         log_sum_exp[batch, head, i] = sympy.log(total) if total != 0 else -sympy.oo
         for c in range(output.shape[3]):
             values = {j: arrays["value"][batch, head // instance.group, j, c] for j in weights}
@@ -75,7 +79,12 @@ def attend(
 
 
 def _weights(
-    instance: Masked, arrays: Mapping[str, NDArray[np.object_]], batch: int, head: int, i: int
+    instance: Masked,
+    arrays: Mapping[str, NDArray[np.object_]],
+    product: Product | None,
+    batch: int,
+    head: int,
+    i: int,
 ) -> tuple[dict[int, Any], Any]:
     """e^s of every key that row i attends to, and their sum with the sink's."""
     b, h, n_q, _d = instance.query.shape
@@ -88,12 +97,15 @@ def _weights(
     for j in range(n_k):
         if not _attends(instance, batch, head, i, j):
             continue
-        q, k = arrays["query"][batch, head, i], arrays["key"][batch, head // instance.group, j]
-        score = scale * sum((x * y for x, y in zip(q, k, strict=True)), sympy.Integer(0))
+        if product is None:
+            q, k = arrays["query"][batch, head, i], arrays["key"][batch, head // instance.group, j]
+            score = scale * sum((x * y for x, y in zip(q, k, strict=True)), sympy.Integer(0))
+        else:
+            score = scale * product(batch, head, i, j)
         if instance.softcap is not None:
             c = sympy.Rational(instance.softcap)
             score = c * sympy.tanh(score / c)
-        if instance.bias is not None:
+        if "bias" in arrays:
             score += np.broadcast_to(arrays["bias"], (b, h, n_q, n_k))[batch, head, i, j]
         weights[j] = sympy.exp(score)
     total = sum(weights.values(), sympy.Integer(0))
@@ -114,7 +126,7 @@ def _attends(instance: Masked, batch: int, head: int, i: int, j: int) -> bool:
         seen = seen and (left is None or j >= position - left) and (right is None or j <= position + right)
     if instance.mask is not None:
         seen = seen and bool(np.broadcast_to(instance.mask, (b, h, n_q, n_k))[batch, head, i, j])
-    if instance.bias is not None:
-        bias = float(np.broadcast_to(instance.bias, (b, h, n_q, n_k))[batch, head, i, j])
+    if (added := instance.added_bias()) is not None:
+        bias = float(np.broadcast_to(added, (b, h, n_q, n_k))[batch, head, i, j])
         seen = seen and bias != float("-inf")
     return seen

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.spec.rope.instance import Instance
+    from assay.spec.rope.rotary import Rotary
 
     Array = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "query") -
     return rotated[..., np.argsort(np.concatenate([columns, np.arange(instance.rotated, d)]))]
 
 
-def paired(instance: Instance) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+def paired(instance: Rotary) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
     """The rotated columns, first members of the pairs before second ones, their partners, and the signs of these."""
     half = instance.rotated // 2
     first = np.arange(half) * (1 if instance.layout == "halves" else 2)

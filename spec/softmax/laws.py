@@ -6,7 +6,7 @@ Problems with a softmax share them; what each says of its own outputs is in its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -82,8 +82,11 @@ def separate(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
     return tuple(instance.part(batch=[batch], heads=[head]) for batch in range(b) for head in range(h))
 
 
-def append_masked_keys(instance: Kind, rng: np.random.Generator) -> tuple[Kind, ...]:
-    """Three keys are appended that no query attends to."""
+def append_masked_keys(instance: Kind, rng: np.random.Generator, **changes: Any) -> tuple[Kind, ...]:
+    """Three keys are appended that no query attends to.
+
+    changes: what else the longer instance has, where a problem gives something of its own for every key.
+    """
     b, h_k, n_k, d = instance.key.shape
     if instance.causal == "bottom-right" and instance.key_lengths is None:
         return ()  # the alignment would move
@@ -97,6 +100,7 @@ def append_masked_keys(instance: Kind, rng: np.random.Generator) -> tuple[Kind, 
             key=np.concatenate([instance.key, filler[..., :d]], axis=2),
             value=np.concatenate([instance.value, filler[..., d:]], axis=2),
             key_lengths=lengths,
+            **changes,
         ),
     )
 
