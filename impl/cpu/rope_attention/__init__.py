@@ -1,4 +1,4 @@
-"""Attention with relative positions on the CPU: :func:`exact`, by tiles, and :func:`approximate`, with a certificate."""
+"""Attention with relative positions on the CPU: :func:`exact`, and :func:`approximate`, with a certificate."""
 
 from assay.impl.cpu.rope_attention.approximate import approximate
 from assay.impl.cpu.rope_attention.tiles import exact

@@ -10,6 +10,7 @@ import numpy as np
 
 from assay.impl.cpu.attention.plan import SLACK
 from assay.impl.cpu.rope_attention import transforms
+from assay.impl.cpu.rope_attention.monomials import components
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,11 @@ class Symbols:
     @functools.cached_property
     def size(self) -> int:
         return transforms.padded(self.queries + self.keys - 1)
+
+    def bytes(self, support: tuple[tuple[int, int], ...], degree: int) -> int:
+        """The most bytes that :meth:`transformed` returns for a component of a degree."""
+        pairs = max((len(each.pairs) for each in components(support, degree)), default=1)
+        return 8 * (self.size + 2) * (pairs if self.relative is not None else 1)
 
     def transformed(self, component: Component) -> tuple[Transform, ...]:
         """The transforms of the symbols of the pairs of a component, in order.  Without W all pairs have one symbol."""
