@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention, attention_gradient, document_similarity, layer_collapse, rope
+    from assay.impl.cpu import attention, attention_gradient, document_similarity, layer_collapse, rope, rope_attention
 
-__all__ = ["attention", "attention_gradient", "document_similarity", "layer_collapse", "rope"]
+__all__ = ["attention", "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import flint
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["exact"]
+__all__ = ["Rotation", "exact", "rotated", "rotation"]
 
 _SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(7, -1, -1))  # to x^15, highest first
 _COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(8, -1, -1))  # to x^16
@@ -74,14 +75,42 @@ def exact(
     )  # fmt: skip
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
+    outputs = tuple(
+        x.astype(query.dtype, copy=False)
+        for x in rotated(query, query[:, :0] if key is None else key, instance.positions, rotation(instance), threads)
+    )
+    return outputs[0] if key is None else outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """By what a position turns every pair: in turns of 2^-64 and a rest in these, (pairs,); magnitude; layout."""
+
+    whole: NDArray[np.uint64]
+    rest: NDArray[np.float64]
+    magnitude: float
+    layout: str
+
+
+def rotated(
+    query: NDArray[Any],
+    key: NDArray[Any],
+    positions: NDArray[np.integer[Any]],
+    rotation: Rotation,
+    threads: int | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Arrays (batch, heads, length, dim) rotated at the same positions, in the type of the arithmetic of :func:`exact`.
+
+    An array without heads costs nothing.
+    """
     work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
-    arrays = [x.astype(work, copy=False) for x in (query, query[:, :0] if key is None else key)]
+    arrays = [x.astype(work, copy=False) for x in (query, key)]
     results = [np.empty(x.shape, work) for x in arrays]
     tokens = query.shape[0] * query.shape[2]
     workers = min(threads or cpus.available(), tokens, -(-sum(x.size for x in arrays) // _LEAST))
     arguments = (
-        *arrays, np.atleast_2d(instance.positions.astype(np.int64)), *_turns(instance), float(magnitude(instance)),
-        layout == "halves", *results,
+        *arrays, np.atleast_2d(positions.astype(np.int64)), rotation.whole, rotation.rest, rotation.magnitude,
+        rotation.layout == "halves", *results,
     )  # fmt: skip
     kernel = _kernel(work.name)
     if workers == 1:
@@ -92,17 +121,16 @@ def exact(
             parts = range(0, tokens, step)
             for done in [pool.submit(kernel, *arguments, i, min(i + step, tokens)) for i in parts]:
                 done.result()
-    outputs = tuple(x.astype(query.dtype, copy=False) for x in results)
-    return outputs[0] if key is None else outputs
+    return results[0], results[1]
 
 
-def _turns(instance: Instance) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """Turns a position of every pair: the first 64 binary digits after the point, and the rest in units of the last."""
+def rotation(instance: Instance) -> Rotation:
+    """What the frequencies of an instance are in turns: 64 binary digits after the point, and the rest of the last."""
     with flint_context.bits(256):
         scaled = [theta / (2 * flint.arb.pi()) * 2**64 for theta in frequencies(instance)[2]]
         whole = [int(x.mid().floor().unique_fmpz()) for x in scaled]
         rest = [float((x - n).mid()) for x, n in zip(scaled, whole, strict=True)]
-    return np.array(whole, np.uint64), np.array(rest)
+    return Rotation(np.array(whole, np.uint64), np.array(rest), float(magnitude(instance)), instance.layout)
 
 
 @functools.cache

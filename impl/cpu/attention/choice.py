@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "corrected", "framed", "least_errors", "realised", "sketched"]
+__all__ = ["Sketch", "corrected", "framed", "geometric_mean", "least_errors", "realised", "sketched"]
 
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
@@ -260,7 +260,7 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
     for degrees, measure in measures:
 
         def share(ratio: float, moment: float = sketch.moment(measure)) -> float:
-            return (1.0 + moment * (ratio / radius) ** order) / _geometric_mean(order, ratio)
+            return (1.0 + moment * (ratio / radius) ** order) / geometric_mean(order, ratio)
 
         ratio = min(_RATIOS, key=share)  # the best ratio for the root too
         found.append((degrees, replace(measure, ratio=ratio), share(ratio)))
@@ -390,7 +390,7 @@ def _need(sketch: Sketch, workers: int, degree: int, measure: Measure) -> int:
 
 
 @functools.cache
-def _geometric_mean(order: int, ratio: float) -> float:
+def geometric_mean(order: int, ratio: float) -> float:
     """The geometric mean of 1 + (ratio·cos θ)^order over θ, for order 2 or 4."""
     if order == 2:
         return ((1.0 + math.sqrt(1.0 + ratio**2)) / 2.0) ** 2

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KEY_TILE", "LANES", "STRIDE", "UNLIMITED", "exact", "exponential", "multiply", "query_tile", "run"]
+    from assay.spec.softmax.masks import Masked
+
+__all__ = ["KEY_TILE", "LANES", "STRIDE", "UNLIMITED", "exact", "exponential", "multiply", "query_tile", "run", "tiled"]
 
 QUERY_TILE = 256  # queries whose scores lie side by side
 LANES = 16  # queries are taken in multiples of this
@@ -71,6 +73,30 @@ def exact(
     )
     if threads is not None and threads < 1:
         raise ValueError(f"threads: {threads!r}, expected at least 1")
+    output, lse = tiled(instance, query, key, bias, threads=threads)
+    output = output.astype(query.dtype, copy=False)
+    return (output, lse) if return_lse else output
+
+
+def tiled(
+    instance: Masked,
+    query: NDArray[Any],
+    key: NDArray[Any],
+    bias: NDArray[Any] | None,
+    *,
+    relative: NDArray[Any] | None = None,
+    support: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The output (b, h_q, n_q, d_v) and the log-sum-exp (b, h_q, n_q), in the type of the arithmetic.
+
+    query, key, bias: in place of those of the instance, from which the values and everything else are taken.  They may
+    be of another type; that of the queries decides about the arithmetic.
+    support (s, 2): where it is given, the score is not scale·⟨q_i, k_j⟩ but scale·Σ_e q_ia W_e k_jb over the rows
+    (a, b) of ``support``.  There W_e is entry i − j + n_k − 1 of row e of ``relative`` (s, n_q + n_k − 1), and i and j
+    are the numbers of the query and the key.
+    """
+    value, mask, sink = instance.value, instance.mask, instance.sink
     work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
     b, h, n_q, _ = query.shape
     n_k, d_v = value.shape[2:]
@@ -78,11 +104,11 @@ def exact(
     lse = np.empty((b, h, n_q), work)
     full = (b, h, n_q, n_k)
     no_mask, no_bias = np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work)
-    lengths = np.full(b, n_k, np.int64) if key_lengths is None else key_lengths.astype(np.int64)
+    lengths = np.full(b, n_k, np.int64) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
-    members = instance.group if n_q < LANES else 1
+    members = instance.group if n_q < LANES and support is None else 1
     size = query_tile(b * h // members, members * n_q)
     arguments = (
         query.astype(work, copy=False),
@@ -99,16 +125,18 @@ def exact(
         no_mask if mask is None else np.broadcast_to(mask, full),
         bias is not None,
         no_bias if bias is None else np.broadcast_to(bias.astype(work, copy=False), full),
-        work.type(0.0 if softcap is None else softcap),
+        work.type(0.0 if instance.softcap is None else instance.softcap),
         sink is not None,
         np.zeros(1, work) if sink is None else sink.astype(work),
+        np.zeros((0, 0), work) if relative is None else np.ascontiguousarray(relative, work),
+        np.zeros((0, 2), np.int64) if support is None else np.ascontiguousarray(support, np.int64),
         *exponential(work),
         out,
         lse,
     )
-    run(_kernel(work.name), arguments, b * h // members * -(-members * n_q // size), threads)
-    output = out.astype(query.dtype, copy=False)
-    return (output, lse) if return_lse else output
+    kernel = _kernel(work.name, support is not None)
+    run(kernel, arguments, b * h // members * -(-members * n_q // size), threads)
+    return out, lse
 
 
 def run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
@@ -152,8 +180,8 @@ def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], 
 
 
 @functools.cache
-def _kernel(dtype: str) -> Callable[..., None]:
-    """The compiled kernel of one dtype: one signature, whatever the strides and options."""
+def _kernel(dtype: str, related: bool) -> Callable[..., None]:
+    """The compiled kernel of one dtype, for scores of products or of ``related`` ones: one signature, all options."""
     import numba
 
     types: Any = numba.types  # its annotations do not fit its own calls
@@ -166,22 +194,29 @@ def _kernel(dtype: str) -> Callable[..., None]:
     signature = types.void(
         *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
         view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
-        view(real, 1), types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
+        view(real, 1), types.Array(real, 2, "C", readonly=True), types.Array(types.int64, 2, "C", readonly=True),
+        types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
         types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
         types.int64, types.int64,
     )  # fmt: skip
     # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
     options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
-    calling = FunctionType(_tiles.__code__, {**globals(), "multiply": numba.njit(**options)(multiply)})
-    compiled: Callable[..., None] = numba.njit(signature, **options)(calling)
+    steps = {"multiply": numba.njit(**options)(multiply)}
+    scored = _related if related else FunctionType(_products.__code__, {**globals(), **steps})
+    steps["scored"] = numba.njit(**options)(scored)
+    tiles = FunctionType(_tiles.__code__, {**globals(), **steps})
+    if related:
+        tiles.__qualname__ = "_related_tiles"  # the compiled code on disk is identified by this name
+    compiled: Callable[..., None] = numba.njit(signature, **options)(tiles)
     return compiled
 
 
 def _tiles(
     query: Any, key: Any, value: Any, scale: Any, members: Any, size: Any, bottom_right: Any, left: Any, right: Any,
     lengths: Any, has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, has_sink: Any, sink: Any,
-    reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
+    relative: Any, support: Any, reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any,
+    first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Query tiles first … last−1, numbered over (batch, heads, tile).  Compiled by :func:`_kernel`.
 
@@ -224,7 +259,10 @@ def _tiles(
                 continue
             wide = (count + 7) // 8 * 8
             scores[:wide, :size] = zero
-            multiply(key[batch, source, at : at + count], queries, scores[:wide], size)
+            scored(  # type: ignore[name-defined]  # noqa: F821
+                key[batch, source, at : at + count], queries, scores[:wide], size, rows, relative, support,
+                start - at + key.shape[2] - 1,
+            )  # fmt: skip
             for r in range(rows):
                 head, i = lead + (start + r) // n_q, (start + r) % n_q
                 if softcap > zero:
@@ -290,6 +328,26 @@ def _tiles(
             for c in range(d_v):
                 out[batch, head, i, c] = sums[c, r] * weight / total[r]
             lse[batch, head, i] = largest + np.log(total[r])
+
+
+def _products(
+    keys: Any, queries: Any, scores: Any, size: Any, rows: Any, relative: Any, support: Any, first: Any
+) -> None:
+    """scores += ⟨k, q⟩ of every key and every query of a tile.  Compiled by :func:`_kernel`."""
+    multiply(keys, queries, scores, size)
+
+
+def _related(
+    keys: Any, queries: Any, scores: Any, size: Any, rows: Any, relative: Any, support: Any, first: Any
+) -> None:
+    """scores += Σ_e q_a W_e k_b, as :func:`tiled` says; ``first`` is the entry of the first key and the first query."""
+    for j in range(keys.shape[0]):
+        s = scores[j]
+        for e in range(support.shape[0]):
+            q, by = queries[support[e, 0]], keys[j, support[e, 1]]
+            w = relative[e, first - j : first - j + rows]
+            for r in range(rows):
+                s[r] += q[r] * (by * w[r])
 
 
 def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
