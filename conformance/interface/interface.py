@@ -127,5 +127,5 @@ class Interface:
         absent = sorted(needs - self.has(kernel))
         of_form = self.form_of(kernel).lacks
         if told := [of_form[name] for name in absent if name in of_form]:
-            return ", ".join(told)
+            return ", ".join(dict.fromkeys(told))
         return f"lacks {', '.join(absent)}" if absent else ""

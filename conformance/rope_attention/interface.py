@@ -35,6 +35,13 @@ _OPTIONS = (
     "softcap=None, sink=None, return_lse=False"
 )
 
+#: Capabilities that are about a rotation.
+_OF_ROTATION = (
+    "rotary", "halves", "pairs", "partial", "odd_dim", "scaling", "linear", "ntk", "dynamic", "llama3", "yarn",
+    "untruncated", "attention_factor", "positions", "batched_positions", "any_positions", "unlike_positions",
+    "far_positions", "negative_positions",
+)  # fmt: skip
+
 #: Queries and keys are rotated by their positions.
 ROTARY_FORM = Form(
     ("query", "key", "value"),
@@ -50,7 +57,7 @@ GENERAL_FORM = Form(
     ("query", "key", "value", "relative"),
     f"(query, key, value, relative, *, scale, support, {_OPTIONS}), each keyword after support only if it is supported",
     named=("support",),
-    lacks={"rotary": "takes a W for every offset, and no positions"},
+    lacks=dict.fromkeys(_OF_ROTATION, "takes a W for every offset, and no positions"),
 )
 
 _POSITIONS = ("query_positions", "key_positions")
