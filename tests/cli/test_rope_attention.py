@@ -104,6 +104,7 @@ def test_a_list_names_the_families_the_classes_and_the_targets(kernels: Run) -> 
         assert word in out
 
 
+@pytest.mark.thorough
 def test_the_plugin_judges_a_kernel_of_the_problem(kernels: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(turning=KERNELS)
     options = ("-p", "no:cacheprovider", "--pyargs", "assay.conformance", "--assay-level", "smoke")
