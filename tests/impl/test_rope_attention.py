@@ -143,7 +143,8 @@ def test_the_lengths_in_use_have_no_factor_above_five() -> None:
     for length in (7, 11, 97, 1021, 65537, 10**6 + 3):
         size = transforms.padded(length)
         rest = functools.reduce(lambda x, p: x // p if x % p == 0 else x, [2] * 30 + [3] * 20 + [5] * 15, size)
-        assert size >= length and rest == 1
+        assert size >= length
+        assert rest == 1
 
 
 @pytest.mark.claim("FFT-2")
@@ -166,14 +167,16 @@ def test_a_product_with_a_toeplitz_matrix_loses_no_more_than_is_granted(kind: st
     found = transforms.back(spectrum[:1] * spectrum[1:], size)[0, n - 1 : 2 * n - 1]
     granted = transforms.lost(size, 1, largest, norm, np.array([np.linalg.norm(column)]), n)
     assert np.abs(found - exact).max() <= granted[0]
-    assert (granted[0] > 0) and (kind == "ones" or (found != exact).any())
+    assert granted[0] > 0
+    assert kind == "ones" or (found != exact).any()
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
     q, k, v = arrays(4, 50, 50, 0.5)
     options: dict[str, Any] = {"relative": symbols(4, 4, 50, 50), "support": BLOCK, "route": "fourier", "error": 1e-5}
     one, two = (rope_attention.approximate(q, k, v, threads=threads, **options) for threads in (1, 2))
-    assert one.value.tobytes() == two.value.tobytes() and one.error.tobytes() == two.error.tobytes()
+    assert one.value.tobytes() == two.value.tobytes()
+    assert one.error.tobytes() == two.error.tobytes()
 
 
 def test_little_memory_is_shared_or_refused_and_changes_no_bit() -> None:
@@ -202,13 +205,15 @@ def test_rows_that_see_no_key_are_exactly_zero() -> None:
     q, k, v = arrays(7, 30, 20, 0.3)
     options: dict[str, Any] = {"relative": symbols(4, 2, 30, 20), "support": DIAGONAL, "causal": "bottom-right"}
     found = rope_attention.approximate(q, k, v, error=1e-4, route="fourier", **options)
-    assert (found.value[:, :, :10] == 0).all() and (found.value[:, :, 10:] != 0).all()
+    assert (found.value[:, :, :10] == 0).all()
+    assert (found.value[:, :, 10:] != 0).all()
 
 
 def test_the_router_takes_the_exact_kernel_where_it_is_faster_and_says_so() -> None:
     q, k, v = arrays(7, 30, 30, 0.3)
     found = rope_attention.approximate(q, k, v, symbols(1, 2, 30, 30), error=1e-4, support=DIAGONAL)
-    assert found.route.startswith("exact in float64") and "fourier is predicted to cost" in found.route
+    assert found.route.startswith("exact in float64")
+    assert "fourier is predicted to cost" in found.route
 
 
 def test_scores_too_large_for_a_polynomial_go_to_the_exact_kernel_with_its_own_certificate() -> None:
