@@ -12,6 +12,7 @@ from assay.spec.reductions.to_attention_gradient import GRAD_3, GRAD_4, GRAD_9, 
 from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 from assay.spec.reductions.to_layer_collapse import LC_11
+from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,10 @@ REDUCTIONS: tuple[Reduction, ...] = (
     DOC_5B,
     DOC_5C,
     LC_11,
+    ROPE_5A,
+    ROPE_5B,
+    ROPE_5C,
+    ROPE_5D,
 )
 
 

@@ -22,6 +22,7 @@ from assay.spec.scalars import BALLS, Scalars
 
 if TYPE_CHECKING:
     from assay.spec.rope.instance import Instance
+    from assay.spec.rope.rotary import Rotary
 
 __all__ = ["band", "correction_range", "frequencies", "growth", "magnitude"]
 
@@ -72,7 +73,7 @@ def correction_range(instance: Instance, *, whole: bool = True, scalars: Scalars
     return first, last
 
 
-def magnitude(instance: Instance, scalars: Scalars = BALLS) -> Any:
+def magnitude(instance: Rotary, scalars: Scalars = BALLS) -> Any:
     """m, by which cos and sin are multiplied: 1, and with yarn attention_factor or, without one, 1 + ln(s)/10."""
     if instance.scaling != "yarn" or instance.attention_factor is not None:
         return scalars.exact(instance.attention_factor or 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
     from assay.spec.criterion import Criterion
     from assay.spec.precision import Precision
     from assay.spec.rope.instance import Instance
+    from assay.spec.rope.rotary import Rotary
 
     Array = NDArray[np.float64]
 
-__all__ = ["RotatedErrors", "criteria", "frequency_errors", "rotated_errors", "tolerance"]
+__all__ = ["criteria", "frequency_errors", "rates", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
 
@@ -63,25 +63,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     >>> print(*(f"{x:.0e}" for x in tolerance(Instance(x, positions=np.array([0, 1, 2**25])), "float32")[0, 0, :, 0]))
     3e-37 1e-06 2e+00
     """
-    off = rotated_errors(instance, precision_named(precision, PRECISIONS), output)
-    return off.turned + off.rest
-
-
-@dataclass(frozen=True, eq=False)
-class RotatedErrors:
-    """What a rotated array of a class may be off, per element: ROT-3 in two parts.
-
-    size: at least |y|, the exact result.  turned: E_1, of the angle alone.  rest: of tables, products and the stored
-    result, for the angle that the kernel has; +inf outside the domain of the class.
-    """
-
-    size: Array
-    turned: Array
-    rest: Array
-
-
-def rotated_errors(instance: Instance, u: Precision, output: str = "query") -> RotatedErrors:
-    """The errors of the array ``output`` of the instance, each shaped like the array."""
+    u = precision_named(precision, PRECISIONS)
     angles, vector = u.of(Angles), instance.vectors()[output]
     columns, partner, sign = paired(instance)
     straight, crossed = (vector[..., at].astype(np.float64) for at in (columns, partner))
@@ -98,33 +80,34 @@ def rotated_errors(instance: Instance, u: Precision, output: str = "query") -> R
         judged = np.full(y.shape, np.isfinite(wrong).all())
         wrong = np.where(still, 0.0, wrong)
 
-        # E_1 = |(R(φ̂) − R(φ))x|: a rotation of y by at most Φ
-        turned = 2 * np.sin(np.minimum(wrong, math.pi) / 2) ** 2 * y + np.sin(np.minimum(wrong, math.pi / 2)) * other
-        turned = np.minimum(turned, y + np.hypot(y, other))
+        # E = |(R(φ̂) − R(φ))x|: a rotation of y by at most Φ
+        error = 2 * np.sin(np.minimum(wrong, math.pi) / 2) ** 2 * y + np.sin(np.minimum(wrong, math.pi / 2)) * other
+        error = np.minimum(error, y + np.hypot(y, other))
 
-        # e_c, e_s: tables, then E_2: the errors of the products and of their sum, and those of the stored result
-        times = 0 if plain else 6 if instance.attention_factor is None else 2
-        rate = compound(gamma(times, u.product), angles.table)
-        size, trig = compound(gamma(2, u.product), angles.stored), np.where(still, 0.0, m * angles.trig)
-        rest = np.zeros_like(y)
+        # e_c, e_s: tables, then E += the errors of the products and of their sum, and those of the stored result
+        rate, size = rates(instance, u)
+        trig = np.where(still, 0.0, m * angles.trig)
         for entry, table in ((straight, cos), (crossed, sin)):
             reach = np.minimum(np.abs(table) * _SLACK + m * wrong, m)
             off = rate * (reach + trig) + trig + angles.table_tiny
-            rest = rest + entry * (off + size * (reach + off))
+            error = error + entry * (off + size * (reach + off))
         lost = 8 * u.tiny * (1 + straight + crossed) * max(m, 1.0)
-        rest = rest + lost + 2 * (1 + size) * angles.stored_tiny
-        error = turned + rest
-        rest = rest + u.output * (y + error) + u.output_tiny + u.tiny
-        rest = np.where(still & plain, lost, rest)
+        error = error + lost + 2 * (1 + size) * angles.stored_tiny
+        bound = error + u.output * (y + error) + u.output_tiny + u.tiny
+        bound = np.where(still & plain, lost, bound)
         products, tables = (u.largest_output if stored else u.largest for stored in (angles.stored, angles.table))
         judged &= (4 * m * np.maximum(straight, crossed) <= products) & (4 * m <= min(products, tables))
         judged &= y + error <= u.largest_output
-        judged &= ~np.isnan(turned + rest)
-    whole = np.abs(vector.astype(np.float64)), np.zeros(vector.shape), np.full(vector.shape, 4 * u.tiny)
-    whole[0][..., columns] = y * _SLACK
-    whole[1][..., columns] = np.where(judged, turned * _SLACK, np.inf)
-    whole[2][..., columns] = np.where(judged, rest * _SLACK, np.inf)
-    return RotatedErrors(*whole)
+    full = np.full(vector.shape, 4 * u.tiny)
+    full[..., columns] = np.where(judged & ~np.isnan(bound), bound * _SLACK, np.inf)
+    return full
+
+
+def rates(instance: Rotary, u: Precision) -> tuple[Array, Array]:
+    """η and κ of ROT-3: the relative errors of a table entry, besides those of cosine and sine, and of a product."""
+    angles, plain = u.of(Angles), bool(magnitude(instance) == 1)
+    times = 0 if plain else 6 if instance.attention_factor is None else 2
+    return compound(gamma(times, u.product), angles.table), compound(gamma(2, u.product), angles.stored)
 
 
 @functools.lru_cache(maxsize=2)  # the queries and the keys of one instance ask for the same

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["define", "evaluate", "relative_rows", "tokens"]
+__all__ = ["General", "Turned", "define", "evaluate", "relative_rows", "tokens", "transposed"]
 
 
 def define(instance: Instance, relative: float = 1e-12, output: str = "output") -> Enclosure:
@@ -134,24 +134,40 @@ class Turned(Rows):
         return dataclasses.replace(super().__getitem__(at), place=self.place[at[1]], batch=self.batch[at[0]])
 
     def product(self, arithmetic: Arithmetic) -> Any:
-        # C and S of every token, in the order of the pairs; a column that is not rotated has C = 1 and S = 0
-        cos, sin = rotation(self.tokens, arithmetic)
-        d, (columns, partner, sign) = self.query.shape[2], paired(self.tokens)
-        rest = np.arange(len(columns), d)
-        plain = np.ones((*cos.error().shape[:2], len(rest)))
-        cos, sin = cos.joined(plain), sin.joined(0.0 * plain)
-        columns, partner = np.concatenate([columns, rest]), np.concatenate([partner, rest])
-        sign = np.concatenate([sign, 0.0 * rest])
-        heads, dims = self.batch[:, None, None], np.arange(d)
-
-        # y = C·a ∓ S·b, for the queries (row, dim) and for the keys (dim, key)
-        tables = np.minimum(heads, plain.shape[0] - 1)
-        at_query = (tables, self.place[None, :, None], dims[None, None, :])
-        at_key = (tables, self.queries + np.arange(self.key.shape[1])[None, None, :], dims[None, :, None])
-        straight, crossed = self.query[..., columns], self.query[..., partner] * sign
-        query = cos[at_query].scaled(straight).plus_ball(sin[at_query].scaled(crossed))
-        straight, crossed = (np.swapaxes(x, 1, 2) for x in (self.key[..., columns], self.key[..., partner] * sign))
-        key = cos[at_key].scaled(straight).plus_ball(sin[at_key].scaled(crossed))
-
         # s_ij = ⟨y_i, y_j⟩
-        return query.matmul(key)
+        query, key = self.vectors(arithmetic)
+        return query.matmul(transposed(key, (len(self.key), *self.key.shape[1:])))
+
+    def vectors(self, arithmetic: Arithmetic) -> tuple[Any, Any]:
+        """The balls of the rotated queries and keys, (head, row, dim); columns in the order of :meth:`order`."""
+        columns, partner, sign = self.order()
+        made = []
+        for x, places in ((self.query, self.place), (self.key, self.queries + np.arange(self.key.shape[1]))):
+            # y = C·a ∓ S·b
+            cos, sin = self.tables(arithmetic, places)
+            made.append(cos.scaled(x[..., columns]).plus_ball(sin.scaled(x[..., partner] * sign)))
+        return made[0], made[1]
+
+    def order(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+        """The columns, rotated ones first, the partner of each, and its sign; 0 for one that is not rotated."""
+        columns, partner, sign = paired(self.tokens)
+        rest = np.arange(len(columns), self.query.shape[2])
+        return (
+            np.concatenate([columns, rest]),
+            np.concatenate([partner, rest]),
+            np.concatenate([sign, np.zeros(len(rest))]),
+        )
+
+    def tables(self, arithmetic: Arithmetic, places: NDArray[np.intp]) -> tuple[Any, Any]:
+        """C and S of the tokens with these numbers, (head, token, dim), 1 and 0 for a column that is not rotated."""
+        cos, sin = rotation(self.tokens, arithmetic)
+        b, n = self.tokens.query.shape[0], self.tokens.query.shape[2]
+        plain = np.ones((b, n, self.query.shape[2] - self.tokens.rotated))
+        at = np.ix_(self.batch, places)
+        return cos.joined(plain)[at], sin.joined(0.0 * plain)[at]
+
+
+def transposed(balls: Any, shape: tuple[int, ...]) -> Any:
+    """Balls of this shape (stack, row, column) as (stack, column, row)."""
+    stack, row, column = (np.arange(length) for length in shape)
+    return balls[stack[:, None, None], row[None, None, :], column[None, :, None]]

@@ -199,7 +199,7 @@ class Instance(Masked, Rotary):
 
 
 def _index(number: Any, length: int) -> bool:
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and 0 <= number < length
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and bool(0 <= number < length)
 
 
 def _is(value: Any, usual: Any) -> bool:

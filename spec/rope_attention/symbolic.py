@@ -24,6 +24,7 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
 
     Raises ``ValueError`` for more than 4,096 scores.
 
+    >>> import numpy as np
     >>> from assay.spec.rope_attention import Instance
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 1, 2, 2)
     >>> symbolic(Instance(x, x, x, scale=1.0))[0, 0, 0, 0]

@@ -18,11 +18,11 @@ from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import paired
 from assay.spec.rope.frequencies import magnitude
 from assay.spec.rope.rounding import Angles
-from assay.spec.rope.tolerance import frequency_errors, rotated_errors
+from assay.spec.rope.tolerance import frequency_errors, rates
 from assay.spec.rope_attention.definition import evaluate, tokens
 from assay.spec.rope_attention.rounding import PRECISIONS
 from assay.spec.rounding import compound, gamma
-from assay.spec.softmax.weights import Products, products_of
+from assay.spec.softmax.weights import Products
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,17 +72,47 @@ def relative_products(instance: Instance, u: Precision) -> Products:
 
 
 def _rotary(instance: Instance, u: Precision) -> Products:
-    """ROT-9: products of rotated vectors, which are off themselves."""
-    turning, n_q = tokens(instance), instance.query.shape[2]
-    off = rotated_errors(turning, u)
-    held = off.size + off.turned  # at least the size of what is turned by the computed angle
-    (q, e_q), (k, e_k) = ((held[:, :, at], off.rest[:, :, at]) for at in (slice(n_q), slice(n_q, None)))
-    products = products_of(q + e_q, k + e_k)
-    crossed = e_q @ np.swapaxes(k + e_k, 2, 3) + q @ np.swapaxes(e_k, 2, 3)
+    """ROT-9: products of rotated vectors, which are off themselves; pair by pair, whatever the angle is."""
+    turning, n_q, m = tokens(instance), instance.query.shape[2], float(magnitude(instance))
+    angles, (rate, kappa) = u.of(Angles), rates(instance, u)
+    columns = paired(instance)[0]
+    one, two = (np.abs(turning.query[..., half].astype(np.float64)) for half in np.split(columns, 2))
+    rest = np.abs(np.delete(turning.query, columns, axis=3).astype(np.float64))
+    norm = np.hypot(one, two) * _SLACK
+
+    # ρ: what a stored pair is off besides its angle, in norm: by tables, products and the rounding of the result
+    table = (rate * (m + m * angles.trig) + m * angles.trig + angles.table_tiny) * _SLACK
+    off = (1 + kappa) * table * (one + two) + kappa * m * norm
+    off = math.sqrt(2) * (off + 8 * u.tiny * (1 + one + two) * max(m, 1.0) + 2 * (1 + kappa) * angles.stored_tiny)
+    off = (off + u.output * (m * norm + off) + math.sqrt(2) * (u.output_tiny + u.tiny)) * _SLACK
+
+    held = m * norm + off
+    (held_q, off_q, rest_q), (held_k, off_k, rest_k) = (
+        tuple(x[:, :, at] for x in (held, off, rest)) for at in (slice(n_q), slice(n_q, None))
+    )
+    size = held_q @ _turned(held_k) + rest_q @ _turned(rest_k)
+    error = off_q @ _turned(held_k) + held_q @ _turned(off_k)
+    error += 4 * u.tiny * (rest_q.sum(axis=3)[..., None] + rest_k.sum(axis=3)[..., None, :])
     assert instance.scale is not None
-    error = abs(instance.scale) * (crossed + angle_errors(turning, n_q, u.of(Angles))) * _SLACK
-    error = np.where(np.isnan(error), np.inf, error)
-    return Products(products.size, products.norms, products.reach, products.terms, error=error)
+    error = abs(instance.scale) * (error + angle_errors(turning, n_q, angles)) * _SLACK
+    entries = np.concatenate([math.sqrt(2) * held, rest], axis=3)
+    norms, largest = entries.sum(axis=3), entries.max(axis=3)
+
+    products, tables = (u.largest_output if stored else u.largest for stored in (angles.stored, angles.table))
+    fits = (4 * m * np.maximum(one, two).max(axis=3) <= products) & (4 * m <= min(products, tables))
+    fits &= largest <= u.largest_output
+    fits = fits[:, :, :n_q, None] & fits[:, :, None, n_q:]
+    return Products(
+        size=size * _SLACK,
+        norms=norms[:, :, :n_q, None] + norms[:, :, None, n_q:],
+        reach=np.maximum(largest[:, :, :n_q, None], largest[:, :, None, n_q:]),
+        terms=instance.query.shape[3],
+        error=np.where(fits & ~np.isnan(error), error, np.inf),
+    )
+
+
+def _turned(x: Array) -> Array:
+    return np.swapaxes(x, 2, 3)
 
 
 def angle_errors(turning: rope.Instance, queries: int, angles: Angles) -> Array:
@@ -108,9 +138,9 @@ def angle_errors(turning: rope.Instance, queries: int, angles: Angles) -> Array:
     most = apart.max() * theta * frequency + own_q.max(axis=(0, 1, 2)) + own_k.max(axis=(0, 1, 2))
     near, total = most <= _FAR, np.zeros((*q.shape[:3], k.shape[2]))
     if near.any():
-        keys = np.swapaxes(k[..., near], 2, 3)
+        keys = _turned(k[..., near])
         total += apart * ((q[..., near] * (theta * frequency)[near]) @ keys)
-        total += (q * own_q)[..., near] @ keys + q[..., near] @ np.swapaxes((k * own_k)[..., near], 2, 3)
+        total += (q * own_q)[..., near] @ keys + q[..., near] @ _turned((k * own_k)[..., near])
     for pair in np.arange(half)[~near]:
         psi = apart * (theta * frequency)[pair] + own_q[..., pair, None] + own_k[:, :, None, :, pair]
         chord = 2 * np.sin(np.minimum(psi, math.pi) / 2)

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "SLACK", "Distribution", "Products", "Weights", "merge_error", "plain_products", "products_of", "quotient_error",
-    "weights",
+    "SLACK", "Distribution", "Products", "Weights", "merge_error", "plain_products", "quotient_error", "weights",
 ]  # fmt: skip
 
 SLACK = 1.0 + 1e-9  # over the rounding of these computations themselves, of relative size 1e-12 at most (TOL-8)
@@ -71,11 +70,6 @@ def plain_products(instance: Masked) -> Products:
     """Those of attention."""
     query = np.abs(instance.query.astype(np.float64))
     key = np.abs(np.repeat(instance.key.astype(np.float64), instance.group, axis=1))
-    return products_of(query, key)
-
-
-def products_of(query: Array, key: Array) -> Products:
-    """Those of queries (b, h_q, n_q, d) and keys (b, h_q, n_k, d), from upper bounds of their sizes."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return Products(
             size=query @ np.swapaxes(key, 2, 3),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.spec import attention, attention_gradient, document_similarity, layer_collapse
+from assay.spec import attention, attention_gradient, document_similarity, layer_collapse, rope_attention
 from assay.spec.attention_gradient.loss import Loss
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
@@ -35,6 +35,8 @@ from assay.spec.reductions import (
     satisfiability,
     sufficient_classes,
 )
+from assay.spec.reductions.to_rope_attention import Backward
+from assay.spec.rope_attention.gradient import gradients
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
@@ -68,6 +70,10 @@ def solved(target: Any) -> Any:
         return i, j, float(document_similarity.define(target).midpoint)
     if isinstance(target, layer_collapse.Instance):
         return layer_collapse.define(target).midpoint
+    if isinstance(target, rope_attention.Instance):
+        return rope_attention.define(target).midpoint
+    if isinstance(target, Backward):
+        return gradients(target.instance, target.grad_output)["grad_key"].midpoint
     if isinstance(target, attention_gradient.Instance):
         return attention_gradient.define(target, output="grad_key").midpoint
     if isinstance(target, Loss):
@@ -150,6 +156,11 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
         others = {} if target.right is None else {"m": len(target.right)}
         assert sizes == {"n": len(target.left), "d": target.left.shape[1], **others}
         assert target.provenance.family == each.name
+    elif each.target in ("rope_attention", "rope_attention_gradient"):
+        target = target.instance if isinstance(target, Backward) else target
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
+        assert sizes["B"] >= Fraction(float(max(np.abs(target.key).max(), np.abs(target.query).max())))
+        assert target.provenance.family == each.name
     elif each.target == "layer_collapse":
         assert (sizes["n"], sizes["d"], sizes["layers"]) == (*target.tokens.shape, target.layers)
         assert sizes["B"] == Fraction(float(target.tokens.max()))
@@ -210,7 +221,7 @@ def test_the_drawings_show_every_arrow_once() -> None:
 
 def test_names_are_unique_and_say_their_claims() -> None:
     assert len({each.name for each in REDUCTIONS}) == len(REDUCTIONS)
-    assert all(each.name.rstrip("abc") == each.claim for each in REDUCTIONS)
+    assert all(each.name.rstrip("abcd") == each.claim for each in REDUCTIONS)
 
 
 # --- formulas through kernels and back --------------------------------------------------------------------------------
