@@ -255,4 +255,4 @@ def _exact_cost(instance: Instance, dtype: str) -> float:
     keys = n_k if instance.causal is None else n_k / 2.0
     if left is not None:
         keys = min(keys, left + (0 if instance.causal is not None else n_k if right is None else right) + 64)
-    return b * h_q * n_q * min(keys, n_k) * each
+    return float(b * h_q * n_q * min(keys, n_k) * each)

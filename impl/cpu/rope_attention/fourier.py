@@ -227,4 +227,5 @@ def _exactly(instance: Instance, scores: Turned, job: Job, head: int, first: int
         part, query, key, toeplitz(bias, last - first, keys)[None, None], relative=relative, support=scores.support,
         threads=1,
     )  # fmt: skip
-    return out[0, 0].astype(instance.query.dtype)
+    rows: NDArray[Any] = out[0, 0].astype(instance.query.dtype)
+    return rows
