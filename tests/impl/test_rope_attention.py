@@ -224,6 +224,15 @@ def test_scores_too_large_for_a_polynomial_go_to_the_exact_kernel_with_its_own_c
     assert (reference.ratio(found.value, np.broadcast_to(found.error, found.value.shape)) <= 1).all()
 
 
+@pytest.mark.parametrize("route", ["fourier", "exact"])
+def test_the_arrays_of_the_caller_stay_as_they_are(route: str) -> None:
+    q, k, v = (x[..., :1].copy() for x in arrays(7, 30, 30, 0.3))  # one coordinate: a row and a column are one
+    w, bias = symbols(1, 1, 30, 30), decay(30, 30)
+    before = [x.copy() for x in (q, k, v, w, bias)]
+    rope_attention.approximate(q, k, v, w, error=1e-3, support=((0, 0),), relative_bias=bias, route=route)
+    assert all(np.array_equal(x, y) for x, y in zip((q, k, v, w, bias), before, strict=True))
+
+
 def test_bad_arguments_are_named() -> None:
     q, k, v = arrays(7, 3, 3, 0.3)
     with pytest.raises(ValueError, match="route"):

@@ -130,7 +130,7 @@ def _job(
     largest_key = _power(float(np.abs(key).max(initial=0.0)))
     factor = instance.scale * (unit * largest_key)
     query = np.ascontiguousarray(scores.query[batch, list(heads)].swapaxes(1, 2), np.float64) * factor
-    key /= largest_key
+    key = key / largest_key  # not in place: it may be the array of the caller
     radius = min(longest(query.swapaxes(0, 1)) * longest(key) * norm, _by_entries(query, key, symbols, scores)) * SLACK
     if not radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
