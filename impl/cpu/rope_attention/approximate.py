@@ -26,7 +26,7 @@ from assay.impl.cpu.rope_attention import fourier
 from assay.impl.cpu.rope_attention.bound import exact_error
 from assay.impl.cpu.rope_attention.jobs import longest
 from assay.impl.cpu.rope_attention.tiles import attended
-from assay.impl.cpu.rope_attention.turned import turned
+from assay.impl.cpu.rope_attention.turned import OFF, turned
 from assay.impl.cpu.threads import available
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance as Attention
@@ -199,8 +199,8 @@ def _polynomial(request: _Request, scores: Turned) -> _Offer:
         raise Infeasible("W or a bias of its own for every offset is no product of a query's and a key's rotation")
     value, unit = instance.value.astype(np.float64), STORED[instance.query.dtype.name]
     assert instance.scale is not None
-    reach = max(longest(np.moveaxis(x, 3, 0)) for x in (scores.query,)) * longest(np.moveaxis(scores.key, 3, 0))
-    moved = math.tanh(27.0 * U * abs(instance.scale) * reach * SLACK / 2.0)
+    reach = longest(np.moveaxis(scores.query, 3, 0)) * longest(np.moveaxis(scores.key, 3, 0))
+    moved = math.tanh(OFF["float64"] * U * abs(instance.scale) * reach * SLACK / 2.0)
     size, spread = np.abs(value).max(axis=2, keepdims=True), np.ptp(value, axis=2, keepdims=True)
     beside = np.repeat(moved * spread + unit[0] * size * 1.01 + unit[1], instance.group, axis=1) * SLACK
     left = request.error - 1.01 * float(beside.max())

@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.rope_attention.symbols import Symbols
+from assay.impl.cpu.rope_attention.turned import OFF
 from assay.spec.approximation import Infeasible
 from assay.spec.enclosure.float64 import exp_float64
 
@@ -131,7 +132,8 @@ def _job(
     factor = instance.scale * (unit * largest_key)
     query = np.ascontiguousarray(scores.query[batch, list(heads)].swapaxes(1, 2), np.float64) * factor
     key = key / largest_key  # not in place: it may be the array of the caller
-    radius = min(longest(query.swapaxes(0, 1)) * longest(key) * norm, _by_entries(query, key, symbols, scores)) * SLACK
+    norms = longest(query.swapaxes(0, 1)) * longest(key) * norm
+    radius = min(norms, _by_entries(query, key, symbols, scores)) * SLACK
     if not radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
     value = instance.value[batch, key_head, :length].astype(np.float64)
@@ -141,7 +143,7 @@ def _job(
     grow = np.ldexp(1.0, np.clip(np.frexp(half)[1], -1000, 1023))
     columns = np.ones((value.shape[1] + 1, length))
     columns[:-1] = ((value - middle) / grow).T
-    shifted = (27.0 * U * SLACK * radius if scores.rotary else 0.0) + 2.0**-500
+    shifted = (OFF["float64"] * U * SLACK * norms if scores.rotary else 0.0) + 2.0**-500
     return Job(
         batch, key_head, heads, query, key, columns, least, largest, middle, grow, half, symbols, visible, seen,
         radius, error, shifted,
