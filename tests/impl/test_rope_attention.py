@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import flint
 import numpy as np
 import pytest
 import scipy.fft
 from mpmath import mp
 
 from assay.impl.cpu import rope_attention
-from assay.impl.cpu.rope_attention import transforms
+from assay.impl.cpu.attention.passes import Team
+from assay.impl.cpu.rope_attention import fourier, transforms
+from assay.impl.cpu.rope_attention.jobs import jobs
 from assay.impl.cpu.rope_attention.monomials import components, pair_count
-from assay.impl.cpu.rope_attention.turned import toeplitz
+from assay.impl.cpu.rope_attention.sums import summed
+from assay.impl.cpu.rope_attention.turned import OFF, toeplitz, turned
+from assay.spec import flint_context, rope
 from assay.spec.approximation import Infeasible
 from assay.spec.problem import InvalidInstance
 from assay.spec.rope_attention import Instance, define, tolerance
@@ -169,6 +175,104 @@ def test_a_product_with_a_toeplitz_matrix_loses_no_more_than_is_granted(kind: st
     assert np.abs(found - exact).max() <= granted[0]
     assert granted[0] > 0
     assert kind == "ones" or (found != exact).any()
+
+
+@pytest.mark.claim("FFT-2")
+def test_three_transforms_that_err_as_much_as_they_may_use_up_what_is_granted() -> None:
+    """A symbol and a column of one number each; every transform is too large by a factor 1 + e."""
+    size = transforms.padded(50)
+    e = transforms.error(size)
+    symbol, column = np.eye(1, size), np.eye(1, size)
+    spectrum = transforms.forward(symbol) * (1 + e)
+    product = spectrum * transforms.forward(column) * (1 + e)
+    off = transforms.back(product, size)[0, 0] * (1 + e) - 1.0
+    granted = transforms.lost(size, 1, float(np.abs(spectrum).max()), 1.0, np.ones(1), 1)[0]
+    assert 0.9 * granted <= off <= granted
+
+
+@pytest.mark.claim("ROT-5")
+@pytest.mark.parametrize("name", list(mechanisms(30, 45)))
+def test_power_sums_are_those_of_the_scores_with_masks_and_biases_as_weights(name: str) -> None:
+    options = mechanisms(30, 45)[name]
+    q, k, v = arrays(3, 30, 45, 1.0)
+    instance = Instance(q, k, v, scale=0.5, **options)
+    support = fourier.support_of(instance)
+    coefficients = (1.0, 1.0, 0.5, 1 / 6)
+    for job in jobs(instance, turned(instance, np.dtype(np.float64))):
+        with ThreadPoolExecutor(1) as pool:
+            team = Team(pool, 1, lambda _: None)
+            found = summed(job, support, coefficients, 2, job.symbols.transformed, team)
+        n_k = job.key.shape[1]
+        relative = np.ones((len(support), 29 + n_k)) if job.symbols.relative is None else job.symbols.relative
+        at = np.arange(30)[:, None] - np.arange(n_k) + n_k - 1
+        weight = job.symbols.weight[at]
+        assert np.array_equal(job.seen, (job.visible[at]).sum(axis=1))
+        for place, head in enumerate(job.heads):
+            visible = instance.visible()[0, head, :, :n_k]
+            assert np.array_equal(job.visible[at], visible)
+            scores = np.einsum(
+                "ei,eij,ej->ij", job.query[place][[a for a, _ in support]], relative[:, at],
+                job.key[[b for _, b in support]],
+            )  # fmt: skip
+            assert np.abs(scores).max() <= job.radius
+            for m in range(4):
+                assert found.powers[place, m] == pytest.approx((scores**m * weight).sum(axis=1), abs=1e-12)
+            polynomial = sum(c * scores**m for m, c in enumerate(coefficients)) * weight
+            assert found.values[place] == pytest.approx(job.columns[:-1] @ polynomial.T, abs=1e-12)
+
+
+@pytest.mark.claim("ROPE-3")
+@pytest.mark.parametrize("options", [{}, {"scaling": "yarn", "factor": 8.0, "original_length": 64, "base": 500.0}])
+def test_scores_of_rotated_vectors_are_off_by_few_roundings(options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((1, 1, 400, 8))
+    places = rng.integers(-(10**9), 10**9, 400)
+    if options:
+        places = np.abs(places) % 1000
+    instance = Instance(x, x, x, query_positions=places, key_positions=places, **options)
+    found = turned(instance, np.dtype(np.float64)).query[0, 0]
+    exact = rope.define(rope.Instance(x, None, places, **options), 1e-25).full()[0, 0]
+    worst = 0.0
+    with flint_context.bits(160):
+        for i in range(0, 400, 2):
+            true = sum((a * b for a, b in zip(exact[i], exact[i + 1], strict=True)), flint.arb(0))
+            near = sum((flint.arb(a) * flint.arb(b) for a, b in zip(found[i], found[i + 1], strict=True)), flint.arb(0))
+            size = np.linalg.norm(found[i]) * np.linalg.norm(found[i + 1])
+            worst = max(worst, float(abs(true - near)) / size / 2.0**-53)
+    assert 0.5 <= worst <= OFF["float64"]
+
+
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", list(mechanisms(40, 60)))
+def test_the_exact_kernel_is_certified_by_norms_with_w_bias_and_rotation(name: str, dtype: str) -> None:
+    options = {
+        word: x.astype(dtype) if word in ("relative", "relative_bias") else x
+        for word, x in mechanisms(40, 60)[name].items()
+    }
+    q, k, v = arrays(9, 40, 60, 1.5, dtype)
+    error = 1e-3 if dtype == "float32" else 1e-11
+    found = rope_attention.approximate(q, k, v, error=error, route="exact", **options)
+    assert found.route.startswith(f"exact in {dtype}")
+    reference = define(Instance(q, k, v, **options), 1e-22)
+    ratio = reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape)).max()
+    assert 1e-4 <= ratio <= 1
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize(("above", "below", "count"), [(1 / 3, -2 / 3, 16), (-5 / 6, -1 / 6, 48)])
+def test_two_groups_of_keys_where_the_polynomial_errs_most_use_up_the_certificate(
+    above: float, below: float, count: int
+) -> None:
+    """The sharp case of ATT-2.  One more key, at 1, makes the range what it is."""
+    first = np.arange(65) < count
+    q, k = np.ones((1, 1, 1, 1)), np.where(first, above, below)[None, None, :, None]
+    k[:, :, -1] = 1.0
+    v, w = first[None, None, :, None].astype(np.float64), np.ones((1, 65))
+    options: dict[str, Any] = {"support": ((0, 0),), "scale": 1.0}
+    found = rope_attention.approximate(q, k, v, w, error=0.02 if count == 48 else 0.1, route="fourier", **options)
+    reference = define(Instance(q, k, v, w, **options), 1e-15)
+    assert 0.9 <= reference.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
