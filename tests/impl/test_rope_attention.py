@@ -287,10 +287,10 @@ def test_little_memory_is_shared_or_refused_and_changes_no_bit() -> None:
     q, k, v = arrays(4, 500, 500, 0.5)
     options: dict[str, Any] = {"relative": symbols(4, 2, 500, 500), "support": DIAGONAL, "route": "fourier"}
     wide = rope_attention.approximate(q, k, v, error=1e-4, threads=1, **options)
-    narrow = rope_attention.approximate(q, k, v, error=1e-4, threads=1, memory=400_000, **options)
+    narrow = rope_attention.approximate(q, k, v, error=1e-4, threads=1, memory=700_000, **options)
     assert np.abs(wide.value - narrow.value).max() <= 1e-12
     with pytest.raises(Infeasible, match="MiB allowed"):
-        rope_attention.approximate(q, k, v, error=1e-4, memory=100_000, **options)
+        rope_attention.approximate(q, k, v, error=1e-4, memory=200_000, **options)
 
 
 def test_rows_with_few_keys_that_the_transforms_drown_are_computed_one_by_one() -> None:
