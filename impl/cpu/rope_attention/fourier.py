@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "computed", "planned", "support_of"]
 
+_TOGETHER = 24 << 20  # bytes of the columns that are transformed together; larger arrays are returned to the system
 _ROWS = 1 << 14  # rows that are certified at a time
 _TRIED = 3  # polynomials that are tried before a job is refused
 # Nanoseconds of one core, measured on one Xeon core of 2023: only speed depends on them
@@ -174,7 +175,8 @@ def _share(plan: Plan, memory: int, workers: int) -> tuple[int, int, int]:
     held += job.query.nbytes + job.key.nbytes + job.columns.nbytes
     held += job.symbols.weight.nbytes + (0 if job.symbols.relative is None else job.symbols.relative.nbytes)
     held += 8 * min(_ROWS, len(job.seen)) * 16 * len(job.columns)
-    for threads, columns in itertools.product(range(workers, 0, -1), range(len(job.columns), 0, -1)):
+    most = min(len(job.columns), max(1, _TOGETHER // (8 * job.symbols.size)))
+    for threads, columns in itertools.product(range(workers, 0, -1), range(most, 0, -1)):
         left = memory - held - (threads + 2) * symbol - need(job, plan.support, plan.degree, columns, threads)
         if left >= 0:
             return columns, threads, threads + 1 + left // symbol
