@@ -11,6 +11,7 @@ from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.certificate import STORED
 from assay.impl.cpu.attention.plan import SLACK
 from assay.impl.cpu.rope_attention.jobs import longest, operator_norm
+from assay.impl.cpu.rope_attention.turned import OFF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = ["exact_error"]
-
-_TURNED = 5.0  # roundings by which a rotated vector may be off, relative to its norm (ROPE-7)
 
 
 def exact_error(instance: Instance, scores: Turned, machine: Precision) -> Array:
@@ -57,7 +56,7 @@ def exact_error(instance: Instance, scores: Turned, machine: Precision) -> Array
                         float(bias[head]),
                     )  # fmt: skip
                     if scores.rotary:
-                        shifted = 2.0 * _TURNED * machine.product * abs(instance.scale) * query * key * 1.01
+                        shifted = OFF[machine.name] * machine.product * abs(instance.scale) * query * key * 1.01
                         here = here + math.tanh(shifted / 2.0) * spread
                     here = (here + unit * (size + here)) * SLACK + least
                     found[batch, head, 0] = np.where(np.isnan(here), math.inf, here)

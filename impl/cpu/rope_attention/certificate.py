@@ -33,15 +33,13 @@ _MOST_GROWTH = 2.0**600  # the largest absolute sum of monomials that is certifi
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of one query head: output (n_q, d_v) in float64, its bound, and the largest mean power of the scores.
+    """Some rows of one query head: output (rows, d_v) in float64, and its bound.
 
-    bound (n_q, d_v): at least |output − exact| after the rounding to the stored type; +inf where nothing is certain.
-    moment: the largest Σ_j s^p e^b/Σ_j e^b of a row, for the power p of the measure; 0 without one.
+    bound (rows, d_v): at least |output − exact| after the rounding to the stored type; +inf where nothing is certain.
     """
 
     output: Array
     bound: Array
-    moment: float
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,20 +53,23 @@ def roundings(support: tuple[tuple[int, int], ...], degree: int) -> tuple[int, .
 
 def certified(
     job: Job, head: int, support: tuple[tuple[int, int], ...], approximation: Approximation, measure: Measure,
-    sums: Sums, stored: str,
+    sums: Sums, stored: str, rows: slice,
 ) -> Rows:  # fmt: skip
-    """The output of one head of a job from its sums, with its certificate.  stored: the dtype of the output."""
+    """Some rows of the output of one head of a job from its sums, with their certificate.
+
+    stored: the dtype of the output.
+    """
     c = np.array(approximation.coefficients)
     degree, width = len(c) - 1, len(job.columns) - 1
-    n_q, n_k = len(job.seen), job.key.shape[1]
-    values, powers = sums.values[head], sums.powers[head]
+    seen, n_k = job.seen[rows], job.key.shape[1]
+    values, powers = sums.values[head][:, rows], sums.powers[head][:, rows]
     with np.errstate(all="ignore"):
         weight: Any = c @ powers  # Ẑ
         quotient = (values / weight).T
         output = np.clip(job.middle + job.grow * quotient, job.least, job.largest)
         reach = max(float(np.abs(job.query[head]).max(initial=0.0)), 1.0) * max(len(support), 1)
         if not _growth(np.abs(c), reach) <= _MOST_GROWTH:
-            return Rows(output, np.full((n_q, width), math.inf), 0.0)
+            return Rows(output, np.full((len(seen), width), math.inf))
 
         # Γ: roundings that are relative to the terms; F: what the transforms lose, and underflow
         rates = gamma(np.array(roundings(support, degree), np.float64), U) + job.weight_error * SLACK
@@ -82,10 +83,10 @@ def certified(
         off_values = relative * total[:, None] * half + lost_values
 
         def bound(distance: Array) -> Array:
-            """distance (n_q, d_v): at least max_j |v_j − o|."""
+            """distance (rows, d_v): at least max_j |v_j − o|."""
             moved: Any
             if measure.order == 0:
-                cut: Any = output_error(approximation.error) * job.spread * np.ones((n_q, 1))
+                cut: Any = output_error(approximation.error) * job.spread * np.ones((len(seen), 1))
                 moved = job.half + cut
             else:
                 cut = approximation.error * (heavy / weight)[:, None] * distance
@@ -103,20 +104,18 @@ def certified(
             ) * SLACK + 2.0**-1070
             return np.where(np.isfinite(whole) & (weight > 0.0)[:, None], whole, np.inf)
 
-        moment = 0.0
         heavy = total
         if measure.order:
             p = measure.order
             summed = np.abs(powers[p]) + lost_powers[p] + rates[p] * job.radius**p * total
             heavy = (total + (measure.ratio / approximation.interval[1]) ** p * summed) * SLACK
-            moment = float((summed / powers[0])[job.seen > 0].max(initial=0.0))
-        whole = bound(np.broadcast_to(job.spread, (n_q, width)))
+        whole = bound(np.broadcast_to(job.spread, (len(seen), width)))
         if measure.order:
             distance = np.maximum(job.largest - output, output - job.least) * SLACK + whole
             whole = bound(np.minimum(job.spread, distance))
-    hidden = job.seen == 0  # every key is absent: 0, exactly
+    hidden = seen == 0  # every key is absent: 0, exactly
     output[hidden], whole[hidden] = 0.0, 0.0
-    return Rows(output, whole, moment)
+    return Rows(output, whole)
 
 
 def _growth(coefficients: Array, radius: float) -> float:

@@ -47,10 +47,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "computed", "planned", "support_of"]
 
+_TOGETHER = 24 << 20  # bytes of the columns that are transformed together; larger arrays are returned to the system
+_ROWS = 1 << 14  # rows that are certified at a time
 _TRIED = 3  # polynomials that are tried before a job is refused
-# Nanoseconds of one core, measured on two cores (benchmarks/rope_attention.py model): only speed depends on them
+# Nanoseconds of one core, measured on one Xeon core of 2023: only speed depends on them
 _SINGLE = 3.0  # for each pair of a row and a key that the exact kernel computes
-_TRANSFORM = (0.5, 0.42)  # for each number of a transform: a fixed part, and for each bit of its length
+_TRANSFORM = (0.5, 0.85)  # for each number of a transform: a fixed part, and for each bit of its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +132,23 @@ def computed(
     d_v = instance.value.shape[3]
     output, bounds = np.zeros((b, h_q, n_q, d_v), instance.query.dtype), np.zeros((b, h_q, 1, d_v))
     served, singles = [], 0
+    bound = functools.cache(lambda: exact_error(instance, scores, precision("float64")))
     for _, group in itertools.groupby(plans, key=lambda plan: id(plan.job.symbols)):
         transformed: Callable[[Component], tuple[Transform, ...]] | None = None
         for plan in group:
             for _ in range(_TRIED):
-                columns, kept = _share(plan, memory, team.workers)
+                columns, threads, kept = _share(plan, memory, team.workers)
                 if transformed is None:
                     transformed = functools.lru_cache(maxsize=kept)(plan.job.symbols.transformed)
-                sums = summed(plan.job, plan.support, plan.approximation.coefficients, columns, transformed, team)
-                count = _written(instance, scores, plan, sums, error, output, bounds)
+                sums = summed(
+                    plan.job,
+                    plan.support,
+                    plan.approximation.coefficients,
+                    columns,
+                    transformed,
+                    replace(team, workers=threads),
+                )
+                count = _written(instance, scores, plan, sums, error, output, bounds, bound)
                 if count is not None:
                     break
                 plan = plan.next()
@@ -154,35 +164,50 @@ def computed(
     return output, bounds, f"{largest or 'no keys at all'}, certified error {worst:.2g}{rows}"
 
 
-def _share(plan: Plan, memory: int, workers: int) -> tuple[int, int]:
-    """How many columns are transformed together, and for how many components the symbols are kept.
+def _share(plan: Plan, memory: int, workers: int) -> tuple[int, int, int]:
+    """How many columns are transformed together, by how many threads, and for how many components symbols are kept.
 
     Raises :class:`Infeasible` where one column is too much for the memory.
     """
     job, heads = plan.job, len(plan.job.heads)
     symbol = job.symbols.bytes(plan.support, plan.degree)
     held = 8 * heads * job.query.shape[2] * (len(job.columns) + plan.degree + 1)
-    held += job.query.nbytes + job.key.nbytes + job.columns.nbytes + (workers + 2) * symbol
-    for columns in range(len(job.columns), 0, -1):
-        left = memory - held - need(job, plan.support, plan.degree, columns, workers)
+    held += job.query.nbytes + job.key.nbytes + job.columns.nbytes
+    held += job.symbols.weight.nbytes + (0 if job.symbols.relative is None else job.symbols.relative.nbytes)
+    held += 8 * min(_ROWS, len(job.seen)) * 16 * len(job.columns)
+    most = min(len(job.columns), max(1, _TOGETHER // (8 * job.symbols.size)))
+    for threads, columns in itertools.product(range(workers, 0, -1), range(most, 0, -1)):
+        left = memory - held - (threads + 2) * symbol - need(job, plan.support, plan.degree, columns, threads)
         if left >= 0:
-            return columns, workers + 1 + left // symbol
+            return columns, threads, threads + 1 + left // symbol
     raise Infeasible(
         f"{plan.pairs} pairs of monomials (degree {plan.degree}) need more than the {memory / 2**20:.0f} MiB allowed"
     )
 
 
 def _written(
-    instance: Instance, scores: Turned, plan: Plan, sums: Sums, error: float, output: NDArray[Any], bounds: Array
+    instance: Instance,
+    scores: Turned,
+    plan: Plan,
+    sums: Sums,
+    error: float,
+    output: NDArray[Any],
+    bounds: Array,
+    bound: Callable[[], Array],
 ) -> int | None:
     """Write the rows of a job and their certificate; the number of those that the exact kernel computed.
 
-    ``None`` where too many certificates are larger than the error.
+    bound: of what that kernel errs, (b, h_q, 1, d_v).  ``None`` where too many certificates are larger than the error.
     """
     job, count = plan.job, 0
     for place, head in enumerate(job.heads):
-        rows = certified(job, place, plan.support, plan.approximation, plan.measure, sums, output.dtype.name)
-        missed = rows.bound.max(axis=1, initial=0.0) > error
+        missed, here = np.zeros(len(job.seen), np.bool_), np.zeros(output.shape[3])
+        for first in range(0, len(missed), _ROWS):
+            at = slice(first, first + _ROWS)
+            rows = certified(job, place, plan.support, plan.approximation, plan.measure, sums, output.dtype.name, at)
+            missed[at] = rows.bound.max(axis=1, initial=0.0) > error
+            here = np.maximum(here, rows.bound[~missed[at]].max(axis=0, initial=0.0))
+            output[job.batch, head, at] = rows.output
         runs = _runs(missed)
         pairs = 0
         for first, last in runs:
@@ -190,12 +215,10 @@ def _written(
             pairs += (last - first) * (end - begin)
         if pairs * _SINGLE > plan.cost:
             return None
-        output[job.batch, head] = rows.output
-        here = rows.bound[~missed].max(axis=0, initial=0.0)
         for first, last in runs:
             output[job.batch, head, first:last] = _exactly(instance, scores, job, head, first, last)
         if runs:
-            here = np.maximum(here, exact_error(instance, scores, precision("float64"))[job.batch, head, 0])
+            here = np.maximum(here, bound()[job.batch, head, 0])
         bounds[job.batch, head, 0] = here
         count += int(missed.sum())
     return count
@@ -227,4 +250,5 @@ def _exactly(instance: Instance, scores: Turned, job: Job, head: int, first: int
         part, query, key, toeplitz(bias, last - first, keys)[None, None], relative=relative, support=scores.support,
         threads=1,
     )  # fmt: skip
-    return out[0, 0].astype(instance.query.dtype)
+    rows: NDArray[Any] = out[0, 0].astype(instance.query.dtype)
+    return rows

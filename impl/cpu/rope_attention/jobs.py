@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.rope_attention.symbols import Symbols
+from assay.impl.cpu.rope_attention.turned import OFF
 from assay.spec.approximation import Infeasible
 from assay.spec.enclosure.float64 import exp_float64
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "jobs", "longest", "operator_norm"]
 
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
+_BLOCK = 1 << 16  # offsets
 _LEAST_EXPONENT = -745.2  # e^x is 0 in float64 below it
 
 
@@ -93,7 +95,7 @@ def jobs(instance: Instance, scores: Turned) -> Iterator[Job]:
     relative, unit = None, 1.0
     if scores.relative is not None:
         relative = scores.relative.astype(np.float64)
-        unit = _power(float(np.abs(relative).max(initial=0.0)))
+        unit = _power(max(float(relative.max(initial=0.0)), -float(relative.min(initial=0.0))))
         relative /= unit
     lengths = np.full(b, n_k) if instance.key_lengths is None else instance.key_lengths
     for length in dict.fromkeys(int(each) for each in lengths):
@@ -130,8 +132,9 @@ def _job(
     largest_key = _power(float(np.abs(key).max(initial=0.0)))
     factor = instance.scale * (unit * largest_key)
     query = np.ascontiguousarray(scores.query[batch, list(heads)].swapaxes(1, 2), np.float64) * factor
-    key /= largest_key
-    radius = min(longest(query.swapaxes(0, 1)) * longest(key) * norm, _by_entries(query, key, symbols, scores)) * SLACK
+    key = key / largest_key  # not in place: it may be the array of the caller
+    norms = longest(query.swapaxes(0, 1)) * longest(key) * norm
+    radius = min(norms, _by_entries(query, key, symbols, scores)) * SLACK
     if not radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {radius:.3g} in size, of which the polynomial method serves 40")
     value = instance.value[batch, key_head, :length].astype(np.float64)
@@ -141,7 +144,7 @@ def _job(
     grow = np.ldexp(1.0, np.clip(np.frexp(half)[1], -1000, 1023))
     columns = np.ones((value.shape[1] + 1, length))
     columns[:-1] = ((value - middle) / grow).T
-    shifted = (27.0 * U * SLACK * radius if scores.rotary else 0.0) + 2.0**-500
+    shifted = (OFF["float64"] * U * SLACK * norms if scores.rotary else 0.0) + 2.0**-500
     return Job(
         batch, key_head, heads, query, key, columns, least, largest, middle, grow, half, symbols, visible, seen,
         radius, error, shifted,
@@ -195,13 +198,14 @@ def longest(points: Array) -> float:
 def operator_norm(relative: Array, scores: Turned) -> float:
     """At least the 2-norm of |W| of every offset: ‖W‖₂² ≤ ‖W‖₁‖W‖_∞."""
     assert scores.support is not None
-    d = scores.query.shape[3]
-    sums = np.zeros((2, d, relative.shape[1]))
-    for row, (a, b) in zip(np.abs(relative), scores.support, strict=True):
-        sums[0, a] += row
-        sums[1, b] += row
-    most = sums.max(axis=1, initial=0.0)
-    return float(np.sqrt((most[0] * most[1]).max(initial=0.0))) * SLACK
+    largest = 0.0
+    for first in range(0, relative.shape[1], _BLOCK):
+        sums = np.zeros((2, scores.query.shape[3], min(_BLOCK, relative.shape[1] - first)))
+        for row, (a, b) in zip(relative[:, first : first + _BLOCK], scores.support, strict=True):
+            sums[0, a] += np.abs(row)
+            sums[1, b] += np.abs(row)
+        largest = max(largest, float(np.prod(sums.max(axis=1, initial=0.0), axis=0).max(initial=0.0)))
+    return math.sqrt(largest) * SLACK
 
 
 def _by_entries(query: Array, key: Array, symbols: Symbols, scores: Turned) -> float:
@@ -209,5 +213,5 @@ def _by_entries(query: Array, key: Array, symbols: Symbols, scores: Turned) -> f
     queries, keys = np.abs(query).max(axis=(0, 2), initial=0.0), np.abs(key).max(axis=1, initial=0.0)
     if symbols.relative is None or scores.support is None:
         return float((queries * keys).sum())
-    sizes = np.abs(symbols.relative).max(axis=1, initial=0.0)
+    sizes = np.maximum(symbols.relative.max(axis=1, initial=0.0), -symbols.relative.min(axis=1, initial=0.0))
     return float((queries[scores.support[:, 0]] * sizes * keys[scores.support[:, 1]]).sum())

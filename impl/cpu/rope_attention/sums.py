@@ -89,8 +89,9 @@ def need(job: Job, support: tuple[tuple[int, int], ...], degree: int, columns: i
     """Bytes that :func:`summed` takes at most, beside the arrays of the job, its sums and the symbols."""
     size, rows = job.symbols.size, len(job.heads) * job.query.shape[2]
     keys = max((len(each.keys) for each in components(support, degree)), default=1)
-    spectra = 8 * size * columns * (keys + 4)  # of the keys; a sum, a product and two rows
-    return workers * (spectra + 8 * 4 * job.query.shape[2]) + (2 * workers + 1) * 8 * columns * rows
+    spectra: int = 8 * size * columns * (keys + 4)  # of the keys; a sum, a product and two rows
+    total: int = workers * (spectra + 8 * 4 * job.query.shape[2]) + (2 * workers + 1) * 8 * columns * rows
+    return total
 
 
 def _part(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from assay.spec.rope_attention.instance import Instance
 
-__all__ = ["Turned", "toeplitz", "turned"]
+__all__ = ["OFF", "Turned", "toeplitz", "turned"]
+
+#: By how many roundings a computed score of rotated vectors may be off, relative to the product of norms (ROPE-3, -7)
+OFF = {"float32": 10.0, "float64": 31.0}
 
 
 @dataclass(frozen=True, eq=False)
