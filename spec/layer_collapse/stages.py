@@ -7,7 +7,7 @@ gives the bound of the errors after the operation, element by element.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.layer_collapse.bounds import LIPSCHITZ
 from assay.spec.layer_collapse.rounding import Stack
 from assay.spec.rounding import compound, gamma
-from assay.spec.softmax.weights import SLACK, Weights, quotient_error, weights
+from assay.spec.softmax.weights import SLACK, Weights, merge_error, quotient_error, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Machine", "Numbers", "heads"]
+__all__ = ["Machine", "Numbers", "heads", "weights_of_heads"]
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,25 @@ def heads(
 
     softmax: the scores, and the logarithms of the probabilities, (h, n, n).  exact: the outputs of the heads.
     """
+    row = weights_of_heads(machine, query, key, value, softmax, scale, attended)
+    error = np.empty_like(exact.midpoint)
+    for head in range(len(error)):
+        error[head] = _head(machine, row, head, value, exact)
+    inside = query.inside and key.inside and value.inside and bool(row.inside.all())
+    # Heads are stored with the rounding of the output, which is that of arrays between operations.
+    return machine.stored(exact, np.where(np.isnan(error), np.inf, error), inside)
+
+
+def weights_of_heads(
+    machine: Machine,
+    query: Numbers,
+    key: Numbers,
+    value: Numbers,
+    softmax: tuple[Enclosure, Enclosure],
+    scale: float,
+    attended: NDArray[np.bool_],
+) -> Weights:
+    """What a kernel's weights may be off where its queries, keys and values are off, (1, h, n, n): LCT-4."""
     u = machine.precision
     score, log_probability = softmax
     # what the errors of q and k do to the scores; their roundings follow in TOL-1 to TOL-6, of q̂ and k̂
@@ -222,12 +241,16 @@ def heads(
         ),
     )
     row = weights(inputs, u, distribution)
-    error = np.empty_like(exact.midpoint)
-    for head in range(len(error)):
-        error[head] = _head(machine, row, head, value, exact)
-    inside = query.inside and key.inside and value.inside and bool(row.inside.all())
-    # Heads are stored with the rounding of the output, which is that of arrays between operations.
-    return machine.stored(exact, np.where(np.isnan(error), np.inf, error), inside)
+    # a stored log-sum-exp is that of the kernel's own scores: the same for all keys of a row
+    exact_sum, own_sum = (merge_error(u, 0.0, x, row.count) for x in (row.log_denominator, _own_log_denominator(row)))
+    more = np.maximum(own_sum - exact_sum, 0.0) * SLACK
+    spread = np.where(row.attended, row.spread + more[..., None], 0.0)
+    return replace(row, spread=spread, lower_mass=row.lower_mass * np.exp(-more) / SLACK)
+
+
+def _own_log_denominator(row: Weights) -> Array:
+    """An upper bound of ln D̂ of the scores that a kernel has: each is off by max Δ at most (LCT-4)."""
+    return np.minimum(row.log_denominator + 2 * row.score_error, np.log(np.maximum(row.count, 1.0)))
 
 
 def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Enclosure) -> Array:
@@ -254,11 +277,9 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
     e1 = np.fmin(common / mass, hull) + np.fmin(grown @ off / mass, largest_off)
     size_o = np.fmin(np.abs(o) + o_radius + e1, magnitude)
 
-    # ln D̂ of the kernel's own scores
-    log_sum = np.minimum(row.log_denominator + 2 * row.score_error, np.log(np.maximum(row.count, 1)))
     e2 = quotient_error(
-        row, u, log_denominator=log_sum, size=size_o, magnitude=magnitude, moved=deviation / mass + e1,
-        largest=largest, total=attended @ size,
+        row, u, log_denominator=_own_log_denominator(row), size=size_o, magnitude=magnitude,
+        moved=deviation / mass + e1, largest=largest, total=attended @ size,
     )  # fmt: skip
     kappa = compound(u.accumulate, u.accumulate)
     bound: Array = e1 + e2 + kappa * (size_o + e2) + 2 * u.tiny

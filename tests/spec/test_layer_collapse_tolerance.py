@@ -12,8 +12,9 @@ from stacks import KINDS, Rounding, drawn, erf, stack
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
 from assay.spec.layer_collapse import PRECISIONS, Instance, criteria, define, tolerance
-from assay.spec.layer_collapse.stages import Machine, Numbers
+from assay.spec.layer_collapse.stages import Machine, Numbers, weights_of_heads
 from assay.spec.precision import precision
+from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -307,6 +308,38 @@ def test_errors_of_queries_keys_and_values_are_carried_through_the_softmax() -> 
         assert (gap <= bound).all()
         close = max(close, float((gap / bound).max()))
     assert close > 0.3
+
+
+@pytest.mark.claim("LCT-4")
+def test_a_stored_log_sum_exp_is_that_of_scores_which_are_off() -> None:
+    """Two parts of a row are merged, and every rounding is as large as it may be.
+
+    One score is above 1,023 equal ones.  The errors of the keys bring all of them together, so that the logarithm of
+    the denominator grows from 4.4 to 6.9, and what its rounding may be with it.  The first key then has too little
+    weight, and those of the other part too much.
+    """
+    exactly_exponential = PRECISIONS["float32"].with_("exact exponentials", Softmax, exp=0.0, rescale=0.0, lag=0.0)
+    machine = Machine.of(exactly_exponential)
+    u, n, off = machine.unit, 1024, 2.0
+    score = np.full((1, 1, n), -off)
+    score[..., 0] = off
+    log_probability = score - np.log(np.exp(score).sum())
+    row = weights_of_heads(
+        machine, numbers(np.ones((1, 1, 1)), np.zeros((1, 1, 1))), numbers(score.reshape(1, n, 1), np.full((1, n, 1), off)),
+        numbers(np.zeros((1, n, 1)), np.zeros((1, n, 1))), (exactly(score), exactly(log_probability)), 1.0,
+        np.ones((1, n), dtype=bool),
+    )  # fmt: skip
+
+    kernel = score.ravel() + row.score_error.item() * np.where(np.arange(n) == 0, -1, 1)
+    parts = kernel.reshape(2, -1)
+    top = parts.max(axis=1)
+    logarithm = np.log(np.exp(parts - top[:, None]).sum(axis=1))
+    doubt = u * (4 * (np.abs(top) + logarithm) + 8 * np.maximum(logarithm, 1))  # K2 and K7 of attention.md
+    part = top + logarithm + doubt * [-1, 1]
+    whole = np.log(np.exp(part).sum())
+    wide = 1 + 3 * u * np.array([1, -1])  # roundings of the arguments of both exponentials
+    logarithms = (parts[:, 0] - top - logarithm) * wide + (part - whole) * wide - log_probability[0, 0, [0, n // 2]]
+    assert logarithms[1] - logarithms[0] <= row.spread[0, 0, 0, [0, n // 2]].sum()
 
 
 @pytest.mark.claim("LCT-0")
