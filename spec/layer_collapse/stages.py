@@ -137,14 +137,9 @@ class Machine:
         turned = np.minimum(squares / (root_low + least), far / math.sqrt(d)) / (root_low * least)
         moved = np.fmin((error + average) / least + deviation * turned, 2 * far / (root_low + least))
 
-        # μ, the error of the mean, and Δ, that of the mean square or of the variance
         square = (size**2).mean(axis=1, keepdims=True)
         reach = mean + average
-        off, fused = 0.0, 0.0
-        if centred:
-            off = gamma(d + 1, unit) * typical * (1 + step) ** 2 + compound(step, step) * reach + step_tiny(self)
-            fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
-        changed = gamma(d + 6, unit) * (square + epsilon) + fused + off**2
+        off, changed = self.moments(d, typical, square + epsilon, reach, centred=centred)
         relative = (changed + 4 * step_tiny(self) * (1 + typical)) / least**2
         relative = compound(relative, *[step] * 6)
         ratio = np.where(relative < 0.5, 1 / np.sqrt(1 - np.minimum(relative, 0.5)) - 1, np.inf)
@@ -164,6 +159,21 @@ class Machine:
         inside = x.inside and bool((4 * d * (square + epsilon) <= self._largest_step()).all())
         inside = inside and bool((4 * scale * np.maximum(1 / least, size + reach + off) <= self._largest_step()).all())
         return self.stored(exact, np.where(np.isnan(made), np.inf, made), inside, between)
+
+    def moments(
+        self, d: int, typical: Array, square: Array, reach: Array | float, *, centred: bool
+    ) -> tuple[Array | float, Array]:
+        """μ and ρ, what the mean of d stored numbers, and their variance or mean square and ε, may be off: LCT-2.
+
+        typical: the mean of their sizes.  square: their mean square and ε.  reach: the size of their mean.
+        """
+        if not centred:
+            return 0.0, gamma(d + 6, self.unit) * square
+        step, lost = self.stack.step, d * self.precision.tiny  # an update of a running mean may underflow
+        off = gamma(d + 3 + 3 * math.log(d), self.unit) * typical * (1 + step) ** 2
+        off = off + compound(step, step) * reach + step_tiny(self) + lost
+        fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
+        return off, gamma(1.5 * d + 24, self.unit) * square + fused + off**2 + 4 * lost * typical
 
     def activated(self, x: Numbers, activation: str, exact: Enclosure) -> Numbers:
         """a(x): LCT-3."""
