@@ -72,7 +72,19 @@ def test_everything_that_a_row_may_say_is_said_by_some_row() -> None:
     options = {option for row in rows for option in words(row)}
     assert options >= {
         *("causal", "no-skip", "scale", "output", "biases", "mask", "norm", "epsilon", "post", "final", "gains"),
-        *("gains-alone", "mlp", "mlp-biases", "gated", "act", "strength", "queries", "attention", "up", "shared"),
+        *(
+            "gains-alone",
+            "shifts",
+            "mlp",
+            "mlp-biases",
+            "gated",
+            "act",
+            "strength",
+            "queries",
+            "attention",
+            "up",
+            "shared",
+        ),
     }
     assert {row.pattern for row in rows} == set(NUMBERS)
     assert {words(row)["mask"] for row in rows if "mask" in words(row)} == set(MASKS)

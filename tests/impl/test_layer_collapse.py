@@ -618,7 +618,12 @@ def test_an_encoder_with_a_tensor_missing_in_one_layer_is_refused() -> None:
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+_PAGES = ("plain", "gated MLP, causal")  # in every run; the others in CI
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in _PAGES else [pytest.mark.thorough]) for name in OPTIONS]
+)
 def test_a_report_is_text_json_and_a_page(name: str) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")
