@@ -168,8 +168,7 @@ def widest(x: Array) -> float:
     3e-200
     """
     size = float(np.abs(x).max(initial=0.0))
-    power = 2.0 ** -np.frexp(size)[1] if 0.0 < size < 2.0**-400 else 1.0  # squares do not vanish
-    power = min(power, 2.0**1000)
+    power = 2.0 ** min(-int(np.frexp(size)[1]), 1000) if 0.0 < size < 2.0**-400 else 1.0  # squares do not vanish
     return float(max(norms(power * (x - row)).max() for row in x)) / power
 
 
