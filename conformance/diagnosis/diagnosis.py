@@ -130,10 +130,11 @@ class _Session:
         return [*again.sentences, *kept]
 
     def _unmoved(self, numeric: Sequence[Judged]) -> list[str]:
-        """What the answer does not depend on although it should."""
+        """What the answer has of a call before, or does not depend on although it should."""
         unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
         try:
-            return runs.unmoved(self.evidence, unshrunk, self.suite.changes)
+            kept = runs.remembered(self.evidence, unshrunk)
+            return kept or runs.unmoved(self.evidence, unshrunk, self.suite.changes)
         except OutOfTime:
             return []
 
