@@ -77,10 +77,9 @@ class Known:
     cases: dict[int, Case] = field(default_factory=dict)  # kept, so that no other one gets the same number
 
     def table(self, parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
-        """(conditions, cases)."""
-        return np.array([[self._holds(part, case) for case in cases] for part in parts], dtype=bool).reshape(
-            len(parts), len(cases)
-        )
+        """(conditions, cases); asked case by case, since conditions of one case have work in common."""
+        table = np.array([[self._holds(part, case) for part in parts] for case in cases], dtype=bool)
+        return table.reshape(len(cases), len(parts)).T
 
     def _holds(self, part: Condition, case: Case) -> bool:
         key = (part.words, id(case))

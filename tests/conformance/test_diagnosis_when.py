@@ -13,9 +13,10 @@ from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis import when
 from assay.conformance.diagnosis.changes import one_changed, without_one
 from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.features import conditions
 from assay.conformance.interface.layouts import LAYOUTS, Layout
 from assay.conformance.interface.suite import Case, Family
-from assay.spec.instance import Instance, array, real
+from assay.spec.instance import Instance, array, real, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,3 +157,21 @@ def test_an_array_that_broadcasts_is_stored_in_full() -> None:
     base = Case("toy", FAMILY, Normed(np.arange(4.0), shift=np.ones(1)))
     shifts = [other.instance.shift for other in one_changed(base, {"shift"}, [], np.random.default_rng(0))]
     assert any(shift is not None and shift.tolist() == [1.0] * 4 for shift in shifts)
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Turned(Instance):
+    problem = "toy"
+    points: np.ndarray[Any, Any] = array("points")
+    width: int | None = whole(None, least=1)
+
+
+def test_a_whole_number_as_an_option_has_the_conditions_of_a_length() -> None:
+    every = [Case("toy", FAMILY, Turned(np.zeros(9), width)) for width in (None, 1, 6, 8, 12)]
+    held = {one.words: [one.holds(case) for case in every] for one in conditions(every, {})}
+    assert held["width is no power of two"] == [False, False, True, False, True]
+    assert held["width is odd"] == [False, True, False, False, False]
+    assert held["width ≤ 8"] == [False, True, True, True, False]
