@@ -65,7 +65,7 @@ def _other_numbers(instance: Any, _name: str, _donors: Sequence[Case], rng: np.r
 def _other_lengths(instance: Any, axis: str, _donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Any]:
     """Another length of one axis: near the old one, a multiple of a tile, a short one, or any."""
     now = instance.lengths()[axis]
-    near = [now + step for step in (1, -1, 4, -4, 8, -8, 16, 32, now)]
+    near = [now + step for size in (1, 4, 8, 16, 32, 64, 128) for step in (size, -size)] + [2 * now]
     near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
     usable = [length for length in near if 0 < length != now and affordable(instance, axis, length)]
     length = int(rng.integers(1, _LONG)) if not usable or rng.random() < 0.3 else usable[int(rng.integers(len(usable)))]
