@@ -20,7 +20,7 @@ __all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
 #: What a condition on the calls before or beside is about.
 CALLS = "calls"
 _MULTIPLES = (4, 8, 16, 32, 64, 128)
-_OFTEN = 0.3  # the share of cases in which two axes of one kind are equally long
+_OFTEN = 0.15  # the share of cases in which two axes of one kind are equally long
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +104,14 @@ def _options(cases: Sequence[Case]) -> Iterator[Condition]:
                 yield Condition(f"{_said(name)} is {value}", _is(name, value), frozenset({name}), 1.1)
         whole = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
         if whole:
-            yield from _whole(name, lambda case, name=name: getattr(case.instance, name, None), sorted(whole))
+            yield from _whole(name, _option(name), sorted(whole))
         if any(isinstance(value, float) for value in values):
             yield Condition(f"{_said(name)} < 0", _number(name, lambda x: x < 0), frozenset({name}), 1.1)
             yield Condition(f"{_said(name)} = 0", _number(name, lambda x: x == 0), frozenset({name}), 1.1)
+
+
+def _option(name: str) -> Callable[[Case], int | None]:
+    return lambda case: getattr(case.instance, name, None)
 
 
 def _has_array(name: str) -> Callable[[Case], bool]:
@@ -218,7 +222,7 @@ def _whole(name: str, number: Callable[[Case], int | None], values: Sequence[int
     yield condition("= 1", lambda n: n == 1, 1.0)
     yield condition("is odd", lambda n: n % 2 == 1, 1.2)
     yield condition("is even", lambda n: n % 2 == 0, 1.2)
-    yield condition("is no power of two", lambda n: n.bit_count() != 1, 1.3)
+    yield condition("is no power of two", lambda n: n.bit_count() != 1, 1.6)
     for m in _MULTIPLES:
         yield condition(f"is no multiple of {m}", lambda n, m=m: n % m != 0, 1.25)
         yield condition(f"is a multiple of {m}", lambda n, m=m: n % m == 0, 1.3)

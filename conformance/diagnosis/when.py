@@ -148,7 +148,7 @@ class _Search:
     known: Known = field(default_factory=Known)
     share: float = 1.0  # the part of all failing cases that are known here
     turns: int = 0
-    refused: set[str] = field(default_factory=set)  # rules that could not be tested
+    refused: set[str] = field(default_factory=set)  # rules that could not be tested, or that a passing case refutes
 
     def fails(self, case: Case) -> bool | None:
         """Whether a fresh case fails in this way; ``None`` where it cannot be asked or fails in another."""
@@ -238,6 +238,8 @@ class _Search:
                 continue
             if failed != all(holds) and (failed or hidden == self.hidden):
                 self.learn(case, failed)
+                if not failed:
+                    self.refused.add(rule.words)  # asked again and again, it would hold once by chance
                 return None
             if wide or (within and not all(holds)):
                 continue  # it differs from a failing case in more than one thing: only a failure says something
@@ -406,8 +408,9 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
             counts = search.fresh(rule)
             if counts is None:
                 continue
-            inside, _, outside = counts
-            if inside < _ENOUGH or outside < _ENOUGH:
+            inside, hidden, outside = counts
+            enough = _FRESH - _HIDDEN if hidden else _ENOUGH  # exceptions are believed only beside enough others
+            if inside < enough or outside < _ENOUGH:
                 search.refused.add(rule.words)
                 continue
             return rule, counts
