@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections import Counter
@@ -29,6 +30,7 @@ FLOAT32 = PRECISIONS["float32"]
 PLAIN = CORRECT[0].function
 
 
+@functools.cache
 def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
     return list(cases_of(SUITE, PRECISIONS[name], level, 0))
 

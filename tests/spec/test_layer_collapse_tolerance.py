@@ -49,11 +49,11 @@ def worst(instance: Instance, name: str, output: Array) -> dict[str, float]:
 def test_no_correct_stack_exceeds_its_tolerance(kind: str, name: str) -> None:
     for seed, size in enumerate(((1, 1, 1), (2, 2, 2), (5, 4, 3))):
         instance = drawn(seed, kind, size=size, dtype=storage(name), weight=(0.5, 1.0, 0.3)[seed])
-        for one_pass in (False, True):
+        held = criteria(instance, name)
+        for one_pass in (False, True) if instance.norm == "layer" else (False,):
             made = STACKS[name]
             output = stack(instance, Rounding(made.work, made.short, made.eager, one_pass))
-            ratios = worst(instance, name, output)
-            assert max(ratios.values()) <= 1.0, ratios
+            assert max(float(one.ratio(output).max()) for one in held.values()) <= 1.0
 
 
 @pytest.mark.claim("LCT-0")
