@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.diagnosis.variations import affordable, renumbered, resized, without
+from assay.conformance.diagnosis.variations import (
+    NOT_AN_INSTANCE,
+    absent,
+    affordable,
+    given_options,
+    renumbered,
+    resized,
+    without,
+)
 from assay.conformance.interface.layouts import Layout
 from assay.spec.problem import InvalidInstance
 
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["one_changed", "without_one"]
 
-_NOT_AN_INSTANCE = (InvalidInstance, ValueError, TypeError, KeyError)
+_UNLIKE = (*NOT_AN_INSTANCE, KeyError)  # … or where a donor has no such axis
 _COMPANIONS = 2  # options that are left out together with one, where it cannot be left out alone
 _DONORS = 6  # cases of which an option is borrowed
 _LONG = 96  # below which any length is tried
@@ -38,7 +46,7 @@ def one_changed(case: Case, about: Set[str], donors: Sequence[Case], rng: np.ran
     donors: cases of which an option that the given one lacks may be borrowed, or another value of it.
     """
     instance = case.instance
-    given = [*instance.options(), *(name for name in instance.arrays() if instance.is_option(name))]
+    given = given_options(instance)
     fields = [item.name for item in dataclasses.fields(instance) if item.name != "provenance"]
     named = [name for name in fields if instance.is_option(name)]
     any_may = "numbers" in about
@@ -53,7 +61,7 @@ def one_changed(case: Case, about: Set[str], donors: Sequence[Case], rng: np.ran
         yield dataclasses.replace(case, name="variation", layout=Layout())
     for number in rng.permutation(len(makers)):
         make, name = makers[int(number)]
-        with contextlib.suppress(*_NOT_AN_INSTANCE):
+        with contextlib.suppress(*_UNLIKE):
             for other in make(instance, name, donors, rng):
                 yield dataclasses.replace(case, name="variation", instance=other)
 
@@ -80,21 +88,16 @@ def _other_lengths(instance: Any, axis: str, _donors: Sequence[Case], rng: np.ra
 def _other_options(instance: Any, name: str, donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Any]:
     """Without an option, in the full form of its array, or as a donor has it."""
     value = getattr(instance, name)
-    absent = instance.usual().get(name, _default(instance, name))
     is_array = isinstance(value, np.ndarray)
-    if is_array or value != absent:
-        with contextlib.suppress(*_NOT_AN_INSTANCE):
+    if is_array or value != absent(instance, name):
+        with contextlib.suppress(*_UNLIKE):
             yield without_one(instance, name)
     if is_array:
         yield from _stored_in_full(instance, name)
     lending = [case.instance for case in donors if _differ(getattr(case.instance, name, None), value)]
     for number in rng.permutation(len(lending))[:_DONORS]:
-        with contextlib.suppress(*_NOT_AN_INSTANCE):
+        with contextlib.suppress(*_UNLIKE):
             yield instance.replace(**{name: _borrowed(instance, name, lending[int(number)])})
-
-
-def _default(instance: Any, name: str) -> Any:
-    return next(item.default for item in dataclasses.fields(instance) if item.name == name)
 
 
 def _differ(a: Any, b: Any) -> bool:
@@ -124,7 +127,7 @@ def _stored_in_full(instance: Any, name: str) -> Iterator[Any]:
         full = (1,) * (len(axes) - value.ndim) + value.shape
         length = lengths.get(axes[place], 1)
         if full[place] == 1 and length > 1:
-            with contextlib.suppress(*_NOT_AN_INSTANCE):
+            with contextlib.suppress(*_UNLIKE):
                 yield instance.replace(**{name: np.repeat(value.reshape(full), length, axis=place)})
 
 
@@ -135,15 +138,13 @@ def without_one(instance: Any, name: str) -> Any:
     """
     with contextlib.suppress(InvalidInstance):
         return without(instance, name)
-    usual = instance.usual()
-    given = [*instance.options(), *(other for other in instance.arrays() if instance.is_option(other))]
-    plain = {other: usual.get(other, _default(instance, other)) for other in given}
+    given = given_options(instance)
     others = [other for other in given if other != name]
     for count in range(1, _COMPANIONS + 1):
         for companions in itertools.combinations(others, count):
             with contextlib.suppress(InvalidInstance):
-                return instance.replace(**{one: plain[one] for one in (name, *companions)})
-    bare = instance.replace(**plain)
+                return without(instance, name, *companions)
+    bare = without(instance, *given)
     for other in others:  # as many of the others as go without it
         with contextlib.suppress(InvalidInstance):
             bare = bare.replace(**{other: getattr(instance, other)})

@@ -29,7 +29,7 @@ from assay.conformance.diagnosis.meanings import (
     together,
     unexplained,
 )
-from assay.conformance.diagnosis.variations import mutant
+from assay.conformance.diagnosis.variations import given_options, mutant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -211,9 +211,7 @@ class _Session:
                     axes = list(base.instance.lengths())
                     case = next(one_changed(base, {axes[number // 2 % len(axes)]}, (), rng), None)
                 else:
-                    optional = {name for name in base.instance.arrays() if base.instance.is_option(name)}
-                    kept = frozenset(base.instance.options()) | optional | {"layout"}
-                    case = mutant(base, (), kept, rng)
+                    case = mutant(base, (), frozenset({*given_options(base.instance), "layout"}), rng)
                 judged = None if case is None else evidence.tried(case)
                 if judged is not None and judged.outcome.kind in NUMERIC:
                     self.more.append(judged)

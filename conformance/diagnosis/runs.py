@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
 from assay.conformance.diagnosis.evidence import NUMERIC, midpoints
-from assay.conformance.diagnosis.variations import renumbered
+from assay.conformance.diagnosis.variations import NOT_AN_INSTANCE, renumbered
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _TILES = (4, 8, 16, 32, 64, 128)
 _INPUTS = 3
 _SEQUENCES = 6  # failures that are looked at
 _BASES = 3  # failures from which sequences of calls are made
-_NOT_AN_INSTANCE = (InvalidInstance, ValueError, TypeError)
 _LEAST_NUMBERS = 6  # of an answer that is compared with another
 _LARGE = 4096.0  # elements of an input that is large enough
 _FAR = 10.0  # tolerances: two answers are not the same by chance
@@ -131,7 +130,7 @@ def _followed(evidence: Evidence, base: Case, axis: str, length: int, seed: int)
     try:
         now = base.instance.part(**{axis: range(length)})
         before = _unlike_everywhere(now, np.random.default_rng(seed))
-    except _NOT_AN_INSTANCE:
+    except NOT_AN_INSTANCE:
         return ""
     judged = evidence.tried(dataclasses.replace(base, instance=now, after=(before,)))
     return _source(evidence, judged) if judged is not None and judged.outcome.failed and judged.outcome.values else ""
@@ -147,7 +146,7 @@ def _unlike_everywhere(instance: Any, rng: np.random.Generator) -> Any:
         elif isinstance(value, float):
             changed = value * float(rng.uniform(1.2, 1.8))
         if changed is not None:
-            with contextlib.suppress(*_NOT_AN_INSTANCE):
+            with contextlib.suppress(*NOT_AN_INSTANCE):
                 other = other.replace(**{name: changed})
     return other
 
@@ -157,7 +156,7 @@ def _shorter(case: Case, by: int) -> Case | None:
     lengths = case.instance.lengths()
     for axis in sorted(lengths, key=lambda axis: -lengths[axis]):
         kept = range(lengths[axis] - by)
-        with contextlib.suppress(*_NOT_AN_INSTANCE):
+        with contextlib.suppress(*NOT_AN_INSTANCE):
             if len(kept) > 1 and all(before.lengths()[axis] == lengths[axis] for before in case.after):
                 after = tuple(before.part(**{axis: kept}) for before in case.after)
                 return dataclasses.replace(case, instance=case.instance.part(**{axis: kept}), after=after)
@@ -173,7 +172,7 @@ def _source(evidence: Evidence, failure: Judged) -> str:
         for name in dict.fromkeys(names):
             try:
                 other = now.replace(**{name: getattr(before, name)})
-            except _NOT_AN_INSTANCE:
+            except NOT_AN_INSTANCE:
                 continue
             if _right(evidence, other, failure.outcome):
                 return f"{name.replace('_', ' ')} is that of a call before"
@@ -198,7 +197,7 @@ def _with_a_tail_of(now: Any, before: Any) -> Iterator[tuple[str, int, Any]]:
             end = lengths[axis] + -lengths[axis] % tile if tile else longer[axis]
             if not lengths[axis] < end <= longer[axis]:
                 continue
-            with contextlib.suppress(*_NOT_AN_INSTANCE):
+            with contextlib.suppress(*NOT_AN_INSTANCE):
                 behind = before.part(**{axis: range(lengths[axis], end)})
                 yield axis, tile, now.replace(**_joined(now, behind, axis))
 

@@ -20,7 +20,7 @@ import numpy as np
 from assay.conformance.diagnosis.changes import one_changed
 from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
 from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
-from assay.conformance.diagnosis.variations import affordable, mutant, renumbered, resized
+from assay.conformance.diagnosis.variations import NOT_AN_INSTANCE, affordable, mutant, renumbered, resized
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class _Search:
                 if not affordable(instance, axis, length):
                     return None
                 instance = resized(instance, axis, length)
-        except (InvalidInstance, ValueError, TypeError):
+        except NOT_AN_INSTANCE:
             return None
         return dataclasses.replace(base, instance=instance)
 
@@ -333,7 +333,7 @@ class _Search:
                 if instance.lengths()[axis] != like.lengths().get(axis):
                     instance = resized(instance, axis, like.lengths()[axis])
             instance = renumbered(instance, self.rng)
-        except (InvalidInstance, ValueError, TypeError, KeyError):
+        except (*NOT_AN_INSTANCE, KeyError):
             return None
         layout = base.layout if "layout" in about else case.layout
         return dataclasses.replace(case, name="variation", instance=instance, layout=layout)
@@ -342,7 +342,7 @@ class _Search:
 def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | None:
     try:
         instance = renumbered(resized(base.instance, axis, length), rng)
-    except (InvalidInstance, ValueError, TypeError):
+    except NOT_AN_INSTANCE:
         return None
     return dataclasses.replace(base, instance=instance)
 
