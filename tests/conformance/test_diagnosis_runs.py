@@ -66,6 +66,23 @@ def test_an_array_that_is_kept_by_its_address_is_named(name: str) -> None:
     assert runs.remembered(evidence, failures) == [f"calls: {name} is that of a call before"]
 
 
+def test_a_diagnosis_tells_what_is_kept_by_shape_though_no_case_has_a_call_before_it() -> None:
+    seen: dict[Any, Array] = {}
+
+    def kernel(query: Array, key: Array, value: Array, *, scale: float, mask: Array) -> Any:
+        return formula(query, key, value, scale=scale, mask=seen.setdefault(mask.shape, mask.copy()))
+
+    masks = [np.random.default_rng(seed).random((2, 1, 5, 9)) < 0.6 for seed in (1, 2)]
+    for mask in masks:
+        mask[..., 0] = True
+    before, now = (instance(seed, mask=mask) for seed, mask in enumerate(masks))
+    judge = Judge(kernel_of(kernel, "attention"), precision("float32"))
+    assert judge.outcome(Case("toy", FAMILY, before)).status == "passed"
+    case = Case("toy", FAMILY, now)
+    told = judge.diagnosis([Judged(case, judge.outcome(case))]).sentences
+    assert "calls: mask is that of a call before" in told
+
+
 def test_a_constant_fault_is_not_taken_for_a_memory() -> None:
     def ignores(query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None) -> Any:
         return formula(query, key, value, scale=scale)
