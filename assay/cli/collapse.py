@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["collapse"]
 
 _FILES = (".gguf", ".safetensors")
+_TOKENS = 64  # that a model reads
 
 
 def collapse(
@@ -28,7 +29,7 @@ def collapse(
     text: Annotated[
         Path | None, typer.Option(help="What the model reads (default Python's own documentation).")
     ] = None,
-    tokens: Annotated[int, typer.Option(help="How much of it, in tokens.")] = 64,
+    tokens: Annotated[int | None, typer.Option(help="How much of it, in tokens (default 64).")] = None,
     scale: Annotated[
         list[float] | None, typer.Option(help="A factor of all weights (repeatable; default 2^-8 … 2).")
     ] = None,
@@ -62,21 +63,23 @@ def collapse(
     return PASSED
 
 
-def _network(model: str, text: Path | None, tokens: int) -> Network:
+def _network(model: str, text: Path | None, tokens: int | None) -> Network:
     """The network that the word names, with its tokens."""
     from assay.impl.cpu.layer_collapse import sources
     from assay.impl.models import fetch, open_model, standard_text
     from assay.spec.layer_collapse import load
 
     if model.endswith(".npz"):
-        if text is not None:
-            raise UsageError("--text: an instance brings its tokens")
+        for option, value in (("--text", text), ("--tokens", tokens)):
+            if value is not None:
+                raise UsageError(f"{option}: an instance brings its tokens")
         return sources.network(load(model))
     try:
         words = standard_text() if text is None else text.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text}: cannot be read ({error})") from None
     opened = open_model(Path(model) if model.endswith(_FILES) else fetch(model))
-    if not 2 <= tokens <= opened.longest:
-        raise UsageError(f"--tokens {tokens}: expected from 2 to {opened.longest}")
-    return sources.network(opened, opened.encode(words, tokens))
+    wanted = _TOKENS if tokens is None else tokens
+    if not 2 <= wanted <= opened.longest:
+        raise UsageError(f"--tokens {wanted}: expected from 2 to {opened.longest}")
+    return sources.network(opened, opened.encode(words, wanted))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis import factors, runs, shapes, weights, when, where
+from assay.conformance.diagnosis.changes import one_changed
 from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime, wrong_parts
 from assay.conformance.diagnosis.meanings import (
     MOST_SENTENCES,
@@ -28,7 +29,7 @@ from assay.conformance.diagnosis.meanings import (
     together,
     unexplained,
 )
-from assay.conformance.diagnosis.variations import mutant
+from assay.conformance.diagnosis.variations import given_options, mutant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,10 +131,11 @@ class _Session:
         return [*again.sentences, *kept]
 
     def _unmoved(self, numeric: Sequence[Judged]) -> list[str]:
-        """What the answer does not depend on although it should."""
+        """What the answer has of a call before, or does not depend on although it should."""
         unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
         try:
-            return runs.unmoved(self.evidence, unshrunk, self.suite.changes)
+            kept = runs.remembered(self.evidence, unshrunk)
+            return kept or runs.unmoved(self.evidence, unshrunk, self.suite.changes)
         except OutOfTime:
             return []
 
@@ -205,9 +207,11 @@ class _Session:
                 base = bases[number % len(bases)]
                 if time.monotonic() > end:
                     break
-                optional = {name for name in base.instance.arrays() if base.instance.is_option(name)}
-                kept = frozenset(base.instance.options()) | optional | {"layout"}
-                case = mutant(base, (), kept, rng)
+                if number % 2:  # one length alone, also by a tile
+                    axes = list(base.instance.lengths())
+                    case = next(one_changed(base, {axes[number // 2 % len(axes)]}, (), rng), None)
+                else:
+                    case = mutant(base, (), frozenset({*given_options(base.instance), "layout"}), rng)
                 judged = None if case is None else evidence.tried(case)
                 if judged is not None and judged.outcome.kind in NUMERIC:
                     self.more.append(judged)

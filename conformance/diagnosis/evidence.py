@@ -66,7 +66,7 @@ class Evidence:
     attempt(case): what becomes of a further case; ``None`` where it cannot be asked.
     again(case, seed): the same row of the table with other numbers; ``None`` for a case that is of no row.
     end: when the diagnosis stops asking, on the clock of ``time.monotonic``.
-    failed: how many cases failed in all, of which ``failures`` are some; 0 where they are all.
+    every: all failures of the run, of which ``failures`` are some; empty where they are all.
     slowness: how many times as long as on an idle machine everything takes here.
     """
 
@@ -78,7 +78,7 @@ class Evidence:
     again: Callable[[Case, int], Case | None] = _no_case
     end: float = field(default_factory=lambda: time.monotonic() + 20.0)
     slowness: float = 1.0
-    failed: int = 0
+    every: Sequence[Judged] = ()
 
     def known(self, instance: Any) -> Criteria | None:
         """The criteria of an instance in the class that is judged."""

@@ -20,7 +20,7 @@ __all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
 #: What a condition on the calls before or beside is about.
 CALLS = "calls"
 _MULTIPLES = (4, 8, 16, 32, 64, 128)
-_OFTEN = 0.3  # the share of cases in which two axes of one kind are equally long
+_OFTEN = 0.15  # the share of cases in which two axes of one kind are equally long
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,16 @@ def _options(cases: Sequence[Case]) -> Iterator[Condition]:
         for value in values:
             if isinstance(value, (str, bool)):
                 yield Condition(f"{_said(name)} is {value}", _is(name, value), frozenset({name}), 1.1)
+        whole = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
+        if whole:
+            yield from _whole(name, _option(name), sorted(whole))
         if any(isinstance(value, float) for value in values):
             yield Condition(f"{_said(name)} < 0", _number(name, lambda x: x < 0), frozenset({name}), 1.1)
             yield Condition(f"{_said(name)} = 0", _number(name, lambda x: x == 0), frozenset({name}), 1.1)
+
+
+def _option(name: str) -> Callable[[Case], int | None]:
+    return lambda case: getattr(case.instance, name, None)
 
 
 def _has_array(name: str) -> Callable[[Case], bool]:
@@ -194,31 +201,39 @@ def _changed(case: Case) -> set[str]:
 
 def _lengths(axis: str, cases: Sequence[Case]) -> Iterator[Condition]:
     """What may be said of the length of one axis."""
-
-    def length(words: str, test: Callable[..., bool], cost: float) -> Condition:
-        return Condition(
-            f"{_said(axis)} {words}", lambda case: test(case.instance.lengths().get(axis, 0)), frozenset({axis}), cost
-        )
-
     values = sorted({case.instance.lengths().get(axis, 0) for case in cases})
     if len(values) < 2:
         return
-    yield length("= 1", lambda n: n == 1, 1.0)
-    yield length("is odd", lambda n: n % 2 == 1, 1.2)
-    yield length("is even", lambda n: n % 2 == 0, 1.2)
-    for m in _MULTIPLES:
-        yield length(f"is no multiple of {m}", lambda n, m=m: n % m != 0, 1.25)
-        yield length(f"is a multiple of {m}", lambda n, m=m: n % m == 0, 1.3)
-        yield length(f"mod {m} = 1", lambda n, m=m: n % m == 1, 1.5)
-        yield length(f"mod {m} = {m - 1}", lambda n, m=m: n % m == m - 1, 1.5)
+    yield from _whole(axis, lambda case: case.instance.lengths().get(axis, 0), values)
     for value in values[1:]:
         yield threshold(axis, value)
+
+
+def _whole(name: str, number: Callable[[Case], int | None], values: Sequence[int]) -> Iterator[Condition]:
+    """What may be said of a whole number, a length or an option, of which these values were seen."""
+
+    def condition(words: str, test: Callable[..., bool], cost: float) -> Condition:
+        def holds(case: Case) -> bool:
+            n = number(case)
+            return n is not None and test(n)
+
+        return Condition(f"{_said(name)} {words}", holds, frozenset({name}), cost)
+
+    yield condition("= 1", lambda n: n == 1, 1.0)
+    yield condition("is odd", lambda n: n % 2 == 1, 1.2)
+    yield condition("is even", lambda n: n % 2 == 0, 1.2)
+    yield condition("is no power of two", lambda n: n.bit_count() != 1, 1.6)
+    for m in _MULTIPLES:
+        yield condition(f"is no multiple of {m}", lambda n, m=m: n % m != 0, 1.25)
+        yield condition(f"is a multiple of {m}", lambda n, m=m: n % m == 0, 1.3)
+        yield condition(f"mod {m} = 1", lambda n, m=m: n % m == 1, 1.5)
+        yield condition(f"mod {m} = {m - 1}", lambda n, m=m: n % m == m - 1, 1.5)
     for value in values[:-1]:
         if value > 1:
-            yield length(f"≤ {value}", lambda n, v=value: n <= v, 1.35)
+            yield condition(f"≤ {value}", lambda n, v=value: n <= v, 1.35)
     for value in values:
         if value > 1:
-            yield length(f"= {value}", lambda n, v=value: n == v, 1.6)
+            yield condition(f"= {value}", lambda n, v=value: n == v, 1.6)
 
 
 def comparable(cases: Sequence[Case]) -> list[tuple[str, str]]:

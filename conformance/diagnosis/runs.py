@@ -15,21 +15,23 @@ import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
 from assay.conformance.diagnosis.evidence import NUMERIC, midpoints
-from assay.conformance.diagnosis.variations import renumbered
+from assay.conformance.diagnosis.variations import NOT_AN_INSTANCE, renumbered
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from assay.conformance.call.outcome import Outcome
     from assay.conformance.diagnosis.evidence import Evidence, Judged
     from assay.conformance.interface.suite import Case
 
-__all__ = ["Repeats", "other_calls", "repeats", "unmoved"]
+__all__ = ["Repeats", "other_calls", "remembered", "repeats", "unmoved"]
 
 _CALLS = 6
+_TILES = (4, 8, 16, 32, 64, 128)
 _INPUTS = 3
 _SEQUENCES = 6  # failures that are looked at
+_BASES = 3  # failures from which sequences of calls are made
 _LEAST_NUMBERS = 6  # of an answer that is compared with another
 _LARGE = 4096.0  # elements of an input that is large enough
 _FAR = 10.0  # tolerances: two answers are not the same by chance
@@ -106,12 +108,55 @@ def _kept(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
     return [f"calls: {words}" for words in explained][:3]
 
 
+def remembered(evidence: Evidence, failures: Sequence[Judged]) -> list[str]:
+    """What of a call before stands in an answer, seen in sequences that are made for it.
+
+    A call comes before that has the same shapes and other numbers everywhere, as a cache by address, shape or a part of
+    the options needs it.  Two such calls with unlike numbers have to be followed by what each of them says, so that a
+    constant fault is not taken for a memory.
+    """
+    plain = [f.case for f in failures if not f.case.beside and _numbers(f.outcome) >= _LEAST_NUMBERS]
+    plain.sort(key=lambda case: case.instance.size())
+    for base in plain[:: max(1, len(plain) // _BASES)][:_BASES]:
+        for axis, length in base.instance.lengths().items():
+            words = _followed(evidence, base, axis, length - 1, 1) if length > 3 else ""
+            if words and words == _followed(evidence, base, axis, length - 2, 2):
+                return [f"calls: {words}"]
+    return []
+
+
+def _followed(evidence: Evidence, base: Case, axis: str, length: int, seed: int) -> str:
+    """What an answer has of the call before it, in a length that the kernel has not seen; empty where nothing."""
+    try:
+        now = base.instance.part(**{axis: range(length)})
+        before = _unlike_everywhere(now, np.random.default_rng(seed))
+    except NOT_AN_INSTANCE:
+        return ""
+    judged = evidence.tried(dataclasses.replace(base, instance=now, after=(before,)))
+    return _source(evidence, judged) if judged is not None and judged.outcome.failed and judged.outcome.values else ""
+
+
+def _unlike_everywhere(instance: Any, rng: np.random.Generator) -> Any:
+    """The same shapes with other numbers in every array and in every plain number."""
+    other = renumbered(instance, rng)
+    for name, value in (instance.arrays() | instance.options()).items():
+        changed: Any = None
+        if isinstance(value, np.ndarray) and (instance.is_option(name) or value.dtype.kind in "biu"):
+            changed = rng.permutation(value.ravel()).reshape(value.shape)
+        elif isinstance(value, float):
+            changed = value * float(rng.uniform(1.2, 1.8))
+        if changed is not None:
+            with contextlib.suppress(*NOT_AN_INSTANCE):
+                other = other.replace(**{name: changed})
+    return other
+
+
 def _shorter(case: Case, by: int) -> Case | None:
     """A sequence of calls whose arrays are a little shorter, all in the same axis."""
     lengths = case.instance.lengths()
     for axis in sorted(lengths, key=lambda axis: -lengths[axis]):
         kept = range(lengths[axis] - by)
-        with contextlib.suppress(InvalidInstance, ValueError, TypeError):
+        with contextlib.suppress(*NOT_AN_INSTANCE):
             if len(kept) > 1 and all(before.lengths()[axis] == lengths[axis] for before in case.after):
                 after = tuple(before.part(**{axis: kept}) for before in case.after)
                 return dataclasses.replace(case, instance=case.instance.part(**{axis: kept}), after=after)
@@ -125,17 +170,46 @@ def _source(evidence: Evidence, failure: Judged) -> str:
             continue
         names = [*before.options(), *before.arrays(), *now.options(), *now.arrays()]
         for name in dict.fromkeys(names):
-            if not now.is_option(name):
-                continue
             try:
                 other = now.replace(**{name: getattr(before, name)})
-            except (InvalidInstance, ValueError):
+            except NOT_AN_INSTANCE:
                 continue
             if _right(evidence, other, failure.outcome):
                 return f"{name.replace('_', ' ')} is that of a call before"
         if _right(evidence, before, failure.outcome):
             return "the answer is the one to a call before"
+        for axis, tile, other in _with_a_tail_of(now, before):
+            if _right(evidence, other, failure.outcome):
+                end = f"up to a multiple of {tile}" if tile else "to their end"
+                return f"{axis.replace('_', ' ')} of a longer call before are read behind the last one, {end}"
     return ""
+
+
+def _with_a_tail_of(now: Any, before: Any) -> Iterator[tuple[str, int, Any]]:
+    """An instance continued by what a longer one has behind its end, by axis: up to a whole tile, or all of it (0)."""
+    lengths, longer = now.lengths(), before.lengths()
+    if {axis for axis in lengths if longer.get(axis) != lengths[axis]} != {
+        axis for axis in lengths if longer.get(axis, 0) > lengths[axis]
+    }:
+        return
+    for axis in (axis for axis in lengths if longer[axis] > lengths[axis]):
+        for tile in (*_TILES, 0):
+            end = lengths[axis] + -lengths[axis] % tile if tile else longer[axis]
+            if not lengths[axis] < end <= longer[axis]:
+                continue
+            with contextlib.suppress(*NOT_AN_INSTANCE):
+                behind = before.part(**{axis: range(lengths[axis], end)})
+                yield axis, tile, now.replace(**_joined(now, behind, axis))
+
+
+def _joined(now: Any, behind: Any, axis: str) -> dict[str, Any]:
+    """The arrays of one instance that have an axis, continued along it by those of another."""
+    arrays = {}
+    for name, array in now.arrays().items():
+        axes = now.axes_of(name)
+        if axis in axes and array.ndim == len(axes) and array.shape[place := axes.index(axis)] == now.lengths()[axis]:
+            arrays[name] = np.concatenate([array, getattr(behind, name)], axis=place)
+    return arrays
 
 
 def _right(evidence: Evidence, instance: Any, outcome: Outcome) -> bool:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Case
 
-__all__ = ["USUAL_LENGTHS", "affordable", "mutant", "renumbered", "resized", "without"]
+__all__ = [
+    "NOT_AN_INSTANCE", "USUAL_LENGTHS", "absent", "affordable", "given_options", "mutant", "renumbered", "resized",
+    "without",
+]  # fmt: skip
+
+#: What is raised where a change makes no instance of the problem.
+NOT_AN_INSTANCE = (InvalidInstance, ValueError, TypeError)
 
 #: Lengths worth trying: short ones, and those around the sides of tiles.
 USUAL_LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 96, 127, 128, 129, 130)
@@ -69,13 +75,25 @@ def resized(instance: Any, axis: str, length: int) -> Any:
         raise
 
 
-def without(instance: Any, name: str) -> Any:
-    """The same without an option: an array that may be left out, or a plain value in place of the given one."""
+def given_options(instance: Any) -> list[str]:
+    """The options of an instance that are given, plain ones and then arrays."""
+    return [*instance.options(), *(name for name in instance.arrays() if instance.is_option(name))]
+
+
+def absent(instance: Any, name: str) -> Any:
+    """What stands for an option that is not given: ``None`` for an array, else the usual value or the default."""
     if name in instance.arrays():
-        return instance.replace(**{name: None})
-    usual = instance.usual()
+        return None
     default = next(item.default for item in dataclasses.fields(instance) if item.name == name)
-    return instance.replace(**{name: usual.get(name, default)})
+    return instance.usual().get(name, default)
+
+
+def without(instance: Any, *names: str) -> Any:
+    """The same without some options: each has what stands for one that is not given.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` where they cannot be left out.
+    """
+    return instance.replace(**{name: absent(instance, name) for name in names})
 
 
 def mutant(case: Case, others: Sequence[Case], kept: frozenset[str], rng: np.random.Generator) -> Case | None:
@@ -86,7 +104,7 @@ def mutant(case: Case, others: Sequence[Case], kept: frozenset[str], rng: np.ran
     """
     instance = case.instance
     try:
-        for name in instance.options() | {n: None for n in instance.arrays() if instance.is_option(n)}:
+        for name in given_options(instance):
             if name not in kept and rng.random() < 0.35:
                 instance = without(instance, name)
         if others and rng.random() < 0.4:
@@ -97,7 +115,7 @@ def mutant(case: Case, others: Sequence[Case], kept: frozenset[str], rng: np.ran
                 instance = resized(instance, axis, _length(instance, axis, rng))
         if "numbers" not in kept or instance is not case.instance:
             instance = renumbered(instance, rng)
-    except (InvalidInstance, ValueError, TypeError):
+    except NOT_AN_INSTANCE:
         return None
     layout = case.layout if "layout" in kept or rng.random() < 0.5 else Layout()
     return dataclasses.replace(case, name="variation", instance=instance, layout=layout, after=(), beside=())

@@ -8,7 +8,6 @@ failing call stay.  The weights are told only if they reproduce the output of th
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +37,7 @@ _FEW_KEYS = 3  # keys that are told by their numbers
 _ENOUGH_ROWS = 3  # rows from which on it is clear that the key goes with the row
 _SHARE = 1e-4  # … that a ratio of weights means something
 _ONE_FACTOR = 0.02  # by how much factors of one row may differ, as a part of what they are off by
+_SAME_FACTOR = 1e-3  # … and those of all rows, as a part of themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +225,9 @@ def _factored(weights: Weights, sums_to_one: bool) -> str:
     low, high = np.fmin.reduce(ratio, axis=-1, initial=np.inf), np.fmax.reduce(ratio, axis=-1, initial=-np.inf)
     rows = np.isfinite(low) & np.isfinite(high)
     with np.errstate(invalid="ignore"):  # of rows without a clear weight
-        spread, middles = high - low, 0.5 * (low + high)
-        off = rows & (np.abs(middles - 1.0) > slack)
-        one_factor = spread <= 4 * slack + _ONE_FACTOR * np.abs(middles - 1.0)
+        spread, gap = high - low, np.abs(0.5 * (low + high) - 1.0)
+        off = rows & (gap > slack)
+        one_factor = spread <= np.where(off, _ONE_FACTOR * gap + np.minimum(4 * slack, 0.25 * gap), 4 * slack)
     if not rows.any() or not one_factor[rows].all():
         sums = weights.used.sum(axis=-1)
         uneven = np.abs(sums - weights.true.sum(axis=-1)) > 4 * weights.room.sum(axis=-1)
@@ -239,11 +239,17 @@ def _factored(weights: Weights, sums_to_one: bool) -> str:
     if not off.any():
         return ""
     least, most = float(low[off].min()), float(high[off].max())
-    if math.isclose(least, most, rel_tol=1e-3):
-        middle = 0.5 * (least + most)
-        short = middle if abs(middle - 1.0) < 1e-3 else float(f"{middle:.4g}")
-        return f"all weights of a row are {named_number(short)} times the right ones"
-    return (
-        f"all weights of a row are off by one factor, {least:.3g} to {most:.3g} in different rows: "
-        "its maximum or its sum is wrong"
-    )
+    middle = 0.5 * (least + most)
+    if most - least > min(_SAME_FACTOR * abs(middle), 2 * _ONE_FACTOR * abs(middle - 1.0)):
+        return (
+            f"all weights of a row are off by one factor, {_short(least)} to {_short(most)} in different rows: "
+            "its maximum or its sum is wrong"
+        )
+    others = rows & ~off & (np.abs(middle - 1.0) > slack)
+    some = f", in {int(off.sum())} of {int(rows.sum())} rows" if others.any() else ""
+    return f"all weights of a row are {_short(middle, 4)} times the right ones{some}"
+
+
+def _short(factor: float, digits: int = 3) -> str:
+    """A factor in few digits; one near 1 by what it is off."""
+    return named_number(factor if abs(factor - 1.0) < _SAME_FACTOR else float(f"{factor:.{digits}g}"))

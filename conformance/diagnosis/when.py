@@ -1,13 +1,15 @@
 """When a kernel fails: the shortest rule that separates failing cases from passing ones, checked on fresh cases.
 
-A rule is one condition or two of :mod:`assay.conformance.diagnosis.features`.  It is told only if fresh cases made to
-test it agree: every one that fulfils it fails, and every one that is like a failing case but for one broken condition
-passes.  A fresh case that disagrees is one more case to separate, and the search begins anew.
+A rule is one condition or two of :mod:`assay.conformance.diagnosis.features`.  It is told only if every failing case of
+the run fulfils it, and if fresh cases made to test it agree: every one that fulfils it fails, and a failing case in
+which one condition alone is changed passes (:mod:`assay.conformance.diagnosis.changes`).  A case that disagrees is one
+more case to separate, and the search begins anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.conformance.diagnosis.changes import one_changed
 from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
 from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
-from assay.conformance.diagnosis.variations import affordable, mutant, renumbered, resized
-from assay.conformance.interface.layouts import Layout
+from assay.conformance.diagnosis.variations import NOT_AN_INSTANCE, affordable, mutant, renumbered, resized
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _ENOUGH = 6  # … where no more can be had
 _ENOUGH_OF_PART = 3  # … in which one part of a rule is broken and the rest is not
 _TRIES = 120  # mutants looked at to get them
 _LONG = 96  # below which any length is tried
+_WIDE = 0.25  # the share of cases without a rule that differ from a failing one in other things too
 _LOOKS = 12  # mutants looked at for one that fulfils a rule by itself
 _ROUNDS = (14, 6, 8)  # searches of each attempt
 _HIDDEN = 3  # fresh cases that fulfil a rule and may pass all the same, at the last attempt: an option may hide a fault
@@ -74,10 +77,9 @@ class Known:
     cases: dict[int, Case] = field(default_factory=dict)  # kept, so that no other one gets the same number
 
     def table(self, parts: Sequence[Condition], cases: Sequence[Case]) -> NDArray[np.bool_]:
-        """(conditions, cases)."""
-        return np.array([[self._holds(part, case) for case in cases] for part in parts], dtype=bool).reshape(
-            len(parts), len(cases)
-        )
+        """(conditions, cases); asked case by case, since conditions of one case have work in common."""
+        table = np.array([[self._holds(part, case) for part in parts] for case in cases], dtype=bool)
+        return table.reshape(len(cases), len(parts)).T
 
     def _holds(self, part: Condition, case: Case) -> bool:
         key = (part.words, id(case))
@@ -136,6 +138,7 @@ class _Search:
     kinds: frozenset[str]
     failing: list[Case]
     passing: list[Case]
+    every: Sequence[Case]  # all that fail in this way, of which ``failing`` are some
     end: float
     rng: np.random.Generator
     borrowing: bool = True  # whether fresh cases may have options that no failing case has
@@ -145,7 +148,7 @@ class _Search:
     known: Known = field(default_factory=Known)
     share: float = 1.0  # the part of all failing cases that are known here
     turns: int = 0
-    refused: set[str] = field(default_factory=set)  # rules that could not be tested
+    refused: set[str] = field(default_factory=set)  # rules that could not be tested, or that a passing case refutes
 
     def fails(self, case: Case) -> bool | None:
         """Whether a fresh case fails in this way; ``None`` where it cannot be asked or fails in another."""
@@ -163,6 +166,13 @@ class _Search:
 
     def learn(self, case: Case, failed: bool) -> None:
         (self.failing if failed else self.passing).append(case)
+
+    def contradicted(self, rule: Rule) -> bool:
+        """Whether a case of the run fails that does not fulfil a rule; it is learnt."""
+        other = next((case for case in self.every if not rule.holds(case)), None)
+        if other is not None:
+            self.learn(other, failed=True)
+        return other is not None
 
     def refined(self, rule: Rule) -> Rule:
         """The rule with its length as short as a failing case has it: found by halving, on fresh cases."""
@@ -200,24 +210,27 @@ class _Search:
 
         Returns ``None`` where one disagrees; it is learnt.
 
-        On the outside every part of the rule is broken in some cases; none count where one part cannot be.
+        Without the rule are failing cases in which one part of it, and nothing else, was changed.  Every part is
+        changed in some of them; none count where one part cannot be.  Nothing is counted twice.
         """
         inside, hidden, outside = 0, 0, [0] * len(rule.parts)
+        counted: set[tuple[bytes, str]] = set()
         bases = self.failing[-40:]
         others = [case for case in self.passing if not case.after and not case.beside and self.borrowing]
         for _ in range(_TRIES):
             if inside + hidden >= _FRESH and min(outside) >= -(-_FRESH // len(rule.parts)):
                 break
             base = bases[int(self.rng.integers(len(bases)))]
-            if inside + hidden <= sum(outside):
+            within = inside + hidden <= sum(outside) and inside + hidden < _FRESH
+            number = int(np.argmin(outside))
+            wide = not within and self.rng.random() < _WIDE
+            if within:
                 case = self._inside(base, rule, others)
             else:
-                case = self._outside(base, rule, others, int(np.argmin(outside)))
-            if case is None:
+                case = self._unlike(base, rule, others, number) if wide else self._outside(base, rule, number)
+            if case is None or (key := (case.instance.digest(), case.layout.name)) in counted:
                 continue
             holds = [part.holds(case) for part in rule.parts]
-            if all(holds) and inside + hidden >= _FRESH:
-                continue
             failed = self.fails(case)
             if failed is False and all(holds) and not case.after and not case.beside:
                 failed = self.fails(self._other_numbers(case))  # these may have hidden it
@@ -225,13 +238,18 @@ class _Search:
                 continue
             if failed != all(holds) and (failed or hidden == self.hidden):
                 self.learn(case, failed)
+                if not failed:
+                    self.refused.add(rule.words)  # asked again and again, it would hold once by chance
                 return None
+            if wide or (within and not all(holds)):
+                continue  # it differs from a failing case in more than one thing: only a failure says something
+            counted.add(key)
             if all(holds) and not failed:
                 hidden += 1
             elif failed:
                 inside += 1
-            elif holds.count(False) == 1:
-                outside[holds.index(False)] += 1
+            else:
+                outside[number] += 1
         if min(outside) < min(_ENOUGH_OF_PART, _ENOUGH // len(rule.parts)):
             return inside, hidden, 0
         return inside, hidden, sum(outside)
@@ -249,6 +267,8 @@ class _Search:
             return self.evidence.again(base, int(self.rng.integers(1 << 30)))
         if others and self.rng.random() < 0.3:  # a passing case that is made to fulfil the rule where it can be
             return self._moved(others[int(self.rng.integers(len(others)))], base, rule.about)
+        if "numbers" in rule.about and self.rng.random() < 0.5:  # numbers of the same kind
+            return self.evidence.again(base, int(self.rng.integers(1 << 30)))
         axes = rule.about & base.instance.lengths().keys()
         if axes and self.rng.random() < 0.7:  # also in other lengths that fulfil the rule
             for turn in range(_LOOKS):
@@ -272,34 +292,36 @@ class _Search:
                 if not affordable(instance, axis, length):
                     return None
                 instance = resized(instance, axis, length)
-        except (InvalidInstance, ValueError, TypeError):
+        except NOT_AN_INSTANCE:
             return None
         return dataclasses.replace(base, instance=instance)
 
-    def _outside(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
-        """Like a failing case but for one part of the rule."""
+    def _outside(self, base: Case, rule: Rule, number: int) -> Case | None:
+        """A failing case with one thing changed, by which it no longer fulfils one part of the rule."""
         broken = rule.parts[number].about
         if base.after or base.beside or CALLS in broken:
-            again = self.evidence.again(base, int(self.rng.integers(1 << 30)))
-            return None if again is None else dataclasses.replace(again, after=(), beside=())
-        rest = rule.about - broken
-        every = frozenset(base.instance.lengths()) | frozenset(base.instance.options()) | {"layout"}
-        every |= {name for name in base.instance.arrays() if base.instance.is_option(name)}
-        axes = broken & base.instance.lengths().keys()
-        if axes:
-            for turn in range(_LOOKS):
-                case = self._relength(base, axes, turn)
-                if case is not None and [part.holds(case) for part in rule.parts].count(False) == 1:
-                    return mutant(case, others, every if self.rng.random() < 0.5 else rule.about, self.rng)
+            if CALLS not in broken:
+                return None  # what is kept from the calls before would change as well
+            again = self.evidence.again(base, int(self.rng.integers(1 << 30))) or base
+            return dataclasses.replace(again, after=(), beside=())
+        donors = [case for case in self.passing if not rule.parts[number].holds(case)]
+        for case in itertools.islice(one_changed(base, broken, donors, self.rng), _LOOKS):
+            holds = [part.holds(case) for part in rule.parts]
+            if holds.count(False) == 1 and not holds[number]:
+                return case if self.rng.random() < 0.5 else self._with_other_numbers(case, holds, rule)
+        return None
+
+    def _unlike(self, base: Case, rule: Rule, others: Sequence[Case], number: int) -> Case | None:
+        """Like a failing case in the other parts of the rule, and perhaps in nothing else."""
+        if base.after or base.beside:
             return None
-        unlike = [case for case in others if not rule.parts[number].holds(case)]
-        if unlike and self.rng.random() < 0.3:
-            return self._moved(unlike[int(self.rng.integers(len(unlike)))], base, rest)
-        kept = every - broken if self.rng.random() < 0.5 else rest
-        candidate = mutant(base, others, kept, self.rng)
-        if candidate is not None and "layout" in broken:
-            candidate = dataclasses.replace(candidate, layout=Layout())
-        return candidate
+        case = mutant(base, others, rule.about - rule.parts[number].about, self.rng)
+        return None if case is None or rule.holds(case) else case
+
+    def _with_other_numbers(self, case: Case, holds: Sequence[bool], rule: Rule) -> Case:
+        """The same with other numbers, where it fulfils the same parts of a rule with them."""
+        other = self._other_numbers(case)
+        return other if [part.holds(other) for part in rule.parts] == holds else case
 
     def _moved(self, case: Case, base: Case, about: frozenset[str]) -> Case | None:
         """A case with the lengths, plain options and layout of another in what a rule is about."""
@@ -311,7 +333,7 @@ class _Search:
                 if instance.lengths()[axis] != like.lengths().get(axis):
                     instance = resized(instance, axis, like.lengths()[axis])
             instance = renumbered(instance, self.rng)
-        except (InvalidInstance, ValueError, TypeError, KeyError):
+        except (*NOT_AN_INSTANCE, KeyError):
             return None
         layout = base.layout if "layout" in about else case.layout
         return dataclasses.replace(case, name="variation", instance=instance, layout=layout)
@@ -320,7 +342,7 @@ class _Search:
 def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | None:
     try:
         instance = renumbered(resized(base.instance, axis, length), rng)
-    except (InvalidInstance, ValueError, TypeError):
+    except NOT_AN_INSTANCE:
         return None
     return dataclasses.replace(base, instance=instance)
 
@@ -345,13 +367,15 @@ def _of_one_kind(
 ) -> str:
     failing = [f.case for f in evidence.failures if f.outcome.kind in kinds and not f.shrunk]
     failing = failing or [f.case for f in evidence.failures if f.outcome.kind in kinds]
+    all_failures = evidence.every or evidence.failures
+    every = [f.case for f in all_failures if f.outcome.kind in kinds]
     passing = list(evidence.passes)[:: 1 + len(evidence.passes) // _MOST_CASES]
     if not failing or len(passing) < 3:
         return ""
-    verb = "fails" if kinds & set(NUMERIC) else _verb(evidence, kinds)
+    verb = _verb(evidence, kinds, alone=len(every) == len(all_failures))
     begun, left = time.monotonic(), end - time.monotonic()
     known = Known()
-    share = min(1.0, len(evidence.failures) / max(evidence.failed, 1))
+    share = min(1.0, len(evidence.failures) / len(all_failures))
     of_failing = ", with the options of failing cases"
     attempts = (
         (True, 0, 0.5, 0.4, ""),
@@ -360,7 +384,7 @@ def _of_one_kind(
     )
     for (borrowing, hidden, exceptions, until, words), rounds in zip(attempts, _ROUNDS, strict=True):
         search = _Search(
-            evidence, own, kinds, list(failing), list(passing), begun + until * left,
+            evidence, own, kinds, list(failing), list(passing), every, begun + until * left,
             np.random.default_rng(len(failing)), borrowing, hidden, exceptions, rounds, known, share,
         )  # fmt: skip
         rule = _verified(search)
@@ -372,21 +396,21 @@ def _of_one_kind(
 
 
 def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
-    """The best rule with which fresh cases agree, and how many there were of each kind."""
+    """The best rule with which all failing cases and fresh ones agree, and how many fresh ones there were."""
     try:
         for _ in range(search.rounds):
-            rules = separating(
-                search.parts(), search.failing, search.passing, search.known, search.share, search.exceptions
-            )
-            rules = [rule for rule in rules if rule.words not in search.refused]
-            if not rules:
+            rule = _best(search)
+            if rule is None:
                 return None
-            rule = search.refined(rules[0])
+            rule = search.refined(rule)
+            if search.contradicted(rule):
+                continue
             counts = search.fresh(rule)
             if counts is None:
                 continue
-            inside, _, outside = counts
-            if inside < _ENOUGH or outside < _ENOUGH:
+            inside, hidden, outside = counts
+            enough = _FRESH - _HIDDEN if hidden else _ENOUGH  # exceptions are believed only beside enough others
+            if inside < enough or outside < _ENOUGH:
                 search.refused.add(rule.words)
                 continue
             return rule, counts
@@ -395,8 +419,22 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
     return None
 
 
-def _verb(evidence: Evidence, kinds: frozenset[str]) -> str:
-    """How the kernel fails, where it does not give wrong numbers."""
+def _best(search: _Search) -> Rule | None:
+    """The best rule that holds of every failing case of the run; ``None`` where there is none."""
+    while time.monotonic() < search.end:
+        rules = separating(
+            search.parts(), search.failing, search.passing, search.known, search.share, search.exceptions
+        )
+        rule = next((rule for rule in rules if rule.words not in search.refused), None)
+        if rule is None or not search.contradicted(rule):
+            return rule
+    raise OutOfTime
+
+
+def _verb(evidence: Evidence, kinds: frozenset[str], alone: bool) -> str:
+    """How the kernel fails; ``alone``: it fails in no other way."""
+    if kinds & set(NUMERIC):
+        return "fails" if alone else "gives wrong numbers"
     outcome = next(f.outcome for f in evidence.failures if f.outcome.kind in kinds)
     if outcome.kind == "raised":
         words = outcome.sentence.split("raised ", 1)[-1].split(":", 1)[0]

@@ -214,9 +214,9 @@ def _contents(failures: Sequence[Seen]) -> Iterator[tuple[str, Callable[[Seen], 
 
 
 def _constant(one: Seen) -> Mask:
-    numbers = one.got[one.wrong]
+    numbers, right = one.got[one.wrong], one.right[one.wrong]
     constant = numbers.size > 2 and bool(np.isfinite(numbers[0]) and (numbers == numbers[0]).all())
-    return one.wrong if constant else np.zeros_like(one.wrong)
+    return one.wrong if constant and np.unique(right).size > 1 else np.zeros_like(one.wrong)
 
 
 def _taken(one: Seen, axis: int, source: NDArray[np.intp]) -> Mask:

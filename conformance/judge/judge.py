@@ -320,12 +320,14 @@ class Judge:
 
     # --- why ----------------------------------------------------------------------------------------------------------
 
-    def diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case] = (), failed: int = 0) -> Diagnosis:
+    def diagnosis(
+        self, failures: Sequence[Judged], passes: Sequence[Case] = (), every: Sequence[Judged] = ()
+    ) -> Diagnosis:
         """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
 
         failures: those to explain.
         passes: cases that the kernel passed, which show when it fails.
-        failed: how many cases failed in all, of which ``failures`` are some; 0 where they are all.
+        every: all failures of the run, of which ``failures`` are some; empty where they are all.
         """
         own = self.precision
         others = [
@@ -342,7 +344,7 @@ class Judge:
             lambda case, seed: again(self.suite, own, case, seed),
             time.monotonic() + _DIAGNOSIS_SECONDS * self.slowness,
             self.slowness,
-            failed,
+            every,
         )
         return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
 

@@ -117,7 +117,7 @@ class Run:
         if self.sizes.few:
             self.notes["compiled for every shape: cases that are alike share one"] = 1
         diagnosis = (
-            judge.diagnosis(_diverse(self.failures), self.passes, len(self.failures)) if self.failures else Diagnosis()
+            judge.diagnosis(_diverse(self.failures), self.passes, self.failures) if self.failures else Diagnosis()
         )
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
         return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)

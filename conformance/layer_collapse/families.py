@@ -67,8 +67,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         smoke="1x1:3:4 no-skip; 2x2:5:8 no-skip; 2x2:4:8 no-skip mlp; 1x2:4:8 no-skip norm=layer epsilon=1e-5 gains",
         standard="3x2:6:8 no-skip output biases; 2x2:5:8 no-skip post norm=layer epsilon=1e-5 mlp; 2x1:5:6 no-skip norm=rms epsilon=1e-4 mlp final"),
     _hunting(Family("heads", "heads cut or joined by a reshape without a transpose, which one head does not show", "jsbaan/transformer-from-scratch#6; reczoo/FuxiCTR#30; ajhalthor/Transformer-Neural-Network#4, #8; hackiey/QAnet-pytorch#2; 649453932/Chinese-Text-Classification-Pytorch#10"),
-        smoke=f"{_every('1x2:2:4', _FEW)}; 1x2:2:4 output; 1x2:3:8 output biases; 1x3:2:6; 1x2:2:2",
-        standard=f"{_every('1x4:4:8')}; 1x2:2:8:4 1x4:8:16:4 output; 1x8:3:16:2 output; 2x3:6:12 output; 1x2:4:6 1x3:3:6; 1x12:3:24 output; 1x16/4:3:16:2 output biases"),
+        smoke=f"{_every('1x2:2:4', _FEW)}; 1x2:2:4 output; 1x2:3:8 output biases; 1x3:2:6; 1x2:2:2; 1x12:3:24 output; 1x2:3:8:4/6 llama",
+        standard=f"{_every('1x4:4:8')}; 1x2:2:8:4 1x4:8:16:4 output; 1x8:3:16:2 output; 2x3:6:12 output; 1x2:4:6 1x3:3:6; 1x16/4:3:16:2 output biases"),
     _hunting(Family("groups", "keys of the wrong group, repeated as tiles, permuted as if they had all heads", "bigcode-project/Megatron-LM#71; tenstorrent/tt-metal#32407; Lightning-AI/litgpt#1013"),
         smoke="1x4/2:4:8 1x4/1:3:8; 1x4/2:4:8 output biases; 1x4/2:4:8 1x2/1:3:8 llama; 1x4/2:4:8 lean",
         standard="2x6/2:5:12 2x6/3:5:12 output; 2x8/2:5:16 1x8/4:6:32 llama; 1x4/2:5:8:3/5 output"),
@@ -89,8 +89,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
                     faint 1x1:4:16 norm=rms epsilon=1e-5 post strength=0.01"""),
     _hunting(Family("norms", "another norm: without its mean, over the tokens, with d − 1, with the sum of squares; gains and biases left out, or multiplied after a rounding", "InternLM/lmdeploy#2842; tensorflow/tfjs#8224"),
         smoke=f"""{_every('1x2:3:4', 'encoder bert lean llama')}; mean-5 1x1:4:6 norm=rms epsilon=1e-5 gains; mean-5 1x1:4:6 norm=layer epsilon=1e-5 gains; 1x2:4:4 norm=layer epsilon=1e-5;
-                 1x1:9:16 norm=rms epsilon=1e-5 gains final strength=0.001; 1x2:9:16 llama strength=0.001""",
-        standard=f"{_every('2x2:7:8', _NORMED)}; mean-5 2x2:5:8 norm=layer epsilon=1e-5 gains mlp final; mean-5 2x2:5:8 norm=rms epsilon=1e-5 gains mlp final post"),
+                 1x1:9:16 norm=rms epsilon=1e-5 gains final strength=0.001; 1x2:9:16 llama strength=0.001; 1x1:4:6 norm=layer epsilon=1e-5 shifts mlp final""",
+        standard=f"{_every('2x2:7:8', _NORMED)}; mean-5 2x2:5:8 norm=layer epsilon=1e-5 gains mlp final; mean-5 2x2:5:8 norm=rms epsilon=1e-5 gains mlp final post; 2x2:5:8 output biases norm=layer epsilon=1e-5 shifts mlp mlp-biases post"),
     _hunting(Family("far-tokens", "squares that overflow a short type, the square of a mean among them", "assay's bank"),
         smoke="""far 1x1:3:16 norm=layer epsilon=1e-5 final strength=0.001; far 1x1:3:16 norm=rms epsilon=1e-5; large 1x1:3:16 norm=rms epsilon=1e-5; far 1x2:3:16 gpt2 strength=0.001;
                  far 1x2:3:16 lean strength=0.001; far 1x2:3:16 bert strength=0.001; far 1x2:3:16 llama; far 1x1:3:16 t5""",

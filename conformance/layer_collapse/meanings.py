@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -285,6 +286,31 @@ def _first_norm(s: Steps, stack: Stack, place: str, layer: int, x: Array) -> Arr
     return Steps.norm(s, stack, "attention" if place == "mlp" else place, layer, x)
 
 
+def _second_norm(s: Steps, stack: Stack, place: str, layer: int, x: Array) -> Array:
+    return Steps.norm(s, stack, "mlp" if place == "attention" else place, layer, x)
+
+
+def _gain_of_first_layer(instance: Instance) -> Instance | None:
+    gain = instance.attention_norm_gain
+    return None if gain is None else instance.replace(attention_norm_gain=np.repeat(gain[:1], instance.layers, axis=0))
+
+
+def _un_normed(*names: str) -> Callable[..., Array]:
+    """Attention before whose norm some projections are taken."""
+
+    def sublayer(s: Steps, stack: Stack, place: str, layer: int, x: Array) -> Array:
+        if place != "attention":
+            return Steps.sublayer(s, stack, place, layer, x)
+
+        def projected(s: Steps, stack: Stack, name: str, layer: int, y: Array) -> Array:
+            return Steps.projected(s, stack, name, layer, x if name in names else y)
+
+        steps = replace(s, projected=projected)
+        return s.joined(stack, place, x, steps.attention(steps, stack, layer, s.norm(s, stack, place, layer, x)))
+
+    return sublayer
+
+
 def _final_everywhere(s: Steps, stack: Stack, after: list[Array]) -> Array:
     return np.stack([s.norm(s, stack, "final", -1, x) for x in after])
 
@@ -383,6 +409,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "skip-attention", "no skip connection around attention, though one around the MLP", _steps(lambda i: _skips(i) and _mlp(i), joined=_no_skip_of("attention"))
     yield "branch-half", "half of what a sub-layer makes is added to its input", _steps(_skips, joined=_branch(lambda stack: 0.5))
     yield "branch-twice", "twice what a sub-layer makes is added to its input", _steps(_skips, joined=_branch(lambda stack: 2.0))
+    yield "mlp-twice", "what the MLP makes is added twice", _steps(lambda i: _skips(i) and _mlp(i), joined=lambda stack, place, x, out: x + (2 if place == "mlp" else 1) * out)
     yield "branch-depth", "what a sub-layer makes is divided by √(2L), as weights are at initialisation", _steps(_skips, joined=_branch(lambda stack: 1 / math.sqrt(2 * stack.instance.layers)))
     yield "input-twice", "the input of a sub-layer is added twice", _steps(_skips, joined=lambda stack, place, x, out: 2 * x + out)
     yield "parallel", "attention and the MLP in parallel, from the same tokens", _steps(lambda i: _mlp(i) and i.skip and not _post(i), layer=_parallel)
@@ -465,6 +492,10 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "norm-bias", "biases of the norms left out", _without("attention_norm_bias", "mlp_norm_bias", "final_norm_bias")
     yield "norm-first", "norm of attention in the place of that of the MLP", _steps(lambda i: _normed(i) and _mlp(i), norm=_first_norm)
     yield "gain-first", "gain of attention's norm in the place of that of the MLP's, with the bias of the MLP's", _changed(lambda i: i.replace(mlp_norm_gain=i.attention_norm_gain) if i.mlp_norm_bias is not None else None)
+    yield "norm-second", "norm of the MLP in the place of that of attention", _steps(lambda i: _normed(i) and _mlp(i), norm=_second_norm)
+    yield "gain-first-layer", "gain of attention's norm in the first layer taken in every layer", _changed(_gain_of_first_layer)
+    for name, words in (("key", "keys"), ("value", "values"), ("query", "queries")):
+        yield f"un-normed-{name}", f"{words} made of the tokens before their norm", _steps(lambda i: i.norm is not None and i.norm_place == "pre", sublayer=_un_normed(name))
     yield "final-bias", "bias of the final norm left out", _without("final_norm_bias")
     yield "norm-ignored", "norms left out", _changed(_no_norm)
     yield "final-ignored", "final norm left out", _changed(lambda i: i.replace(final_norm=False, final_norm_gain=None, final_norm_bias=None) if i.final_norm else None)

@@ -117,7 +117,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     ``causal``, ``no-skip``; ``scale=X`` in place of 1/√head dim; ``output``: output weights; ``biases``: of queries,
     keys and values, and of the output where there are output weights; ``mask=NAME`` of :data:`MASKS`;
     ``norm=layer`` or ``norm=rms`` with ``epsilon=X``; ``post``, ``final``; ``gains``: gains and biases of the norms,
-    ``gains-alone``: no biases;
+    ``gains-alone``: no biases, ``shifts``: biases and no gains;
     ``mlp``, ``mlp-biases``, ``gated``, ``act=NAME``;
     ``strength=X``: the size of all weights beside 1/√(numbers that are added).  It is 1/√layers if it is not given, or
     0.4 times that where there is a norm or an MLP: what a class may err grows with it from layer to layer;
@@ -185,13 +185,14 @@ class _Numbers:
     def norms(self) -> dict[str, Array]:
         chosen = self.chosen
         made: dict[str, Array] = {}
-        if "norm" not in chosen or not {"gains", "gains-alone"} & set(chosen):
+        if "norm" not in chosen or not {"gains", "gains-alone", "shifts"} & set(chosen):
             return made
         for place in ("attention", *(["mlp"] if "mlp" in chosen else []), *(["final"] if "final" in chosen else [])):
             shape = (self.size.dim,) if place == "final" else (self.size.layers, self.size.dim)
             signs = np.where(np.arange(self.size.dim) % 4 == 3, -1.0, 1.0)
-            made[f"{place}_norm_gain"] = signs * np.exp2(self.rng.uniform(-0.5, 0.5, shape))
-            if chosen["norm"] == "layer" and "gains" in chosen:
+            if "shifts" not in chosen:
+                made[f"{place}_norm_gain"] = signs * np.exp2(self.rng.uniform(-0.5, 0.5, shape))
+            if chosen["norm"] == "layer" and "gains-alone" not in chosen:
                 made[f"{place}_norm_bias"] = self.vectors(*shape)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from assay.conformance.report.table import table
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["summary", "to_text"]
 
 _SHOWN_FINDINGS = 3
+_SHOWN_REASONS = 8  # of which cases were skipped because the kernel lacks something
+_LACKS = "lacks "
 _COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33"}
 
 
@@ -65,11 +68,33 @@ def _text(report: Report, colour: bool) -> str:
         parts.append(f"and {hidden} more findings: --json or --html lists every one")
     if report.ran:
         parts.append(_families_text(report))
-    remarks = [f"{status} {count}: {reason}" for (status, reason), count in not_judged(report).most_common()]
-    remarks += [f"note: {note}" for note in report.notes]
+    remarks = [*_not_judged_text(report), *(f"note: {note}" for note in report.notes)]
     if remarks:
         parts.append("\n".join(remarks))
     return "\n\n".join(parts)
+
+
+def _not_judged_text(report: Report) -> list[str]:
+    """A line a reason; many sets of lacking capabilities are one line, with the cases that need each capability."""
+    reasons = not_judged(report)
+    lacking = {key: count for key, count in reasons.items() if key[1].startswith(_LACKS)}
+    if len(lacking) <= _SHOWN_REASONS:
+        lacking = {}
+    lines = [
+        f"{status} {count}: {reason}"
+        for (status, reason), count in reasons.most_common()
+        if (status, reason) not in lacking
+    ]
+    if not lacking:
+        return lines
+    needed = Counter[str]()
+    for (_, reason), count in lacking.items():
+        needed.update(dict.fromkeys(reason.removeprefix(_LACKS).split(", "), count))
+    shown = ", ".join(f"{name} ({count})" for name, count in needed.most_common(_SHOWN_REASONS))
+    more = (
+        f", and {len(needed) - _SHOWN_REASONS} more: --json tells of every case" if len(needed) > _SHOWN_REASONS else ""
+    )
+    return [f"skipped {sum(lacking.values())}: lacks {shown}{more}", *lines]
 
 
 def _first(report: Report, colour: bool) -> str:

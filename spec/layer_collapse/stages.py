@@ -7,7 +7,7 @@ gives the bound of the errors after the operation, element by element.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.layer_collapse.bounds import LIPSCHITZ
 from assay.spec.layer_collapse.rounding import Stack
 from assay.spec.rounding import compound, gamma
-from assay.spec.softmax.weights import SLACK, Weights, quotient_error, weights
+from assay.spec.softmax.weights import SLACK, Weights, merge_error, quotient_error, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Machine", "Numbers", "heads"]
+__all__ = ["Machine", "Numbers", "heads", "weights_of_heads"]
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,9 @@ class Machine:
         turned = np.minimum(squares / (root_low + least), far / math.sqrt(d)) / (root_low * least)
         moved = np.fmin((error + average) / least + deviation * turned, 2 * far / (root_low + least))
 
-        # μ, the error of the mean, and Δ, that of the mean square or of the variance
         square = (size**2).mean(axis=1, keepdims=True)
         reach = mean + average
-        off, fused = 0.0, 0.0
-        if centred:
-            off = gamma(d + 1, unit) * typical * (1 + step) ** 2 + compound(step, step) * reach + step_tiny(self)
-            fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
-        changed = gamma(d + 6, unit) * (square + epsilon) + fused + off**2
+        off, changed = self.moments(d, typical, square + epsilon, reach, centred=centred)
         relative = (changed + 4 * step_tiny(self) * (1 + typical)) / least**2
         relative = compound(relative, *[step] * 6)
         ratio = np.where(relative < 0.5, 1 / np.sqrt(1 - np.minimum(relative, 0.5)) - 1, np.inf)
@@ -164,6 +159,21 @@ class Machine:
         inside = x.inside and bool((4 * d * (square + epsilon) <= self._largest_step()).all())
         inside = inside and bool((4 * scale * np.maximum(1 / least, size + reach + off) <= self._largest_step()).all())
         return self.stored(exact, np.where(np.isnan(made), np.inf, made), inside, between)
+
+    def moments(
+        self, d: int, typical: Array, square: Array, reach: Array | float, *, centred: bool
+    ) -> tuple[Array | float, Array]:
+        """μ and ρ, what the mean of d stored numbers, and their variance or mean square and ε, may be off: LCT-2.
+
+        typical: the mean of their sizes.  square: their mean square and ε.  reach: the size of their mean.
+        """
+        if not centred:
+            return 0.0, gamma(d + 6, self.unit) * square
+        step, lost = self.stack.step, d * self.precision.tiny  # an update of a running mean may underflow
+        off = gamma(d + 3 + 3 * math.log(d), self.unit) * typical * (1 + step) ** 2
+        off = off + compound(step, step) * reach + step_tiny(self) + lost
+        fused = 0.0 if step else 2 * reach * off  # where squares are stored, they are those of deviations
+        return off, gamma(1.5 * d + 24, self.unit) * square + fused + off**2 + 4 * lost * typical
 
     def activated(self, x: Numbers, activation: str, exact: Enclosure) -> Numbers:
         """a(x): LCT-3."""
@@ -205,6 +215,25 @@ def heads(
 
     softmax: the scores, and the logarithms of the probabilities, (h, n, n).  exact: the outputs of the heads.
     """
+    row = weights_of_heads(machine, query, key, value, softmax, scale, attended)
+    error = np.empty_like(exact.midpoint)
+    for head in range(len(error)):
+        error[head] = _head(machine, row, head, value, exact)
+    inside = query.inside and key.inside and value.inside and bool(row.inside.all())
+    # Heads are stored with the rounding of the output, which is that of arrays between operations.
+    return machine.stored(exact, np.where(np.isnan(error), np.inf, error), inside)
+
+
+def weights_of_heads(
+    machine: Machine,
+    query: Numbers,
+    key: Numbers,
+    value: Numbers,
+    softmax: tuple[Enclosure, Enclosure],
+    scale: float,
+    attended: NDArray[np.bool_],
+) -> Weights:
+    """What a kernel's weights may be off where its queries, keys and values are off, (1, h, n, n): LCT-4."""
     u = machine.precision
     score, log_probability = softmax
     # what the errors of q and k do to the scores; their roundings follow in TOL-1 to TOL-6, of q̂ and k̂
@@ -222,12 +251,16 @@ def heads(
         ),
     )
     row = weights(inputs, u, distribution)
-    error = np.empty_like(exact.midpoint)
-    for head in range(len(error)):
-        error[head] = _head(machine, row, head, value, exact)
-    inside = query.inside and key.inside and value.inside and bool(row.inside.all())
-    # Heads are stored with the rounding of the output, which is that of arrays between operations.
-    return machine.stored(exact, np.where(np.isnan(error), np.inf, error), inside)
+    # a stored log-sum-exp is that of the kernel's own scores: the same for all keys of a row
+    exact_sum, own_sum = (merge_error(u, 0.0, x, row.count) for x in (row.log_denominator, _own_log_denominator(row)))
+    more = np.maximum(own_sum - exact_sum, 0.0) * SLACK
+    spread = np.where(row.attended, row.spread + more[..., None], 0.0)
+    return replace(row, spread=spread, lower_mass=row.lower_mass * np.exp(-more) / SLACK)
+
+
+def _own_log_denominator(row: Weights) -> Array:
+    """An upper bound of ln D̂ of the scores that a kernel has: each is off by max Δ at most (LCT-4)."""
+    return np.minimum(row.log_denominator + 2 * row.score_error, np.log(np.maximum(row.count, 1.0)))
 
 
 def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Enclosure) -> Array:
@@ -254,11 +287,9 @@ def _head(machine: Machine, row: Weights, head: int, value: Numbers, exact: Encl
     e1 = np.fmin(common / mass, hull) + np.fmin(grown @ off / mass, largest_off)
     size_o = np.fmin(np.abs(o) + o_radius + e1, magnitude)
 
-    # ln D̂ of the kernel's own scores
-    log_sum = np.minimum(row.log_denominator + 2 * row.score_error, np.log(np.maximum(row.count, 1)))
     e2 = quotient_error(
-        row, u, log_denominator=log_sum, size=size_o, magnitude=magnitude, moved=deviation / mass + e1,
-        largest=largest, total=attended @ size,
+        row, u, log_denominator=_own_log_denominator(row), size=size_o, magnitude=magnitude,
+        moved=deviation / mass + e1, largest=largest, total=attended @ size,
     )  # fmt: skip
     kappa = compound(u.accumulate, u.accumulate)
     bound: Array = e1 + e2 + kappa * (size_o + e2) + 2 * u.tiny

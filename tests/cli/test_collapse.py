@@ -51,6 +51,7 @@ def test_json_and_the_page_are_written(run: Run, saved: str, tmp_path: Path) -> 
         (("instance.npz",), "instance.npz"),
         (("nothing.gguf",), "nothing.gguf: no such file"),
         (("network.npz", "--scale", "0"), "scales [0.0]"),
+        (("network.npz", "--tokens", "8"), "--tokens: an instance brings its tokens"),
         (("network.npz", "--epsilon", "2"), "epsilon 2.0"),
         (("network.npz", "--html", "no/folder.html"), "no/folder.html"),
         (("minilm", "--text", "nothing.txt"), "nothing.txt: cannot be read"),

@@ -22,12 +22,12 @@ AXES = ("batch", "heads", "rows")
 SHAPES = ((2, 8, 5), (3, 8, 20), (2, 12, 40), (1, 8, 33))
 
 
-def spoilt(change: Callable[[Any], Any]) -> list[Seen]:
-    """An output in several shapes, each of whose right answers was changed."""
-    rng = np.random.default_rng(1)
+def spoilt(change: Callable[[Any], Any], of: Callable[[Any], Any] | None = None) -> list[Seen]:
+    """An output in several shapes, each of whose right answers, random or ``of`` their shape, was changed."""
+    of = np.random.default_rng(1).standard_normal if of is None else of
     views = []
     for shape in SHAPES:
-        right = rng.standard_normal(shape)
+        right = of(shape)
         criterion = close(Enclosure(right, np.zeros(shape)), np.full(shape, 1e-6))
         output = Output("output", shape, ("float64",), AXES)
         lengths = dict(zip(AXES, shape, strict=True))
@@ -86,6 +86,14 @@ def test_noise_has_no_place() -> None:
 
 def test_a_right_answer_has_no_place() -> None:
     assert told(spoilt(lambda x: x), "output", several=False) == ""
+
+
+def test_a_constant_is_told_only_where_the_right_answer_is_none() -> None:
+    def constant(x: Any) -> Any:
+        return np.full_like(x, 0.75)
+
+    assert "all the same number" in told(spoilt(constant), "output", several=False)
+    assert told(spoilt(constant, np.ones), "output", several=False) == ""
 
 
 def test_two_batches_are_too_few_to_name_one_of_them() -> None:

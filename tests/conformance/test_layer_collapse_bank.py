@@ -24,8 +24,13 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 3  # of the cases of a level
-_NAMED = 10  # of the wrong stacks with a meaning one is named
+_SHARE = 8  # one of so many cases of a level is judged in every run
+_PICKY_SHARE = 3  # where a stack declares most of them away
+#: The wrong stacks with a meaning that are named in every run, of every part of a network some.
+_NAMED = (
+    *("skip-after-norm", "mlp-first", "mlp-twice", "cut-query", "fused-order", "scale-missing", "causal-strict"),
+    *("epsilon-fixed", "norm-shared", "gain-first-layer", "gate-exchanged", "keys-un-normed"),
+)
 _CLASSES = ("float32", "bfloat16")  # by turns
 
 
@@ -43,7 +48,7 @@ _PAIRS = [
     for number, entry in enumerate(CORRECT)
     for name in entry.precisions
 ]
-_WITH_MEANING = [_rarely(number % _NAMED != 7, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
+_WITH_MEANING = [_rarely(entry.name not in _NAMED, entry, id=entry.name) for entry in SEMANTIC]
 
 
 @pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
@@ -51,7 +56,8 @@ def test_correct_stack_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
     judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
-    chosen = level if thorough else level[number % _SHARE :: _SHARE]
+    share = _PICKY_SHARE if entry.options else _SHARE
+    chosen = level if thorough else level[number % share :: share]
     with np.errstate(all="ignore"):
         outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why

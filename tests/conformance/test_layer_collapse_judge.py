@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections import Counter
@@ -29,6 +30,7 @@ FLOAT32 = PRECISIONS["float32"]
 PLAIN = CORRECT[0].function
 
 
+@functools.cache
 def cases(name: str = "float32", level: str = "thorough") -> list[Case]:
     return list(cases_of(SUITE, PRECISIONS[name], level, 0))
 
@@ -72,7 +74,19 @@ def test_everything_that_a_row_may_say_is_said_by_some_row() -> None:
     options = {option for row in rows for option in words(row)}
     assert options >= {
         *("causal", "no-skip", "scale", "output", "biases", "mask", "norm", "epsilon", "post", "final", "gains"),
-        *("gains-alone", "mlp", "mlp-biases", "gated", "act", "strength", "queries", "attention", "up", "shared"),
+        *(
+            "gains-alone",
+            "shifts",
+            "mlp",
+            "mlp-biases",
+            "gated",
+            "act",
+            "strength",
+            "queries",
+            "attention",
+            "up",
+            "shared",
+        ),
     }
     assert {row.pattern for row in rows} == set(NUMBERS)
     assert {words(row)["mask"] for row in rows if "mask" in words(row)} == set(MASKS)

@@ -184,6 +184,18 @@ def test_failure_tells_input_element_interval_error_hunt_and_reproducer() -> Non
     assert text.index(ERROR.sentence) < text.index(RAISED.sentence)  # the one that can be replayed first
 
 
+def test_many_sets_of_lacking_capabilities_are_one_line_that_counts_each() -> None:
+    lacking = [", ".join(f"c{k}" for k in range(12) if k <= n) for n in range(12)]
+    cases = [
+        CaseResult(f"w{n}", "window", "must", "skipped", reason=f"lacks {words}") for n, words in enumerate(lacking)
+    ]
+    (line,) = (line for line in to_text(report(*cases)).splitlines() if line.startswith("skipped"))
+    assert line.startswith("skipped 12: lacks c0 (12), c1 (11), c2 (10)")
+    assert line.endswith("and 4 more: --json tells of every case")
+    few = to_text(report(*cases[:8])).splitlines()
+    assert "skipped 1: lacks c0, c1" in few
+
+
 def test_unexplained_failure_behaves_like_nothing() -> None:
     text = to_text(report(*FAILED_CASES, diagnosis=["no known wrong semantics matches"]))
     assert "\nno known wrong semantics matches" in text

@@ -354,6 +354,16 @@ def test_a_diameter_keeps_its_digits_however_small_it_is(skip: bool, size: float
         assert found.true == pytest.approx(widest(moved), rel=1e-7)
 
 
+@pytest.mark.claim("LC-7")
+def test_a_report_tells_the_diameter_of_tokens_that_are_nearly_equal() -> None:
+    report = cpu.layer_collapse.collapse(two_groups(1.0, 1.0, layers=5, skip=False), scales=[1.0])
+    after = [report.start, *(depth.spread for depth in report.depths)]
+    assert [layer.diameter for layer in report.layers] == pytest.approx(after[:-1], rel=1e-9)
+    assert report.layers[-1].diameter < 1e-20
+    equal = cpu.layer_collapse.collapse(drawn(12, tokens=np.full((5, 4), 0.1)), scales=[1.0])
+    assert all(layer.diameter == 0.0 for layer in equal.layers)
+
+
 @pytest.mark.claim("LC-6")
 def test_below_kappa_one_all_tokens_move_alike() -> None:
     for size in (0.02, 0.05, 0.08):
@@ -618,7 +628,12 @@ def test_an_encoder_with_a_tensor_missing_in_one_layer_is_refused() -> None:
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+_PAGES = ("plain", "gated MLP, causal")  # in every run; the others in CI
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in _PAGES else [pytest.mark.thorough]) for name in OPTIONS]
+)
 def test_a_report_is_text_json_and_a_page(name: str) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")

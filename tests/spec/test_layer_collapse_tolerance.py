@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from stacks import KINDS, Rounding, drawn, erf, stack
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
 from assay.spec.layer_collapse import PRECISIONS, Instance, criteria, define, tolerance
-from assay.spec.layer_collapse.stages import Machine, Numbers
+from assay.spec.layer_collapse.stages import Machine, Numbers, weights_of_heads
 from assay.spec.precision import precision
+from assay.spec.rounding import gamma
+from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,11 +49,11 @@ def worst(instance: Instance, name: str, output: Array) -> dict[str, float]:
 def test_no_correct_stack_exceeds_its_tolerance(kind: str, name: str) -> None:
     for seed, size in enumerate(((1, 1, 1), (2, 2, 2), (5, 4, 3))):
         instance = drawn(seed, kind, size=size, dtype=storage(name), weight=(0.5, 1.0, 0.3)[seed])
-        for one_pass in (False, True):
+        held = criteria(instance, name)
+        for one_pass in (False, True) if instance.norm == "layer" else (False,):
             made = STACKS[name]
             output = stack(instance, Rounding(made.work, made.short, made.eager, one_pass))
-            ratios = worst(instance, name, output)
-            assert max(ratios.values()) <= 1.0, ratios
+            assert max(float(one.ratio(output).max()) for one in held.values()) <= 1.0
 
 
 @pytest.mark.claim("LCT-0")
@@ -257,6 +260,62 @@ def test_a_variance_of_one_pass_is_within_the_bound_for_tokens_far_from_zero() -
     assert over > 1.0  # the mean is in the bound for a reason
 
 
+Part = tuple[int, Any, Any]
+
+
+def joined(a: Part, b: Part, rounded: Any) -> Part:
+    """Mean and sum of squared deviations of two parts: of a number and those before it, or of many and many."""
+    (n_a, mean, total), (n_b, other, more) = a, b
+    n, off = n_a + n_b, rounded(other - mean)
+    new = rounded(mean + rounded(rounded(1 / n) * n_b * off))
+    if n_b == 1:
+        return n, new, rounded(total + rounded(off * rounded(other - new)))
+    between = rounded(rounded(off * off) * rounded(rounded(n_b / n) * n_a))
+    return n, new, rounded(total + rounded(more + between))
+
+
+def moments(x: Array, order: str, roundings: Array, u: float) -> Array:
+    """Mean and variance of n numbers, (2, runs).  roundings: what every operation errs by, in u, (operations, runs)."""
+    left = iter(1 + u * roundings)
+
+    def rounded(value: Any) -> Array:
+        return np.asarray(value * next(left))
+
+    parts: list[Part] = [(1, number, 0.0) for number in x]
+    if order == "one by one":
+        while len(parts) > 1:
+            parts[:2] = [joined(parts[0], parts[1], rounded)]
+    while len(parts) > 1:
+        pairs = [joined(*parts[i : i + 2], rounded) for i in range(0, len(parts) - 1, 2)]
+        parts = [*pairs, *parts[2 * len(pairs) :]]
+    return np.stack([parts[0][1], rounded(parts[0][2] / len(x))])
+
+
+@pytest.mark.claim("LCT-2")
+@pytest.mark.parametrize("u", [2.0**-24, 2.0**-8])
+@pytest.mark.parametrize("order", ["one by one", "in pairs"])
+def test_moments_are_within_their_bounds_when_every_rounding_is_as_large_as_it_may_be(order: str, u: float) -> None:
+    """Every operation of an updated or merged variance errs by u, and in the direction that hurts most."""
+    machine = replace(Machine.of(precision("float64")), unit=u)
+    rng, close, beyond = np.random.default_rng(7), np.zeros(2), np.zeros(2)
+    for n in (2, 3, 5, 8, 16):
+        first, half = np.eye(n)[0], np.where(np.arange(n) < n // 2, 1.0, -1.0)
+        for x in (first, first - 1 / n, first + 1.0, half, *rng.standard_normal((4, n))):
+            steps = 9 * n
+            plain = moments(x, order, np.zeros((steps, 1)), u)
+            slopes = moments(x, order, np.eye(steps), u) - plain
+            signs = np.sign(slopes)[..., None]
+            worst = np.array([abs(moments(x, order, sign, u) - plain)[k, 0] for k, sign in enumerate(signs)])
+            typical, square, mean = np.abs(x).mean(), (x**2).mean(), abs(x.mean())
+            bound = np.array(machine.moments(n, np.asarray(typical), np.asarray(square), mean, centred=True))
+            assert (worst <= bound).all(), (order, n, x)
+            close = np.maximum(close, worst / bound)
+            sums = gamma(n + 1, u) * typical
+            beyond = np.maximum(beyond, worst / np.array([sums, gamma(n + 6, u) * square + 2 * mean * sums + sums**2]))
+    assert (close > 0.25).all()
+    assert order == "in pairs" or (beyond > 1).all()  # no plain sum errs by so much
+
+
 @pytest.mark.claim("LCT-3")
 @pytest.mark.parametrize("kind", ["gelu", "gelu_tanh", "silu"])
 def test_an_activation_is_within_its_bound(kind: str) -> None:
@@ -307,6 +366,39 @@ def test_errors_of_queries_keys_and_values_are_carried_through_the_softmax() -> 
         assert (gap <= bound).all()
         close = max(close, float((gap / bound).max()))
     assert close > 0.3
+
+
+@pytest.mark.claim("LCT-4")
+def test_a_stored_log_sum_exp_is_that_of_scores_which_are_off() -> None:
+    """Two parts of a row are merged, and every rounding is as large as it may be.
+
+    One score is above 1,023 equal ones.  The errors of the keys bring all of them together, so that the logarithm of
+    the denominator grows from 4.4 to 6.9, and what its rounding may be with it.  The first key then has too little
+    weight, and those of the other part too much.
+    """
+    exactly_exponential = PRECISIONS["float32"].with_("exact exponentials", Softmax, exp=0.0, rescale=0.0, lag=0.0)
+    machine = Machine.of(exactly_exponential)
+    u, n, off = machine.unit, 1024, 2.0
+    score = np.full((1, 1, n), -off)
+    score[..., 0] = off
+    log_probability = score - np.log(np.exp(score).sum())
+    query, key, value = (
+        numbers(x.reshape(1, -1, 1), np.full((1, x.size, 1), error))
+        for x, error in ((np.ones(1), 0.0), (score, off), (np.zeros(n), 0.0))
+    )
+    softmax = exactly(score), exactly(log_probability)
+    row = weights_of_heads(machine, query, key, value, softmax, 1.0, np.ones((1, n), dtype=bool))
+
+    kernel = score.ravel() + row.score_error.item() * np.where(np.arange(n) == 0, -1, 1)
+    parts = kernel.reshape(2, -1)
+    top = parts.max(axis=1)
+    logarithm = np.log(np.exp(parts - top[:, None]).sum(axis=1))
+    doubt = u * (4 * (np.abs(top) + logarithm) + 8 * np.maximum(logarithm, 1))  # K2 and K7 of attention.md
+    part = top + logarithm + doubt * [-1, 1]
+    whole = np.log(np.exp(part).sum())
+    wide = 1 + 3 * u * np.array([1, -1])  # roundings of the arguments of both exponentials
+    logarithms = (parts[:, 0] - top - logarithm) * wide + (part - whole) * wide - log_probability[0, 0, [0, n // 2]]
+    assert logarithms[1] - logarithms[0] <= row.spread[0, 0, 0, [0, n // 2]].sum()
 
 
 @pytest.mark.claim("LCT-0")

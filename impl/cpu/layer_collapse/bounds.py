@@ -162,8 +162,14 @@ def spread(heads: tuple[Head, ...]) -> float:
 
 
 def widest(x: Array) -> float:
-    """The largest distance between two rows, not rounded upwards."""
-    return float(max(norms(x - row).max() for row in x))
+    """The largest distance between two rows, not rounded upwards.
+
+    >>> widest(np.array([[3e-200], [0.0]]))
+    3e-200
+    """
+    size = float(np.abs(x).max(initial=0.0))
+    power = 2.0 ** min(-int(np.frexp(size)[1]), 1000) if 0.0 < size < 2.0**-400 else 1.0  # squares do not vanish
+    return float(max(norms(power * (x - row)).max() for row in x)) / power
 
 
 # --- from the ranges of scores that were computed ---------------------------------------------------------------------

@@ -281,9 +281,8 @@ def _apart(network: Network, step: Step, before: Any) -> Array:
 def _layer(network: Network, step: Step, known: Sizes) -> Layer:
     """What LC-12 says of one layer."""
     one = network.instance
-    z = step.parts[0].input[0]
     ranges = np.concatenate([head.range for head in step.heads])
-    wide = diameter(z)
+    wide = diameter(step.entered)
     uniform = network.is_uniform
     return Layer(
         step.number + 1,

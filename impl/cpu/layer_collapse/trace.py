@@ -80,14 +80,16 @@ class Step:
     """One layer of a walk.
 
     before, after (n, d): X_ℓ and X_{ℓ+1}.  collapsed: Y_{ℓ+1}.  alone: what the tokens become where attention adds
-    nothing but its biases, so that no token sees another.  heads: of its attention.  mixed (n, d): Σ_h P_h Z V_h.
-    gap: G (n, d).  apart: the sum of that of the heads.
+    nothing but its biases, so that no token sees another.  heads: of its attention.  entered (n, d): Z, which attention
+    works on; less a vector that all rows have in common where it is known apart from that, and so to all of its digits.
+    mixed (n, d): Σ_h P_h Z V_h.  gap: G (n, d).  apart: the sum of that of the heads.
     """
 
     number: int
     layer: Layer
     parts: tuple[Part, ...]
     heads: tuple[Head, ...]
+    entered: Array
     mixed: Array
     gap: Array
     apart: Array
@@ -108,10 +110,11 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
     # x without a vector that all tokens have in common: where it is known apart from x, it keeps its digits however
     # close to each other the tokens come
     known = network.is_uniform and instance.is_linear()
-    difference = x - x.mean(axis=0)
+    difference = x - x[0]
+    difference = difference - difference.mean(axis=0)
     for number in range(instance.layers):
         layer = network.layer(number)
-        before, mixed, gap, apart = x, *(np.zeros_like(x) for _ in range(3))
+        before, into, mixed, gap, apart = x, *(np.zeros_like(x) for _ in range(4))
         parts: list[Part] = []
         found: tuple[Head, ...] = ()
         for function, norm in ((layer.attention, layer.attention_norm), (layer.feedforward, layer.feedforward_norm)):
@@ -122,6 +125,7 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
             if isinstance(function, Attention):
                 z = inputs[0]
                 difference = difference if known else z - z.mean(axis=0)
+                into = difference if known else z
                 found = tuple(heads(network, layer, z, difference, pairs=pairs))
                 gap, apart = (np.add.reduce([getattr(head, name) for head in found]) for name in ("gap", "apart"))
                 constant = function.constant()
@@ -140,7 +144,7 @@ def walk(network: Network, *, pairs: bool = False) -> Iterator[Step]:
             x, y, alone = (final.apply(one) for one in (x, y, alone))
         difference = difference + apart if instance.skip else apart
         difference = difference - difference.mean(axis=0)
-        yield Step(number, layer, tuple(parts), found, mixed, gap, apart, before, x, y, alone)
+        yield Step(number, layer, tuple(parts), found, into, mixed, gap, apart, before, x, y, alone)
 
 
 def averaged(x: Array, causal: bool) -> Array:

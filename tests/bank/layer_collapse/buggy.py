@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -273,6 +274,40 @@ def _shared_norm(t: Task, s: Steps, place: str, layer: int, x: Array) -> Array:
     return Steps.norm(t, s, "attention" if place == "mlp" else place, layer, x)
 
 
+def _second_norm(t: Task, s: Steps, place: str, layer: int, x: Array) -> Array:
+    """The second norm of a layer in both places, where there is an MLP."""
+    return Steps.norm(t, s, "mlp" if place == "attention" and t.up_weights is not None else place, layer, x)
+
+
+def _first_gain(t: Task) -> Task:
+    """The gain of the first layer's first norm in every layer."""
+    gain = t.attention_norm_gain
+    return t if gain is None else t.change(attention_norm_gain=np.repeat(gain[:1], t.layers, axis=0))
+
+
+def _keys_un_normed(t: Task, s: Steps, place: str, layer: int, x: Array) -> Array:
+    """Keys of the tokens as they are, queries and values of the normalised ones."""
+    if place == "mlp" or not _pre(t):
+        return branch(t, s, place, layer, x)
+
+    def projected(t: Task, s: Steps, name: str, layer: int, y: Array) -> Array:
+        return Steps.projected(t, s, name, layer, x if name == "key" else y)
+
+    return branch(t, replace(s, projected=projected), place, layer, x)
+
+
+def _bias_with_gain(t: Task) -> Task:
+    """A norm that has no gain has no bias either."""
+    places = ("attention", "mlp", "final")
+    return t.change(**{f"{place}_norm_bias": None for place in places if getattr(t, f"{place}_norm_gain") is None})
+
+
+def _values_of_head_dim(t: Task, s: Steps, layer: int, heads: Array) -> Array:
+    """Values beyond the head dim left out, in networks with a gate."""
+    kept = np.arange(heads.shape[2]) < (t.query.shape[3] if t.gate_weights is not None else heads.shape[2])
+    return Steps.out(t, s, layer, heads * kept)
+
+
 # --- halves of a layer ------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +428,7 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("no-skip-mlp", _no_skip("mlp"), "no skip connection around the MLP", "no skip connection around the mlp", F32, NEW),
     ("no-skip-attention", _no_skip("attention"), "no skip connection around attention", "no skip connection around attention", F32, NEW),
     ("branch-halved", _scaled_branch(lambda t, layer: 0.5), "half of every branch added", "half of what a sub-layer makes", F32, NEW),
+    ("mlp-twice", Steps(joined=lambda t, place, layer, x, out: x + out * (2 if place == "mlp" else 1) if t.skip else out), "what the MLP makes added twice", "what the mlp makes is added twice", F32, NEW),
     ("branch-by-depth", _scaled_branch(lambda t, layer: 1 / math.sqrt(2 * t.layers)), "branches divided by √(2L), as at initialisation", "√(2l)", F32, NEW),
     ("parallel", Steps(layer=_parallel), "both halves of a layer from the same tokens", "in parallel", F32, NEW),
     ("mlp-first", Steps(layer=_mlp_first), "the MLP before attention", "mlp before attention", F32, NEW),
@@ -412,6 +448,7 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("heads-averaged", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, x) / t.work(t.heads)), "the mean of the heads", "mean of the heads", F32, NEW),
     ("head-last", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] == len(x) - 1, x, 0))), "the last head alone", "the last head alone", F32, NEW),
     ("heads-8", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.where(np.arange(len(x))[:, None, None] < 8, x, 0))), "heads beyond the eighth left out", None, F32, NEW),
+    ("value-dim", Steps(out=_values_of_head_dim), "values beyond the head dim left out where there is a gate", None, F32, NEW),
     ("head-first", Steps(out=lambda t, s, layer, x: Steps.out(t, s, layer, np.repeat(x[:1], len(x), axis=0))), "the first head in every place", "the first head in the place of every head", F32, NEW),
     # projections
     ("query-turned", _task(query=_turned("query")), "query weights transposed", "query weights transposed", F32, NEW),
@@ -464,6 +501,10 @@ _ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] = (
     ("norm-bias-dropped", Steps(task=lambda t: t.change(attention_norm_bias=None, mlp_norm_bias=None, final_norm_bias=None)), "the biases of the norms dropped", "biases of the norms left out", F32, NEW),
     ("norm-shared", Steps(norm=_shared_norm), "the first norm of a layer in both places", "norm of attention in the place of that of the mlp", F32, NEW),
     ("gain-shared", Steps(task=lambda t: t.change(mlp_norm_gain=t.attention_norm_gain if t.mlp_norm_gain is not None else None)), "the gain of the first norm of a layer in both places", "in the place of that of the mlp", F32, NEW),
+    ("norm-second", Steps(norm=_second_norm), "attention normalised by the norm of the MLP", "norm of the mlp in the place of that of attention", F32, NEW),
+    ("gain-first-layer", Steps(task=_first_gain), "the gain of the first layer's norm of attention in every layer", "in the first layer taken in every layer", F32, NEW),
+    ("keys-un-normed", Steps(branch=_keys_un_normed), "keys of tokens that are not normalised", "keys made of the tokens before their norm", F32, NEW),
+    ("bias-with-gain", Steps(task=_bias_with_gain), "the bias of a norm dropped where it has no gain", "biases of the norms left out", F32, NEW),
     ("final-bias-dropped", Steps(task=lambda t: t.change(final_norm_bias=None)), "the bias of the final norm dropped", "bias of the final norm left out", F32, NEW),
     ("norm-ignored", Steps(task=lambda t: t.change(norm=None, final_norm=False)), "no norm at all", "norms left out", F32, NEW),
     ("final-ignored", _task(final_norm=False), "no norm after the last layer", "final norm left out", F32, NEW),

@@ -137,6 +137,23 @@ def _welford(t: Task, x: Array, epsilon: float) -> Array:
     return np.asarray((x - mean) / np.sqrt(total / t.work(x.shape[1]) + t.work(epsilon)))
 
 
+def _merged(t: Task, x: Array, epsilon: float) -> Array:
+    """Mean and variance of halves, and of their halves, merged two by two."""
+    if t.norm != "layer":
+        return _reciprocal(t, x, epsilon)
+
+    def moments(part: Array) -> tuple[Array, Array]:
+        n = part.shape[1]
+        if n == 1:
+            return part, np.zeros_like(part)
+        (mean, total), (other, more) = moments(part[:, : n - n // 2]), moments(part[:, n - n // 2 :])
+        share, off = t.work(n // 2 / n), other - mean
+        return mean + off * share, total + more + off * off * share * t.work(n - n // 2)
+
+    mean, total = moments(x)
+    return np.asarray((x - mean) / np.sqrt(total / t.work(x.shape[1]) + t.work(epsilon)))
+
+
 def _erfc_gelu(x: Array) -> Array:
     wide = x.astype(np.float64)
     half = np.vectorize(math.erfc, otypes=[np.float64])(-wide / math.sqrt(2)) / 2
@@ -257,6 +274,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("reciprocal", kernel(Steps(normalised=_reciprocal)), ("float32", "float16"), "norms by a reciprocal root"),
     Entry("two-moments", kernel(Steps(normalised=_two_moments)), ("float32", "bfloat16"), "a variance that is the difference of two moments: where tokens are far from 0, nothing is judged"),
     Entry("welford", kernel(Steps(normalised=_welford)), ("float32", "bfloat16"), "mean and variance in one pass"),
+    Entry("merged", kernel(Steps(normalised=_merged)), ("float32", "bfloat16"), "mean and variance of halves, merged"),
     Entry("other-activations", kernel(Steps(activation=lambda t: _OTHER.get(t.activation, ACTIVATIONS[t.activation]))), ("float32",), "gelu by erfc, sigmoid by the exponential of −|x|"),
     Entry("stream", kernel(Steps(joined=_short_stream)), ("bfloat16", "float16"), "tokens between the sub-layers in their own type"),
     Entry("gain-last", kernel(Steps(gained=lambda t, x, gain: x.astype(t.stored).astype(x.dtype) * gain)), ("bfloat16", "bfloat16-eager"), "the gain multiplied after a rounding to the type of the tokens, as in Llama", "InternLM/lmdeploy#2842"),

@@ -1,0 +1,177 @@
+"""When a kernel fails: a rule is told only if no failing case speaks against it, and if its condition alone decides."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis import when
+from assay.conformance.diagnosis.changes import one_changed, without_one
+from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.features import conditions
+from assay.conformance.interface.layouts import LAYOUTS, Layout
+from assay.conformance.interface.suite import Case, Family
+from assay.spec.instance import Instance, array, real, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FAMILY = Family("toy", "", "")
+
+
+@dataclass(frozen=True, eq=False)
+class Normed(Instance):
+    """Points that are scaled; a gain goes with a norm, and neither is without the other."""
+
+    problem = "toy"
+    points: np.ndarray[Any, Any] = array("points")
+    norm: bool = False
+    gain: np.ndarray[Any, Any] | None = array("points", optional=True)
+    shift: np.ndarray[Any, Any] | None = array("points", optional=True, broadcast=True)
+    calm: np.ndarray[Any, Any] | None = array("points", optional=True)
+    factor: float = real(1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.norm == (self.gain is not None), "gain", "one with a norm, and none without")
+
+
+def case(points: int, *options: str, seed: int = 0, layout: str = "contiguous", **plain: Any) -> Case:
+    rng = np.random.default_rng([seed, points])
+    arrays = {name: rng.standard_normal(points) for name in options}
+    instance = Normed(rng.standard_normal(points), norm="gain" in options, **arrays, **plain)
+    return Case(f"{points} {' '.join(options)}", FAMILY, instance, LAYOUTS[layout])
+
+
+def told(
+    fails: Callable[[Case], bool], failing: Sequence[Case], passing: Sequence[Case], others: Sequence[Case] = ()
+) -> list[str]:
+    """What is said of a kernel that fails where ``fails`` says so; others: failing cases that are not looked at."""
+
+    def outcome(case: Case) -> Outcome:
+        return Outcome("failed", 9.0, "error") if fails(case) else Outcome("passed")
+
+    assert all(map(fails, [*failing, *others]))
+    assert not any(map(fails, passing))
+    failures = [Judged(case, outcome(case)) for case in failing]
+    every = [*failures, *(Judged(case, outcome(case)) for case in others)]
+    evidence = Evidence(failures, passing, lambda *_: None, lambda _: {}, outcome, every=every)
+    return when.told(evidence, {}, time.monotonic() + 60.0)
+
+
+def is_restless(case: Case) -> bool:
+    return case.instance.calm is None
+
+
+RESTLESS = [case(n, "gain", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+CALM = [case(n, "calm", seed=n) for n in (1, 2, 3, 4, 5, 7, 8, 11, 13)]
+
+
+def test_variations_of_passing_cases_are_no_cases_without_a_condition() -> None:
+    """A gain is given in every failing case and in no passing one; without it the failing ones fail as well."""
+    (sentence,) = told(is_restless, RESTLESS, CALM)
+    assert sentence.startswith("fails when calm is not given: ")
+
+
+def test_a_rule_that_another_failing_case_of_the_run_contradicts_is_not_told() -> None:
+    def fails(case: Case) -> bool:
+        return case.instance.shift is not None or case.instance.factor == 7.0
+
+    failing = [case(n, "shift", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+    passing = [*CALM, *(case(n, seed=n) for n in (1, 4, 5, 8))]
+    assert told(fails, failing, passing)[0].startswith("fails when shift is given: ")
+    for sentence in told(fails, failing, passing, [case(6, factor=7.0)]):
+        assert "shift is given" not in sentence
+
+
+def test_a_failing_case_that_was_not_looked_at_says_what_the_rule_is() -> None:
+    def fails(case: Case) -> bool:
+        return len(case.instance.points) >= 5
+
+    failing = [case(n, seed=n) for n in (40, 50, 60, 70)]
+    passing = [case(n, seed=n) for n in (1, 2, 3, 4)]
+    assert told(fails, failing, passing, [case(5)])[0].startswith("fails when points ≥ 5: ")
+
+
+def test_each_of_two_conditions_is_taken_away_alone() -> None:
+    def fails(case: Case) -> bool:
+        return case.instance.shift is not None and len(case.instance.points) % 2 == 1
+
+    failing = [case(n, "shift", seed=n) for n in (3, 5, 7, 9, 11, 33)]
+    passing = [case(n, *options, seed=n) for n in (2, 4, 6, 8, 16) for options in ((), ("shift",))]
+    passing += [case(n, seed=n) for n in (1, 3, 5, 7, 9)]
+    (sentence,) = told(fails, failing, passing)
+    assert sentence == "fails when shift is given and points is odd: 12 of 12 fresh cases, none of 12 without"
+
+
+def test_another_way_of_failing_is_not_passed_over() -> None:
+    """Where a kernel raises as well, it is not said to fail only when its numbers are wrong."""
+
+    def fails(case: Case) -> bool:
+        return case.instance.shift is not None
+
+    failing = [case(n, "shift", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+    numbers = [Judged(one, Outcome("failed", 9.0, "error")) for one in failing]
+    raised = Judged(case(4, factor=7.0), Outcome("failed", np.inf, "raised", "raised ValueError: no"))
+
+    def outcome(case: Case) -> Outcome:
+        return numbers[0].outcome if fails(case) else Outcome("passed")
+
+    evidence = Evidence(numbers, CALM, lambda *_: None, lambda _: {}, outcome, every=[*numbers, raised])
+    assert when.told(evidence, {}, time.monotonic() + 60.0)[0].startswith("gives wrong numbers when shift is given: ")
+
+
+# --- one change -------------------------------------------------------------------------------------------------------
+
+
+def test_an_option_that_needs_another_is_left_out_with_it() -> None:
+    instance = case(4, "gain", "shift").instance
+    without = without_one(instance, "gain")
+    assert (without.gain, without.norm) == (None, False)
+    assert without.shift is instance.shift
+
+
+@pytest.mark.parametrize("about", ["points", "shift", "calm", "factor", "layout"])
+def test_one_thing_is_changed(about: str) -> None:
+    base = case(6, "gain", "shift", layout="spaced")
+    donors = [case(9, "calm", factor=3.0)]
+    others = list(one_changed(base, {about}, donors, np.random.default_rng(0)))
+    assert others
+    for other in others:
+        same = {name: getattr(other.instance, name) is getattr(base.instance, name) for name in ("points", "gain")}
+        same |= {name: getattr(other.instance, name) is getattr(base.instance, name) for name in ("shift", "calm")}
+        same |= {"factor": other.instance.factor == base.instance.factor, "layout": other.layout == base.layout}
+        if about == "points":  # every array has them
+            same = {name: kept for name, kept in same.items() if name in ("calm", "factor", "layout")} | {about: False}
+            assert other.instance.lengths() != base.instance.lengths()
+        assert [name for name, kept in same.items() if not kept] == [about]
+    assert about != "layout" or others[0].layout == Layout()
+
+
+def test_an_array_that_broadcasts_is_stored_in_full() -> None:
+    base = Case("toy", FAMILY, Normed(np.arange(4.0), shift=np.ones(1)))
+    shifts = [other.instance.shift for other in one_changed(base, {"shift"}, [], np.random.default_rng(0))]
+    assert any(shift is not None and shift.tolist() == [1.0] * 4 for shift in shifts)
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Turned(Instance):
+    problem = "toy"
+    points: np.ndarray[Any, Any] = array("points")
+    width: int | None = whole(None, least=1)
+
+
+def test_a_whole_number_as_an_option_has_the_conditions_of_a_length() -> None:
+    every = [Case("toy", FAMILY, Turned(np.zeros(9), width)) for width in (None, 1, 6, 8, 12)]
+    held = {one.words: [one.holds(case) for case in every] for one in conditions(every, {})}
+    assert held["width is no power of two"] == [False, False, True, False, True]
+    assert held["width is odd"] == [False, True, False, False, False]
+    assert held["width ≤ 8"] == [False, True, True, True, False]
