@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from assay.conformance.document_similarity.options import DOCUMENTS
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, rows
+from assay.conformance.interface.suite import Family, Row, by_levels, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,18 +16,8 @@ __all__ = ["TABLE", "TYPICAL"]
 
 
 def _rows(level: str, text: str, **others: str) -> Iterator[Row]:
-    """The rows that a text says: inputs with semicolons between them, each in words.
-
-    Names of documents (``normal`` where there is none), sizes, which have colons, and options.
-
-    >>> [(row.pattern, row.size, row.options) for row in _rows("smoke", "counts 3/4:8 least; 5:8")]
-    [('counts', '3/4:8', ('least',)), ('normal', '5:8', ())]
-    """
-    for words in map(str.split, text.split(";")):
-        patterns = [word for word in words if word in DOCUMENTS] or ["normal"]
-        lengths = [word for word in words if ":" in word]
-        options = [word for word in words if word not in (*patterns, *lengths)]
-        yield from rows(level, " ".join(patterns), " ".join(lengths), *options, **others)
+    """The rows that a text says: names of documents, sizes, and options."""
+    return worded(level, text, DOCUMENTS, **others)
 
 
 def _both(level: str, text: str) -> Iterator[Row]:
@@ -35,12 +26,8 @@ def _both(level: str, text: str) -> Iterator[Row]:
         yield from _rows(level, f"{words}; {words} least")
 
 
-def _hunting(
-    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    """A family with its rows for the most and the least similar pair, which each level adds as a text."""
-    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
-    return family, tuple(row for level, text in levels.items() if text for row in _both(level, text))
+#: A family with its rows for the most and the least similar pair, which each level adds as a text.
+_hunting = functools.partial(by_levels, said=_both)
 
 
 _EDGES = "15/17:31 33/16:64 65/63:33 1/129:8 130/5:16"

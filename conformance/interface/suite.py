@@ -18,7 +18,7 @@ from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Set
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
     import numpy as np
     from hypothesis.strategies import SearchStrategy
@@ -46,9 +46,11 @@ __all__ = [
     "Linear",
     "Row",
     "Suite",
+    "by_levels",
     "look_here",
     "rows",
     "suite",
+    "worded",
 ]
 
 #: The levels of effort, the least first.  Each level also runs the cases of the levels before it.
@@ -135,6 +137,35 @@ def rows(
         for pattern in patterns.split()
         for size in sizes.split()
     )
+
+
+def worded(level: str, text: str, patterns: Iterable[str], **others: str) -> Iterator[Row]:
+    """The rows that a text says: inputs with semicolons between them, each in words.
+
+    A word of ``patterns`` names a pattern of numbers (``normal`` where there is none), one with a colon is a size, and
+    every other word is an option.  others: the layout, or the other calls, of all these rows.
+
+    >>> [(row.pattern, row.size, row.options) for row in worded("smoke", "1x2:5 causal; large 1x1:4", ["large"])]
+    [('normal', '1x2:5', ('causal',)), ('large', '1x1:4', ())]
+    """
+    for words in map(str.split, text.split(";")):
+        named = [word for word in words if word in patterns] or ["normal"]
+        sizes = [word for word in words if ":" in word]
+        options = [word for word in words if word not in (*named, *sizes)]
+        yield from rows(level, " ".join(named), " ".join(sizes), *options, **others)
+
+
+def by_levels(
+    family: Family,
+    said: Callable[[str, str], Iterable[Row]],
+    *,
+    smoke: str = "",
+    standard: str = "",
+    thorough: str = "",
+) -> tuple[Family, tuple[Row, ...]]:
+    """A family with its rows, which each level adds as a text.  said(level, text): the rows of a text."""
+    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
+    return family, tuple(row for level, text in levels.items() if text for row in said(level, text))
 
 
 @dataclass(frozen=True)

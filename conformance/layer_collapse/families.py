@@ -5,10 +5,11 @@ Sizes are "layers×heads[/key heads]:tokens:dim[:head dim[/value dim]][:hidden d
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, rows
+from assay.conformance.interface.suite import Family, Row, by_levels, worded
 from assay.conformance.layer_collapse.options import NUMBERS
 
 if TYPE_CHECKING:
@@ -18,27 +19,12 @@ __all__ = ["TABLE", "TYPICAL"]
 
 
 def _rows(level: str, text: str, **others: str) -> Iterator[Row]:
-    """The rows that a text says: inputs with semicolons between them, each in words.
-
-    Names of numbers (``normal`` where there is none), sizes, which have colons, and options.  others: the layout, or
-    the other calls, of all these rows.
-
-    >>> [(row.pattern, row.size, row.options) for row in _rows("smoke", "1x2:5:8 causal; mean-5 1x1:4:8 bert")]
-    [('normal', '1x2:5:8', ('causal',)), ('mean-5', '1x1:4:8', ('bert',))]
-    """
-    for words in map(str.split, text.split(";")):
-        patterns = [word for word in words if word in NUMBERS] or ["normal"]
-        sizes = [word for word in words if ":" in word]
-        options = [word for word in words if word not in (*patterns, *sizes)]
-        yield from rows(level, " ".join(patterns), " ".join(sizes), *options, **others)
+    """The rows that a text says: names of numbers, sizes, and options."""
+    return worded(level, text, NUMBERS, **others)
 
 
-def _hunting(
-    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    """A family with its rows, which each level adds as a text."""
-    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
-    return family, tuple(row for level, text in levels.items() if text for row in _rows(level, text))
+#: A family with its rows, which each level adds as a text.
+_hunting = functools.partial(by_levels, said=_rows)
 
 
 _PRE = "encoder-first gpt2 lean t5 llama"

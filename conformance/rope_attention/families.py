@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assay.conformance.attention.families import TABLE as ATTENTION
 from assay.conformance.attention.options import parse_shape
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, rows
+from assay.conformance.interface.suite import Family, Row, by_levels, worded
 from assay.conformance.rope_attention.combinations import COVERING, resized
 from assay.conformance.softmax.patterns import PATTERNS
 
@@ -19,19 +20,8 @@ __all__ = ["TABLE", "TYPICAL"]
 
 
 def _rows(level: str, text: str, **others: str) -> Iterator[Row]:
-    """The rows that a text says: inputs with semicolons between them, each in words.
-
-    Patterns of numbers (``normal`` where there is none), sizes, which have colons, and options.  others: the layout, or
-    the other calls, of all these rows.
-
-    >>> [(row.pattern, row.size, row.options) for row in _rows("smoke", "1x2:5x7:8/4 cached; large 1x1:4x4:4/4")]
-    [('normal', '1x2:5x7:8/4', ('cached',)), ('large', '1x1:4x4:4/4', ())]
-    """
-    for words in map(str.split, text.split(";")):
-        patterns = [word for word in words if word in PATTERNS] or ["normal"]
-        sizes = [word for word in words if ":" in word]
-        options = [word for word in words if word not in (*patterns, *sizes)]
-        yield from rows(level, " ".join(patterns), " ".join(sizes), *options, **others)
+    """The rows that a text says: patterns of numbers, sizes, and options."""
+    return worded(level, text, PATTERNS, **others)
 
 
 def _both(level: str, text: str, **others: str) -> Iterator[Row]:
@@ -40,20 +30,12 @@ def _both(level: str, text: str, **others: str) -> Iterator[Row]:
         yield from _rows(level, f"{words}; pairs {words}", **others)
 
 
-def _rotary(
-    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    """A family of the rotary form, in either layout, with the rows that each level adds as a text."""
-    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
-    return family, tuple(row for level, text in levels.items() if text for row in _both(level, text))
+#: A family of the rotary form, in either layout, with the rows that each level adds as a text.
+_rotary = functools.partial(by_levels, said=_both)
 
 
-def _any_form(
-    family: Family, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    """A family whose rows say their form and their layout themselves."""
-    levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
-    return family, tuple(row for level, text in levels.items() if text for row in _rows(level, text))
+#: A family whose rows say their form and their layout themselves.
+_any_form = functools.partial(by_levels, said=_rows)
 
 
 _TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
