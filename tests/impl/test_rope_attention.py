@@ -275,6 +275,61 @@ def test_two_groups_of_keys_where_the_polynomial_errs_most_use_up_the_certificat
     assert 0.9 <= reference.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
 
 
+def extremes() -> dict[str, tuple[Any, ...]]:
+    """Queries, keys, W and scale whose products are of usual size, though not all products of two of them are."""
+    points, symbol = np.array([1.0, -1.0, 0.5, 0.25])[None, None, :, None], np.array([[0.5, 1.0] * 3 + [0.5]])
+    rng = np.random.default_rng(0)
+    few, many = (rng.uniform(-1.0, 1.0, (1, 1, 20, 2)) * size for size in (2.0**-1068, 2.0**1022))
+    return {
+        "W and keys tiny": (points * 1e301, points * 1e-301, symbol * 1e-301, 1e301),
+        "a scaled query that vanishes": (points * 1e-30, points * 1e30, symbol * 1e30, 1e-30, "float32"),
+        "W times a key that overflows": (points * 1e-30, points * 1e19, symbol * 1e20, 1e-9, "float32"),
+        "W times a key that vanishes": (points * 1e38, points * 1e-22, symbol * 1e-22, 1e6, "float32"),
+        "rotated queries that are not normal": (few, many, None, 2.0**22),
+        "rotated keys that are not normal": (many, few, None, 2.0**22),
+    }
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("route", ["fourier", "polynomial", "exact"])
+@pytest.mark.parametrize("name", list(extremes()))
+def test_numbers_at_the_ends_of_the_range_are_certified_or_refused(name: str, route: str) -> None:
+    q, k, w, scale, *dtype = extremes()[name]
+    q, k, w = (None if x is None else x.astype(*dtype or ["float64"]) for x in (q, k, w))
+    n = q.shape[2]
+    v = np.where(np.arange(n) % 3 == 0, 0.0, 1.0)[None, None, :, None].astype(q.dtype)
+    options: dict[str, Any] = {"support": ((0, 0),)} if w is not None else {"relative_bias": np.zeros((1, 2 * n - 1))}
+    error = 1e-2 if w is not None else 1e-10
+    try:
+        found = rope_attention.approximate(q, k, v, w, scale=scale, error=error, route=route, **options)
+    except Infeasible:
+        return
+    reference = define(Instance(q, k, v, w, scale=scale, **options), 1e-20)
+    assert (reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape)) <= 1).all()
+
+
+@pytest.mark.claim("FFT-2")
+def test_columns_whose_squares_underflow_are_granted_what_their_transforms_lose() -> None:
+    n = 60
+    rng = np.random.default_rng(2)
+    q, k = (rng.uniform(0.5, 1.0, (1, 1, n, 2)) * [1.0, size] for size in (2.0**148, 2.0**-146))
+    w, place = rng.uniform(0.5, 1.0, (1, 2 * n - 1)), ((1, 1),)
+    instance = Instance(q, k, np.ones((1, 1, n, 1)), w, support=place, scale=1.0)
+    (job,) = jobs(instance, turned(instance, np.dtype(np.float64)))
+    with ThreadPoolExecutor(1) as pool:
+        team = Team(pool, 1, lambda _: None)
+        found = summed(job, place, (0.0, 0.0, 0.0, 0.0, 1.0), 2, job.symbols.transformed, team)
+    assert job.symbols.relative is not None
+    query, key, symbol = job.query[0, 1], job.key[1], job.symbols.relative[0]
+    with mp.workdps(40):
+        off = max(
+            abs(mp.fsum((mp.mpf(query[i]) * symbol[i - j + n - 1] * key[j]) ** 4 for j in range(n)) - total)
+            for i, total in enumerate(found.powers[0, 4].tolist())
+        )
+    assert 0 < off <= found.lost_powers[0, 4]
+
+
 def test_the_number_of_threads_changes_no_bit() -> None:
     q, k, v = arrays(4, 50, 50, 0.5)
     options: dict[str, Any] = {"relative": symbols(4, 4, 50, 50), "support": BLOCK, "route": "fourier", "error": 1e-5}

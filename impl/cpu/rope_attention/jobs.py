@@ -30,6 +30,8 @@ __all__ = ["Job", "jobs", "longest", "operator_norm"]
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _BLOCK = 1 << 16  # offsets
 _LEAST_EXPONENT = -745.2  # e^x is 0 in float64 below it
+_LARGEST_SIZE = 2.0**1000  # of W and of keys
+_SMALLEST_FACTOR = 2.0**-1022  # below it a product with a power of two rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,8 @@ def _job(
     key = np.ascontiguousarray(scores.key[batch, key_head, :length].T, np.float64)
     largest_key = _power(float(np.abs(key).max(initial=0.0)))
     factor = instance.scale * (unit * largest_key)
+    if instance.scale and not abs(factor) >= _SMALLEST_FACTOR:
+        raise Infeasible(f"a scale, W and keys whose product is {factor:.3g}: it is no normal number")
     query = np.ascontiguousarray(scores.query[batch, list(heads)].swapaxes(1, 2), np.float64) * factor
     key = key / largest_key  # not in place: it may be the array of the caller
     norms = longest(query.swapaxes(0, 1)) * longest(key) * norm
@@ -144,7 +148,11 @@ def _job(
     grow = np.ldexp(1.0, np.clip(np.frexp(half)[1], -1000, 1023))
     columns = np.ones((value.shape[1] + 1, length))
     columns[:-1] = ((value - middle) / grow).T
-    shifted = (OFF["float64"] * U * SLACK * norms if scores.rotary else 0.0) + 2.0**-500
+    shifted = 2.0**-500
+    if scores.rotary:
+        # a rotated coordinate that is no normal number is off by 2^-1074 beside
+        lost = (abs(factor) * longest(key) + longest(query.swapaxes(0, 1)) / largest_key) * math.sqrt(len(key))
+        shifted += (OFF["float64"] * U * norms + lost * 2.0**-1072) * SLACK
     return Job(
         batch, key_head, heads, query, key, columns, least, largest, middle, grow, half, symbols, visible, seen,
         radius, error, shifted,
@@ -183,9 +191,9 @@ def _weight(bias: Array | None, visible: NDArray[np.bool_]) -> tuple[Array, floa
 
 def _power(size: float) -> float:
     """A power of two that is at least ``size``, and 1 for 0."""
-    if not size < math.inf:
-        raise Infeasible("numbers that are not finite")
-    return math.ldexp(1.0, min(max(math.frexp(size)[1], -1000), 1000)) if size else 1.0
+    if not size < _LARGEST_SIZE:
+        raise Infeasible(f"numbers of up to {size:.3g} in size, of which the polynomial method serves 2^1000")
+    return math.ldexp(1.0, max(math.frexp(size)[1], -1000)) if size else 1.0
 
 
 def longest(points: Array) -> float:
