@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
+import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flint
 import numpy as np
@@ -12,17 +16,27 @@ import pytest
 import scipy.fft
 from mpmath import mp
 
-from assay.impl.cpu import rope_attention
+from assay.impl.cpu import attention, rope_attention
+from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.passes import Team
+from assay.impl.cpu.attention.plan import Measure
 from assay.impl.cpu.rope_attention import fourier, transforms
+from assay.impl.cpu.rope_attention.bound import exact_error
+from assay.impl.cpu.rope_attention.certificate import certified
 from assay.impl.cpu.rope_attention.jobs import jobs
 from assay.impl.cpu.rope_attention.monomials import components, pair_count
 from assay.impl.cpu.rope_attention.sums import summed
 from assay.impl.cpu.rope_attention.turned import OFF, toeplitz, turned
 from assay.spec import flint_context, rope
-from assay.spec.approximation import Infeasible
+from assay.spec.approximation import Infeasible, exp_by_moment, exp_of_degree
+from assay.spec.precision import precision
 from assay.spec.problem import InvalidInstance
 from assay.spec.rope_attention import Instance, define, tolerance
+
+if TYPE_CHECKING:
+    from assay.impl.cpu.rope_attention.jobs import Job
+    from assay.impl.cpu.rope_attention.sums import Sums
+    from assay.spec.approximation import Approximation
 
 DIAGONAL = ((0, 0), (1, 1))
 BLOCK = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -328,6 +342,269 @@ def test_columns_whose_squares_underflow_are_granted_what_their_transforms_lose(
             for i, total in enumerate(found.powers[0, 4].tolist())
         )
     assert 0 < off <= found.lost_powers[0, 4]
+
+
+# --- bounds, number by number -----------------------------------------------------------------------------------------
+
+
+def sums_of(job: Job, support: tuple[tuple[int, int], ...], coefficients: tuple[float, ...]) -> Sums:
+    with ThreadPoolExecutor(1) as pool:
+        return summed(job, support, coefficients, 2, job.symbols.transformed, Team(pool, 1, lambda _: None))
+
+
+def multisets(support: tuple[tuple[int, int], ...], degree: int) -> dict[tuple[Any, Any], list[tuple[int, ...]]]:
+    """The multisets of places with each pair of monomials."""
+    found: dict[tuple[Any, Any], list[tuple[int, ...]]] = {}
+    for places in itertools.combinations_with_replacement(range(len(support)), degree):
+        pair = tuple(tuple(sorted(support[e][side] for e in places)) for side in (0, 1))
+        found.setdefault((pair[0], pair[1]), []).append(places)
+    return found
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.claim("FFT-2")
+def test_what_transforms_may_lose_is_counted_as_the_claims_say() -> None:
+    u = 2.0**-53
+    for size, terms, largest, symbol, column, keys in ((2, 1, 3.0, 0.5, 2.0, 1), (2**20, 7, 0.1, 40.0, 1e3, 9**4)):
+        e = 16 * u * np.log2(size)
+        granted = ((2 * e + (6 + terms) * u) * largest + e * symbol * np.sqrt(keys)) * column * (1 + 4 * e)
+        made = transforms.lost(size, terms, largest, symbol, np.array([column]), keys)
+        assert granted <= made[0] <= granted * (1 + 1e-8)
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.parametrize(("radix", "roundings"), [(2, 1), (3, 5), (4, 2), (5, 7)])
+def test_a_stage_whose_roundings_are_all_at_their_bounds_errs_by_less_than_is_granted(
+    radix: int, roundings: int
+) -> None:
+    """Twiddles off by 8u, complex products by √2·γ_2, and every part of an output by K roundings of every term."""
+    u = 2.0**-53
+    turn = np.exp(-2j * np.pi / radix * np.outer(np.arange(radix), np.arange(radix)))
+    rng, worst = np.random.default_rng(radix), 0.0
+    for x in (np.ones(radix, complex), *rng.standard_normal((200, radix, 2)).view(complex)[..., 0]):
+        exact = turn @ x
+        parts = roundings * u * np.abs(x).sum() * np.sqrt(2) * np.ones(radix)
+        off = np.linalg.norm(parts) + (8 + 2 * np.sqrt(2)) * u * np.linalg.norm(exact)
+        worst = max(worst, off / np.linalg.norm(exact))
+    assert 0.5 * transforms.error(2) <= worst / np.log2(radix) <= transforms.error(2)
+
+
+def loss(job: Job, support: tuple[tuple[int, int], ...], coefficients: tuple[float, ...]) -> tuple[Any, Any]:
+    """FFT-2 of every product with a Toeplitz matrix, from the claim: for columns of values, and for every degree."""
+    u, size, (n_q, n_k) = 2.0**-53, job.symbols.size, (job.query.shape[2], job.key.shape[1])
+    e = 16 * u * np.log2(size)
+    relative = np.ones((len(support), n_q + n_k - 1)) if job.symbols.relative is None else job.symbols.relative
+    values = np.zeros((len(job.heads), len(job.columns) - 1))
+    powers = np.zeros((len(job.heads), len(coefficients)))
+    for m, c in enumerate(coefficients):
+        pairs = multisets(support, m)
+        for (query, key), alphas in pairs.items():
+            ways = [
+                math.factorial(m) / np.prod([math.factorial(count) for count in Counter(alpha).values()])
+                for alpha in alphas
+            ]
+            symbol = sum(w * np.prod(relative[list(alpha)], axis=0) for w, alpha in zip(ways, alphas, strict=True))
+            symbol = symbol * job.symbols.weight
+            norms = np.linalg.norm(np.prod(job.key[list(key)], axis=0) * job.columns, axis=1)
+            terms = sum(other == query for other, _ in pairs)
+            largest, norm = np.abs(np.fft.fft(symbol, size)).max(), np.linalg.norm(symbol)
+            one = ((2 * e + (6 + terms) * u) * largest + e * norm * np.sqrt(n_k)) * norms * (1 + 4 * e)
+            for head, z in enumerate(job.query):
+                reach = np.abs(np.prod(z[list(query)], axis=0)).max()
+                values[head] += reach * abs(c) * one[:-1]
+                powers[head, m] += reach * one[-1]
+    return values, powers
+
+
+def counted(
+    job: Job, head: int, support: tuple[tuple[int, int], ...], polynomial: Approximation, measure: Measure, sums: Sums,
+    unit: float, least: float,
+) -> Any:  # fmt: skip
+    """The certificate of ROPE-6, from the claim."""
+    u, c, n = 2.0**-53, np.array(polynomial.coefficients), job.key.shape[1]
+    g = len(c) - 1
+    parts = [multisets(support, m) for m in range(g + 1)]
+    A = sum(len({query for query, _ in pairs}) for pairs in parts)
+    K = np.array([4 * m + max(map(len, pairs.values())) + A + g + 8 for m, pairs in enumerate(parts)])
+    shown = job.symbols.weight > 0
+    eta = (8 + 1.01 * min(-np.log(job.symbols.weight[shown].min()), 746)) * u if job.weight_error else 0.0
+    rate = K * u / (1 - K * u) + eta
+    gamma = (rate * np.abs(c) * job.radius ** np.arange(g + 1)).sum()
+    F, F_c = sums.lost_powers[head] + 2.0**-300 * n, sums.lost_values[head] + 2.0**-300 * n
+    S, N = sums.powers[head], sums.values[head]
+    Z, E = c @ S, (np.abs(S[0]) + F[0]) * (1 + 2 * rate[0])
+    a, h, spread = job.half[:, None], job.grow[:, None], (job.largest - job.least)[:, None]
+    raw = job.middle[:, None] + h * (N / Z)
+    out = np.clip(raw, job.least[:, None], job.largest[:, None])
+    off_weight = gamma * E + np.abs(c) @ F
+    off_values = a / h * gamma * E + F_c[:, None]
+
+    def bound(T: Any, moved: Any) -> Any:
+        r = (h * off_values + moved * off_weight) / Z
+        size = np.maximum(np.abs(job.least), np.abs(job.largest))[:, None]
+        whole = np.tanh(job.shifted / 2) * spread + T + r + 4 * u * a + 3 * u * (size + a + T + r)
+        return whole + unit * np.abs(out) + least
+
+    if measure.order == 0:
+        T = polynomial.error / (1 + np.sqrt(1 - polynomial.error**2)) * spread
+        return bound(T, a + T)
+    p, t = measure.order, measure.ratio / polynomial.interval[1]
+    W = E + t**p * (np.abs(S[p]) + F[p] + rate[p] * job.radius**p * E)
+    first = bound(polynomial.error * W / Z * spread, a)
+    distance = np.maximum(job.largest[:, None] - out, out - job.least[:, None]) + first
+    return bound(polynomial.error * W / Z * np.minimum(spread, distance), a)
+
+
+@pytest.mark.claim("FFT-2")
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize("stored", ["float32", "float64"])
+@pytest.mark.parametrize("order", [0, 2, 4])
+@pytest.mark.parametrize("name", ["merged", "causal", "decay", "rotary"])
+def test_the_certificate_is_counted_as_the_claim_says(name: str, order: int, stored: str) -> None:
+    options = mechanisms(30, 45)[name]
+    q, k, v = arrays(3, 30, 45, 0.7)
+    v = v * [1e-4, 1.0, 1e4] + [0.0, 1e6, 0.0]
+    instance = Instance(q, k, v, scale=0.5, **options)
+    support = fourier.support_of(instance)
+    unit, least = (2.0**-24, 2.0**-149) if stored == "float32" else (0.0, 0.0)
+    for job in jobs(instance, turned(instance, np.dtype(np.float64))):
+        for error in (None, 0.0, 1e-13):  # where the polynomial itself errs most, and where roundings do
+            polynomial, measure = exp_of_degree(job.radius, 4), Measure()
+            if order:
+                polynomial, measure = exp_by_moment(job.radius, 4, order, 1.5, False), Measure(order, 1.5)
+            polynomial = polynomial if error is None else dataclasses.replace(polynomial, error=error)
+            sums = sums_of(job, support, polynomial.coefficients)
+            values, powers = loss(job, support, polynomial.coefficients)
+            assert sums.lost_values == pytest.approx(values, rel=1e-8, abs=0)
+            assert sums.lost_powers == pytest.approx(powers, rel=1e-8, abs=0)
+            for head in range(len(job.heads)):
+                made = certified(job, head, support, polynomial, measure, sums, stored, slice(None)).bound.T
+                claimed = counted(job, head, support, polynomial, measure, sums, unit, least)
+                some = job.seen > 0
+                assert made[:, some] == pytest.approx(claimed[:, some], rel=1e-7, abs=0)
+
+
+@pytest.mark.claim("ROPE-7")
+def test_a_bias_adds_to_the_bound_from_norms_what_the_claim_says() -> None:
+    """Without values, the bound is L/2; its terms with the bias are the sum, argument, base and logarithm of TOL-3."""
+    machine, zero, one = precision("float64"), np.zeros(1), np.ones(1)
+    for s, b in ((0.5, 40.0), (3.0, 7.0)):
+        with_bias, without = (exact_bound(machine, 50, 4, 0.5, s, 2.0, zero, one, x)[0] for x in (b, 0.0))
+        more = (5 * (s + b) + (6.06 + 2.02 + 4.04) * b) * machine.product / 2
+        assert with_bias - without == pytest.approx(more, rel=1e-6)
+
+
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["general", "merged", "decay", "hiding bias", "rotary", "rotary with a bias"])
+def test_the_bound_of_the_exact_kernel_is_counted_as_the_claim_says(name: str, dtype: str) -> None:
+    options = {
+        word: x.astype(dtype) if word in ("relative", "relative_bias") else x
+        for word, x in mechanisms(30, 45)[name].items()
+    }
+    q, k, v = arrays(3, 30, 45, 1.0, dtype)
+    instance = Instance(q, k, v, scale=0.5, **options)
+    scores = turned(instance, np.dtype(dtype))
+    machine = precision(dtype)
+    made = exact_error(instance, scores, machine)
+    long = float(np.linalg.norm(scores.key[0, 0].astype(np.float64), axis=1).max())
+    size, spread = np.abs(v[0, 0].astype(np.float64)).max(axis=0), np.ptp(v[0, 0].astype(np.float64), axis=0)
+    for head in range(2):
+        query, w, places, more = np.linalg.norm(scores.query[0, head].astype(np.float64), axis=1).max(), 1.0, 2, {}
+        if "relative" in options:
+            whole = np.zeros((2, 2, 74))
+            for (a, b), row in zip(options["support"], options["relative"], strict=True):
+                whole[a, b] = np.abs(row)
+            w = float(np.sqrt(whole.sum(axis=0).max(axis=0) * whole.sum(axis=1).max(axis=0)).max())
+            places = len(options["support"])
+            more = {"norms": places * (query + w * long), "reach": w * long}
+        rows = np.abs(options.get("relative_bias", np.zeros((2, 1)))).astype(np.float64)
+        largest = float(rows[head, np.isfinite(rows[head])].max())
+        bound = exact_bound(machine, 45, places, 0.5, query * max(w, 1), long, size, spread, largest, **more)
+        if "rotary" in name:
+            bound = bound + np.tanh({"float32": 10, "float64": 31}[dtype] * machine.product * query * long / 4) * spread
+        assert (bound <= made[0, head, 0]).all()
+        assert (made[0, head, 0] <= bound * (1.003 if dtype == "float64" else 1.01)).all()
+
+
+@pytest.mark.claim("ROPE-3")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rotations_that_err_as_much_as_they_may_use_up_what_scores_are_granted(dtype: str) -> None:
+    """Cosines and sines off by 6u, or by u of their size, and γ_2 in every element, all towards the other vector."""
+    rng, worst = np.random.default_rng(0), 0.0
+    for _ in range(3000):
+        c, s, x, y = (float(number) for number in rng.standard_normal(4))
+        length = np.hypot(c, s)
+        c, s = c / length, s / length
+        table = (6.0, 6.0) if dtype == "float64" else (abs(c), abs(s))
+        exact = np.array([c * x - s * y, s * x + c * y])
+        rounded = 2 * np.array([abs(c * x) + abs(s * y), abs(s * x) + abs(c * y)])
+        for one in (-1, 1):
+            for two in (-1, 1):
+                off = np.array([one * table[0] * x - two * table[1] * y, two * table[1] * x + one * table[0] * y])
+                longest = np.linalg.norm(np.abs(off) + rounded)  # along a key of the same signs
+                worst = max(worst, 2 * float(longest) / float(np.linalg.norm(exact)))
+    assert 0.7 * OFF[dtype] <= worst <= OFF[dtype]
+
+
+@pytest.mark.claim("ROPE-3")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_polynomial_route_adds_the_rotation_and_the_rounding_of_the_output(dtype: str) -> None:
+    q, k, v = arrays(5, 40, 60, 0.3, dtype)
+    unit, least = (2.0**-24, 2.0**-149) if dtype == "float32" else (0.0, 0.0)
+    error = 1e-3 if dtype == "float32" else 1e-10
+    found = rope_attention.approximate(q, k, v, error=error, scale=0.5, route="polynomial", threads=1)
+    scores = turned(Instance(q, k, v, scale=0.5), np.dtype(np.float64))
+    wide = v.astype(np.float64)
+    reach = np.linalg.norm(scores.query, axis=3).max() * np.linalg.norm(scores.key, axis=3).max()
+    beside = np.tanh(31 * 2.0**-53 * 0.5 * reach / 2) * np.ptp(wide, axis=2)[:, :, None]
+    beside = beside + unit * np.abs(wide).max(axis=2)[:, :, None] * 1.01 + least
+    left = error - 1.01 * float(beside.max())
+    plain = attention.approximate(scores.query, scores.key, wide, left, 0.5, fallback="raise", threads=1)
+    assert found.error - plain.error == pytest.approx(
+        plain.error * unit + beside, rel=1e-6 if unit else 1e-3, abs=1e-17
+    )
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", list(mechanisms(40, 60)))
+def test_rows_that_are_computed_one_by_one_are_within_the_certificate(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any rows may be: here every second certificate, and a run of them, is made too large."""
+    options = {
+        word: x.astype(dtype) if word in ("relative", "relative_bias") else x
+        for word, x in mechanisms(40, 60)[name].items()
+    }
+    options.setdefault("key_lengths", np.array([51]))
+    honest = fourier.certified
+
+    def refusing(*arguments: Any) -> Any:
+        rows = honest(*arguments)
+        missed = np.arange(len(rows.bound)) % 2 == 1
+        missed[11:19] = True
+        rows.output[missed], rows.bound[missed] = np.nan, np.inf
+        return rows
+
+    monkeypatch.setattr(fourier, "certified", refusing)
+    q, k, v = arrays(5, 40, 60, 1.0, dtype)
+    v[..., -1] *= 1e-6 if dtype == "float64" else 1.0
+    found = rope_attention.approximate(q, k, v, error=1e-4, scale=0.5, route="fourier", **options)
+    assert "48 rows computed one by one" in found.route
+    reference = define(Instance(q, k, v, scale=0.5, **options), 1e-22)
+    rows = np.arange(40) % 2 == 1
+    off = reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape))
+    assert (off <= 1).all()
+    assert off[:, :, rows].max() > 0
+    kernel = exact_error(
+        Instance(q, k, v, scale=0.5, **options),
+        turned(Instance(q, k, v, scale=0.5, **options), np.dtype(np.float64)),
+        precision("float64"),
+    )
+    assert (
+        reference.ratio(found.value.astype(np.float64), np.broadcast_to(kernel, found.value.shape))[:, :, rows] <= 1
+    ).all()
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
