@@ -159,6 +159,48 @@ def test_transforms_of_the_lengths_in_use_are_within_the_bound_of_an_independent
 
 
 @pytest.mark.claim("FFT-1")
+@pytest.mark.parametrize("size", [2, 3, 5, 8, 15, 27, 60, 125, 128])
+def test_transforms_back_are_within_the_bound_of_an_independent_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    half = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    half[0], half[-1] = half[0].real, half[-1] if size % 2 else half[-1].real
+    computed = transforms.back(half[None].copy(), size)[0]
+    whole = [half[t] if 2 * t <= size else half[size - t].conjugate() for t in range(size)]
+    with mp.workdps(40):
+        turns = [mp.expjpi(2 * mp.mpf(r) / size) for r in range(size)]
+        exact = [
+            mp.fsum(mp.mpc(complex(x)) * turns[j * t % size] for t, x in enumerate(whole)).real / size
+            for j in range(size)
+        ]
+        off = mp.sqrt(mp.fsum((x - mp.mpf(y)) ** 2 for x, y in zip(exact, computed.tolist(), strict=True)))
+        norm = mp.sqrt(mp.fsum(x**2 for x in exact))
+    assert off <= transforms.error(size) * norm
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 2.0**-60, reason="long double is no longer than double here")
+def test_transforms_of_every_length_to_4096_and_some_larger_ones_are_within_the_bound() -> None:
+    """Against long double, forward and back, of noise and of a random walk, whose spectrum is steep."""
+    rng = np.random.default_rng(0)
+    products = {2**a * 3**b * 5**c for a in range(18) for b in range(9) for c in range(7)}
+    worst = 0.0
+    for size in sorted(n for n in products if 1 < n <= 4096 or n in (3**9, 5**7, 2**17, 2**6 * 3**3 * 5**2)):
+        assert transforms.padded(size) == size
+        noise = rng.standard_normal((2, size))
+        noise[1] = noise[1].cumsum()
+        exact = scipy.fft.rfft(noise.astype(np.longdouble))
+        twice = np.full(size // 2 + 1, 2.0)  # the numbers of a half spectrum stand for two
+        twice[0], twice[-1] = 1.0, 2.0 if size % 2 else 1.0
+        off, whole = ((np.abs(x) ** 2 * twice).sum(axis=1) for x in (transforms.forward(noise.copy()) - exact, exact))
+        worst = max(worst, float(np.sqrt(off / whole).max()) / transforms.error(size))
+        half = exact.astype(np.complex128)
+        back = scipy.fft.irfft(half.astype(np.clongdouble), size)
+        off, whole = ((x * x).sum(axis=1) for x in (transforms.back(half, size) - back, back))
+        worst = max(worst, float(np.sqrt(off / whole).max()) / transforms.error(size))
+    assert 0.01 <= worst <= 1
+
+
+@pytest.mark.claim("FFT-1")
 def test_the_lengths_in_use_have_no_factor_above_five() -> None:
     for length in (7, 11, 97, 1021, 65537, 10**6 + 3):
         size = transforms.padded(length)
