@@ -469,7 +469,8 @@ def counted(
     A = sum(len({query for query, _ in pairs}) for pairs in parts)
     K = np.array([4 * m + max(map(len, pairs.values())) + A + g + 8 for m, pairs in enumerate(parts)])
     shown = job.symbols.weight > 0
-    eta = (8 + 1.01 * min(-np.log(job.symbols.weight[shown].min()), 746)) * u if job.weight_error else 0.0
+    eta = (8 + 1.01 * min(-np.log(job.symbols.weight[shown].min()), 746)) * u
+    eta = 0.0 if np.isin(job.symbols.weight, (0.0, 1.0)).all() else eta
     rate = K * u / (1 - K * u) + eta
     gamma = (rate * np.abs(c) * job.radius ** np.arange(g + 1)).sum()
     F, F_c = sums.lost_powers[head] + 2.0**-300 * n, sums.lost_values[head] + 2.0**-300 * n
