@@ -94,11 +94,6 @@ def jobs(instance: Instance, scores: Turned) -> Iterator[Job]:
     b, _, n_q, _ = instance.query.shape
     h_k, n_k = instance.key.shape[1:3]
     rows = None if instance.relative_bias is None else instance.relative_bias.astype(np.float64)
-    relative, unit = None, 1.0
-    if scores.relative is not None:
-        relative = scores.relative.astype(np.float64)
-        unit = _power(max(float(relative.max(initial=0.0)), -float(relative.min(initial=0.0))))
-        relative /= unit
     lengths = np.full(b, n_k) if instance.key_lengths is None else instance.key_lengths
     for length in dict.fromkeys(int(each) for each in lengths):
         if length == 0:
@@ -106,8 +101,12 @@ def jobs(instance: Instance, scores: Turned) -> Iterator[Job]:
         offset = length - n_q if instance.causal == "bottom-right" else 0
         visible = _visible(instance, offset, n_q, length)
         part = slice(n_k - length, None)  # the offsets that occur
-        here = None if relative is None else np.ascontiguousarray(relative[:, part])
-        norm = 1.0 if here is None else operator_norm(here, scores)
+        here, unit, norm = None, 1.0, 1.0
+        if scores.relative is not None:
+            here = scores.relative[:, part].astype(np.float64, order="C")
+            unit = _power(max(float(here.max(initial=0.0)), -float(here.min(initial=0.0))))
+            here /= unit
+            norm = operator_norm(here, scores)
         for row in range(1 if rows is None else len(rows)):
             weight, error, allowed = _weight(None if rows is None else rows[row, part], visible)
             symbols = Symbols(n_q, length, here, weight)
@@ -212,8 +211,9 @@ def operator_norm(relative: Array, scores: Turned) -> float:
         for row, (a, b) in zip(relative[:, first : first + _BLOCK], scores.support, strict=True):
             sums[0, a] += np.abs(row)
             sums[1, b] += np.abs(row)
-        largest = max(largest, float(np.prod(sums.max(axis=1, initial=0.0), axis=0).max(initial=0.0)))
-    return math.sqrt(largest) * SLACK
+        one, two = np.sqrt(sums.max(axis=1, initial=0.0))  # their product is neither too large nor too small
+        largest = max(largest, float((one * two).max(initial=0.0)))
+    return largest * SLACK
 
 
 def _by_entries(query: Array, key: Array, symbols: Symbols, scores: Turned) -> float:
