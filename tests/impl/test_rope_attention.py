@@ -263,6 +263,10 @@ def test_power_sums_are_those_of_the_scores_with_masks_and_biases_as_weights(nam
         at = np.arange(30)[:, None] - np.arange(n_k) + n_k - 1
         weight = job.symbols.weight[at]
         assert np.array_equal(job.seen, (job.visible[at]).sum(axis=1))
+        some = v[0, job.key_head, :n_k].T
+        assert (np.abs(some - job.middle[:, None]) <= job.half[:, None]).all()
+        assert (job.half <= job.grow).all()
+        assert job.columns[:-1] * job.grow[:, None] + job.middle[:, None] == pytest.approx(some, abs=1e-14)
         for place, head in enumerate(job.heads):
             visible = instance.visible()[0, head, :, :n_k]
             assert np.array_equal(job.visible[at], visible)
@@ -550,12 +554,25 @@ def test_the_certificate_is_counted_as_the_claim_says(name: str, order: int, sto
 
 @pytest.mark.claim("ROPE-7")
 def test_a_bias_adds_to_the_bound_from_norms_what_the_claim_says() -> None:
-    """Without values, the bound is L/2; its terms with the bias are the sum, argument, base and logarithm of TOL-3."""
+    """Without values, the bound is L/2; its terms with the bias are the two of TOL-2, and three of TOL-3."""
     machine, zero, one = precision("float64"), np.zeros(1), np.ones(1)
     for s, b in ((0.5, 40.0), (3.0, 7.0)):
         with_bias, without = (exact_bound(machine, 50, 4, 0.5, s, 2.0, zero, one, x)[0] for x in (b, 0.0))
-        more = (5 * (s + b) + (6.06 + 2.02 + 4.04) * b) * machine.product / 2
-        assert with_bias - without == pytest.approx(more, rel=1e-6)
+        more = (12 * b + 5 * (s + b) + (6.06 + 2.02 + 4.04) * b) * machine.product / 2
+        assert with_bias - without == pytest.approx(more, rel=1e-6, abs=0)
+
+
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_with_w_add_to_the_bound_from_norms_what_they_lose_and_end_its_domain(dtype: str) -> None:
+    machine, zero, one = precision(dtype), np.zeros(1), np.ones(1)
+    norms = 1e-6 / machine.tiny
+    more, less = (exact_bound(machine, 50, 4, 0.5, 1.0, 2.0, zero, one, 0.0, each)[0] for each in (norms, 0.0))
+    assert more - less == pytest.approx(2 * 1.5 * 1e-6 / 2, rel=1e-4, abs=0)
+    largest = float(np.finfo(dtype).max) / 4 / 1.5
+    for reach, certain in ((0.99 * largest, True), (1.01 * largest, False)):
+        bound = exact_bound(machine, 50, 4, 0.5, 1.0, 2.0, zero, one, 0.0, 0.0, reach)
+        assert bool(np.isfinite(bound)[0]) == certain
 
 
 @pytest.mark.claim("ROPE-7")

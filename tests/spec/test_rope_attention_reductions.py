@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import assay
-from assay.spec import attention
+from assay.spec import attention, rope
 from assay.spec.instances import hard
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import GapMaxInnerProduct, orthogonal_pairs, path, reduction, sufficient_classes
 from assay.spec.reductions.to_attention import counting_accuracy
+from assay.spec.reductions.to_attention_gradient import GRAD_4
 from assay.spec.reductions.to_rope_attention import score_error, turned_back
 from assay.spec.rope_attention import Instance, define, evaluate
 from assay.spec.rope_attention.gradient import gradients
@@ -280,6 +281,35 @@ def test_the_gradient_decides_through_the_rotary_embedding(dtype: str) -> None:
         if answer.witness is not None:
             i, j = answer.witness
             assert not (source.left[i] & source.right[j]).any()
+
+
+@pytest.mark.claim("ROPE-5")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_left_of_the_accuracy_of_the_gradient_is_what_the_claim_says(dtype: str) -> None:
+    source = OrthogonalVectors([[1, 1], [0, 1], [1, 0]], [[1, 0], [1, 1]])
+    plain, target = (reduction(name).apply(source, dtype=dtype).target for name in ("GRAD-4", "ROPE-5d"))
+    delta = float(score_error(plain.forward(), target.instance))
+    query = plain.query.astype(np.float64)
+    if query.shape[3] % 2:
+        query = np.concatenate([query, 0 * query[..., :1]], axis=3)
+    exact = rope.define(rope.Instance(query, positions=-np.arange(query.shape[2]))).midpoint
+    lost = np.linalg.norm(target.instance.query.astype(np.float64) - exact, axis=3).max()
+    m, n = source.m, source.n
+    moved = 2.6 * delta * query.max() * m / (m + 1) ** 2 + 33 / 80 * (n + 1) * lost
+    left = float(GRAD_4.accuracy(source, plain)) - abs(plain.scale) * moved
+    assert float(reduction("ROPE-5d").apply(source, dtype=dtype).accuracy) == pytest.approx(0.7 * left, rel=1e-4)
+    assert moved > 0.5 * left * (0.1 if dtype == "bfloat16" else 1e-7)
+
+
+@pytest.mark.claim("ROPE-5")
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_turned_entries_are_as_large_as_the_sizes_say(name: str) -> None:
+    source = OrthogonalVectors(np.ones((12, 2)), np.ones((12, 2)))
+    reduced, plain = ARROWS[name].apply(source), reduction("OV-2").apply(source)
+    largest = max(np.abs(x).max() for x in (reduced.target.query, reduced.target.key))
+    assert 1.41 * float(plain.sizes["B"]) <= largest <= float(reduced.sizes["B"])
+    # the certified numbers themselves are known up to a radius, which is the whole error in float64
+    assert 1e-30 < score_error(plain.target, reduced.target) < 1e-10
 
 
 @pytest.mark.claim("ROPE-5")
