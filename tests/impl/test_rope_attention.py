@@ -369,6 +369,13 @@ def test_numbers_at_the_ends_of_the_range_are_certified_or_refused(name: str, ro
     assert (reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape)) <= 1).all()
 
 
+@pytest.mark.parametrize("route", ["fourier", "polynomial", "exact", None])
+def test_an_error_far_above_tiny_values_is_no_overflow(route: str | None) -> None:
+    q, k, v = arrays(5, 12, 15, 0.3)
+    found = rope_attention.approximate(q, k, v * 1e-305, error=1e10, route=route)
+    assert (found.error < 1e10).all()
+
+
 @pytest.mark.claim("ROPE-6")
 @pytest.mark.parametrize(("used", "other"), [(1e-170, 1.0), (1e-170, 1e-170), (1.0, 1e300)])
 def test_the_norm_of_the_offsets_that_occur_is_right_however_large_the_others_are(used: float, other: float) -> None:
