@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
+import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flint
 import numpy as np
@@ -12,17 +16,27 @@ import pytest
 import scipy.fft
 from mpmath import mp
 
-from assay.impl.cpu import rope_attention
+from assay.impl.cpu import attention, rope_attention
+from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.passes import Team
+from assay.impl.cpu.attention.plan import Measure
 from assay.impl.cpu.rope_attention import fourier, transforms
+from assay.impl.cpu.rope_attention.bound import exact_error
+from assay.impl.cpu.rope_attention.certificate import certified
 from assay.impl.cpu.rope_attention.jobs import jobs
 from assay.impl.cpu.rope_attention.monomials import components, pair_count
 from assay.impl.cpu.rope_attention.sums import summed
 from assay.impl.cpu.rope_attention.turned import OFF, toeplitz, turned
 from assay.spec import flint_context, rope
-from assay.spec.approximation import Infeasible
+from assay.spec.approximation import Infeasible, exp_by_moment, exp_of_degree
+from assay.spec.precision import precision
 from assay.spec.problem import InvalidInstance
 from assay.spec.rope_attention import Instance, define, tolerance
+
+if TYPE_CHECKING:
+    from assay.impl.cpu.rope_attention.jobs import Job
+    from assay.impl.cpu.rope_attention.sums import Sums
+    from assay.spec.approximation import Approximation
 
 DIAGONAL = ((0, 0), (1, 1))
 BLOCK = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -145,6 +159,48 @@ def test_transforms_of_the_lengths_in_use_are_within_the_bound_of_an_independent
 
 
 @pytest.mark.claim("FFT-1")
+@pytest.mark.parametrize("size", [2, 3, 5, 8, 15, 27, 60, 125, 128])
+def test_transforms_back_are_within_the_bound_of_an_independent_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    half = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    half[0], half[-1] = half[0].real, half[-1] if size % 2 else half[-1].real
+    computed = transforms.back(half[None].copy(), size)[0]
+    whole = [half[t] if 2 * t <= size else half[size - t].conjugate() for t in range(size)]
+    with mp.workdps(40):
+        turns = [mp.expjpi(2 * mp.mpf(r) / size) for r in range(size)]
+        exact = [
+            mp.fsum(mp.mpc(complex(x)) * turns[j * t % size] for t, x in enumerate(whole)).real / size
+            for j in range(size)
+        ]
+        off = mp.sqrt(mp.fsum((x - mp.mpf(y)) ** 2 for x, y in zip(exact, computed.tolist(), strict=True)))
+        norm = mp.sqrt(mp.fsum(x**2 for x in exact))
+    assert off <= transforms.error(size) * norm
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 2.0**-60, reason="long double is no longer than double here")
+def test_transforms_of_every_length_to_4096_and_some_larger_ones_are_within_the_bound() -> None:
+    """Against long double, forward and back, of noise and of a random walk, whose spectrum is steep."""
+    rng = np.random.default_rng(0)
+    products = {2**a * 3**b * 5**c for a in range(18) for b in range(9) for c in range(7)}
+    worst = 0.0
+    for size in sorted(n for n in products if 1 < n <= 4096 or n in (3**9, 5**7, 2**17, 2**6 * 3**3 * 5**2)):
+        assert transforms.padded(size) == size
+        noise = rng.standard_normal((2, size))
+        noise[1] = noise[1].cumsum()
+        exact = scipy.fft.rfft(noise.astype(np.longdouble))
+        twice = np.full(size // 2 + 1, 2.0)  # the numbers of a half spectrum stand for two
+        twice[0], twice[-1] = 1.0, 2.0 if size % 2 else 1.0
+        off, whole = ((np.abs(x) ** 2 * twice).sum(axis=1) for x in (transforms.forward(noise.copy()) - exact, exact))
+        worst = max(worst, float(np.sqrt(off / whole).max()) / transforms.error(size))
+        half = exact.astype(np.complex128)
+        back = scipy.fft.irfft(half.astype(np.clongdouble), size)
+        off, whole = ((x * x).sum(axis=1) for x in (transforms.back(half, size) - back, back))
+        worst = max(worst, float(np.sqrt(off / whole).max()) / transforms.error(size))
+    assert 0.01 <= worst <= 1
+
+
+@pytest.mark.claim("FFT-1")
 def test_the_lengths_in_use_have_no_factor_above_five() -> None:
     for length in (7, 11, 97, 1021, 65537, 10**6 + 3):
         size = transforms.padded(length)
@@ -207,6 +263,10 @@ def test_power_sums_are_those_of_the_scores_with_masks_and_biases_as_weights(nam
         at = np.arange(30)[:, None] - np.arange(n_k) + n_k - 1
         weight = job.symbols.weight[at]
         assert np.array_equal(job.seen, (job.visible[at]).sum(axis=1))
+        some = v[0, job.key_head, :n_k].T
+        assert (np.abs(some - job.middle[:, None]) <= job.half[:, None]).all()
+        assert (job.half <= job.grow).all()
+        assert job.columns[:-1] * job.grow[:, None] + job.middle[:, None] == pytest.approx(some, abs=1e-14)
         for place, head in enumerate(job.heads):
             visible = instance.visible()[0, head, :, :n_k]
             assert np.array_equal(job.visible[at], visible)
@@ -273,6 +333,369 @@ def test_two_groups_of_keys_where_the_polynomial_errs_most_use_up_the_certificat
     found = rope_attention.approximate(q, k, v, w, error=0.02 if count == 48 else 0.1, route="fourier", **options)
     reference = define(Instance(q, k, v, w, **options), 1e-15)
     assert 0.9 <= reference.ratio(found.value, np.broadcast_to(found.error, found.value.shape)).max() <= 1
+
+
+def extremes() -> dict[str, tuple[Any, ...]]:
+    """Queries, keys, W and scale whose products are of usual size, though not all products of two of them are."""
+    points, symbol = np.array([1.0, -1.0, 0.5, 0.25])[None, None, :, None], np.array([[0.5, 1.0] * 3 + [0.5]])
+    rng = np.random.default_rng(0)
+    few, many = (rng.uniform(-1.0, 1.0, (1, 1, 20, 2)) * size for size in (2.0**-1068, 2.0**1022))
+    return {
+        "W and keys tiny": (points * 1e301, points * 1e-301, symbol * 1e-301, 1e301),
+        "a scaled query that vanishes": (points * 1e-30, points * 1e30, symbol * 1e30, 1e-30, "float32"),
+        "W times a key that overflows": (points * 1e-30, points * 1e19, symbol * 1e20, 1e-9, "float32"),
+        "W times a key that vanishes": (points * 1e38, points * 1e-22, symbol * 1e-22, 1e6, "float32"),
+        "rotated queries that are not normal": (few, many, None, 2.0**22),
+        "rotated keys that are not normal": (many, few, None, 2.0**22),
+    }
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("route", ["fourier", "polynomial", "exact"])
+@pytest.mark.parametrize("name", list(extremes()))
+def test_numbers_at_the_ends_of_the_range_are_certified_or_refused(name: str, route: str) -> None:
+    q, k, w, scale, *dtype = extremes()[name]
+    q, k, w = (None if x is None else x.astype(*dtype or ["float64"]) for x in (q, k, w))
+    n = q.shape[2]
+    v = np.where(np.arange(n) % 3 == 0, 0.0, 1.0)[None, None, :, None].astype(q.dtype)
+    options: dict[str, Any] = {"support": ((0, 0),)} if w is not None else {"relative_bias": np.zeros((1, 2 * n - 1))}
+    error = 1e-2 if w is not None else 1e-10
+    try:
+        found = rope_attention.approximate(q, k, v, w, scale=scale, error=error, route=route, **options)
+    except Infeasible:
+        return
+    reference = define(Instance(q, k, v, w, scale=scale, **options), 1e-20)
+    assert (reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape)) <= 1).all()
+
+
+@pytest.mark.parametrize("route", ["fourier", "polynomial", "exact", None])
+def test_an_error_far_above_tiny_values_is_no_overflow(route: str | None) -> None:
+    q, k, v = arrays(5, 12, 15, 0.3)
+    found = rope_attention.approximate(q, k, v * 1e-305, error=1e10, route=route)
+    assert (found.error < 1e10).all()
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize(("used", "other"), [(1e-170, 1.0), (1e-170, 1e-170), (1.0, 1e300)])
+def test_the_norm_of_the_offsets_that_occur_is_right_however_large_the_others_are(used: float, other: float) -> None:
+    """Keys beyond the length have offsets of their own; all that a head sees may be far smaller than W there."""
+    n = 30
+    w, q, v = np.full((1, 2 * n - 1), used), np.full((1, 1, n, 1), 1 / used), np.ones((1, 1, n, 1))
+    w[:, : n // 2] = other
+    k = np.cos(np.arange(n))[None, None, :, None]
+    v[:, :, ::2] = 0.0
+    options: dict[str, Any] = {"support": ((0, 0),), "scale": 0.5, "key_lengths": np.array([n // 2])}
+    instance = Instance(q, k, v, w, **options)
+    for job in jobs(instance, turned(instance, np.dtype(np.float64))):
+        assert 0.4 <= job.radius <= 0.6
+    found = rope_attention.approximate(q, k, v, w, error=0.1, route="fourier", **options)
+    reference = define(instance, 1e-18)
+    assert (reference.ratio(found.value, np.broadcast_to(found.error, found.value.shape)) <= 1).all()
+
+
+@pytest.mark.claim("FFT-2")
+def test_columns_whose_squares_underflow_are_granted_what_their_transforms_lose() -> None:
+    n = 60
+    rng = np.random.default_rng(2)
+    q, k = (rng.uniform(0.5, 1.0, (1, 1, n, 2)) * [1.0, size] for size in (2.0**148, 2.0**-146))
+    w, place = rng.uniform(0.5, 1.0, (1, 2 * n - 1)), ((1, 1),)
+    instance = Instance(q, k, np.ones((1, 1, n, 1)), w, support=place, scale=1.0)
+    (job,) = jobs(instance, turned(instance, np.dtype(np.float64)))
+    with ThreadPoolExecutor(1) as pool:
+        team = Team(pool, 1, lambda _: None)
+        found = summed(job, place, (0.0, 0.0, 0.0, 0.0, 1.0), 2, job.symbols.transformed, team)
+    assert job.symbols.relative is not None
+    query, key, symbol = job.query[0, 1], job.key[1], job.symbols.relative[0]
+    with mp.workdps(40):
+        off = max(
+            abs(mp.fsum((mp.mpf(query[i]) * symbol[i - j + n - 1] * key[j]) ** 4 for j in range(n)) - total)
+            for i, total in enumerate(found.powers[0, 4].tolist())
+        )
+    assert 0 < off <= found.lost_powers[0, 4]
+
+
+# --- bounds, number by number -----------------------------------------------------------------------------------------
+
+
+def sums_of(job: Job, support: tuple[tuple[int, int], ...], coefficients: tuple[float, ...]) -> Sums:
+    with ThreadPoolExecutor(1) as pool:
+        return summed(job, support, coefficients, 2, job.symbols.transformed, Team(pool, 1, lambda _: None))
+
+
+def multisets(support: tuple[tuple[int, int], ...], degree: int) -> dict[tuple[Any, Any], list[tuple[int, ...]]]:
+    """The multisets of places with each pair of monomials."""
+    found: dict[tuple[Any, Any], list[tuple[int, ...]]] = {}
+    for places in itertools.combinations_with_replacement(range(len(support)), degree):
+        pair = tuple(tuple(sorted(support[e][side] for e in places)) for side in (0, 1))
+        found.setdefault((pair[0], pair[1]), []).append(places)
+    return found
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.claim("FFT-2")
+def test_what_transforms_may_lose_is_counted_as_the_claims_say() -> None:
+    u = 2.0**-53
+    for size, terms, largest, symbol, column, keys in ((2, 1, 3.0, 0.5, 2.0, 1), (2**20, 7, 0.1, 40.0, 1e3, 9**4)):
+        e = 16 * u * np.log2(size)
+        granted = ((2 * e + (6 + terms) * u) * largest + e * symbol * np.sqrt(keys)) * column * (1 + 4 * e)
+        made = transforms.lost(size, terms, largest, symbol, np.array([column]), keys)
+        assert granted <= made[0] <= granted * (1 + 1e-8)
+
+
+@pytest.mark.claim("FFT-1")
+@pytest.mark.parametrize(("radix", "roundings"), [(2, 1), (3, 5), (4, 2), (5, 7)])
+def test_a_stage_whose_roundings_are_all_at_their_bounds_errs_by_less_than_is_granted(
+    radix: int, roundings: int
+) -> None:
+    """Twiddles off by 8u, complex products by √2·γ_2, and every part of an output by K roundings of every term."""
+    u = 2.0**-53
+    turn = np.exp(-2j * np.pi / radix * np.outer(np.arange(radix), np.arange(radix)))
+    rng, worst = np.random.default_rng(radix), 0.0
+    for x in (np.ones(radix, complex), *rng.standard_normal((200, radix, 2)).view(complex)[..., 0]):
+        exact = turn @ x
+        parts = roundings * u * np.abs(x).sum() * np.sqrt(2) * np.ones(radix)
+        off = np.linalg.norm(parts) + (8 + 2 * np.sqrt(2)) * u * np.linalg.norm(exact)
+        worst = max(worst, off / np.linalg.norm(exact))
+    assert 0.5 * transforms.error(2) <= worst / np.log2(radix) <= transforms.error(2)
+
+
+def loss(job: Job, support: tuple[tuple[int, int], ...], coefficients: tuple[float, ...]) -> tuple[Any, Any]:
+    """FFT-2 of every product with a Toeplitz matrix, from the claim: for columns of values, and for every degree."""
+    u, size, (n_q, n_k) = 2.0**-53, job.symbols.size, (job.query.shape[2], job.key.shape[1])
+    e = 16 * u * np.log2(size)
+    relative = np.ones((len(support), n_q + n_k - 1)) if job.symbols.relative is None else job.symbols.relative
+    values = np.zeros((len(job.heads), len(job.columns) - 1))
+    powers = np.zeros((len(job.heads), len(coefficients)))
+    for m, c in enumerate(coefficients):
+        pairs = multisets(support, m)
+        for (query, key), alphas in pairs.items():
+            ways = [
+                math.factorial(m) / np.prod([math.factorial(count) for count in Counter(alpha).values()])
+                for alpha in alphas
+            ]
+            symbol = sum(w * np.prod(relative[list(alpha)], axis=0) for w, alpha in zip(ways, alphas, strict=True))
+            symbol = symbol * job.symbols.weight
+            norms = np.linalg.norm(np.prod(job.key[list(key)], axis=0) * job.columns, axis=1)
+            terms = sum(other == query for other, _ in pairs)
+            largest, norm = np.abs(np.fft.fft(symbol, size)).max(), np.linalg.norm(symbol)
+            one = ((2 * e + (6 + terms) * u) * largest + e * norm * np.sqrt(n_k)) * norms * (1 + 4 * e)
+            for head, z in enumerate(job.query):
+                reach = np.abs(np.prod(z[list(query)], axis=0)).max()
+                values[head] += reach * abs(c) * one[:-1]
+                powers[head, m] += reach * one[-1]
+    return values, powers
+
+
+def counted(
+    job: Job, head: int, support: tuple[tuple[int, int], ...], polynomial: Approximation, measure: Measure, sums: Sums,
+    unit: float, least: float,
+) -> Any:  # fmt: skip
+    """The certificate of ROPE-6, from the claim."""
+    u, c, n = 2.0**-53, np.array(polynomial.coefficients), job.key.shape[1]
+    g = len(c) - 1
+    parts = [multisets(support, m) for m in range(g + 1)]
+    A = sum(len({query for query, _ in pairs}) for pairs in parts)
+    K = np.array([4 * m + max(map(len, pairs.values())) + A + g + 8 for m, pairs in enumerate(parts)])
+    shown = job.symbols.weight > 0
+    eta = (8 + 1.01 * min(-np.log(job.symbols.weight[shown].min()), 746)) * u
+    eta = 0.0 if np.isin(job.symbols.weight, (0.0, 1.0)).all() else eta
+    rate = K * u / (1 - K * u) + eta
+    gamma = (rate * np.abs(c) * job.radius ** np.arange(g + 1)).sum()
+    F, F_c = sums.lost_powers[head] + 2.0**-300 * n, sums.lost_values[head] + 2.0**-300 * n
+    S, N = sums.powers[head], sums.values[head]
+    Z, E = c @ S, (np.abs(S[0]) + F[0]) * (1 + 2 * rate[0])
+    a, h, spread = job.half[:, None], job.grow[:, None], (job.largest - job.least)[:, None]
+    raw = job.middle[:, None] + h * (N / Z)
+    out = np.clip(raw, job.least[:, None], job.largest[:, None])
+    off_weight = gamma * E + np.abs(c) @ F
+    off_values = a / h * gamma * E + F_c[:, None]
+
+    def bound(T: Any, moved: Any) -> Any:
+        r = (h * off_values + moved * off_weight) / Z
+        size = np.maximum(np.abs(job.least), np.abs(job.largest))[:, None]
+        whole = np.tanh(job.shifted / 2) * spread + T + r + 4 * u * a + 3 * u * (size + a + T + r)
+        return whole + unit * np.abs(out) + least
+
+    if measure.order == 0:
+        T = polynomial.error / (1 + np.sqrt(1 - polynomial.error**2)) * spread
+        return bound(T, a + T)
+    p, t = measure.order, measure.ratio / polynomial.interval[1]
+    W = E + t**p * (np.abs(S[p]) + F[p] + rate[p] * job.radius**p * E)
+    first = bound(polynomial.error * W / Z * spread, a)
+    distance = np.maximum(job.largest[:, None] - out, out - job.least[:, None]) + first
+    return bound(polynomial.error * W / Z * np.minimum(spread, distance), a)
+
+
+@pytest.mark.claim("FFT-2")
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize("stored", ["float32", "float64"])
+@pytest.mark.parametrize("order", [0, 2, 4])
+@pytest.mark.parametrize("name", ["merged", "causal", "decay", "rotary", "drowned"])
+def test_the_certificate_is_counted_as_the_claim_says(name: str, order: int, stored: str) -> None:
+    options = mechanisms(30, 45).get(name, {})
+    if name == "drowned":  # the first rows weigh less than what transforms lose
+        bias = np.where(np.arange(74) < 50, -36.0, 0.0)[None]
+        options = {"relative": symbols(1, 2, 30, 45), "support": DIAGONAL, "relative_bias": bias, "is_causal": True}
+    q, k, v = arrays(3, 30, 45, 0.7)
+    v = v * [1e-4, 1.0, 1e4] + [0.0, 1e6, 0.0]
+    instance = Instance(q, k, v, scale=0.5, **options)
+    support = fourier.support_of(instance)
+    unit, least = (2.0**-24, 2.0**-149) if stored == "float32" else (0.0, 0.0)
+    for job in jobs(instance, turned(instance, np.dtype(np.float64))):
+        for error in (None, 0.0, 1e-13):  # where the polynomial itself errs most, and where roundings do
+            polynomial, measure = exp_of_degree(job.radius, 4), Measure()
+            if order:
+                polynomial, measure = exp_by_moment(job.radius, 4, order, 1.5, False), Measure(order, 1.5)
+            polynomial = polynomial if error is None else dataclasses.replace(polynomial, error=error)
+            sums = sums_of(job, support, polynomial.coefficients)
+            values, powers = loss(job, support, polynomial.coefficients)
+            assert sums.lost_values == pytest.approx(values, rel=1e-8, abs=0)
+            assert sums.lost_powers == pytest.approx(powers, rel=1e-8, abs=0)
+            for head in range(len(job.heads)):
+                made = certified(job, head, support, polynomial, measure, sums, stored, slice(None)).bound.T
+                claimed = counted(job, head, support, polynomial, measure, sums, unit, least)
+                some = job.seen > 0
+                assert made[:, some] == pytest.approx(claimed[:, some], rel=1e-7, abs=0)
+
+
+@pytest.mark.claim("ROPE-7")
+def test_a_bias_adds_to_the_bound_from_norms_what_the_claim_says() -> None:
+    """Without values, the bound is L/2; its terms with the bias are the two of TOL-2, and three of TOL-3."""
+    machine, zero, one = precision("float64"), np.zeros(1), np.ones(1)
+    for s, b in ((0.5, 40.0), (3.0, 7.0)):
+        with_bias, without = (exact_bound(machine, 50, 4, 0.5, s, 2.0, zero, one, x)[0] for x in (b, 0.0))
+        more = (12 * b + 5 * (s + b) + (6.06 + 2.02 + 4.04) * b) * machine.product / 2
+        assert with_bias - without == pytest.approx(more, rel=1e-6, abs=0)
+
+
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_with_w_add_to_the_bound_from_norms_what_they_lose_and_end_its_domain(dtype: str) -> None:
+    machine, zero, one = precision(dtype), np.zeros(1), np.ones(1)
+    norms = 1e-6 / machine.tiny
+    more, less = (exact_bound(machine, 50, 4, 0.5, 1.0, 2.0, zero, one, 0.0, each)[0] for each in (norms, 0.0))
+    assert more - less == pytest.approx(2 * 1.5 * 1e-6 / 2, rel=1e-4, abs=0)
+    largest = float(np.finfo(dtype).max) / 4 / 1.5
+    for reach, certain in ((0.99 * largest, True), (1.01 * largest, False)):
+        bound = exact_bound(machine, 50, 4, 0.5, 1.0, 2.0, zero, one, 0.0, 0.0, reach)
+        assert bool(np.isfinite(bound)[0]) == certain
+
+
+@pytest.mark.claim("ROPE-7")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "name", ["general", "merged", "large W", "decay", "hiding bias", "rotary", "rotary with a bias"]
+)
+def test_the_bound_of_the_exact_kernel_is_counted_as_the_claim_says(name: str, dtype: str) -> None:
+    """Where W and keys are large, what a small scaled query loses to underflow is a large part of it."""
+    options = {
+        word: x.astype(dtype) if word in ("relative", "relative_bias") else x
+        for word, x in mechanisms(30, 45)["general" if name == "large W" else name].items()
+    }
+    q, k, v = arrays(3, 30, 45, 1.0, dtype)
+    if name == "large W":
+        size = q.dtype.type(1e16)
+        q, k, options["relative"] = q / size / size, k * size, options["relative"] * size
+    instance = Instance(q, k, v, scale=0.5, **options)
+    scores = turned(instance, np.dtype(dtype))
+    machine = precision(dtype)
+    made = exact_error(instance, scores, machine)
+    long = float(np.linalg.norm(scores.key[0, 0].astype(np.float64), axis=1).max())
+    size, spread = np.abs(v[0, 0].astype(np.float64)).max(axis=0), np.ptp(v[0, 0].astype(np.float64), axis=0)
+    for head in range(2):
+        query, w, places, more = np.linalg.norm(scores.query[0, head].astype(np.float64), axis=1).max(), 1.0, 2, {}
+        if "relative" in options:
+            whole = np.zeros((2, 2, 74))
+            for (a, b), row in zip(options["support"], options["relative"], strict=True):
+                whole[a, b] = np.abs(row)
+            w = float(np.sqrt(whole.sum(axis=0).max(axis=0) * whole.sum(axis=1).max(axis=0)).max())
+            places = len(options["support"])
+            more = {"norms": places * (query + w * long), "reach": w * long}
+        rows = np.abs(options.get("relative_bias", np.zeros((2, 1)))).astype(np.float64)
+        largest = float(rows[head, np.isfinite(rows[head])].max())
+        bound = exact_bound(machine, 45, places, 0.5, query * max(w, 1), long, size, spread, largest, **more)
+        if "rotary" in name:
+            bound = bound + np.tanh({"float32": 10, "float64": 31}[dtype] * machine.product * query * long / 4) * spread
+        assert (bound <= made[0, head, 0]).all()
+        assert (made[0, head, 0] <= bound * (1.003 if dtype == "float64" else 1.01)).all()
+
+
+@pytest.mark.claim("ROPE-3")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rotations_that_err_as_much_as_they_may_use_up_what_scores_are_granted(dtype: str) -> None:
+    """Cosines and sines off by 6u, or by u of their size, and γ_2 in every element, all towards the other vector."""
+    rng, worst = np.random.default_rng(0), 0.0
+    for _ in range(3000):
+        c, s, x, y = (float(number) for number in rng.standard_normal(4))
+        length = np.hypot(c, s)
+        c, s = c / length, s / length
+        table = (6.0, 6.0) if dtype == "float64" else (abs(c), abs(s))
+        exact = np.array([c * x - s * y, s * x + c * y])
+        rounded = 2 * np.array([abs(c * x) + abs(s * y), abs(s * x) + abs(c * y)])
+        for one in (-1, 1):
+            for two in (-1, 1):
+                off = np.array([one * table[0] * x - two * table[1] * y, two * table[1] * x + one * table[0] * y])
+                longest = np.linalg.norm(np.abs(off) + rounded)  # along a key of the same signs
+                worst = max(worst, 2 * float(longest) / float(np.linalg.norm(exact)))
+    assert 0.7 * OFF[dtype] <= worst <= OFF[dtype]
+
+
+@pytest.mark.claim("ROPE-3")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_polynomial_route_adds_the_rotation_and_the_rounding_of_the_output(dtype: str) -> None:
+    q, k, v = arrays(5, 40, 60, 0.3, dtype)
+    unit, least = (2.0**-24, 2.0**-149) if dtype == "float32" else (0.0, 0.0)
+    error = 1e-3 if dtype == "float32" else 1e-10
+    found = rope_attention.approximate(q, k, v, error=error, scale=0.5, route="polynomial", threads=1)
+    scores = turned(Instance(q, k, v, scale=0.5), np.dtype(np.float64))
+    wide = v.astype(np.float64)
+    reach = np.linalg.norm(scores.query, axis=3).max() * np.linalg.norm(scores.key, axis=3).max()
+    beside = np.tanh(31 * 2.0**-53 * 0.5 * reach / 2) * np.ptp(wide, axis=2)[:, :, None]
+    beside = beside + unit * np.abs(wide).max(axis=2)[:, :, None] * 1.01 + least
+    left = error - 1.01 * float(beside.max())
+    plain = attention.approximate(scores.query, scores.key, wide, left, 0.5, fallback="raise", threads=1)
+    assert found.error - plain.error == pytest.approx(
+        plain.error * unit + beside, rel=1e-6 if unit else 1e-3, abs=1e-17
+    )
+
+
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", list(mechanisms(40, 60)))
+def test_rows_that_are_computed_one_by_one_are_within_the_certificate(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any rows may be: here every second certificate, and a run of them, is made too large."""
+    options = {
+        word: x.astype(dtype) if word in ("relative", "relative_bias") else x
+        for word, x in mechanisms(40, 60)[name].items()
+    }
+    options.setdefault("key_lengths", np.array([51]))
+    honest = fourier.certified
+
+    def refusing(*arguments: Any) -> Any:
+        rows = honest(*arguments)
+        missed = np.arange(len(rows.bound)) % 2 == 1
+        missed[11:19] = True
+        rows.output[missed], rows.bound[missed] = np.nan, np.inf
+        return rows
+
+    monkeypatch.setattr(fourier, "certified", refusing)
+    q, k, v = arrays(5, 40, 60, 1.0, dtype)
+    v[..., -1] *= 1e-6 if dtype == "float64" else 1.0
+    found = rope_attention.approximate(q, k, v, error=1e-4, scale=0.5, route="fourier", **options)
+    assert "48 rows computed one by one" in found.route
+    reference = define(Instance(q, k, v, scale=0.5, **options), 1e-22)
+    rows = np.arange(40) % 2 == 1
+    off = reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape))
+    assert (off <= 1).all()
+    assert off[:, :, rows].max() > 0
+    instance = Instance(q, k, v, scale=0.5, **options)
+    kernel = exact_error(instance, turned(instance, np.dtype(np.float64)), precision("float64"))
+    allowed = np.broadcast_to(kernel, found.value.shape)
+    assert (reference.ratio(found.value.astype(np.float64), allowed)[:, :, rows] <= 1).all()
+    assert (found.error >= kernel).all()
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:

@@ -24,19 +24,21 @@ _HALF = 0.5
 
 def exact_bound(
     u: Precision, n: int, d: int, scale: float, query_norm: float, key_norm: float,
-    magnitude: NDArray[np.float64], spread: NDArray[np.float64], bias: float = 0.0,
+    magnitude: NDArray[np.float64], spread: NDArray[np.float64], bias: float = 0.0, norms: float | None = None,
+    reach: float = 0.0,
 ) -> NDArray[np.float64]:  # fmt: skip
     """(d_v,): an upper bound of the tolerance of TOL-7 for class ``u``, per column of V; +inf where TOL-6 may fail.
 
     n: at least the number of keys.  d: the head dimension.  query_norm ≥ ‖q_i‖₂ and key_norm ≥ ‖k_j‖₂ for all rows.
     magnitude (d_v,) ≥ |v_jc|.  spread (d_v,) ≥ max_j v_jc − min_j v_jc.  bias ≥ |b_ij| wherever
-    it does not hide.  There is no softcap or sink.
+    it does not hide.  norms: at least what TOL-1 multiplies the smallest normal number with; None for ‖q_i‖₁ + ‖k_j‖₁.
+    reach: at least every number that is formed besides q, k and products.  There is no softcap or sink.
     Source: ATT-8.
     """
     soft = u.of(Softmax)
     nothing = np.full_like(magnitude, math.inf)
     S = abs(scale) * query_norm * key_norm * _SLACK
-    most = 1.5 * max(1.0, abs(scale)) * max(1.0, query_norm, key_norm, query_norm * key_norm) * _SLACK
+    most = 1.5 * max(1.0, abs(scale)) * max(1.0, query_norm, key_norm, query_norm * key_norm, reach) * _SLACK
     S, scaled = S + bias, S
     most = max(most, 1.5 * S, 1.5 * bias / abs(scale) if scale else 0.0)
     inside = most <= soft.largest_score / 4 and (scale == 0.0 or abs(scale) >= u.tiny)
@@ -44,9 +46,8 @@ def exact_bound(
     if not (inside and 2.0 * (n + 1) * X * math.exp(soft.lag) * _SLACK <= min(soft.largest_sum, u.largest_output) / 2):
         return nothing
     a, tiles, parts = u.product, min(-(-n // soft.tile), n), -(-n // soft.part)
-    delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
-        2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
-    )
+    norms = math.sqrt(d) * (query_norm + key_norm) if norms is None else norms
+    delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (2.0 * d + 2.0 + norms)
     if bias:
         delta += 5.0 * a * (scaled + delta + bias)  # TOL-2
     lse = float(merge_error(u, S + delta, math.log(n), n))

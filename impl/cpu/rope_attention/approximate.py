@@ -212,18 +212,19 @@ def _polynomial(request: _Request, scores: Turned) -> _Offer:
         "causal": instance.causal, "window": instance.window, "key_lengths": instance.key_lengths
     }  # fmt: skip
     plain = Attention(scores.query, scores.key, value, instance.scale, **options)
-    cost = sum(sketched(head, left, request.memory, request.workers).cost for head in heads(plain))
+    with np.errstate(over="ignore"):  # an error that is far above the values
+        cost = sum(sketched(head, left, request.memory, request.workers).cost for head in heads(plain))
     ends = (instance.causal is not None) + sum(side is not None for side in instance.window or ())
     n_q, n_k = instance.query.shape[2], instance.key.shape[2]
     columns = instance.query.shape[3] + instance.value.shape[3]
     cost += instance.query.shape[0] * instance.query.shape[1] * n_q * min(64 * ends, n_k) * (1.5 + 0.3 * columns)
 
     def compute() -> Certified:
-        found = attention.approximate(
-            scores.query, scores.key, value, left, instance.scale, **options, fallback="raise", memory=request.memory,
-            threads=request.workers, progress=request.progress,
-        )  # fmt: skip
         with np.errstate(over="ignore"):
+            found = attention.approximate(
+                scores.query, scores.key, value, left, instance.scale, **options, fallback="raise",
+                memory=request.memory, threads=request.workers, progress=request.progress,
+            )  # fmt: skip
             output = found.value.astype(instance.query.dtype, copy=False)
         bound = (found.error * (1.0 + unit[0]) + beside) * SLACK
         if not float(bound.max()) <= request.error:

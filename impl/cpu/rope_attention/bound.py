@@ -51,9 +51,12 @@ def exact_error(instance: Instance, scores: Turned, machine: Precision) -> Array
                 key = longest(scores.key[batch, number].astype(np.float64).T)
                 for head in range(number * instance.group, (number + 1) * instance.group):
                     query = longest(scores.query[batch, head].astype(np.float64).T)
+                    # a product of W and a key may be larger than both, and meets what a scaled query lost
+                    reach = norm * key if scores.relative is not None else 0.0
+                    norms = places * (query + reach) if scores.relative is not None else None
                     here = exact_bound(
                         machine, n_k, places, instance.scale, query * max(norm, 1.0), key, size, spread,
-                        float(bias[head]),
+                        float(bias[head]), norms, reach,
                     )  # fmt: skip
                     if scores.rotary:
                         shifted = OFF[machine.name] * machine.product * abs(instance.scale) * query * key * 1.01

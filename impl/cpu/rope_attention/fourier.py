@@ -115,9 +115,10 @@ def planned(instance: Instance, scores: Turned, error: float) -> list[Plan]:
     """A plan for every job.  Raises :class:`Infeasible` where no polynomial is predicted to meet the error."""
     support = support_of(instance)
     found = []
-    for job in jobs(instance, scores):
-        candidates = polynomials(job, guessed(job, np.array(support, np.int64).reshape(-1, 2)), error)
-        found.append(Plan(job, support, candidates, *next(candidates)))
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
+        for job in jobs(instance, scores):
+            candidates = polynomials(job, guessed(job, np.array(support, np.int64).reshape(-1, 2)), error)
+            found.append(Plan(job, support, candidates, *next(candidates)))
     return found
 
 

@@ -30,6 +30,8 @@ __all__ = ["Job", "jobs", "longest", "operator_norm"]
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _BLOCK = 1 << 16  # offsets
 _LEAST_EXPONENT = -745.2  # e^x is 0 in float64 below it
+_LARGEST_SIZE = 2.0**1000  # of W and of keys
+_SMALLEST_FACTOR = 2.0**-1022  # below it a product with a power of two rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +94,6 @@ def jobs(instance: Instance, scores: Turned) -> Iterator[Job]:
     b, _, n_q, _ = instance.query.shape
     h_k, n_k = instance.key.shape[1:3]
     rows = None if instance.relative_bias is None else instance.relative_bias.astype(np.float64)
-    relative, unit = None, 1.0
-    if scores.relative is not None:
-        relative = scores.relative.astype(np.float64)
-        unit = _power(max(float(relative.max(initial=0.0)), -float(relative.min(initial=0.0))))
-        relative /= unit
     lengths = np.full(b, n_k) if instance.key_lengths is None else instance.key_lengths
     for length in dict.fromkeys(int(each) for each in lengths):
         if length == 0:
@@ -104,8 +101,12 @@ def jobs(instance: Instance, scores: Turned) -> Iterator[Job]:
         offset = length - n_q if instance.causal == "bottom-right" else 0
         visible = _visible(instance, offset, n_q, length)
         part = slice(n_k - length, None)  # the offsets that occur
-        here = None if relative is None else np.ascontiguousarray(relative[:, part])
-        norm = 1.0 if here is None else operator_norm(here, scores)
+        here, unit, norm = None, 1.0, 1.0
+        if scores.relative is not None:
+            here = scores.relative[:, part].astype(np.float64, order="C")
+            unit = _power(max(float(here.max(initial=0.0)), -float(here.min(initial=0.0))))
+            here /= unit
+            norm = operator_norm(here, scores)
         for row in range(1 if rows is None else len(rows)):
             weight, error, allowed = _weight(None if rows is None else rows[row, part], visible)
             symbols = Symbols(n_q, length, here, weight)
@@ -131,6 +132,8 @@ def _job(
     key = np.ascontiguousarray(scores.key[batch, key_head, :length].T, np.float64)
     largest_key = _power(float(np.abs(key).max(initial=0.0)))
     factor = instance.scale * (unit * largest_key)
+    if instance.scale and not abs(factor) >= _SMALLEST_FACTOR:
+        raise Infeasible(f"a scale, W and keys whose product is {factor:.3g}: it is no normal number")
     query = np.ascontiguousarray(scores.query[batch, list(heads)].swapaxes(1, 2), np.float64) * factor
     key = key / largest_key  # not in place: it may be the array of the caller
     norms = longest(query.swapaxes(0, 1)) * longest(key) * norm
@@ -144,7 +147,11 @@ def _job(
     grow = np.ldexp(1.0, np.clip(np.frexp(half)[1], -1000, 1023))
     columns = np.ones((value.shape[1] + 1, length))
     columns[:-1] = ((value - middle) / grow).T
-    shifted = (OFF["float64"] * U * SLACK * norms if scores.rotary else 0.0) + 2.0**-500
+    shifted = 2.0**-500
+    if scores.rotary:
+        # a rotated coordinate that is no normal number is off by 2^-1074 beside
+        lost = (abs(factor) * longest(key) + longest(query.swapaxes(0, 1)) / largest_key) * math.sqrt(len(key))
+        shifted += (OFF["float64"] * U * norms + lost * 2.0**-1072) * SLACK
     return Job(
         batch, key_head, heads, query, key, columns, least, largest, middle, grow, half, symbols, visible, seen,
         radius, error, shifted,
@@ -183,9 +190,9 @@ def _weight(bias: Array | None, visible: NDArray[np.bool_]) -> tuple[Array, floa
 
 def _power(size: float) -> float:
     """A power of two that is at least ``size``, and 1 for 0."""
-    if not size < math.inf:
-        raise Infeasible("numbers that are not finite")
-    return math.ldexp(1.0, min(max(math.frexp(size)[1], -1000), 1000)) if size else 1.0
+    if not size < _LARGEST_SIZE:
+        raise Infeasible(f"numbers of up to {size:.3g} in size, of which the polynomial method serves 2^1000")
+    return math.ldexp(1.0, max(math.frexp(size)[1], -1000)) if size else 1.0
 
 
 def longest(points: Array) -> float:
@@ -204,8 +211,9 @@ def operator_norm(relative: Array, scores: Turned) -> float:
         for row, (a, b) in zip(relative[:, first : first + _BLOCK], scores.support, strict=True):
             sums[0, a] += np.abs(row)
             sums[1, b] += np.abs(row)
-        largest = max(largest, float(np.prod(sums.max(axis=1, initial=0.0), axis=0).max(initial=0.0)))
-    return math.sqrt(largest) * SLACK
+        one, two = np.sqrt(sums.max(axis=1, initial=0.0))  # their product is neither too large nor too small
+        largest = max(largest, float((one * two).max(initial=0.0)))
+    return largest * SLACK
 
 
 def _by_entries(query: Array, key: Array, symbols: Symbols, scores: Turned) -> float:

@@ -8,6 +8,7 @@ share them.  The order of every sum is fixed: the result does not depend on the 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ def _part(
         rows[:, :n_k] = job.columns[first:last]
         if monomial:
             rows[:, :n_k] *= functools.reduce(np.multiply, job.key[list(monomial)])
-        norms.append(np.sqrt(np.einsum("cj,cj->c", rows, rows)) * (SLACK + n_k * 2.0**-52))
+        norm = np.sqrt(np.einsum("cj,cj->c", rows, rows)) + math.sqrt(n_k) * transforms.SQUARED
+        norms.append(norm * (SLACK + n_k * 2.0**-52))
         spectra.append(transforms.forward(rows))
     sums = np.zeros((len(job.heads), last - first, n_q))
     lost = np.zeros((len(job.heads), last - first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ class Symbols:
     def _transform(self, symbol: Array) -> Transform:
         rows = np.zeros(self.size)
         rows[: len(symbol)] = symbol
-        norm = float(np.sqrt(np.square(symbol).sum())) * SLACK
+        norm = float(np.sqrt(np.square(symbol).sum()) + math.sqrt(len(symbol)) * transforms.SQUARED) * SLACK
         spectrum = transforms.forward(rows)
         squares = np.square(spectrum.real) + np.square(spectrum.imag)
-        return Transform(spectrum, float(np.sqrt(squares.max())) * SLACK, norm)
+        return Transform(spectrum, float(np.sqrt(squares.max()) + 2.0 * transforms.SQUARED) * SLACK, norm)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["back", "error", "forward", "lost", "padded"]
+__all__ = ["SQUARED", "back", "error", "forward", "lost", "padded"]
+
+#: A 2-norm from squares in float64 is low by at most this times the root of their number, where squares underflow
+SQUARED = 2.0**-537
 
 _BIT = 16.0 * U  # the error of the stages of one bit of the length, relative to the 2-norm (FFT-1)
 
