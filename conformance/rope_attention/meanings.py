@@ -156,9 +156,45 @@ def _seen_by_positions(instance: Instance) -> Instance | None:
     """The causal mask and the window compare positions, in place of the numbers of queries and keys."""
     if instance.causal is None:
         return None
+    return _only_seen(instance, _before(instance), causal=None, window=None)
+
+
+def _only_seen(instance: Instance, seen: Any, **without: Any) -> Instance | None:
+    """The mask that hides what the instance without some options hides, and what is not seen."""
+    return only_masked(instance, seen & instance.replace(**without).visible())  # type: ignore[arg-type, return-value]
+
+
+def _apart(instance: Instance) -> Places:
+    """The position of each query less that of each key, (1 or b, 1, n_q, n_k)."""
     queries, keys = instance.positions()
-    seen = keys[:, None, None, :] <= queries[:, None, :, None]
-    return only_masked(instance, seen & instance.replace(causal=None, window=None).visible())  # type: ignore[arg-type, return-value]
+    difference: Places = queries[:, None, :, None] - keys[:, None, None, :]
+    return difference
+
+
+def _before(instance: Instance) -> NDArray[np.bool_]:
+    return np.asarray(_apart(instance) >= 0)
+
+
+def _causal_by_first(instance: Instance) -> Instance | None:
+    if instance.causal is None:
+        return None
+    i, j = np.ogrid[: instance.query.shape[2], : instance.key.shape[2]]
+    return _only_seen(instance, j <= i + _apart(instance)[:, :, :1, :1], causal=None)
+
+
+def _window_by_positions(instance: Instance) -> Instance | None:
+    if instance.window is None:
+        return None
+    (left, right), apart = instance.window, _apart(instance)
+    seen = (apart <= (math.inf if left is None else left)) & (-apart <= (math.inf if right is None else right))
+    return _only_seen(instance, seen, window=None)
+
+
+def _lengths_by_positions(instance: Instance) -> Instance | None:
+    if instance.key_lengths is None or instance.causal == "bottom-right":
+        return None
+    seen = instance.positions()[1] < instance.key_lengths.astype(np.int64)[:, None]
+    return _only_seen(instance, seen[:, None, None, :], key_lengths=None)
 
 
 def _rotated_values(instance: Instance) -> Instance | None:
@@ -212,6 +248,12 @@ def _magnitude_on_the_rest(instance: Instance) -> tuple[Any, Any] | None:
     m = instance.attention_factor or 1 + 0.1 * math.log(instance.factor)
     column = np.where(np.arange(d) < instance.rotated, 1.0, m)
     return column, column
+
+
+def _without_the_rest(instance: Instance) -> tuple[Any, Any] | None:
+    d = instance.query.shape[3]
+    column = (np.arange(d) < instance.rotated).astype(np.float64)
+    return (column, column) if instance.rotated < d else None
 
 
 def _without_the_odd_column(instance: Instance) -> tuple[Any, Any] | None:
@@ -326,30 +368,42 @@ def _rows_of_the_group(instance: Instance, side: int, places: Places) -> Places:
     return places if side else places + (np.arange(places.shape[1]) % instance.group)[:, None]
 
 
-def _only_some(kept: Callable[[NDArray[np.intp], NDArray[np.intp]], Any], *, single: bool) -> Wrong:
-    """Some batches and heads alone rotated: kept(b, head of the array).  single: only where there is one token."""
+def _only_where(which: Callable[[Instance, int], Any]) -> Wrong:
+    """Some tokens alone rotated: which(instance, side), of queries (0) or keys (1), broadcastable to (b, h_q, length)."""
 
     def wrong(instance: Instance, right: Right) -> Mapping[str, Criterion] | None:
-        (b, h), lengths = instance.query.shape[:2], (instance.query.shape[2], instance.key.shape[2])
-        if instance.relative is not None or (single and 1 not in lengths):
+        if instance.relative is not None:
             return None
-        batch, head = np.ogrid[:b, :h]
-        turned = [
-            np.broadcast_to(kept(batch, head // group) | (single and n != 1), (b, h))[..., None].repeat(n, axis=2)
-            for n, group in zip(lengths, (1, instance.group), strict=True)
-        ]
+        (b, h), lengths = instance.query.shape[:2], (instance.query.shape[2], instance.key.shape[2])
+        turned = [np.broadcast_to(which(instance, side), (b, h, n)) for side, n in enumerate(lengths)]
 
         def meant(turning: rope.Instance, exactly: Right) -> Mapping[str, Criterion] | None:
             rotated = exactly(turning)
             assert rotated is not None
             assert rotated["query"].value is not None
-            value, which = rotated["query"].value, np.concatenate(turned, axis=2)[..., None]
-            midpoint = np.where(which, value.midpoint, turning.query.astype(np.float64))
+            value, kept = rotated["query"].value, np.concatenate(turned, axis=2)[..., None]
+            midpoint = np.where(kept, value.midpoint, turning.query.astype(np.float64))
             return {"query": close(Enclosure(midpoint, value.radius), np.zeros(midpoint.shape))}
 
-        return None if all(which.all() for which in turned) else _rotated_by(meant)(instance, right)
+        return None if all(kept.all() for kept in turned) else _rotated_by(meant)(instance, right)
 
     return wrong
+
+
+def _only_some(
+    kept: Callable[[NDArray[np.intp], NDArray[np.intp]], Any], single: bool, instance: Instance, side: int
+) -> Any:
+    """Some batches and heads: kept(b, head of the array).  single: all of them where there are several tokens."""
+    b, h = instance.query.shape[:2]
+    batch, head = np.ogrid[:b, :h]
+    several = single and (instance.query, instance.key)[side].shape[2] != 1
+    return np.broadcast_to(kept(batch, head // (instance.group if side else 1)) | several, (b, h))[..., None]
+
+
+def _new_keys(instance: Instance, side: int) -> Any:
+    """As many of the last keys as there are queries."""
+    n_q, n_k = instance.query.shape[2], instance.key.shape[2]
+    return np.arange(n_k) >= n_k - n_q if side else True
 
 
 def _same(instance: rope.Instance, right: Right) -> Mapping[str, Criterion] | None:
@@ -440,6 +494,8 @@ _READ_AT: tuple[tuple[str, str, Any], ...] = (
         (f"rows-{tile}", f"{{}} by the place of the query in its tile of {tile}", functools.partial(lambda tile, x, i, j: i % tile - j + _diagonal(x), tile))
         for tile in (16, 32, 64, 128)
     ),
+    ("last-query", "{} of the last query for every query", lambda x, i, j: x.query.shape[2] - 1 + 0 * i - j + _diagonal(x)),
+    ("first-query", "{} of the first query for every query", lambda x, i, j: 0 * i - j + _diagonal(x)),
     ("positions", "{} of the difference of positions, where queries and keys are to be counted", _by_positions),
 )  # fmt: skip
 
@@ -564,9 +620,11 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "position-tiled", "batch and heads in one axis: positions of another batch than that of the head", _by_heads(_tables_tiled)
     yield "queries-grouped", "query heads of a group in one tile: each one position farther", _by_heads(_rows_of_the_group)
     for single, when in ((False, ""), (True, "one token: ")):
-        yield f"only-matrix-{single}", f"{when}only the first head of the first batch is rotated", _only_some(lambda b, h: (b == 0) & (h == 0), single=single)
-        yield f"only-batch-{single}", f"{when}only the first batch is rotated", _only_some(lambda b, h: (b == 0) | (h < 0), single=single)
-        yield f"only-head-{single}", f"{when}only the first head is rotated", _only_some(lambda b, h: (h == 0) | (b < 0), single=single)
+        yield f"only-matrix-{single}", f"{when}only the first head of the first batch is rotated", _only_where(functools.partial(_only_some, lambda b, h: (b == 0) & (h == 0), single))
+        yield f"only-batch-{single}", f"{when}only the first batch is rotated", _only_where(functools.partial(_only_some, lambda b, h: (b == 0) | (h < 0), single))
+        yield f"only-head-{single}", f"{when}only the first head is rotated", _only_where(functools.partial(_only_some, lambda b, h: (h == 0) | (b < 0), single))
+    yield "keys-new", "only as many of the last keys as there are queries are rotated", _only_where(_new_keys)
+    yield "keys-offset", "the offset of the queries added to the keys", _at(lambda i, p: p + i.positions()[0][:, :1], 1)
     yield "queries-retained", "queries counted from the number of keys, as what a cache retains", _at(_retained, 0)
     yield "keys-fragment", "the second half of the keys begins again, as a fragment of its own", _at(_fragment, 1)
     yield "keys-padded", "keys counted in the padded batch, not in their own text", _at(_in_the_padding, 1)
@@ -580,6 +638,11 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     for end, (word, move) in itertools.product((1 << power for power in range(2, 18)), _BEYOND.items()):
         yield f"table-{end}-{word}", f"positions beyond a table of {end}: {word}", _at(functools.partial(move, end=end))
     yield "causal-by-positions", "causal mask by positions, where queries and keys are to be counted", solves(_rotary(_seen_by_positions))
+    yield "causal-by-first", "causal mask shifted by the first positions of queries and keys, where they are to be counted", solves(_rotary(_causal_by_first))
+    yield "causal-unasked-positions", "a causal mask by positions that nobody asked for", solves(_rotary(lambda i: _only_seen(i, _before(i)) if i.causal is None else None))
+    yield "window-by-positions", "window by positions, where queries and keys are to be counted", solves(_rotary(_window_by_positions))
+    yield "lengths-by-positions", "key lengths compared with positions, where keys are to be counted", solves(_rotary(_lengths_by_positions))
+    yield "position-0-hidden", "keys at position 0 taken for padding", solves(_rotary(lambda i: _only_seen(i, (i.positions()[1] != 0)[:, None, None, :])))
     yield "values-rotated", "the values are rotated as well", solves(_rotated_values)
     yield "scale-rotary", "the scale of the rotary columns, 1/√r", _scaled(lambda i: float(np.sqrt(i.query.shape[3] / i.rotated)) if i.relative is None else 1.0)
     rope_meanings = {meaning.id: meaning for meaning in ROPE}
@@ -590,9 +653,21 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
         yield f"rotary-{called}", f"partial rotation ignored for the {called} alone: every column rotated", _rotated_by(rope_meanings["rotary-ignored"].criteria, (side,))
     yield "rotary-across", "partial rotation: column i turned with i + d/2 instead of i + r/2", _other_columns(_across)
     yield "rotary-odd", "the last column of an odd dim dropped", _multiplied(_without_the_odd_column)
+    yield "rotary-alone", "partial rotation: the columns that are not rotated dropped", _multiplied(_without_the_rest)
+    for multiple in (8, 16, 32):
+        yield f"rotary-multiple-{multiple}", f"the rotary dim rounded down to a multiple of {multiple}", _with(rotary_dim=functools.partial(lambda m, i: i.rotated // m * m if i.rotated > m and i.rotated % m else i.rotary_dim, multiple))
     yield "decay", "the decay of xPos with the distance", _multiplied(_decay)
     yield "magnitude-rest", "the magnitude on the columns that are not rotated, too", _multiplied(_magnitude_on_the_rest)
     yield "original-extended", "the original length multiplied by the factor", _with("dynamic", "llama3", "yarn", original_length=lambda i: int(i.original_length * i.factor))
+    yield "turns", "turns of the original length counted without 2π", _with("llama3", "yarn", low_frequency=lambda i: i.low_frequency / (2 * math.pi), high_frequency=lambda i: i.high_frequency / (2 * math.pi))
+    yield "ntk-dim", "partial rotation: the exponent of ntk of the whole dim, d/(d − 2)", _with("ntk", scaling=None, base=lambda i: i.base * i.factor ** (i.query.shape[3] / (i.query.shape[3] - 2)))
+    for identifier, called, number in (
+        ("ten", "with a logarithm to base 10", lambda s: 1 + 0.1 * math.log10(s)),
+        ("two", "with a logarithm to base 2", lambda s: 1 + 0.1 * math.log2(s)),
+        ("one", "without its 1", lambda s: 0.1 * math.log(s)),
+    ):
+        yield f"magnitude-{identifier}", f"the magnitude {called}", _with("yarn", attention_factor=functools.partial(lambda of, i: i.attention_factor or of(i.factor), number))
+    yield "linear-whole", "linear: positions divided in integers", solves(_rotary(lambda i: i.replace(scaling=None, factor=None, **{f"{side}_positions": np.floor_divide(p, int(i.factor)) for side, p in zip(("query", "key"), i.positions(), strict=True)}) if i.scaling == "linear" and i.factor >= 2 else None))
     yield "linear-raised", "linear: the base raised as well, as of ntk", _with("linear", base=lambda i: i.base * i.factor ** (i.rotated / (i.rotated - 2)))
     for identifier, called, length in (
         ("keys", "by the number of keys, not by the largest position", lambda i: i.key.shape[2]),
@@ -617,6 +692,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "bias-group-modulo", "relative bias of row h modulo the heads of keys", _bias(_heads_of(lambda i, h: h % i.key.shape[1]))
     yield "bias-hides-not", "−∞ of the relative bias taken for 0", _bias(lambda i, x: np.where(np.isneginf(x.astype(np.float64)), 0.0, x.astype(np.float64)))
     yield "bias-head", "relative bias of the first head used for every head", _bias(lambda i, x: x[:1])
+    yield "bias-one-row", "one row of relative biases for the first head alone", _bias(lambda i, x: x if len(x) > 1 else np.r_[x, np.zeros((i.query.shape[1] - 1, x.shape[1]), x.dtype)])
     yield "bias-scale", "relative bias multiplied by the scale", _bias(lambda i, x: x.astype(np.float64) * (i.scale or 0.0))
     yield "bias-twice", "relative bias added twice", _bias(lambda i, x: 2 * x.astype(np.float64))
     yield "bias-negated", "relative bias subtracted", _bias(lambda i, x: np.where(np.isfinite(x.astype(np.float64)), -x.astype(np.float64), -np.inf))

@@ -77,7 +77,7 @@ def _columns(instance: Instance, read: Read) -> NDArray[np.intp] | None:
 
 
 def bias_read_at(read: Read) -> Wrong:
-    """A relative bias that is read at other columns: read(instance, i, j), or ``None`` where it is read as it should."""
+    """A relative bias that is read at other columns, read(instance, i, j); ``None`` where these are the right ones."""
 
     def wrong(instance: Instance) -> Instance | None:
         if instance.relative_bias is None or (columns := _columns(instance, read)) is None:
