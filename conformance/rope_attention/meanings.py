@@ -113,7 +113,7 @@ def _with_the_stride_of(side: int) -> Callable[[Instance, Places], Places]:
         if len(p) == 1:
             return p
         places = np.arange(len(p))[:, None] * stride + np.arange(p.shape[1])
-        return np.ravel(p)[np.minimum(places, p.size - 1)]
+        return np.asarray(np.ravel(p)[np.minimum(places, p.size - 1)])
 
     return read
 
@@ -142,6 +142,13 @@ def _in_tile(tile: int, instance: Instance, p: Places) -> Places:
 def _a_tile_late(tile: int, instance: Instance, p: Places) -> Places:
     places = np.arange(p.shape[1])
     return p[:, np.where(places < tile, places, places - tile)]
+
+
+def _divided_in_integers(instance: Instance) -> Instance | None:
+    if instance.scaling != "linear" or instance.factor is None or instance.factor < 2:
+        return None
+    queries, keys = (np.floor_divide(p, int(instance.factor)) for p in instance.positions())
+    return instance.replace(scaling=None, factor=None, query_positions=queries, key_positions=keys)
 
 
 #: What becomes of positions beyond a table.
@@ -225,7 +232,7 @@ def _across(instance: Instance) -> NDArray[np.intp] | None:
     if instance.layout != "halves" or d % 2 or 2 * half == d:
         return None
     front = np.r_[:half, d // 2 : d // 2 + half]
-    return np.r_[front, np.setdiff1d(np.arange(d), front)]
+    return np.concatenate([front, np.setdiff1d(np.arange(d), front)]).astype(np.intp)
 
 
 def _multiplied(factors: Callable[[Instance], tuple[Any, Any] | None]) -> Wrong:
@@ -361,7 +368,7 @@ def _tables_tiled(instance: Instance, side: int, places: Places) -> Places:
     b, h = places.shape[:2]
     heads = (instance.query, instance.key)[side].shape[1]
     rows = np.arange(b)[:, None] * heads + np.arange(h) // (h // heads)
-    return places[rows % b, 0]
+    return np.asarray(places[rows % b, 0])
 
 
 def _rows_of_the_group(instance: Instance, side: int, places: Places) -> Places:
@@ -667,7 +674,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
         ("one", "without its 1", lambda s: 0.1 * math.log(s)),
     ):
         yield f"magnitude-{identifier}", f"the magnitude {called}", _with("yarn", attention_factor=functools.partial(lambda of, i: i.attention_factor or of(i.factor), number))
-    yield "linear-whole", "linear: positions divided in integers", solves(_rotary(lambda i: i.replace(scaling=None, factor=None, **{f"{side}_positions": np.floor_divide(p, int(i.factor)) for side, p in zip(("query", "key"), i.positions(), strict=True)}) if i.scaling == "linear" and i.factor >= 2 else None))
+    yield "linear-whole", "linear: positions divided in integers", solves(_rotary(_divided_in_integers))
     yield "linear-raised", "linear: the base raised as well, as of ntk", _with("linear", base=lambda i: i.base * i.factor ** (i.rotated / (i.rotated - 2)))
     for identifier, called, length in (
         ("keys", "by the number of keys, not by the largest position", lambda i: i.key.shape[2]),

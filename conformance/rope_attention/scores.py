@@ -73,7 +73,7 @@ def _columns(instance: Instance, read: Read) -> NDArray[np.intp] | None:
     if wrong is None:
         return None
     wrong = np.clip(wrong, 0, sum(right.shape) - 2)
-    return None if np.array_equal(*np.broadcast_arrays(wrong, right)) else wrong
+    return None if (wrong == right).all() else wrong
 
 
 def bias_read_at(read: Read) -> Wrong:
