@@ -25,7 +25,7 @@ SEMANTIC, SEMANTIC_NARROW = ([entry for entry in bank if entry.diagnosis] for ba
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 4  # of the cases of a level
+_SHARE = 5  # of the cases of a level; an odd number, for rows of halves and of pairs alternate
 _NAMED = 12  # of the wrong kernels with a meaning one is named
 _CLASSES = ("float32", "bfloat16")  # by turns
 _NARROW = (
