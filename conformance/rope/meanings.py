@@ -143,6 +143,19 @@ def _blended(change: Callable[[Array], Array], instance: Instance) -> Array:
     return _plain(instance) * ((1 - kept) / (instance.factor or 1.0) + kept)
 
 
+def _ramp_of_the_dim(instance: Instance) -> Array:
+    """yarn whose ramp is that of the whole dim, in a partial rotation."""
+    d, base = instance.query.shape[3], float(instance.base)
+    assert instance.original_length is not None
+    turns = np.array([instance.high_frequency or 32.0, instance.low_frequency or 1.0])
+    first, last = d * np.log(instance.original_length / (2 * np.pi * turns)) / (2 * np.log(base))
+    if instance.truncate:
+        first, last = np.floor(first), np.ceil(last)
+    first, last = max(first, 0.0), min(last, d - 1.0)
+    ramp = np.clip((np.arange(instance.rotated // 2) - first) / max(last - first, 1e-3), 0, 1)
+    return np.asarray(_plain(instance) * (ramp / (instance.factor or 1.0) + 1 - ramp))
+
+
 @functools.cache
 def _easy(dtype: str) -> Instance:
     """Two tokens of one pair (1, 1), turned by the angles 1 and 2^20."""
@@ -303,6 +316,7 @@ def _rows() -> Iterator[tuple[str, str, Wrong]]:
     yield "band-usual", "the usual ends of the band, whatever is given: 1 and 4 for llama3, 1 and 32 for yarn", _with("llama3", "yarn", low_frequency=lambda i: i.usual()["low_frequency"], high_frequency=lambda i: i.usual()["high_frequency"])
     yield "yarn-inverted", "yarn with its ramp inverted", _frequencies(functools.partial(_blended, lambda kept: 1 - kept), "yarn")
     yield "yarn-ends", "yarn with the ends of its ramp rounded where they should not be, or the reverse", _with("yarn", truncate=lambda i: not i.truncate)
+    yield "yarn-dim", "partial rotation: yarn with the ramp of the whole dim instead of the rotary part", _frequencies(_ramp_of_the_dim, "yarn")
     yield "magnitude-left-out", "the magnitude of yarn left out", _with("yarn", attention_factor=1.0)
     yield "magnitude-formula", "the magnitude that is given ignored, the formula used instead", _with("yarn", attention_factor=lambda i: 1 + 0.1 * math.log(i.factor))
     yield "magnitude-again", "the magnitude applied twice, or fed into the formula again", _with("yarn", attention_factor=lambda i: 1 + 0.1 * math.log(max(_m(i), 1.0)) if i.attention_factor else _m(i) ** 2)

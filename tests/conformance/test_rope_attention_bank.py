@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bank.rope_attention.buggy import BUGGY
 from bank.rope_attention.correct import CORRECT
+from bank.rope_attention.narrow import NARROW
 
 from assay.conformance.judge.level import Run
 
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from bank.entry import Entry
     from bank.verdicts import Verdicts
 
-SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
+SEMANTIC, SEMANTIC_NARROW = ([entry for entry in bank if entry.diagnosis] for bank in (BUGGY, NARROW))
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 3  # of the cases of a level
+_SHARE = 5  # of the cases of a level; an odd number, for rows of halves and of pairs alternate
 _NAMED = 12  # of the wrong kernels with a meaning one is named
 _CLASSES = ("float32", "bfloat16")  # by turns
+_NARROW = (
+    5  # of the kernels that are wrong in few calls one is judged: most of a level comes before their first failure
+)
 #: Bugs beside one of the same kind in another type: the cases of a class take a second to build.
 _TWINS = {"angles-float16"}
 
@@ -45,7 +49,14 @@ _PAIRS = [
     for number, entry in enumerate(CORRECT)
     for name in entry.precisions
 ]
-_WITH_MEANING = [_rarely(number % _NAMED != 5, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
+_WITH_MEANING = [
+    *(_rarely(number % _NAMED != 5, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)),
+    *(_rarely(number % (2 * _NAMED) != 11, entry, id=entry.name) for number, entry in enumerate(SEMANTIC_NARROW)),
+]
+_WRONG = [
+    *(_rarely(entry.name in _TWINS, entry, id=entry.name) for entry in BUGGY),
+    *(_rarely(number % _NARROW != 4, entry, id=entry.name) for number, entry in enumerate(NARROW)),
+]
 
 
 @pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
@@ -68,7 +79,7 @@ def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdict
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", [_rarely(entry.name in _TWINS, entry, id=entry.name) for entry in BUGGY])
+@pytest.mark.parametrize("entry", _WRONG)
 def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
@@ -89,6 +100,7 @@ def test_a_convention_that_is_not_declared_is_a_failure(verdicts: Verdicts) -> N
 def test_bank_is_large_and_its_names_are_unique() -> None:
     assert len(CORRECT) >= 12
     assert len(BUGGY) >= 45
-    assert len(UNNAMED) <= 0.1 * len(SEMANTIC)
-    for bank in (CORRECT, BUGGY):
+    assert len(NARROW) >= 50
+    assert len(UNNAMED) <= 0.1 * len([*SEMANTIC, *SEMANTIC_NARROW])
+    for bank in (CORRECT, (*BUGGY, *NARROW)):
         assert len({entry.name for entry in bank}) == len(bank)

@@ -21,6 +21,7 @@ from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
 from assay.conformance.profile.profile import answers
+from assay.conformance.rope_attention import scores
 from assay.conformance.rope_attention.interface import GENERAL_FORM, ROTARY_FORM
 from assay.conformance.rope_attention.options import BIASES, POSITIONS, WEIGHTS, built
 from assay.spec.problem import Provenance
@@ -203,9 +204,55 @@ def test_turning_both_sides_back_is_another_answer_and_legal_where_it_is_declare
 
 def test_every_meaning_has_a_name_of_its_own_and_changes_some_case() -> None:
     meanings = SUITE.meanings
-    assert len(meanings) >= 150
+    assert len(meanings) >= 350
     for names in ([meaning.id for meaning in meanings], [meaning.sentence for meaning in meanings]):
         assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def _same(one: Instance, other: Instance | None) -> bool:
+    assert other is not None
+    return bool(np.allclose(define(one).midpoint, define(other).midpoint, rtol=1e-9, atol=1e-9))
+
+
+@pytest.mark.parametrize("options", ["w=scattered", "w=scattered softcap=1.3", "w=diagonal causal mask"])
+def test_a_bias_makes_the_scores_of_another_w(options: str) -> None:
+    """W read at every offset plus one, in one way by other numbers, in another by a bias that makes up for them."""
+    instance = instance_of("2x4/2:5x7:4/4", options)
+    assert instance.relative is not None
+    last = instance.relative.shape[1] - 1
+    moved = instance.replace(relative=instance.relative[:, np.minimum(np.arange(last + 1) + 1, last)])
+    assert not _same(instance, moved)
+    assert _same(moved, scores.weights_read_at(lambda x, i, j: i - j + x.key.shape[2])(instance))
+    assert scores.weights_read_at(lambda x, i, j: i - j + x.key.shape[2] - 1)(instance) is None
+
+
+@pytest.mark.parametrize("options", ["relative", "alibi causal", "banded pairs", "w=scattered relative"])
+def test_a_bias_of_pairs_is_the_relative_bias_of_other_offsets(options: str) -> None:
+    instance = instance_of("2x4/2:5x7:4/4", options)
+    assert instance.relative_bias is not None
+    last = instance.relative_bias.shape[1] - 1
+    moved = instance.replace(relative_bias=instance.relative_bias[:, np.minimum(np.arange(last + 1) + 1, last)])
+    assert not _same(instance, moved)
+    assert _same(moved, scores.bias_read_at(lambda x, i, j: i - j + x.key.shape[2])(instance))
+    assert scores.bias_read_at(lambda x, i, j: i - j + x.key.shape[2] - 1)(instance) is None
+
+
+@pytest.mark.parametrize("options", ["relative softcap=0.7", "w=diagonal relative softcap=0.7", "bias softcap=0.7"])
+def test_a_large_cap_after_the_bias_is_no_cap_and_a_small_one_is_another_answer(options: str) -> None:
+    instance = instance_of("2x4/2:5x7:4/4", options, "large")
+    capped = scores.cap_after_bias(instance)
+    assert capped is not None
+    assert not _same(instance, capped)
+    wide = instance.replace(softcap=1e6)
+    assert _same(instance.replace(softcap=None), scores.cap_after_bias(wide))
+
+
+def test_a_shift_by_a_padded_reshape_is_right_under_a_causal_mask() -> None:
+    """Keys up to the query have their own bias: Dai et al. 2019, appendix B."""
+    causal = instance_of("1x2:6x6:4/4", "relative causal")
+    assert _same(causal, scores.sheared(1, causal))
+    assert not _same(causal.replace(causal=None), scores.sheared(1, causal.replace(causal=None)))
+    assert not _same(causal, scores.sheared(0, causal))
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

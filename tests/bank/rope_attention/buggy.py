@@ -397,7 +397,7 @@ _TABLE_ROWS: tuple[tuple[str, Any, str, str | None, tuple[str, ...], str], ...] 
     ("yarn-inverted", _under("yarn", _rotary(kept=lambda t, theta: 1 - rope.Steps.kept(t, theta))), "the ramp inverted", "yarn with its ramp inverted", F32, NEW),
     ("magnitude-formula", _under("yarn", _task(given=None)), "the given magnitude ignored", "magnitude that is given ignored", F32, "vllm-project/vllm#46280, #48351; ml-explore/mlx-lm#1507"),
     ("magnitude-twice", _rotary(magnitude=lambda t: rope.Steps.magnitude(t) ** 2), "the magnitude applied twice", "the magnitude", F32, "sgl-project/sglang#33558; NVIDIA/TensorRT-LLM#16379"),
-    ("magnitude-once", _under("yarn", _rotary(magnitude=lambda t: 1.0 if t.role else rope.Steps.magnitude(t))), "the magnitude on queries alone", "magnitude on the queries alone", F32, NEW),
+    ("magnitude-once", _under("yarn", _rotary(magnitude=lambda t: 1.0 if t.role else rope.Steps.magnitude(t))), "the magnitude on queries alone", "magnitude on one side alone", F32, NEW),
     # --- what goes with the rotation
     ("causal-by-positions", Steps(task=_seen_by_positions), "a causal mask that compares positions", "causal mask by positions", F32, NEW),
     ("causal-plus-one", Steps(task=_causal(1)), "a causal mask off by one", "one key too many", F32, OLD),

@@ -106,7 +106,120 @@ def _cached() -> Callable[..., Any]:
     return kernel(Steps(turned=turned))
 
 
+def _powers(t: rope.Task, theta: Array) -> Array:
+    """e^(iθ) to the power of the position, by repeated squaring, in complex128."""
+    unit, count = np.exp(1j * theta.astype(np.float64)), np.abs(t.places)
+    rotor = np.ones(np.broadcast_shapes(count.shape, unit.shape), complex)
+    for bit in range(int(count.max()).bit_length()):
+        rotor, unit = np.where((count >> bit) & 1, rotor * unit, rotor), unit * unit
+    return np.asarray(np.where(t.places < 0, rotor.conj(), rotor))
+
+
+def _steps_of_one(t: rope.Task, theta: Array) -> Array:
+    """A recurrence in complex128 over all positions up to the largest, brought back to size 1 every 64 positions."""
+    unit, count = np.exp(1j * theta.astype(np.float64)), np.abs(t.places)
+    if count.max() > 20000:
+        return _powers(t, theta)
+    table = np.ones((int(count.max()) + 1, *unit.shape), complex)
+    for place in range(1, len(table)):
+        table[place] = table[place - 1] * unit
+        if place % 64 == 0:
+            table[place] /= np.abs(table[place])
+    rotor = table[count[..., 0]]
+    return np.asarray(np.where(t.places < 0, rotor.conj(), rotor))
+
+
+def _parts(t: rope.Task, rotor: Array, m: float) -> Any:
+    return rotor.real * m, rotor.imag * m
+
+
+def _kept_table() -> Callable[[rope.Task, Array], Array]:
+    """Angles of a table kept between calls that grows with the positions; a negative position has the negative angle."""
+    tables: dict[Any, Array] = {}
+
+    def angles(t: rope.Task, theta: Array) -> Array:
+        count = np.abs(t.positions)
+        if count.max() >= 1 << 16:
+            return rope.Steps.angles(t, theta)
+        key = theta.dtype.name, theta.tobytes()
+        if len(tables.get(key, ())) <= count.max():
+            rows = 1 << int(count.max()).bit_length()
+            tables[key] = np.arange(rows).astype(theta.dtype)[:, None] * theta
+        return np.asarray((tables[key][count] * np.sign(t.positions)[..., None])[:, None])
+
+    return angles
+
+
+def _shears(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
+    """Three shears, of an angle between −π/2 and π/2; with what is left of the magnitude."""
+    m, flip = np.hypot(c, s), np.where(c < 0, t.work(-1), t.work(1))
+    tangent, sine = flip * s / (m + np.abs(c)), flip * s / m
+    a = a - tangent * b
+    b = b + sine * a
+    return flip * m * (a - tangent * b), flip * m * b
+
+
+def _three_products(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
+    whole_one, first, second = c * (a + b), a * (s - c), b * (c + s)
+    return whole_one - second, whole_one + first
+
+
+def _polar(t: rope.Task, a: Array, b: Array, c: Array, s: Array) -> tuple[Array, Array]:
+    """Sizes multiplied and angles added, in float64."""
+    a, b, c, s = (x.astype(np.float64) for x in (a, b, c, s))
+    size, angle = np.hypot(a, b) * np.hypot(c, s), np.arctan2(b, a) + np.arctan2(s, c)
+    return size * np.cos(angle), size * np.sin(angle)
+
+
+def _stored_keys(t: Task, s: Steps, role: int) -> Array:
+    """Keys in the type of the arrays, as in a cache; queries stay as they are rotated."""
+    turned = Steps.turned(t, s, role)
+    return t.rounded(turned) if role else turned
+
+
 # --- scores and biases ------------------------------------------------------------------------------------------------
+
+
+def _masked_alone(t: Any, order: Array, pad: int) -> Any:
+    """The keys in another order, with keys of zeros behind them, and one mask that hides what is hidden."""
+
+    def behind(x: Array, axis: int, value: Any) -> Array:
+        more = [(0, 0)] * x.ndim
+        more[axis] = (0, pad)
+        return np.pad(x, more, constant_values=value)
+
+    bias = None if t.bias is None else behind(np.broadcast_to(t.bias, t.shape)[..., order], 3, 0)
+    return replace(
+        t, key=behind(t.key[:, :, order], 2, 0), value=behind(t.value[:, :, order], 2, 0), bias=bias,
+        mask=behind(t.visible()[..., order], 3, False), causal=None, window=None, key_lengths=None,
+    )  # fmt: skip
+
+
+def _shuffled(t: Any) -> tuple[Array, Array]:
+    return whole(_masked_alone(t, np.random.default_rng(0).permutation(t.shape[3]), 0))
+
+
+def _padded(t: Any) -> tuple[Array, Array]:
+    return whole(_masked_alone(t, np.arange(t.shape[3]), -t.shape[3] % 32), normalised="before")
+
+
+def _spread(x: Array, n_q: int) -> Array:
+    """(rows, n_q, n_k) of an array of offsets, by strides alone: entry (i, j) is that of i − j."""
+    rows, backwards = len(x), np.ascontiguousarray(x[:, ::-1])
+    row, column = backwards.strides
+    shape = (rows, n_q, x.shape[1] - n_q + 1)
+    return np.lib.stride_tricks.as_strided(backwards[:, n_q - 1 :], shape, (row, -column, column), writeable=False)
+
+
+def _by_strides(t: Task) -> Array | None:
+    return t.bias if t.relative_bias is None else _spread(t.wide(t.relative_bias), t.shape[2])
+
+
+def _contracted(t: Task, q: Array, k: Array) -> Array:
+    """One contraction over the places of W."""
+    assert t.relative is not None
+    rows, columns = np.asarray(t.support).T
+    return np.asarray(np.einsum("is,sij,js->ij", q[:, rows], _spread(t.wide(t.relative), len(q)), k[:, columns]))
 
 
 def _dense(t: Task, q: Array, k: Array) -> Array:
@@ -246,6 +359,18 @@ CORRECT: tuple[Entry, ...] = (
     Entry("halves-alone", _halves_alone, ("float32", "float16"), "one layout, no options"),
     Entry("decoder", _decoder, ("float32", "bfloat16"), "positions and a causal mask, and no other option"),
     Entry("bias-from-the-first", kernel(Steps(), _less_the_first), ("float32",), "a relative bias less its value for the first key: a constant of the row", "vllm-project/vllm#945; lucidrains/x-transformers#153"),
+    Entry("powers", kernel(Steps(rotary=rope.Steps(angles=_powers, tables=_parts), turned=_in_double)), EXACT[:2], "powers of e^(iθ), by repeated squaring"),
+    Entry("recurrence", kernel(Steps(rotary=rope.Steps(angles=_steps_of_one, tables=_parts), turned=_in_double)), EXACT[:1], "a recurrence in float64 over the positions"),
+    Entry("kept-table", kernel(Steps(rotary=rope.Steps(angles=_kept_table()))), ("float32", "bfloat16"), "a table of angles that is kept and grows"),
+    Entry("shears", kernel(Steps(rotary=rope.Steps(turn=_shears))), ("float32", "bfloat16"), "a rotation by three shears"),
+    Entry("three-products", kernel(Steps(rotary=rope.Steps(turn=_three_products))), ("float32", "bfloat16"), "a complex product by three multiplications"),
+    Entry("polar", kernel(Steps(rotary=rope.Steps(turn=_polar))), ("float32", "bfloat16"), "sizes and angles of pairs"),
+    Entry("stored-keys", kernel(Steps(turned=_stored_keys)), ("bfloat16", "float16"), "keys stored, queries not"),
+    Entry("shuffled", kernel(Steps(attend=_shuffled)), ("float32",), "keys in a random order"),
+    Entry("padded", kernel(Steps(attend=_padded)), ("float32", "bfloat16"), "keys padded to a multiple of 32"),
+    Entry("tiles-backwards", kernel(Steps(attend=partial(tiled, tile=24, backwards=True))), ("float32",), "an online softmax, the last tile first"),
+    Entry("by-strides", kernel(Steps(bias=_by_strides)), ("float32", "bfloat16"), "a relative bias by strides, without a gather"),
+    Entry("general-by-strides", general(Steps(bias=_by_strides, weighed=_contracted)), ("float32", "bfloat16"), "W by strides, one contraction"),
     Entry("general", general(Steps()), (*ONCE, "float64"), "W entry by entry"),
     Entry("general-double", general(Steps(), _all_in_double), ("float32", "bfloat16"), "W in float64, rounded once"),
     Entry("general-dense", general(Steps(weighed=_dense)), ("float32", "float16"), "a matrix W for every offset"),
