@@ -369,6 +369,25 @@ def test_numbers_at_the_ends_of_the_range_are_certified_or_refused(name: str, ro
     assert (reference.ratio(found.value.astype(np.float64), np.broadcast_to(found.error, found.value.shape)) <= 1).all()
 
 
+@pytest.mark.claim("ROPE-6")
+@pytest.mark.parametrize("large", ["keys", "W"])
+def test_keys_and_w_beyond_a_power_of_two_are_refused_by_transforms(large: str) -> None:
+    """Divided by a power of two that may be formed, the numbers of the proof are at most 1."""
+    for power, served in ((999, True), (1001, False)):
+        size = {large: 2.0**power}
+        q, k = np.full((1, 1, 4, 1), 2.0**-power), np.full((1, 1, 4, 1), 0.75 * size.get("keys", 1.0))
+        w = np.full((1, 7), 0.75 * size.get("W", 1.0))
+        instance = Instance(q, k, np.ones((1, 1, 4, 1)), w, support=((0, 0),), scale=1.0)
+        scores = turned(instance, np.dtype(np.float64))
+        if served:
+            (job,) = jobs(instance, scores)
+            assert job.symbols.relative is not None
+            assert max(job.key.max(), job.symbols.relative.max()) <= 1
+        else:
+            with pytest.raises(Infeasible, match=r"serves 2\^1000"):
+                list(jobs(instance, scores))
+
+
 @pytest.mark.parametrize("route", ["fourier", "polynomial", "exact", None])
 def test_an_error_far_above_tiny_values_is_no_overflow(route: str | None) -> None:
     q, k, v = arrays(5, 12, 15, 0.3)
