@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import functools
+import importlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +19,7 @@ from assay.impl.cpu import rope_attention
 from assay.impl.cpu.attention.passes import Team
 from assay.impl.cpu.rope_attention import fourier, transforms
 from assay.impl.cpu.rope_attention.jobs import jobs
-from assay.impl.cpu.rope_attention.monomials import components, pair_count
+from assay.impl.cpu.rope_attention.monomials import components
 from assay.impl.cpu.rope_attention.sums import summed
 from assay.impl.cpu.rope_attention.turned import OFF, toeplitz, turned
 from assay.spec import flint_context, rope
@@ -125,7 +128,7 @@ def test_merged_pairs_of_monomials_add_up_to_the_power_of_the_score(support: tup
                 left, right = component.queries[pair.query], component.keys[pair.key]
                 total += np.prod([q[a] for a in left]) * symbol * np.prod([k[b] for b in right])
         assert total == float(score) ** degree
-        assert multisets == pair_count(support, degree) - (pair_count(support, degree - 1) if degree else 0)
+        assert multisets == math.comb(len(support) + degree - 1, degree)
 
 
 @pytest.mark.claim("FFT-1")
@@ -293,6 +296,13 @@ def test_little_memory_is_shared_or_refused_and_changes_no_bit() -> None:
         rope_attention.approximate(q, k, v, error=1e-4, memory=200_000, **options)
 
 
+@pytest.mark.parametrize("route", [None, "exact"])
+def test_the_exact_kernel_is_refused_where_it_needs_more_memory_than_is_allowed(route: str | None) -> None:
+    q, k, v = arrays(4, 500, 500, 30.0)
+    with pytest.raises(Infeasible, match=r"the exact kernel in float64 needs 0\.\d MiB of the 0\.1 allowed"):
+        rope_attention.approximate(q, k, v, error=1e-6, memory=100_000, threads=1, route=route)
+
+
 def test_rows_with_few_keys_that_the_transforms_drown_are_computed_one_by_one() -> None:
     n = 400
     q, k, v = arrays(6, n, n, 0.3)
@@ -347,6 +357,12 @@ def test_bad_arguments_are_named() -> None:
         rope_attention.approximate(q, k, v, symbols(1, 2, 3, 3), support=((0, 0), (0, 0)))
     with pytest.raises(ValueError, match="threads"):
         rope_attention.exact(q, k, v, threads=0)
+
+
+@pytest.mark.parametrize("module", ["approximate", "monomials", "tiles", "turned"])
+def test_the_examples_of_docstrings_print_what_they_say(module: str) -> None:
+    failed, ran = doctest.testmod(importlib.import_module(f"assay.impl.cpu.rope_attention.{module}"))
+    assert (failed, ran > 0) == (0, True)
 
 
 def test_the_other_backend_of_a_process_is_not_used() -> None:
