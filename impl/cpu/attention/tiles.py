@@ -157,7 +157,7 @@ def storage(instance: Masked, threads: int) -> int:
     They are the log-sum-exp and the tiles of every thread.
     """
     b, h, n_q, d = instance.query.shape
-    return 8 * (b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
+    return 8 * int(b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
 
 
 def run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
