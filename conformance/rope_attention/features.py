@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.conformance.attention.features import FEATURES as ATTENTION
+from assay.conformance.rope_attention.interface import queries_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,12 +39,6 @@ def _reaches(position: int) -> Callable[[Instance], bool]:
     return _some(lambda p: np.abs(p).max() >= position)
 
 
-def _queries_elsewhere(instance: Instance) -> bool:
-    queries, keys = instance.positions()
-    n = queries.shape[1]
-    return instance.relative is None and (n > keys.shape[1] or bool((queries != keys[:, keys.shape[1] - n :]).any()))
-
-
 def _far_apart(least: int) -> Callable[[Instance], bool]:
     return lambda instance: instance.relative is None and _distance(instance) >= least
 
@@ -55,7 +50,7 @@ FEATURES: Mapping[str, Callable[[Any], bool]] = {
     "a first position is not 0": _some(lambda p: (p[:, 0] != 0).any()),
     "positions are not consecutive": _some(lambda p: (np.diff(p, axis=1) != 1).any()),
     "positions differ between batches": _some(lambda p: (p != p[:1]).any()),
-    "queries are not where the last keys are": _queries_elsewhere,
+    "queries are not where the last keys are": queries_elsewhere,
     "the number of pairs is odd": lambda i: i.relative is None and i.rotated % 4 == 2,
     "the base is not 10000": lambda i: i.base != 10000,
     "there is a place of W off its diagonal": lambda i: i.support is not None and any(a != b for a, b in i.support),

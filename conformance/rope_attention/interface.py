@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from assay.spec.precision import Precision
     from assay.spec.rope_attention import Instance
 
-__all__ = ["CONVENTIONS", "GENERAL_FORM", "INTERFACE", "ROTARY_FORM", "criteria"]
+__all__ = ["CONVENTIONS", "GENERAL_FORM", "INTERFACE", "ROTARY_FORM", "criteria", "queries_elsewhere"]
 
 _OPTIONS = (
     "relative_bias=None, is_causal=False, causal=None, window=None, mask=None, bias=None, key_lengths=None, "
@@ -89,11 +89,11 @@ def _batched(instance: Instance) -> bool:
     return any(len(positions) > 1 for positions in instance.positions())
 
 
-def _unlike(instance: Instance) -> bool:
-    """Whether queries and keys are as many and at other positions, or not where a cache would have put them."""
+def queries_elsewhere(instance: Instance) -> bool:
+    """Whether queries of the rotary form are not where the last keys are."""
     queries, keys = instance.positions()
     n = queries.shape[1]
-    return n > keys.shape[1] or bool((queries != keys[:, keys.shape[1] - n :]).any())
+    return _is_rotary(instance) and (n > keys.shape[1] or bool((queries != keys[:, keys.shape[1] - n :]).any()))
 
 
 _CAPABILITIES = (
@@ -114,7 +114,7 @@ _CAPABILITIES = (
     Capability("positions", _has_positions, _POSITIONS),
     Capability("batched_positions", _batched, _POSITIONS),
     Capability("any_positions", _each_row(lambda p: (np.diff(p, axis=1) != 1).any()), _POSITIONS),
-    Capability("unlike_positions", lambda i: _is_rotary(i) and _unlike(i)),
+    Capability("unlike_positions", queries_elsewhere),
     Capability("far_positions", _each_row(lambda p: np.abs(p).max() > _FAR), _POSITIONS),
     Capability("negative_positions", _each_row(lambda p: p.min() < 0), _POSITIONS),
     Capability("relative_bias", lambda i: i.relative_bias is not None, ("relative_bias",)),

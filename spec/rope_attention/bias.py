@@ -35,10 +35,13 @@ def alibi_slopes(heads: int) -> NDArray[np.float64]:
 
     For other numbers of heads, as the authors' code has it: those of the largest power of two p below, and then every
     second one of 2p.
+    Raises ``ValueError`` for less than one head.
 
     >>> alibi_slopes(3).tolist()
     [0.0625, 0.00390625, 0.25]
     """
+    if heads < 1:
+        raise ValueError(f"heads: {heads!r}, expected at least 1")
     power = 1 << (heads.bit_length() - 1)
 
     def of_power(count: int) -> NDArray[np.float64]:
@@ -58,29 +61,32 @@ def alibi(slopes: ArrayLike, queries: int, keys: int, dtype: DTypeLike = np.floa
 
 
 def t5_buckets(
-    offsets: NDArray[np.int64], buckets: int = 32, largest: int = 128, *, both: bool = True
+    offsets: NDArray[np.int64], num_buckets: int = 32, max_distance: int = 128, *, bidirectional: bool = True
 ) -> NDArray[np.int64]:
-    """The bucket of every offset i − j (Raffel et al. 2020): exact near 0, logarithmic up to ``largest``, then one.
+    """The bucket of every offset i − j (Raffel et al. 2020): exact near 0, then logarithmic, then one.
 
-    both: keys after the query (i < j) have buckets of their own, the upper half; otherwise they share bucket 0 with
-    i = j.  The logarithmic part is floor(m·ln(n/e)/ln(largest/e)) of the distance n, with e exact and m other buckets,
-    decided in integers, so that no rounding moves a border.
-    Raises ``ValueError`` where ``largest`` is at most the number of exact buckets, or that is 0.
+    max_distance: offsets of that size and beyond share one bucket.
+    bidirectional: keys after the query (i < j) have buckets of their own, the upper half; otherwise they share bucket 0
+    with i = j.  The logarithmic part is floor(m·ln(n/e)/ln(max_distance/e)) of the distance n, with e exact and m other
+    buckets, decided in integers, so that no rounding moves a border.
+    Raises ``ValueError`` where ``max_distance`` is at most the number of exact buckets, or that is 0.
 
     >>> t5_buckets(np.array([-200, -9, -1, 0, 1, 9, 200])).tolist()
     [31, 24, 17, 0, 1, 8, 15]
     """
     behind = np.where(offsets < 0, -offsets, 0)  # j − i of keys after the query
-    each = buckets // 2 if both else buckets
+    each = num_buckets // 2 if bidirectional else num_buckets
     exact = each // 2
-    if exact < 1 or largest <= exact:
-        raise ValueError(f"buckets {buckets}, largest {largest}: expected exact buckets, and a largest offset beyond")
-    distance = np.abs(offsets) if both else np.where(offsets > 0, offsets, 0)
+    if exact < 1 or max_distance <= exact:
+        raise ValueError(
+            f"num_buckets: {num_buckets} with max_distance {max_distance}, expected exact buckets, and more beyond"
+        )
+    distance = np.abs(offsets) if bidirectional else np.where(offsets > 0, offsets, 0)
     rest = each - exact
-    borders = [_border(exact, largest, rest, step) for step in range(1, rest)]
+    borders = [_border(exact, max_distance, rest, step) for step in range(1, rest)]
     far = exact + np.searchsorted(np.array(borders, dtype=np.int64), distance, side="right")
     bucket = np.where(distance < exact, distance, far)
-    return np.asarray(bucket + (each * (behind > 0) if both else 0), dtype=np.int64)
+    return np.asarray(bucket + (each * (behind > 0) if bidirectional else 0), dtype=np.int64)
 
 
 def _border(exact: int, largest: int, rest: int, step: int) -> int:
@@ -93,12 +99,19 @@ def _border(exact: int, largest: int, rest: int, step: int) -> int:
     return low
 
 
-def t5(table: NDArray[Any], queries: int, keys: int, *, largest: int = 128, both: bool = True) -> NDArray[Any]:
+def t5(
+    table: NDArray[Any], queries: int, keys: int, *, max_distance: int = 128, bidirectional: bool = True
+) -> NDArray[Any]:
     """(h, n_q + n_k − 1): the number of the bucket of every offset.  table (buckets, h), whose dtype the result has.
 
-    >>> t5(np.arange(8.0)[:, None], 2, 3, largest=8).tolist()
+    Raises ``ValueError`` as :func:`t5_buckets`.
+
+    >>> t5(np.arange(8.0)[:, None], 2, 3, max_distance=8).tolist()
     [[6.0, 5.0, 0.0, 1.0]]
     """
     return of_offsets(
-        lambda offset: table[t5_buckets(offset, len(table), largest, both=both)].T, queries, keys, table.dtype
+        lambda offset: table[t5_buckets(offset, len(table), max_distance, bidirectional=bidirectional)].T,
+        queries,
+        keys,
+        table.dtype,
     )

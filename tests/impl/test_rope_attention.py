@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import functools
+import importlib
 import itertools
 import math
 from collections import Counter
@@ -24,7 +26,7 @@ from assay.impl.cpu.rope_attention import fourier, transforms
 from assay.impl.cpu.rope_attention.bound import exact_error
 from assay.impl.cpu.rope_attention.certificate import certified
 from assay.impl.cpu.rope_attention.jobs import jobs
-from assay.impl.cpu.rope_attention.monomials import components, pair_count
+from assay.impl.cpu.rope_attention.monomials import components
 from assay.impl.cpu.rope_attention.sums import summed
 from assay.impl.cpu.rope_attention.turned import OFF, toeplitz, turned
 from assay.spec import flint_context, rope
@@ -139,7 +141,7 @@ def test_merged_pairs_of_monomials_add_up_to_the_power_of_the_score(support: tup
                 left, right = component.queries[pair.query], component.keys[pair.key]
                 total += np.prod([q[a] for a in left]) * symbol * np.prod([k[b] for b in right])
         assert total == float(score) ** degree
-        assert multisets == pair_count(support, degree) - (pair_count(support, degree - 1) if degree else 0)
+        assert multisets == math.comb(len(support) + degree - 1, degree)
 
 
 @pytest.mark.claim("FFT-1")
@@ -735,6 +737,13 @@ def test_little_memory_is_shared_or_refused_and_changes_no_bit() -> None:
         rope_attention.approximate(q, k, v, error=1e-4, memory=200_000, **options)
 
 
+@pytest.mark.parametrize("route", [None, "exact"])
+def test_the_exact_kernel_is_refused_where_it_needs_more_memory_than_is_allowed(route: str | None) -> None:
+    q, k, v = arrays(4, 500, 500, 30.0)
+    with pytest.raises(Infeasible, match=r"the exact kernel in float64 needs 0\.\d MiB of the 0\.1 allowed"):
+        rope_attention.approximate(q, k, v, error=1e-6, memory=100_000, threads=1, route=route)
+
+
 def test_rows_with_few_keys_that_the_transforms_drown_are_computed_one_by_one() -> None:
     n = 400
     q, k, v = arrays(6, n, n, 0.3)
@@ -789,6 +798,12 @@ def test_bad_arguments_are_named() -> None:
         rope_attention.approximate(q, k, v, symbols(1, 2, 3, 3), support=((0, 0), (0, 0)))
     with pytest.raises(ValueError, match="threads"):
         rope_attention.exact(q, k, v, threads=0)
+
+
+@pytest.mark.parametrize("module", ["approximate", "monomials", "tiles", "turned"])
+def test_the_examples_of_docstrings_print_what_they_say(module: str) -> None:
+    failed, ran = doctest.testmod(importlib.import_module(f"assay.impl.cpu.rope_attention.{module}"))
+    assert (failed, ran > 0) == (0, True)
 
 
 def test_the_other_backend_of_a_process_is_not_used() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -359,22 +361,36 @@ def test_alibi_is_that_of_its_authors() -> None:
     assert alibi(alibi_slopes(2), 2, 3).tolist()[0] == [-0.125, -0.0625, 0, -0.0625]
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_buckets_are_those_of_t5(both: bool) -> None:
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_buckets_are_those_of_t5(bidirectional: bool) -> None:
     offsets = np.arange(-300, 301)
     transformers = pytest.importorskip("transformers.models.t5.modeling_t5")
     torch = pytest.importorskip("torch")
     theirs = transformers.T5Attention._relative_position_bucket(
-        torch.tensor(-offsets), bidirectional=both, num_buckets=32, max_distance=128
+        torch.tensor(-offsets), bidirectional=bidirectional, num_buckets=32, max_distance=128
     )
-    assert (t5_buckets(offsets, both=both) == theirs.numpy()).all()
+    assert (t5_buckets(offsets, bidirectional=bidirectional) == theirs.numpy()).all()
     table = np.random.default_rng(0).standard_normal((32, 3))
-    assert (table[t5_buckets(np.arange(-5, 4), both=both)] == t5(table, 4, 6, both=both).T).all()
+    assert (
+        table[t5_buckets(np.arange(-5, 4), bidirectional=bidirectional)]
+        == t5(table, 4, 6, bidirectional=bidirectional).T
+    ).all()
 
 
 def test_buckets_without_room_are_refused() -> None:
     with pytest.raises(ValueError, match="expected exact buckets"):
         t5_buckets(np.arange(3), 32, 8)
+
+
+@pytest.mark.parametrize("module", ["bias", "criteria", "definition", "gradient", "symbolic", "tolerance"])
+def test_the_examples_of_docstrings_print_what_they_say(module: str) -> None:
+    failed, ran = doctest.testmod(importlib.import_module(f"assay.spec.rope_attention.{module}"))
+    assert (failed, ran > 0) == (0, True)
+
+
+def test_slopes_of_no_head_are_refused() -> None:
+    with pytest.raises(ValueError, match="heads: 0, expected at least 1"):
+        alibi_slopes(0)
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])

@@ -24,7 +24,7 @@ from assay.impl.cpu.attention.choice import corrected, realised, sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team, passed
 from assay.impl.cpu.attention.plan import SLACK
-from assay.impl.cpu.attention.tiles import exact
+from assay.impl.cpu.attention.tiles import exact, storage
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import Extremes
 from assay.impl.cpu.progress import told
@@ -248,12 +248,11 @@ def _exact(
 ) -> Certified:
     """The result of the tiled kernel in the type ``name``; its route gives the reason for taking this kernel."""
     query, key, value = instance.query, instance.key, instance.value
-    (b, h_q, n_q, d), d_v = query.shape, value.shape[3]
     if not (best := float(bound.max())) <= error:
         raise Infeasible(f"{reason}; and the exact kernel is certified only to {best:.2g} of the {error:g} requested")
-    need = 8 * (b * h_q * n_q + workers * 300 * (d + d_v + 80))  # the log-sum-exp, and the tiles of every thread
+    need = storage(instance, workers)
     if name != query.dtype.name:
-        need += 8 * (query.size + key.size + value.size + b * h_q * n_q * d_v)
+        need += 8 * (query.size + key.size + value.size + math.prod(query.shape[:3]) * value.shape[3])
     if need > memory:
         raise Infeasible(
             f"{reason}; and the exact kernel in {name} needs {need / 2**20:.1f} MiB of the {memory / 2**20:.1f} allowed"

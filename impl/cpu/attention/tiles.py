@@ -27,7 +27,19 @@ if TYPE_CHECKING:
 
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["KEY_TILE", "LANES", "STRIDE", "UNLIMITED", "exact", "exponential", "multiply", "query_tile", "run", "tiled"]
+__all__ = [
+    "KEY_TILE",
+    "LANES",
+    "STRIDE",
+    "UNLIMITED",
+    "exact",
+    "exponential",
+    "multiply",
+    "query_tile",
+    "run",
+    "storage",
+    "tiled",
+]
 
 QUERY_TILE = 256  # queries whose scores lie side by side
 LANES = 16  # queries are taken in multiples of this
@@ -137,6 +149,15 @@ def tiled(
     kernel = _kernel(work.name, support is not None)
     run(kernel, arguments, b * h // members * -(-members * n_q // size), threads)
     return out, lse
+
+
+def storage(instance: Masked, threads: int) -> int:
+    """The most bytes that :func:`tiled` takes besides its arrays and its output.
+
+    They are the log-sum-exp and the tiles of every thread.
+    """
+    b, h, n_q, d = instance.query.shape
+    return 8 * int(b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
 
 
 def run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:

@@ -20,6 +20,7 @@ from assay.impl.cpu.attention.choice import sketched
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team
 from assay.impl.cpu.attention.plan import SLACK, U
+from assay.impl.cpu.attention.tiles import storage
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.rope_attention import fourier
@@ -94,8 +95,9 @@ def approximate(
 
     route: ``None`` takes the route that is predicted to be the fastest of those that can be certified.
     ``"polynomial"``, ``"fourier"`` or ``"exact"`` insists on one.  memory: the most bytes of working storage besides
-    inputs, the rotated queries and keys, and outputs.  threads: the most threads (default: the CPUs of this process);
-    the result does not depend on their number.  progress: True shows a bar; a function is called with (done, in all).
+    inputs, outputs, and queries and keys that are rotated or converted; what needs more is refused.
+    threads: the most threads (default: the CPUs of this process); the result does not depend on their number.
+    progress: True shows a bar; a function is called with (done, in all).
 
     With S places in the support and degree g, the Fourier route makes C(S + g, g) products with Toeplitz matrices for
     each column of the values and one more: O(C(S + g, g)·n log n·(d_v + 1)) time, and memory O(n·(d_v + g)).
@@ -108,7 +110,7 @@ def approximate(
     >>> decay = np.array([[1.0, 1.0, 1.0, 0.5, 0.25]])
     >>> found = approximate(x, x, x, decay, support=((0, 1),), error=1e-6, is_causal=True, route="fourier")
     >>> np.round(found.value[0, 0, :, 0], 4), bool((found.error <= 1e-6).all())
-    (array([0.    , 0.1266, 0.2567]), True)
+    (array([0.    , 0.1285, 0.2677]), True)
     """
     require_usual()
     instance = Instance(
@@ -238,6 +240,11 @@ def _exact(request: _Request, reason: str) -> Certified:
     """The exact kernel in the type of the inputs, or in float64 where the error needs that."""
     instance, best = request.instance, math.inf
     for name in dict.fromkeys((instance.query.dtype.name, "float64")):
+        if (need := _storage(request, name)) > request.memory:
+            raise Infeasible(
+                f"{reason}; and the exact kernel in {name} needs {need / 2**20:.1f} MiB "
+                f"of the {request.memory / 2**20:.1f} allowed"
+            )
         scores = turned(instance, np.dtype(name), request.workers)
         bound = exact_error(instance, scores, precision(name))
         best = float(bound.max())
@@ -246,6 +253,16 @@ def _exact(request: _Request, reason: str) -> Certified:
                 output = attended(instance, scores, request.workers)[0].astype(instance.query.dtype, copy=False)
             return Certified(output, bound, f"exact in {name}, certified error {best:.2g}: {reason}")
     raise Infeasible(f"{reason}; and the exact kernel is certified to {best:.2g}, not {request.error:g}")
+
+
+def _storage(request: _Request, name: str) -> int:
+    """The working storage of the exact kernel in a type, in bytes."""
+    instance = request.instance
+    need = storage(instance, request.workers)
+    if name != instance.query.dtype.name:
+        need += 8 * (instance.value.size + math.prod(instance.query.shape[:3]) * instance.value.shape[3])
+        need += 8 * (0 if instance.relative is None else instance.relative.size)
+    return need + 8 * (0 if instance.relative_bias is None else instance.relative_bias.size)
 
 
 def _exact_cost(instance: Instance, dtype: str) -> float:

@@ -182,7 +182,7 @@ def _share(plan: Plan, memory: int, workers: int) -> tuple[int, int, int]:
         if left >= 0:
             return columns, threads, threads + 1 + left // symbol
     raise Infeasible(
-        f"{plan.pairs} pairs of monomials (degree {plan.degree}) need more than the {memory / 2**20:.0f} MiB allowed"
+        f"{plan.pairs} pairs of monomials (degree {plan.degree}) need more than the {memory / 2**20:.1f} MiB allowed"
     )
 
 

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["MOST_DEGREE", "Component", "Pair", "components", "pair_count"]
+__all__ = ["MOST_DEGREE", "Component", "Pair", "components"]
 
 MOST_DEGREE = 18  # 18! < 2^53: multinomial coefficients are exact
 
@@ -40,11 +40,6 @@ class Component:
     queries: tuple[tuple[int, ...], ...]
     keys: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
-
-
-def pair_count(support: tuple[tuple[int, int], ...], degree: int) -> int:
-    """At most so many pairs: the number of multisets of at most ``degree`` places."""
-    return math.comb(len(support) + degree, degree)
 
 
 @functools.lru_cache(maxsize=256)

@@ -70,9 +70,9 @@ def exact(
 
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
     >>> np.round(exact(x, x, x, is_causal=True), 4).ravel()
-    array([0.    , 1.    , 1.9988, 2.9988])
+    array([0.    , 1.    , 1.9979, 2.9979])
     >>> np.round(exact(x, x, x, np.array([[9.0, 1.0, 0.0]]), support=((0, 1),)), 4).ravel()
-    array([1.    , 2.    , 1.9718, 2.9718])
+    array([1.    , 2.    , 1.9717, 2.9717])
     """
     require_usual()
     instance = Instance(
