@@ -25,12 +25,11 @@ SEMANTIC, SEMANTIC_NARROW = ([entry for entry in bank if entry.diagnosis] for ba
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 5  # of the cases of a level; an odd number, for rows of halves and of pairs alternate
-_NAMED = 12  # of the wrong kernels with a meaning one is named
+_SHARE = 7  # of the cases of a level; an odd number, for rows of halves and of pairs alternate
+_NAMED = 20  # of the wrong kernels with a meaning one is named
 _CLASSES = ("float32", "bfloat16")  # by turns
-_NARROW = (
-    5  # of the kernels that are wrong in few calls one is judged: most of a level comes before their first failure
-)
+#: Of the kernels that are wrong in few calls one is judged: most of a level comes before their first failure.
+_NARROW = 9
 #: Bugs beside one of the same kind in another type: the cases of a class take a second to build.
 _TWINS = {"angles-float16"}
 
