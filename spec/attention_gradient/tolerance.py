@@ -158,7 +158,7 @@ class Bounds:
             terms = growth * (pair.probability * (1 + eta) * (pair.product + alpha)).sum(axis=3)
             error = np.expm1(lam) * (self._delta + self._grad_lse)
             error += growth * (pair.probability * (eta * pair.product + (1 + eta) * alpha)).sum(axis=3)
-            count = self.row.count + 2 * self.row.tiles + 3
+            count = self.row.depth + 2 * self.row.tiles + 3
             error += compound(back.product, gamma(count, u.accumulate)) * terms
             error += self._lost * (np.where(self._attended, pair.product + alpha, 0.0)).sum(axis=3)
             error += self.row.count * (back.product_tiny + 2 * u.tiny * self._divided(origin))
@@ -367,7 +367,7 @@ class Bounds:
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
         bound = bound + scale * ((before * pair.off) @ key + off + moved)
-        roundings = self.row.count + 3 * self.row.tiles + 5
+        roundings = self.row.depth + 3 * self.row.tiles + 5
         bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
         bound = bound + max(1.0, scale) * (lost @ key)
         unit = max(1.0, scale)
@@ -487,12 +487,12 @@ class Bounds:
             soft, (d_v, eta) = u.of(Softmax), (self.instance.value.shape[3], self._eta[..., : self._keys])
             parts = pair.probability * np.exp(lam)[..., None] * (1 + eta)
             parts = (parts * (pair.moduli + (self._delta + self._grad_lse + beta)[..., None])).sum(axis=3)
-            rate = gamma(self.row.count + 3 * self.row.tiles + d_v + 8, u.accumulate)
+            rate = gamma(self.row.depth + 3 * self.row.tiles + d_v + 8, u.accumulate)
             error = error + 2 * compound(soft.probability, soft.value_rounding, soft.value_rounding, rate) * parts
             size = size + 2 * parts
             steps = self.row.tiles + (self.instance.sink is not None)
         stored = compound(*[back.score_gradient] * 3)
-        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * (size + error)
+        error = (1 + stored) * error + compound(gamma(self.row.depth + 6, u.accumulate), stored) * (size + error)
         return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * steps * SLACK)
 
     @functools.cached_property

@@ -55,6 +55,17 @@ class Rows:
         """The balls of ⟨q_i, k_j⟩, or of what a problem has in its place: (head, row), keys."""
         return arithmetic.product(self.query, np.swapaxes(self.key, 1, 2))
 
+    def averaged(self, arithmetic: Arithmetic, weight: Any) -> tuple[Any, Any]:
+        """The balls of Σ_j w_ij v_j, (head, row), columns, and an approximate Σ_j w_ij|v_j|, finite.
+
+        weight: of every key, a sink being the last one, of value zero.
+        """
+        value = self.value
+        if self.sink is not None:
+            value = np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
+        made: tuple[Any, Any] = weight.times_matrix(value)
+        return made
+
 
 def flattened(instance: Masked) -> Rows:
     """The instance with one axis for batches and heads; every query head has its own copy of its keys and values."""

@@ -6,8 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from assay.spec.precision import Precision
+
+    Array = NDArray[np.float64]
 
 __all__ = ["Softmax"]
 
@@ -40,6 +46,7 @@ class Softmax:
     tile: int  # least number of keys between two rescalings
     part: int  # least number of keys of a part that is merged with others through a stored log-sum-exp
     lag: float  # how far the running shift may trail the row's maximum
+    block: int = 0  # the most terms that a sum adds one after the other before it is added to others; 0 for any number
 
     @classmethod
     def usual(cls, precision: Precision) -> Self:
@@ -75,3 +82,20 @@ class Softmax:
             part=128,
             lag=0.0 if stored else 8 * math.log(2.0),
         )
+
+    def depth(self, count: Array) -> Array:
+        """How many terms of a sum of so many are added one after the other: inner sums, and then the sums of blocks.
+
+        >>> from assay.spec.precision import precision
+        >>> blocked = precision("float32").with_("mine", Softmax, block=1024).of(Softmax)
+        >>> blocked.depth(np.array([100.0, 2.0**20])).tolist()
+        [100.0, 2048.0]
+        """
+        return np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count
+
+    def rescalings(self, count: Array) -> Array:
+        """T: how many rescalings a term of a sum of so many goes through; a block has its own online softmax."""
+        tiles = np.ceil(count / self.tile)
+        if not self.block:
+            return tiles
+        return np.minimum(tiles, math.ceil(self.block / self.tile) + np.ceil(count / self.block))
