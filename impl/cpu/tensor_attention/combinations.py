@@ -8,6 +8,7 @@ every order.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.attention import tiles
-from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, UNLIMITED, query_tile
+from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, UNLIMITED
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "Modes", "arranged", "combine", "instance_of", "of_tiles", "steps", "tile_of"]
 
 BLOCK = 1024  # the most products that are added up one after the other before they are added to others
-_COMBINED = 24.0  # what making one combination costs, in scores of one query: only speed depends on it
+_COMBINED = 70.0  # what a combination costs besides its scores, in scores of one query: only speed depends on it
 _SIZES = (16, 32, 64, 128, 256)
 
 
@@ -70,21 +71,21 @@ def arranged(instance: HigherOrder, work: np.dtype[Any]) -> Modes:
     return Modes(keys, values, np.cumsum(lengths) - lengths, lengths, np.array(widths, np.int64))
 
 
-def tile_of(instance: HigherOrder, heads: int) -> int:
+def tile_of(instance: HigherOrder) -> int:
     """The number of queries of a tile: few where windows are short, since a tile takes what any of its rows sees."""
     n_q = int(instance.query.shape[2])
-    if instance.window is None:
-        return query_tile(heads, n_q)
-    ahead = 0 if instance.is_causal else 1
-
-    def cost(size: int) -> float:
-        total = (size + _COMBINED) / size
-        for length, width in zip(instance.mode_lengths, instance.window or (), strict=True):
-            total *= min(length, size + (1 + ahead) * (UNLIMITED if width is None else width))
-        return total
-
-    best = min(_SIZES, key=cost)
-    return min(best, -(-max(n_q, 1) // LANES) * LANES)
+    size = max(_SIZES)
+    if instance.window is not None:
+        sides = 1 if instance.is_causal else 2
+        seen = [
+            (length, length if width is None else sides * width)
+            for length, width in zip(instance.mode_lengths, instance.window, strict=True)
+        ]
+        size = min(
+            _SIZES, key=lambda size: (1.0 + _COMBINED / size) * math.prod(min(n, size + keys) for n, keys in seen)
+        )
+    tiles = -(-max(n_q, 1) // size)  # alike in size
+    return -(-max(n_q, 1) // (tiles * LANES)) * LANES
 
 
 def of_tiles(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:

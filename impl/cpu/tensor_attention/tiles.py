@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attended", "exact", "shared", "windows"]
 
+_TASKS = 8  # at least, where the first mode has keys enough: the number depends on the shape alone
+_LEAST_STRIP = 16  # keys of the first mode
+
 
 def exact(
     query: NDArray[Any],
@@ -93,15 +96,33 @@ def attended(
         return found
     b, h, n_q, _ = query.shape
     modes = arranged(instance, work)
-    out = np.empty((b, h, n_q, modes.values.shape[3]), work)
-    lse = np.empty((b, h, n_q), work)
-    size = tile_of(instance, b * h)
+    size = tile_of(instance)
+    tasks = b * h * -(-n_q // size)
+    strips = max(1, min(-(-_TASKS // tasks), instance.mode_lengths[0] // _LEAST_STRIP))
+    out = np.empty((strips, b, h, n_q, modes.values.shape[3]), work)
+    lse = np.empty((strips, b, h, n_q), work)
     arguments = (
         query, modes.keys, modes.values, modes.firsts, modes.lengths, modes.widths, instance.is_causal,
         work.type(instance.scale), size, *exponential(work), out, lse,
     )  # fmt: skip
-    shared(_kernel(work.name), arguments, b * h * -(-n_q // size), threads, tell)
-    return out, lse
+    shared(_kernel(work.name), arguments, strips * tasks, threads, tell)
+    return (out[0], lse[0]) if strips == 1 else _merged(out, lse)
+
+
+def _merged(out: NDArray[Any], lse: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The output and the log-sum-exp of all strips, from those of each, in the order of the strips."""
+    top = lse.max(axis=0)
+    with np.errstate(under="ignore"):
+        weight = np.exp(lse - np.where(np.isfinite(top), top, 0.0).astype(lse.dtype))
+        total, sums = weight[0], out[0]
+        sums *= weight[0][..., None]
+        for part, more in zip(out[1:], weight[1:], strict=True):
+            total += more
+            part *= more[..., None]
+            sums += part
+    whole = np.where(total > 0.0, total, 1.0).astype(lse.dtype)
+    with np.errstate(divide="ignore"):
+        return sums / whole[..., None], top + np.log(whole)
 
 
 def shared(
@@ -135,8 +156,8 @@ def _kernel(dtype: str) -> Callable[..., None]:
     signature = types.void(
         types.Array(real, 4, "A", readonly=True), *[types.Array(real, 4, "C")] * 2, column, column, column,
         types.boolean, real, types.int64, types.UniTuple(real, len(constants)),
-        types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64, types.Array(real, 4, "C"),
-        types.Array(real, 3, "C"), types.int64, types.int64,
+        types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64, types.Array(real, 5, "C"),
+        types.Array(real, 4, "C"), types.int64, types.int64,
     )  # fmt: skip
     return of_tiles(_tiles, signature)
 
@@ -145,12 +166,14 @@ def _tiles(
     query: Any, keys: Any, values: Any, firsts: Any, lengths: Any, widths: Any, causal: Any, scale: Any, size: Any,
     reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
-    """Query tiles first … last−1, numbered over (batch, heads, tile).  Compiled by :func:`_kernel`."""
+    """Tasks first … last−1, numbered over (batch, heads, tile, strip of the first mode).  Compiled by :func:`_kernel`."""
     _, h_q, n_q, d = query.shape
     d_v = values.shape[3]
     group = h_q // keys.shape[1]
     modes = firsts.shape[0]
     tiles = (n_q + size - 1) // size
+    strips = out.shape[0]
+    strip = (lengths[0] + strips - 1) // strips
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
@@ -170,9 +193,10 @@ def _tiles(
     )  # fmt: skip
     at = np.empty(modes + 1, np.int64)
     for item in range(first, last):
-        batch = item // (h_q * tiles)
-        head = item // tiles % h_q
-        start = item % tiles * size
+        part = item % strips
+        batch = item // (h_q * tiles * strips)
+        head = item // (tiles * strips) % h_q
+        start = item // strips % tiles * size
         rows = min(size, n_q - start)
         source = head // group
         for r in range(size):
@@ -185,6 +209,7 @@ def _tiles(
         for m in range(modes):
             begin[m] = max(0, start - widths[m] + 1)
             end[m] = min(lengths[m], start + rows - 1 + (1 if causal else widths[m]))
+        begin[0], end[0] = max(begin[0], part * strip), min(end[0], part * strip + strip)
         at[0], at[1] = 0, begin[0]
         low[0], high[0] = start, start + rows
         block = 0
@@ -208,12 +233,12 @@ def _tiles(
             risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
             if risen:
                 s = scores[wide]
-                for part in range(2):
+                for old in range(2):
                     for r in range(size):
-                        total[part, r] *= s[r]
+                        total[old, r] *= s[r]
                     for c in range(d_v):
                         for r in range(size):
-                            sums[part, c, r] *= s[r]
+                            sums[old, c, r] *= s[r]
             for j in range(wide):
                 for r in range(size):
                     total[0, r] += scores[j, r]
@@ -232,9 +257,9 @@ def _tiles(
             weight = total[0, r] + total[1, r]
             if weight == zero:  # every combination masked
                 for c in range(d_v):
-                    out[batch, head, start + r, c] = zero
-                lse[batch, head, start + r] = lowest
+                    out[part, batch, head, start + r, c] = zero
+                lse[part, batch, head, start + r] = lowest
                 continue
             for c in range(d_v):
-                out[batch, head, start + r, c] = (sums[0, c, r] + sums[1, c, r]) / weight
-            lse[batch, head, start + r] = top[r] + np.log(weight)
+                out[part, batch, head, start + r, c] = (sums[0, c, r] + sums[1, c, r]) / weight
+            lse[part, batch, head, start + r] = top[r] + np.log(weight)
