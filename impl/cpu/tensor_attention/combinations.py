@@ -88,11 +88,12 @@ def tile_of(instance: HigherOrder) -> int:
     return -(-max(n_q, 1) // (tiles * LANES)) * LANES
 
 
-def of_tiles(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:
-    """A kernel compiled for one signature, with the steps that kernels of tiles call as its globals."""
+def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., Any]) -> Callable[..., None]:
+    """A kernel compiled for one signature, with the steps that kernels of tiles call, and its own, as its globals."""
     import numba
 
-    called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps()})
+    compiled_own = {name: numba.njit(**tiles.compiling())(step) for name, step in own.items()}
+    called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
     compiled: Callable[..., None] = numba.njit(signature, **tiles.compiling())(called)
     return compiled
 

@@ -166,7 +166,7 @@ def _tiles(
     query: Any, keys: Any, values: Any, firsts: Any, lengths: Any, widths: Any, causal: Any, scale: Any, size: Any,
     reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
-    """Tasks first … last−1, numbered over (batch, heads, tile, strip of the first mode).  Compiled by :func:`_kernel`."""
+    """Tasks first … last−1, numbered over (batch, heads, tile, strip of mode 1).  Compiled by :func:`_kernel`."""
     _, h_q, n_q, d = query.shape
     d_v = values.shape[3]
     group = h_q // keys.shape[1]
