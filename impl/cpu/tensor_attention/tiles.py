@@ -2,9 +2,9 @@
 
 Attention of order k is attention to the products of one key of every mode, and these products are made 64 at a time, so
 that nothing is as large as their number.  The arithmetic is that of the class of the input: float32 or float64
-throughout; bfloat16 and float16 are computed in float32 and rounded once.  No sum adds more than 1,024 products one
-after the other before it is added to others, because rows of N = n_1 ⋯ n_{k−1} combinations are long.  Order 2 is the
-kernel of attention itself.
+throughout; bfloat16 and float16 are computed in float32 and rounded once.  A block of at most 1,024 combinations has an
+online softmax of its own, and blocks are merged by their largest scores, because rows of N = n_1 ⋯ n_{k−1} combinations
+are long.  Order 2 is the kernel of attention itself.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _tiles(
     wide_v = (d_v + 7) // 8 * 8
     sums = np.empty((2, wide_v, STRIDE), query.dtype)  # of the block of combinations, and of all blocks before
     total = np.empty((2, size), query.dtype)
-    top = np.empty(size, query.dtype)
+    top, whole_top = np.empty(size, query.dtype), np.empty(size, query.dtype)
     power = np.empty(size, query.dtype)
     bits = power.view(integer)
     made, made_values = np.empty((KEY_TILE, d), query.dtype), np.empty((KEY_TILE, d_v), query.dtype)
@@ -203,7 +203,7 @@ def _tiles(
             row = min(start + r, n_q - 1)
             for c in range(d):
                 queries[c, r] = scale * query[batch, head, row, c]
-            top[r] = floor
+            top[r] = whole_top[r] = floor
         sums[:, :, :size] = zero
         total[:] = zero
         for m in range(modes):
@@ -218,6 +218,20 @@ def _tiles(
                 keys[batch, source], values[batch, source], firsts, begin, end, widths, causal, at, low, high, of_keys,
                 of_values, made, made_values, places, rows_of,
             )  # fmt: skip
+            if block > BLOCK - KEY_TILE or (count == 0 and block > 0):  # the block is merged with those before
+                for r in range(size):
+                    most = max(top[r], whole_top[r])
+                    weight, power[r] = np.exp(whole_top[r] - most), np.exp(top[r] - most)
+                    top[r], whole_top[r] = weight, most
+                    total[1, r] = total[1, r] * weight + total[0, r] * power[r]
+                    total[0, r] = zero
+                for c in range(d_v):
+                    for r in range(size):
+                        sums[1, c, r] = sums[1, c, r] * top[r] + sums[0, c, r] * power[r]
+                        sums[0, c, r] = zero
+                for r in range(size):
+                    top[r] = floor
+                block = 0
             if count == 0:
                 break
             wide = (count + 7) // 8 * 8
@@ -233,33 +247,23 @@ def _tiles(
             risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
             if risen:
                 s = scores[wide]
-                for old in range(2):
+                for r in range(size):
+                    total[0, r] *= s[r]
+                for c in range(d_v):
                     for r in range(size):
-                        total[old, r] *= s[r]
-                    for c in range(d_v):
-                        for r in range(size):
-                            sums[old, c, r] *= s[r]
+                        sums[0, c, r] *= s[r]
             for j in range(wide):
                 for r in range(size):
                     total[0, r] += scores[j, r]
             multiply(made_values[:count].T, scores[:wide], sums[0], size)  # type: ignore[name-defined]  # noqa: F821
             block += count
-            if block > BLOCK - KEY_TILE:
-                for r in range(size):
-                    total[1, r] += total[0, r]
-                    total[0, r] = zero
-                for c in range(d_v):
-                    for r in range(size):
-                        sums[1, c, r] += sums[0, c, r]
-                        sums[0, c, r] = zero
-                block = 0
         for r in range(rows):
-            weight = total[0, r] + total[1, r]
+            weight = total[1, r]
             if weight == zero:  # every combination masked
                 for c in range(d_v):
                     out[part, batch, head, start + r, c] = zero
                 lse[part, batch, head, start + r] = lowest
                 continue
             for c in range(d_v):
-                out[part, batch, head, start + r, c] = (sums[0, c, r] + sums[1, c, r]) / weight
-            lse[part, batch, head, start + r] = top[r] + np.log(weight)
+                out[part, batch, head, start + r, c] = sums[1, c, r] / weight
+            lse[part, batch, head, start + r] = whole_top[r] + np.log(weight)

@@ -70,9 +70,8 @@ def exact(
     array([0.      , 0.975367])
     """
     require_usual()
-    beside: dict[str, Any] = {
-        name: named.pop(name) for name in ("output", "log_sum_exp", "grad_output") if name in named
-    }
+    last = ("output", "log_sum_exp", "grad_output")
+    beside: dict[str, Any] = {name: named.pop(name) for name in last if name in named}
     given = len(arrays) - (3 - len(beside))
     if given < 0:
         raise InvalidInstance("grad_output: expected after output and log_sum_exp, behind the values")
