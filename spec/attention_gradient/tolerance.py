@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Origin", "tolerance"]
+__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Element", "Origin", "tolerance"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class _Element:
+class Element:
     """What one element of dS and of the probabilities may be off, matrices of one shape (BWD-1).
 
     one: of dS, in all; before and most: at most |dŜ_ij|, without and with ``top``, what a row is left with; lost: what
@@ -123,9 +123,9 @@ class _Element:
     probability: Array
     off_probability: Array
 
-    def arranged(self, order: Callable[[Array], Array]) -> _Element:
+    def arranged(self, order: Callable[[Array], Array]) -> Element:
         """The same with every matrix in another order of its elements."""
-        return _Element(**{item.name: order(getattr(self, item.name)) for item in dataclasses.fields(self)})
+        return Element(**{item.name: order(getattr(self, item.name)) for item in dataclasses.fields(self)})
 
 
 class Bounds:
@@ -374,7 +374,7 @@ class Bounds:
         top = np.where(reached, left[..., None], 0.0)
         one, before, most = one + top, most, most + top
 
-        element = _Element(
+        element = Element(
             attended=attended, one=one, before=before, most=most, top=top, lost=lost, slope=slope, off=pair.off,
             probability=p * grown * (1 + eta), off_probability=p * compound(more, eta),
         )  # fmt: skip
@@ -397,7 +397,7 @@ class Bounds:
         }
 
     def _query_bound(
-        self, element: _Element, rho: Array, alpha: Array, lam: Array, given: Array, left: Array, *, running: bool
+        self, element: Element, rho: Array, alpha: Array, lam: Array, given: Array, left: Array, *, running: bool
     ) -> Array:
         """BWD-3: dQ.  left: ζ_i, which under ``running`` bounds what all keys of the row get together."""
         u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
@@ -432,7 +432,7 @@ class Bounds:
         written = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
         return np.where(np.any(element.attended, axis=3, keepdims=True), written, 0.0)
 
-    def _key_bounds(self, element: _Element, origin: Origin) -> dict[str, Array]:
+    def _key_bounds(self, element: Element, origin: Origin) -> dict[str, Array]:
         """BWD-4: dK and dV, over the queries of a group."""
         turned = element.arranged(lambda matrix: np.swapaxes(matrix, 2, 3))
         return {
@@ -440,7 +440,7 @@ class Bounds:
             "grad_value": self._value_bound(turned, np.abs(self._grad_output), self.exact.grad_value, origin),
         }
 
-    def _key_bound(self, turned: _Element, query: Array, gradient: Enclosure) -> Array:
+    def _key_bound(self, turned: Element, query: Array, gradient: Enclosure) -> Array:
         """BWD-4: dK, where rows are keys, and query holds the sizes of what stands in the columns."""
         u, soft, back, scale = self.precision, self.precision.of(Softmax), self.precision.of(Backward), self._scale
         seen, group = turned.attended.sum(axis=3).astype(np.float64), self.instance.group
@@ -468,7 +468,7 @@ class Bounds:
             written = self._fitting(self._grouped(largest), u.largest_output, written)
         return np.where((count == 0)[..., None], 0.0, written)
 
-    def _value_bound(self, turned: _Element, grad_output: Array, gradient: Enclosure, origin: Origin) -> Array:
+    def _value_bound(self, turned: Element, grad_output: Array, gradient: Enclosure, origin: Origin) -> Array:
         """BWD-4: dV likewise."""
         u, soft = self.precision, self.precision.of(Softmax)
         seen, group = turned.attended.sum(axis=3).astype(np.float64), self.instance.group
