@@ -66,6 +66,14 @@ class Rows:
         made: tuple[Any, Any] = weight.times_matrix(value)
         return made
 
+    def against_values(self, arithmetic: Arithmetic, x: Array) -> Any:
+        """The balls of ⟨x_i, v_j⟩, (head, row), keys, for exact x (head, row, columns of V)."""
+        return arithmetic.product(x, np.swapaxes(self.value, 1, 2))
+
+    def keys_summed(self, arithmetic: Arithmetic, weight: Any) -> Any:
+        """The balls of Σ_j w_ij k_j, (head, row), dims, for balls w (head, row), keys, without a sink."""
+        return weight.times_matrix(self.key)[0]
+
 
 def flattened(instance: Masked) -> Rows:
     """The instance with one axis for batches and heads; every query head has its own copy of its keys and values."""

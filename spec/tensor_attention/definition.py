@@ -4,8 +4,8 @@ A query attends to the combinations j = (j_1, …, j_{k−1}) of one key of ever
 
     s_ij = scale·Σ_c q_ic K¹_{j_1 c} ⋯ K^{k−1}_{j_{k−1} c},      o_i = Σ_j p_ij (V¹_{j_1} ∘ … ∘ V^{k−1}_{j_{k−1}}),
 
-with p_i the softmax of s_i.  So it is attention to N = n_1 ⋯ n_{k−1} keys K¹_{j_1} ∘ … ∘ K^{k−1}_{j_{k−1}}, in the order
-of their combinations, j_1 slowest; what follows the products is :mod:`assay.spec.attention.definition`.
+with p_i the softmax of s_i.  So it is attention to N = n_1 ⋯ n_{k−1} keys K¹_{j_1} ∘ … ∘ K^{k−1}_{j_{k−1}}, in the
+order of their combinations, j_1 slowest; what follows the products is :mod:`assay.spec.attention.definition`.
 Source: Sanford, Hsu and Telgarsky 2023, Definition 7; Alman and Song 2024; proofs_notes/tensor_attention.md, TEN-1.
 """
 
@@ -40,14 +40,14 @@ __all__ = ["Combined", "combined", "define", "evaluate", "of_modes", "over_combi
 def define(instance: HigherOrder, relative: float = 1e-12, output: str = "output") -> Enclosure:
     """Attention of order k, certified.
 
-    ``output="output"``: shape (b, h_q, n_q, d_v), radius at most ``relative``·Σ_j p_ij|V¹_{j_1 c} ⋯ V^{k−1}_{j_{k−1} c}|.
+    ``output="output"``: shape (b, h_q, n_q, d_v), radius at most ``relative``·Σ_j p_ij|V¹_{j_1 c} ⋯|.
     ``output="log_sum_exp"``: shape (b, h_q, n_q), radius at most ``relative``·max(1, |lse|), −inf for an empty row.
     Raises ``ValueError`` for another output or a ``relative`` outside (0, 1).
 
     >>> from assay.spec.tensor_attention import Instance
     >>> x = np.arange(2.0).reshape(1, 1, 2, 1)
     >>> print(define(Instance(x, x, x, x, x))[0, 0, 1, 0])  # e/(3 + e)
-    0.475366886418 ± 3e-15
+    0.47536688641867 ± 2e-15
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
@@ -73,7 +73,6 @@ def over_combinations(instance: HigherOrder) -> attention.Instance:
         key, value = (
             of_modes([x.astype(np.float64) for x in modes]) for modes in (instance.mode_keys, instance.mode_values)
         )
-    n_q, b = query.shape[2], query.shape[0]
     masked = instance.is_causal or instance.window is not None
     mask = instance.visible()[None, None] if masked else None
     return attention.Instance(query, key, value, instance.scale, mask=mask, return_lse=True)
@@ -132,6 +131,12 @@ class Combined(Rows):
     def product(self, arithmetic: Arithmetic) -> Any:
         # Σ_c q_ic K¹_{j_1 c} ⋯ K^{k−1}_{j_{k−1} c}
         return arithmetic.exact(self.query).matmul(products(arithmetic, self.keys, turned=True))
+
+    def against_values(self, arithmetic: Arithmetic, x: Array) -> Any:
+        return arithmetic.exact(x).matmul(products(arithmetic, self.values, turned=True))
+
+    def keys_summed(self, arithmetic: Arithmetic, weight: Any) -> Any:
+        return weight.matmul(products(arithmetic, self.keys))
 
     def averaged(self, arithmetic: Arithmetic, weight: Any) -> tuple[Any, Any]:
         # Σ_j w_ij V¹_{j_1 c} ⋯ V^{k−1}_{j_{k−1} c};  a column of zeros gives exactly 0

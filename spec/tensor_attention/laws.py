@@ -206,7 +206,7 @@ def _own(
 LAWS: tuple[Law, ...] = (
     _own("gauge", "columns of two factors times λ and 1/λ change nothing", _gauge),
     _own("gauge-values", "columns of the values of two modes times λ and 1/λ change nothing", _gauge_values),
-    _own("permute-columns", "permuting the columns of queries and of all keys together changes nothing", _permute_columns),
+    _own("permute-columns", "permuting the columns of queries and all keys together changes nothing", _permute_columns),
     _own("exchange-modes", "exchanging modes together with their values changes nothing", _exchange_modes),
     _own("permute-mode", "permuting the keys of a mode together with its values changes nothing", _permute_mode),
     _own("fold-singleton", "the one key and value of a mode may be multiplied into another mode", _fold_singleton),

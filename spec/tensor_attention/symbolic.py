@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from assay.spec.tensor_attention.instance import HigherOrder
 
-__all__ = ["numbers", "symbolic", "symbolic_log_sum_exp"]
+__all__ = ["numbers", "over_modes", "symbolic", "symbolic_log_sum_exp"]
 
 
 def symbolic(instance: HigherOrder) -> NDArray[np.object_]:
@@ -39,12 +39,13 @@ def numbers(instance: HigherOrder) -> dict[str, NDArray[np.object_]]:
     """Queries, and the exact keys and values of all combinations, as rational numbers."""
     return {
         "query": exact_numbers(instance.query),
-        "key": _combined([exact_numbers(x) for x in instance.mode_keys]),
-        "value": _combined([exact_numbers(x) for x in instance.mode_values]),
+        "key": over_modes([exact_numbers(x) for x in instance.mode_keys]),
+        "value": over_modes([exact_numbers(x) for x in instance.mode_values]),
     }
 
 
-def _combined(modes: list[NDArray[np.object_]]) -> NDArray[np.object_]:
+def over_modes(modes: list[NDArray[np.object_]]) -> NDArray[np.object_]:
+    """The products of one row of every mode, (b, h, N, columns), of any expressions."""
     total = modes[0]
     for other in modes[1:]:
         b, h, n, columns = total.shape

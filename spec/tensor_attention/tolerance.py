@@ -48,7 +48,7 @@ def tolerance(
     >>> from assay.spec.tensor_attention import Instance
     >>> x = np.full((1, 1, 1, 4), 0.75, np.float32)
     >>> print(f"{tolerance(Instance(x, x, x, x, x), 'float32').max():.0e}")
-    7e-07
+    5e-07
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
