@@ -90,7 +90,7 @@ _TOGETHER = (
 )  # fmt: skip
 #: The factors that are options.
 OPTIONS = ("causal", "window", "log-sum-exp", "scale")
-_LARGE = float(1 << 19)  # products, beyond which a row has fewer heads and batches
+_LARGE = float(1 << 17)  # products, beyond which a row has one head and few columns
 
 
 def lengths_of_order(order: int, queries: int, first: int, others: int) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     row = Row("standard", choice["numbers"], f"{choice['heads']}:{lengths}:{dim}/{value_dim}", options)
     if cost(row) > _LARGE:
         heads = "1x2/1" if "/" in choice["heads"] else min(choice["heads"], "1x2")
-        row = replace(row, size=f"{heads}:{lengths}:{dim}/{value_dim}")
+        row = replace(row, size=f"{heads}:{lengths}:{min(dim, 5)}/{min(value_dim, 5 if dim == value_dim else 6)}")
     return replace(row, layout=choice["layout"])
 
 
