@@ -131,6 +131,8 @@ class HigherOrder(instances.Instance):
         >>> four.order, four.combinations, four.describe().partition(", float64")[2]
         (4, 8, ', window (1, 2, ∞)')
         """
+        if not isinstance(order, int) or isinstance(order, bool) or not 2 <= order <= _MOST:
+            raise ValueError(f"order {order!r}: expected an integer from 2 to {_MOST}")
         return _of_order(cls.__dict__.get("third", cls), order)
 
     @classmethod
@@ -145,8 +147,6 @@ class HigherOrder(instances.Instance):
 @functools.cache
 def _of_order(third: type[HigherOrder], order: int) -> type[HigherOrder]:
     """The class for an order, with the fields that the one for order 3 has."""
-    if not isinstance(order, int) or isinstance(order, bool) or not 2 <= order <= _MOST:
-        raise ValueError(f"order {order!r}: expected an integer from 2 to {_MOST}")
     if order == third.order:
         return third
     fields: list[tuple[str, Any, Any]] = []

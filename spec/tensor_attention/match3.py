@@ -11,6 +11,7 @@ it computes Match3.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -111,9 +112,9 @@ class QuantisedHeads:
     """All ordinary heads with few levels that compute Match3 of n tokens modulo M, as a formula.
 
     For every pair of tokens a score s(x, y) ∈ {0, …, scores − 1}, whatever queries and keys it comes from and of
-    whatever dimension; weights base^s; values v(y) ∈ {0, 1/(values − 1), …, 1}; the output of token i,
-    Σ_j base^s(x_i, x_j) v(x_j) / Σ_j base^s(x_i, x_j), is rounded to the nearest of the numbers 0, 1/(levels − 1), …, 1,
-    halves up; and what is read from it is any function of x_i and this number.
+    whatever dimension; weights base^s; values v(y) ∈ {0, 1/(values − 1), …, 1}.  The output of token i,
+    Σ_j base^s(x_i, x_j) v(x_j) / Σ_j base^s(x_i, x_j), is rounded to the nearest of 0, 1/(levels − 1), …, 1, halves up,
+    and what is read from it is any function of x_i and this number.
 
     clauses: literals as in DIMACS.  Every such head satisfies them, with the variables of :meth:`variable` that it
     makes true, so that no head computes Match3 where they cannot be satisfied.
@@ -167,8 +168,7 @@ def quantised_heads(
     17990
     """
     empty = QuantisedHeads(modulus, length, scores, values, levels, base, ())
-    made = QuantisedHeads(modulus, length, scores, values, levels, base, tuple(_clauses(empty)))
-    return made
+    return dataclasses.replace(empty, clauses=tuple(_clauses(empty)))
 
 
 def _clauses(of: QuantisedHeads) -> Iterator[tuple[int, ...]]:
