@@ -91,11 +91,11 @@ class Softmax:
         >>> blocked.depth(np.array([100.0, 2.0**20])).tolist()
         [100.0, 2048.0]
         """
-        return np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count
+        return np.asarray(np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count)
 
     def rescalings(self, count: Array) -> Array:
         """T: how many rescalings a term of a sum of so many goes through; a block has its own online softmax."""
         tiles = np.ceil(count / self.tile)
         if not self.block:
-            return tiles
-        return np.minimum(tiles, math.ceil(self.block / self.tile) + np.ceil(count / self.block))
+            return np.asarray(tiles)
+        return np.asarray(np.minimum(tiles, math.ceil(self.block / self.tile) + np.ceil(count / self.block)))

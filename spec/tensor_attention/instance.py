@@ -121,7 +121,7 @@ class HigherOrder(instances.Instance):
         return self.replace(**self._parts(whole_groups(dict(kept), self.group)))
 
     @classmethod
-    def of_order(cls, order: int) -> type[HigherOrder]:
+    def of_order(cls, order: int) -> Any:
         """The class of the instances of another order, with one key and one value for each of its order − 1 modes.
 
         Raises ``ValueError`` for an order below 2, which attends to nothing, or above 12.

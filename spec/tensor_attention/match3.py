@@ -83,6 +83,7 @@ def matching_head(numbers: Sequence[int], modulus: int, order: int = 3, dtype: s
     x = np.array([int(number) % modulus for number in numbers])
     angle = 2.0 * np.pi * np.arange(modulus) / modulus
     cos, sin = np.cos(angle)[x], np.sin(angle)[x]
+    factors: list[tuple[NDArray[np.float64], ...]]
     if order == 2:  # cos(x + y) = cos x cos y − sin x sin y
         factors = [(cos, sin), (cos, -sin)]
     else:  # cos(x + y + z) = cx cy cz − cx sy sz − sx cy sz − sx sy cz
@@ -145,7 +146,7 @@ class QuantisedHeads:
         weights = [count * self.base**score for count, score in zip(counts, scores, strict=True)]
         above = sum(weight * value for weight, value in zip(weights, values, strict=True)) * (self.levels - 1)
         below = sum(weights) * (self.values - 1)
-        return (2 * above + below) // (2 * below)
+        return int((2 * above + below) // (2 * below))
 
     def computes(self, scores: NDArray[Any], values: NDArray[Any], read: NDArray[Any]) -> bool:
         """Whether a head, given by its tables s (M, M), v (M,) and what is read (M, levels), computes Match3."""

@@ -61,7 +61,7 @@ def tolerance(
     off, fits = _value_errors(instance, u)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         bound = bound + off * _averaging(weights(flat, wide, exact, scores), wide)
-    empty = ~instance.visible().any(axis=1)[:, None]
+    empty = np.logical_not(np.any(instance.visible(), axis=1, keepdims=True))
     return np.where(empty, 0.0, np.where(fits & ~np.isnan(bound), bound, np.inf))
 
 
