@@ -1,4 +1,4 @@
-"""The certificate of the polynomial method of order k, and a bound on the error of the exact kernel (TEN-10, TEN-11)."""
+"""The certificate of the polynomial method of order k, and a bound on the error of the exact kernel: TEN-10, TEN-11."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def exact_error(instance: HigherOrder, name: str) -> Array:
                 size = functools.reduce(np.multiply, (x.max(axis=0, initial=0.0) for x in values)) * SLACK
                 query = np.abs(instance.query[batch, rows].astype(np.float64))
                 largest = [float(x.max(initial=0.0)) for x in keys]
-                norm = math.sqrt(float(np.square(keys[0]).sum(axis=1).max(initial=0.0))) * math.prod(largest[1:]) * SLACK
+                norm = (
+                    math.sqrt(float(np.square(keys[0]).sum(axis=1).max(initial=0.0))) * math.prod(largest[1:]) * SLACK
+                )
                 longest = math.sqrt(float(np.square(query).sum(axis=2).max(initial=0.0))) * SLACK
                 reach = math.prod(max(x, 1.0) for x in (*largest, float(query.max(initial=0.0)), abs(instance.scale)))
                 of_values = math.prod(max(float(x.max(initial=0.0)), 1.0) for x in values)

@@ -97,7 +97,7 @@ class Head:
 
 
 def heads(instance: HigherOrder) -> Iterator[Head]:
-    """Yield every key head of every batch.  Raises :class:`Infeasible` where numbers are too large or there are none."""
+    """Yield every key head of every batch.  Raises :class:`Infeasible` where numbers are too large or none."""
     group, order = instance.group, instance.order
     assert instance.scale is not None
     for batch in range(instance.query.shape[0]):
@@ -194,7 +194,10 @@ def _values(values: tuple[NDArray[Any], ...]) -> tuple[Array, Array, Array]:
         with np.errstate(over="ignore", invalid="ignore"):
             corners = np.array([least * low, least * high, largest * low, largest * high])
             least, largest = corners.min(axis=0), corners.max(axis=0)
-        least, largest = least - np.abs(least) * 2.0**-52 - 2.0**-1070, largest + np.abs(largest) * 2.0**-52 + 2.0**-1070
+        least, largest = (
+            least - np.abs(least) * 2.0**-52 - 2.0**-1070,
+            largest + np.abs(largest) * 2.0**-52 + 2.0**-1070,
+        )
         total = np.zeros(width)
         for first in range(0, len(value), _ROWS):
             with np.errstate(over="ignore"):
