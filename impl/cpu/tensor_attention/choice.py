@@ -69,12 +69,12 @@ def guessed(head: Head) -> Guess:
     )
     factor = head.frame.factor / math.prod(1.0 / frame.factor for frame in head.frames)
     scores = np.clip(factor * query @ keys.T, -head.radius, head.radius)
-    weight = np.exp(scores)
+    weight, square = np.exp(scores), scores * scores
     share = weight.mean(axis=1)
     output = weight @ values / (share * _COMBINATIONS)[:, None]
     wide = np.sqrt(np.square(values).mean(axis=0) / _COMBINATIONS)  # what so few combinations leave open
     return Guess(
-        {order: float((scores**order).mean(axis=1).max()) for order in (2, 4)}, float(share.min()),
+        {2: float(square.mean(axis=1).max()), 4: float((square * square).mean(axis=1).max())}, float(share.min()),
         np.maximum(output.min(axis=0) - wide, head.least), np.minimum(output.max(axis=0) + wide, head.largest),
     )  # fmt: skip
 
