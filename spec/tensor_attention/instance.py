@@ -141,7 +141,7 @@ class HigherOrder(instances.Instance):
         stored = storage.read(path)
         order = 1 + sum(name.startswith("key") for name in stored.arrays)
         kind = cls.of_order(order) if stored.problem == cls.problem and 2 <= order <= _MOST else cls
-        return cast("Self", super(HigherOrder, kind).load(path))
+        return super().load(path) if kind is cls else cast("Self", kind.load(path))
 
 
 @functools.cache
