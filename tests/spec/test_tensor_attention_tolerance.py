@@ -108,8 +108,10 @@ def test_blocked_sums_are_sharper_for_long_rows_and_equal_for_short_ones() -> No
     flat = over_combinations(long)
     row = weights(flat, combined_class(long, blocked), evaluate(long), combined_products(long, blocked))
     assert row.depth.max() == 1024 + 4  # of 4,096 combinations
-    assert row.tiles.max() == 64 + 4
+    assert row.tiles.max() == 17 * 4 + 4  # a block has parts of at most 17 runs of 64
     assert float(weights(flat, u, evaluate(long), combined_products(long, u)).tiles.max()) == 256
+    thin = drawn(u, lengths=(3, 40), n_q=2)  # one rescaling a key of mode 2, where mode 1 is the inner loop
+    assert weights(over_combinations(thin), u, evaluate(thin), combined_products(thin, u)).tiles.max() == 40
 
 
 # --- correct kernels --------------------------------------------------------------------------------------------------
