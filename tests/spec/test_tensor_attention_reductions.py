@@ -144,7 +144,7 @@ def test_the_least_entries_of_a_type_leave_the_gap(dtype: str) -> None:
         assert made.kappa**order * sigma <= (omega + log_bounds(4 * keys[0])[1]) * Fraction(11, 10)
 
 
-@pytest.mark.claim("TEN-3")
+@pytest.mark.claim("KOV-3")
 def test_pairs_are_tuples_whose_other_sets_are_ones() -> None:
     for seed in range(4):
         problem = assay.hard("tensor_attention", "planted-ov" if seed % 2 else "random-ov", seed, n=7, d=9)
