@@ -61,9 +61,10 @@ def tolerance(
         return bound
     off, fits = _value_errors(instance, u)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        bound = bound + off * _averaging(weights(flat, wide, exact, scores), wide)
-    empty = np.logical_not(np.any(instance.visible(), axis=1, keepdims=True))
-    return np.where(empty, 0.0, np.where(fits & ~np.isnan(bound), bound, np.inf))
+        more = off * _averaging(weights(flat, wide, exact, scores), wide)
+    some = np.any(instance.visible(), axis=1, keepdims=True)
+    bound = bound + np.where(some, more, 0.0)
+    return np.where(fits & ~np.isnan(bound), bound, np.inf)
 
 
 def combined_class(instance: HigherOrder, u: Precision) -> Precision:

@@ -315,6 +315,7 @@ def test_products_that_overflow_are_not_judged() -> None:
     )
     assert np.isposinf(tolerance(values, u)).all()
     assert np.isfinite(tolerance(instance, u)).all()
+    assert np.isposinf(tolerance(values.replace(window=(1, 1), is_causal=True, key1=values.mode_keys[0]), u)).all()
 
 
 @pytest.mark.claim("TOLT-2")
