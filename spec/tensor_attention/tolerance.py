@@ -59,7 +59,7 @@ def tolerance(
     if instance.order == 2 or output != "output":
         return bound
     off, fits = _value_errors(instance, u)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         bound = bound + off * _averaging(weights(flat, wide, exact, scores), wide)
     empty = ~instance.visible().any(axis=1)[:, None]
     return np.where(empty, 0.0, np.where(fits & ~np.isnan(bound), bound, np.inf))

@@ -197,12 +197,14 @@ def _passed(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> Extremes:
                 last=last,
             )  # fmt: skip
 
-        product = product * tree(team, team.ordered(summed, [(at,) for at in range(0, len(key), features.BLOCK)]))
+        # means in place of sums: the number of combinations may be beyond 2^63
+        mean = tree(team, team.ordered(summed, [(at,) for at in range(0, len(key), features.BLOCK)])) / len(key)
+        product = product * mean
     table = weighted(plan, product[None])
     lengths = tuple(len(key) for key in head.keys)
     order, dimension, degree = plan.power, plan.frame.dimension, plan.approximation.degree
     slack = plan.slack(roundings(lengths, dimension, degree, order) + 16)
-    touched, band = np.array([head.combinations]), Band(0, _UNLIMITED, _UNLIMITED, head.combinations)
+    touched, band = np.ones(1, np.int64), Band(0, _UNLIMITED, _UNLIMITED, 1)  # a mean stands for one key
     width = head.values[0].shape[1]
     best = Extremes(math.inf, 0.0, np.full(width, math.inf), np.full(width, -math.inf))
     for query, rows in zip(head.queries, out, strict=True):
