@@ -296,7 +296,7 @@ def _tiles(
                     scores[j, r] = lowest
                 for j in range(max(min(position + right + 1, count), 0), wide):
                     scores[j, r] = lowest
-            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]
+            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)
             if risen:
                 for r in range(size):
                     total[r] *= scores[wide, r]

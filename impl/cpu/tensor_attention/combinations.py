@@ -42,7 +42,9 @@ def instance_of(query: Any, modes: tuple[Any, ...], named: dict[str, Any], optio
     count = len(modes) + len(named)
     if count % 2 or count == 0:
         raise InvalidInstance(f"{count} arrays beside query: expected as many values as keys, at least one of each")
-    return Instance.of_order(1 + count // 2)(query, *modes, **named, **options)
+    kind: Any = Instance.of_order(1 + count // 2)
+    instance: HigherOrder = kind(query, *modes, **named, **options)
+    return instance
 
 
 @dataclass(frozen=True, eq=False)

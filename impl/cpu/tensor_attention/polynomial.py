@@ -226,7 +226,7 @@ def _passed(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> Extremes:
 
 def _need(head: Head, degree: int, workers: int) -> int:
     """The working storage of a pass, in bytes."""
-    d, width = head.frame.dimension, head.values[0].shape[1] + 2
+    d, width = head.frame.dimension, int(head.values[0].shape[1]) + 2
     count, inner = features.rank(d, degree), features.rank(d, max(degree - 1, 0))
     deepest = max(-(-len(key) // features.BLOCK) for key in head.keys).bit_length()
     tables = 2 * workers + 8 + deepest
@@ -235,7 +235,7 @@ def _need(head: Head, degree: int, workers: int) -> int:
 
 def _cost(head: Head, degree: int) -> float:
     """The predicted time of a pass, in nanoseconds of one core."""
-    columns, count = head.values[0].shape[1] + 1, features.rank(head.frame.dimension, degree)
+    columns, count = int(head.values[0].shape[1]) + 1, features.rank(head.frame.dimension, degree)
     coordinate, feature, product = _PASS
     each = coordinate * (head.frame.dimension + columns) + count * (feature + product * columns)
     return _HEAD + head.points * each
@@ -245,7 +245,7 @@ def _exact_cost(instance: HigherOrder) -> float:
     """The predicted time of the exact kernel, in nanoseconds of one core."""
     (b, h_q, n_q, d), d_v = instance.query.shape, instance.mode_values[0].shape[3]
     fixed, column = _EXACT[instance.query.dtype.name]
-    return float(b * h_q * n_q) * instance.combinations * (fixed + column * (d + d_v))
+    return float(b * h_q * n_q * (fixed + column * (d + d_v))) * instance.combinations
 
 
 def _route(plans: list[Plan], worst: float) -> str:
