@@ -11,7 +11,7 @@
 The peers, in float32: ``dense`` multiplies keys and values of all pairs out and attends to them by two matrix products
 and a softmax; ``sdpa`` hands the same products to torch's scaled_dot_product_attention; ``einsum`` is three-operand
 torch.einsum; ``simplicial`` is simplicial-attention's naive_two_simplicial_attend (Wang 2025, PyPI), which contracts
-by opt_einsum.  Two threads each, but for ``approximate``, which takes one.
+by opt_einsum.  A thread each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from assay.impl.cpu import features, tensor_attention, tensor_attention_gradient
 from assay.spec.approximation import Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error
 
-_THREADS = 2
+_THREADS = 1  # on a machine that other work shares, threads of torch wait for each other and disturb what follows
 _ROUNDS = 7
 _MIB = 1 << 20
 _ERROR = 1e-6
@@ -120,7 +120,7 @@ def exactly() -> None:
             row |= {f"× ours {k}": v / seconds["ours"][k] for k, v in seconds[name].items()}
             row["error"] = float(np.abs(np.asarray(call()) - expected).max())
             rows.append(row)
-    publish("tensor_attention_exact", rows, f"float32, order 3, {_THREADS} threads; {processor()}")
+    publish("tensor_attention_exact", rows, f"float32, order 3, {_THREADS} thread; {processor()}")
 
 
 def windowed() -> None:
@@ -147,7 +147,7 @@ def windowed() -> None:
         arrays = drawn(n, 16)
         times.append(min(clocked(functools.partial(tensor_attention.exact, *arrays, **options)) for _ in range(3)))
     slope = float(np.polyfit(np.log(lengths), np.log(times), 1)[0])
-    note = f"float32, d = 16, causal, {_THREADS} threads; n^{slope:.2f} from {lengths[0]} to {lengths[-1]}"
+    note = f"float32, d = 16, causal, {_THREADS} thread; n^{slope:.2f} from {lengths[0]} to {lengths[-1]}"
     publish("tensor_attention_windows", rows, f"{note}; {processor()}")
 
 
@@ -193,7 +193,7 @@ def backward() -> None:
         )
         rows.append(row)
     note = "both: forward and backward pass; backward: torch's both less its forward pass, against our backward pass"
-    publish("tensor_attention_backward", rows, f"float32, order 3, {_THREADS} threads; {note}; {processor()}")
+    publish("tensor_attention_backward", rows, f"float32, order 3, {_THREADS} thread; {note}; {processor()}")
 
 
 def memory() -> None:
@@ -201,7 +201,7 @@ def memory() -> None:
     for part, n in (("exact", 1024), ("gradient", 512), ("approximate", 100_000), ("approximate", 1_000_000)):
         command = [sys.executable, __file__, "memory-of", "--part", part, "--n", str(n)]
         rows.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout))
-    publish("tensor_attention_memory", rows, f"order 3, {_THREADS} threads, a process each; {processor()}")
+    publish("tensor_attention_memory", rows, f"order 3, {_THREADS} thread, a process each; {processor()}")
 
 
 def memory_of(part: str, n: int) -> None:
