@@ -186,6 +186,12 @@ def test_float32_goes_to_float64_where_the_error_needs_it() -> None:
         tensor_attention.approximate(*arrays, scale=0.5, error=1e-9, is_causal=True)
 
 
+def test_errors_far_above_the_values_are_met_too() -> None:
+    arrays = drawn(0, 3)
+    for error in (1.0, 1e3, 1e300):
+        assert (tensor_attention.approximate(*arrays, scale=3.0, error=error, fallback="raise").error <= error).all()
+
+
 def test_order_2_is_attentions_own_method() -> None:
     arrays = drawn(1, 2)
     ours = tensor_attention.approximate(*arrays, scale=0.5, error=1e-6)

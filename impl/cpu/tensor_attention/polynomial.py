@@ -169,6 +169,8 @@ def _served(
     best = math.inf
     for degree, measure in ranked:
         plan = realised(head, degree, measure)
+        if not measure.order and not plan.approximation.error < 0.5:
+            continue
         bound = float(predicted(head, plan, guess).max())
         if bound <= error:
             seen = _passed(head, plan, out, team)
