@@ -34,8 +34,9 @@ _SAFE = {"float32": 2.0**100, "float64": 2.0**900}  # products of factors below 
 def roundings(lengths: tuple[int, ...], dimension: int, degree: int, m: int) -> int:
     """K_m of TEN-10: the most roundings that a term of degree m meets on its way into a sum over all combinations."""
     blocks = sum(max(-(-n // features.BLOCK) - 1, 0).bit_length() + 1 for n in lengths)
-    more = len(lengths) - 1  # monomials and sums of each further mode, and the product with its sum
-    return features.roundings(dimension, degree, m) + blocks + more * (max(m - 1, 0) + _IN_A_BLOCK + 1)
+    more = len(lengths) - 1  # monomials and sums of each further mode, and the product with its mean
+    means = len(lengths)
+    return features.roundings(dimension, degree, m) + blocks + means + more * (max(m - 1, 0) + _IN_A_BLOCK + 1)
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,7 +18,6 @@ from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
 from assay.impl.cpu.features import Extremes
 from assay.impl.cpu.tensor_attention.certificate import certificate
 from assay.spec.approximation import Approximation, Infeasible, exp_by_moment, exp_of_degree
-from assay.spec.attention.perturbation import output_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +37,7 @@ _PER_OCTAVE = 16  # radii that polynomials are made for
 _ROOM = 0.95  # the part of an error that a predicted one may take
 _TRIED = 3  # degrees that are tried before a head is refused
 _ROWS, _COMBINATIONS = 32, 256  # scores that are computed
-_RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
+_RATIOS = 2.0 ** (np.arange(11) / 2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,26 +113,39 @@ def _candidates(head: Head, guess: Guess, left: Array) -> Iterator[tuple[int, Me
     rooted = (head.deviation + np.maximum(np.abs(guess.least), np.abs(guess.largest)))[shown]
     linear, root = float((left[shown] / distance).min()), float((left[shown] / rooted).min())
     radius = max(head.radius, _SMALLEST_RADIUS)
+    plain = 0.54 * float((head.spread[shown] / left[shown]).max())  # ATT-2, for relative errors below a half
+    measures = [
+        (order, *_by_moment(order, moment, radius, guess.share, linear, root))
+        for order, moment in guess.moments.items()
+    ]
     first = None
     for degree, relative in enumerate(least_errors(radius)):
         if first is not None and degree >= first + _TRIED:
             return
-        if output_error(min(relative, 1.0)) * float((head.spread[shown] / left[shown]).max()) <= _ROOM:
+        options = [(factor, measure) for order, factor, measure in measures if order <= degree]
+        if relative < _ROOM / 2.0:
+            options.append((plain, Measure()))
+        factor, measure = min(options, key=lambda option: option[0], default=(math.inf, Measure()))
+        if relative * factor <= _ROOM:
             first = degree if first is None else first
-            yield degree, Measure()
-            continue
-        best: tuple[float, Measure] | None = None
-        for order, moment in guess.moments.items():
-            for ratio in _RATIOS if order <= degree else ():
-                weight = (1.0 + moment * (ratio / radius) ** order) / guess.share
-                error = relative / geometric_mean(order, ratio)
-                by_root = error * math.sqrt(weight / guess.share) / root
-                cost = min(error * weight / linear, by_root)
-                if best is None or cost < best[0]:
-                    best = cost, Measure(order, ratio, cost == by_root)
-        if best is not None and best[0] <= _ROOM:
-            first = degree if first is None else first
-            yield degree, best[1]
+            yield degree, measure
+
+
+def _by_moment(
+    order: int, moment: float, radius: float, share: float, linear: float, root: float
+) -> tuple[float, Measure]:
+    """The best measure by a moment: its factor on the least error of a degree, in units of what is allowed."""
+    weight = (1.0 + moment * (_RATIOS / radius) ** order) / share
+    means = _means(order)
+    by_sum, by_root = weight / (means * linear), np.sqrt(weight / share) / (means * root)
+    best = int(np.minimum(by_sum, by_root).argmin())
+    factor = float(min(by_sum[best], by_root[best]))
+    return factor, Measure(order, float(_RATIOS[best]), bool(by_root[best] < by_sum[best]))
+
+
+@functools.cache
+def _means(order: int) -> Array:
+    return np.array([geometric_mean(order, float(ratio)) for ratio in _RATIOS])
 
 
 def realised(head: Head, degree: int, measure: Measure) -> Plan:

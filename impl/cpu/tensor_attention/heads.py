@@ -97,7 +97,7 @@ class Head:
 
 
 def heads(instance: HigherOrder) -> Iterator[Head]:
-    """Yield every key head of every batch.  Raises :class:`Infeasible` where numbers are too large or none."""
+    """Yield every key head of every batch.  Raises :class:`Infeasible` where numbers are too large or small."""
     group, order = instance.group, instance.order
     assert instance.scale is not None
     for batch in range(instance.query.shape[0]):
@@ -105,8 +105,6 @@ def heads(instance: HigherOrder) -> Iterator[Head]:
             queries = instance.query[batch, number * group : (number + 1) * group]
             keys = tuple(key[batch, number] for key in instance.mode_keys)
             values = tuple(value[batch, number] for value in instance.mode_values)
-            if not all(map(len, keys)):
-                raise Infeasible("a mode without keys")
             yield _head(batch, number, queries, keys, values, instance.scale, order)
 
 

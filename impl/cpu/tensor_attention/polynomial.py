@@ -169,6 +169,8 @@ def _served(
     best = math.inf
     for degree, measure in ranked:
         plan = realised(head, degree, measure)
+        if not measure.order and not plan.approximation.error < 0.5:
+            continue
         bound = float(predicted(head, plan, guess).max())
         if bound <= error:
             seen = _passed(head, plan, out, team)
@@ -197,12 +199,14 @@ def _passed(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> Extremes:
                 last=last,
             )  # fmt: skip
 
-        product = product * tree(team, team.ordered(summed, [(at,) for at in range(0, len(key), features.BLOCK)]))
+        # means in place of sums: the number of combinations may be beyond 2^63
+        mean = tree(team, team.ordered(summed, [(at,) for at in range(0, len(key), features.BLOCK)])) / len(key)
+        product = product * mean
     table = weighted(plan, product[None])
     lengths = tuple(len(key) for key in head.keys)
     order, dimension, degree = plan.power, plan.frame.dimension, plan.approximation.degree
     slack = plan.slack(roundings(lengths, dimension, degree, order) + 16)
-    touched, band = np.array([head.combinations]), Band(0, _UNLIMITED, _UNLIMITED, head.combinations)
+    touched, band = np.ones(1, np.int64), Band(0, _UNLIMITED, _UNLIMITED, 1)  # a mean stands for one key
     width = head.values[0].shape[1]
     best = Extremes(math.inf, 0.0, np.full(width, math.inf), np.full(width, -math.inf))
     for query, rows in zip(head.queries, out, strict=True):
@@ -224,7 +228,7 @@ def _passed(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> Extremes:
 
 def _need(head: Head, degree: int, workers: int) -> int:
     """The working storage of a pass, in bytes."""
-    d, width = head.frame.dimension, head.values[0].shape[1] + 2
+    d, width = head.frame.dimension, int(head.values[0].shape[1]) + 2
     count, inner = features.rank(d, degree), features.rank(d, max(degree - 1, 0))
     deepest = max(-(-len(key) // features.BLOCK) for key in head.keys).bit_length()
     tables = 2 * workers + 8 + deepest
@@ -233,7 +237,7 @@ def _need(head: Head, degree: int, workers: int) -> int:
 
 def _cost(head: Head, degree: int) -> float:
     """The predicted time of a pass, in nanoseconds of one core."""
-    columns, count = head.values[0].shape[1] + 1, features.rank(head.frame.dimension, degree)
+    columns, count = int(head.values[0].shape[1]) + 1, features.rank(head.frame.dimension, degree)
     coordinate, feature, product = _PASS
     each = coordinate * (head.frame.dimension + columns) + count * (feature + product * columns)
     return _HEAD + head.points * each
@@ -243,7 +247,7 @@ def _exact_cost(instance: HigherOrder) -> float:
     """The predicted time of the exact kernel, in nanoseconds of one core."""
     (b, h_q, n_q, d), d_v = instance.query.shape, instance.mode_values[0].shape[3]
     fixed, column = _EXACT[instance.query.dtype.name]
-    return float(b * h_q * n_q) * instance.combinations * (fixed + column * (d + d_v))
+    return float(b * h_q * n_q * (fixed + column * (d + d_v))) * instance.combinations
 
 
 def _route(plans: list[Plan], worst: float) -> str:
