@@ -101,9 +101,10 @@ def _built(
     first = np.zeros((1, 1, len(keys[0]), 1), kind)
     first[0, 0, 0] = 1
     values = [first, *(np.ones((1, 1, len(x), 1), kind) for x in keys[1:])]
-    return Instance.of_order(len(keys) + 1)(
+    instance: HigherOrder = Instance.of_order(len(keys) + 1)(
         stored(query), *arrays, *values, scale=scale, provenance=Provenance(family=family)
     )
+    return instance
 
 
 def _output(instance: HigherOrder, output: Any) -> NDArray[Any]:

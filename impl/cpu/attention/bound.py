@@ -44,7 +44,7 @@ def exact_bound(
     if not (inside and 2.0 * (n + 1) * X * math.exp(soft.lag) * _SLACK <= min(soft.largest_sum, u.largest_output) / 2):
         return nothing
     keys = np.asarray(float(n))
-    depth, tiles = float(soft.depth(keys)), min(float(soft.rescalings(keys)), n)
+    depth, tiles = float(soft.depth(keys)), min(soft.rescalings(n)[1], n)
     a, rescaled, parts = u.product, min(-(-n // soft.tile), n), -(-n // soft.part)
     delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (
         2.0 * d + 2.0 + math.sqrt(d) * (query_norm + key_norm)
