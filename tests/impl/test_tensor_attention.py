@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.impl.cpu import attention, attention_gradient, tensor_attention, tensor_attention_gradient
-from assay.impl.cpu.tensor_attention import combinations
+from assay.impl.cpu.tensor_attention import combinations, lanes
 from assay.impl.cpu.tensor_attention.certificate import exact_error
 from assay.impl.cpu.tensor_attention_gradient.tiles import spread
 from assay.spec import tensor_attention as spec
@@ -43,8 +43,9 @@ def options_of(name: str, order: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("order", [2, 3, 4])
-def test_the_kernel_is_within_its_class(order: int, dtype: str) -> None:
+@pytest.mark.parametrize(("order", "laned"), [(2, False), (3, False), (3, True), (4, False), (4, True)])
+def test_the_kernel_is_within_its_class(order: int, laned: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "better", lambda instance: laned)
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
     for name in OPTIONS:
         arrays = drawn(order, (19, 7, 3)[: order - 1], 9, dtype=kind, heads=(2, 1))
@@ -58,8 +59,12 @@ def test_the_kernel_is_within_its_class(order: int, dtype: str) -> None:
 
 
 @pytest.mark.claim("TEN-5")
+@pytest.mark.parametrize("laned", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_long_rows_are_within_the_class_of_blocked_sums(dtype: str) -> None:
+def test_long_rows_are_within_the_class_of_blocked_sums(
+    dtype: str, laned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "better", lambda instance: laned)
     query, key1, key2, value1, value2 = (x[:1] for x in drawn(5, (40, 70), 3, dtype=dtype, heads=(1, 1)))
     key1 = np.abs(key1)
     key1.sort(axis=2)  # the largest score rises from block to block
@@ -73,11 +78,41 @@ def test_long_rows_are_within_the_class_of_blocked_sums(dtype: str) -> None:
 
 
 @pytest.mark.claim("TEN-5")
-def test_sums_of_a_quarter_million_combinations_lose_few_digits_in_float32() -> None:
+@pytest.mark.parametrize("laned", [False, True])
+def test_sums_of_a_quarter_million_combinations_lose_few_digits_in_float32(
+    laned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "better", lambda instance: laned)
     zeros, ones = np.zeros((1, 1, 512, 1), np.float32), np.ones((1, 1, 512, 1), np.float32)
     values = 0.1 * ones
     output = tensor_attention.exact(zeros[:, :, :1], zeros, zeros, values, ones)
     assert abs(output.item() / values[0, 0, 0, 0] - 1.0) < 2e-5  # one after the other they would lose 2.6e-4
+
+
+@pytest.mark.claim("TEN-5")
+@pytest.mark.parametrize(("lengths", "n_q"), [((300, 20), 290), ((1100, 17), 3), ((3, 40, 40), 40), ((5, 3), 33)])
+def test_tiles_of_queries_and_lanes_of_keys_say_the_same(
+    lengths: tuple[int, ...], n_q: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [x[:1] for x in drawn(13, lengths, n_q, 2, 3, (2, 1))]
+    for name in OPTIONS:
+        options = options_of(name, len(lengths) + 1)
+        found = []
+        for laned in (False, True):
+            monkeypatch.setattr(lanes, "better", lambda instance, laned=laned: laned)
+            found.append(tensor_attention.exact(*arrays, **options, return_lse=True))
+        for tiled, laned_too in zip(*found, strict=True):
+            assert (np.isfinite(tiled) == np.isfinite(laned_too)).all()
+            finite = np.isfinite(tiled)
+            assert np.allclose(tiled[finite], laned_too[finite], rtol=1e-12, atol=1e-13), name
+
+
+def test_short_windows_and_causal_masks_go_by_lanes_and_full_rows_by_tiles() -> None:
+    x = np.ones((1, 1, 512, 16))
+    assert lanes.better(spec.Instance(x, x, x, x, x, is_causal=True, window=(64, 32)))
+    assert lanes.better(spec.Instance(x, x, x, x, x, is_causal=True))
+    few = x[:, :, :20]
+    assert not lanes.better(spec.Instance.of_order(4)(x, *[few] * 6))
 
 
 def test_order_2_is_the_kernel_of_attention_bit_for_bit() -> None:

@@ -35,7 +35,7 @@ _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coe
 _SMALLEST_RADIUS = 2.0**-20
 _PER_OCTAVE = 16  # radii that polynomials are made for
 _ROOM = 0.95  # the part of an error that a predicted one may take
-_TRIED = 3  # degrees that are tried before a head is refused
+_TRIED = 6  # degrees that are tried before a head is refused
 _ROWS, _COMBINATIONS = 32, 256  # scores that are computed
 _RATIOS = 2.0 ** (np.arange(11) / 2.0)
 
@@ -125,10 +125,10 @@ def _candidates(head: Head, guess: Guess, left: Array) -> Iterator[tuple[int, Me
         options = [(factor, measure) for order, factor, measure in measures if order <= degree]
         if relative < _ROOM / 2.0:
             options.append((plain, Measure()))
-        factor, measure = min(options, key=lambda option: option[0], default=(math.inf, Measure()))
-        if relative * factor <= _ROOM:
-            first = degree if first is None else first
-            yield degree, measure
+        for factor, measure in sorted(options, key=lambda option: option[0]):
+            if relative * factor <= _ROOM:
+                first = degree if first is None else first
+                yield degree, measure
 
 
 def _by_moment(
