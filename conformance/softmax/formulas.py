@@ -46,10 +46,11 @@ def formula(
                 changed[name] = criterion
                 continue
             expected = np.asarray(made[name])
-            largest = float(np.abs(value.midpoint).max(initial=0.0))
-            more = 2.0 * max(1.0, float(np.abs(expected).max(initial=0.0)) / largest if largest else 1.0)
+            largest = _largest(value.midpoint)
+            more = 2.0 * max(1.0, _largest(expected) / largest if largest else 1.0)
             room = np.where(np.isfinite(criterion.allowed), criterion.allowed, np.inf)
-            changed[name] = criterion.about(Enclosure(expected, value.radius), more * np.maximum(room, room.mean()))
+            radius = np.where(np.isfinite(value.radius), value.radius, 0.0)
+            changed[name] = criterion.about(Enclosure(expected, radius), more * np.maximum(room, room.mean()))
         same = all(
             changed[name] is held_to[name] or np.allclose(made[name], criterion.value.midpoint, rtol=1e-9, atol=1e-300)
             for name, criterion in held_to.items()
@@ -58,3 +59,8 @@ def formula(
         return None if same else changed
 
     return Meaning(identifier, sentence, criteria)
+
+
+def _largest(numbers: NDArray[np.float64]) -> float:
+    """The largest finite one; a log-sum-exp is −∞ where a row attends to nothing."""
+    return float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))

@@ -26,7 +26,8 @@ AXES: dict[str, Axes] = {
 }
 
 #: The most keys of a mode, by order: there are as many combinations as the product of the lengths.
-_MOST = {2: 1 << 20, 3: 1 << 20, 4: 9, 5: 5}
+_MOST = {2: 1 << 20, 3: 1 << 20, 4: 7, 5: 4}
+_MOST_QUERIES = 17  # of the higher orders
 
 _FACTORS = (
     Factor("numbers", {
@@ -44,7 +45,7 @@ _FACTORS = (
     Factor(
         "window",
         {"none": ("none",), "short": ("window=3,2", "window=1,4"), "long": ("window=17,6",), "one": ("window=*,3", "window=4,*")},
-        {"short": "window", "long": "window", "one": "window_without_limit"},
+        {"none": "without_window", "short": "window", "long": "window", "one": "window_without_limit"},
     ),
     Factor("log-sum-exp", {"none": ("none",), "asked": ("lse",)}, {"asked": "return_lse"}),
     Factor("scale", {"usual": ("none",), "other": ("scale=-0.4217", "scale=0")}, {"other": "other_scale"}),
@@ -84,7 +85,6 @@ _TOGETHER = (
     Together({"causal": frozenset({"causal"}), "keys of others": _CROSS}, "causal_cross_lengths"),
     Together({"keys of mode 1": frozenset({"same"}), "keys of others": _CROSS}, "cross_lengths"),
     Together({"causal": frozenset({"none"}), "window": _WINDOWS}, "window_without_causal"),
-    Together({"causal": frozenset({"causal"}), "window": frozenset({"none"})}, "causal_without_window"),
     Together({"log-sum-exp": frozenset({"asked"}), "window": _WINDOWS, "keys of others": _CROSS}, "empty_row_lse"),
     Together({"log-sum-exp": frozenset({"asked"}), "window": _WINDOWS, "keys of mode 1": _CROSS}, "empty_row_lse"),
 )  # fmt: skip
@@ -96,7 +96,7 @@ _LARGE = float(1 << 19)  # products, beyond which a row has fewer heads and batc
 def lengths_of_order(order: int, queries: int, first: int, others: int) -> tuple[int, ...]:
     """The lengths of a row of an order: as given for order 3, and shorter where there are more modes."""
     keys = (first, *(others,) * (order - 2))
-    return (queries, *(min(n, _MOST[order]) for n in keys))
+    return (queries if order <= 3 else min(queries, _MOST_QUERIES), *(min(n, _MOST[order]) for n in keys))
 
 
 def _row(choice: Mapping[str, str], seed: int) -> Row:

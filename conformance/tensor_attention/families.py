@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row
+from assay.conformance.interface.suite import LEVELS, Family, Row
 from assay.conformance.tensor_attention.combinations import lengths_of_order
 from assay.conformance.tensor_attention.options import cost, parse_size
 
@@ -17,7 +17,8 @@ __all__ = ["TABLE", "TYPICAL", "of_orders", "table_rows"]
 
 _OTHER_ORDERS = (2, 4, 5)
 _SMALL = float(1 << 16)  # products, beyond which a row of another order is left to ``thorough``
-_LEVELS = {2: "smoke", 4: "smoke", 5: "standard"}  # the least level of rows of these orders
+#: Order → how often, and where, a row comes at its own level: every so many rows, from that one on.
+_TURNS = {"smoke": {2: (3, 0), 4: (3, 1), 5: (8, 2)}, "standard": {2: (2, 0), 4: (2, 1), 5: (3, 2)}, "thorough": {2: (1, 0), 4: (1, 0), 5: (1, 0)}}
 
 
 def table_rows(level: str, text: str, layout: str = "contiguous", after: str = "", beside: str = "") -> tuple[Row, ...]:
@@ -116,22 +117,17 @@ def _layouts() -> tuple[tuple[Family, tuple[Row, ...]], ...]:
 
 
 def of_orders(table: tuple[Row, ...]) -> tuple[Row, ...]:
-    """The rows of order 3 with those of the other orders that are made of them.
-
-    Of order 2 and 4 every third row comes at its own level; the rest, and those of order 5, later.
-    """
+    """The rows of order 3 with those of the other orders that are made of them, some at a later level."""
     made = list(table)
     for number, row in enumerate(table):
         size = parse_size(row.size)
-        for place, order in enumerate(_OTHER_ORDERS):
+        for order in _OTHER_ORDERS:
             queries, *keys = lengths_of_order(order, size.queries, *size.keys)
             other = replace(row, size=str(replace(size, queries=queries, keys=tuple(keys))))
             level = row.level
-            if level == "smoke" and (number % 3 != place or _LEVELS[order] != "smoke"):
-                level = "standard"
-            if cost(other) > _SMALL or (level == "standard" and (order == 5) != (number % 2 == 0) and number % 3 != place):
-                level = "thorough"
-            made.append(replace(other, level=level))
+            while level != LEVELS[-1] and number % _TURNS[level][order][0] != _TURNS[level][order][1]:
+                level = LEVELS[LEVELS.index(level) + 1]
+            made.append(replace(other, level=level if cost(other) <= _SMALL else LEVELS[-1]))
     return tuple(dict.fromkeys(made))
 
 

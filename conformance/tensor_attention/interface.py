@@ -78,7 +78,7 @@ CAPABILITIES = (
     Capability("value_dim", lambda i: i.mode_values[0].shape[3] != i.query.shape[3]),
     Capability("other_scale", lambda i: i.scale != i.usual()["scale"]),
     Capability("window_without_causal", lambda i: i.window is not None and not i.is_causal),
-    Capability("causal_without_window", lambda i: i.is_causal and i.window is None),
+    Capability("without_window", lambda i: i.window is None),
     Capability("window_without_limit", _window_without_limit),
     Capability("empty_row_lse", lambda i: getattr(i, "return_lse", False) and _has_empty_row(i)),
     Capability(CONCURRENT_CALLS),

@@ -276,6 +276,10 @@ def _keys_reversed(instance: HigherOrder) -> HigherOrder | None:
     return instance.replace(**_fields(instance, "key", instance.mode_keys[::-1])) if _alike(instance) else None
 
 
+def _values_reversed(instance: HigherOrder) -> HigherOrder | None:
+    return instance.replace(**_fields(instance, "value", instance.mode_values[::-1])) if _alike(instance) else None
+
+
 def _of_mode(name: str, mode: int) -> Change:
     """Keys or values of one mode are read for every mode."""
 
@@ -526,7 +530,7 @@ def _blank_heads(parts: Parts) -> Made:
 
 def _online(mode: int, tile: int, *, numerator: bool, denominator: bool) -> Callable[[Parts], Made]:
     def made(parts: Parts) -> Made:
-        if mode >= parts.order or (mode == parts.order - 2 and tile >= parts.instance.mode_lengths[mode]):
+        if mode >= parts.order - 1 or (mode == 0 and tile >= parts.instance.mode_lengths[0]):
             return None
         return parts.online(parts.blocks(mode, tile), numerator=numerator, denominator=denominator)
 
@@ -576,6 +580,7 @@ def _rows() -> Iterator[Meaning]:
     # one meaning a line
     # fmt: off
     yield row("keys-exchanged", "keys of the modes in the reverse order, and not their values: the modes exchanged", _keys_reversed)
+    yield row("values-exchanged", "values of the modes in the reverse order, and not their keys: the modes exchanged", _values_reversed)
     yield of("other-order", "values flattened in the other order than the scores: repeat against tile, the first mode the fastest", _other_order)
     for m in _MODES:
         yield row(f"keys-of-{m}", f"keys of mode {m} used for every mode", _of_mode("key", m))

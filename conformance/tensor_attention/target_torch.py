@@ -22,7 +22,7 @@ def formulation(name: str, function: str) -> Kernel:
     import torch
 
     chosen = {"einsum": einsum, "dense": dense, "gathered": gathered}[function]
-    lacks = {"gathered": frozenset({"causal_without_window", "window_without_causal", "window_without_limit"})}
+    lacks = {"gathered": frozenset({"without_window", "window_without_causal"})}
     keywords = keywords_of(chosen, "tensor_attention")
     return Kernel(name, chosen, "torch", keywords, lacks=lacks.get(function, frozenset()), version=torch.__version__)
 

@@ -11,7 +11,7 @@ from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
 from assay.conformance.interface.usage import UsageError
 
-__all__ = ["forward", "interpreted", "simplicial"]
+__all__ = ["forward", "how", "interpreted", "simplicial", "sizes", "tiles"]
 
 _VARIABLE = "TRITON_INTERPRET"
 _TILE = 16
@@ -26,6 +26,7 @@ def interpreted() -> Any:
     os.environ[_VARIABLE] = "1"
     try:
         made = importlib.import_module(name)
+        importlib.import_module("triton.experimental.gluon")  # which a first call would import
     finally:
         if before is None:
             del os.environ[_VARIABLE]
@@ -64,9 +65,15 @@ def forward(
     q, k1, k2, v1, v2 = (x.contiguous() for x in (query, *keys, *values))
     out = torch.empty((*q.shape[:3], v1.shape[3]), dtype=q.dtype)
     lse = torch.empty(q.shape[:3], dtype=torch.float32)
-    grid = (-(-q.shape[2] // _TILE), q.shape[0] * q.shape[1])
-    interpreted().forward[grid](q, k1, k2, v1, v2, out, lse, *sizes(q, (k1, k2), v1), *how(q, k1, k2, v1, scale, is_causal, window))
+    constants = how(q, k1, k2, v1, scale, is_causal, window)
+    kernel = interpreted().forward[(tiles(q), q.shape[0] * q.shape[1])]
+    kernel(q, k1, k2, v1, v2, out, lse, *sizes(q, (k1, k2), v1), *constants)
     return out, lse
+
+
+def tiles(array: Any) -> int:
+    """How many tiles the rows of an array fill."""
+    return int(-(-array.shape[2] // _TILE))
 
 
 def sizes(query: Any, keys: tuple[Any, ...], value: Any) -> tuple[int, ...]:
