@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
 __all__ = [
-    "KEY_TILE", "LANES", "QUERY_TILE", "STRIDE", "UNLIMITED", "compiling", "exact", "exponential", "multiply",
-    "query_tile", "run", "steps", "tiled",
+    "KEY_TILE", "LANES", "QUERY_TILE", "STRIDE", "UNLIMITED", "compiling", "exact", "exponential", "exponentiate",
+    "multiply", "query_tile", "run", "soften", "steps", "tiled",
 ]  # fmt: skip
 
 QUERY_TILE = 256  # queries whose scores lie side by side

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,17 @@ def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., A
 
     compiled_own = {name: numba.njit(**tiles.compiling())(step) for name, step in own.items()}
     called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
+    # compiled code on disk is identified by the kernel's own file and this name, and the steps are in other files
+    called.__qualname__ = f"{kernel.__name__}_{_fingerprint(*own.values()):08x}"
     compiled: Callable[..., None] = numba.njit(signature, **tiles.compiling())(called)
     return compiled
+
+
+def _fingerprint(*own: Callable[..., Any]) -> int:
+    """A number that changes with the code of the steps and with the constants that kernels take from other files."""
+    codes = [step.__code__ for step in (combine, tiles.multiply, tiles.soften, tiles.exponentiate, *own)]
+    constants = (BLOCK, KEY_TILE, LANES, tiles.STRIDE, tiles.QUERY_TILE)
+    return zlib.crc32(repr([(code.co_code, code.co_consts, code.co_names) for code in codes] + [constants]).encode())
 
 
 @functools.cache
