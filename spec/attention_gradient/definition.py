@@ -256,7 +256,8 @@ def second_pass(
         "grad_key": Result((*heads, n_k, rows.query.shape[2])),
         "grad_value": Result((*heads, n_k, value.shape[2])),
     }
-    made = escalate(definition, rows.attended.any(axis=2), results, relative, width)
+    wanted: NDArray[np.bool_] = np.any(rows.attended, axis=2)
+    made = escalate(definition, wanted, results, relative, width)
     return made["grad_key"], made["grad_value"]
 
 

@@ -74,8 +74,8 @@ def symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
     return made
 
 
-def loss(instance: Instance, output: NDArray[np.object_], log_sum_exp: NDArray[np.object_]) -> Any:
-    """Σ dO·o + Σ dlse·lse, without rows that attend to nothing."""
+def loss(instance: Any, output: NDArray[np.object_], log_sum_exp: NDArray[np.object_]) -> Any:
+    """Σ dO·o + Σ dlse·lse of what comes in, ``grad_output`` and ``grad_log_sum_exp``, without rows that are empty."""
     loss = (_exact(instance.grad_output) * output).sum()
     if instance.grad_log_sum_exp is not None:
         pairs = zip(_exact(instance.grad_log_sum_exp).ravel(), log_sum_exp.ravel(), strict=True)

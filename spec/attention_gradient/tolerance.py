@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -123,9 +123,10 @@ class Element:
     probability: Array
     off_probability: Array
 
-    def arranged(self, order: Callable[[Array], Array]) -> Element:
+    def arranged(self, order: Callable[[Any], Any]) -> Element:
         """The same with every matrix in another order of its elements."""
-        return Element(**{item.name: order(getattr(self, item.name)) for item in dataclasses.fields(self)})
+        made: dict[str, Any] = {item.name: order(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return Element(**made)
 
 
 class Bounds:

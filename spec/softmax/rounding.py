@@ -91,11 +91,22 @@ class Softmax:
         >>> blocked.depth(np.array([100.0, 2.0**20])).tolist()
         [100.0, 2048.0]
         """
-        return np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count
+        return np.asarray(np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count)
 
-    def rescalings(self, count: Array) -> Array:
-        """T: how many rescalings a term of a sum of so many goes through; a block has its own online softmax."""
-        tiles = np.ceil(count / self.tile)
+    def rescalings(self, count: int, runs: int = 1) -> tuple[int, int]:
+        """T: how many rescalings a row of so many keys goes through, and how many of them a weight of it at most.
+
+        runs: keys come in so many runs of equal length, each of which has tiles of its own.  In sums of blocks every
+        block has an online softmax of its own.
+
+        >>> from assay.spec.precision import precision
+        >>> precision("float32").of(Softmax).rescalings(4096), precision("float32").of(Softmax).rescalings(4096, 1024)
+        ((256, 256), (1024, 1024))
+        """
+        runs = 1 if self.tile >= _WHOLE_ROW else runs
+        run = count // runs
+        tiles = math.ceil(run / self.tile)
         if not self.block:
-            return tiles
-        return np.minimum(tiles, math.ceil(self.block / self.tile) + np.ceil(count / self.block))
+            return runs * tiles, runs * tiles
+        in_block = min(math.ceil(self.block / run) + 1, runs) * min(tiles, math.ceil(self.block / self.tile))
+        return runs * tiles, min(runs * tiles, min(in_block, self.block) + math.ceil(count / self.block))

@@ -65,6 +65,7 @@ class Products:
     factors: int = 2  # of a product, each rounded on entry
     rounded: float = 0.0  # the relative error of products of some of the factors that are rounded before the sum
     error: Array | float = 0.0  # of the scores themselves, where the factors are off
+    runs: int = 1  # into which the keys are divided, each with tiles of its own
 
 
 def plain_products(instance: Masked) -> Products:
@@ -160,8 +161,8 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         top = np.where(attended, score, -np.inf).max(axis=3, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0.0)  # an empty row: nothing below matters
         count = attended.sum(axis=3).astype(np.float64)
-        n_k = np.asarray(float(instance.key.shape[2]))
-        tiles = np.minimum(soft.rescalings(n_k), count)
+        steps = soft.rescalings(int(instance.key.shape[2]), products.runs)
+        rescalings, tiles = (np.minimum(number, count) for number in steps)
         # D = 1/max_j p_j: accurate where lse − m would cancel; and 1 ≤ D ≤ n
         log_denominator = np.where(count > 0, -np.where(attended, log_p, -np.inf).max(axis=3, initial=-np.inf), 0.0)
         log_denominator = np.clip(log_denominator, 0.0, np.log(np.maximum(count, 1.0)))
@@ -192,7 +193,7 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         count=count,
         depth=soft.depth(count),
         tiles=tiles,
-        rescalings=np.minimum(math.ceil(n_k / soft.tile), count),
+        rescalings=rescalings,
         lower_mass=lower_mass / SLACK,
         inside=inside,
     )

@@ -121,7 +121,7 @@ class HigherOrder(instances.Instance):
         return self.replace(**self._parts(whole_groups(dict(kept), self.group)))
 
     @classmethod
-    def of_order(cls, order: int) -> type[HigherOrder]:
+    def of_order(cls, order: int) -> Any:
         """The class of the instances of another order, with one key and one value for each of its order − 1 modes.
 
         Raises ``ValueError`` for an order below 2, which attends to nothing, or above 12.
@@ -131,6 +131,8 @@ class HigherOrder(instances.Instance):
         >>> four.order, four.combinations, four.describe().partition(", float64")[2]
         (4, 8, ', window (1, 2, ∞)')
         """
+        if not isinstance(order, int) or isinstance(order, bool) or not 2 <= order <= _MOST:
+            raise ValueError(f"order {order!r}: expected an integer from 2 to {_MOST}")
         return _of_order(cls.__dict__.get("third", cls), order)
 
     @classmethod
@@ -139,14 +141,12 @@ class HigherOrder(instances.Instance):
         stored = storage.read(path)
         order = 1 + sum(name.startswith("key") for name in stored.arrays)
         kind = cls.of_order(order) if stored.problem == cls.problem and 2 <= order <= _MOST else cls
-        return cast("Self", super(HigherOrder, kind).load(path))
+        return super().load(path) if kind is cls else cast("Self", kind.load(path))
 
 
 @functools.cache
 def _of_order(third: type[HigherOrder], order: int) -> type[HigherOrder]:
     """The class for an order, with the fields that the one for order 3 has."""
-    if not isinstance(order, int) or isinstance(order, bool) or not 2 <= order <= _MOST:
-        raise ValueError(f"order {order!r}: expected an integer from 2 to {_MOST}")
     if order == third.order:
         return third
     fields: list[tuple[str, Any, Any]] = []

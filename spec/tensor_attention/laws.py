@@ -145,7 +145,7 @@ def _merged(instance: HigherOrder, transformed: Instances, outputs: Outputs) -> 
     first, second = (output["log_sum_exp"] for output in outputs)
     total = np.logaddexp(first, second)
     shares = [np.exp(one - total) for one in (first, second)]
-    value = sum(share[..., None] * output["output"] for share, output in zip(shares, outputs, strict=True))
+    value = np.sum([share[..., None] * output["output"] for share, output in zip(shares, outputs, strict=True)], axis=0)
     wide = tuple(np.broadcast_to(share[..., None], value.shape) for share in shares)
     return {"output": Prediction(value, wide), "log_sum_exp": Prediction(total, tuple(shares))}
 

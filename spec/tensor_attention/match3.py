@@ -11,6 +11,7 @@ it computes Match3.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def matching_head(numbers: Sequence[int], modulus: int, order: int = 3, dtype: s
     x = np.array([int(number) % modulus for number in numbers])
     angle = 2.0 * np.pi * np.arange(modulus) / modulus
     cos, sin = np.cos(angle)[x], np.sin(angle)[x]
+    factors: list[tuple[NDArray[np.float64], ...]]
     if order == 2:  # cos(x + y) = cos x cos y − sin x sin y
         factors = [(cos, sin), (cos, -sin)]
     else:  # cos(x + y + z) = cx cy cz − cx sy sz − sx cy sz − sx sy cz
@@ -111,9 +113,9 @@ class QuantisedHeads:
     """All ordinary heads with few levels that compute Match3 of n tokens modulo M, as a formula.
 
     For every pair of tokens a score s(x, y) ∈ {0, …, scores − 1}, whatever queries and keys it comes from and of
-    whatever dimension; weights base^s; values v(y) ∈ {0, 1/(values − 1), …, 1}; the output of token i,
-    Σ_j base^s(x_i, x_j) v(x_j) / Σ_j base^s(x_i, x_j), is rounded to the nearest of the numbers 0, 1/(levels − 1), …, 1,
-    halves up; and what is read from it is any function of x_i and this number.
+    whatever dimension; weights base^s; values v(y) ∈ {0, 1/(values − 1), …, 1}.  The output of token i,
+    Σ_j base^s(x_i, x_j) v(x_j) / Σ_j base^s(x_i, x_j), is rounded to the nearest of 0, 1/(levels − 1), …, 1, halves up,
+    and what is read from it is any function of x_i and this number.
 
     clauses: literals as in DIMACS.  Every such head satisfies them, with the variables of :meth:`variable` that it
     makes true, so that no head computes Match3 where they cannot be satisfied.
@@ -144,7 +146,7 @@ class QuantisedHeads:
         weights = [count * self.base**score for count, score in zip(counts, scores, strict=True)]
         above = sum(weight * value for weight, value in zip(weights, values, strict=True)) * (self.levels - 1)
         below = sum(weights) * (self.values - 1)
-        return (2 * above + below) // (2 * below)
+        return int((2 * above + below) // (2 * below))
 
     def computes(self, scores: NDArray[Any], values: NDArray[Any], read: NDArray[Any]) -> bool:
         """Whether a head, given by its tables s (M, M), v (M,) and what is read (M, levels), computes Match3."""
@@ -167,8 +169,7 @@ def quantised_heads(
     17990
     """
     empty = QuantisedHeads(modulus, length, scores, values, levels, base, ())
-    made = QuantisedHeads(modulus, length, scores, values, levels, base, tuple(_clauses(empty)))
-    return made
+    return dataclasses.replace(empty, clauses=tuple(_clauses(empty)))
 
 
 def _clauses(of: QuantisedHeads) -> Iterator[tuple[int, ...]]:

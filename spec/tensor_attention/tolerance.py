@@ -6,6 +6,7 @@ factors (TOLT-1) and whose values are products of k − 1 (TOLT-2).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,10 +60,11 @@ def tolerance(
     if instance.order == 2 or output != "output":
         return bound
     off, fits = _value_errors(instance, u)
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = bound + off * _averaging(weights(flat, wide, exact, scores), wide)
-    empty = ~instance.visible().any(axis=1)[:, None]
-    return np.where(empty, 0.0, np.where(fits & ~np.isnan(bound), bound, np.inf))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        more = off * _averaging(weights(flat, wide, exact, scores), wide)
+    some = np.any(instance.visible(), axis=1, keepdims=True)
+    bound = bound + np.where(some, more, 0.0)
+    return np.where(fits & ~np.isnan(bound), bound, np.inf)
 
 
 def combined_class(instance: HigherOrder, u: Precision) -> Precision:
@@ -80,7 +82,7 @@ def combined_products(instance: HigherOrder, u: Precision) -> Products:
     flat = over_combinations(instance)
     if instance.order == 2 and not u.of(Pairs).more:
         return plain_products(flat)
-    pairs, more = u.of(Pairs), instance.order - 2
+    soft, pairs, more = u.of(Softmax), u.of(Pairs), instance.order - 2
     modes = [np.abs(np.repeat(x.astype(np.float64), instance.group, axis=1)) for x in instance.mode_keys]
     query = np.abs(instance.query.astype(np.float64))
     rounded = float(compound(*[pairs.product] * (more + pairs.more)))
@@ -103,7 +105,14 @@ def combined_products(instance: HigherOrder, u: Precision) -> Products:
         factors=instance.order,
         rounded=rounded,
         error=flushed,
+        runs=_runs(instance, soft),
     )
+
+
+def _runs(instance: HigherOrder, soft: Softmax) -> int:
+    """Combinations come in runs along one mode, in the mode whose tiles are the most in all."""
+    most = max(instance.mode_lengths, key=lambda n: math.ceil(n / soft.tile) / n)
+    return instance.combinations // most
 
 
 def _value_errors(instance: HigherOrder, u: Precision) -> tuple[Array, NDArray[np.bool_]]:
@@ -114,7 +123,10 @@ def _value_errors(instance: HigherOrder, u: Precision) -> tuple[Array, NDArray[n
     ]
     with np.errstate(over="ignore"):
         reach = np.repeat(np.prod(modes, axis=0), instance.group, axis=1)
-        off = 2 * more * (pairs.product_tiny + u.tiny) * reach
+        # where partial sums over a mode are stored, each of them may lose as much as a value
+        partial = instance.combinations // min(instance.mode_lengths)
+        lost = pairs.product_tiny * (partial if u.stored > 0.0 else 1) + u.tiny * partial
+        off = 2 * more * lost * reach
     return off, reach <= (u.largest_output if pairs.product > 0.0 else u.largest) / 2
 
 

@@ -24,7 +24,7 @@ class Incoming(HigherOrder):
 
     def forward(self) -> HigherOrder:
         """The attention whose gradient this is, with its log-sum-exp."""
-        return tensor_attention.Instance.of_order(self.order)(
+        made: HigherOrder = tensor_attention.Instance.of_order(self.order)(
             self.query,
             *self.mode_keys,
             *self.mode_values,
@@ -34,6 +34,7 @@ class Incoming(HigherOrder):
             return_lse=True,
             provenance=self.provenance,
         )
+        return made
 
     def outputs(self) -> tuple[str, ...]:
         """The gradients that a kernel returns, in the order of the arrays that they are shaped like."""

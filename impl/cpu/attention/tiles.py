@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
 __all__ = [
-    "KEY_TILE", "LANES", "STRIDE", "UNLIMITED", "compiling", "exact", "exponential", "multiply", "query_tile", "run",
-    "steps", "tiled",
+    "KEY_TILE", "LANES", "QUERY_TILE", "STRIDE", "UNLIMITED", "compiling", "exact", "exponential", "exponentiate",
+    "multiply", "query_tile", "run", "soften", "steps", "tiled",
 ]  # fmt: skip
 
 QUERY_TILE = 256  # queries whose scores lie side by side
@@ -296,7 +296,7 @@ def _tiles(
                     scores[j, r] = lowest
                 for j in range(max(min(position + right + 1, count), 0), wide):
                     scores[j, r] = lowest
-            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]
+            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)
             if risen:
                 for r in range(size):
                     total[r] *= scores[wide, r]

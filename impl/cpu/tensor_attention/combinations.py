@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
     from assay.spec.tensor_attention.instance import HigherOrder
 
-__all__ = ["BLOCK", "Modes", "arranged", "combine", "instance_of", "of_tiles", "steps", "tile_of"]
+__all__ = ["BLOCK", "COMBINED", "Modes", "arranged", "combine", "instance_of", "of_tiles", "steps", "tile_of"]
 
 BLOCK = 1024  # the most products that are added up one after the other before they are added to others
-_COMBINED = 70.0  # what a combination costs besides its scores, in scores of one query: only speed depends on it
+COMBINED = 70.0  # what a combination costs besides its scores, in scores of one query: only speed depends on it
 _SIZES = (16, 32, 64, 128, 256)
 
 
@@ -42,7 +43,9 @@ def instance_of(query: Any, modes: tuple[Any, ...], named: dict[str, Any], optio
     count = len(modes) + len(named)
     if count % 2 or count == 0:
         raise InvalidInstance(f"{count} arrays beside query: expected as many values as keys, at least one of each")
-    return Instance.of_order(1 + count // 2)(query, *modes, **named, **options)
+    kind: Any = Instance.of_order(1 + count // 2)
+    instance: HigherOrder = kind(query, *modes, **named, **options)
+    return instance
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +63,14 @@ class Modes:
     widths: NDArray[np.int64]
 
 
-def arranged(instance: HigherOrder, work: np.dtype[Any]) -> Modes:
-    """The modes of an instance in the type ``work``: a copy of keys and values."""
-    lengths = np.array(instance.mode_lengths, np.int64)
-    widths = [UNLIMITED if width is None else width for width in instance.window or (None,) * len(lengths)]
+def arranged(instance: HigherOrder, work: np.dtype[Any], but: int | None = None) -> Modes:
+    """The modes of an instance in the type ``work``, all ``but`` one if that is given: a copy of keys and values."""
+    kept = [mode for mode in range(instance.order - 1) if mode != but]
+    lengths = np.array([instance.mode_lengths[mode] for mode in kept], np.int64)
+    shown = instance.window or (None,) * (instance.order - 1)
+    widths = [UNLIMITED if (width := shown[mode]) is None else width for mode in kept]
     keys, values = (
-        np.ascontiguousarray(np.concatenate([x.astype(work, copy=False) for x in modes], axis=2))
+        np.ascontiguousarray(np.concatenate([modes[mode].astype(work, copy=False) for mode in kept], axis=2))
         for modes in (instance.mode_keys, instance.mode_values)
     )
     return Modes(keys, values, np.cumsum(lengths) - lengths, lengths, np.array(widths, np.int64))
@@ -82,7 +87,7 @@ def tile_of(instance: HigherOrder) -> int:
             for length, width in zip(instance.mode_lengths, instance.window, strict=True)
         ]
         size = min(
-            _SIZES, key=lambda size: (1.0 + _COMBINED / size) * math.prod(min(n, size + keys) for n, keys in seen)
+            _SIZES, key=lambda size: (1.0 + COMBINED / size) * math.prod(min(n, size + keys) for n, keys in seen)
         )
     tiles = -(-max(n_q, 1) // size)  # alike in size
     return -(-max(n_q, 1) // (tiles * LANES)) * LANES
@@ -94,8 +99,17 @@ def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., A
 
     compiled_own = {name: numba.njit(**tiles.compiling())(step) for name, step in own.items()}
     called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
+    # compiled code on disk is identified by the kernel's own file and this name, and the steps are in other files
+    called.__qualname__ = f"{kernel.__name__}_{_fingerprint(*own.values()):08x}"
     compiled: Callable[..., None] = numba.njit(signature, **tiles.compiling())(called)
     return compiled
+
+
+def _fingerprint(*own: Callable[..., Any]) -> int:
+    """A number that changes with the code of the steps and with the constants that kernels take from other files."""
+    codes = [step.__code__ for step in (combine, tiles.multiply, tiles.soften, tiles.exponentiate, *own)]
+    constants = (BLOCK, KEY_TILE, LANES, tiles.STRIDE, tiles.QUERY_TILE)
+    return zlib.crc32(repr([(code.co_code, code.co_consts, code.co_names) for code in codes] + [constants]).encode())
 
 
 @functools.cache

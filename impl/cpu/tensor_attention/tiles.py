@@ -4,7 +4,8 @@ Attention of order k is attention to the products of one key of every mode, and 
 that nothing is as large as their number.  The arithmetic is that of the class of the input: float32 or float64
 throughout; bfloat16 and float16 are computed in float32 and rounded once.  A block of at most 1,024 combinations has an
 online softmax of its own, and blocks are merged by their largest scores, because rows of N = n_1 ⋯ n_{k−1} combinations
-are long.  Order 2 is the kernel of attention itself.
+are long.  Order 2 is the kernel of attention itself.  Where queries see different keys,
+:mod:`assay.impl.cpu.tensor_attention.lanes` takes their place.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from assay.impl.cpu import attention
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, exponential
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.tensor_attention import lanes
 from assay.impl.cpu.tensor_attention.combinations import BLOCK, arranged, instance_of, of_tiles, tile_of
 from assay.spec.floating_point import require_usual
 
@@ -94,6 +96,10 @@ def attended(
             query, key, value, **windows(instance), return_lse=True, threads=threads
         )
         return found
+    if lanes.better(instance):
+        return lanes.attended(
+            instance, work, lambda kernel, arguments, tasks: shared(kernel, arguments, tasks, threads, tell)
+        )
     b, h, n_q, _ = query.shape
     modes = arranged(instance, work)
     size = tile_of(instance)

@@ -1,0 +1,236 @@
+"""Exact attention of any order where queries see different keys: a query at a time, keys of one mode side by side.
+
+The tiles of :mod:`assay.impl.cpu.tensor_attention.tiles` take what any of their queries sees, which short windows make
+several times what one query sees.  Here the lanes are the keys of one mode that one query sees, times the query, and
+the rows are the combinations of all other modes; so nothing is computed in vain.  Each lane has an online softmax of
+its own, and the lanes are merged after at most 960 rows: sums are in blocks as in the tiles.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, QUERY_TILE, STRIDE, exponential
+from assay.impl.cpu.tensor_attention.combinations import COMBINED, arranged, of_tiles, tile_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.spec.tensor_attention.instance import HigherOrder
+
+    Share = Callable[[Callable[..., None], tuple[Any, ...], int], None]
+
+__all__ = ["attended", "better"]
+
+_ROWS = 960  # with the merge of at most 256 lanes, 16 at a time, no term meets more than 1,024 additions in a block
+_QUERIES = 32  # of one task
+
+
+def better(instance: HigherOrder) -> bool:
+    """Whether this kernel is predicted to be faster than tiles of queries."""
+    n_q, size = int(instance.query.shape[2]), tile_of(instance)
+    seen = _seen(instance)
+    lanes = seen[_longest(instance)]
+    rows = math.prod(seen) / lanes
+    wide = -(-lanes // LANES) * LANES + COMBINED * -(-lanes // QUERY_TILE)
+    tiled = 1.0
+    for length, keys in zip(instance.mode_lengths, seen, strict=True):
+        tiled *= min(length, size + 2.0 * keys if instance.window is not None else keys + min(size, n_q))
+    return rows * wide < tiled * (size + COMBINED) / min(size, n_q)
+
+
+def _seen(instance: HigherOrder) -> list[float]:
+    """About how many keys of every mode a query sees."""
+    sides = 1 if instance.is_causal else 2
+    n_q = float(instance.query.shape[2])
+    seen = []
+    for length, width in zip(instance.mode_lengths, instance.window or (None,) * instance.order, strict=False):
+        keys = float(length)
+        if instance.is_causal:
+            keys = min(keys, max(n_q / 2.0, 1.0))
+        seen.append(keys if width is None else min(keys, float(sides * width)))
+    return seen
+
+
+def _longest(instance: HigherOrder) -> int:
+    """The mode, from 0, of which a query sees most keys."""
+    seen = _seen(instance)
+    return seen.index(max(seen))
+
+
+def attended(instance: HigherOrder, work: np.dtype[Any], share: Share) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The output (b, h_q, n_q, d_v) and the log-sum-exp (b, h_q, n_q), in the type ``work`` of the arithmetic.
+
+    share: runs a compiled kernel with its arguments for so many tasks.
+    """
+    mode = _longest(instance)
+    whole, others = arranged(instance, work), arranged(instance, work, but=mode)
+    beside = slice(whole.firsts[mode], whole.firsts[mode] + whole.lengths[mode])
+    keys, values = (np.ascontiguousarray(np.swapaxes(x[:, :, beside], 2, 3)) for x in (whole.keys, whole.values))
+    b, h, n_q, _ = instance.query.shape
+    out, lse = np.empty((b, h, n_q, values.shape[2]), work), np.empty((b, h, n_q), work)
+    arguments = (
+        instance.query.astype(work, copy=False), keys, values, int(whole.widths[mode]), others.keys, others.values,
+        others.firsts, others.lengths, others.widths, instance.is_causal, work.type(instance.scale),
+        *exponential(work), out, lse,
+    )  # fmt: skip
+    share(_kernel(work.name), arguments, b * h * -(-n_q // _QUERIES))
+    return out, lse
+
+
+@functools.cache
+def _kernel(dtype: str) -> Callable[..., None]:
+    """The compiled kernel of one dtype: one signature, whatever the order, the strides of the queries and options."""
+    import numba
+
+    types: Any = numba.types  # its annotations do not fit its own calls
+    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
+    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    column, four = types.Array(types.int64, 1, "C"), types.Array(real, 4, "C")
+    signature = types.void(
+        types.Array(real, 4, "A", readonly=True), four, four, types.int64, four, four, column, column, column,
+        types.boolean, real, types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
+        types.NumberClass(integer), types.int64, four, types.Array(real, 3, "C"), types.int64, types.int64,
+    )  # fmt: skip
+    return of_tiles(_lanes, signature)
+
+
+def _lanes(
+    query: Any, keys: Any, values: Any, width: Any, other_keys: Any, other_values: Any, firsts: Any, lengths: Any,
+    widths: Any, causal: Any, scale: Any, reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any,
+    lse: Any, first: Any, last: Any,
+) -> None:  # fmt: skip
+    """Tasks first … last−1, numbered over (batch, heads, 32 queries).  Compiled by :func:`_kernel`.
+
+    keys (b, h_k, d, n), values (b, h_k, d_v, n), width: of the mode whose keys lie side by side.
+    """
+    _, h_q, n_q, d = query.shape
+    d_v, n = values.shape[2:]
+    group = h_q // keys.shape[1]
+    modes = firsts.shape[0]
+    parts = (n_q + _QUERIES - 1) // _QUERIES
+    zero, one = scale - scale, coefficients[-1]
+    lowest = -one / zero
+    floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
+    queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
+    scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)
+    sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)
+    total, top, weight, power = (
+        np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype),
+        np.empty(QUERY_TILE, query.dtype),
+    )  # fmt: skip
+    bits = power.view(integer)
+    added = np.empty(LANES, query.dtype)
+    whole = np.empty(d_v, query.dtype)
+    made, made_values = np.empty((KEY_TILE, d), query.dtype), np.empty((KEY_TILE, d_v), query.dtype)
+    of_keys, of_values = np.ones((modes, d), query.dtype), np.ones((modes, d_v), query.dtype)
+    places, rows_of = np.empty((KEY_TILE, modes), np.int64), np.empty((KEY_TILE, 2), np.int64)
+    begin, end, low, high = (
+        np.empty(modes, np.int64), np.empty(modes, np.int64), np.empty(modes, np.int64), np.empty(modes, np.int64),
+    )  # fmt: skip
+    at = np.empty(modes + 1, np.int64)
+    for item in range(first, last):
+        batch = item // (h_q * parts)
+        head = item // parts % h_q
+        source = head // group
+        for i in range(item % parts * _QUERIES, min(item % parts * _QUERIES + _QUERIES, n_q)):
+            for m in range(modes):
+                begin[m] = max(0, i - widths[m] + 1)
+                end[m] = min(lengths[m], i + (1 if causal else widths[m]))
+            low[0], high[0] = i, i + 1
+            whole_top, whole_total = floor, zero
+            whole[:] = zero
+            past = min(n, i + (1 if causal else width))
+            for start in range(max(0, i - width + 1), past, QUERY_TILE):
+                seen = min(QUERY_TILE, past - start)
+                size = (seen + LANES - 1) // LANES * LANES
+                for c in range(d):
+                    by = scale * query[batch, head, i, c]
+                    to, source_keys = queries[c], keys[batch, source, c, start : start + seen]
+                    for r in range(seen):
+                        to[r] = by * source_keys[r]
+                    for r in range(seen, size):
+                        to[r] = zero
+                for r in range(size):
+                    top[r] = floor
+                    total[r] = zero
+                sums[:, :size] = zero
+                at[0], at[1] = 0, begin[0]
+                block = 0
+                while True:
+                    count = combine(  # type: ignore[name-defined]  # noqa: F821
+                        other_keys[batch, source], other_values[batch, source], firsts, begin, end, widths, causal, at,
+                        low, high, of_keys, of_values, made, made_values, places, rows_of,
+                    )  # fmt: skip
+                    if block > 0 and (block > _ROWS - KEY_TILE or count == 0):  # the lanes are merged into the row
+                        most = whole_top
+                        for r in range(seen):
+                            most = max(most, top[r])
+                        for r in range(seen):
+                            weight[r] = np.exp(top[r] - most)
+                        for r in range(seen, size):
+                            weight[r] = zero
+                        shrink = np.exp(whole_top - most)
+                        whole_top = most
+                        for t in range(LANES):
+                            added[t] = zero
+                        for r in range(0, size, LANES):
+                            for t in range(LANES):
+                                added[t] += total[r + t] * weight[r + t]
+                        sum_of = zero
+                        for t in range(LANES):
+                            sum_of += added[t]
+                        whole_total = whole_total * shrink + sum_of
+                        for r in range(size):
+                            top[r] = floor
+                            total[r] = zero
+                        for c in range(d_v):
+                            by_value, lane = values[batch, source, c, start : start + seen], sums[c]
+                            for r in range(seen):
+                                lane[r] *= weight[r] * by_value[r]
+                            for r in range(seen, size):
+                                lane[r] = zero
+                            for t in range(LANES):
+                                added[t] = zero
+                            for r in range(0, size, LANES):
+                                for t in range(LANES):
+                                    added[t] += lane[r + t]
+                            sum_of = zero
+                            for t in range(LANES):
+                                sum_of += added[t]
+                            whole[c] = whole[c] * shrink + sum_of
+                            for r in range(size):
+                                lane[r] = zero
+                        block = 0
+                    if count == 0:
+                        break
+                    wide = (count + 7) // 8 * 8
+                    scores[:wide, :size] = zero
+                    multiply(made[:count], queries, scores[:wide], size)  # type: ignore[name-defined]  # noqa: F821
+                    scores[count:wide, :size] = lowest
+                    if soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa):  # type: ignore[name-defined]  # noqa: F821
+                        s = scores[wide]
+                        for r in range(size):
+                            total[r] *= s[r]
+                        for c in range(d_v):
+                            for r in range(size):
+                                sums[c, r] *= s[r]
+                    for j in range(wide):
+                        for r in range(size):
+                            total[r] += scores[j, r]
+                    multiply(made_values[:count].T, scores[:wide], sums, size)  # type: ignore[name-defined]  # noqa: F821
+                    block += count
+            if whole_total == zero:  # every combination masked
+                for c in range(d_v):
+                    out[batch, head, i, c] = zero
+                lse[batch, head, i] = lowest
+                continue
+            for c in range(d_v):
+                out[batch, head, i, c] = whole[c] / whole_total
+            lse[batch, head, i] = whole_top + np.log(whole_total)
