@@ -474,5 +474,6 @@ BUGGY: tuple[Entry, ...] = (
     _wrong("order-4-key3", _ones("keys", 2), "key3 left out of the scores", "keys of mode 3 left out", order=4),
     _wrong("order-4-causal", _no_causal(2), "no causal mask for key3", "causal mask left out for the keys of mode 3", order=4),
     _wrong("order-2-scale", _scale(_usual), "1/√dim whatever is given", "1/√dim used whatever is given", order=2),
-    _wrong("order-5-window", _wider(1), "i − w ≤ j", "windows one key too wide", order=5),
+    _wrong("order-5-key4", _ones("keys", 3), "key4 left out of the scores", "keys of mode 4 left out", order=5),
+    _wrong("order-5-window", _wider(1), "i − w ≤ j", None, order=5),
 )  # fmt: skip
