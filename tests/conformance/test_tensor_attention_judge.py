@@ -199,7 +199,9 @@ def test_every_meaning_has_a_name_of_its_own(problem: str) -> None:
 def test_a_meaning_of_an_instance_that_it_does_not_change_says_nothing() -> None:
     judge = Judge(kernel_of(PLAIN, "tensor_attention"), FLOAT32)
     instance = instance_of("1x1:3x4x4:4/3")
-    silent = [m for m in SUITE.meanings if m.id.startswith(("causal-ignored", "window-", "heads-", "batch-first", "lse-"))]
+    silent = [
+        m for m in SUITE.meanings if m.id.startswith(("causal-ignored", "window-", "heads-", "batch-first", "lse-"))
+    ]
     assert [m.id for m in silent if m.criteria(instance, judge.criteria) is not None] == []
 
 

@@ -360,7 +360,9 @@ def _usual(t: Task) -> float:
 
 
 def _columns(count: Callable[[int], int]) -> Steps:
-    return changed(query=lambda t: np.where(np.arange(t.query.shape[3]) < count(t.query.shape[3]), t.query, 0 * t.query))
+    return changed(
+        query=lambda t: np.where(np.arange(t.query.shape[3]) < count(t.query.shape[3]), t.query, 0 * t.query)
+    )
 
 
 def _contiguous(t: Task) -> Task:
@@ -382,7 +384,16 @@ def _query_for_key(t: Task) -> Task:
     return replace(t, query=t.keys[0], keys=(t.query, *t.keys[1:])) if alike else t
 
 
-def _wrong(name: str, steps: Steps, why: str, diagnosis: str | None, source: str = "", precision: str = "float32", order: int = 3, run: Any = passed) -> Entry:
+def _wrong(
+    name: str,
+    steps: Steps,
+    why: str,
+    diagnosis: str | None,
+    source: str = "",
+    precision: str = "float32",
+    order: int = 3,
+    run: Any = passed,
+) -> Entry:
     return Entry(name, kernel(steps, run, order), (precision,), why, source, diagnosis=diagnosis)
 
 
