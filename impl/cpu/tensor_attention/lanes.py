@@ -31,19 +31,30 @@ __all__ = ["attended", "better"]
 
 _ROWS = 960  # with the merge of at most 256 lanes, 16 at a time, no term meets more than 1,024 additions in a block
 _QUERIES = 32  # of one task
+_MERGED = 4.0  # what merging a lane costs, in scores of one query: only speed depends on it
 
 
 def better(instance: HigherOrder) -> bool:
     """Whether this kernel is predicted to be faster than tiles of queries."""
     n_q, size = int(instance.query.shape[2]), tile_of(instance)
     seen = _seen(instance)
-    lanes = seen[_longest(instance)]
-    rows = math.prod(seen) / lanes
-    wide = -(-lanes // LANES) * LANES + COMBINED * -(-lanes // QUERY_TILE)
     tiled = 1.0
     for length, keys in zip(instance.mode_lengths, seen, strict=True):
         tiled *= min(length, size + 2.0 * keys if instance.window is not None else keys + min(size, n_q))
-    return rows * wide < tiled * (size + COMBINED) / min(size, n_q)
+    return _cost(seen, _chosen(seen)) < tiled * (size + COMBINED) / min(size, n_q)
+
+
+def _cost(seen: list[float], mode: int) -> float:
+    """The predicted cost of a query with the keys of a mode, from 0, as lanes, in scores of one query."""
+    lanes = -(-seen[mode] // LANES) * LANES
+    together = max(1.0, min(float(LANES), QUERY_TILE // lanes))
+    rows = math.prod(keys + together - 1.0 for other, keys in enumerate(seen) if other != mode)
+    return rows * (lanes + COMBINED * -(-lanes * together // QUERY_TILE) / together) + _MERGED * lanes
+
+
+def _chosen(seen: list[float]) -> int:
+    """The mode, from 0, whose keys are the lanes."""
+    return min(range(len(seen)), key=lambda mode: _cost(seen, mode))
 
 
 def _seen(instance: HigherOrder) -> list[float]:
@@ -59,18 +70,12 @@ def _seen(instance: HigherOrder) -> list[float]:
     return seen
 
 
-def _longest(instance: HigherOrder) -> int:
-    """The mode, from 0, of which a query sees most keys."""
-    seen = _seen(instance)
-    return seen.index(max(seen))
-
-
 def attended(instance: HigherOrder, work: np.dtype[Any], share: Share) -> tuple[NDArray[Any], NDArray[Any]]:
     """The output (b, h_q, n_q, d_v) and the log-sum-exp (b, h_q, n_q), in the type ``work`` of the arithmetic.
 
     share: runs a compiled kernel with its arguments for so many tasks.
     """
-    mode = _longest(instance)
+    mode = _chosen(_seen(instance))
     whole, others = arranged(instance, work), arranged(instance, work, but=mode)
     beside = slice(whole.firsts[mode], whole.firsts[mode] + whole.lengths[mode])
     keys, values = (
