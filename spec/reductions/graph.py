@@ -13,7 +13,7 @@ from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 from assay.spec.reductions.to_layer_collapse import LC_11
 from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
-from assay.spec.reductions.to_tensor_attention import TEN_3, TEN_7
+from assay.spec.reductions.to_tensor_attention import GAP_1, TEN_3, TEN_7
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ REDUCTIONS: tuple[Reduction, ...] = (
     ROPE_5D,
     TEN_3,
     TEN_7,
+    GAP_1,
 )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import GapMaxInnerProduct, KOrthogonalVectors, Solutions, inner_products
-from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import EXACT, Reduction, Sizes, require_memory
 from assay.spec.reductions.rounding import above, dtype_named, log_bounds, output_array, round_up
 from assay.spec.tensor_attention.instance import HigherOrder, Instance
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = ["TEN_3", "TEN_7", "Entries", "GapKMaxInnerProduct", "entries"]
+__all__ = ["GAP_1", "TEN_3", "TEN_7", "Entries", "GapKMaxInnerProduct", "entries"]
 
 _CUT = Fraction(13, 20)  # between 1/2 and 4/5
 _DECIDING = Fraction(3, 20)
@@ -251,6 +251,41 @@ class GapKMaxInnerProduct:
         """The answer by definition; the count is that of rows."""
         rows = self.largest() >= self.threshold
         return Solutions(bool(rows.any()), int(rows.sum()), _witness(self.sets, rows, self.threshold))
+
+
+def _to_k_sets(source: GapMaxInnerProduct, k: int = 3) -> GapKMaxInnerProduct:
+    if not isinstance(k, int) or k < 2:
+        raise InvalidInstance(f"k {k!r}: expected an integer of at least 2")
+    ones = np.ones((1, source.left.shape[1]), np.uint8)
+    return GapKMaxInnerProduct([source.left, source.right, *[ones] * (k - 2)], source.threshold, source.gap)
+
+
+def _decode_first_two(source: GapMaxInnerProduct, target: GapKMaxInnerProduct, answer: Solutions) -> Solutions:
+    return Solutions(answer.exists, answer.count, None if answer.witness is None else answer.witness[:2])
+
+
+def _measure_gap_of_pairs(source: GapMaxInnerProduct) -> Sizes:
+    n, d = source.left.shape
+    return {"n": n, "m": len(source.right), "d": d, "threshold": source.threshold, "gap": source.gap}
+
+
+GAP_1 = Reduction(
+    name="GAP-1",
+    claim="GAP-1",
+    source="gap_max_inner_product",
+    target="gap_k_max_inner_product",
+    statement="the two sets, and k − 2 sets of the vector of ones alone",
+    forward=_to_k_sets,
+    decoder=_decode_first_two,
+    accuracy=lambda source, target: EXACT,
+    sizes=lambda sizes, k=3: {
+        "sizes": (sizes["n"], sizes["m"], *[1] * (k - 2)),
+        **{name: sizes[name] for name in ("d", "threshold", "gap")},
+    },
+    measure=_measure_gap_of_pairs,
+    counts=True,
+    options=("k",),
+)
 
 
 def _forward_gap(

@@ -55,11 +55,12 @@ def _classes() -> Iterator[Precision]:
             yield machine.with_(f"{machine.storage}-simplicial", Pairs, more=2)
             yield MACHINES[f"{machine.storage}-eager"]
         if machine.output == 0.0 and machine.input_rounding == 0.0:
-            yield machine.with_(f"{machine.name}-blocked", Softmax, block=BLOCK)
+            yield machine.with_(f"{machine.name}-blocked", Softmax, block=BLOCK, part=BLOCK)
 
 
 #: The classes.  ``simplicial``: that of the published kernels of 2-simplicial attention (Roy et al. 2025), which round
 #: the product of a query and a key, the constant of the scale, and the product of the two, before the matrix product
 #: with the keys of the other mode.  ``blocked``: no sum adds more than 1,024 terms one after the other before it is
-#: added to others, which is sharper for rows of many combinations.
+#: added to others, and no part that is merged through a log-sum-exp is shorter; this is sharper for rows of many
+#: combinations.
 PRECISIONS: Mapping[str, Precision] = {precision.name: precision for precision in _classes()}

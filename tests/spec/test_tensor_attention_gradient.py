@@ -403,3 +403,27 @@ def test_unknown_outputs_are_refused() -> None:
         define(INSTANCES["order 3"], output="grad_key3")
     with pytest.raises(ValueError, match="unknown output"):
         tolerance(INSTANCES["order 3"], "float32", "output")
+
+
+@pytest.mark.claim("TOLT-2")
+@pytest.mark.parametrize("name", ["bfloat16", "float16-eager"])
+def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(name: str) -> None:
+    u, rng = PRECISIONS[name], np.random.default_rng(7)
+    dtype = dtype_named(u.storage)
+    for how in ("pairs",):
+        best, top, begin = drawn(3, 4, dtype=dtype, lengths=(2, 3), n_q=2, heads=(1, 1, 1), lse=False), 0.0, 0.0
+        for step in range(30):
+            tried = best
+            if step:
+                which = list(best.arrays())[step % 6]
+                array = getattr(best, which).astype(np.float64)
+                factor = rng.choice([-1.5, 0.5, 1.1, 2.0], array.shape)
+                moved = array * np.where(rng.random(array.shape) < 0.3, factor, 1.0)
+                tried = best.replace(**{which: moved.astype(dtype)})
+            made, held_to = backward(tried, u, how), criteria(tried, u)
+            ratio = max(float(criterion.ratio(made[output]).max()) for output, criterion in held_to.items())
+            assert ratio <= 1.0, how
+            begin = ratio if step == 0 else begin
+            if ratio >= top:
+                best, top = tried, ratio
+        assert top > begin  # the search does climb

@@ -239,6 +239,18 @@ def test_entries_of_the_gap_form_grow_as_a_root_of_the_logarithm() -> None:
         assert plain[-1] / plain[0] > 6
 
 
+@pytest.mark.claim("GAP-1")
+@pytest.mark.parametrize("planted", [0, 1])
+def test_a_gap_of_pairs_is_decided_by_tuples_whose_other_sets_are_ones(planted: int) -> None:
+    for k in (2, 3):
+        problem = assay.hard("tensor_attention", "gap", planted, n=8, d=16, planted=planted, k=k)
+        assert problem.reduced.reduction.name == "GAP-1 → TEN-7"
+        assert problem.instance.order == k
+        answer = problem.decode(tensor_attention.define(problem.instance).midpoint)
+        assert problem.right(answer)
+        assert len(answer.pairs) == answer.satisfiable == planted
+
+
 @pytest.mark.claim("TEN-7")
 def test_a_broken_promise_is_refused() -> None:
     with pytest.raises(InvalidInstance, match="promise broken: row 1 of the first set has a largest product of 2"):

@@ -354,3 +354,26 @@ def test_a_class_of_the_user_keeps_its_roundings_of_products() -> None:
     assert dataclasses.replace(mine, output=0.0).of(Pairs).more == 5
     instance = drawn(mine)
     assert (tolerance(instance, mine) > tolerance(instance, "bfloat16")).all()
+
+
+@pytest.mark.claim("TOLT-1")
+@pytest.mark.claim("TOLT-2")
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "bfloat16-simplicial", "float16", "float16-eager"])
+def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(name: str) -> None:
+    u, rng = PRECISIONS[name], np.random.default_rng(7)
+    for how in ("pairs", "query"):
+        best, top, begin = drawn(u, 3, lengths=(3, 4), n_q=2, d=4), 0.0, 0.0
+        for step in range(40):
+            tried = best
+            if step:
+                which = list(best.arrays())[step % 5]
+                array = getattr(best, which).astype(np.float64)
+                factor = rng.choice([-1.5, 0.5, 1.1, 2.0], array.shape)
+                moved = array * np.where(rng.random(array.shape) < 0.3, factor, 1.0)
+                tried = best.replace(**{which: moved.astype(array.dtype).astype(getattr(best, which).dtype)})
+            ratio = float(criteria(tried, u)["output"].ratio(kernel(tried, u, how)).max())
+            assert ratio <= 1.0, how
+            begin = ratio if step == 0 else begin
+            if ratio >= top:
+                best, top = tried, ratio
+        assert top > begin  # the search does climb
