@@ -211,7 +211,7 @@ def _lanes(
                             whole_total[q] *= shrink
                             for c in range(d_v):
                                 whole[q, c] *= shrink
-                            merge(  # type: ignore[name-defined]
+                            merge(
                                 row_of_tops[0, lanes], total[lanes], sums[:, lanes],
                                 values[batch, source, :, start[q] : start[q] + each], added, whole_total, whole, q,
                             )  # fmt: skip
