@@ -16,7 +16,7 @@ from assay.spec.attention_gradient import handed
 from assay.spec.attention_gradient.tolerance import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 

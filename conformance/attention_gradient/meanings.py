@@ -15,7 +15,6 @@ import numpy as np
 from assay.conformance.attention.meanings import MEANINGS as ATTENTION
 from assay.conformance.attention_gradient import wrong
 from assay.conformance.attention_gradient.wrong import LOG2_E, Parts, of_scale, over_scale
-from assay.conformance.diagnosis.meanings import Meaning
 from assay.conformance.softmax import masks, scores
 from assay.conformance.softmax.formulas import formula
 from assay.spec.enclosure import Enclosure
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.diagnosis.meanings import Meaning
     from assay.spec.criterion import Criterion
 
     Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""The factors of which every pair of values is tried: the order, masks, windows, lengths of the modes, heads, layouts."""
+"""The factors of which every pair of values is tried: the order, masks, windows, lengths of modes, heads, layouts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,12 @@ _FACTORS = (
     Factor("causal", {"none": ("none",), "causal": ("causal",)}, {"causal": "causal"}),
     Factor(
         "window",
-        {"none": ("none",), "short": ("window=3,2", "window=1,4"), "long": ("window=17,6",), "one": ("window=*,3", "window=4,*")},
+        {
+            "none": ("none",),
+            "short": ("window=3,2", "window=1,4"),
+            "long": ("window=17,6",),
+            "one": ("window=*,3", "window=4,*"),
+        },
         {"none": "without_window", "short": "window", "long": "window", "one": "window_without_limit"},
     ),
     Factor("log-sum-exp", {"none": ("none",), "asked": ("lse",)}, {"asked": "return_lse"}),

@@ -18,7 +18,11 @@ __all__ = ["TABLE", "TYPICAL", "of_orders", "table_rows"]
 _OTHER_ORDERS = (2, 4, 5)
 _SMALL = float(1 << 16)  # products, beyond which a row of another order is left to ``thorough``
 #: Order → how often, and where, a row comes at its own level: every so many rows, from that one on.
-_TURNS = {"smoke": {2: (3, 0), 4: (3, 1), 5: (8, 2)}, "standard": {2: (2, 0), 4: (2, 1), 5: (3, 2)}, "thorough": {2: (1, 0), 4: (1, 0), 5: (1, 0)}}
+_TURNS = {
+    "smoke": {2: (3, 0), 4: (3, 1), 5: (8, 2)},
+    "standard": {2: (2, 0), 4: (2, 1), 5: (3, 2)},
+    "thorough": {2: (1, 0), 4: (1, 0), 5: (1, 0)},
+}
 
 
 def table_rows(level: str, text: str, layout: str = "contiguous", after: str = "", beside: str = "") -> tuple[Row, ...]:
@@ -37,7 +41,15 @@ def table_rows(level: str, text: str, layout: str = "contiguous", after: str = "
     return tuple(made)
 
 
-def _family(identifier: str, hunts: str, source: str, smoke: str = "", standard: str = "", thorough: str = "", keeps: tuple[str, ...] = ()) -> tuple[Family, tuple[Row, ...]]:
+def _family(
+    identifier: str,
+    hunts: str,
+    source: str,
+    smoke: str = "",
+    standard: str = "",
+    thorough: str = "",
+    keeps: tuple[str, ...] = (),
+) -> tuple[Family, tuple[Row, ...]]:
     texts = {"smoke": smoke, "standard": standard, "thorough": thorough}
     rows = tuple(row for level, text in texts.items() for row in table_rows(level, text))
     return Family(identifier, hunts, source, keeps=keeps), rows

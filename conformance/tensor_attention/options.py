@@ -19,7 +19,6 @@ import numpy as np
 from assay.conformance.softmax.patterns import PATTERNS as OF_ATTENTION
 from assay.conformance.softmax.patterns import Shape
 from assay.spec.floats import dtype_named
-from assay.spec.problem import Provenance
 from assay.spec.tensor_attention import Instance
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Row
     from assay.spec.precision import Precision
+    from assay.spec.problem import Provenance
     from assay.spec.tensor_attention import HigherOrder
 
     Array = NDArray[np.float64]

@@ -64,7 +64,13 @@ _HABITS, _SUMS = "conventions", "sums"
 QUESTIONS: tuple[Question, ...] = (
     REPEATS,
     Question("window", _HABITS, "what a window of w keys holds", _window_bound, ("window", "causal")),
-    Question("empty-row", _HABITS, "a query that attends to no combination", _empty_row, ("window", "cross_lengths", "window_without_causal")),
+    Question(
+        "empty-row",
+        _HABITS,
+        "a query that attends to no combination",
+        _empty_row,
+        ("window", "cross_lengths", "window_without_causal"),
+    ),
     Question("sum", _SUMS, "what is lost of 4,096 equal weights", _longest_sum, ("cross_lengths",)),
     nan_in("query", "NaN in a query"),
     nan_in("key1", "NaN in a key of mode 1"),

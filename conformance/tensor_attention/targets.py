@@ -16,7 +16,15 @@ def _numpy(name: str, function: str, order: int) -> Target:
 _TORCH = ("float64", "float32", "bfloat16-eager", "float16-eager")
 
 
-def _torch(name: str, function: str, *arguments: object, precisions: tuple[str, ...] = _TORCH, needed: str = "", extra: str = "torch", **options: object) -> Target:
+def _torch(
+    name: str,
+    function: str,
+    *arguments: object,
+    precisions: tuple[str, ...] = _TORCH,
+    needed: str = "",
+    extra: str = "torch",
+    **options: object,
+) -> Target:
     load = lazily(f"{__package__}.target_torch", function, name, *arguments, **options)
     return Target(name, precisions, ("torch", *needed.split()), extra, load)
 
@@ -45,6 +53,12 @@ TARGETS: dict[str, Target] = {
         _library("nth_order_attend-2", 2),
         _library("nth_order_attend-4", 4),
         # every case takes the interpreter seconds, so that `assay check` alone has nothing to ask
-        Target("triton:two_simplicial", (), ("torch", "triton"), "simplicial", lazily(f"{__package__}.target_triton", "simplicial", "triton:two_simplicial")),
+        Target(
+            "triton:two_simplicial",
+            (),
+            ("torch", "triton"),
+            "simplicial",
+            lazily(f"{__package__}.target_triton", "simplicial", "triton:two_simplicial"),
+        ),
     )
 }

@@ -44,7 +44,7 @@ def forward(  # type: ignore[no-untyped-def]
     top = tl.full((block_q,), -float("inf"), tl.float32)
     total = tl.zeros((block_q,), tl.float32)
     acc = tl.zeros((block_q, columns), tl.float32)
-    for j in range(0, n_1):
+    for j in range(n_1):
         k1 = tl.load(k1_ptr + (of_keys * n_1 + j) * d + c, mask=c < d, other=0.0).to(tl.float32)
         v1 = tl.load(v1_ptr + (of_keys * n_1 + j) * d_v + c, mask=c < d_v, other=0.0).to(tl.float32)
         pair = (q * k1[None, :]).to(kind).to(tl.float32)
@@ -54,7 +54,9 @@ def forward(  # type: ignore[no-untyped-def]
             k = start + tl.arange(0, block_k)
             there = k < n_2
             k2 = tl.load(
-                k2_ptr + (of_keys * n_2 + k[:, None]) * d + c[None, :], mask=there[:, None] & (c < d)[None, :], other=0.0
+                k2_ptr + (of_keys * n_2 + k[:, None]) * d + c[None, :],
+                mask=there[:, None] & (c < d)[None, :],
+                other=0.0,
             ).to(tl.float32)
             v2 = tl.load(
                 v2_ptr + (of_keys * n_2 + k[:, None]) * d_v + c[None, :],
@@ -101,7 +103,7 @@ def backward_keys(  # type: ignore[no-untyped-def]
     constant = tl.full((1, 1), scale, tl.float32).to(kind).to(tl.float32)
     dk = tl.zeros((block_k, columns), tl.float32)
     dv = tl.zeros((block_k, columns), tl.float32)
-    for k in range(0, n_2):
+    for k in range(n_2):
         k2 = tl.load(k2_ptr + (of_keys * n_2 + k) * d + c, mask=c < d, other=0.0).to(tl.float32)
         v2 = tl.load(v2_ptr + (of_keys * n_2 + k) * d_v + c, mask=c < d_v, other=0.0).to(tl.float32)
         pair = (k1 * k2[None, :]).to(kind).to(tl.float32)
@@ -144,7 +146,7 @@ def backward_query(  # type: ignore[no-untyped-def]
     delta = tl.load(delta_ptr + at * n_q + i, mask=row, other=0.0)
     constant = tl.full((1, 1), scale, tl.float32).to(kind).to(tl.float32)
     dq = tl.zeros((block_q, columns), tl.float32)
-    for j in range(0, n_1):
+    for j in range(n_1):
         k1 = tl.load(k1_ptr + (of_keys * n_1 + j) * d + c, mask=c < d, other=0.0).to(tl.float32)
         v1 = tl.load(v1_ptr + (of_keys * n_1 + j) * d_v + c, mask=c < d_v, other=0.0).to(tl.float32)
         pair = (q * k1[None, :]).to(kind).to(tl.float32)

@@ -37,6 +37,4 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     return row if gradient == "normal" else dataclasses.replace(row, options=(*row.options, gradient))
 
 
-COVERING = dataclasses.replace(
-    FORWARD, factors=(*(_factor(factor) for factor in FORWARD.factors), _GRADIENT), row=_row
-)
+COVERING = dataclasses.replace(FORWARD, factors=(*(_factor(factor) for factor in FORWARD.factors), _GRADIENT), row=_row)

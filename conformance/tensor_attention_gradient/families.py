@@ -13,7 +13,9 @@ from assay.conformance.tensor_attention.families import TYPICAL, of_orders, tabl
 __all__ = ["TABLE", "TYPICAL"]
 
 
-def _family(identifier: str, hunts: str, source: str, smoke: str = "", standard: str = "", keeps: tuple[str, ...] = ()) -> tuple[Family, tuple[Row, ...]]:
+def _family(
+    identifier: str, hunts: str, source: str, smoke: str = "", standard: str = "", keeps: tuple[str, ...] = ()
+) -> tuple[Family, tuple[Row, ...]]:
     rows = (*table_rows("smoke", smoke), *table_rows("standard", standard))
     return Family(identifier, hunts, source, keeps=keeps), of_orders(rows)
 

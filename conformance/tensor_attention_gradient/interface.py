@@ -100,7 +100,7 @@ def _script(instance: Incoming, kernel: Kernel, precision: Precision) -> Script:
 
 
 def _output(instance: Incoming, name: str, precision: Precision) -> Output:
-    """A gradient: shaped like its array, in the type of the class's outputs or, as sums over queries are, in float32."""
+    """A gradient: shaped like its array, in the type of the class's outputs or, as sums are kept, in float32."""
     array = name.removeprefix("grad_")
     axes = tuple(axis.replace("_", " ") for axis in instance.axes_of(array))
     return Output(name, getattr(instance, array).shape, tuple(dict.fromkeys((precision.result, "float32"))), axes)

@@ -5,7 +5,6 @@ Some are wrong in the forward pass as well, and differentiate what they compute:
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +135,9 @@ def _group(kept: Callable[[int, int], bool], share: bool = False) -> Formula:
             return None
         keep = np.array([kept(h % group, group) for h in range(len(parts.heads))], float)[:, None, None]
         keep = keep / group if share else keep
-        right = parts.assembled(parts.gradient * keep[..., None].reshape(1, -1, 1, 1), parts.probability * keep.reshape(1, -1, 1, 1))
+        right = parts.assembled(
+            parts.gradient * keep[..., None].reshape(1, -1, 1, 1), parts.probability * keep.reshape(1, -1, 1, 1)
+        )
         return {name: array for name, array in right.items() if name != "grad_query"}
 
     return made

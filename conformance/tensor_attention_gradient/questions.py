@@ -20,7 +20,9 @@ def _empty_row(ask: Ask) -> str:
     arrays = [rng.standard_normal((1, 1, n, 8)).astype(dtype) for n in lengths]
     made = ask.call(Instance.of_order(order)(*arrays, window=(2,) * (order - 1)))
     row = made["grad_query"][0, 0, 5]
-    others = all(np.isfinite(array).all() for name, array in made.items() if name.startswith(("grad_key", "grad_value")))
+    others = all(
+        np.isfinite(array).all() for name, array in made.items() if name.startswith(("grad_key", "grad_value"))
+    )
     words = "zeros" if not row.any() else "NaN" if np.isnan(row).all() else "other numbers"
     return words if others else f"{words}, and it spoils the gradients of keys and values"
 
@@ -30,7 +32,13 @@ _SECTION = "gradients"
 #: In the order of the data sheet.
 QUESTIONS: tuple[Question, ...] = (
     REPEATS,
-    Question("empty-row", _SECTION, "dQ of a query that attends to nothing", _empty_row, ("window", "cross_lengths", "window_without_causal")),
+    Question(
+        "empty-row",
+        _SECTION,
+        "dQ of a query that attends to nothing",
+        _empty_row,
+        ("window", "cross_lengths", "window_without_causal"),
+    ),
     nan_in("query", "NaN in a query"),
     nan_in("grad_output", "NaN in the gradient of the output"),
 )

@@ -30,6 +30,12 @@ TARGETS: dict[str, Target] = {
         _torch("torch:simplicial-dense-autograd", "autograd", "dense"),
         _torch("simplicial-attention:naive_two_simplicial_attend-autograd", "library", needed="simplicial_attention"),
         # every case takes the interpreter seconds, so that `assay check` alone has nothing to ask
-        Target("triton:two_simplicial-backward", (), ("torch", "triton"), "simplicial", lazily(f"{__package__}.target_triton", "simplicial", "triton:two_simplicial-backward")),
+        Target(
+            "triton:two_simplicial-backward",
+            (),
+            ("torch", "triton"),
+            "simplicial",
+            lazily(f"{__package__}.target_triton", "simplicial", "triton:two_simplicial-backward"),
+        ),
     )
 }

@@ -52,7 +52,9 @@ def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
     judge, interface = verdicts.judge(entry, name), suite("tensor_attention").interface
-    level = [case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)]
+    level = [
+        case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
+    ]
     chosen = level if thorough else level[number % min(_SHARE, len(level)) :: _SHARE]
     with np.errstate(all="ignore"):
         outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]

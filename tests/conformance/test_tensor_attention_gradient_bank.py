@@ -1,4 +1,4 @@
-"""The judge is judged: every correct kernel of backward pass of attention of order k passes, every wrong one fails and is named.
+"""The judge is judged: every correct backward pass of attention of order k passes, every wrong one fails and is named.
 
 Each correct kernel is judged on a share of the cases in one of its classes, and some wrong ones are named; in CI all
 are.
@@ -50,7 +50,9 @@ def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
     judge, interface = verdicts.judge(entry, name), suite("tensor_attention_gradient").interface
-    level = [case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)]
+    level = [
+        case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
+    ]
     chosen = level if thorough else level[number % min(_SHARE, len(level)) :: _SHARE]
     with np.errstate(all="ignore"):
         outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
@@ -76,7 +78,6 @@ def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Ve
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)
     assert (entry.diagnosis.lower() in told) is (entry.name not in UNNAMED), told
-
 
 
 def test_bank_is_large_and_its_names_are_unique() -> None:

@@ -81,7 +81,9 @@ class Steps:
     within: Callable[[Task, int, Array, Array], Array] = within
     incoming: Callable[[Task, Array], Array] = lambda t, grad: grad
     lse: Callable[[Task, Array], Array] = lambda t, lse: lse
-    delta: Callable[[Task, Array, Array, Array, Array], Array] = lambda t, grad, out, p, g: (grad * out).sum(3, keepdims=True)
+    delta: Callable[[Task, Array, Array, Array, Array], Array] = lambda t, grad, out, p, g: (grad * out).sum(
+        3, keepdims=True
+    )
     of_lse: Callable[[Array], Array] = lambda grad_lse: grad_lse
     gradient: Callable[[Task, Array, Array, Array], Array] = _gradient
     kept: Callable[[Task, Array], Array] = lambda t, x: x
@@ -92,7 +94,9 @@ class Steps:
     after: Callable[[Task, list[Array]], list[Array]] = lambda t, made: made
 
 
-def _run(t: Task, s: Steps, output: Array, log_sum_exp: Array, grad_output: Array, grad_lse: Array | None) -> list[Array]:
+def _run(
+    t: Task, s: Steps, output: Array, log_sum_exp: Array, grad_output: Array, grad_lse: Array | None
+) -> list[Array]:
     right = t
     t = s.task(t)
     q, grad = t.wide(t.query), s.incoming(t, t.wide(grad_output))
@@ -137,19 +141,77 @@ def backward(steps: Steps | None = None, order: int = 3) -> Callable[..., Any]:
     def called(arrays: Sequence[Array], scale: float, is_causal: bool, window: Any, grad_lse: Array | None) -> Any:
         query, *modes, output, log_sum_exp, grad_output = arrays
         count = len(modes) // 2
-        task = Task(query, tuple(modes[:count]), tuple(modes[count:]), scale, is_causal, window or (None,) * count, query.dtype)
+        task = Task(
+            query, tuple(modes[:count]), tuple(modes[count:]), scale, is_causal, window or (None,) * count, query.dtype
+        )
         with np.errstate(all="ignore"):
             made = _run(task, chosen, output, log_sum_exp, grad_output, grad_lse)
         return tuple(np.ascontiguousarray(x).astype(query.dtype) for x in made)
 
-    def two(query: Array, key1: Array, value1: Array, output: Array, log_sum_exp: Array, grad_output: Array, *, scale: float, is_causal: bool = False, window: Any = None, grad_log_sum_exp: Any = None) -> Any:
-        return called((query, key1, value1, output, log_sum_exp, grad_output), scale, is_causal, window, grad_log_sum_exp)
+    def two(
+        query: Array,
+        key1: Array,
+        value1: Array,
+        output: Array,
+        log_sum_exp: Array,
+        grad_output: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        grad_log_sum_exp: Any = None,
+    ) -> Any:
+        return called(
+            (query, key1, value1, output, log_sum_exp, grad_output), scale, is_causal, window, grad_log_sum_exp
+        )
 
-    def three(query: Array, key1: Array, key2: Array, value1: Array, value2: Array, output: Array, log_sum_exp: Array, grad_output: Array, *, scale: float, is_causal: bool = False, window: Any = None, grad_log_sum_exp: Any = None) -> Any:
-        return called((query, key1, key2, value1, value2, output, log_sum_exp, grad_output), scale, is_causal, window, grad_log_sum_exp)
+    def three(
+        query: Array,
+        key1: Array,
+        key2: Array,
+        value1: Array,
+        value2: Array,
+        output: Array,
+        log_sum_exp: Array,
+        grad_output: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        grad_log_sum_exp: Any = None,
+    ) -> Any:
+        return called(
+            (query, key1, key2, value1, value2, output, log_sum_exp, grad_output),
+            scale,
+            is_causal,
+            window,
+            grad_log_sum_exp,
+        )
 
-    def four(query: Array, key1: Array, key2: Array, key3: Array, value1: Array, value2: Array, value3: Array, output: Array, log_sum_exp: Array, grad_output: Array, *, scale: float, is_causal: bool = False, window: Any = None, grad_log_sum_exp: Any = None) -> Any:
-        return called((query, key1, key2, key3, value1, value2, value3, output, log_sum_exp, grad_output), scale, is_causal, window, grad_log_sum_exp)
+    def four(
+        query: Array,
+        key1: Array,
+        key2: Array,
+        key3: Array,
+        value1: Array,
+        value2: Array,
+        value3: Array,
+        output: Array,
+        log_sum_exp: Array,
+        grad_output: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        grad_log_sum_exp: Any = None,
+    ) -> Any:
+        return called(
+            (query, key1, key2, key3, value1, value2, value3, output, log_sum_exp, grad_output),
+            scale,
+            is_causal,
+            window,
+            grad_log_sum_exp,
+        )
 
     return {2: two, 3: three, 4: four}[order]
 
@@ -249,7 +311,11 @@ def _no_causal(*modes: int) -> Callable[[Task, int, Array, Array], Array]:
         if not t.is_causal or (modes and mode not in modes):
             return within(t, mode, i, j)
         width = t.window[mode]
-        return (j > i - width) & (j < i + width) if width is not None else np.ones(np.broadcast_shapes(i.shape, j.shape), bool)
+        return (
+            (j > i - width) & (j < i + width)
+            if width is not None
+            else np.ones(np.broadcast_shapes(i.shape, j.shape), bool)
+        )
 
     return of
 
@@ -287,7 +353,15 @@ def _short_columns(t: Task, grad: Array) -> Array:
     return np.where(np.arange(grad.shape[3]) < d, grad, 0)
 
 
-def _buggy(name: str, steps: Steps, why: str, diagnosis: str | None, source: str = "", precision: str = "float32", order: int = 3) -> Entry:
+def _buggy(
+    name: str,
+    steps: Steps,
+    why: str,
+    diagnosis: str | None,
+    source: str = "",
+    precision: str = "float32",
+    order: int = 3,
+) -> Entry:
     return Entry(name, backward(steps, order), (precision,), why, source, diagnosis=diagnosis)
 
 

@@ -360,7 +360,9 @@ def _usual(t: Task) -> float:
 
 
 def _columns(count: Callable[[int], int]) -> Steps:
-    return changed(query=lambda t: np.where(np.arange(t.query.shape[3]) < count(t.query.shape[3]), t.query, 0 * t.query))
+    return changed(
+        query=lambda t: np.where(np.arange(t.query.shape[3]) < count(t.query.shape[3]), t.query, 0 * t.query)
+    )
 
 
 def _contiguous(t: Task) -> Task:
@@ -382,7 +384,16 @@ def _query_for_key(t: Task) -> Task:
     return replace(t, query=t.keys[0], keys=(t.query, *t.keys[1:])) if alike else t
 
 
-def _wrong(name: str, steps: Steps, why: str, diagnosis: str | None, source: str = "", precision: str = "float32", order: int = 3, run: Any = passed) -> Entry:
+def _wrong(
+    name: str,
+    steps: Steps,
+    why: str,
+    diagnosis: str | None,
+    source: str = "",
+    precision: str = "float32",
+    order: int = 3,
+    run: Any = passed,
+) -> Entry:
     return Entry(name, kernel(steps, run, order), (precision,), why, source, diagnosis=diagnosis)
 
 
@@ -474,5 +485,6 @@ BUGGY: tuple[Entry, ...] = (
     _wrong("order-4-key3", _ones("keys", 2), "key3 left out of the scores", "keys of mode 3 left out", order=4),
     _wrong("order-4-causal", _no_causal(2), "no causal mask for key3", "causal mask left out for the keys of mode 3", order=4),
     _wrong("order-2-scale", _scale(_usual), "1/√dim whatever is given", "1/√dim used whatever is given", order=2),
-    _wrong("order-5-window", _wider(1), "i − w ≤ j", "windows one key too wide", order=5),
+    _wrong("order-5-key4", _ones("keys", 3), "key4 left out of the scores", "keys of mode 4 left out", order=5),
+    _wrong("order-5-window", _wider(1), "i − w ≤ j", None, order=5),
 )  # fmt: skip

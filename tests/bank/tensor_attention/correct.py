@@ -170,7 +170,9 @@ def _nan_when_empty(t: Task, output: Array, lse: Array) -> tuple[Array, Array]:
     return np.where(np.isneginf(lse)[..., None], np.nan, output), lse
 
 
-def _torch_einsum(query: Array, key1: Array, key2: Array, value1: Array, value2: Array, *, scale: float, is_causal: bool = False) -> Any:
+def _torch_einsum(
+    query: Array, key1: Array, key2: Array, value1: Array, value2: Array, *, scale: float, is_causal: bool = False
+) -> Any:
     """Three-operand einsums of PyTorch, and a softmax over the flattened pairs."""
     import torch
 

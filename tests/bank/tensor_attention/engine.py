@@ -189,17 +189,67 @@ def kernel(
         made = output.astype(query.dtype)
         return (made, lse.astype(task.work)) if return_lse else made
 
-    def two(query: Array, key1: Array, value1: Array, *, scale: float, is_causal: bool = False, window: Any = None, return_lse: bool = False) -> Any:
+    def two(
+        query: Array,
+        key1: Array,
+        value1: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        return_lse: bool = False,
+    ) -> Any:
         return called((query, key1, value1), scale, is_causal, window, return_lse)
 
-    def three(query: Array, key1: Array, key2: Array, value1: Array, value2: Array, *, scale: float, is_causal: bool = False, window: Any = None, return_lse: bool = False) -> Any:
+    def three(
+        query: Array,
+        key1: Array,
+        key2: Array,
+        value1: Array,
+        value2: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        return_lse: bool = False,
+    ) -> Any:
         return called((query, key1, key2, value1, value2), scale, is_causal, window, return_lse)
 
-    def four(query: Array, key1: Array, key2: Array, key3: Array, value1: Array, value2: Array, value3: Array, *, scale: float, is_causal: bool = False, window: Any = None, return_lse: bool = False) -> Any:
+    def four(
+        query: Array,
+        key1: Array,
+        key2: Array,
+        key3: Array,
+        value1: Array,
+        value2: Array,
+        value3: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        return_lse: bool = False,
+    ) -> Any:
         return called((query, key1, key2, key3, value1, value2, value3), scale, is_causal, window, return_lse)
 
-    def five(query: Array, key1: Array, key2: Array, key3: Array, key4: Array, value1: Array, value2: Array, value3: Array, value4: Array, *, scale: float, is_causal: bool = False, window: Any = None, return_lse: bool = False) -> Any:
-        return called((query, key1, key2, key3, key4, value1, value2, value3, value4), scale, is_causal, window, return_lse)
+    def five(
+        query: Array,
+        key1: Array,
+        key2: Array,
+        key3: Array,
+        key4: Array,
+        value1: Array,
+        value2: Array,
+        value3: Array,
+        value4: Array,
+        *,
+        scale: float,
+        is_causal: bool = False,
+        window: Any = None,
+        return_lse: bool = False,
+    ) -> Any:
+        return called(
+            (query, key1, key2, key3, key4, value1, value2, value3, value4), scale, is_causal, window, return_lse
+        )
 
     return {2: two, 3: three, 4: four, 5: five}[order]
 
