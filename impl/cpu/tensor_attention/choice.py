@@ -36,7 +36,7 @@ _SMALLEST_RADIUS = 2.0**-20
 _PER_OCTAVE = 16  # radii that polynomials are made for
 _ROOM = 0.95  # the part of an error that a predicted one may take
 _TRIED = 6  # degrees that are tried before a head is refused
-_ROWS, _COMBINATIONS = 32, 256  # scores that are computed
+_ROWS, _COMBINATIONS = 16, 128  # scores that are computed
 _RATIOS = 2.0 ** (np.arange(11) / 2.0)
 
 
@@ -137,7 +137,7 @@ def _by_moment(
     """The best measure by a moment: its factor on the least error of a degree, in units of what is allowed."""
     weight = (1.0 + moment * (_RATIOS / radius) ** order) / share
     means = _means(order)
-    by_sum, by_root = weight / (means * linear), np.sqrt(weight / share) / (means * root)
+    by_sum, by_root = weight / (means * linear), np.sqrt(weight / (share * means)) / root
     best = int(np.minimum(by_sum, by_root).argmin())
     factor = float(min(by_sum[best], by_root[best]))
     return factor, Measure(order, float(_RATIOS[best]), bool(by_root[best] < by_sum[best]))

@@ -120,8 +120,7 @@ def _head(
     factor = math.ldexp(scale, sum(powers))
     of_keys = [norms(key, 2.0**-power, order) for key, power in zip(keys, powers, strict=True)]
     radius, query_norm = _radius(rows, factor, of_keys, order)
-    grows = tuple(np.ldexp(1.0, [max(_exponent(column), -900) for column in value.T]) for value in values)
-    least, largest, deviation = _values(values)
+    grows, least, largest, deviation = _values(values)
     if not np.isfinite(largest - least).all() or sum(float(np.abs(np.log2(x)).max(initial=0)) for x in grows) > 900:
         raise Infeasible("values too large or too small for their products in float64")
     return Head(
@@ -188,13 +187,17 @@ def _radius(rows: NDArray[Any], factor: float, of_keys: list[Norms], order: int)
     return radius * SLACK * SLACK + _VANISHED, query_norm * SLACK + _VANISHED
 
 
-def _values(values: tuple[NDArray[Any], ...]) -> tuple[Array, Array, Array]:
-    """Bounds of the products of values from below and above, and of the root of their mean square."""
-    width = values[0].shape[1]
+def _values(values: tuple[NDArray[Any], ...]) -> tuple[tuple[Array, ...], Array, Array, Array]:
+    """Powers of two for every mode, bounds of the products from below and above, and of the root of their mean square.
+
+    A power of two is at least the largest value of its mode and column, and at least 2^-900.
+    """
+    width, grows = values[0].shape[1], []
     least, largest, square = np.ones(width), np.ones(width), np.ones(width)
     for value in values:
         low, high = value.min(axis=0).astype(np.float64), value.max(axis=0).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
+            grows.append(np.ldexp(1.0, np.maximum(np.frexp(np.maximum(-low, high))[1], -900)))
             corners = np.array([least * low, least * high, largest * low, largest * high])
             least, largest = corners.min(axis=0), corners.max(axis=0)
         least, largest = (
@@ -206,4 +209,4 @@ def _values(values: tuple[NDArray[Any], ...]) -> tuple[Array, Array, Array]:
             with np.errstate(over="ignore"):
                 total += np.square(value[first : first + _ROWS].astype(np.float64)).sum(axis=0)
         square *= total / len(value) * (1.0 + len(value) * 2.0**-52) * SLACK
-    return least, largest, np.sqrt(square) * SLACK + _VANISHED
+    return tuple(grows), least, largest, np.sqrt(square) * SLACK + _VANISHED
