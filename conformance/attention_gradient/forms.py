@@ -16,11 +16,14 @@ _ARRAYS = ("bias", "sink")  # besides query, key and value
 _HIDING = ("mask", "bias", "window", "key_lengths", "causal")  # options that may leave a query without a key
 
 
-def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Callable[..., Any]:
+def vector_jacobian_product(
+    function: Callable[..., Any], framework: str, names: tuple[str, ...] = ("query", "key", "value")
+) -> Callable[..., Any]:
     """The vector–Jacobian product of a forward pass of attention.
 
     function(query, key, value, *, scale, …): returns the output, and with ``return_lse=True`` the log-sum-exp too.
     framework: ``torch``, whose autograd differentiates it, or ``jax``, whose ``vjp`` does.
+    names: the positional arrays of the function, where they are others.
     Returns a function of (query, key, value, grad_output, *, differentiate, grad_log_sum_exp=None, …) that returns the
     gradients of the arrays named in ``differentiate``, followed by the output.  It raises ``RuntimeError`` where torch
     has no graph from the output to any input although some row attends to some key.
@@ -31,25 +34,22 @@ def vector_jacobian_product(function: Callable[..., Any], framework: str) -> Cal
             f"a forward pass in {framework} has no gradient: expected --framework torch or jax, or a backward pass "
             "(query, key, value, output, log_sum_exp, grad_output, *, scale, …)"
         )
-    made = functools.partial(_by_torch if framework == "torch" else _by_jax, function)
+    made = functools.partial(_by_torch if framework == "torch" else _by_jax, function, names)
     functools.update_wrapper(made, function)
     return made
 
 
 def _by_torch(
     function: Callable[..., Any],
-    query: Any,
-    key: Any,
-    value: Any,
-    grad_output: Any,
-    *,
+    names: tuple[str, ...],
+    *given: Any,
     differentiate: tuple[str, ...],
     grad_log_sum_exp: Any = None,
     **keywords: Any,
 ) -> tuple[Any, ...]:
     import torch
 
-    arrays = {"query": query, "key": key, "value": value}
+    arrays, grad_output = dict(zip(names, given[:-1], strict=True)), given[-1]
     arrays |= {name: keywords[name] for name in _ARRAYS if name in keywords}
     leaves = {name: array.detach() for name, array in arrays.items()}
     for name in differentiate:
@@ -58,14 +58,14 @@ def _by_torch(
     if grad_log_sum_exp is not None:
         keywords["return_lse"] = True
     with torch.enable_grad():
-        returned = function(leaves["query"], leaves["key"], leaves["value"], **keywords)
+        returned = function(*(leaves[name] for name in names), **keywords)
     parts = returned if isinstance(returned, tuple) else (returned,)
     incoming = [grad_output] if grad_log_sum_exp is None else [grad_output, grad_log_sum_exp.to(parts[1].dtype)]
     wanted = [leaves[name] for name in differentiate]
     # A part that depends on nothing has no gradient to give; what nothing depends on has the gradient 0.
     pairs = [(part, grad) for part, grad in zip(parts[: len(incoming)], incoming, strict=True) if part.requires_grad]
     output = parts[0].detach()
-    if not pairs and _depends(torch, output, key, keywords):
+    if not pairs and _depends(torch, output, arrays[names[1]], keywords):
         raise RuntimeError("the output has no graph to any input: detached, computed under no_grad, or out of NumPy?")
     gradients: Any = (None,) * len(wanted)
     if pairs:
@@ -89,18 +89,15 @@ def _depends(torch: Any, output: Any, key: Any, keywords: Mapping[str, Any]) -> 
 
 def _by_jax(
     function: Callable[..., Any],
-    query: Any,
-    key: Any,
-    value: Any,
-    grad_output: Any,
-    *,
+    names: tuple[str, ...],
+    *given: Any,
     differentiate: tuple[str, ...],
     grad_log_sum_exp: Any = None,
     **keywords: Any,
 ) -> tuple[Any, ...]:
     import jax
 
-    arrays = {"query": query, "key": key, "value": value}
+    arrays, grad_output = dict(zip(names, given[:-1], strict=True)), given[-1]
     arrays |= {name: keywords[name] for name in _ARRAYS if name in keywords}
     others = {name: word for name, word in keywords.items() if name not in _ARRAYS}
     if grad_log_sum_exp is not None:
@@ -108,7 +105,7 @@ def _by_jax(
 
     def forward(*leaves: Any) -> Any:
         named = arrays | dict(zip(differentiate, leaves, strict=True))
-        first = [named.pop(name) for name in ("query", "key", "value")]
+        first = [named.pop(name) for name in names]
         return function(*first, **named, **others)
 
     returned, pull = jax.vjp(forward, *(arrays[name] for name in differentiate))

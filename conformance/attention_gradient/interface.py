@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.conformance.attention.interface import INTERFACE as ATTENTION
+from assay.conformance.attention_gradient.criteria import CONVENTIONS, close_to_origins
 from assay.conformance.attention_gradient.forms import vector_jacobian_product
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.spec.attention_gradient import handed
-from assay.spec.attention_gradient.criteria import close_to_one_of
-from assay.spec.attention_gradient.tolerance import HANDED, OWN, RUNNING, Bounds
-from assay.spec.enclosure import Enclosure
+from assay.spec.attention_gradient.tolerance import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -49,21 +47,7 @@ FORWARD_FORM = Form(
     tells=False,
 )
 
-#: Conventions that ``options`` may declare, the first being the default.
-#: ``empty_row``: ``any`` for a kernel that documents nothing about queries that attend to no key: then nothing is
-#: judged of heads that have one.
-#: ``handed``: ``used`` for a backward pass that forms probabilities with the log-sum-exp that it is handed, and δ with
-#: the output that it is handed or with products; its tolerance is sharper.  Any other may run the forward pass again.
-#: ``running_maximum``: ``differentiated`` for a kernel that differentiates the running maximum of an online softmax
-#: automatically; its tolerance is wider.  Any other detaches it, or has one maximum a row.
-CONVENTIONS: dict[str, tuple[str, ...]] = {
-    "empty_row": ("zero", "any"),
-    "handed": ("any", "used"),
-    "running_maximum": ("detached", "differentiated"),
-}
-
 _ARRAYS = ("mask", "bias", "key_lengths", "sink")
-_KEPT = 1 << 13  # numbers of a matrix of queries and keys that is kept from case to case
 _OF_THE_FORWARD_PASS = ("return_lse", "requested_error", "empty_row_lse")
 
 
@@ -123,42 +107,17 @@ def _output(instance: Instance, name: str, precision: Precision) -> Output:
 
 
 def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
-    """Closeness of every gradient, within the tolerance of the origin of δ that it fits best (BWD-5).
-
-    What the kernel was handed is known, and so is the output that a differentiated forward pass returned.
-    """
-    bounds = Bounds(instance, precision)
-    exact = bounds.exact.gradients()
-    undecided = _undecided(instance) if kernel.conventions.get("empty_row") == "any" else {}
-    forward = _is_forward(kernel)
-    kept = bounds if _pairs(instance) <= _KEPT else None
-    own = RUNNING if kernel.conventions.get("running_maximum") == "differentiated" else OWN
-    if kernel.conventions.get("handed") == "used" and not forward:
-        output, log_sum_exp = (array.astype(np.float64) for array in handed(instance, precision))
-        allowed = [bounds.of(origin, output, log_sum_exp) for origin in HANDED]
-    else:
-        allowed = [bounds.of(origin) for origin in own]
-
-    @functools.lru_cache(maxsize=1)
-    def beside(output: bytes) -> list[Mapping[str, NDArray[np.float64]]]:
-        """The tolerances beside an output that was returned; large matrices are not kept from case to case."""
-        numbers = np.frombuffer(output).reshape(instance.grad_output.shape)
-        bounds = kept or Bounds(instance, precision)
-        return [bounds.of(origin, numbers) for origin in own]
-
-    def held(name: str) -> Criterion:
-        def decided(bounds: Sequence[Mapping[str, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:
-            return [np.where(undecided[name], np.inf, one[name]) if undecided else one[name] for one in bounds]
-
-        def observed(output: NDArray[Any]) -> list[NDArray[np.float64]]:
-            return decided(beside(output.astype(np.float64).tobytes()))
-
-        value = Enclosure(exact[name].midpoint, exact[name].radius)
-        if not forward:
-            return close_to_one_of(value, decided(allowed))
-        return close_to_one_of(value, decided(allowed), observed, (name, "output"))
-
-    return {name: held(name) for name in asked(instance, kernel)}
+    """Closeness of every gradient, within the tolerance of the origin of δ that it fits best (BWD-5)."""
+    return close_to_origins(
+        instance,
+        kernel,
+        lambda: Bounds(instance, precision),
+        handed=lambda: handed(instance, precision),
+        names=asked(instance, kernel),
+        undecided=_undecided(instance) if kernel.conventions.get("empty_row") == "any" else {},
+        forward=_is_forward(kernel),
+        pairs=_pairs(instance),
+    )
 
 
 def _pairs(instance: Instance) -> int:

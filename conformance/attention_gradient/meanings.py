@@ -15,8 +15,8 @@ import numpy as np
 from assay.conformance.attention.meanings import MEANINGS as ATTENTION
 from assay.conformance.attention_gradient import wrong
 from assay.conformance.attention_gradient.wrong import LOG2_E, Parts, of_scale, over_scale
-from assay.conformance.diagnosis.meanings import Meaning
 from assay.conformance.softmax import masks, scores
+from assay.conformance.softmax.formulas import formula
 from assay.spec.enclosure import Enclosure
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.diagnosis.meanings import Meaning
     from assay.spec.criterion import Criterion
 
     Array = NDArray[np.float64]
@@ -38,37 +39,8 @@ _OF_OUTPUTS = ("numerator-", "denominator-", "rows-blank-", "heads-blank", "empt
 
 
 def _formula(identifier: str, sentence: str, function: Formula) -> Meaning:
-    """The meaning of a backward pass whose gradients are those of a function of the parts of the formula.
-
-    Gradients that the function does not give are right.  A wrong gradient may err by what the right one may, and by as
-    much more as it is larger.
-    """
-
-    def criteria(instance: Any, right: Right) -> Criteria | None:
-        with np.errstate(all="ignore"):
-            made = function(Parts(instance))
-        held_to = None if made is None else right(instance)
-        if made is None or held_to is None:
-            return None
-        changed = {}
-        for name, criterion in held_to.items():
-            value = criterion.value
-            if name not in made or value is None or value.shape != made[name].shape:
-                changed[name] = criterion
-                continue
-            expected = np.asarray(made[name])
-            largest = float(np.abs(value.midpoint).max(initial=0.0))
-            more = 2.0 * max(1.0, float(np.abs(expected).max(initial=0.0)) / largest if largest else 1.0)
-            room = np.where(np.isfinite(criterion.allowed), criterion.allowed, np.inf)
-            changed[name] = criterion.about(Enclosure(expected, value.radius), more * np.maximum(room, room.mean()))
-        same = all(
-            changed[name] is held_to[name] or np.allclose(made[name], criterion.value.midpoint, rtol=1e-9, atol=1e-300)
-            for name, criterion in held_to.items()
-            if criterion.value is not None
-        )
-        return None if same else changed
-
-    return Meaning(identifier, sentence, criteria)
+    """The meaning of a backward pass whose gradients are those of a function of the parts of the formula."""
+    return formula(identifier, sentence, function, Parts)
 
 
 def _differentiated(meaning: Meaning) -> Meaning:

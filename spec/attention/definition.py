@@ -78,14 +78,10 @@ def evaluate(instance: Masked, relative: float = 1e-12, rows: Rows | None = None
 
 def _attend(arithmetic: Arithmetic, rows: Rows) -> dict[str, Any]:
     """The definition.  The product of two exact matrices says in which arithmetic everything happens."""
-    softmax, value = weighted(arithmetic, rows), rows.value
-
-    # a sink has the value zero
-    if rows.sink is not None:
-        value = np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
+    softmax = weighted(arithmetic, rows)
 
     # o_i = Σ_j w_ij v_j / D_i,  lse_i = m_i + ln D_i
-    numerator, magnitude = softmax.weight.times_matrix(value)
+    numerator, magnitude = rows.averaged(arithmetic, softmax.weight)
     some_key = np.broadcast_to(rows.attended.any(axis=2, keepdims=True), magnitude.shape)
     return {
         "output": numerator.divided(softmax.denominator).where(some_key, 0.0),  # exactly 0 beside a sink alone

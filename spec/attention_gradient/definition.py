@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Block = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-__all__ = ["Exact", "define", "evaluate"]
+__all__ = ["FINER", "Exact", "define", "evaluate", "first_pass", "second_pass"]
 
-_FINER = 0.125  # the second pass rests on results of the first, which are asked for so much more accurately
+FINER = 0.125  # the second pass rests on results of the first, which are asked for so much more accurately
 _LEAST = 2.0**-1074
 
 
@@ -86,14 +86,14 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "grad_quer
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
     if output == "grad_query":
-        return _queries(instance, flattened(instance), relative, matrices=False)["grad_query"]
+        return first_pass(instance, flattened(instance), relative, matrices=False)["grad_query"]
     return evaluate(instance, relative).gradients()[output]
 
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """Every gradient, with what leads to them: arrays of n_q × n_k, for moderate sizes."""
     rows = flattened(instance)
-    first = _queries(instance, rows, relative * _FINER, matrices=True)
+    first = first_pass(instance, rows, relative * FINER, matrices=True)
     second = _keys(instance, rows, first, relative)
     return Exact(
         grad_query=first["grad_query"],
@@ -109,8 +109,11 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     )
 
 
-def _queries(instance: Instance, rows: Rows, relative: float, *, matrices: bool) -> dict[str, Enclosure]:
-    """The first pass: dQ, δ, the log-sum-exp, G, and where asked for matrices of queries and keys."""
+def first_pass(instance: Instance, rows: Rows, relative: float, *, matrices: bool) -> dict[str, Enclosure]:
+    """The first pass: dQ, δ, the log-sum-exp, G, and where asked for matrices of queries and keys.
+
+    rows: those of the instance, where a problem has keys and values that are products.
+    """
     b, h, n_q, d = instance.query.shape
     n_k, d_v = instance.value.shape[2:]
     grad_output = instance.grad_output.astype(np.float64).reshape(b * h, n_q, d_v)
@@ -135,7 +138,7 @@ def _queries(instance: Instance, rows: Rows, relative: float, *, matrices: bool)
         probability = softmax.weight.divided(softmax.denominator)[..., :n_k]
 
         # g_ij = ⟨dO_i, v_j⟩
-        product = arithmetic.product(grad_output[grid], np.swapaxes(part.value, 1, 2)).where(attended, 0.0)
+        product = part.against_values(arithmetic, grad_output[grid]).where(attended, 0.0)
 
         # δ_i = Σ_j p_ij g_ij − dlse_i, which is 0 for a query that attends to nothing
         ones = np.ones((len(attended), n_k, 1))
@@ -152,8 +155,7 @@ def _queries(instance: Instance, rows: Rows, relative: float, *, matrices: bool)
         if part.softcap is not None:
             values["slope"] = _slope(arithmetic, softmax.capped, part.softcap)
             gradient = gradient.times(values["slope"])
-        grad_query, _ = gradient.times_matrix(part.key)
-        grad_query = grad_query.scaled(part.scale)
+        grad_query = part.keys_summed(arithmetic, gradient).scaled(part.scale)
 
         # H_ij, G_i and what radii are measured by
         p = probability.rounded()[0]
@@ -188,52 +190,75 @@ def _keys(instance: Instance, rows: Rows, first: dict[str, Enclosure], relative:
         """(b·h_k, n_k, g·n_q): a matrix of queries and keys, with keys as rows."""
         return np.swapaxes(joined(array, n_k), 1, 2)
 
-    query = joined(rows.query, rows.query.shape[2])
-    grad_output = joined(instance.grad_output.astype(np.float64), d_v)
-    attended = turned(rows.attended)
-    bias = None if rows.bias is None else turned(rows.bias)
-    key = instance.key.astype(np.float64).reshape(stacks, n_k, d)
-    value = instance.value.astype(np.float64).reshape(stacks, n_k, d_v)
-    held = {name: _Held(first[name], joined) for name in ("log_sum_exp", "delta")}
-    size = joined(first["size"].midpoint)[:, None, :]
-    large = joined(_large(first["log_sum_exp"]))[:, None, :]
+    key, value = (x.astype(np.float64).reshape(stacks, n_k, x.shape[3]) for x in (instance.key, instance.value))
+    back = Rows(
+        query=key,
+        key=joined(rows.query, d),
+        value=joined(instance.grad_output.astype(np.float64), d_v),
+        attended=turned(rows.attended),
+        bias=None if rows.bias is None else turned(rows.bias),
+        sink=None,
+        scale=rows.scale,
+        softcap=rows.softcap,
+    )
+    made = second_pass(back, value, first, joined, relative, (b, h_k))
+    return {"grad_key": made[0], "grad_value": made[1]}
+
+
+def second_pass(
+    rows: Rows,
+    value: Array,
+    first: dict[str, Enclosure],
+    arranged: Callable[[Any], Any],
+    relative: float,
+    heads: tuple[int, int],
+) -> tuple[Enclosure, Enclosure]:
+    """The gradients of keys and values: rows are keys, and have queries for keys and the gradient dO for values.
+
+    rows: of axes (stack, key), (query), with the stacks those of all ``heads``, (batches, key heads).
+    value (stack, key, columns of V).  arranged(array): what the first pass has for every query, as (stack, query).
+    """
+    held = {name: _Held(first[name], arranged) for name in ("log_sum_exp", "delta")}
+    size = arranged(first["size"].midpoint)[:, None, :]
+    large = arranged(_large(first["log_sum_exp"]))[:, None, :]
 
     def definition(arithmetic: Arithmetic, block: Block) -> Evaluated:
-        heads, grid = block[0], np.ix_(*block)
-        seen = attended[grid]
+        stacks, grid, part = block[0], np.ix_(*block), rows[block]
+        seen = part.attended
 
         # s_ji, as in the first pass
-        turned_rows = Rows(
-            key[grid], query[heads], grad_output[heads], seen, None if bias is None else bias[grid], None,
-            rows.scale, rows.softcap,
-        )  # fmt: skip
-        capped, score = scored(arithmetic, turned_rows)
+        capped, score = scored(arithmetic, part)
 
         # p_ij = e^(s_ij − lse_i)
-        lse, delta = (held[name].at(arithmetic, heads)[:, None, :] for name in ("log_sum_exp", "delta"))
+        lse, delta = (held[name].at(arithmetic, stacks)[:, None, :] for name in ("log_sum_exp", "delta"))
         probability = score.where(seen, 0.0).minus_row(lse).where(seen, 0.0).exp().where(seen, 0.0)
 
         # dV_j = Σ_i p_ij dO_i
-        grad_value, reach_value = probability.times_matrix(grad_output[heads])
+        grad_value, _ = part.averaged(arithmetic, probability)
 
         # dS_ij = p_ij (⟨v_j, dO_i⟩ − δ_i),  dK_j = σ Σ_i t_ij dS_ij q_i
-        product = arithmetic.product(value[grid], np.swapaxes(grad_output[heads], 1, 2)).where(seen, 0.0)
+        product = part.against_values(arithmetic, value[grid]).where(seen, 0.0)
         gradient = probability.times(product.minus_row(delta).where(seen, 0.0))
-        if rows.softcap is not None:
-            gradient = gradient.times(_slope(arithmetic, capped, rows.softcap))
-        grad_key, _ = gradient.times_matrix(query[heads])
-        grad_key = grad_key.scaled(rows.scale)
+        if part.softcap is not None:
+            gradient = gradient.times(_slope(arithmetic, capped, part.softcap))
+        grad_key = part.keys_summed(arithmetic, gradient).scaled(part.scale)
 
-        p = probability.rounded()[0] * large[heads]
-        moduli = np.where(seen, np.abs(value[grid]) @ np.abs(np.swapaxes(grad_output[heads], 1, 2)), 0.0)
-        reach = np.abs(rows.scale) * ((p * (moduli + size[heads])) @ np.abs(query[heads]))
-        reach_value = p @ np.abs(grad_output[heads])
+        p = probability.rounded()[0] * large[stacks]
+        moduli = np.where(seen, np.abs(value[grid]) @ np.abs(np.swapaxes(part.value, 1, 2)), 0.0)
+        reach = np.abs(part.scale) * ((p * (moduli + size[stacks])) @ np.abs(part.key))
+        reach_value = p @ np.abs(part.value)
         fine = (grad_key.error() <= relative * reach + _LEAST).all(axis=2)
         fine &= (grad_value.error() <= relative * reach_value + _LEAST).all(axis=2)
         return Evaluated({"grad_key": grad_key, "grad_value": grad_value}, fine)
 
-    results = {"grad_key": Result((b, h_k, n_k, d)), "grad_value": Result((b, h_k, n_k, d_v))}
-    return escalate(definition, attended.any(axis=2), results, relative, width)
+    n_k, width = rows.attended.shape[1:]
+    results = {
+        "grad_key": Result((*heads, n_k, rows.query.shape[2])),
+        "grad_value": Result((*heads, n_k, value.shape[2])),
+    }
+    wanted: NDArray[np.bool_] = np.any(rows.attended, axis=2)
+    made = escalate(definition, wanted, results, relative, width)
+    return made["grad_key"], made["grad_value"]
 
 
 def _sink(instance: Instance, first: dict[str, Enclosure], relative: float) -> Enclosure:

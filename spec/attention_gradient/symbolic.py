@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from assay.spec.attention_gradient.instance import Instance
 
-__all__ = ["derivatives", "symbolic"]
+__all__ = ["derivatives", "loss", "symbolic", "symbols"]
 
 _LARGEST = 64  # scores; beyond it expressions take minutes
 
@@ -30,11 +30,11 @@ def symbolic(instance: Instance, output: str = "grad_query") -> NDArray[np.objec
     >>> symbolic(Instance(x, x, x, x), "grad_value")[0, 0, 0, 0]
     1/(1 + E)
     """
-    symbols, derived = derivatives(instance, output)
+    letters, derived = derivatives(instance, output)
     exact = numbers(instance)
     values = {
         symbol: exact[name][index]
-        for name, array in symbols.items()
+        for name, array in letters.items()
         for index, symbol in np.ndenumerate(array)
         if symbol.is_Symbol
     }
@@ -51,13 +51,13 @@ def derivatives(instance: Instance, output: str) -> tuple[dict[str, NDArray[np.o
     b, h, n_q, _ = instance.query.shape
     if (scores := b * h * n_q * instance.key.shape[2]) > _LARGEST:
         raise ValueError(f"symbolic: {scores} scores, expected at most {_LARGEST}")
-    symbols = {name: _symbols(name, array) for name, array in numbers(instance).items()}
-    loss = _loss(instance, *attend(instance, symbols))
-    at = symbols[output.removeprefix("grad_")]
+    letters = {name: symbols(name, array) for name, array in numbers(instance).items()}
+    total = loss(instance, *attend(instance, letters))
+    at = letters[output.removeprefix("grad_")]
     derived = np.empty(at.shape, dtype=object)
-    for index, symbol in np.ndenumerate(at):
-        derived[index] = sympy.diff(loss, symbol) if symbol.is_Symbol else sympy.Integer(0)
-    return symbols, derived
+    for index, letter in np.ndenumerate(at):
+        derived[index] = sympy.diff(total, letter) if letter.is_Symbol else sympy.Integer(0)
+    return letters, derived
 
 
 def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
@@ -66,7 +66,7 @@ def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
     return exact
 
 
-def _symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
+def symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
     made = np.empty(array.shape, dtype=object)
     for index, number in np.ndenumerate(array):
         plain = "_".join(map(str, index))
@@ -74,8 +74,8 @@ def _symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
     return made
 
 
-def _loss(instance: Instance, output: NDArray[np.object_], log_sum_exp: NDArray[np.object_]) -> Any:
-    """Σ dO·o + Σ dlse·lse, without rows that attend to nothing."""
+def loss(instance: Any, output: NDArray[np.object_], log_sum_exp: NDArray[np.object_]) -> Any:
+    """Σ dO·o + Σ dlse·lse of what comes in, ``grad_output`` and ``grad_log_sum_exp``, without rows that are empty."""
     loss = (_exact(instance.grad_output) * output).sum()
     if instance.grad_log_sum_exp is not None:
         pairs = zip(_exact(instance.grad_log_sum_exp).ravel(), log_sum_exp.ravel(), strict=True)

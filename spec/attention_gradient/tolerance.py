@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,15 +26,16 @@ from assay.spec.softmax.rounding import Softmax
 from assay.spec.softmax.weights import SLACK, Weights, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from assay.spec.attention_gradient.instance import Instance
+    from assay.spec.enclosure import Enclosure
 
     Array = NDArray[np.float64]
 
-__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Origin", "tolerance"]
+__all__ = ["HANDED", "OWN", "RUNNING", "Bounds", "Element", "Origin", "tolerance"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,31 @@ class _Pair:
     off: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Element:
+    """What one element of dS and of the probabilities may be off, matrices of one shape (BWD-1).
+
+    one: of dS, in all; before and most: at most |dŜ_ij|, without and with ``top``, what a row is left with; lost: what
+    underflows; slope: at most t̂_ij, and off, τ^t_ij; probability: at most p̂_ij, and off_probability, its error.
+    """
+
+    attended: NDArray[np.bool_]
+    one: Array
+    before: Array
+    most: Array
+    top: Array
+    lost: Array
+    slope: Array
+    off: Array
+    probability: Array
+    off_probability: Array
+
+    def arranged(self, order: Callable[[Any], Any]) -> Element:
+        """The same with every matrix in another order of its elements."""
+        made: dict[str, Any] = {item.name: order(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return Element(**made)
+
+
 class Bounds:
     """The tolerances of an instance in a class, for every origin.
 
@@ -158,7 +184,7 @@ class Bounds:
             terms = growth * (pair.probability * (1 + eta) * (pair.product + alpha)).sum(axis=3)
             error = np.expm1(lam) * (self._delta + self._grad_lse)
             error += growth * (pair.probability * (eta * pair.product + (1 + eta) * alpha)).sum(axis=3)
-            count = self.row.count + 2 * self.row.tiles + 3
+            count = self.row.depth + 2 * self.row.tiles + 3
             error += compound(back.product, gamma(count, u.accumulate)) * terms
             error += self._lost * (np.where(self._attended, pair.product + alpha, 0.0)).sum(axis=3)
             error += self.row.count * (back.product_tiny + 2 * u.tiny * self._divided(origin))
@@ -324,10 +350,8 @@ class Bounds:
 
     def _gradients(self, lam: Array, beta: Array, origin: Origin) -> Mapping[str, Array]:
         """BWD-3 and BWD-4."""
-        u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
-        instance, exact, pair = self.instance, self.exact, self._pair
-        assert instance.scale is not None
-        scale = abs(instance.scale)
+        u, back = self.precision, self.precision.of(Backward)
+        instance, pair = self.instance, self._pair
         attended, p = self._attended, pair.probability
         eta = self._eta[..., : self._keys]
         times = back.score_gradient_times + (back.softcap_times if instance.softcap is not None else 0)
@@ -351,15 +375,42 @@ class Bounds:
         top = np.where(reached, left[..., None], 0.0)
         one, before, most = one + top, most, most + top
 
-        # BWD-3: dQ
-        key, query = np.abs(self._key), np.abs(self._query)
-        entry = compound(soft.query_rounding, soft.query_rounding)
+        element = Element(
+            attended=attended, one=one, before=before, most=most, top=top, lost=lost, slope=slope, off=pair.off,
+            probability=p * grown * (1 + eta), off_probability=p * compound(more, eta),
+        )  # fmt: skip
+        made = {"grad_query": self._query_bound(element, rho, alpha, lam, given, left, running=origin.running)}
+        made |= self._key_bounds(element, origin)
+        if instance.bias is not None:
+            made["grad_bias"] = self._bias_bound(one)
+        if instance.sink is not None:
+            at_sink = left if origin.running else np.where(self._sink_may_be_largest, left, 0.0)
+            made["grad_sink"] = self._sink_bound(lam, beta, at_sink)
+        inside = self._inside(beta)
+        whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))[..., None, None]
+        where = {
+            "grad_query": inside[..., None],
+            "grad_bias": inside.all(),
+            "grad_sink": inside.all(axis=(0, 2)),
+        }
+        return {
+            name: np.where(where.get(name, whole) & ~np.isnan(bound), bound, np.inf) for name, bound in made.items()
+        }
+
+    def _query_bound(
+        self, element: Element, rho: Array, alpha: Array, lam: Array, given: Array, left: Array, *, running: bool
+    ) -> Array:
+        """BWD-3: dQ.  left: ζ_i, which under ``running`` bounds what all keys of the row get together."""
+        u, soft, back = self.precision, self.precision.of(Softmax), self.precision.of(Backward)
+        exact, pair, scale, p = self.exact, self._pair, self._scale, self._pair.probability
+        slope, before, top = element.slope, element.before, element.top
+        key = np.abs(self._key)
         rough = 4e-9 * pair.slope + self._radii  # p and t are upper bounds here
         mean = np.abs((p * pair.slope) @ self._key) + (p * rough) @ key
         wrong = p * ((rho * pair.difference + (1 + rho) * alpha) * slope)
         shared = (p * (rho * slope + pair.off)) @ key
         moved, off, moves = (top * slope) @ key, (top * pair.off) @ key, top.sum(axis=3)
-        if origin.running:  # ζ_i bounds what all keys of the row get together
+        if running:
             moved = (left * slope.max(axis=3, initial=0.0))[..., None] * key.max(axis=2, keepdims=True)
             off, moves = moved, left
         sized = (before * slope) @ key + moved
@@ -367,79 +418,102 @@ class Bounds:
         bound = np.expm1(lam)[..., None] * np.abs(exact.grad_query.midpoint)
         bound = bound + np.exp(lam)[..., None] * scale * (wrong @ key + given * (mean + shared))
         bound = bound + scale * ((before * pair.off) @ key + off + moved)
-        roundings = self.row.count + 3 * self.row.tiles + 5
-        bound = bound + (gamma(roundings, u.accumulate)[..., None] + entry) * largest
-        bound = bound + max(1.0, scale) * (lost @ key)
+        roundings = self.row.depth + 3 * self.row.tiles + 5
+        bound = bound + (gamma(roundings, u.accumulate)[..., None] + self._entry) * largest
+        bound = bound + max(1.0, scale) * (element.lost @ key)
         unit = max(1.0, scale)
-        folded = (
-            unit * (before.sum(axis=3) + moves)[..., None]
-        )  # the scale may have been folded into K, or its root into both
-        bound = bound + 2 * u.tiny * (unit * (roundings + 8)[..., None] + folded) + 2 * soft.stored_tiny * folded
+        # the scale may have been folded into K, or its root into both
+        folded = unit * (before.sum(axis=3) + moves)[..., None]
+        steps = self.row.count + 3 * self.row.rescalings + 13
+        bound = bound + 2 * u.tiny * (unit * steps[..., None] + folded) + 2 * soft.stored_tiny * folded
+        bound = bound + self._flushed(folded, unit * steps[..., None])
         eager = back.output_times > 1  # dS K is stored before the scale multiplies it
         unit = unit if eager else 1.0
         unscaled = sized if eager else None
-        query_bound = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
-        query_bound = np.where(np.any(attended, axis=3, keepdims=True), query_bound, 0.0)
+        written = self._written(exact.grad_query.midpoint, bound, exact.grad_query.radius, unit, unscaled)
+        return np.where(np.any(element.attended, axis=3, keepdims=True), written, 0.0)
 
-        # BWD-4: dK and dV, over the queries of a group
-        turned = functools.partial(np.swapaxes, axis1=2, axis2=3)
-        seen = turned(attended).sum(axis=3).astype(np.float64)
-        group = instance.group
+    def _key_bounds(self, element: Element, origin: Origin) -> dict[str, Array]:
+        """BWD-4: dK and dV, over the queries of a group."""
+        turned = element.arranged(lambda matrix: np.swapaxes(matrix, 2, 3))
+        return {
+            "grad_key": self._key_bound(turned, np.abs(self._query), self.exact.grad_key),
+            "grad_value": self._value_bound(turned, np.abs(self._grad_output), self.exact.grad_value, origin),
+        }
+
+    def _key_bound(self, turned: Element, query: Array, gradient: Enclosure) -> Array:
+        """BWD-4: dK, where rows are keys, and query holds the sizes of what stands in the columns."""
+        u, soft, back, scale = self.precision, self.precision.of(Softmax), self.precision.of(Backward), self._scale
+        seen, group = turned.attended.sum(axis=3).astype(np.float64), self.instance.group
         count = self._grouped(seen)
-        k_largest = scale * (turned(most * slope) @ query)
-        k_heads = scale * (turned(one * slope + most * pair.off) @ query)
-        k_heads = k_heads + max(1.0, scale) * (turned(lost) @ query)
-        folded = max(1.0, scale) * turned(most).sum(axis=3)[..., None]
-        k_heads = k_heads + 2 * u.tiny * (max(1.0, scale) * (seen + 12)[..., None] + folded)
-        k_heads = k_heads + 2 * soft.stored_tiny * folded
-        k_bound = self._grouped(k_heads)
-        sums = gamma(count + group + 8, u.accumulate)[..., None] + entry
-        k_bound = k_bound + sums * self._grouped(k_largest)
+        unit = max(1.0, scale)
+        sized = (turned.most * turned.slope) @ query
+        largest = scale * sized
+        heads = scale * ((turned.one * turned.slope + turned.most * turned.off) @ query)
+        heads = heads + unit * (turned.lost @ query)
+        folded = unit * turned.most.sum(axis=3)[..., None]
+        steps = unit * (seen + 12)[..., None]
+        heads = heads + 2 * u.tiny * (steps + folded)
+        heads = heads + 2 * soft.stored_tiny * folded + self._flushed(folded, steps)
+        bound = self._grouped(heads)
+        sums = gamma(soft.depth(count) + group + 8, u.accumulate)[..., None] + self._entry
+        bound = bound + sums * self._grouped(largest)
+        eager = back.output_times > 1
+        unit = unit if eager else 1.0
         if group > 1:  # heads may be stored, and so may their sum after every addition but the last
-            heads = compound(*[u.output] * (back.output_times + group - 2))
-            k_bound = k_bound + heads * self._grouped(k_largest) + group * back.output_times * unit * u.output_tiny
-        unscaled = self._grouped(turned(most * slope) @ query) if eager else None
-        key_bound = self._written(exact.grad_key.midpoint, k_bound, exact.grad_key.radius, unit, unscaled)
+            stored = compound(*[u.output] * (back.output_times + group - 2))
+            bound = bound + stored * self._grouped(largest) + group * back.output_times * unit * u.output_tiny
+        unscaled = self._grouped(sized) if eager else None
+        written = self._written(gradient.midpoint, bound, gradient.radius, unit, unscaled)
         if group > 1:
-            key_bound = self._fitting(self._grouped(k_largest), u.largest_output, key_bound)
+            written = self._fitting(self._grouped(largest), u.largest_output, written)
+        return np.where((count == 0)[..., None], 0.0, written)
 
-        grad_output = np.abs(self._grad_output)
-        v_largest = turned(p * grown * (1 + eta)) @ grad_output
-        v_heads = turned(p * compound(more, eta)) @ grad_output
-        v_heads = v_heads + (self._lost + 2 * u.tiny) * (turned(attended).astype(np.float64) @ grad_output)
-        v_heads = v_heads + 2 * u.tiny * (seen + 4)[..., None]
-        v_bound = self._grouped(v_heads)
-        entry = compound(soft.value_rounding, soft.value_rounding)
+    def _value_bound(self, turned: Element, grad_output: Array, gradient: Enclosure, origin: Origin) -> Array:
+        """BWD-4: dV likewise."""
+        u, soft = self.precision, self.precision.of(Softmax)
+        seen, group = turned.attended.sum(axis=3).astype(np.float64), self.instance.group
+        count = self._grouped(seen)
+        largest = turned.probability @ grad_output
+        heads = turned.off_probability @ grad_output
+        heads = heads + (self._lost + 2 * u.tiny) * (turned.attended.astype(np.float64) @ grad_output)
+        steps = (seen + 4)[..., None]
+        heads = heads + 2 * u.tiny * steps
+        heads = heads + self._flushed(turned.probability.sum(axis=3)[..., None], steps, of_values=True)
+        bound = self._grouped(heads)
         tiles = 0.0 if origin.handed else float(self.row.tiles.max(initial=0.0))
-        v_sums = gamma(count + group + 4 + tiles, u.accumulate)[..., None] + entry
-        v_bound = v_bound + v_sums * self._grouped(v_largest)
+        sums = gamma(soft.depth(count) + group + 4 + tiles, u.accumulate)[..., None] + self._value_entry
+        bound = bound + sums * self._grouped(largest)
         if group > 1:
-            v_bound = v_bound + compound(*[u.output] * (group - 1)) * self._grouped(v_largest) + group * u.output_tiny
-        value_bound = self._written(exact.grad_value.midpoint, v_bound, exact.grad_value.radius)
+            bound = bound + compound(*[u.output] * (group - 1)) * self._grouped(largest) + group * u.output_tiny
+        written = self._written(gradient.midpoint, bound, gradient.radius)
         room = u.largest_output if group > 1 else soft.largest_sum
-        value_bound = self._fitting(2 * self._grouped(v_largest), room, value_bound)
+        written = self._fitting(2 * self._grouped(largest), room, written)
+        return np.where((count == 0)[..., None], 0.0, written)
 
-        none = (count == 0)[..., None]
-        made = {
-            "grad_query": query_bound,
-            "grad_key": np.where(none, 0.0, key_bound),
-            "grad_value": np.where(none, 0.0, value_bound),
-        }
-        if instance.bias is not None:
-            made["grad_bias"] = self._bias_bound(one)
-        if instance.sink is not None:
-            at_sink = left if origin.running else np.where(self._sink_may_be_largest, left, 0.0)
-            made["grad_sink"] = self._sink_bound(lam, beta, at_sink)
-        inside = self._inside(beta)
-        whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))
-        where = {
-            "grad_query": inside[..., None],
-            "grad_key": whole[..., None, None],
-            "grad_value": whole[..., None, None],
-            "grad_bias": inside.all(),
-            "grad_sink": inside.all(axis=(0, 2)),
-        }
-        return {name: np.where(where[name] & ~np.isnan(bound), bound, np.inf) for name, bound in made.items()}
+    @property
+    def _scale(self) -> float:
+        assert self.instance.scale is not None
+        return abs(self.instance.scale)
+
+    @property
+    def _entry(self) -> Array:
+        """What queries and keys are rounded on entry to the products with dS."""
+        soft = self.precision.of(Softmax)
+        return compound(soft.query_rounding, soft.query_rounding)
+
+    @property
+    def _value_entry(self) -> Array:
+        """What dO is rounded on entry to its product with the probabilities."""
+        soft = self.precision.of(Softmax)
+        return compound(soft.value_rounding, soft.value_rounding)
+
+    def _flushed(self, mass: Array, steps: Array, *, of_values: bool = False) -> Array | float:
+        """What is lost where factors of a sum are themselves products that underflow: nothing here.
+
+        mass: the sum of the other factors.  steps: how many partial sums may be stored.
+        """
+        return 0.0
 
     def _bias_bound(self, one: Array) -> Array:
         """BWD-4: dBias, whose parts may be stored before they are added."""
@@ -487,12 +561,12 @@ class Bounds:
             soft, (d_v, eta) = u.of(Softmax), (self.instance.value.shape[3], self._eta[..., : self._keys])
             parts = pair.probability * np.exp(lam)[..., None] * (1 + eta)
             parts = (parts * (pair.moduli + (self._delta + self._grad_lse + beta)[..., None])).sum(axis=3)
-            rate = gamma(self.row.count + 3 * self.row.tiles + d_v + 8, u.accumulate)
+            rate = gamma(self.row.depth + 3 * self.row.tiles + d_v + 8, u.accumulate)
             error = error + 2 * compound(soft.probability, soft.value_rounding, soft.value_rounding, rate) * parts
             size = size + 2 * parts
             steps = self.row.tiles + (self.instance.sink is not None)
         stored = compound(*[back.score_gradient] * 3)
-        error = (1 + stored) * error + compound(gamma(self.row.count + 6, u.accumulate), stored) * (size + error)
+        error = (1 + stored) * error + compound(gamma(self.row.depth + 6, u.accumulate), stored) * (size + error)
         return np.asarray((error + 3 * back.score_gradient_tiny + 8 * u.tiny) * steps * SLACK)
 
     @functools.cached_property

@@ -133,7 +133,8 @@ class HardProblem:
         more than 2^25 pairs of a query and a key, whose certified evaluation would take long.
         """
         spec, sizes, name = spec_of(self.problem), self.reduced.sizes, self.reduced.reduction.output
-        if name not in spec.OUTPUTS or sizes["n"] * sizes.get("m", sizes["n"]) > _EVALUABLE:
+        keys = sizes.get("combinations", sizes.get("m", sizes["n"]))
+        if name not in spec.OUTPUTS or sizes["n"] * keys > _EVALUABLE:
             return None
         exact = spec.define(self.reduced.target, output=name)
         array = np.asarray(output).astype(np.float64)
@@ -305,7 +306,8 @@ def hard(
     family, made = "given", source
     known: tuple[tuple[int, int], ...] = ()
     last = {option for arrow in REDUCTIONS if arrow.target == problem for option in arrow.options} - {"dtype", "scale"}
-    options: dict[str, Any] = {name: parameters.pop(name) for name in sorted(last & set(parameters))}
+    own = set(FAMILIES[str(source)].parameters) if str(source) in FAMILIES else set()  # they go to the family
+    options: dict[str, Any] = {name: parameters.pop(name) for name in sorted((last & set(parameters)) - own)}
     if isinstance(source, (str, Path)):
         family, made, known, parameters = _made(source, seed, parameters)
     elif isinstance(source, tuple) and len(source) == 2:

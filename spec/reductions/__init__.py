@@ -25,6 +25,7 @@ from assay.spec.reductions.problems import (
 from assay.spec.reductions.reduction import Composite, Reduced, Reduction
 from assay.spec.reductions.sufficiency import largest_tolerances, sufficient_classes
 from assay.spec.reductions.to_attention_gradient import Integral
+from assay.spec.reductions.to_tensor_attention import GapKMaxInnerProduct
 
 __all__ = [
     "REDUCTIONS",
@@ -32,6 +33,7 @@ __all__ = [
     "Composite",
     "Extremum",
     "FurthestPair",
+    "GapKMaxInnerProduct",
     "GapMaxInnerProduct",
     "GaussianSum",
     "Integral",

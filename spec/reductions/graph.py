@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assay.spec.reductions.pairs import IP_1, IP_2, IP_3, KOV_2, MONO_1, MONO_2, MONO_3, OV_5
+from assay.spec.reductions.pairs import IP_1, IP_2, IP_3, KOV_2, KOV_3, MONO_1, MONO_2, MONO_3, OV_5
 from assay.spec.reductions.reduction import Composite, Reduction
 from assay.spec.reductions.satisfiability import KOV_1, OV_1
 from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
@@ -13,6 +13,7 @@ from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 from assay.spec.reductions.to_layer_collapse import LC_11
 from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
+from assay.spec.reductions.to_tensor_attention import GAP_1, TEN_3, TEN_7
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ REDUCTIONS: tuple[Reduction, ...] = (
     OV_6,
     KOV_1,
     KOV_2,
+    KOV_3,
     IP_1,
     IP_2,
     IP_3,
@@ -47,6 +49,9 @@ REDUCTIONS: tuple[Reduction, ...] = (
     ROPE_5B,
     ROPE_5C,
     ROPE_5D,
+    TEN_3,
+    TEN_7,
+    GAP_1,
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
+from assay.spec.problem import InvalidInstance
 from assay.spec.reductions.problems import (
     ClosestPair,
     Extremum,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IP_1", "IP_2", "IP_3", "KOV_2", "MONO_1", "MONO_2", "MONO_3", "OV_5", "gadgets"]
+__all__ = ["IP_1", "IP_2", "IP_3", "KOV_2", "KOV_3", "MONO_1", "MONO_2", "MONO_3", "OV_5", "gadgets"]
 
 _LEFT_GADGET = np.array([[0, 0, 0, 1], [0, 0, 1, 0]], dtype=np.uint8)  # 0 ↦ 0001, 1 ↦ 0010
 _RIGHT_GADGET = np.array([[0, 1, 1, 1], [1, 1, 0, 1]], dtype=np.uint8)  # 0 ↦ 0111, 1 ↦ 1101
@@ -132,6 +133,40 @@ KOV_2 = Reduction(
     measure=_measure_tuples,
     preconditions=("n^⌈k/2⌉ vectors fit in memory",),
     counts=True,
+)
+
+
+# --- two sets or k ---------------------------------------------------------------------------------------------------
+
+
+def _order(k: int) -> int:
+    if not isinstance(k, int) or k < 2:
+        raise InvalidInstance(f"k {k!r}: expected an integer of at least 2")
+    return k
+
+
+def _to_k_sets(source: OrthogonalVectors, k: int = 3) -> KOrthogonalVectors:
+    ones = np.ones((1, source.d), np.uint8)
+    return KOrthogonalVectors([source.left, source.right, *[ones] * (_order(k) - 2)])
+
+
+def _decode_first_two(source: OrthogonalVectors, target: KOrthogonalVectors, answer: Solutions) -> Solutions:
+    return Solutions(answer.exists, answer.count, None if answer.witness is None else answer.witness[:2])
+
+
+KOV_3 = Reduction(
+    name="KOV-3",
+    claim="KOV-3",
+    source="orthogonal_vectors",
+    target="k_orthogonal_vectors",
+    statement="the two sets, and k − 2 sets of the vector of ones alone",
+    forward=_to_k_sets,
+    decoder=_decode_first_two,
+    accuracy=lambda source, target: EXACT,
+    sizes=lambda sizes, k=3: {"sizes": (sizes["n"], sizes["m"], *[1] * (_order(k) - 2)), "d": sizes["d"]},
+    measure=_measure_two,
+    counts=True,
+    options=("k",),
 )
 
 

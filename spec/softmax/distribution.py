@@ -55,6 +55,25 @@ class Rows:
         """The balls of ⟨q_i, k_j⟩, or of what a problem has in its place: (head, row), keys."""
         return arithmetic.product(self.query, np.swapaxes(self.key, 1, 2))
 
+    def averaged(self, arithmetic: Arithmetic, weight: Any) -> tuple[Any, Any]:
+        """The balls of Σ_j w_ij v_j, (head, row), columns, and an approximate Σ_j w_ij|v_j|, finite.
+
+        weight: of every key, a sink being the last one, of value zero.
+        """
+        value = self.value
+        if self.sink is not None:
+            value = np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
+        made: tuple[Any, Any] = weight.times_matrix(value)
+        return made
+
+    def against_values(self, arithmetic: Arithmetic, x: Array) -> Any:
+        """The balls of ⟨x_i, v_j⟩, (head, row), keys, for exact x (head, row, columns of V)."""
+        return arithmetic.product(x, np.swapaxes(self.value, 1, 2))
+
+    def keys_summed(self, arithmetic: Arithmetic, weight: Any) -> Any:
+        """The balls of Σ_j w_ij k_j, (head, row), dims, for balls w (head, row), keys, without a sink."""
+        return weight.times_matrix(self.key)[0]
+
 
 def flattened(instance: Masked) -> Rows:
     """The instance with one axis for batches and heads; every query head has its own copy of its keys and values."""

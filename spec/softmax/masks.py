@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Masked", "attends"]
+__all__ = ["Masked", "attends", "whole_groups"]
 
 _LONGEST = 1 << 62  # of windows: no array is longer, and 64 bits hold its sum with a position
 
@@ -63,6 +63,22 @@ def attends(
     if bias is not None:
         result = result & (bias.astype(np.float64) != -np.inf)
     return result
+
+
+def whole_groups(kept: dict[str, Any], group: int) -> dict[str, Any]:
+    """What to keep of every axis where query heads come in groups: the key heads of ``heads``, or the reverse.
+
+    group: query heads to one key head.
+
+    >>> whole_groups({"key_heads": [1]}, 2)
+    {'key_heads': [1], 'heads': [2, 3]}
+    """
+    heads, key_heads = kept.get("heads"), kept.get("key_heads")
+    if heads is not None:
+        return kept | {"key_heads": list(dict.fromkeys(int(head) // group for head in heads))}
+    if key_heads is not None:
+        return kept | {"heads": [int(head) * group + g for head in key_heads for g in range(group)]}
+    return kept
 
 
 class Masked(Instance):
@@ -170,12 +186,7 @@ class Masked(Instance):
 
     def _masked_part(self, kept: dict[str, Any], **changed: Any) -> Self:
         """The part, with some plain fields changed as well."""
-        heads, key_heads = kept.get("heads"), kept.get("key_heads")
-        if heads is not None:
-            kept["key_heads"] = list(dict.fromkeys(int(head) // self.group for head in heads))
-        elif key_heads is not None:
-            kept["heads"] = [int(head) * self.group + g for head in key_heads for g in range(self.group)]
-        changes = self._parts(kept) | changed
+        changes = self._parts(whole_groups(kept, self.group)) | changed
         if self.key_lengths is not None and (keys := kept.get("keys")) is not None:
             lengths = changes.get("key_lengths", self.key_lengths)
             changes["key_lengths"] = np.minimum(lengths, len(keys)).astype(lengths.dtype)

@@ -6,8 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from assay.spec.precision import Precision
+
+    Array = NDArray[np.float64]
 
 __all__ = ["Softmax"]
 
@@ -40,6 +46,7 @@ class Softmax:
     tile: int  # least number of keys between two rescalings
     part: int  # least number of keys of a part that is merged with others through a stored log-sum-exp
     lag: float  # how far the running shift may trail the row's maximum
+    block: int = 0  # the most terms that a sum adds one after the other before it is added to others; 0 for any number
 
     @classmethod
     def usual(cls, precision: Precision) -> Self:
@@ -75,3 +82,31 @@ class Softmax:
             part=128,
             lag=0.0 if stored else 8 * math.log(2.0),
         )
+
+    def depth(self, count: Array) -> Array:
+        """How many terms of a sum of so many are added one after the other: inner sums, and then the sums of blocks.
+
+        >>> from assay.spec.precision import precision
+        >>> blocked = precision("float32").with_("mine", Softmax, block=1024).of(Softmax)
+        >>> blocked.depth(np.array([100.0, 2.0**20])).tolist()
+        [100.0, 2048.0]
+        """
+        return np.asarray(np.minimum(count, self.block + np.ceil(count / self.block)) if self.block else count)
+
+    def rescalings(self, count: int, runs: int = 1) -> tuple[int, int]:
+        """T: how many rescalings a row of so many keys goes through, and how many of them a weight of it at most.
+
+        runs: keys come in so many runs of equal length, each of which has tiles of its own.  In sums of blocks every
+        block has an online softmax of its own.
+
+        >>> from assay.spec.precision import precision
+        >>> precision("float32").of(Softmax).rescalings(4096), precision("float32").of(Softmax).rescalings(4096, 1024)
+        ((256, 256), (1024, 1024))
+        """
+        runs = 1 if self.tile >= _WHOLE_ROW else runs
+        run = count // runs
+        tiles = math.ceil(run / self.tile)
+        if not self.block:
+            return runs * tiles, runs * tiles
+        in_block = min(math.ceil(self.block / run) + 1, runs) * min(tiles, math.ceil(self.block / self.tile))
+        return runs * tiles, min(runs * tiles, min(in_block, self.block) + math.ceil(count / self.block))

@@ -63,7 +63,9 @@ class Products:
     reach: Array  # max(|q_i|, |k_j|): the largest number that a kernel may form besides the products
     terms: int  # d: how many roundings a product goes through
     factors: int = 2  # of a product, each rounded on entry
+    rounded: float = 0.0  # the relative error of products of some of the factors that are rounded before the sum
     error: Array | float = 0.0  # of the scores themselves, where the factors are off
+    runs: int = 1  # into which the keys are divided, each with tiles of its own
 
 
 def plain_products(instance: Masked) -> Products:
@@ -94,19 +96,21 @@ class Weights:
     log_denominator: Array  # ln D, at least 0
     log_sum_exp: Array  # |lse|
     count: Array  # n: keys that are attended to
-    tiles: Array  # T: rescalings
+    depth: Array  # of these, how many a sum adds one after the other: all of them, but for sums in blocks
+    tiles: Array  # T: rescalings that a weight goes through
+    rescalings: Array  # … and those of the whole row
     lower_mass: Array  # D⁻ = Σ p_j e^(−L_j), a lower bound
     inside: NDArray[np.bool_]  # the domain of the class (TOL-6)
 
     @property
     def roundings(self) -> Array:
         """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
-        return np.where(self.count > 1, self.count - 1 + 3 * self.tiles + 2, 0.0)
+        return np.where(self.count > 1, self.depth - 1 + 3 * self.tiles + 2, 0.0)
 
     @property
     def steps(self) -> Array:
         """Operations on a row that may underflow (TOL-5)."""
-        return self.count + 3 * self.tiles + 4
+        return self.count + 3 * self.rescalings + 4
 
     def part(self, index: Any) -> Weights:
         """The rows with this index."""
@@ -157,7 +161,8 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         top = np.where(attended, score, -np.inf).max(axis=3, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0.0)  # an empty row: nothing below matters
         count = attended.sum(axis=3).astype(np.float64)
-        tiles = np.minimum(math.ceil(instance.key.shape[2] / soft.tile), count)
+        steps = soft.rescalings(int(instance.key.shape[2]), products.runs)
+        rescalings, tiles = (np.minimum(number, count) for number in steps)
         # D = 1/max_j p_j: accurate where lse − m would cancel; and 1 ≤ D ≤ n
         log_denominator = np.where(count > 0, -np.where(attended, log_p, -np.inf).max(axis=3, initial=-np.inf), 0.0)
         log_denominator = np.clip(log_denominator, 0.0, np.log(np.maximum(count, 1.0)))
@@ -186,7 +191,9 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         log_denominator=log_denominator,
         log_sum_exp=np.where(count > 0, np.abs(top) + log_denominator, 0.0),
         count=count,
+        depth=soft.depth(count),
         tiles=tiles,
+        rescalings=rescalings,
         lower_mass=lower_mass / SLACK,
         inside=inside,
     )
@@ -255,7 +262,7 @@ def _score_errors(
     scale = abs(instance.scale)
     product, norms = products.size, products.norms
     scaled = scale * product
-    relative = compound(*[soft.query_rounding] * products.factors, gamma(d + 8, u.product))
+    relative = compound(*[soft.query_rounding] * products.factors, products.rounded, gamma(d + 8, u.product))
     underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + soft.stored_tiny * (norms + product))
     delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0) + products.error
     stored, times = scaled, soft.stored_times

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.spec import attention, attention_gradient, document_similarity, layer_collapse, rope_attention
+from assay.spec import (
+    attention,
+    attention_gradient,
+    document_similarity,
+    layer_collapse,
+    rope_attention,
+    tensor_attention,
+)
 from assay.spec.attention_gradient.loss import Loss
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
@@ -36,6 +43,7 @@ from assay.spec.reductions import (
     sufficient_classes,
 )
 from assay.spec.reductions.to_rope_attention import Backward
+from assay.spec.reductions.to_tensor_attention import GapKMaxInnerProduct
 from assay.spec.rope_attention.gradient import gradients
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -72,6 +80,8 @@ def solved(target: Any) -> Any:
         return layer_collapse.define(target).midpoint
     if isinstance(target, rope_attention.Instance):
         return rope_attention.define(target).midpoint
+    if isinstance(target, tensor_attention.HigherOrder):
+        return tensor_attention.define(target).midpoint
     if isinstance(target, Backward):
         return gradients(target.instance, target.grad_output)["grad_key"].midpoint
     if isinstance(target, attention_gradient.Instance):
@@ -91,7 +101,9 @@ def solved(target: Any) -> Any:
 
 
 @pytest.mark.claim("RED-1")
-@pytest.mark.parametrize("target", sorted({*problems()} - {"satisfiability", "gap_max_inner_product"}))
+@pytest.mark.parametrize(
+    "target", sorted({*problems()} - {"satisfiability", "gap_max_inner_product", "gap_k_max_inner_product"})
+)
 def test_every_path_from_formulas_decodes_what_a_solver_finds(target: str) -> None:
     rng = np.random.default_rng(len(target))
     for route in paths("satisfiability", target):
@@ -133,6 +145,7 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
         "closest_pair": path("orthogonal_vectors", "closest_pair").apply(OrthogonalVectors(left, right)).target,
         "monochromatic_orthogonal_vectors": MonochromaticOrthogonalVectors(left),
         "gap_max_inner_product": GapMaxInnerProduct(np.ones((2, 3)), np.ones((4, 3)), 3, Fraction(1, 2)),
+        "gap_k_max_inner_product": GapKMaxInnerProduct([np.ones((n, 3)) for n in (2, 4, 3)], 3, Fraction(1, 2)),
     }[each.source]
     reduced = each.apply(source)
     after = [other for other in REDUCTIONS if other.source == each.target]
@@ -160,6 +173,16 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
         target = target.instance if isinstance(target, Backward) else target
         assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
         assert sizes["B"] >= Fraction(float(max(np.abs(target.key).max(), np.abs(target.query).max())))
+        assert target.provenance.family == each.name
+    elif each.target == "tensor_attention":
+        keys = target.mode_keys
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (
+            target.query.shape[2],
+            max(target.mode_lengths),
+            keys[0].shape[3],
+        )
+        assert (sizes["k"], sizes["combinations"]) == (target.order, target.combinations)
+        assert sizes["B"] == Fraction(float(max(np.abs(x).max() for x in (target.query, *keys))))
         assert target.provenance.family == each.name
     elif each.target == "layer_collapse":
         assert (sizes["n"], sizes["d"], sizes["layers"]) == (*target.tokens.shape, target.layers)

@@ -45,7 +45,9 @@ def exact_bound(
     X = float(magnitude.max())
     if not (inside and 2.0 * (n + 1) * X * math.exp(soft.lag) * _SLACK <= min(soft.largest_sum, u.largest_output) / 2):
         return nothing
-    a, tiles, parts = u.product, min(-(-n // soft.tile), n), -(-n // soft.part)
+    keys = np.asarray(float(n))
+    depth, tiles = float(soft.depth(keys)), min(soft.rescalings(n)[1], n)
+    a, rescaled, parts = u.product, min(-(-n // soft.tile), n), -(-n // soft.part)
     norms = math.sqrt(d) * (query_norm + key_norm) if norms is None else norms
     delta = float(gamma(d + 8, a)) * S + 2.0 * (1.0 + abs(scale)) * u.tiny * (2.0 * d + 2.0 + norms)
     if bias:
@@ -61,15 +63,15 @@ def exact_bound(
     )
     if not L + delta < 1.0:
         return nothing
-    K = n + 3 * tiles + 1
+    K = depth + 3 * tiles + 1
     denominator, numerator = (float(gamma(k, u.accumulate)) for k in (K, K + 4))
     merging = (parts + 1) * (math.log1p(lse) - math.log1p(-soft.rescale))
     if not (denominator + numerator < _HALF and merging < 1.0):
         return nothing
     numerator += (1.0 + numerator) * math.expm1(merging)
     vanishing = n * math.exp(soft.lag) * soft.flush
-    beta = math.exp(L + delta) * (vanishing + (n + 3 * tiles + 4) * u.tiny)
-    alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * tiles + 4) * u.tiny) + u.tiny
+    beta = math.exp(L + delta) * (vanishing + (n + 3 * rescaled + 4) * u.tiny)
+    alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * rescaled + 4) * u.tiny) + u.tiny
     left = 1.0 - denominator - beta
     if not left > 0.0:
         return nothing

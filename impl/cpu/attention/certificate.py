@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,13 +22,36 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["GROUP", "STORED", "certificate", "expected", "roundings", "run"]
+__all__ = ["GROUP", "STORED", "Averaged", "bounded", "certificate", "expected", "roundings", "run"]
 
 GROUP = 8 * features.CHUNK  # rows of a banded head that one task evaluates
 STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # dtype → rounding of the output: relative, absolute
 _VANISHED = 2.0**-300  # the most that underflow may lose, in units of the largest value
 _MOST_GROWTH = 2.0**600  # the largest sum of features that is certified: far from overflow
 _LONGEST = 2.0**8  # the largest norm of queries that is certified: more than twice the largest radius
+
+
+class Averaged(Protocol):
+    """What a certificate knows of the numbers v of which outputs are averages, for every column (d_v,).
+
+    least ≤ v ≤ largest; spread ≥ largest − least; magnitude ≥ |v|; half ≥ |v − middle| for the middle of the plan;
+    mean: any number about their mean.  dtype: that of the outputs.
+    """
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def mean(self) -> Array: ...
+    @property
+    def least(self) -> Array: ...
+    @property
+    def largest(self) -> Array: ...
+    @property
+    def magnitude(self) -> Array: ...
+    @property
+    def spread(self) -> Array: ...
+    @property
+    def half(self) -> Array: ...
 
 
 def run(head: Head) -> int:
@@ -91,11 +114,19 @@ def certificate(head: Head, plan: Plan, found: Extremes, deviation: Array | None
     deviation (d_v,): at least √(mean (v − mean)²) of each column; given only where rows attend to all keys.
     Source: ATT-5 and, where the plan measures by moments, ATT-7.
     """
+    by_degree = _rounded(plan.frame.dimension, plan.approximation.degree, *_beyond(head, plan.frame.dimension))
+    return bounded(head, plan, found, by_degree, deviation)
+
+
+def bounded(head: Averaged, plan: Plan, found: Extremes, by_degree: Array, deviation: Array | None = None) -> Array:
+    """The bound of :func:`certificate` from γ of the roundings of a term of every degree, ``by_degree`` (degree + 1,).
+
+    deviation (d_v,): at least √(mean (v − head.mean)²) of each column.
+    """
     approximation, measure, frame = plan.approximation, plan.measure, plan.frame
     widest = _growth(approximation.coefficients, max(frame.query_norm, 1.0) * frame.dimension)
     if not (found.share > 0.0 and widest <= _MOST_GROWTH and frame.query_norm <= _LONGEST):
         return np.full_like(head.mean, math.inf)
-    by_degree = _rounded(frame.dimension, approximation.degree, *_beyond(head, frame.dimension))
     weighted = (np.abs(plan.coefficients) * by_degree).tolist()
     summed = _growth(weighted, frame.radius) / found.share  # ρ of ATT-5: bounds |Ẑ − Z|/Ẑ, and |N̂ − N|/Ẑ
     if not summed < 0.5:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Team", "passed"]
+__all__ = ["Team", "passed", "tree", "weighted"]
 
 _ROWS = 32 * CHUNK  # rows of one task
 
@@ -68,15 +68,15 @@ def _full(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extreme
         last = min(first + features.BLOCK, n)
         return last - first, _moments(head, plan, first, last)
 
-    total = _tree(team, team.ordered(summed, _firsts(n, features.BLOCK)))
-    weighted = _weighted(plan, total[None])
+    total = tree(team, team.ordered(summed, _firsts(n, features.BLOCK)))
+    table = weighted(plan, total[None])
     touched = np.array([n])
     found = []
     for query, rows in zip(head.queries, out, strict=True):
 
         def evaluated(first: int, query: NDArray[Any] = query, rows: NDArray[Any] = rows) -> tuple[int, Extremes]:
             last = min(first + _ROWS, len(query))
-            return last - first, _evaluate(head, plan, query, rows, weighted, touched, first, last)
+            return last - first, _evaluate(head, plan, query, rows, table, touched, first, last)
 
         best = _nothing(rows)
         for count, here in team.ordered(evaluated, _firsts(len(query), _ROWS)):
@@ -121,9 +121,9 @@ def _banded(head: Head, plan: Plan, out: NDArray[Any], team: Team) -> list[Extre
 
     def evaluated(first: int, tables: Array, touched: NDArray[np.int64]) -> tuple[int, list[Extremes]]:
         last = min(first + GROUP, n_q)
-        weighted = _weighted(plan, tables)
+        table = weighted(plan, tables)
         return last - first, [
-            _evaluate(head, plan, query, rows, weighted, touched, first, last)
+            _evaluate(head, plan, query, rows, table, touched, first, last)
             for query, rows in zip(head.queries, out, strict=True)
         ]
 
@@ -161,24 +161,24 @@ def _moments(head: Head, plan: Plan, first: int, last: int) -> Array:
     )  # fmt: skip
 
 
-def _weighted(plan: Plan, tables: Array) -> Array:
+def weighted(plan: Plan, tables: Array) -> Array:
     """Moments times their weights in the polynomial.
 
     With a measure by moments, the column of the sum of weights is repeated with the weights of the powers of scores.
     """
-    weighted = tables * plan.weights
+    sums = tables * plan.weights
     if plan.measure.order == 0:
-        return weighted
-    return np.concatenate([weighted, tables[:, :, -1:] * plan.moment_weights[:, None]], axis=2)
+        return sums
+    return np.concatenate([sums, tables[:, :, -1:] * plan.moment_weights[:, None]], axis=2)
 
 
 def _evaluate(
-    head: Head, plan: Plan, query: NDArray[Any], rows: NDArray[Any], weighted: Array, touched: NDArray[np.int64],
+    head: Head, plan: Plan, query: NDArray[Any], rows: NDArray[Any], table: Array, touched: NDArray[np.int64],
     first: int, last: int,
 ) -> Extremes:  # fmt: skip
     order = plan.power
     return features.evaluate(
-        query, plan.table, weighted, coordinates=plan.frame.queries, middle=plan.middle, grow=plan.grow,
+        query, plan.table, table, coordinates=plan.frame.queries, middle=plan.middle, grow=plan.grow,
         hull=(head.least, head.largest), first=first, last=last, out=rows, order=order, ratio=plan.ratio,
         slack=plan.slack(roundings(head, plan, order) + 16), kurtosis=plan.measure.kurtosis,
         coefficients=plan.coefficients, band=head.band, touched=touched, keys=head.key, values=head.value,
@@ -186,7 +186,7 @@ def _evaluate(
     )  # fmt: skip
 
 
-def _tree(team: Team, parts: Iterable[tuple[int, Array]]) -> Array:
+def tree(team: Team, parts: Iterable[tuple[int, Array]]) -> Array:
     """The sum of b tables by a tree in which no leaf is deeper than ⌈log₂ b⌉ + 1 (ATT-5)."""
     stack: list[tuple[int, Array]] = []
     for count, table in parts:

@@ -28,18 +28,9 @@ if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
 __all__ = [
-    "KEY_TILE",
-    "LANES",
-    "STRIDE",
-    "UNLIMITED",
-    "exact",
-    "exponential",
-    "multiply",
-    "query_tile",
-    "run",
-    "storage",
-    "tiled",
-]
+    "KEY_TILE", "LANES", "QUERY_TILE", "STRIDE", "UNLIMITED", "compiling", "exact", "exponential", "exponentiate",
+    "multiply", "query_tile", "run", "soften", "steps", "storage", "tiled",
+]  # fmt: skip
 
 QUERY_TILE = 256  # queries whose scores lie side by side
 LANES = 16  # queries are taken in multiples of this
@@ -220,17 +211,31 @@ def _kernel(dtype: str, related: bool) -> Callable[..., None]:
         types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
         types.int64, types.int64,
     )  # fmt: skip
-    # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
-    steps = {"multiply": numba.njit(**options)(multiply)}
-    scored = _related if related else FunctionType(_products.__code__, {**globals(), **steps})
-    steps["scored"] = numba.njit(**options)(scored)
-    tiles = FunctionType(_tiles.__code__, {**globals(), **steps})
+    called, options = steps(), compiling()
+    scored = _related if related else FunctionType(_products.__code__, {**globals(), **called})
+    tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": numba.njit(**options)(scored)})
     if related:
         tiles.__qualname__ = "_related_tiles"  # the compiled code on disk is identified by this name
     compiled: Callable[..., None] = numba.njit(signature, **options)(tiles)
     return compiled
+
+
+def compiling() -> dict[str, Any]:
+    """The options of the compiler for kernels of tiles."""
+    # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
+    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
+    return {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+@functools.cache
+def steps() -> dict[str, Callable[..., Any]]:
+    """The compiled steps of kernels of tiles, by their names: the globals that the code of a kernel is given."""
+    import numba
+
+    options = compiling()
+    found = {"multiply": numba.njit(**options)(multiply), "exponentiate": numba.njit(**options)(exponentiate)}
+    found["soften"] = numba.njit(**options)(FunctionType(soften.__code__, {**globals(), **found}))
+    return found
 
 
 def _tiles(
@@ -247,7 +252,6 @@ def _tiles(
     d_v = value.shape[3]
     group = h_q // key.shape[1]
     tiles = (members * n_q + size - 1) // size
-    log2e, ln2_high, ln2_low, rounding, least = reduction
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
@@ -301,29 +305,7 @@ def _tiles(
                     scores[j, r] = lowest
                 for j in range(max(min(position + right + 1, count), 0), wide):
                     scores[j, r] = lowest
-            for r in range(size):
-                scores[wide, r] = top[r]
-            for j in range(wide):
-                for r in range(size):
-                    top[r] = max(top[r], scores[j, r])
-            for j in range(wide + 1):  # e^(s − m): reduction, polynomial, power of two (ATT-9); the old maxima as well
-                s = scores[j]
-                for r in range(size):
-                    x = max(s[r] - top[r], least)
-                    power[r] = x * log2e + rounding
-                    k = power[r] - rounding
-                    t = (x - k * ln2_high) - k * ln2_low
-                    p = coefficients[0]
-                    for n in range(1, len(coefficients)):
-                        p = p * t + coefficients[n]
-                    s[r] = p if s[r] - top[r] >= least else zero
-                for r in range(size):
-                    bits[r] <<= mantissa
-                for r in range(size):
-                    s[r] *= power[r]
-            risen = False
-            for r in range(size):
-                risen = risen or scores[wide, r] < one
+            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)
             if risen:
                 for r in range(size):
                     total[r] *= scores[wide, r]
@@ -369,6 +351,49 @@ def _related(
             w = relative[e, first - j : first - j + rows]
             for r in range(rows):
                 s[r] += q[r] * (by * w[r])
+
+
+def soften(
+    scores: Any, wide: Any, size: Any, top: Any, power: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
+) -> Any:
+    """One step of the online softmax of the lanes r < size: e^(s − m) in place of the scores of ``wide`` rows.
+
+    ``top`` becomes m, the largest score so far.  Row ``wide`` gets e^(m' − m) for the maximum m' before, by which the
+    sums so far are to be multiplied; whether any of these is below 1 is returned.  Compiled by :func:`steps`.
+    """
+    for r in range(size):
+        scores[wide, r] = top[r]
+    for j in range(wide):
+        for r in range(size):
+            top[r] = max(top[r], scores[j, r])
+    exponentiate(scores, wide + 1, size, top, power, bits, reduction, coefficients, mantissa)
+    risen = False
+    for r in range(size):
+        risen = risen or scores[wide, r] < coefficients[-1]
+    return risen
+
+
+def exponentiate(
+    scores: Any, rows: Any, size: Any, top: Any, power: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
+) -> None:
+    """e^(s − top) in place of scores of at most ``top``: reduction, polynomial, power of two (ATT-9)."""
+    log2e, ln2_high, ln2_low, rounding, least = reduction
+    zero = least - least
+    for j in range(rows):
+        s = scores[j]
+        for r in range(size):
+            x = max(s[r] - top[r], least)
+            power[r] = x * log2e + rounding
+            k = power[r] - rounding
+            t = (x - k * ln2_high) - k * ln2_low
+            p = coefficients[0]
+            for n in range(1, len(coefficients)):
+                p = p * t + coefficients[n]
+            s[r] = p if s[r] - top[r] >= least else zero
+        for r in range(size):
+            bits[r] <<= mantissa
+        for r in range(size):
+            s[r] *= power[r]
 
 
 def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["exact"]
+__all__ = ["check", "exact"]
 
 _TASKS = 8  # at least, where there are keys enough
 _LEAST_STRIP = 4 * KEY_TILE  # keys
@@ -86,7 +86,7 @@ def exact(
     b, h_q, n_q, d = query.shape
     h_k, n_k, d_v = value.shape[1:]
     kind = query.dtype.newbyteorder("=")
-    _check("grad_output", grad_output, (b, h_q, n_q, d_v), (kind,))
+    check("grad_output", grad_output, (b, h_q, n_q, d_v), (kind,))
     wide = (np.dtype(np.float32), np.dtype(np.float64))
     if (output is None) != (log_sum_exp is None):
         raise InvalidInstance("output and log_sum_exp: expected both or neither")
@@ -94,10 +94,10 @@ def exact(
         output, log_sum_exp = attention.exact(
             query, key, value, scale, is_causal=is_causal, return_lse=True, threads=threads, **options
         )
-    _check("output", output, (b, h_q, n_q, d_v), (kind, *wide))
-    _check("log_sum_exp", log_sum_exp, (b, h_q, n_q), (kind, *wide))
+    check("output", output, (b, h_q, n_q, d_v), (kind, *wide))
+    check("log_sum_exp", log_sum_exp, (b, h_q, n_q), (kind, *wide))
     if grad_log_sum_exp is not None:
-        _check("grad_log_sum_exp", grad_log_sum_exp, (b, h_q, n_q), (kind, *wide))
+        check("grad_log_sum_exp", grad_log_sum_exp, (b, h_q, n_q), (kind, *wide))
 
     work = np.dtype(np.float64) if kind.name == "float64" else np.dtype(np.float32)
     # who shares an element of the bias shares a task: batches, or heads, that it is the same for
@@ -156,7 +156,7 @@ def exact(
     return tuple(results)
 
 
-def _check(name: str, array: Any, shape: tuple[int, ...], kinds: tuple[np.dtype[Any], ...]) -> None:
+def check(name: str, array: Any, shape: tuple[int, ...], kinds: tuple[np.dtype[Any], ...]) -> None:
     """Raise :class:`InvalidInstance` for an array of another shape, or of none of these dtypes."""
     if not isinstance(array, np.ndarray) or array.shape != shape:
         raise InvalidInstance(f"{name}: shape {getattr(array, 'shape', None)}, expected {shape}")
