@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from assay.conformance.interface.targets import Target, lazily
 
 __all__ = ["TARGETS"]
@@ -19,17 +21,17 @@ _TORCH = ("float64", "float32", "bfloat16-eager", "float16-eager")
 def _torch(
     name: str,
     function: str,
-    *arguments: object,
+    *arguments: Any,
     precisions: tuple[str, ...] = _TORCH,
     needed: str = "",
     extra: str = "torch",
-    **options: object,
+    **options: Any,
 ) -> Target:
     load = lazily(f"{__package__}.target_torch", function, name, *arguments, **options)
     return Target(name, precisions, ("torch", *needed.split()), extra, load)
 
 
-def _library(name: str, order: int, **options: object) -> Target:
+def _library(name: str, order: int, **options: Any) -> Target:
     needed, extra = "simplicial_attention", "simplicial"
     return _torch(f"simplicial-attention:{name}", "library", order, needed=needed, extra=extra, **options)
 

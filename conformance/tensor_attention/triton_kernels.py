@@ -17,7 +17,7 @@ import triton.language as tl
 __all__ = ["backward_keys", "backward_query", "forward"]
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _visible(i, j, width: tl.constexpr, is_causal: tl.constexpr):  # type: ignore[no-untyped-def]
     """Whether queries i see keys j of a mode whose window is ``width`` keys."""
     seen = (i - width < j) & (j < i + width)
@@ -26,7 +26,7 @@ def _visible(i, j, width: tl.constexpr, is_causal: tl.constexpr):  # type: ignor
     return seen
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def forward(  # type: ignore[no-untyped-def]
     q_ptr, k1_ptr, k2_ptr, v1_ptr, v2_ptr, out_ptr, lse_ptr, n_q, n_1, n_2, d, d_v, heads, group, scale: tl.constexpr,
     w1: tl.constexpr, w2: tl.constexpr, is_causal: tl.constexpr, kind: tl.constexpr, block_q: tl.constexpr,
@@ -87,7 +87,7 @@ def _rows(ptr, at, i, n, d, c):  # type: ignore[no-untyped-def]
     return tl.load(ptr + (at * n + i[:, None]) * d + c[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def backward_keys(  # type: ignore[no-untyped-def]
     q_ptr, k1_ptr, k2_ptr, v1_ptr, v2_ptr, grad_ptr, lse_ptr, delta_ptr, dk_ptr, dv_ptr, n_q, n_1, n_2, d, d_v, heads,
     group, scale: tl.constexpr, w1: tl.constexpr, w2: tl.constexpr, is_causal: tl.constexpr, kind: tl.constexpr,
@@ -128,7 +128,7 @@ def backward_keys(  # type: ignore[no-untyped-def]
     tl.store(dv_ptr + (at * n_1 + j[:, None]) * d_v + c[None, :], dv, mask=inside & (c < d_v)[None, :])
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def backward_query(  # type: ignore[no-untyped-def]
     q_ptr, k1_ptr, k2_ptr, v1_ptr, v2_ptr, grad_ptr, lse_ptr, delta_ptr, dq_ptr, n_q, n_1, n_2, d, d_v, heads, group,
     scale: tl.constexpr, w1: tl.constexpr, w2: tl.constexpr, is_causal: tl.constexpr, kind: tl.constexpr,

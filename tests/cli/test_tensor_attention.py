@@ -66,7 +66,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
     x = np.arange(2.0, dtype=np.float32).reshape(1, 1, 2, 1)
     tensor_attention.Instance(x, x, x, x, x).save("three.npz")
     tensor_attention.Instance.of_order(4)(x, x, x, x, x, x, x).save("four.npz")
-    tensor_attention_gradient.Instance(x, x, x, x, x, x).save("back.npz")
+    tensor_attention_gradient.Instance(x + 1, x, x + 2, x, 1 - x, x).save("back.npz")
     return run
 
 
@@ -91,6 +91,13 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     assert WORDS in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+def test_a_backward_pass_is_judged_on_a_saved_instance(kernels: Run) -> None:
+    assert kernels("replay", "back.npz", "pairs.py:backward", "--precision", "float32")[0] == 0
+    status, out, _ = kernels("replay", "back.npz", "pairs.py:exchanged", "--precision", "float32")
+    assert (status, "grad_key1" in out or "grad_key2" in out) == (1, True)
+
+
+@pytest.mark.thorough
 def test_a_backward_pass_is_judged_and_exchanged_modes_are_named(kernels: Run) -> None:
     status, out, error = kernels("check", "pairs.py:exchanged", "--level", "smoke")
     assert (status, error) == (1, "")

@@ -122,12 +122,15 @@ def test_the_arrays_tell_the_problem_and_the_order(order: int) -> None:
     assert kernel.positional == positional(order)
 
 
-def test_attention_itself_is_of_another_problem() -> None:
+def test_attention_itself_is_of_another_problem_and_of_order_2_where_this_one_is_named() -> None:
     def attend(query: Any, key: Any, value: Any, *, scale: float) -> None: ...
 
+    def odd(query: Any, key1: Any, key2: Any, value1: Any, *, scale: float) -> None: ...
+
     assert kernel_of(attend).problem == "attention"
-    with pytest.raises(UsageError, match="takes 3 arrays, not 5"):
-        kernel_of(attend, "tensor_attention")
+    assert kernel_of(attend, "tensor_attention").positional == positional(2)
+    with pytest.raises(UsageError, match="takes 4 arrays, not 5"):
+        kernel_of(odd, "tensor_attention")
 
 
 def test_the_signatures_name_every_field_of_the_instance() -> None:

@@ -244,8 +244,8 @@ def test_unknown_outputs_and_accuracies_are_refused() -> None:
         define(INSTANCES["order 3"], output="grad")
     with pytest.raises(ValueError, match="relative"):
         define(INSTANCES["order 3"], 0.0)
-    with pytest.raises(ValueError, match="symbolic: 160000 scores, expected at most 4096"):
-        symbolic(drawn(3, lengths=(100, 100)))
+    with pytest.raises(ValueError, match="symbolic: 25600 scores, expected at most 4096"):
+        symbolic(drawn(3, lengths=(40, 40)))
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
@@ -292,8 +292,8 @@ def test_laws_hold_of_the_definition(law: Any) -> None:
 def test_laws_do_not_hold_of_outputs_that_break_them(law: Any) -> None:
     """A prediction depends on the outputs that it is given."""
     rng = np.random.default_rng(6)
-    for order, name in itertools.product((2, 3), _WHOLE):
-        instance = whole(order, name)
+    for name in _WHOLE:
+        instance = whole(3, name)
         if transformed := law.transform(instance, rng):
             outputs = tuple({key: define(x, 1e-10, key).midpoint for key in OUTPUTS} for x in transformed)
             off = tuple({key: x + 1e-3 for key, x in each.items()} for each in outputs)
