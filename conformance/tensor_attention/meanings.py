@@ -173,11 +173,7 @@ def _masked(seen_of: SeenOf) -> Callable[[Parts], Made]:
     return lambda parts: parts.attended(seen=of_seen(seen_of)(parts.instance))
 
 
-def _of_combinations(seen: Callable[[Parts], Array]) -> Callable[[Parts], Made]:
-    return lambda parts: parts.attended(seen=seen(parts))
-
-
-def _ordered(compare: Callable[[Array, Array], Array], causal: bool = True) -> Callable[[Parts], Made]:
+def _ordered(compare: Callable[[Any, Any], Any], causal: bool = True) -> Callable[[Parts], Made]:
     """The keys of the modes are compared with each other too."""
 
     def made(parts: Parts) -> Made:
@@ -541,7 +537,7 @@ def _empty(change: Callable[[Parts, Array], Any]) -> Callable[[Parts], Made]:
     """What an empty row gives instead."""
 
     def made(parts: Parts) -> Made:
-        empty = ~parts.seen.any(axis=1)[:, None]
+        empty = ~np.any(parts.seen, axis=1, keepdims=True)
         right = parts.attended()
         if not empty.any():
             return None

@@ -303,7 +303,8 @@ def build(
         q, keys, values = q[:1].repeat(len(q), axis=0), *_of_first_batch(keys, values)
     largest = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
     arrays = (np.clip(x, -largest, largest).astype(dtype) for x in (q, *keys, *values))
-    return Instance.of_order(len(keys) + 1)(*arrays, provenance=provenance, **fields)
+    made: HigherOrder = Instance.of_order(len(keys) + 1)(*arrays, provenance=provenance, **fields)
+    return made
 
 
 def _of_first_batch(keys: list[Array], values: list[Array]) -> tuple[list[Array], list[Array]]:

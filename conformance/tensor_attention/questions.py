@@ -24,7 +24,8 @@ def _order(ask: Ask) -> int:
 def _instance(ask: Ask, n_q: int, lengths: int, **options: Any) -> HigherOrder:
     rng, dtype, order = np.random.default_rng(0), dtype_named(ask.precision.storage), _order(ask)
     arrays = [rng.standard_normal((1, 1, n, 8)).astype(dtype) for n in (n_q, *(lengths,) * (2 * order - 2))]
-    return Instance.of_order(order)(*arrays, **options)
+    made: HigherOrder = Instance.of_order(order)(*arrays, **options)
+    return made
 
 
 def _empty_row(ask: Ask) -> str:

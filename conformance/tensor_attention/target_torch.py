@@ -120,7 +120,7 @@ _LACKS = frozenset({"other_scale", "causal_cross_lengths"})
 
 
 def library(name: str, order: int = 3, *, naive: bool = False) -> Kernel:
-    function = _naive if naive else _OF_ORDER[order]
+    function: Any = _naive if naive else _OF_ORDER[order]
     keywords = keywords_of(function, "tensor_attention")
     version = importlib.metadata.version("simplicial-attention")
     return Kernel(name, function, "torch", keywords, lacks=_LACKS, version=version, positional=positional(order))

@@ -80,7 +80,7 @@ def forward(  # type: ignore[no-untyped-def]
     tl.store(lse_ptr + at * n_q + i, lse, mask=row)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _rows(ptr, at, i, n, d, c):  # type: ignore[no-untyped-def]
     """Rows i of head ``at`` in float32; 0 beyond the array."""
     inside = (i < n)[:, None] & (c < d)[None, :]

@@ -34,7 +34,7 @@ def combined(modes: Sequence[Array], join: Callable[[Array, Array], Array] = np.
     return total
 
 
-def every(instance: HigherOrder, seen_of: Callable[[int, Array, Array], Array]) -> Seen:
+def every(instance: HigherOrder, seen_of: Callable[[int, Any, Any], Any]) -> Seen:
     """(n_q, N): whether seen_of(mode, i, j) holds in every mode, counted from 1."""
     n_q = instance.query.shape[2]
     i = np.arange(n_q)[:, None]

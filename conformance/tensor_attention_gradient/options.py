@@ -38,7 +38,7 @@ def differentiated(forward: HigherOrder, gradient: str = "normal", seed: int = 0
     if getattr(forward, "return_lse", False):
         wide = np.float64 if dtype == np.float64 else np.float32
         grad_log_sum_exp = rng.standard_normal((b, h, n_q)).astype(dtype).astype(wide)
-    return Instance.of_order(forward.order)(
+    made: Incoming = Instance.of_order(forward.order)(
         forward.query,
         *forward.mode_keys,
         *forward.mode_values,
@@ -49,3 +49,4 @@ def differentiated(forward: HigherOrder, gradient: str = "normal", seed: int = 0
         grad_log_sum_exp=grad_log_sum_exp,
         provenance=forward.provenance,
     )
+    return made

@@ -29,7 +29,7 @@ _LETTERS = "jklm"
 class Parts(Forward):
     """The parts of the formula: probabilities, g, δ and dS, whose axes are (b, h_q, n_q, n_1, …, n_{k−1})."""
 
-    instance: Incoming  # type: ignore[assignment]
+    instance: Incoming
 
     def __init__(self, instance: Incoming, heads: Sequence[int] | None = None) -> None:
         super().__init__(instance, heads)
@@ -42,6 +42,7 @@ class Parts(Forward):
     def formed(self, seen: NDArray[np.bool_], score: Array) -> Array:
         """Probabilities of other scores, with the log-sum-exp of the forward pass."""
         lse = self.attended()["log_sum_exp"][..., None]
+        seen = seen & np.isfinite(lse)
         some = np.where(np.isfinite(lse), lse, 0.0)
         return np.where(seen, np.exp(np.minimum(np.where(seen, score, 0.0) - some, 700.0)), 0.0)
 
