@@ -3,9 +3,9 @@
     python benchmarks/bank_of.py PROBLEM [--seeds 1] [--level standard] [--kernels NAME …]
 
 PROBLEM is attention_gradient, document_similarity, layer_collapse, rope, rope_attention, tensor_attention or
-tensor_attention_gradient; mutation.py does it for attention.  For every class the largest ratio of error and tolerance of correct kernels is printed, by output: how sharp
-the bound is.  One alarm, one wrong kernel that lives, or a diagnosis that names less than nine in ten, and the script
-ends with exit status 1.
+tensor_attention_gradient; mutation.py does it for attention.  For every class the largest ratio of error and tolerance
+of correct kernels is printed, by output: how sharp the bound is.  One alarm, one wrong kernel that lives, or a
+diagnosis that names less than nine in ten, and the script ends with exit status 1.
 """
 
 from __future__ import annotations
