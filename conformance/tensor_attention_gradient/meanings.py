@@ -249,7 +249,7 @@ def _rows() -> Iterator[Meaning]:
     yield of("group-mean", "grouped heads: dK and dV are the mean over a group, not the sum", _group(lambda h, group: True, share=True))
     for identifier, sentence, chosen in HEADS:
         yield of(f"heads-{identifier}", f"grouped heads: {sentence}", _chained(chosen))
-        yield of(f"placed-{identifier}", f"grouped heads: dK and dV are added where, as if {sentence}", _placed(chosen))
+        yield of(f"placed-{identifier}", f"grouped heads: dK and dV are added to another head, as if {sentence}", _placed(chosen))
     for tile in (0, 4, 8, 16, 32, 64):
         which = "the last" if tile == 0 else f"those beyond the last whole tile of {tile}"
         yield of(f"queries-left-out-{tile}", f"some queries are left out of dK and dV: {which}", _left_out(tile, -1))

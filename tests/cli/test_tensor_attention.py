@@ -92,9 +92,9 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
 
 
 def test_a_backward_pass_is_judged_on_a_saved_instance(kernels: Run) -> None:
-    assert kernels("replay", "back.npz", "pairs.py:backward", "--precision", "float32")[0] == 0
-    status, out, _ = kernels("replay", "back.npz", "pairs.py:exchanged", "--precision", "float32")
-    assert (status, "grad_key1" in out or "grad_key2" in out) == (1, True)
+    assert kernels("replay", "back.npz", "--target", "pairs.py:backward", "--precision", "float32")[0] == 0
+    status, out, _ = kernels("replay", "back.npz", "--target", "pairs.py:exchanged", "--precision", "float32")
+    assert (status, "grad_" in out) == (1, True)
 
 
 @pytest.mark.thorough

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bank.tensor_attention.backward import BUGGY, CORRECT
+from bank.tensor_attention_gradient.buggy import BUGGY
+from bank.tensor_attention_gradient.correct import CORRECT
 
 from assay.conformance.interface.suite import suite
 from assay.conformance.judge.level import Run

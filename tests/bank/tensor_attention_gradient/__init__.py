@@ -1,0 +1,1 @@
+"""Backward passes of attention of order k: they are beside the forward passes, whose engine they use."""
