@@ -36,7 +36,8 @@ _SMALLEST_RADIUS = 2.0**-20
 _PER_OCTAVE = 16  # radii that polynomials are made for
 _ROOM = 0.95  # the part of an error that a predicted one may take
 _TRIED = 6  # degrees that are tried before a head is refused
-_ROWS, _COMBINATIONS = 16, 128  # scores that are computed
+_ROWS, _COMBINATIONS = 16, 128  # scores that are computed, half of them of the longest of so many rows …
+_SAMPLED = 256
 _RATIOS = 2.0 ** (np.arange(11) / 2.0)
 
 
@@ -58,9 +59,9 @@ def guessed(head: Head) -> Guess:
     """What the scores of some rows, the longest among them, and of some combinations say."""
     rng = np.random.default_rng(0)
     rows = head.queries.reshape(-1, head.queries.shape[2])
-    some = rows[rng.integers(len(rows), size=1024)] if len(rows) > 1024 else rows
-    longest = np.argsort(-np.square(some.astype(np.float64)).sum(axis=1))[: _ROWS // 2]
-    query = np.concatenate([some[longest], some[rng.integers(len(some), size=_ROWS // 2)]]).astype(np.float64)
+    some = rows[rng.integers(len(rows), size=_SAMPLED)].astype(np.float64)
+    longest = np.argsort(-np.einsum("ij,ij->i", some, some))[: _ROWS // 2]
+    query = np.concatenate([some[longest], some[: _ROWS // 2]])
     places = [rng.integers(len(key), size=_COMBINATIONS) for key in head.keys]
     keys, values = (
         functools.reduce(np.multiply, (x[place].astype(np.float64) for x, place in zip(of, places, strict=True)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.attention.plan import SLACK
-from assay.impl.cpu.features import Coordinates, centred
+from assay.impl.cpu.features import Coordinates, centred, extent
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
@@ -141,9 +141,8 @@ def norms(rows: NDArray[Any], factor: float, order: int) -> Norms:
     columns = np.zeros(rows.shape[1])
     for first in range(0, len(rows), _ROWS):
         x = np.abs(rows[first : first + _ROWS].astype(np.float64) * factor)
-        square = x * x
-        one, two = max(one, float(x.sum(axis=1).max())), max(two, float(square.sum(axis=1).max()))
-        power = max(power, float(_power(x, order).sum(axis=1).max()))
+        one, two = max(one, float(_sums(x).max())), max(two, float(_sums(x * x).max()))
+        power = max(power, float(_sums(_power(x, order)).max()))
         columns = np.maximum(columns, x.max(axis=0))
     largest = float(columns.max(initial=0.0))
     return Norms(
@@ -154,6 +153,12 @@ def norms(rows: NDArray[Any], factor: float, order: int) -> Norms:
 def _power(x: Array, order: int) -> Array:
     """x^order, by products: a general power would take a hundred times as long."""
     return functools.reduce(np.multiply, [x] * order)
+
+
+def _sums(x: Array) -> Array:
+    """The sum of every row, several times as fast as ``x.sum(axis=1)`` where rows are short."""
+    total: Array = np.einsum("ij->i", x)
+    return total
 
 
 def _radius(rows: NDArray[Any], factor: float, of_keys: list[Norms], order: int) -> tuple[float, float]:
@@ -173,13 +178,12 @@ def _radius(rows: NDArray[Any], factor: float, of_keys: list[Norms], order: int)
     radius = query_norm = 0.0
     for first in range(0, len(rows), _ROWS):
         z = np.abs(rows[first : first + _ROWS].astype(np.float64) * factor)
-        square = z * z
-        root = np.sqrt(square.sum(axis=1))
+        root = np.sqrt(_sums(z * z))
         bounds = [
             z @ by_column,
-            z.sum(axis=1) * largest,
+            _sums(z) * largest,
             root * two,
-            _power(z, order).sum(axis=1) ** (1.0 / order) * power,
+            _sums(_power(z, order)) ** (1.0 / order) * power,
             z.max(axis=1) * most,
         ]
         radius = max(radius, float(np.minimum.reduce(bounds).max(initial=0.0)))
@@ -195,7 +199,7 @@ def _values(values: tuple[NDArray[Any], ...]) -> tuple[tuple[Array, ...], Array,
     width, grows = values[0].shape[1], []
     least, largest, square = np.ones(width), np.ones(width), np.ones(width)
     for value in values:
-        low, high = value.min(axis=0).astype(np.float64), value.max(axis=0).astype(np.float64)
+        _, low, high = extent(value)
         with np.errstate(over="ignore", invalid="ignore"):
             grows.append(np.ldexp(1.0, np.maximum(np.frexp(np.maximum(-low, high))[1], -900)))
             corners = np.array([least * low, least * high, largest * low, largest * high])
@@ -206,7 +210,8 @@ def _values(values: tuple[NDArray[Any], ...]) -> tuple[tuple[Array, ...], Array,
         )
         total = np.zeros(width)
         for first in range(0, len(value), _ROWS):
+            some = value[first : first + _ROWS].astype(np.float64)
             with np.errstate(over="ignore"):
-                total += np.square(value[first : first + _ROWS].astype(np.float64)).sum(axis=0)
+                total += np.einsum("ij,ij->j", some, some)
         square *= total / len(value) * (1.0 + len(value) * 2.0**-52) * SLACK
     return tuple(grows), least, largest, np.sqrt(square) * SLACK + _VANISHED
