@@ -379,7 +379,7 @@ def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(nam
         assert top > begin  # the search does climb
 
 
-# --- products that are lost: real kernels whose error is mostly that ----------------------------------------------------
+# --- products that are lost: real kernels whose error is mostly that --------------------------------------------------
 
 
 def filled(u: Precision, value: float, *shape: int) -> Array:
