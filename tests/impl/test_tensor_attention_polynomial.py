@@ -241,3 +241,75 @@ def test_bad_arguments_are_named(options: dict[str, Any], kind: type, message: s
     half = [x.astype(np.float16) for x in drawn(0, 3)]
     with pytest.raises(InvalidInstance, match="float16"):
         tensor_attention.approximate(*half)
+
+
+@pytest.mark.claim("TEN-10")
+@pytest.mark.claim("TEN-11")
+def test_an_output_beyond_the_largest_float32_is_not_certified() -> None:
+    query, key1, key2, value1, value2 = drawn(0, 3, dtype="float32")
+    value1, value2 = (np.full_like(value, 1e30) for value in (value1, value2))
+    for options in ({"fallback": "raise"}, {"fallback": "exact"}, {"is_causal": True}):
+        with pytest.raises(Infeasible):
+            tensor_attention.approximate(query, key1, key2, value1, value2, error=1e54, **options)
+
+
+@pytest.mark.claim("TEN-11")
+@pytest.mark.parametrize("small", ["query", "key1", "key2"])
+def test_a_factor_whose_squares_underflow_is_not_taken_for_zero_by_the_bound_of_the_exact_kernel(small: str) -> None:
+    rng = np.random.default_rng(0)
+    exponents = {"query": 100, "key1": 100, "key2": 100} | {small: -200}
+    arrays = []
+    for name, exponent in exponents.items():
+        x = rng.uniform(0.5, 1.0, (1, 1, 3, 2))
+        if name == small:
+            x[..., 1] = -x[..., 0]  # scores of 10^8 cancel to about 0
+        else:
+            x[..., 1] = x[..., 0] * (1 + rng.uniform(0, 1e-9, (1, 1, 3)))
+        arrays.append(x * 10.0**exponent)
+    values = [rng.standard_normal((1, 1, 3, 1)) for _ in range(2)]
+    exact = truth([*arrays, *values], 1e8)
+    with pytest.raises(Infeasible):
+        tensor_attention.approximate(*arrays, *values, scale=1e8, error=1e-10)
+    found = tensor_attention.approximate(*arrays, *values, scale=1e8, error=1e-2)
+    assert np.abs(found.value - exact).max() <= found.error.max()
+    assert np.abs(found.value - exact).max() > 1e-10
+
+
+@pytest.mark.claim("TEN-10")
+@pytest.mark.parametrize("exponents", [(-540, 350), (350, -540), (400, 400), (-400, -450), (-880, 10)])
+def test_the_mean_square_of_values_holds_where_their_squares_underflow_or_overflow(exponents: tuple[int, int]) -> None:
+    arrays = drawn(0, 3)
+    arrays[3:] = [np.ldexp(value, exponent) for value, exponent in zip(arrays[3:], exponents, strict=True)]
+    (head,) = heads(Instance(*arrays, scale=0.5))
+    for c in range(2):
+        columns = [[Fraction(float(x)) for x in value[0, 0, :, c]] for value in arrays[3:]]
+        square = math.prod(sum(x * x for x in column) / len(column) for column in columns)
+        assert square <= Fraction(float(head.deviation[c])) ** 2 <= square * Fraction(1 + 2.0**-25)
+
+
+@pytest.mark.claim("TEN-8")
+@pytest.mark.parametrize("exponent", [-90, -280])
+def test_no_power_that_underflows_makes_the_radius_too_small(exponent: int) -> None:
+    ones = np.ones((1, 1, 2, 1))
+    (head,) = heads(Instance.of_order(12)(np.ldexp(ones, exponent), *[ones] * 22, scale=1.0))
+    assert head.radius >= 2.0**exponent
+
+
+def test_values_too_large_for_their_products_are_refused_and_nothing_is_warned_of() -> None:
+    query, key1, key2, value1, value2 = drawn(0, 3)
+    for one, two in ((1e200, 1e200), (1e200, -1e200), (2.0**520, 0.0), (1e-200, 1e-200)):
+        try:
+            tensor_attention.approximate(
+                query, key1, key2, np.full_like(value1, one), np.full_like(value2, two), error=1e-6, scale=0.5
+            )
+        except Infeasible:
+            assert abs(one) == 1e200
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-30])
+def test_an_error_far_above_tiny_values_overflows_nothing(size: float) -> None:
+    arrays = drawn(0, 3, "heavy")
+    arrays[3] = arrays[3] * size
+    for error in (1e-6, 1e300):
+        found = tensor_attention.approximate(*arrays, error=error, scale=0.5, fallback="raise")
+        assert (found.error <= error).all()

@@ -427,3 +427,72 @@ def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(nam
             if ratio >= top:
                 best, top = tried, ratio
         assert top > begin  # the search does climb
+
+
+# --- TOLT-2: the formulas, number by number ---------------------------------------------------------------------------
+
+
+@pytest.mark.claim("TOLT-2")
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("order", [3, 4])
+def test_roundings_and_losses_of_products_are_counted_as_the_claim_says(name: str, order: int) -> None:
+    u = PRECISIONS[name]
+    soft, pairs, rest = u.of(Softmax), u.of(Pairs), order - 2
+    instance = drawn(order, 2, dtype=dtype_named(u.storage), size=2.0)
+    bounds = Bounds(instance, u)
+    key = (1 + soft.query_rounding) ** order * (1 + pairs.product) ** (2 * rest + pairs.more)
+    value = (1 + soft.value_rounding) ** order * ((1 + pairs.product) * (1 + u.product)) ** (2 * rest)
+    assert float(bounds._entry) == pytest.approx(key * (1 + u.product) ** (2 * rest) - 1, rel=1e-6)
+    assert float(bounds._value_entry) == pytest.approx(value - 1, rel=1e-6)
+    lost, one, none = pairs.product_tiny + u.tiny, np.ones(1), np.zeros(1)
+    for of_values, arrays in (
+        (False, [instance.query, *instance.mode_keys]),
+        (True, [instance.grad_output, *instance.mode_values]),
+    ):
+        reach = np.prod([max(1.0, float(np.abs(x.astype(float)).max())) for x in arrays])
+        for mass, steps in ((one, none), (none, one)):
+            allowed = np.asarray(bounds._flushed(mass, steps, of_values=of_values))
+            assert (allowed >= 2 * (2 * rest + pairs.more) * lost * reach * (1 - 1e-12)).all()
+    if pairs.product_tiny < 2.0**-30:
+        return  # what follows is lost in the rounding of the other terms
+    for origin in OWN:
+        start = np.zeros(instance.query.shape[:3])
+        alpha = bounds._product_error(start, origin) - OfAttention._product_error(bounds, start, origin)
+        least = 4 * rest * lost * instance.grad_output.shape[3] * reach
+        assert (alpha[np.broadcast_to(bounds._attended, alpha.shape)] >= 0.9 * least).all()
+
+
+@pytest.mark.claim("TOLT-2")
+def test_a_product_of_query_and_key_that_is_rounded_among_subnormal_numbers_is_allowed_for() -> None:
+    u, one = PRECISIONS["float16"], np.ones((1, 1, 1, 1), np.float16)
+    two = np.concatenate([one, -one], axis=2)
+    instance = Instance(
+        np.float16(2.0**-13 * 1.0625) * one, two * np.float16(0.5), np.float16(2.0**-12) * one, two, one,
+        np.float16(16.0) * one, scale=16.0,
+    )  # fmt: skip
+    made = backward(instance, u, "pairs")["grad_key1"]
+    ratio = criteria(instance, u)["grad_key1"].ratio(made)
+    assert 0.05 <= ratio.max() <= 1.0
+
+
+@pytest.mark.claim("TOLT-2")
+@pytest.mark.parametrize(
+    ("name", "queries", "sizes"),
+    [
+        ("float32", 1, {"query": 1e10, "key1": 1e10, "key2": 1e-25, "grad_output": 1e20}),
+        ("float16", 1, {"query": 100.0, "key1": 100.0, "key2": 2.0**-14, "grad_output": 20.0}),
+        ("float16-eager", 50, {"query": 40.0, "key1": 20.0, "key2": 2.0**-14}),
+    ],
+)
+def test_sums_that_overflow_with_the_other_factors_are_not_judged(
+    name: str, queries: int, sizes: dict[str, float]
+) -> None:
+    u = PRECISIONS[name]
+    dtype = dtype_named(u.storage)
+    base = drawn(3, dtype=dtype, lengths=(2, 2), n_q=queries, heads=(1, 1, 1), dims=(1, 1), lse=False, scale=1.0)
+    base = base.replace(**{key: np.ones_like(x) for key, x in base.arrays().items()})
+    one_query = base.part(queries=[0])
+    arrays = {key: np.full_like(getattr(base, key), x) for key, x in sizes.items()}
+    for output in base.outputs():
+        assert np.isfinite(tolerance(one_query, name, output)).all()
+        assert np.isposinf(tolerance(base.replace(**arrays), name, output)).all(), output

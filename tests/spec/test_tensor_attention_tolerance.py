@@ -377,3 +377,58 @@ def test_climbing_from_input_to_input_finds_no_kernel_that_exceeds_its_class(nam
             if ratio >= top:
                 best, top = tried, ratio
         assert top > begin  # the search does climb
+
+
+# --- products that are lost: real kernels whose error is mostly that --------------------------------------------------
+
+
+def filled(u: Precision, value: float, *shape: int) -> Array:
+    return np.full(shape, value).astype(dtype_named(u.storage))
+
+
+@pytest.mark.claim("TOLT-2")
+def test_a_product_of_values_that_is_rounded_among_subnormal_numbers_is_enlarged_by_the_next_value() -> None:
+    u, ones = PRECISIONS["float16"], np.ones((1, 1, 1, 1), np.float16)
+    values = [filled(u, x, 1, 1, 1, 1) for x in (2.0**-13 * 1.0625, 2.0**-12, 256.0)]
+    instance = Instance.of_order(4)(ones, ones, ones, ones, *values)
+    made = kernel(instance, u, "pairs")
+    assert made.ravel() == [2.0**-16]  # of 1.0625·2^-17
+    assert 0.1 <= criteria(instance, u)["output"].ratio(made).max() <= 1.0
+
+
+@pytest.mark.claim("TOLT-2")
+def test_every_stored_partial_sum_of_values_may_lose_as_much() -> None:
+    u, n = PRECISIONS["float16-eager"], 64
+    key1, key2 = np.zeros((1, 1, 1, 1), np.float16), np.zeros((1, 1, n, 1), np.float16)
+    value1, value2 = filled(u, 2.0**-19 * 1.0625, 1, 1, 1, 1), filled(u, 256.0, 1, 1, n, 1)
+    instance = Instance(key1, key1, key2, value1, value2)
+    partial = (value1[0, 0, 0] / np.float16(n)).astype(np.float16)  # Σ over mode 1 of p v¹, for every key of mode 2
+    made = (float(partial[0]) * value2.astype(float)).sum(axis=2, keepdims=True).astype(np.float16)
+    assert made.ravel() == [2.0**-10]  # of 1.0625·2^-11
+    assert 0.1 <= criteria(instance, u)["output"].ratio(made).max() <= 1.0
+
+
+@pytest.mark.claim("TOLT-1")
+def test_a_product_of_query_and_key_that_is_rounded_among_subnormal_numbers_is_enlarged_by_the_next_key() -> None:
+    u, d = PRECISIONS["float16"], 64
+    query, key1 = filled(u, 2.0**-13 * 1.0625, 1, 1, 1, d), filled(u, 2.0**-12, 1, 1, 1, d)
+    key2 = np.concatenate([filled(u, 2.0**14, 1, 1, 1, d), filled(u, 0.0, 1, 1, 1, d)], axis=2)
+    values = [np.ones((1, 1, 1, 1), np.float16), np.array([1.0, -1.0], np.float16).reshape(1, 1, 2, 1)]
+    instance = Instance(query, key1, key2, *values, scale=1.875)
+    assert 0.1 <= criteria(instance, u)["output"].ratio(kernel(instance, u, "query")).max() <= 1.0
+
+
+@pytest.mark.claim("TOLT-1")
+@pytest.mark.claim("TOLT-2")
+def test_products_of_some_factors_that_overflow_are_not_judged_where_the_others_are_small() -> None:
+    u = PRECISIONS["float16"]
+    instance = drawn(u, order=4)
+    ones = {name: np.ones_like(x) for name, x in instance.arrays().items()}
+    base = instance.replace(**ones, scale=1.0)
+    assert np.isfinite(tolerance(base, u)).all()
+    for change in (
+        {"value1": 500, "value2": 300, "value3": 2.0**-10},
+        {"query": 30, "key1": 30, "key2": 0, "scale": 100.0},
+    ):
+        arrays = {name: x if name == "scale" else np.full_like(ones[name], x) for name, x in change.items()}
+        assert np.isposinf(tolerance(base.replace(**arrays), u)).all(), change

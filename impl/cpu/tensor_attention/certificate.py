@@ -48,7 +48,9 @@ def certificate(head: Head, plan: Plan, seen: Extremes) -> Array:
     """(d_v,): a bound on |out − o| for every row from which ``seen`` was computed; +inf where nothing is certain."""
     lengths = tuple(len(key) for key in head.keys)
     by_degree = _rounded(lengths, plan.frame.dimension, plan.approximation.degree)
-    return bounded(head, plan, seen, by_degree, head.deviation)
+    # products of values may be beyond the largest number of a type that holds all of their factors
+    stored = np.maximum(np.abs(seen.least), np.abs(seen.largest)) <= np.finfo(head.dtype).max
+    return np.where(stored, bounded(head, plan, seen, by_degree, head.deviation), math.inf)
 
 
 def exact_error(instance: HigherOrder, name: str) -> Array:
@@ -61,6 +63,7 @@ def exact_error(instance: HigherOrder, name: str) -> Array:
     found = np.full((b, h_q, 1, instance.mode_values[0].shape[3]), math.inf)
     assert instance.scale is not None
     unit, least = STORED[instance.query.dtype.name] if name != instance.query.dtype.name else (0.0, 0.0)
+    most = float(np.finfo(instance.query.dtype).max)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for batch in range(b):
             for number in range(instance.mode_keys[0].shape[1]):
@@ -70,10 +73,9 @@ def exact_error(instance: HigherOrder, name: str) -> Array:
                 size = functools.reduce(np.multiply, (x.max(axis=0, initial=0.0) for x in values)) * SLACK
                 query = np.abs(instance.query[batch, rows].astype(np.float64))
                 largest = [float(x.max(initial=0.0)) for x in keys]
-                norm = (
-                    math.sqrt(float(np.square(keys[0]).sum(axis=1).max(initial=0.0))) * math.prod(largest[1:]) * SLACK
-                )
-                longest = math.sqrt(float(np.square(query).sum(axis=2).max(initial=0.0))) * SLACK
+                norm = _norm(keys[0]) * math.prod(largest[1:]) * SLACK
+                norm += 2.0**-1000 * math.prod(max(x, 1.0) for x in largest)  # where a part of this product underflows
+                longest = _norm(query)
                 reach = math.prod(max(x, 1.0) for x in (*largest, float(query.max(initial=0.0)), abs(instance.scale)))
                 of_values = math.prod(max(float(x.max(initial=0.0)), 1.0) for x in values)
                 if not max(reach, of_values) <= _SAFE[name]:
@@ -84,5 +86,13 @@ def exact_error(instance: HigherOrder, name: str) -> Array:
                 here = here + 1.01 * float(gamma(more, u.product)) * size  # products of values
                 here = here + 4.0 * more * u.tiny * (d * reach * size + of_values)  # products that underflow
                 here = (here + unit * (size + here)) * SLACK + least
-                found[batch, rows, 0] = np.where(np.isnan(here), math.inf, here)
+                found[batch, rows, 0] = np.where(size + here <= most, here, math.inf)
     return found
+
+
+def _norm(x: Array) -> float:
+    """An upper bound of the Euclidean norms of the rows of x ≥ 0, whose squares may be too small to be formed."""
+    largest = float(x.max(initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    return largest * math.sqrt(float(np.square(x / largest).sum(axis=-1).max())) * SLACK

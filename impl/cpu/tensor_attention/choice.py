@@ -86,6 +86,7 @@ def planned(head: Head, approximation: Approximation, measure: Measure) -> Plan:
     return Plan(approximation, measure, frame, np.zeros_like(head.grow), head.grow)
 
 
+@np.errstate(over="ignore", divide="ignore")  # an error far above what there is to lose
 def candidates(head: Head, error: float) -> tuple[Guess, list[tuple[int, Measure]]]:
     """What is guessed of a head, and degrees and measures that are predicted to meet the error, the least first.
 

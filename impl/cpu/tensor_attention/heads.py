@@ -120,9 +120,11 @@ def _head(
     factor = math.ldexp(scale, sum(powers))
     of_keys = [norms(key, 2.0**-power, order) for key, power in zip(keys, powers, strict=True)]
     radius, query_norm = _radius(rows, factor, of_keys, order)
-    grows, least, largest, deviation = _values(values)
-    if not np.isfinite(largest - least).all() or sum(float(np.abs(np.log2(x)).max(initial=0)) for x in grows) > 900:
+    extents = [extent(value)[1:] for value in values]
+    grows = tuple(np.ldexp(1.0, np.maximum(np.frexp(np.maximum(-low, high))[1], -900)) for low, high in extents)
+    if sum(float(np.abs(np.log2(x)).max(initial=0)) for x in grows) > 900:
         raise Infeasible("values too large or too small for their products in float64")
+    least, largest, deviation = _values(values, extents, grows)
     return Head(
         batch, number, queries, keys, values, frames, centred(np.zeros(rows.shape[1]), factor), radius, query_norm,
         grows, np.zeros(values[0].shape[1]), least, largest, deviation,
@@ -151,8 +153,9 @@ def norms(rows: NDArray[Any], factor: float, order: int) -> Norms:
 
 
 def _power(x: Array, order: int) -> Array:
-    """x^order, by products: a general power would take a hundred times as long."""
-    return functools.reduce(np.multiply, [x] * order)
+    """(x + 2^-80)^order for x ≥ 0, which does not underflow; a general power would take a hundred times as long."""
+    with np.errstate(over="ignore"):
+        return functools.reduce(np.multiply, [x + 2.0**-80] * order)
 
 
 def _sums(x: Array) -> Array:
@@ -191,27 +194,27 @@ def _radius(rows: NDArray[Any], factor: float, of_keys: list[Norms], order: int)
     return radius * SLACK * SLACK + _VANISHED, query_norm * SLACK + _VANISHED
 
 
-def _values(values: tuple[NDArray[Any], ...]) -> tuple[tuple[Array, ...], Array, Array, Array]:
-    """Powers of two for every mode, bounds of the products from below and above, and of the root of their mean square.
+def _values(
+    values: tuple[NDArray[Any], ...], extents: list[tuple[Array, Array]], grows: tuple[Array, ...]
+) -> tuple[Array, Array, Array]:
+    """Bounds of the products of values from below and above, and of the root of their mean square.
 
-    A power of two is at least the largest value of its mode and column, and at least 2^-900.
+    extents: the least and the largest value of each column.  grows: powers of two, at least the largest size in each
+    column, in units of which squares are formed.
     """
-    width, grows = values[0].shape[1], []
+    width = values[0].shape[1]
     least, largest, square = np.ones(width), np.ones(width), np.ones(width)
-    for value in values:
-        _, low, high = extent(value)
-        with np.errstate(over="ignore", invalid="ignore"):
-            grows.append(np.ldexp(1.0, np.maximum(np.frexp(np.maximum(-low, high))[1], -900)))
-            corners = np.array([least * low, least * high, largest * low, largest * high])
-            least, largest = corners.min(axis=0), corners.max(axis=0)
+    for value, (low, high), grow in zip(values, extents, grows, strict=True):
+        corners = np.array([least * low, least * high, largest * low, largest * high])
+        least, largest = corners.min(axis=0), corners.max(axis=0)
         least, largest = (
             least - np.abs(least) * 2.0**-52 - 2.0**-1070,
             largest + np.abs(largest) * 2.0**-52 + 2.0**-1070,
         )
         total = np.zeros(width)
         for first in range(0, len(value), _ROWS):
-            some = value[first : first + _ROWS].astype(np.float64)
-            with np.errstate(over="ignore"):
-                total += np.einsum("ij,ij->j", some, some)
+            some = value[first : first + _ROWS].astype(np.float64) / grow
+            total += np.einsum("ij,ij->j", some, some)
         square *= total / len(value) * (1.0 + len(value) * 2.0**-52) * SLACK
-    return tuple(grows), least, largest, np.sqrt(square) * SLACK + _VANISHED
+    deviation = (np.sqrt(square) * SLACK + _VANISHED) * functools.reduce(np.multiply, grows)
+    return least, largest, deviation
