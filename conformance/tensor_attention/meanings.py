@@ -77,9 +77,14 @@ def _causal_but(only: int) -> SeenOf:
     return _if_causal(seen)
 
 
-def _bottom_right(instance: HigherOrder, mode: int, i: Any, j: Any) -> Any:
-    at = i + instance.mode_lengths[mode - 1] - instance.query.shape[2]
-    return (j <= at) & _window(widths(instance)[mode - 1], at, j)
+def _bottom_right(only: int = 0) -> SeenOf:
+    """The last query stands beside the last key, in every mode or in one."""
+
+    def seen(instance: HigherOrder, mode: int, i: Any, j: Any) -> Any:
+        at = i + (instance.mode_lengths[mode - 1] - instance.query.shape[2] if only in (0, mode) else 0)
+        return (j <= at) & _window(widths(instance)[mode - 1], at, j)
+
+    return _if_causal(seen)
 
 
 def _widened(by: int, only: int = 0) -> SeenOf:
@@ -106,6 +111,17 @@ def _window_of(other: Callable[[HigherOrder, int], int]) -> SeenOf:
 
     def seen(instance: HigherOrder, mode: int, i: Any, j: Any) -> Any:
         return _causal(instance, i, j) & _window(widths(instance)[other(instance, mode) - 1], i, j)
+
+    return seen
+
+
+def _window_by(chosen: Callable[[list[int]], int]) -> SeenOf:
+    """One window for every mode, chosen among those of all; a mode without a window counts as one with the longest."""
+
+    def seen(instance: HigherOrder, mode: int, i: Any, j: Any) -> Any:
+        widest = [n + instance.query.shape[2] for n in instance.mode_lengths]
+        all_of = [w if w is not None else n for w, n in zip(widths(instance), widest, strict=True)]
+        return _causal(instance, i, j) & _window(chosen(all_of), i, j)
 
     return seen
 
@@ -146,7 +162,8 @@ CHANGES_OF_SEEN: tuple[tuple[str, str, SeenOf], ...] = (
     ("causal-minus", "causal mask off by one: one key too few, each query misses its own (j < i)", _moved_causal(-1)),
     *((f"causal-plus-{m}", f"causal mask off by one in mode {m}: one key too many", _moved_causal(1, m)) for m in _MODES),
     *((f"causal-minus-{m}", f"causal mask off by one in mode {m}: one key too few", _moved_causal(-1, m)) for m in _MODES),
-    ("causal-bottom-right", "causal mask aligned bottom-right: the last query beside the last keys", _if_causal(_bottom_right)),
+    ("causal-bottom-right", "causal mask aligned bottom-right: the last query beside the last keys", _bottom_right()),
+    *((f"causal-bottom-right-{m}", f"causal mask of mode {m} alone aligned bottom-right: the last query beside its last key", _bottom_right(m)) for m in _MODES),
     ("causal-unasked", "a causal mask that nobody asked for", lambda i, m, q, j: (q >= j) & _within(i, m, q, j)),
     *((f"causal-last-{t}", f"causal mask of the last row of its tile of {t}, for every row", _bound_of_tile(t, True)) for t in _TILES),
     *((f"causal-first-{t}", f"causal mask of the first row of its tile of {t}, for every row", _bound_of_tile(t, False)) for t in _TILES),
@@ -155,6 +172,8 @@ CHANGES_OF_SEEN: tuple[tuple[str, str, SeenOf], ...] = (
     ("window-exchanged", "windows of the modes in the reverse order", _window_of(lambda i, m: i.order - m)),
     ("window-first", "window of mode 1 used for every mode", _window_of(lambda i, m: 1)),
     ("window-last", "window of the last mode used for every mode", _window_of(lambda i, m: i.order - 1)),
+    ("window-longest", "the longest of the windows used for every mode", _window_by(max)),
+    ("window-shortest", "the shortest of the windows used for every mode", _window_by(min)),
     ("window-plus", "windows one key too wide (inclusive bound)", _widened(1)),
     ("window-minus", "windows one key too narrow", _widened(-1)),
     *((f"window-plus-{m}", f"window of mode {m} one key too wide", _widened(1, m)) for m in _MODES),
@@ -194,6 +213,33 @@ def _some_mode(parts: Parts) -> Made:
     i = np.arange(n_q)[:, None]
     seen = np.logical_or.reduce([parts.places(mode) <= i for mode in range(parts.order - 1)])
     return parts.attended(seen=seen & of_seen(_without_causal)(parts.instance))
+
+
+def _flat_causal(parts: Parts) -> Made:
+    """The causal mask compares the number of a combination with that of (i, …, i)."""
+    n_q, lengths = parts.instance.query.shape[2], parts.instance.mode_lengths
+    if parts.order < 3 or not parts.instance.is_causal:
+        return None
+    own = np.zeros(n_q, np.intp)
+    for n in lengths:
+        own = own * n + np.arange(n_q)
+    seen = np.arange(math.prod(lengths))[None] <= own[:, None]
+    return parts.attended(seen=seen & of_seen(_causal_but(0))(parts.instance))
+
+
+def _relative_windows(parts: Parts) -> Made:
+    """The window of a mode lies around the key of the mode before it, and that of mode 1 around the query."""
+    if parts.order < 3 or not any(widths(parts.instance)[1:]):
+        return None
+    seen = np.ones_like(parts.seen)
+    at: Any = np.arange(parts.instance.query.shape[2])[:, None]
+    for mode, width in enumerate(widths(parts.instance)):
+        place = parts.places(mode)[None]
+        seen = seen & _window(width, at, place)
+        if parts.instance.is_causal:
+            seen &= place <= np.arange(seen.shape[0])[:, None]
+        at = place
+    return parts.attended(seen=seen)
 
 
 def _without_causal(instance: HigherOrder, mode: int, i: Any, j: Any) -> Any:
@@ -288,6 +334,18 @@ def _of_mode(name: str, mode: int) -> Change:
     return change
 
 
+def _in_place(name: str, mode: int, read: int) -> Change:
+    """Keys or values of one mode are read in the place of those of another one, and those of a third are right."""
+
+    def change(instance: HigherOrder) -> HigherOrder | None:
+        if instance.order < 4 or max(mode, read) >= instance.order:
+            return None
+        own, other = (getattr(instance, f"{name}{m}") for m in (mode, read))
+        return instance.replace(**{f"{name}{mode}": other}) if own.shape == other.shape else None
+
+    return change
+
+
 def _only_mode(name: str, mode: int) -> Change:
     """Keys or values of one mode are left out: they are taken for 1."""
 
@@ -378,6 +436,20 @@ def _of_one_mode(join: str) -> Callable[[Parts], Made]:
     return made
 
 
+def _of_marginals(parts: Parts) -> Made:
+    """Every mode is summed with its own weights, and the sums are multiplied."""
+    if parts.order < 3:
+        return None
+    hidden = np.where(parts.seen, parts.score, -np.inf)
+    top = hidden.max(axis=3, keepdims=True)
+    weight = np.exp(hidden - np.where(np.isfinite(top), top, 0.0))
+    total = weight.sum(axis=3, keepdims=True)
+    spread = (weight / np.where(total > 0.0, total, 1.0)).reshape(*weight.shape[:3], *parts.instance.mode_lengths)
+    axes = range(3, spread.ndim)
+    sums = [spread.sum(axis=tuple(a for a in axes if a != 3 + m)) @ x for m, x in enumerate(parts.values)]
+    return {"output": np.multiply.reduce(sums)}
+
+
 def _undivided(parts: Parts) -> Made:
     right = parts.attended()
     hidden = np.where(parts.seen, parts.score, -np.inf)
@@ -402,8 +474,8 @@ HEADS: tuple[tuple[str, str, Callable[[int, int, int], int]], ...] = (
 )  # fmt: skip
 
 
-def _heads(chosen: Callable[[int, int, int], int], only: int = 0) -> Change:
-    """Query heads read other key heads, in every mode or in one."""
+def _heads(chosen: Callable[[int, int, int], int], only: int = 0, names: tuple[str, ...] = ("key", "value")) -> Change:
+    """Query heads read other key heads, in every mode or in one, of keys and values or of one of them."""
 
     def change(instance: HigherOrder) -> HigherOrder | None:
         h_q, h_k = instance.query.shape[1], instance.mode_keys[0].shape[1]
@@ -414,7 +486,9 @@ def _heads(chosen: Callable[[int, int, int], int], only: int = 0) -> Change:
         made = {}
         for name in ("key", "value"):
             for mode in range(1, instance.order):
-                made[f"{name}{mode}"] = getattr(instance, f"{name}{mode}")[:, heads if only in (0, mode) else own]
+                made[f"{name}{mode}"] = getattr(instance, f"{name}{mode}")[
+                    :, heads if name in names and only in (0, mode) else own
+                ]
         return instance.replace(**made)
 
     return change
@@ -559,6 +633,15 @@ def _lse(change: Callable[[Parts, Array], Array]) -> Callable[[Parts], Made]:
     return made
 
 
+def _lse_of_mean(mode: int) -> Callable[[Parts], Made]:
+    def made(parts: Parts) -> Made:
+        if not getattr(parts.instance, "return_lse", False) or parts.order < 3 or mode >= parts.order:
+            return None
+        return {"log_sum_exp": parts.attended()["log_sum_exp"] - math.log(parts.instance.mode_lengths[mode - 1])}
+
+    return made
+
+
 def _largest(parts: Parts) -> Array:
     return np.asarray(np.where(parts.seen, parts.score, -np.inf).max(axis=3))
 
@@ -581,6 +664,9 @@ def _rows() -> Iterator[Meaning]:
     for m in _MODES:
         yield row(f"keys-of-{m}", f"keys of mode {m} used for every mode", _of_mode("key", m))
         yield row(f"values-of-{m}", f"values of mode {m} used for every mode", _of_mode("value", m))
+        for other in (other for other in _MODES if other != m):
+            yield row(f"keys-{other}-for-{m}", f"keys of mode {other} read in the place of those of mode {m}", _in_place("key", m, other))
+            yield row(f"values-{other}-for-{m}", f"values of mode {other} read in the place of those of mode {m}", _in_place("value", m, other))
         yield row(f"keys-without-{m}", f"keys of mode {m} left out of the scores", _only_mode("key", m))
         yield row(f"values-without-{m}", f"values of mode {m} left out of the output", _only_mode("value", m))
         yield row(f"query-key-{m}", f"queries and keys of mode {m} exchanged: softmax over the wrong axes", _query_for_key(m))
@@ -592,11 +678,14 @@ def _rows() -> Iterator[Meaning]:
     yield of("sums-of-scores", "the sum of the products of every two of query and keys in the place of one sum of products", _sums_of_scores)
     yield of("softmax-mode-sum", "softmax over the keys of the last mode alone, and a sum over the others", _of_one_mode("sum"))
     yield of("softmax-mode-mean", "softmax over the keys of the last mode alone, and a mean over the others", _of_one_mode("mean"))
+    yield of("marginals", "the product of one sum a mode, with the weights of its keys, in the place of one sum over combinations", _of_marginals)
     yield of("undivided", "the output is not divided by the sum of the weights", _undivided)
     yield of("no-exponential", "scores are the weights: the exponential and the sum left out", _linear)
     for identifier, sentence, seen_of in CHANGES_OF_SEEN:
         yield of(identifier, sentence, _masked(seen_of))
     yield of("causal-some", "a combination is hidden only where all of its keys lie behind the query", _some_mode)
+    yield of("causal-flat", "causal mask compares numbers of combinations: the last mode decides only where the others are equal", _flat_causal)
+    yield of("window-relative", "the window of a mode lies around the key of the mode before it, not around the query", _relative_windows)
     yield of("causal-ordered", "the key of a mode must not lie behind that of the mode before (j₂ ≤ j₁)", _ordered(lambda a, b: b <= a))
     yield of("causal-ordered-back", "the key of a mode must not lie before that of the mode before (j₁ ≤ j₂)", _ordered(lambda a, b: a <= b))
     yield of("distinct", "combinations of one key with itself are left out", _ordered(lambda a, b: a != b, causal=False))
@@ -607,6 +696,8 @@ def _rows() -> Iterator[Meaning]:
         yield row(f"heads-{identifier}", f"grouped heads: {sentence}", _heads(chosen))
         for m in _MODES:
             yield row(f"heads-{identifier}-{m}", f"grouped heads: in mode {m}, {sentence}", _heads(chosen, m))
+            for name in ("key", "value"):
+                yield row(f"heads-{identifier}-{name}-{m}", f"grouped heads: for the {name}s of mode {m} alone, {sentence}", _heads(chosen, m, (name,)))
     yield row("batch-first", "every batch reads the keys and values of batch 0", _first_batch())
     for m in _MODES:
         yield row(f"batch-first-{m}", f"every batch reads the keys and values of mode {m} of batch 0", _first_batch(m))
@@ -620,7 +711,7 @@ def _rows() -> Iterator[Meaning]:
     yield row("dim-last", "last column of dim dropped", _columns(("query",), lambda i, d: d - 1))
     for name, called in (("query", "dim"), ("value", "value dim")):
         yield row(f"{name}-64", f"only the first 64 columns of {called} used", _columns((name,), lambda i, d: 64))
-        for tile in (4, 8, 16, 32):
+        for tile in (2, 4, 8, 16, 32):
             yield row(f"{name}-tail-{tile}", f"tail of {called} dropped: only whole multiples of {tile}", _columns((name,), lambda i, d, tile=tile: d // tile * tile))  # type: ignore[misc]
     yield row("value-dim-is-dim", "value dim taken for dim: columns beyond it are left out", _columns(("value",), lambda i, d: i.query.shape[3]))
     for tile in _TILES:
@@ -638,6 +729,8 @@ def _rows() -> Iterator[Meaning]:
     yield of("lse-without-maximum", "log-sum-exp without the maximum: ln Σ e^(s − m) alone", _lse(lambda p, lse: lse - np.where(np.isneginf(lse), 0.0, _largest(p))))
     yield of("lse-only-maximum", "log-sum-exp is the maximum alone", _lse(lambda p, lse: _largest(p)))
     yield of("lse-of-mean", "log-sum-exp of the mean: less by the logarithm of the number of combinations", _lse(lambda p, lse: lse - math.log(p.instance.combinations)))
+    for m in _MODES:
+        yield of(f"lse-of-mean-{m}", f"log-sum-exp less by the logarithm of the length of mode {m}", _lse_of_mean(m))
     yield of("lse-empty-zero", "log-sum-exp of an empty row is 0 instead of −∞", _lse(lambda p, lse: np.where(np.isneginf(lse), 0.0, lse)))
     # fmt: on
 

@@ -13,6 +13,7 @@ import numpy as np
 from assay.conformance.diagnosis.meanings import Meaning, solves
 from assay.conformance.softmax.formulas import formula
 from assay.conformance.tensor_attention.meanings import CHANGES_OF_SEEN, HEADS, SCALES, of_seen, scaled
+from assay.conformance.tensor_attention.wrong import combined
 from assay.conformance.tensor_attention_gradient.wrong import Parts
 
 if TYPE_CHECKING:
@@ -111,6 +112,79 @@ def _without(kind: str, left_out: int) -> Formula:
             for m in range(1, parts.order)
             if m != left_out
         }
+
+    return made
+
+
+def _reads(kind: str, mode: int) -> Formula:
+    """One gradient sums the products of one mode's array with itself, as if it were that of every mode."""
+
+    def made(parts: Parts) -> Made:
+        if parts.order < 3 or mode >= parts.order or len(set(parts.instance.mode_lengths)) > 1:
+            return None
+        arrays = parts.keys if kind in ("query", "key") else parts.values
+        same = [arrays[mode - 1]] * len(arrays)
+        if kind == "query":
+            return {"grad_query": parts.scale * parts.summed(parts.gradient, -1, parts.query, same)}
+        if kind == "key":
+            return {
+                f"grad_key{mode}": parts.gathered(
+                    parts.scale * parts.summed(parts.gradient, mode - 1, parts.query, same)
+                )
+            }
+        return {f"grad_value{mode}": parts.gathered(parts.summed(parts.probability, mode - 1, parts.grad_output, same))}
+
+    return made
+
+
+def _chosen(formula_of: Formula, *names: str) -> Formula:
+    """Some gradients of a formula: those whose names begin so."""
+
+    def made(parts: Parts) -> Made:
+        every = formula_of(parts) or {}
+        chosen = {name: x for name, x in every.items() if name.removeprefix("grad_").startswith(names)}
+        return chosen or None
+
+    return made
+
+
+def _delta_of(mode: int) -> Formula:
+    """δ is summed for every key of a mode apart."""
+
+    def made(parts: Parts) -> Made:
+        if parts.order < 3 or mode >= parts.order:
+            return None
+        spread = parts.spread(parts.probability * parts.product)
+        axes = tuple(axis for axis in range(3, spread.ndim) if axis != 2 + mode)
+        delta = np.broadcast_to(spread.sum(axis=axes, keepdims=True), spread.shape).reshape(parts.product.shape)
+        return parts.assembled(parts.probability * (parts.product - delta + parts.incoming))
+
+    return made
+
+
+def _product_without(mode: int) -> Formula:
+    """The values of a mode are left out of dP."""
+
+    def made(parts: Parts) -> Made:
+        if parts.order < 3 or mode >= parts.order:
+            return None
+        values = [np.ones_like(x) if m == mode else x for m, x in enumerate(parts.values, 1)]
+        product = parts.grad_output @ np.swapaxes(combined(values), 2, 3)
+        return parts.assembled(parts.probability * (product - parts.delta))
+
+    return made
+
+
+def _one_tile(tile: int, last: bool) -> Formula:
+    """Gradients of keys and values are written by every tile of queries, and not added up."""
+
+    def made(parts: Parts) -> Made:
+        n = parts.query.shape[2]
+        if n <= tile:
+            return None
+        of_tile = np.arange(n)[:, None] // tile == ((n - 1) // tile if last else 0)
+        right = parts.assembled(np.where(of_tile, parts.gradient, 0.0), np.where(of_tile, parts.probability, 0.0))
+        return {name: x for name, x in right.items() if name != "grad_query"}
 
     return made
 
@@ -220,9 +294,31 @@ def _rows() -> Iterator[Meaning]:
     yield of("delta-without-output", "δ is the sum of grad_output, without the output", _with_delta(lambda p: p.grad_output.sum(axis=3, keepdims=True)))
     yield of("lse-gradient-dropped", "the gradient of the log-sum-exp is dropped", _with_delta(lambda p: p.expected))
     yield of("lse-gradient-negated", "the gradient of the log-sum-exp is subtracted", _with_delta(lambda p: p.expected + p.incoming))
+    yield of("lse-gradient-twice", "the gradient of the log-sum-exp is added twice", _with_delta(lambda p: p.expected - 2.0 * p.incoming))
+    for m in _MODES:
+        yield of(f"delta-of-{m}", f"δ is summed for every key of mode {m} apart, not over all combinations", _delta_of(m))
+        yield of(f"product-without-{m}", f"dP lacks the values of mode {m}", _product_without(m))
+        yield of(f"query-reads-{m}", f"dQ reads the keys of mode {m} for every mode", _reads("query", m))
+        yield of(f"key-reads-{m}", f"dK of mode {m} reads the keys of mode {m} for those of the other modes", _reads("key", m))
+        yield of(f"value-reads-{m}", f"dV of mode {m} reads the values of mode {m} for those of the other modes", _reads("value", m))
     yield of("probability-missing", "dS is dP − δ, without the probability", _with_gradient(lambda p: np.where(p.seen, p.product - p.delta, 0.0)))
     yield of("probability-twice", "dS is p²·(dP − δ)", _with_gradient(lambda p: p.probability * p.gradient))
     yield of("dv-of-score-gradient", "dV is a sum with dS instead of P", lambda p: {name: x for name, x in p.assembled(probability=p.gradient).items() if "value" in name})
+    of_probability = _with_gradient(lambda p: p.probability)
+    for names, called in ((("query", "key"), "dQ and dK"), (("query",), "dQ"), (("key",), "dK of every mode"), *(((f"key{m}",), f"dK of mode {m}") for m in _MODES)):
+        yield of(f"of-probability-{'-'.join(names)}", f"{called}: a sum with P instead of dS", _chosen(of_probability, *names))
+    for m in _MODES:
+        yield of(f"of-gradient-value{m}", f"dV of mode {m}: a sum with dS instead of P", _chosen(lambda p: p.assembled(probability=p.gradient), f"value{m}"))
+        for kind, called in (("key", "dK"), ("value", "dV")):
+            yield of(f"mean-{kind}{m}", f"{called} of mode {m} is the mean over the queries, not the sum", _times(lambda p: 1.0 / p.query.shape[2], f"{kind}{m}"))
+    for tile in (1, 8, 16, 32, 64):
+        for last in (True, False):
+            word = "last" if last else "first"
+            tiles = _one_tile(tile, last)
+            yield of(f"tile-{word}-{tile}", f"dK and dV of the {word} tile of {tile} queries alone: tiles are not added up", tiles)
+            for kind, called in (("key", "dK"), ("value", "dV")):
+                for m in _MODES:
+                    yield of(f"tile-{word}-{tile}-{kind}{m}", f"{called} of mode {m} of the {word} tile of {tile} queries alone: tiles are not added up", _chosen(tiles, f"{kind}{m}"))
     over: Callable[[Parts], float] = lambda p: 1.0 / p.scale if p.scale else 1.0  # noqa: E731
     for names, called in ((("query",), "dQ"), (("key",), "dK of every mode"), (("query", "key"), "dQ and dK"), *(((f"key{m}",), f"dK of mode {m}") for m in _MODES)):
         word = "-".join(names)

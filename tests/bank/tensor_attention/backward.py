@@ -353,6 +353,31 @@ def _short_columns(t: Task, grad: Array) -> Array:
     return np.where(np.arange(grad.shape[3]) < d, grad, 0)
 
 
+def _delta_a_key(t: Task, grad: Array, out: Array, p: Array, g: Array) -> Array:
+    """δ of each key of mode 1."""
+    spread = (p * g).reshape(*p.shape[:3], *t.lengths).sum(axis=4, keepdims=True)
+    return np.broadcast_to(spread, (*p.shape[:3], *t.lengths)).reshape(p.shape)
+
+
+def _key2_of_probabilities(t: Task, s: Steps, parts: Parts, own: int) -> Array:
+    return _key(t, s, replace(parts, ds=parts.p) if own == 1 else parts, own)
+
+
+def _query_of_first(t: Task, s: Steps, parts: Parts) -> Array:
+    alike = len(set(t.lengths)) == 1
+    return _query(t, s, replace(parts, keys=[parts.keys[0]] * t.modes) if alike else parts)
+
+
+def _last_tile(tile: int) -> Callable[[Task, Array], Array]:
+    """Gradients of keys and values are those of the last tile of queries, which overwrites the others."""
+
+    def kept(t: Task, x: Array) -> Array:
+        n = x.shape[2]
+        return np.where(np.arange(n)[:, None] // tile == (n - 1) // tile, x, 0)
+
+    return kept
+
+
 def _buggy(
     name: str,
     steps: Steps,
@@ -395,6 +420,12 @@ BUGGY: tuple[Entry, ...] = (
     _buggy("value-zero", _times(lambda t: [4], lambda t: 0.0), "dV² is 0", "dv of mode 2 is 0"),
     _buggy("second-pass-twice", _times(lambda t: [2], lambda t: 2.0), "dK² of two passes is added twice", "dk of mode 2 is added twice"),
     _buggy("second-pass-missing", _times(lambda t: [2], lambda t: 0.5), "half of dK²", "dk of mode 2 is half"),
+    _buggy("delta-of-1", Steps(delta=_delta_a_key), "δ is summed over mode 2 alone", "δ is summed for every key of mode 1 apart"),
+    _buggy("key2-of-probability", Steps(key=_key2_of_probabilities), "dK² is a sum with P", "dk of mode 2: a sum with p instead of ds"),
+    _buggy("query-reads-1", Steps(query=_query_of_first), "dQ with k¹∘k¹", "dq reads the keys of mode 1 for every mode"),
+    _buggy("last-tile", Steps(kept=_last_tile(16)), "tiles of queries overwrite each other's dK and dV", "dk and dv of the last tile of 16 queries alone"),
+    _buggy("lse-gradient-twice", Steps(of_lse=lambda x: 2 * x), "the gradient of the log-sum-exp in δ and again", "gradient of the log-sum-exp is added twice"),
+    _buggy("mean-value-1", _times(lambda t: [1 + t.modes], lambda t: 1 / t.query.shape[2]), "dV¹ is a mean", "dv of mode 1 is the mean over the queries"),
     _buggy("group-first", Steps(gather=_first_of_group), "no sum over the group", "only the first query head of a group", "XunhaoLai/native-sparse-attention-triton#27"),
     _buggy("group-mean", Steps(gather=_mean_of_group), "the mean over the group", "the mean over a group"),
     _buggy("group-other", Steps(gather=_of_other_group), "heads gathered by the remainder", "head h mod h_k", "fla-org/flash-linear-attention#384"),

@@ -21,6 +21,7 @@ from bank.tensor_attention.engine import (
     online,
     passed,
     places,
+    seen_by,
     within,
 )
 
@@ -102,6 +103,20 @@ def _undivided(t: Task, score: Array, seen: Array, value: Array) -> tuple[Array,
     return np.exp(hidden - top) @ value, attended(t, score, seen, value)[1]
 
 
+def _third_is_second(t: Task) -> Task:
+    alike = t.keys[1].shape == t.keys[2].shape
+    return replace(t, keys=(*t.keys[:2], t.keys[1])) if alike else t
+
+
+def _marginals(t: Task, s: Steps) -> tuple[Array, Array]:
+    """The weights are summed over the other mode first, and the sums of the values of both modes multiplied."""
+    firsts, lasts = (
+        passed(replace(t, values=(*(np.ones_like(v) if m != mode else v for m, v in enumerate(t.values)),)), s)
+        for mode in range(2)
+    )
+    return firsts[0] * lasts[0], firsts[1]
+
+
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +186,31 @@ def _any_mode(t: Task, kept: Array) -> Array:
     return np.asarray((places(t, 0) <= i) | (places(t, 1) <= i))
 
 
+def _first_is_right(of: Callable[[Task, int, Array, Array], Array]) -> Steps:
+    """Another mask of every mode but the first."""
+    return _sees(lambda t, mode, i, j: of(t, mode, i, j) if mode else within(t, mode, i, j))
+
+
+def _longest_window(t: Task) -> Task:
+    return t if None in t.window else replace(t, window=(max(w for w in t.window if w),) * t.modes)
+
+
+def _flat_causal(t: Task, kept: Array) -> Array:
+    """The causal mask compares the number of a pair with that of (i, i)."""
+    if not t.is_causal or any(w is not None for w in t.window):
+        return kept
+    i, n = np.arange(t.query.shape[2])[:, None], t.lengths[1]
+    return np.asarray(places(t, 0) * n + places(t, 1) <= i * n + i)
+
+
+def _relative_window(t: Task, kept: Array) -> Array:
+    """The second window lies around the key of mode 1."""
+    if t.window[1] is None:
+        return kept
+    other = replace(t, window=(t.window[0], None))
+    return seen_by(other, within) & _window(t.window[1], places(t, 0), places(t, 1))
+
+
 # --- heads and tails --------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +223,13 @@ def _heads(chosen: Callable[[Task, int], int], *modes: int) -> Steps:
 
 def _modulo(t: Task, h: int) -> int:
     return int(h % t.keys[0].shape[1])
+
+
+def _keys_tiled(t: Task) -> Task:
+    """key2 repeated head by head where the other arrays repeat every head."""
+    keys, values = ([np.repeat(x, t.group, axis=1) for x in arrays] for arrays in (t.keys, t.values))
+    keys[1] = np.tile(t.keys[1], (1, t.group, 1, 1))
+    return replace(t, keys=tuple(keys), values=tuple(values))
 
 
 def _first_batch(*modes: int) -> Steps:
@@ -422,6 +469,8 @@ BUGGY: tuple[Entry, ...] = (
     _wrong("pair-transposed", Steps(seen=lambda t, kept: kept, scores=lambda t, q, keys, s: Steps.scores(t, q, keys, s).reshape(*q.shape[:3], *t.lengths).swapaxes(3, 4).reshape(*q.shape[:3], -1)), "the scores of a pair transposed in (j, k)", None, "google-deepmind/alphafold#77"),
     _wrong("product-of-scores", Steps(scores=_products_of_scores), "⟨q, k¹⟩⟨q, k²⟩ for Σ q k¹ k²", "the product of the scores"),
     _wrong("sum-of-scores", Steps(scores=_sums_of_scores), "sums of pairwise products", "the sum of the products of every two"),
+    _wrong("key3-is-key2", Steps(task=_third_is_second), "key2 is read for key3", "keys of mode 2 read in the place of those of mode 3", order=4),
+    _wrong("marginals", Steps(), "a sum for each mode, multiplied", "the product of one sum a mode", run=_marginals),
     _wrong("softmax-last-mode", Steps(attend=_last_mode_alone), "the softmax runs over key2 alone", "softmax over the keys of the last mode alone"),
     _wrong("undivided", Steps(attend=_undivided), "the sum of the weights is not divided out", "not divided by the sum"),
     # masks
@@ -440,7 +489,12 @@ BUGGY: tuple[Entry, ...] = (
     _wrong("window-ignored-2", changed(window=lambda t: (t.window[0], None)), "w2 ignored", "window of mode 2 ignored"),
     _wrong("window-backward", _sees(_backward), "windows look back alone", "windows to the left alone"),
     _wrong("window-of-tile", _of_tile(16), "the loop begins at q_start − w, and no mask cuts it", "first row of its tile of 16"),
+    _wrong("causal-bottom-right-2", _first_is_right(_bottom_right), "the corner of decoding for key2 alone", "mode 2 alone aligned bottom-right"),
+    _wrong("causal-flat", Steps(seen=_flat_causal), "the causal mask compares flat numbers of pairs", "compares numbers of combinations"),
+    _wrong("window-longest", Steps(task=_longest_window), "the longer window for both modes", "the longest of the windows used for every mode"),
+    _wrong("window-relative", Steps(seen=_relative_window), "w2 counts from the key of mode 1", "around the key of the mode before it"),
     # heads and tails
+    _wrong("heads-modulo-key-2", Steps(task=_keys_tiled), "key2 is tiled where key1 is repeated", "for the keys of mode 2 alone, query head h reads key head h mod h_k"),
     _wrong("heads-modulo", _heads(_modulo), "grouped heads by the remainder", "reads key head h mod h_k"),
     _wrong("heads-modulo-2", _heads(_modulo, 1), "the same, for key2 and value2 alone", "in mode 2, query head h reads key head h mod h_k"),
     _wrong("heads-first", _heads(lambda t, h: 0), "head 0 for all", "every query head reads key head 0"),
@@ -477,6 +531,7 @@ BUGGY: tuple[Entry, ...] = (
     _wrong("empty-nan", _when_empty(lambda v: np.nan), "all keys hidden: NaN, and nothing declared", "nan instead of 0", "NVIDIA/cuEquivariance#204"),
     _wrong("lse-base-two", _lse(lambda t, lse: lse * LOG2E), "the log-sum-exp in base 2", "log-sum-exp in base 2", "sgl-project/sglang#35045"),
     _wrong("lse-of-mean", _lse(lambda t, lse: lse - np.log(np.prod(t.lengths))), "the logarithm of the mean", "log-sum-exp of the mean"),
+    _wrong("lse-of-mean-2", _lse(lambda t, lse: lse - np.log(t.lengths[1])), "the mean over mode 2 and the sum over mode 1", "logarithm of the length of mode 2"),
     # calls and memory
     _wrong("cached-by-shape", Steps(), "an answer kept by shapes", None, run=_cached(lambda t: (t.query.shape, t.lengths, t.values[0].shape, t.is_causal, t.window, t.scale, t.kind))),
     _wrong("cached-by-first-mode", Steps(), "an answer kept by all but the last keys", None, run=_cached(lambda t: (t.query.tobytes(), t.keys[0].tobytes(), t.values[0].tobytes(), t.lengths, t.is_causal, t.window, t.scale))),

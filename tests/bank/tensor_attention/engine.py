@@ -14,7 +14,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Array", "Steps", "Task", "attended", "blocks", "combined", "kernel", "online", "passed", "places", "within"]
+__all__ = [
+    "Array",
+    "Steps",
+    "Task",
+    "attended",
+    "blocks",
+    "combined",
+    "kernel",
+    "online",
+    "passed",
+    "places",
+    "seen_by",
+    "within",
+]
 
 Array = NDArray[Any]
 
