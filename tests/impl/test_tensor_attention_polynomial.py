@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from assay.impl.cpu import attention, features, tensor_attention
-from assay.impl.cpu.tensor_attention.certificate import roundings
+from assay.impl.cpu.tensor_attention.certificate import exact_error, roundings
 from assay.impl.cpu.tensor_attention.heads import heads
 from assay.spec.approximation import Infeasible
 from assay.spec.problem import InvalidInstance
@@ -313,3 +313,25 @@ def test_an_error_far_above_tiny_values_overflows_nothing(size: float) -> None:
     for error in (1e-6, 1e300):
         found = tensor_attention.approximate(*arrays, error=error, scale=0.5, fallback="raise")
         assert (found.error <= error).all()
+
+
+@pytest.mark.claim("TEN-11")
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_products_of_values_that_vanish_before_a_large_value_are_in_the_bound_of_the_exact_kernel(name: str) -> None:
+    small, large = {"float32": (-80, 99), "float64": (-600, 890)}[name]
+    ones = np.ones((1, 1, 1, 1), name)
+    values = [np.ldexp(ones, exponent) for exponent in (small, small, large)]
+    (out,) = tensor_attention.exact(ones, ones, ones, ones, *values).ravel()
+    (bound,) = exact_error(Instance.of_order(4)(ones, ones, ones, ones, *values), name).ravel()
+    assert out == 0.0
+    assert math.ldexp(1.0, 2 * small + large) <= bound < math.inf
+
+
+@pytest.mark.claim("TEN-11")
+def test_the_bound_of_the_exact_kernel_pays_for_every_product_of_values() -> None:
+    ones = np.ones((1, 1, 1, 1), np.float32)
+    bounds = [
+        float(exact_error(Instance.of_order(order)(*[ones] * (2 * order - 1), scale=0.0), "float32").max())
+        for order in (3, 4, 5, 6)
+    ]
+    assert (np.diff(bounds) >= 2.0**-24).all()  # one rounding for each product more

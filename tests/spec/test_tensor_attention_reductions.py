@@ -217,6 +217,8 @@ def test_gap_instances_are_decided_with_smaller_entries(order: int) -> None:
             assert exact[~low].min(initial=1.0) >= 0.8 - 1e-9
             bound = float(reduced.accuracy) - 1e-9
             assert reduced.decode(exact + np.where(low, bound, -bound)).count == truth.count
+            beyond = np.where(low, 0.5 + bound + 1e-3, 0.8 - bound - 1e-3)  # just beyond, each row is read wrongly
+            assert reduced.decode(beyond).count == len(source.sets[0]) - truth.count
             assert (
                 answer.witness is None
                 or np.bitwise_and.reduce([each[i] for each, i in zip(source.sets, answer.witness, strict=True)]).sum()
