@@ -32,7 +32,7 @@ def vector_jacobian_product(
     if framework not in ("torch", "jax"):
         raise UsageError(
             f"a forward pass in {framework} has no gradient: expected --framework torch or jax, or a backward pass "
-            "(query, key, value, output, log_sum_exp, grad_output, *, scale, …)"
+            f"({', '.join(names)}, output, log_sum_exp, grad_output, *, scale, …)"
         )
     made = functools.partial(_by_torch if framework == "torch" else _by_jax, function, names)
     functools.update_wrapper(made, function)

@@ -61,7 +61,7 @@ class HigherOrder(instances.Instance):
                 w is None or (isinstance(w, (int, np.integer)) and not isinstance(w, bool) and w >= 1)
                 for w in self.window
             )
-            self._require(good, "window", f"{modes} lengths, one a mode, each an integer ≥ 1 or None")
+            self._require(good, "window", f"a tuple of {modes} lengths, one a mode, each an integer ≥ 1 or None")
             window = tuple(None if w is None else min(int(w), _LONGEST) for w in self.window)
             self._store(window=None if all(w is None for w in window) else window)
 

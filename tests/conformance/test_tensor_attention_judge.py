@@ -229,3 +229,10 @@ def test_a_question_finds_out_what_a_kernel_does(name: str, question: str, answe
     judge = Judge(kernel_of(BY_NAME[name].function, "tensor_attention"), FLOAT32)
     (found,) = answers(judge, [one for one in SUITE.questions if one.id == question])
     assert answer in found.answer
+
+
+def test_a_forward_pass_without_a_gradient_is_told_the_arrays_of_a_backward_pass_of_its_order() -> None:
+    with pytest.raises(
+        UsageError, match=r"or a backward pass \(query, key1, key2, value1, value2, output, log_sum_exp"
+    ):
+        kernel_of(PLAIN, "tensor_attention_gradient")

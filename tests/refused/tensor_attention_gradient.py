@@ -31,7 +31,7 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"grad_log_sum_exp": np.ones((2, 4, 4))}, "grad_log_sum_exp: shape (2, 4, 4), expected (batch, heads, queries)"),
     ({"scale": float("inf")}, "scale: inf, expected a finite number"),
     ({"is_causal": 1}, "is_causal: 1, expected True or False"),
-    ({"window": 3}, "window: 3, expected 2 lengths, one a mode, each an integer ≥ 1 or None"),
-    ({"window": (2, 0)}, "window: (2, 0), expected 2 lengths"),
-    ({"window": (2, 1, 1)}, "window: (2, 1, 1), expected 2 lengths"),
+    ({"window": 3}, "window: 3, expected a tuple of 2 lengths, one a mode, each an integer ≥ 1 or None"),
+    ({"window": (2, 0)}, "window: (2, 0), expected a tuple of 2 lengths"),
+    ({"window": (2, 1, 1)}, "window: (2, 1, 1), expected a tuple of 2 lengths"),
 )  # fmt: skip

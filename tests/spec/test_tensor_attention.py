@@ -94,7 +94,9 @@ def test_an_order_that_is_none_is_refused(order: Any) -> None:
 
 
 def test_windows_are_one_a_mode() -> None:
-    with pytest.raises(InvalidInstance, match=r"window: \(2,\), expected 2 lengths, one a mode, each an integer ≥ 1"):
+    with pytest.raises(
+        InvalidInstance, match=r"window: \(2,\), expected a tuple of 2 lengths, one a mode, each an integer ≥ 1"
+    ):
         drawn(3, window=(2,))
     with pytest.raises(InvalidInstance, match="window"):
         drawn(4, window=(2, 0, 1))
