@@ -208,8 +208,7 @@ def test_a_number_of_threads_below_one_is_refused() -> None:
 
 def automatic(arrays: list[np.ndarray], gradient: np.ndarray, of_lse: np.ndarray, options: dict[str, Any]) -> Any:
     """The gradients by torch's autograd through the dense form, in float64."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     wanted = [torch.tensor(x.astype(np.float64), requires_grad=True) for x in arrays]
     query, order = wanted[0], len(arrays) // 2 + 1
     group = query.shape[1] // wanted[1].shape[1]

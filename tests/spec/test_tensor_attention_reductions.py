@@ -102,6 +102,7 @@ def test_decoders_bear_the_worst_allowed_error_and_no_more(order: int) -> None:
 @pytest.mark.claim("TEN-3")
 @pytest.mark.parametrize(("k", "variables"), [(2, 8), (3, 9), (4, 8)])
 def test_formulas_are_decided_through_every_order(k: int, variables: int) -> None:
+    pytest.importorskip("pysat")
     for seed in range(4):
         formula = families.random_formula(seed, variables)
         reduced = path("satisfiability", "tensor_attention").apply(formula, k=k, dtype="float32")
