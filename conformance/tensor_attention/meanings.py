@@ -33,6 +33,7 @@ __all__ = ["CHANGES_OF_SEEN", "HEADS", "MEANINGS", "SCALES", "of_seen"]
 
 _MODES = (1, 2, 3, 4)
 _TILES = (2, 4, 8, 16, 32, 64)
+_MOST_SCORES = 1 << 18  # of an instance whose modes a wrong version makes longer
 
 
 # --- what is seen -----------------------------------------------------------------------------------------------------
@@ -523,9 +524,16 @@ def _tail(mode: int, kept: Callable[[int], Any]) -> Change:
             if which is not None:
                 for name in (f"key{m}", f"value{m}"):
                     made[name] = getattr(instance, name)[:, :, which]
-        return instance.replace(**made) if made else None
+        return instance.replace(**made) if made and _affordable(instance, made) else None
 
     return change
+
+
+def _affordable(instance: HigherOrder, made: Mapping[str, Array]) -> bool:
+    """Whether an instance with such longer modes has no more scores than a diagnosis can take: tiles multiply."""
+    b, h, n_q, _ = instance.query.shape
+    lengths = [made.get(f"key{m}", key).shape[2] for m, key in enumerate(instance.mode_keys, 1)]
+    return math.prod(lengths) <= instance.combinations or b * h * n_q * math.prod(lengths) <= _MOST_SCORES
 
 
 def _but_last(n: int) -> Any:
@@ -556,6 +564,8 @@ def _zero_tail(mode: int, tile: int) -> Callable[[Parts], Made]:
             for name in ("key", "value")
             for m, n in enumerate(more, 1)
         }
+        if not _affordable(instance, padded):
+            return None
         longer = instance.replace(query=instance.query.astype(np.float64), **padded)
         return Parts(longer).attended()
 
