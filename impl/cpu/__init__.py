@@ -6,9 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.cpu import attention, attention_gradient, document_similarity, layer_collapse, rope, rope_attention
+    from assay.impl.cpu import (
+        attention,
+        attention_gradient,
+        document_similarity,
+        layer_collapse,
+        rope,
+        rope_attention,
+        small_transformers,
+    )
 
-__all__ = ["attention", "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention"]
+__all__ = [
+    "attention",
+    "attention_gradient",
+    "document_similarity",
+    "layer_collapse",
+    "rope",
+    "rope_attention",
+    "small_transformers",
+]
 
 
 def __getattr__(name: str) -> Any:
