@@ -21,7 +21,7 @@ __all__ = ["Arrays", "arrays_of"]
 
 @dataclass(frozen=True)
 class Arrays:
-    """The operations of one framework.  library: the module ``numpy`` or ``torch``, of which other functions are used."""
+    """The operations of one framework.  library: its module, ``numpy`` or ``torch``, for all other functions."""
 
     library: Any
 

@@ -6,8 +6,8 @@ keys and 1 on the calibrator.  c begins at σ⟨q, mean key⟩ + ln(keys), which
 is never below (Jensen); rows whose columns come out too small to have digits are asked again (MERGE-1).
 
 A mask is handed over as such where the oracle takes one.  Where it does not, coordinates say the same: query r of the
-call has a one in coordinate r of as many more, and a key that it must not see has a negative number there, so large that
-the weight is zero in the oracle's arithmetic.  All other scores gain products with zero, which are exact.
+call has a one in coordinate r of as many more, and a key that it must not see has a number there for which the score is
+so far below zero that the weight is zero in the oracle's arithmetic.  Other scores gain products with zero, exactly.
 """
 
 from __future__ import annotations
@@ -91,8 +91,9 @@ class Task:
     value: Any
     seen: Bools | None
 
-    def __str__(self) -> str:
-        return f"call {self.number + 1}, group {self.group} of heads, {self.block}"
+    def named(self, total: int) -> str:
+        """What messages call it, among so many calls."""
+        return f"call {self.number + 1} of {total} (group {self.group} of heads, {self.block})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,7 @@ def _calibrated(oracle: Oracle, form: _Form, tasks: Sequence[Task]) -> Answer:
         at = left
         low[at] = np.where(small_calibrator, np.maximum(low[at], score[at]), low[at])
         high[at] = np.where(small_key, np.minimum(high[at], score[at]), high[at])
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             moved = score[at] + np.log(p / p_0)
             middle = low[at] / 2 + high[at] / 2
         far = step * 2.0**turn
@@ -183,7 +184,7 @@ def _calibrated(oracle: Oracle, form: _Form, tasks: Sequence[Task]) -> Answer:
         score[at] = np.where(bad, np.where((p > 0) & (p_0 > 0) & np.isfinite(moved), moved, searched), score[at])
         left = left[~accepted]
     raise CallError(
-        f"{tasks[left[0]]} of {settings.total}: no calibrator has digits beside all keys of a row; "
+        f"{tasks[left[0]].named(settings.total)}: no calibrator has digits beside all keys of a row; "
         f"the scores differ by more than {settings.type} can hold"
     )
 
@@ -308,7 +309,7 @@ class _Form:
             keywords["return_lse"] = True
         most = settings.small.size
         if max(tokens) > most:
-            raise AssertionError(f"{tasks[0]}: {tokens} tokens, planned for at most {most}")
+            raise AssertionError(f"{tasks[0].named(settings.total)}: {tokens} tokens, planned for at most {most}")
         answer = _answer(oracle, settings, tasks, (query, key, value), keywords)
         shape = (calls, heads, tokens[0], value.shape[3])
         output, log_sum_exp = _checked(arrays, settings, tasks, answer, shape, lse)
@@ -353,7 +354,7 @@ class _Form:
         return 2.0**half, -math.copysign(2.0 ** (power - half), settings.scale)
 
     def _placed(self, x: Any, around: tuple[int, int], filling: dict[int, float]) -> Any:
-        """The rows of ``x`` among the tokens of a call; ``filling`` says which columns of the other tokens are not 0."""
+        """The rows of ``x`` among the tokens of a call; ``filling``: the columns of other tokens that are not 0."""
         arrays = self.arrays
         if self.slots.backwards:
             x = arrays.library.flip(x, (2,))
@@ -389,7 +390,7 @@ class _Form:
         if bool(good.all()):
             return output
         call = int(np.argmin(arrays.host(good).reshape(len(tasks), -1).all(axis=1)))
-        raise CallError(f"{tasks[call]} of {self.settings.total}: the oracle returned NaN or an infinity")
+        raise CallError(f"{tasks[call].named(self.settings.total)}: the oracle returned NaN or an infinity")
 
 
 def _slots(settings: Settings, rows: int, keys: int, layout: str, is_causal: bool) -> _Slots:
@@ -421,7 +422,7 @@ def _wider(arrays: Arrays, x: Any, columns: Sequence[float], zeros: int) -> Any:
 
 def _answer(oracle: Oracle, settings: Settings, tasks: Sequence[Task], given: Any, keywords: dict[str, Any]) -> Any:
     """What the oracle returns; its exceptions and its slowness become a :class:`CallError`."""
-    which = f"{tasks[0]} of {settings.total}"
+    which = tasks[0].named(settings.total)
     if len(tasks) > 1:
         which += f", or one of the {len(tasks) - 1} calls beside it"
     try:
@@ -444,7 +445,7 @@ def _checked(
     arrays: Arrays, settings: Settings, tasks: Sequence[Task], answer: Any, shape: tuple[int, ...], lse: bool
 ) -> tuple[Any, Any]:
     """The output and the log-sum-exp, of the right kind and shape."""
-    which = f"{tasks[0]} of {settings.total}"
+    which = tasks[0].named(settings.total)
     if lse and not (isinstance(answer, (tuple, list)) and len(answer) == 2):
         raise CallError(f"{which}: the oracle returned {type(answer).__name__}, expected (output, log_sum_exp)")
     outputs = list(answer) if lse else [answer]

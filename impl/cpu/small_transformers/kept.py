@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ class Kept:
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A file that holds a :class:`Kept`, written whole or not at all, and not more often than every ``every`` seconds."""
+    """A file that holds a :class:`Kept`, written whole or not at all, at most every ``every`` seconds."""
 
     path: Path
     every: float = 30.0
@@ -52,18 +53,19 @@ class Checkpoint:
             return Kept(run)
         try:
             with np.load(self.path, allow_pickle=False) as stored:
-                if str(stored["run"]) != run:
-                    raise ValueError(f"resume: {self.path} belongs to other arrays, another plan or other options")
-                kept = Kept(run, int(stored["following"]))
-                for k, place in enumerate(stored["places"].tolist()):
-                    kept.totals[tuple(place)] = Part(*(stored[f"total {k} {name}"] for name in _NAMES))
-                for number, count in stored["early"].tolist():
-                    kept.early[number] = [
-                        Part(*(stored[f"early {number} {k} {name}"] for name in _NAMES)) for k in range(count)
-                    ]
-                return kept
-        except (OSError, KeyError) as error:
-            raise ValueError(f"resume: {self.path} is no file of this kind ({error})") from None
+                arrays = dict(stored)
+            kept = Kept(str(arrays["run"]), int(arrays["following"]))
+            for k, place in enumerate(arrays["places"].tolist()):
+                kept.totals[tuple(place)] = Part(*(arrays[f"total {k} {name}"] for name in _NAMES))
+            for number, count in arrays["early"].tolist():
+                kept.early[number] = [
+                    Part(*(arrays[f"early {number} {k} {name}"] for name in _NAMES)) for k in range(count)
+                ]
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            raise ValueError(f"resume: {self.path} is no file of this kind") from None
+        if kept.run != run:
+            raise ValueError(f"resume: {self.path} belongs to other arrays, another plan or other options")
+        return kept
 
     def save(self, kept: Kept, *, now: bool = False) -> None:
         """Write the file, unless it was written lately."""

@@ -192,8 +192,8 @@ def simulate(
 
     batch: how many calls are handed over together.  seconds: the most that one hand-over may take.
     resume: a file in which results are kept and looked for (of arrays of NumPy), or ``kept`` of an error.
-    scheduler: where calls are made: ``None`` for this process, ``"local"`` or the address of a scheduler of Dask, or its
-    client.  The result is bit for bit the same.
+    scheduler: where calls are made: ``None`` for this process, ``"local"`` for a cluster of Dask that lives as long as
+    the run, the address of a scheduler, or a client.  The result is bit for bit the same.
     progress: True shows a bar; a function is called with (calls done, calls).
 
     Raises ``TypeError`` or ``ValueError`` for bad input, naming the argument, and

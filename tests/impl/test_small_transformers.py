@@ -1,0 +1,331 @@
+"""Attention by calls of a transformer that takes few tokens: plans, recombination, bad oracles, resumption."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.impl.cpu import attention
+from assay.impl.cpu.small_transformers import CallError, simulate
+from assay.impl.cpu.small_transformers.arrays import arrays_of
+
+Array = np.ndarray[Any, Any]
+
+
+class Counted:
+    """A small transformer in float64 that refuses more than ``size`` tokens and counts its calls."""
+
+    def __init__(self, size: int, *, causal: bool = False, exactly: bool = False, type_: str = "float64") -> None:
+        self.size, self.causal, self.exactly, self.type, self.calls = size, causal, exactly, type_, 0
+
+    def scores(self, query: Array, key: Array, scale: float) -> Array:
+        for x in (query, key):
+            assert x.shape[2] == self.size if self.exactly else x.shape[2] <= self.size
+        self.calls += len(query)
+        seen = np.tri(query.shape[2], key.shape[2], dtype=np.bool_) if self.causal else np.True_
+        return np.where(seen, scale * (query.astype(float) @ key.astype(float).swapaxes(2, 3)), -np.inf)
+
+    def __call__(self, query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        return averaged(self.scores(query, key, scale), value)[0].astype(value.dtype)
+
+
+class Masked(Counted):
+    """The same, and it takes a mask."""
+
+    def __call__(self, query: Array, key: Array, value: Array, *, scale: float, mask: Any = None) -> Array:
+        scores = self.scores(query, key, scale)
+        return averaged(scores if mask is None else np.where(mask, scores, -np.inf), value)[0]
+
+
+class Diagonal(Counted):
+    """The same, and it takes ``is_causal``."""
+
+    def __call__(self, query: Array, key: Array, value: Array, *, scale: float, is_causal: bool = False) -> Array:
+        self.causal = is_causal
+        return super().__call__(query, key, value, scale=scale)
+
+
+class Summed(Counted):
+    """The same, and it returns its log-sum-exp."""
+
+    def __call__(
+        self, query: Array, key: Array, value: Array, *, scale: float, mask: Any = None, return_lse: bool = False
+    ) -> Any:
+        scores = self.scores(query, key, scale)
+        both = averaged(scores if mask is None else np.where(mask, scores, -np.inf), value)
+        return both if return_lse else both[0]
+
+
+def averaged(scores: Array, value: Array) -> tuple[Array, Array]:
+    most = scores.max(axis=3, keepdims=True)
+    weights = np.exp(scores - most)
+    total = weights.sum(axis=3, keepdims=True)
+    return weights / total @ value.astype(float), (most + np.log(total))[..., 0]
+
+
+def drawn(length: int, *, heads: int = 1, key_heads: int = 1, batch: int = 1, spread: float = 1.5) -> Any:
+    rng = np.random.default_rng(length)
+    query, key = (spread * rng.normal(size=(batch, h, length, 5)) for h in (heads, key_heads))
+    return query, key, rng.normal(size=(batch, key_heads, length, 3))
+
+
+def seen(length: int, *, is_causal: bool = False, window: int | None = None, sinks: int = 0) -> Array:
+    i, j = np.arange(length)[:, None], np.arange(length)[None, :]
+    causal = j <= i if is_causal else np.ones((length, length), np.bool_)
+    return causal if window is None else causal & ((j > i - window) | (j < sinks))
+
+
+PLANS = {
+    "every key": ({}, lambda n, m: math.ceil(n / m) * math.ceil(n / (m - 1))),
+    "causal": ({"is_causal": True}, lambda n, m: math.ceil(n / (m - 1)) * (math.ceil(n / (m - 1)) + 1) // 2),
+    "window": ({"is_causal": True, "window": 4}, lambda n, m: 1 if n < m else math.ceil(n / (m - 4 + 1))),
+    "window, sinks": (
+        {"is_causal": True, "window": 3, "sinks": 2},
+        lambda n, m: 1 if n < m else math.ceil(n / (m - 3 - 2 + 1)),
+    ),
+}
+SIZES = ((60, 7), (33, 8), (64, 16), (6, 7))
+ORACLES = (Counted, Masked, Diagonal)
+
+
+@pytest.mark.claim("MERGE-1", "MERGE-3")
+@pytest.mark.parametrize("kind", ORACLES)
+@pytest.mark.parametrize("plan", PLANS)
+def test_calls_are_as_many_as_the_formula_says_and_their_results_are_attention(kind: Any, plan: str) -> None:
+    options, formula = PLANS[plan]
+    for length, size in SIZES:
+        oracle, arrays = kind(size), drawn(length)
+        done = simulate(*arrays, oracle, size, **options)
+        assert done.planned == done.calls == oracle.calls == formula(length, size)
+        right = attention.exact(*arrays, mask=seen(length, **options)[None, None])
+        assert np.abs(done.value - right).max() < 1e-13
+        assert done.planned >= done.counting_bound
+
+
+@pytest.mark.claim("MERGE-3")
+def test_an_oracle_that_is_causal_only_takes_the_square_of_the_number_of_blocks() -> None:
+    for length, size in SIZES:
+        oracle, arrays = Counted(size, causal=True), drawn(length)
+        blocks = math.ceil(length / (size - 1))
+        done = simulate(*arrays, oracle, size, is_causal=True, causal_only=True)
+        assert done.planned == oracle.calls == blocks**2
+        right, lse = attention.exact(*arrays, is_causal=True, return_lse=True)
+        assert np.abs(done.value - right).max() < 1e-13
+        assert np.abs(done.log_sum_exp - lse).max() < 1e-13
+        assert simulate(*arrays, oracle, size, causal_only=True).planned == 2 * blocks**2
+
+
+def test_an_oracle_with_its_log_sum_exp_needs_no_calibrator() -> None:
+    for length, size in SIZES:
+        for is_causal in (False, True):
+            oracle, arrays = Summed(size), drawn(length)
+            blocks = math.ceil(length / size)
+            done = simulate(*arrays, oracle, size, is_causal=is_causal)
+            assert oracle.calls == (blocks * (blocks + 1) // 2 if is_causal else blocks**2)
+            right, lse = attention.exact(*arrays, is_causal=is_causal, return_lse=True)
+            assert np.abs(done.value - right).max() < 1e-13
+            assert np.abs(done.log_sum_exp - lse).max() < 1e-13
+
+
+def test_heads_and_layers_of_an_oracle_work_at_once() -> None:
+    query, key, value = drawn(30, heads=6, key_heads=2, batch=2)
+    for at_once in (1, 4, 12):
+        oracle = Counted(8)
+        done = simulate(query, key, value, oracle, 8, is_causal=True, at_once=at_once)
+        assert oracle.calls == 15 * math.ceil(12 / at_once)
+        assert np.abs(done.value - attention.exact(query, key, value, is_causal=True)).max() < 1e-13
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"is_causal": True, "window": 3, "sinks": 2}])
+def test_an_oracle_of_fixed_length_is_handed_nothing_shorter(options: Any) -> None:
+    for length in (6, 29, 33):
+        arrays = drawn(length)
+        done = simulate(*arrays, Counted(8, exactly=True), 8, fixed=True, **options)
+        assert np.abs(done.value - attention.exact(*arrays, mask=seen(length, **options)[None, None])).max() < 1e-13
+
+
+@pytest.mark.parametrize("kind", [Counted, Masked])
+def test_masks_hide_and_rows_without_keys_are_zero(kind: Any) -> None:
+    query, key, value = drawn(23, heads=2, key_heads=1, batch=2)
+    mask = np.random.default_rng(1).random((2, 2, 23, 23)) < 0.4
+    mask[0, 1, 5] = False
+    mask[..., 4:12] = False  # a block of keys that no query sees is not asked for
+    for options in ({}, {"is_causal": True}, {"is_causal": True, "window": 3, "sinks": 1}):
+        done = simulate(query, key, value, kind(8), 8, mask=mask, at_once=3, **options)
+        both = mask & seen(23, **options)
+        assert np.abs(done.value - attention.exact(query, key, value, mask=both)).max() < 1e-13
+        assert not done.value[0, 1, 5].any()
+    assert simulate(query, key, value, kind(8), 8, mask=mask).planned == 4 * 3 * 3
+
+
+@pytest.mark.claim("MERGE-1")
+def test_rows_whose_scores_lie_far_apart_are_asked_again_until_they_have_digits() -> None:
+    query, key, value = drawn(24, spread=40.0)
+    oracle = Counted(8)
+    done = simulate(query, key, value, oracle, 8)
+    right, lse = attention.exact(query, key, value, return_lse=True)
+    assert oracle.calls == done.calls > done.planned == 12
+    assert np.abs(done.value - right).max() < 1e-11
+    assert np.abs(done.log_sum_exp / lse - 1).max() < 1e-13
+
+
+@pytest.mark.claim("MERGE-1")
+def test_one_column_and_a_score_of_zero_lose_what_two_columns_and_a_near_one_keep() -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 1, 512, 32, generator=generator) * 2 for _ in range(3))
+    right = attention.exact(*(x.double().numpy() for x in (query, key, value)), 32**-0.5)
+    unit = 2.0**-24 * np.abs(right).max()
+
+    def error(output: Any) -> float:
+        return float(np.abs(np.asarray(output) - right).max() / unit)
+
+    def with_one_column(block: slice) -> tuple[Any, Any]:
+        """Values and weights of a block by p alone, beside a key of score 0 and value 0: Z is p/(1 − p)."""
+        keys = torch.cat([key[:, :, block], torch.zeros(1, 1, 1, 32)], 2)
+        columns = torch.cat([value[:, :, block], torch.ones(1, 1, 128, 1)], 3)
+        out = sdpa(query, keys, torch.cat([columns, torch.zeros(1, 1, 1, 33)], 2), scale=32**-0.5).double()
+        rest = 1 - out[..., 32:]
+        return out[..., :32] / rest, out[..., 32:] / rest
+
+    parts = [with_one_column(slice(k, k + 128)) for k in range(0, 512, 128)]
+    alone = sum(part[0] for part in parts) / sum(part[1] for part in parts)
+    both = simulate(query, key, value, sdpa, 129).value
+    assert not error(alone) < 1e3  # or NaN, where 1 − p is 0
+    assert error(both) < 60
+
+
+def sdpa(query: Any, key: Any, value: Any, *, scale: float, mask: Any = None, is_causal: bool = False) -> Any:
+    from torch.nn.functional import scaled_dot_product_attention as function
+
+    return function(query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale)
+
+
+@pytest.mark.claim("MERGE-1", "MERGE-2")
+@pytest.mark.parametrize(("type_", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+def test_calls_in_sixteen_bits_cost_about_what_one_large_call_does(type_: str, unit: float) -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(1)
+    rounded = [torch.randn(1, 1, 600, 16, generator=generator).to(getattr(torch, type_)) for _ in range(3)]
+    query, key, value = (x.double() for x in rounded)
+    right = attention.exact(query.numpy(), key.numpy(), value.numpy())
+    for is_causal, factor in ((False, 4.0), (True, 4.0)):
+        right = attention.exact(query.numpy(), key.numpy(), value.numpy(), is_causal=is_causal)
+        done = simulate(query, key, value, sdpa, 200, is_causal=is_causal, call_type=type_)
+        assert done.value.dtype == torch.float64
+        assert np.abs(done.value.numpy() - right).max() < factor * unit * np.abs(right).max()
+
+
+@pytest.mark.parametrize("causal_only", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_gradients_pass_through_the_calls(is_causal: bool, causal_only: bool) -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(2)
+    query, key, value, back = (
+        torch.randn(1, h, 20, d, dtype=torch.float64, generator=generator, requires_grad=True)
+        for h, d in ((2, 4), (1, 4), (1, 3), (2, 3))
+    )
+
+    def oracle(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        return sdpa(query, key, value, scale=scale, is_causal=causal_only)
+
+    done = simulate(query, key, value, oracle, 7, is_causal=is_causal, causal_only=causal_only).value
+    large = sdpa(query, *(x.repeat_interleave(2, 1) for x in (key, value)), scale=0.5, is_causal=is_causal)
+    for small, whole in zip(
+        *(torch.autograd.grad((back * y).sum(), (query, key, value)) for y in (done, large)), strict=True
+    ):
+        assert float((small - whole).abs().max()) < 1e-13
+
+
+# --- oracles that go wrong, and what is left of a run ----------------------------------------------------------------
+
+
+def broken(after: int, what: Any) -> Any:
+    """An oracle that is right for some calls, and then does ``what`` with its result."""
+    right = Counted(8)
+
+    def oracle(query: Array, key: Array, value: Array, *, scale: float) -> Any:
+        out = right(query, key, value, scale=scale)
+        return out if right.calls <= after else what(out)
+
+    return oracle
+
+
+def raises(out: Array) -> Array:
+    raise ZeroDivisionError("of the oracle")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (raises, "the oracle raised ZeroDivisionError: of the oracle"),
+        (lambda out: out * np.nan, "the oracle returned NaN or an infinity"),
+        (lambda out: out[:, :, 1:], r"output of shape \(1, 1, 7, 6\), expected \(1, 1, 8, 6\)"),
+        (lambda out: "words", "output is of type str, expected an array"),
+        (lambda out: (time.sleep(2.0), out)[1], "the oracle took longer than 0.2 s"),
+    ],
+)
+def test_the_error_names_the_call_and_keeps_what_was_computed(what: Any, message: str) -> None:
+    arrays = drawn(40)
+    with pytest.raises(CallError, match=message) as caught:
+        simulate(*arrays, broken(20, what), 8, batch=1, seconds=0.2)
+    assert str(caught.value).startswith("call 21 of 30 (group 0 of heads, queries 24–31, keys 13–19): ")
+    oracle = Counted(8)
+    done = simulate(*arrays, oracle, 8, batch=1, resume=caught.value.kept)
+    assert done.calls == oracle.calls == 10
+    assert np.array_equal(done.value, simulate(*arrays, Counted(8), 8, batch=1).value)
+
+
+def test_an_interrupted_run_goes_on_from_its_file(tmp_path: Any) -> None:
+    arrays, file = drawn(40, heads=2), tmp_path / "run.npz"
+
+    def stop(done: int, total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(*arrays, Counted(8), 8, batch=2, resume=file, progress=stop)
+    oracle = Counted(8)
+    done = simulate(*arrays, oracle, 8, batch=2, resume=file)
+    assert oracle.calls == 60 - 12
+    assert np.array_equal(done.value, simulate(*arrays, Counted(8), 8, batch=2).value)
+    assert simulate(*arrays, Counted(8), 8, batch=2, resume=file).calls == 0
+    with pytest.raises(ValueError, match="belongs to other arrays"):
+        simulate(arrays[0] * 2, *arrays[1:], Counted(8), 8, batch=2, resume=file)
+    file.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="no file of this kind"):
+        simulate(*arrays, Counted(8), 8, batch=2, resume=file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 1}, "size: 1 leaves no room for a key beside the calibrator"),
+        ({"size": 0}, "size: 0, expected an integer of at least 1"),
+        ({"at_once": 0}, "at_once: 0"),
+        ({"batch": 0}, "batch: 0"),
+        ({"window": 3}, "window: it is one of causal attention"),
+        ({"window": 0, "is_causal": True}, "window: 0"),
+        ({"sinks": 3, "is_causal": True}, "sinks: 3 without a window"),
+        ({"scale": math.inf}, "scale: inf"),
+        ({"mask": np.ones((3, 3))}, "mask: float64 of shape"),
+        ({"keywords": ("softcap",)}, "keywords:"),
+        ({"query": np.full((1, 1, 4, 5), np.nan)}, "query: not finite"),
+        ({"query": np.ones((1, 1, 4, 6))}, "key: shape"),
+        ({"value": np.ones((1, 1, 3, 6))}, "value: shape"),
+    ],
+)
+def test_bad_input_is_refused_by_name(changes: Any, message: str) -> None:
+    query, key, value = drawn(4)
+    arguments = {"query": query, "key": key, "value": value, "oracle": Counted(8), "size": 8} | changes
+    with pytest.raises(ValueError, match=message):
+        simulate(**arguments)
+
+
+def test_arrays_of_other_libraries_are_refused() -> None:
+    with pytest.raises(TypeError, match="list: expected an array of NumPy or of PyTorch"):
+        arrays_of([1.0])
