@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.small_transformers import CallError, simulate
+from assay.impl.cpu.small_transformers import CallError, approximate, simulate
 from assay.impl.cpu.small_transformers.arrays import arrays_of
 
 Array = np.ndarray[Any, Any]
@@ -241,6 +241,56 @@ def test_gradients_pass_through_the_calls(is_causal: bool, causal_only: bool) ->
         assert float((small - whole).abs().max()) < 1e-13
 
 
+# --- a sample of the keys ---------------------------------------------------------------------------------------------
+
+
+def near(length: int, heads: int = 1) -> Any:
+    """Queries and keys whose scores are small, so that a sample says something."""
+    rng = np.random.default_rng(length)
+    query, key = (0.3 * rng.normal(size=(1, h, length, 4)) for h in (heads, 1))
+    return query, key, rng.uniform(size=(1, 1, length, 2))
+
+
+@pytest.mark.claim("ST-3")
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_a_sample_meets_the_error_in_fewer_calls_and_a_small_error_gets_all_keys(is_causal: bool) -> None:
+    query, key, value = near(600, heads=2)
+    right = attention.exact(query, key, value, is_causal=is_causal)
+    for at_once in (1, 3):
+        calls = []
+        for error in (1.0, 0.5, 0.2, 1e-3):
+            oracle = Masked(101)
+            done = approximate(query, key, value, oracle, 101, error, is_causal=is_causal, at_once=at_once)
+            assert (np.abs(done.value - right) <= done.error + 1e-13).all()
+            assert (done.error <= error).all()
+            assert oracle.calls == done.calls
+            calls.append(done.calls)
+        assert calls == sorted(calls)
+        assert calls[0] < calls[-1] == done.planned
+        assert done.sampled == 0
+        assert not done.error.any()
+
+
+@pytest.mark.claim("ST-3")
+def test_the_error_of_a_sample_is_exceeded_no_more_often_than_delta_says() -> None:
+    # half of the values at either end of their range, so that samples differ as much as they can
+    query, key = np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 64, 1))
+    value = (np.arange(64) < 32).astype(float).reshape(1, 1, 64, 1)
+    right, failures, bounds = 0.5, 0, []
+    for seed in range(300):
+        done = approximate(query, key, value, Counted(9), 9, 0.4, delta=0.5, seed=seed)
+        failures += bool((np.abs(done.value - right) > done.error).any())
+        bounds.append(done.error.max())
+    assert failures <= 0.5 * 300
+    assert 0 < min(bounds) <= max(bounds) <= 0.4
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"error": 0.0}, "error: 0.0"), ({"delta": 1.0}, "delta: 1.0")])
+def test_a_sample_without_an_error_or_a_chance_is_refused(changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        approximate(*near(4), **({"oracle": Counted(8), "size": 8, "error": 0.1} | changes))
+
+
 # --- oracles that go wrong, and what is left of a run ----------------------------------------------------------------
 
 
@@ -316,6 +366,7 @@ def test_an_interrupted_run_goes_on_from_its_file(tmp_path: Any) -> None:
         ({"keywords": ("softcap",)}, "keywords:"),
         ({"query": np.full((1, 1, 4, 5), np.nan)}, "query: not finite"),
         ({"query": np.ones((1, 1, 4, 6))}, "key: shape"),
+        ({"query": np.ones((1, 1, 4, 5), np.int64)}, "query: int64, expected a floating type"),
         ({"value": np.ones((1, 1, 3, 6))}, "value: shape"),
     ],
 )

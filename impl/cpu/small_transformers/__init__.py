@@ -1,7 +1,12 @@
-"""Large transformers from small ones, on the CPU: :func:`simulate`, and :func:`exact`, its output alone."""
+"""Large transformers from small ones, on the CPU.
 
+:func:`simulate` makes the calls of an exact plan, :func:`exact` returns its output alone, and :func:`approximate`
+samples keys until an error is met.
+"""
+
+from assay.impl.cpu.small_transformers.average import Sampled, approximate
 from assay.impl.cpu.small_transformers.calls import CallError
 from assay.impl.cpu.small_transformers.kept import Kept
 from assay.impl.cpu.small_transformers.simulate import Simulated, exact, simulate
 
-__all__ = ["CallError", "Kept", "Simulated", "exact", "simulate"]
+__all__ = ["CallError", "Kept", "Sampled", "Simulated", "approximate", "exact", "simulate"]

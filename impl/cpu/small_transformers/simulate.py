@@ -82,6 +82,8 @@ class Problem:
     ) -> Problem:
         """Raises ``TypeError`` or ``ValueError`` for bad input, naming the argument."""
         arrays = arrays_of(query)
+        if "float" not in arrays.name(query):
+            raise ValueError(f"query: {arrays.name(query)}, expected a floating type")
         for name, x in (("query", query), ("key", key), ("value", value)):
             if arrays_of(x).numpy != arrays.numpy:
                 raise TypeError(f"{name}: {type(x).__name__}, expected an array of the library of query")
@@ -130,7 +132,7 @@ class Problem:
         for x in (keys, self.value):
             part = x[used, kept]
             parts.append(self.arrays.joined([x[used, : block.lead], part], 1) if block.lead else part)
-        query, key, value = self._whole(query[heads, rows], at_once), *(self._whole(x, at_once) for x in parts)
+        query, key, value = self.whole(query[heads, rows], at_once), *(self.whole(x, at_once) for x in parts)
         return Task(
             number, group, block, query, key, value, self.seen(block.query_rows(), block.key_rows(), heads, at_once)
         )
@@ -143,7 +145,7 @@ class Problem:
         whole = np.broadcast_to(seen, (*self.shape[:2], *seen.shape[2:])).reshape(-1, *seen.shape[2:])[heads]
         return np.concatenate([whole, np.ones((at_once - len(whole), *whole.shape[1:]), np.bool_)])
 
-    def _whole(self, x: Any, at_once: int) -> Any:
+    def whole(self, x: Any, at_once: int) -> Any:
         """As many heads as the oracle computes at once: those after the last are zero."""
         missing = at_once - x.shape[0]
         if not missing:
