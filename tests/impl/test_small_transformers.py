@@ -220,6 +220,29 @@ def test_calls_in_sixteen_bits_cost_about_what_one_large_call_does(type_: str, u
         assert np.abs(done.value.numpy() - right).max() < factor * unit * np.abs(right).max()
 
 
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("type_", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"is_causal": True, "window": 9, "sinks": 2}])
+def test_the_bound_of_the_class_is_above_the_error_and_some_roundoffs_large(type_: str, options: Any) -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(3)
+    unit = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}[type_]
+    for spread in (0.1, 0.5, 1.0):
+        drawn_ = [spread * torch.randn(1, 2, 90, 8, generator=generator) for _ in range(3)]
+        query, key, value = (x.to(getattr(torch, type_)) for x in drawn_)
+        right = attention.exact(
+            *(x.double().numpy() for x in (query, key, value)), mask=seen(90, **options)[None, None]
+        )
+        for arrays, call_type in (((query, key, value), None), (drawn_, type_)):
+            if call_type is not None:
+                right = attention.exact(*(x.double().numpy() for x in drawn_), mask=seen(90, **options)[None, None])
+            done = simulate(*arrays, sdpa, 32, precision=type_, call_type=call_type, **options)
+            error = np.abs(done.value.double().numpy() - right)
+            assert (error <= done.error).all()
+            most = 5000 if type_ == "float32" else 100  # a class allows for a coarse exponential in each of two columns
+            assert float(done.error.max()) < most * unit * float(abs(value).max())
+
+
 @pytest.mark.parametrize("causal_only", [False, True])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_gradients_pass_through_the_calls(is_causal: bool, causal_only: bool) -> None:

@@ -74,6 +74,11 @@ class Settings:
     def calibrated(self) -> bool:
         return (self.merged or self.small.fixed) and not self.small.returns_lse
 
+    @property
+    def least(self) -> float:
+        """What p and p₀ are to be at least, so that underflow has taken nothing from them."""
+        return _LEAST.get(self.type, _USUAL_LEAST)
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -98,10 +103,15 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the calls of a hand-over say, in their order; calls: how often the oracle computed, rows asked again too."""
+    """What the calls of a hand-over say, in their order.
+
+    calls: how often the oracle computed, rows asked again too.
+    largest: of the scores of calibrators, in absolute value.
+    """
 
     parts: list[Part]
     calls: int
+    largest: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,26 +162,30 @@ def asked(oracle: Oracle, settings: Settings, tasks: Sequence[Task]) -> Answer:
 def _calibrated(oracle: Oracle, form: _Form, tasks: Sequence[Task]) -> Answer:
     """Ask until every row has digits in both columns."""
     arrays, settings = form.arrays, form.settings
-    least = _LEAST.get(settings.type, _USUAL_LEAST)
+    least = settings.least
     step = 6.0 if settings.type == "float16" else 60.0
     score = form.first_scores(tasks)  # (calls, heads, rows), float64, of NumPy
     low, high = np.full(score.shape, -np.inf), np.full(score.shape, np.inf)
     parts: list[Part | None] = [None] * len(tasks)
-    left, calls = np.arange(len(tasks)), 0
+    left, calls, largest = np.arange(len(tasks)), 0, 0.0
     for turn in range(_ROUNDS):
         stored = form.stored(score[left])
         output, _ = form.ask(oracle, tasks, left, stored)
         calls += len(left)
+        largest = max(largest, float(np.abs(settings.scale * stored).max()))
         p, p_0 = (arrays.host(output[..., form.d_v + k]).astype(np.float64) for k in (0, 1))
         some = form.some[left]
         small_key, small_calibrator = some & ~(p >= least), ~(p_0 >= least)
         bad = small_key | small_calibrator
         usable = (p_0 > 0) & (~some | (p > 0))
-        accepted = ~bad.any(axis=(1, 2)) | ((turn == _ROUNDS - 1) & usable.all(axis=(1, 2)))
+        last = turn == _ROUNDS - 1
+        accepted = ~bad.any(axis=(1, 2)) | (last & usable.all(axis=(1, 2)))
+        if last and (bad.any(axis=(1, 2)) & accepted).any():
+            largest = math.inf  # rows without all their digits: nothing is proved of them
         for position in np.flatnonzero(accepted):
-            parts[left[position]] = form.part(output[position], stored[position])
+            parts[left[position]] = form.part(output[position], stored[position], some[position])
         if accepted.all():
-            return Answer([part for part in parts if part is not None], calls)
+            return Answer([part for part in parts if part is not None], calls, largest)
         at = left
         low[at] = np.where(small_calibrator, np.maximum(low[at], score[at]), low[at])
         high[at] = np.where(small_key, np.minimum(high[at], score[at]), high[at])
@@ -257,13 +271,18 @@ class _Form:
         arrays = arrays_of(x)
         return np.asarray(arrays.cast(arrays.cast(x, self.settings.type), "float64"))
 
-    def part(self, output: Any, stored: NDArray[np.float64]) -> Part:
-        """The sums that one call's output says (MERGE-1)."""
+    def part(self, output: Any, stored: NDArray[np.float64], some: Bools) -> Part:
+        """The sums that one call's output says (MERGE-1); nothing of rows that see none of its keys."""
         arrays, xp = self.arrays, self.arrays.library
         output = arrays.cast(output, "float64")
         constant = arrays.moved(self.settings.scale * stored + np.log(self.repeated), output)
         log_factor = constant - xp.log(output[..., self.d_v + 1])
-        return Part(log_factor, output[..., : self.d_v], output[..., self.d_v])
+        values, weight = output[..., : self.d_v], output[..., self.d_v]
+        if not some.all():
+            seen = arrays.moved(some.copy(), output)
+            values = xp.where(seen[..., None], values, xp.zeros_like(values))
+            weight = xp.where(seen, weight, xp.zeros_like(weight))
+        return Part(log_factor, values, weight)
 
     def plain_parts(self, output: Any, lse: Any) -> list[Part]:
         """The sums that outputs with their log-sum-exp say; without it they are final."""

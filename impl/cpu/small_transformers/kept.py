@@ -31,12 +31,14 @@ class Kept:
     """Sums of all hand-overs before number ``following``, in the order of the plan, and of some after it.
 
     run: what they belong to (:func:`digest`).  early: answers by the number of the hand-over.
+    largest: of the scores of calibrators so far, in absolute value.
     """
 
     run: str = ""
     following: int = 0
     totals: dict[Place, Part] = field(default_factory=dict)
     early: dict[int, list[Part]] = field(default_factory=dict)
+    largest: float = 0.0
 
 
 @dataclass(eq=False)
@@ -54,7 +56,7 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 arrays = dict(stored)
-            kept = Kept(str(arrays["run"]), int(arrays["following"]))
+            kept = Kept(str(arrays["run"]), int(arrays["following"]), largest=float(arrays["largest"]))
             for k, place in enumerate(arrays["places"].tolist()):
                 kept.totals[tuple(place)] = Part(*(arrays[f"total {k} {name}"] for name in _NAMES))
             for number, count in arrays["early"].tolist():
@@ -75,6 +77,7 @@ class Checkpoint:
         arrays: dict[str, Any] = {
             "run": np.asarray(kept.run),
             "following": np.asarray(kept.following),
+            "largest": np.asarray(kept.largest),
             "places": np.asarray(list(kept.totals), np.int64).reshape(-1, 3),
             "early": np.asarray(early, np.int64).reshape(-1, 2),
         }

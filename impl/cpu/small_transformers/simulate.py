@@ -11,12 +11,14 @@ import numpy as np
 
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.small_transformers.arrays import arrays_of
+from assay.impl.cpu.small_transformers.bound import oracle_error, recombined, rounded
 from assay.impl.cpu.small_transformers.calls import CallError, Settings, Task, asked
 from assay.impl.cpu.small_transformers.kept import Checkpoint, Kept, digest
 from assay.impl.cpu.small_transformers.model import Small, keywords_of
 from assay.impl.cpu.small_transformers.parts import finished, merged
 from assay.impl.cpu.small_transformers.plan import planned
 from assay.impl.cpu.small_transformers.visible import Visible, unmasked
+from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from assay.impl.cpu.small_transformers.model import Oracle
     from assay.impl.cpu.small_transformers.parts import Part
     from assay.impl.cpu.small_transformers.plan import Plan
+    from assay.spec.precision import Precision
 
     Job = tuple[Task, ...]
     Runner = Callable[[Oracle, Settings, Iterator[tuple[int, Job]]], Iterator[tuple[int, Answer]]]
@@ -38,14 +41,18 @@ __all__ = ["Problem", "Simulated", "exact", "simulate"]
 class Simulated:
     """What :func:`simulate` returns.
 
-    value: the output (b, h_q, n_q, d_v), in the type of the inputs.  log_sum_exp (b, h_q, n_q): float64, ``None`` where
-    the calls do not say it.  route: the plan in words.  planned: calls of the plan; calls: those that were made now,
-    with the rows that were asked again, and without what was resumed.  counting_bound: the calls that every plan needs
-    whose tokens are rows of the input (ST-2).
+    value: the output (b, h_q, n_q, d_v), in the type of the inputs.
+    log_sum_exp: (b, h_q, n_q), float64, ``None`` where the calls do not say it.
+    error: float64, broadcasts to the value: at least |value − exact| where the oracle is as accurate as its class says;
+    ``None`` where no class was declared.
+    route: the plan in words.
+    planned: calls of the plan.  calls: those that were made now, with the rows that were asked again, and without what
+    was resumed.  counting_bound: those that every plan needs whose tokens are rows of the input (ST-2).
     """
 
     value: Any
     log_sum_exp: Any
+    error: Any
     route: str
     planned: int
     calls: int
@@ -170,6 +177,7 @@ def simulate(
     fixed: bool = False,
     keywords: Collection[str] | None = None,
     call_type: str | None = None,
+    precision: str | Precision | None = None,
     batch: int = 8,
     seconds: float | None = None,
     resume: Kept | str | Path | None = None,
@@ -191,6 +199,7 @@ def simulate(
     keywords: which of ``mask``, ``is_causal`` and ``return_lse`` the oracle takes; by default what its signature names.
     call_type: the type of the numbers of the calls (``float32``, ``bfloat16``, …), by default that of the inputs.
     Results are recombined in float64.  Gradients pass through where everything is PyTorch's.
+    precision: the class of arithmetic of the oracle, of which a bound on the error follows (MERGE-2).
 
     batch: how many calls are handed over together.  seconds: the most that one hand-over may take.
     resume: a file in which results are kept and looked for (of arrays of NumPy), or ``kept`` of an error.
@@ -230,10 +239,15 @@ def simulate(
     calls = run.make(kept, checkpoint, scheduler, progress)
     output, lse = _assembled(problem, plan, kept.totals)
     name = problem.arrays.name(query)
+    error = None
+    if precision is not None:
+        error = certified(problem, plan, settings, kept.largest, precision_named(precision))
+        error = error.reshape(*problem.shape[:2], 1, problem.shape[3])
     said = plan.merged or settings.calibrated
     return Simulated(
         problem.arrays.cast(output.reshape(problem.shape), name),
         lse.reshape(problem.shape[:3]) if said else None,
+        error,
         f"{plan.route}, {plan.calls} calls of {size} tokens",
         plan.calls,
         calls,
@@ -332,6 +346,7 @@ class _Run:
                 for number, answer in run(self.oracle, self.settings, missing()):
                     calls += answer.calls
                     kept.early[number] = answer.parts
+                    kept.largest = max(kept.largest, answer.largest)
                     add()
                     if checkpoint is not None:
                         checkpoint.save(kept)
@@ -344,6 +359,30 @@ class _Run:
                 if checkpoint is not None:
                     checkpoint.save(kept, now=True)
         return calls
+
+
+def certified(problem: Problem, plan: Plan, settings: Settings, largest: float, u: Precision) -> Any:
+    """(b·h_q, d_v): the bound on the error of every entry of a head's output (MERGE-2)."""
+    query, key, value = (
+        np.asarray(problem.arrays.host(x)).astype(np.float64) for x in (problem.query, problem.key, problem.value)
+    )
+    small, scale = plan.small, abs(settings.scale)
+    group = np.arange(len(query)) // problem.group
+    norm = [np.sqrt(np.square(x).sum(axis=2)).max(axis=1) for x in (query, key)]
+    reach = float((scale * norm[0] * norm[1][group]).max())
+    sums = [np.abs(x).sum(axis=2).max() for x in (query, key)]
+    most = max((block.shape[0] for block in plan.blocks), default=1)
+    terms = query.shape[2] + 1 + (0 if "mask" in small.keywords else most)
+    extra = largest / scale + 1.0 if scale else 1.0
+    error = oracle_error(
+        u, keys=small.size, terms=terms, scale=scale, largest=max(reach, largest), norms=float(sum(sums)) + extra
+    )
+    spread, size = (value.max(axis=1) - value.min(axis=1))[group], np.abs(value).max(axis=1)[group]
+    least = settings.least if settings.calibrated else None
+    bound = recombined(error, least=least, parts=len(plan.blocks), spread=spread, size=size)
+    name = problem.arrays.name(problem.query)
+    bound += rounded(name, settings.type, reach, scale * float(sum(sums)), spread, size)
+    return bound
 
 
 def _here(oracle: Oracle, settings: Settings, jobs: Iterator[tuple[int, Job]]) -> Iterator[tuple[int, Answer]]:
