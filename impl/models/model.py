@@ -40,9 +40,9 @@ def attended(given: AttentionInput) -> NDArray[np.float32]:
     """The outputs (h_q, n, d) of all heads, as plainly as can be: a matrix of scores a head."""
     group = len(given.query) // len(given.key)
     keys, values = (np.repeat(each, group, axis=0) for each in (given.key, given.value))
-    scores = np.float32(given.scale) * (given.query @ keys.swapaxes(1, 2))
+    scores = given.query.dtype.type(given.scale) * (given.query @ keys.swapaxes(1, 2))
     if given.is_causal:
-        scores = np.where(np.tri(scores.shape[1], dtype=np.bool_), scores, np.float32(-np.inf))
+        scores = np.where(np.tri(scores.shape[1], dtype=np.bool_), scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     result: NDArray[np.float32] = (weights / weights.sum(-1, keepdims=True)) @ values
     return result
