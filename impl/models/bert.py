@@ -132,6 +132,6 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _gelu(x: Array) -> Array:
-    erf: Any = _erf(x * np.float32(2**-0.5))
-    result: Array = x * (np.float32(0.5) * (1 + erf.astype(np.float32)))
+    erf: Any = _erf(x * x.dtype.type(2**-0.5))
+    result: Array = x * (np.float32(0.5) * (1 + erf.astype(x.dtype)))
     return result

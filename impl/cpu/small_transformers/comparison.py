@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.impl.cpu.small_transformers.networks import perplexity
 from assay.impl.models.llama import Llama
-from assay.impl.models.model import attended
+from assay.impl.models.model import AttentionInput, attended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.impl.cpu.small_transformers.networks import Calls
-    from assay.impl.models.model import AttentionInput, Model
+    from assay.impl.models.model import Model
 
     Array = NDArray[Any]
 
