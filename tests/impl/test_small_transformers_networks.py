@@ -52,8 +52,8 @@ def test_a_stack_by_calls_is_the_stack(causal: bool, kind: dict[str, Any]) -> No
     weights = [drawn(3, h, d, 3, seed=k, size=0.5) for k in range(3)]
     instance = Instance(
         drawn(n, d), *weights, causal=causal, output_weights=drawn(3, h, 3, d, seed=4), output_bias=drawn(3, d, seed=5),
-        norm="layer", epsilon=1e-5, final_norm=True, up_weights=drawn(3, d, 8, seed=6), down_weights=drawn(3, 8, d, seed=7),
-        activation="gelu",
+        norm="layer", epsilon=1e-5, final_norm=True, activation="gelu",
+        up_weights=drawn(3, d, 8, seed=6), down_weights=drawn(3, 8, d, seed=7),
     )  # fmt: skip
     calls = Calls(Refusing(5, kind.get("causal_only", False)), 5, {"keywords": ()} | kind)
     right = layer_collapse.exact(

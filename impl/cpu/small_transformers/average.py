@@ -221,7 +221,7 @@ class _Run:
         problem, small = self.problem, self.settings.small
         used = heads // problem.group
         key, value = (problem.whole(x[used][:, keys], small.at_once) for x in (problem.key, problem.value))
-        tasks = []
+        tasks: list[Task] = []
         for begin, end in balanced(len(rows), small.keys if masked else small.size):
             some = rows[begin:end]
             query = problem.whole(problem.query[heads][:, some], small.at_once)

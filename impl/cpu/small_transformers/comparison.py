@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,9 @@ def outcome(model: Model, hidden: Array) -> Array:
     """What is compared: the logits of every token, or the embedding of the text (mean of the tokens, of length 1)."""
     if isinstance(model, Llama):
         return model.logits_of(hidden)
-    mean: Array = hidden.mean(0)
-    return mean / np.linalg.norm(mean)
+    mean = hidden.mean(0)
+    unit: Array = mean / np.linalg.norm(mean)
+    return unit
 
 
 def compared(model: Model, tokens: NDArray[np.int64], ways: Mapping[str, Calls]) -> list[Compared]:
@@ -104,8 +106,8 @@ def _disturbed(model: Model, tokens: NDArray[np.int64], right: Array, errors: li
 
 def _in_float64(given: AttentionInput) -> Array:
     """Attention of one layer in float64, and so all that follows it."""
-    wide = (x.astype(np.float64) for x in (given.query, given.key, given.value))
-    return attended(AttentionInput(*wide, given.scale, given.is_causal))
+    wide: dict[str, Any] = {name: getattr(given, name).astype(np.float64) for name in ("query", "key", "value")}
+    return attended(dataclasses.replace(given, **wide))
 
 
 def _nobody(_: AttentionInput) -> None:

@@ -58,23 +58,24 @@ class Calls:
 
     def __call__(self, given: AttentionInput) -> Array:
         """The outputs (h_q, n, d) of all heads of a layer, float64."""
-        arrays = tuple(x[None].astype(np.float64) for x in (given.query, given.key, given.value))
-        output = self._attended(arrays, given.scale, given.is_causal)
+        query, key, value = (x[None].astype(np.float64) for x in (given.query, given.key, given.value))
+        output = self._attended((query, key, value), given.scale, given.is_causal)
         return np.asarray(output[0])
 
-    def _attended(self, arrays: Any, scale: float, is_causal: bool) -> Array:
+    def _attended(self, arrays: tuple[Array, Array, Array], scale: float, is_causal: bool) -> Array:
+        query, key, value = arrays
         options = dict(self.options)
         if self.folder is not None:
             options["resume"] = self.folder / f"layer-{self.layers:03d}.npz"
         if "error" in options:
             sampled = approximate(
-                *arrays, self.oracle, self.size, options.pop("error"), scale, is_causal=is_causal, **options
+                query, key, value, self.oracle, self.size, options.pop("error"), scale, is_causal=is_causal, **options
             )
             self._count(sampled.planned, sampled.calls, 0, float(sampled.error.max()))
             return np.asarray(sampled.value)
         if not is_causal:
             options = {name: option for name, option in options.items() if name not in ("window", "sinks")}
-        done = simulate(*arrays, self.oracle, self.size, scale, is_causal=is_causal, **options)
+        done = simulate(query, key, value, self.oracle, self.size, scale, is_causal=is_causal, **options)
         self._count(
             done.planned, done.calls, done.counting_bound, None if done.error is None else float(done.error.max())
         )

@@ -120,8 +120,8 @@ class Problem:
             raise ValueError(f"scale: {scale}, expected a finite number")
         seen = unmasked((b, h, n_q, n_k), mask if mask is None or arrays.numpy else arrays.host(mask))
         visible = Visible(n_q, n_k, bool(is_causal), None if window is None else int(window), int(sinks), seen)
-        flat = [x.reshape((x.shape[0] * x.shape[1], *x.shape[2:])) for x in (query, key, value)]
-        return cls(arrays, *flat, h // h_k, (b, h, n_q, d_v), scale, visible)
+        query, key, value = (x.reshape((x.shape[0] * x.shape[1], *x.shape[2:])) for x in (query, key, value))
+        return cls(arrays, query, key, value, h // h_k, (b, h, n_q, d_v), scale, visible)
 
     def tasks(self, plan: Plan) -> Iterator[Task]:
         """The calls of a plan, group by group."""
@@ -398,7 +398,9 @@ def _assembled(problem: Problem, plan: Plan, totals: dict[Place, Part]) -> tuple
     outputs, sums = [], []
     for group in range(plan.groups):
         spans = sorted(rows for which, *rows in totals if which == group)
-        position, output, lse = 0, [], []
+        position = 0
+        output: list[Any] = []
+        lse: list[Any] = []
 
         def empty(count: int, output: list[Any] = output, lse: list[Any] = lse) -> None:
             output.append(arrays.zeros((at_once, count, d_v), "float64", problem.query))
