@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.small_transformers import CallError, approximate, simulate
+from assay.impl.cpu.small_transformers import CallError, approximate, exact, merge, simulate
 from assay.impl.cpu.small_transformers.arrays import arrays_of
 
 Array = np.ndarray[Any, Any]
@@ -160,6 +160,47 @@ def test_masks_hide_and_rows_without_keys_are_zero(kind: Any) -> None:
         assert np.abs(done.value - attention.exact(query, key, value, mask=both)).max() < 1e-13
         assert not done.value[0, 1, 5].any()
     assert simulate(query, key, value, kind(8), 8, mask=mask).planned == 4 * 3 * 3
+
+
+def test_the_log_sum_exp_of_a_window_costs_one_query_of_every_call() -> None:
+    arrays, options = drawn(33, heads=2), {"is_causal": True, "window": 3, "sinks": 2}
+    right, lse = attention.exact(*arrays, mask=seen(33, **options)[None, None], return_lse=True)
+    for oracle, step in ((Counted(8), 3), (Masked(8), 3), (Summed(8), 4)):
+        output, sums = exact(*arrays, oracle=oracle, size=8, return_lse=True, **options)
+        assert np.abs(output - right).max() < 1e-13
+        assert np.abs(sums - lse).max() < 1e-13
+        assert oracle.calls == 2 * math.ceil(33 / step)
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_a_merge_of_parts_is_attention_over_all_of_their_keys(framework: str) -> None:
+    query, key, value = drawn(30, heads=2, batch=2)
+    mask = np.random.default_rng(0).random((2, 2, 30, 30)) < 0.3
+    mask[0, 0, 3] = mask[..., 8:16] = False  # a row without keys, and a part without keys
+    sink = np.array([-0.5, 800.0])
+    for scores in (None, sink):
+        right, sums = attention.exact(query, key, value, mask=mask, sink=scores, return_lse=True)
+        parts = [
+            attention.exact(
+                query, key[:, :, k : k + 8], value[:, :, k : k + 8], mask=mask[..., k : k + 8], return_lse=True
+            )
+            for k in range(0, 30, 8)
+        ]
+        outputs, lses = (np.stack(each) for each in zip(*parts, strict=True))
+        outputs[lses == -np.inf] = 1e300
+        given = (outputs, lses, scores)
+        if framework == "torch":
+            torch = pytest.importorskip("torch")
+            given = tuple(None if x is None else torch.from_numpy(x) for x in given)
+        output, lse = (np.asarray(x) for x in merge(given[0], given[1], sink=given[2], return_lse=True))
+        assert np.abs(output - right).max() < 1e-14
+        assert np.array_equal(lse == -np.inf, sums == -np.inf)
+        some = sums > -np.inf
+        assert np.abs(lse[some] / sums[some] - 1).max() < 1e-14
+    with pytest.raises(ValueError, match="log_sum_exps: shape"):
+        merge(outputs, lses[1:])
+    with pytest.raises(ValueError, match="sink: shape"):
+        merge(outputs, lses, sink=sink[1:])
 
 
 @pytest.mark.claim("MERGE-1")

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.impl.cpu.small_transformers.arrays import arrays_of
 
-__all__ = ["Part", "finished", "merged"]
+__all__ = ["Part", "finished", "merge", "merged"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +55,43 @@ def finished(part: Part) -> tuple[Any, Any]:
     output = xp.where(some[..., None], part.values / weight[..., None], xp.zeros_like(part.values))
     lse = xp.where(some, part.log_factor + xp.log(weight), xp.full_like(weight, -xp.inf))
     return output, lse
+
+
+def merge(outputs: Any, log_sum_exps: Any, *, sink: Any = None, return_lse: bool = False) -> Any:
+    """Attention over all keys from attention over parts of them, as a kernel of ``small_transformers_merge`` has it.
+
+    outputs (parts, b, h, n, d_v) and log_sum_exps (parts, b, h, n), of NumPy or of PyTorch: natural logarithms, −∞
+    where a part has no keys, of which the output does not matter.  sink (h,): the score of a key of value zero besides.
+    Returns the output (b, h, n, d_v) in the type of ``outputs``, and with ``return_lse`` the log-sum-exp (b, h, n) in
+    that of ``log_sum_exps``.  Everything is computed in float64, part after part, and rounded once.
+
+    >>> import numpy as np
+    >>> outputs = np.array([1.0, 5.0, 7.0]).reshape(3, 1, 1, 1, 1)
+    >>> merge(outputs, np.array([0.0, 0.0, -np.inf]).reshape(3, 1, 1, 1)).ravel()
+    array([3.])
+    """
+    arrays = arrays_of(outputs)
+    xp = arrays.library
+    if outputs.ndim != 5 or tuple(log_sum_exps.shape) != tuple(outputs.shape[:4]) or not len(outputs):
+        raise ValueError(
+            f"log_sum_exps: shape {tuple(log_sum_exps.shape)} does not fit outputs of shape {tuple(outputs.shape)}"
+        )
+    _, b, h, n, d_v = outputs.shape
+    total = None
+    if sink is not None:
+        if tuple(sink.shape) != (h,):
+            raise ValueError(f"sink: shape {tuple(sink.shape)}, expected ({h},)")
+        score = arrays.cast(sink, "float64").reshape(1, h, 1) + arrays.zeros((b, h, n), "float64", outputs)
+        score = score.reshape(b * h, n)
+        total = Part(score, arrays.zeros((b * h, n, d_v), "float64", outputs), xp.ones_like(score))
+    for output, lse in zip(outputs, log_sum_exps, strict=True):
+        lse = arrays.cast(lse, "float64").reshape(b * h, n)
+        some = lse > -xp.inf
+        values = arrays.cast(output, "float64").reshape(b * h, n, d_v)
+        values = xp.where(some[..., None], values, xp.zeros_like(values))
+        part = Part(lse, values, arrays.cast(some, "float64"))
+        total = part if total is None else merged(total, part)
+    assert total is not None
+    output, lse = finished(total)
+    output = arrays.cast(output.reshape(b, h, n, d_v), arrays.name(outputs))
+    return (output, arrays.cast(lse.reshape(b, h, n), arrays.name(log_sum_exps))) if return_lse else output

@@ -109,10 +109,14 @@ def balanced(length: int, most: int) -> Iterator[Span]:
         yield part * length // parts, (part + 1) * length // parts
 
 
-def planned(small: Small, visible: Visible, heads: int) -> Plan:
-    """The plan of fewest calls, of those above, for an attention problem of so many heads."""
+def planned(small: Small, visible: Visible, heads: int, *, sums: bool = False) -> Plan:
+    """The plan of fewest calls, of those above, for an attention problem of so many heads.
+
+    sums: the log-sum-exp is asked for, so that a window leaves room for a calibrator too.
+    """
     blocks, route, merged = _blocks(small, visible)
-    room = small.keys if small.fixed else small.size  # a call that is padded is padded with calibrators
+    # a call that is padded is padded with calibrators
+    room = small.keys if small.fixed or sums else small.size
     step = room - (visible.window or 0) - visible.sinks + 1
     if visible.window is not None and not small.causal and step >= 1 and -(-visible.queries // step) <= len(blocks):
         blocks, route, merged = _bands(visible, step), f"windows of {step} queries", False

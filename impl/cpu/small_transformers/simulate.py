@@ -178,6 +178,7 @@ def simulate(
     keywords: Collection[str] | None = None,
     call_type: str | None = None,
     precision: str | Precision | None = None,
+    return_lse: bool = False,
     batch: int = 8,
     seconds: float | None = None,
     resume: Kept | str | Path | None = None,
@@ -200,6 +201,7 @@ def simulate(
     call_type: the type of the numbers of the calls (``float32``, ``bfloat16``, …), by default that of the inputs.
     Results are recombined in float64.  Gradients pass through where everything is PyTorch's.
     precision: the class of arithmetic of the oracle, of which a bound on the error follows (MERGE-2).
+    return_lse: the log-sum-exp is needed.  It is there anyway, except with a window, where it may cost calls.
 
     batch: how many calls are handed over together.  seconds: the most that one hand-over may take.
     resume: a file in which results are kept and looked for (of arrays of NumPy), or ``kept`` of an error.
@@ -224,9 +226,9 @@ def simulate(
     small = Small(size, causal_only, at_once, fixed, keywords_of(oracle, keywords))
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch: {batch!r}, expected an integer of at least 1")
-    plan = planned(small, problem.visible, problem.shape[0] * problem.shape[1])
+    plan = planned(small, problem.visible, problem.shape[0] * problem.shape[1], sums=return_lse)
     kind = problem.arrays.name(problem.query) if call_type is None else call_type
-    settings = Settings(small, problem.scale, kind, plan.calls, plan.merged, seconds)
+    settings = Settings(small, problem.scale, kind, plan.calls, plan.merged or return_lse, seconds)
     run = _Run(oracle, problem, plan, settings, batch, mask)
     kept, checkpoint = Kept(), None
     if isinstance(resume, Kept):
@@ -243,7 +245,7 @@ def simulate(
     if precision is not None:
         error = certified(problem, plan, settings, kept.largest, precision_named(precision))
         error = error.reshape(*problem.shape[:2], 1, problem.shape[3])
-    said = plan.merged or settings.calibrated
+    said = settings.merged or settings.calibrated
     return Simulated(
         problem.arrays.cast(output.reshape(problem.shape), name),
         lse.reshape(problem.shape[:3]) if said else None,
@@ -267,11 +269,36 @@ def exact(
     window: int | None = None,
     sinks: int = 0,
     mask: Any = None,
+    causal_only: bool = False,
+    at_once: int = 1,
+    keywords: Collection[str] | None = None,
+    return_lse: bool = False,
 ) -> Any:
-    """The output of :func:`simulate` alone, as a kernel of the problem ``small_transformers`` returns it."""
-    return simulate(
-        query, key, value, oracle, size, scale, is_causal=is_causal, window=window, sinks=sinks, mask=mask
-    ).value
+    """The output of :func:`simulate` alone, as a kernel of the problem ``small_transformers`` returns it.
+
+    With ``return_lse`` it returns also the log-sum-exp (b, h_q, n_q), in float64 for float64 inputs and in float32
+    otherwise.
+    """
+    done = simulate(
+        query,
+        key,
+        value,
+        oracle,
+        size,
+        scale,
+        is_causal=is_causal,
+        window=window,
+        sinks=sinks,
+        mask=mask,
+        causal_only=causal_only,
+        at_once=at_once,
+        keywords=keywords,
+        return_lse=return_lse,
+    )
+    if not return_lse:
+        return done.value
+    arrays = arrays_of(query)
+    return done.value, arrays.cast(done.log_sum_exp, "float64" if arrays.name(query) == "float64" else "float32")
 
 
 @dataclass(frozen=True, eq=False)
