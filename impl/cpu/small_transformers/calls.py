@@ -235,10 +235,12 @@ class _Form:
         is_causal = lower and "is_causal" in small.keywords and first.block.layout == "plain"
         slots = _slots(settings, rows, keys, first.block.layout, is_causal)
         causal = small.causal or is_causal
-        reach = slots.sees(rows, keys, causal)
-        hidden, some = None, np.broadcast_to(reach.any(axis=1), (len(tasks), heads, rows))
+        hidden, some = None, np.ones((len(tasks), heads, rows), np.bool_)
+        if causal or seen is not None:
+            reach = slots.sees(rows, keys, causal)
+            some &= reach.any(axis=1)
         if seen is not None:
-            some = np.broadcast_to((seen & reach).any(axis=3), (len(tasks), heads, rows))
+            some &= (seen & reach).any(axis=3)
             hidden = ~seen & reach
             if not settings.calibrated:  # a row that sees nothing is handed one key all the same, and ignored
                 hidden[..., 0] &= ~hidden.all(axis=3)
@@ -274,10 +276,9 @@ class _Form:
     def part(self, output: Any, stored: NDArray[np.float64], some: Bools) -> Part:
         """The sums that one call's output says (MERGE-1); nothing of rows that see none of its keys."""
         arrays, xp = self.arrays, self.arrays.library
-        output = arrays.cast(output, "float64")
         constant = arrays.moved(self.settings.scale * stored + np.log(self.repeated), output)
-        log_factor = constant - xp.log(output[..., self.d_v + 1])
-        values, weight = output[..., : self.d_v], output[..., self.d_v]
+        log_factor = constant - xp.log(arrays.cast(output[..., self.d_v + 1], "float64"))
+        values, weight = output[..., : self.d_v], arrays.cast(output[..., self.d_v], "float64")
         if not some.all():
             seen = arrays.moved(some.copy(), output)
             values = xp.where(seen[..., None], values, xp.zeros_like(values))
@@ -287,9 +288,10 @@ class _Form:
     def plain_parts(self, output: Any, lse: Any) -> list[Part]:
         """The sums that outputs with their log-sum-exp say; without it they are final."""
         arrays, xp = self.arrays, self.arrays.library
-        output = arrays.cast(output, "float64")[..., : self.d_v]
+        output = output[..., : self.d_v]
         one = arrays.moved(self.some.astype(np.float64), output)
-        output = xp.where(one[..., None] > 0, output, xp.zeros_like(output))
+        if not self.some.all():
+            output = xp.where(one[..., None] > 0, output, xp.zeros_like(output))
         lse = xp.zeros_like(one) if lse is None else arrays.cast(lse, "float64")
         return [Part(*each) for each in zip(lse, output, one, strict=True)]
 
@@ -405,6 +407,8 @@ class _Form:
     def _finite(self, tasks: Sequence[Task], output: Any) -> Any:
         arrays = self.arrays
         xp = arrays.library
+        if not arrays.numpy and bool(xp.isfinite(output.detach().sum())):  # hides no NaN, and may overflow
+            return output
         good = xp.isfinite(output)
         if bool(good.all()):
             return output

@@ -16,10 +16,16 @@ from assay.impl.cpu.small_transformers.arrays import arrays_of
 
 __all__ = ["Part", "finished", "merge", "merged"]
 
+#: Factors of parts that differ by less than e to this are not brought to common units: sums stay far below overflow.
+_NEAR = 100.0
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Sums over a part of the keys: log_factor (heads, rows), values (heads, rows, d_v), weight (heads, rows)."""
+    """Sums over a part of the keys: log_factor (heads, rows), values (heads, rows, d_v), weight (heads, rows).
+
+    All are float64, but for the values of one call, which are as the oracle returned them.
+    """
 
     log_factor: Any
     values: Any
@@ -32,19 +38,29 @@ class Part:
 
 def merged(first: Part, second: Part) -> Part:
     """The sums over both parts, whose keys differ; a part of no weight changes nothing."""
-    arrays = arrays_of(first.values)
+    arrays = arrays_of(first.weight)
     xp = arrays.library
-    some = [xp.where(part.weight > 0, arrays.detached(part.log_factor), -xp.inf) for part in (first, second)]
+    fixed = [arrays.detached(part.log_factor) for part in (first, second)]
+    weights = [arrays.detached(part.weight) for part in (first, second)]
+    if all(bool((weight > 0).all()) for weight in weights) and bool((abs(fixed[1] - fixed[0]) < _NEAR).all()):
+        # the usual case, without passes over the first sums: they stay in their own units
+        return _added(first, second, second.log_factor - first.log_factor)
+    some = [xp.where(weight > 0, part, -xp.inf) for part, weight in zip(fixed, weights, strict=True)]
     most = xp.maximum(*some)
     shift = xp.where(xp.isfinite(most), most, xp.zeros_like(most))
-    total = None
-    for part, log_factor in zip((first, second), some, strict=True):
-        log_ratio = xp.where(xp.isfinite(log_factor), part.log_factor - shift, xp.full_like(shift, -xp.inf))
-        ratio = xp.exp(log_ratio)
-        scaled = (part.values * ratio[..., None], part.weight * ratio)
-        total = scaled if total is None else (total[0] + scaled[0], total[1] + scaled[1])
-    assert total is not None
-    return Part(shift, *total)
+    scaled = [
+        xp.where(xp.isfinite(log_factor), part.log_factor - shift, xp.full_like(shift, -xp.inf))
+        for part, log_factor in zip((first, second), some, strict=True)
+    ]
+    zero = Part(shift, 0.0 * first.values, 0.0 * first.weight)
+    return _added(_added(zero, first, scaled[0]), second, scaled[1])
+
+
+def _added(total: Part, part: Part, log_ratio: Any) -> Part:
+    """``total`` and e^(log_ratio) times the sums of ``part``, in the units of ``total``."""
+    ratio = arrays_of(part.weight).library.exp(log_ratio)
+    values = part.values * ratio[..., None]  # float64, whatever the type of the outputs
+    return Part(total.log_factor, total.values + values, total.weight + part.weight * ratio)
 
 
 def finished(part: Part) -> tuple[Any, Any]:
@@ -52,7 +68,8 @@ def finished(part: Part) -> tuple[Any, Any]:
     xp = arrays_of(part.values).library
     some = part.weight > 0
     weight = xp.where(some, part.weight, xp.ones_like(part.weight))
-    output = xp.where(some[..., None], part.values / weight[..., None], xp.zeros_like(part.values))
+    output = part.values / weight[..., None]
+    output = xp.where(some[..., None], output, xp.zeros_like(output))
     lse = xp.where(some, part.log_factor + xp.log(weight), xp.full_like(weight, -xp.inf))
     return output, lse
 

@@ -132,14 +132,16 @@ class Problem:
                 yield self.task(group * count + number, group, block, heads, at_once)
 
     def task(self, number: int, group: int, block: Any, heads: Any, at_once: int) -> Task:
-        query, keys = self.query, self.key
         rows, kept = slice(*block.rows), slice(*block.keys)
-        used = heads // self.group
+        used: Any = heads // self.group
+        if used[-1] - used[0] + 1 == len(used):  # views, where no head is repeated
+            used = slice(int(used[0]), int(used[-1]) + 1)
         parts = []
-        for x in (keys, self.value):
+        for x in (self.key, self.value):
             part = x[used, kept]
             parts.append(self.arrays.joined([x[used, : block.lead], part], 1) if block.lead else part)
-        query, key, value = self.whole(query[heads, rows], at_once), *(self.whole(x, at_once) for x in parts)
+        asking = self.query[int(heads[0]) : int(heads[-1]) + 1, rows]
+        query, key, value = (self.whole(x, at_once) for x in (asking, *parts))
         return Task(
             number, group, block, query, key, value, self.seen(block.query_rows(), block.key_rows(), heads, at_once)
         )

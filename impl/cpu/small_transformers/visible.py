@@ -41,11 +41,16 @@ class Visible:
 
     def block(self, rows: Rows, keys: Rows) -> NDArray[np.bool_] | None:
         """(b or 1, h or 1, rows, keys): who sees what of a block; ``None`` where every query sees every key."""
+        after = self.causal and keys.max() > rows.min()
+        before = self.window is not None and keys.min() <= rows.max() - self.window
+        if not after and not before and self.mask is None:
+            return None
         i, j = rows[:, None], keys[None, :]
         seen = np.ones((len(rows), len(keys)), np.bool_)
-        if self.causal and keys.max() > rows.min():
+        if after:
             seen &= j <= i
-        if self.window is not None and keys.min() <= rows.max() - self.window:
+        if before:
+            assert self.window is not None
             seen &= (j > i - self.window) | (j < self.sinks)
         result = seen[None, None]
         if self.mask is not None:
