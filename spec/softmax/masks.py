@@ -66,7 +66,7 @@ def attends(
 
 
 class Grouped(Instance):
-    """An instance with queries (b, h_q, n_q, d), keys (b, h_k, n_k, d) and values (b, h_k, n_k, d_v) in groups of heads.
+    """An instance with queries (b, h_q, n_q, d), keys (b, h_k, n_k, d) and values (b, h_k, n_k, d_v).
 
     Query head h reads key head h // group.  :meth:`_check_groups` belongs in the ``__post_init__`` of a problem.
     """
