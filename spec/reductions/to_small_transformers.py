@@ -8,6 +8,7 @@ ST-2, without its assumption that tokens are rows of the input (proofs_notes/sma
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 from assay.spec.problem import InvalidInstance, Provenance
@@ -55,14 +56,10 @@ def _through(arrow: Reduction, name: str, statement: str) -> Reduction:
 def _size(keys: int, oracle_size: int | None) -> int:
     """The size of the oracle: as it is asked for, or the least M with M² ≥ the number of keys."""
     if oracle_size is None:
-        return max(2, next(size for size in range(_root(keys), keys + 2) if size * size >= keys))
+        return max(2, math.isqrt(keys - 1) + 1)
     if isinstance(oracle_size, bool) or not isinstance(oracle_size, int) or oracle_size < 2:
         raise InvalidInstance(f"oracle_size {oracle_size!r}: expected an integer of at least 2")
     return oracle_size
-
-
-def _root(number: int) -> int:
-    return max(1, int(number**0.5) - 1)
 
 
 ST_7A = _through(OV_2, "ST-7a", "OV-2, by calls of an attention on √N tokens: a plan of N calls and no fewer, ST-2")
