@@ -70,7 +70,8 @@ def _shifted(instance: Instance, transformed: Instances, outputs: Outputs) -> Re
     step = np.where(some, moved, -np.inf).max(axis=0)
     if instance.sink is not None:
         assert transformed[0].sink is not None
-        step = (transformed[0].sink.astype(np.float64) - instance.sink.astype(np.float64))[None, :, None] + 0.0 * step
+        of_head = transformed[0].sink.astype(np.float64) - instance.sink.astype(np.float64)
+        step = np.broadcast_to(of_head[None, :, None], step.shape)
     step = np.where(np.isfinite(step), step, 0.0)
     back = {"output": np.zeros(()), "log_sum_exp": step}
     return {name: Prediction(x - back[name], (np.ones_like(x),)) for name, x in outputs[0].items()}
