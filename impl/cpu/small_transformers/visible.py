@@ -59,13 +59,17 @@ class Visible:
         return None if result.all() else result
 
     def pairs(self) -> int:
-        """How many pairs of a query and a key causality and the window leave, in one head."""
+        """How many pairs of a query and a key causality and the window leave, in one head.
+
+        A query that sees one key only is left out: its output is the value of that key, whatever the score.
+        """
         i = np.arange(self.queries, dtype=np.int64)
         end = np.minimum(i + 1, self.keys) if self.causal else np.full(self.queries, self.keys, np.int64)
-        if self.window is None:
-            return int(end.sum())
-        begin = np.minimum(np.maximum(i - self.window + 1, 0), end)
-        return int((end - begin + np.minimum(begin, self.sinks)).sum())
+        count = end
+        if self.window is not None:
+            begin = np.minimum(np.maximum(i - self.window + 1, 0), end)
+            count = end - begin + np.minimum(begin, self.sinks)
+        return int(count[count > 1].sum())
 
 
 def unmasked(shape: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
