@@ -68,7 +68,7 @@ def simulate(
         if not 2 <= tokens <= opened.longest:
             raise UsageError(f"--tokens {tokens}: expected from 2 to {opened.longest}")
         ways = _ways(size, oracle, at_once, window, sinks, error, scheduler, resume)
-        rows = compared(opened, opened.encode(words, tokens), ways)
+        rows = compared(opened, opened.encode(words, tokens), ways, sys.stderr.isatty())
     except (ValueError, CallError, ClusterError) as refusal:
         raise UsageError(str(refusal)) from None
     if json is not None:
@@ -106,12 +106,8 @@ def _ways(
     ways = {}
     for number, (name, options) in enumerate(wanted.items()):
         folder = None if resume is None or "error" in options else resume / f"way-{number}"
-        ways[name] = Calls(small, size, options, folder, _progress if sys.stderr.isatty() else None)
+        ways[name] = Calls(small, size, options, folder)
     return ways
-
-
-def _progress(layers: int) -> None:
-    print(f"\r{layers} layers", end="", file=sys.stderr, flush=True)
 
 
 def _table(rows: list[Compared]) -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.progress import told
 from assay.impl.cpu.small_transformers.networks import perplexity
 from assay.impl.models.llama import Llama
 from assay.impl.models.model import AttentionInput, attended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -58,17 +59,32 @@ def outcome(model: Model, hidden: Array) -> Array:
     return unit
 
 
-def compared(model: Model, tokens: NDArray[np.int64], ways: Mapping[str, Calls]) -> list[Compared]:
+def compared(
+    model: Model,
+    tokens: NDArray[np.int64],
+    ways: Mapping[str, Calls],
+    progress: bool | Callable[[int, int], None] = False,
+) -> list[Compared]:
     """The full pass, and every way to compute its attention by calls.
 
     The full pass computes attention in float64, and from its first layer on everything else: so distances from it are
-    those of the calls.
+    those of the calls.  progress: True shows a bar; a function is called with (layers done by calls, layers).
     """
-    full = model.hidden(tokens, _nobody, _in_float64)
+    layers: list[None] = []
+    full = model.hidden(tokens, lambda _: layers.append(None), _in_float64)
     right = outcome(model, full)
     rows = [Compared("full pass", _perplexity(model, full, tokens), 0.0, None, None, 0, 0, 0)]
-    for name, calls in ways.items():
-        hidden = model.hidden(tokens, _nobody, calls)
+    hiddens = []
+    with told(progress, "layers") as tell:
+        for number, calls in enumerate(ways.values()):
+
+            def attend(given: AttentionInput, calls: Calls = calls, before: int = number * len(layers)) -> Array:
+                output = calls(given)
+                tell(before + calls.layers, len(ways) * len(layers))
+                return output
+
+            hiddens.append(model.hidden(tokens, _nobody, attend))
+    for (name, calls), hidden in zip(ways.items(), hiddens, strict=True):
         difference = float(np.abs(outcome(model, hidden) - right).max())
         allowed, layer_error = None, None
         if len(calls.errors) == calls.layers:

@@ -17,7 +17,7 @@ from assay.impl.cpu.small_transformers.average import approximate
 from assay.impl.cpu.small_transformers.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,14 +42,12 @@ class Calls:
     options: further arguments of :func:`simulate`, or of :func:`approximate` where ``error`` is one of them.
     Attention that is not causal has no window: ``window`` and ``sinks`` are left out there.
     folder: where every layer keeps what it has computed, so that the same run can go on there.
-    progress: called with the number of layers done.
     """
 
     oracle: Oracle
     size: int
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    progress: Callable[[int], None] | None = None
     planned: int = 0
     calls: int = 0
     counting_bound: int = 0
@@ -87,8 +85,6 @@ class Calls:
         self.layers += 1
         if error is not None:
             self.errors.append(error)
-        if self.progress is not None:
-            self.progress(self.layers)
 
     def layer(self, layer: Layer, tokens: Array, is_causal: bool) -> Array:
         """(n, d): the outputs of all heads of a layer of a stack together."""
