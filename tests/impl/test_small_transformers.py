@@ -400,9 +400,11 @@ def test_a_sample_without_an_error_or_a_chance_is_refused(changes: Any, message:
 
 @pytest.mark.claim("MERGE-2")
 def test_errors_of_the_oracle_that_add_up_come_near_the_bound_of_their_recombination() -> None:
-    # two blocks of keys, of values 1 and −1, whose columns are all wrong by ε, each where it hurts most
+    # two blocks of keys, of values 1 and −1 and 3/4 and 1/4 of the weight, whose columns are all wrong by ε, each where
+    # it hurts most: that comes to 2.25ε, of a bound of 4ε to which what is common to a block and the rest add 2ε each
     relative, count = 1e-3, 20
-    query = key = np.zeros((1, 1, 2 * count, 1))
+    query = np.ones((1, 1, 2 * count, 1))
+    key = np.repeat([0.0, -math.log(3.0)], count).reshape(1, 1, -1, 1)
     value = np.repeat([1.0, -1.0], count).reshape(1, 1, -1, 1)
     right = Counted(count + 1)
 
@@ -411,15 +413,15 @@ def test_errors_of_the_oracle_that_add_up_come_near_the_bound_of_their_recombina
         for call, sign in zip(out, np.sign(value[:, :, 1:, 0].sum(axis=(1, 2))), strict=True):
             p = call[..., 1].copy()
             call[..., 0] += relative * p
-            call[..., 1] *= 1 - sign * relative
+            call[..., 1] *= 1 - relative
             call[..., 2] *= 1 - sign * relative
         return out
 
     done = simulate(query, key, value, oracle, count + 1)
-    error = float(np.abs(done.value).max())
+    error = float(np.abs(done.value - 0.5).max())
     one = np.ones(1)
     bound = recombined(OracleError(relative, 0.0, 0.0), least=2.0**-60, parts=2, spread=2.0 * one, size=one)
-    assert 0.4 * bound < error <= bound
+    assert 0.55 * bound < error <= bound
 
 
 # --- oracles that go wrong, and what is left of a run ----------------------------------------------------------------
