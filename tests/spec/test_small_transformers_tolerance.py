@@ -308,20 +308,84 @@ def test_one_column_loses_seven_digits_where_two_lose_none() -> None:
 
 
 @pytest.mark.claim("MERGE-1")
-def test_a_calibrator_at_0_loses_ten_million_roundings_with_one_column_and_none_with_two() -> None:
+def test_a_calibrator_at_0_loses_all_digits_with_one_column_and_none_with_two() -> None:
+    """A number that is added to all scores of a row changes nothing, but to one column it does."""
     u = PRECISIONS["float32"]
-    made = instance(u, 1, n=64, d=16, oracle_size=17)
-    one = np.zeros_like(made.query[..., :1])
-    far = made.replace(  # every score of a row grows by 16, which changes nothing of the output
-        query=np.concatenate([made.query, one + 8], axis=3), key=np.concatenate([made.key, one + 8], axis=3), scale=0.25
-    )
-    exact = define(far).midpoint
-    size = 2.0**-24 * np.abs(made.value).max()
-    lost = np.abs(simulated(far, Fused(u), zero, columns=1)[0] - exact).max() / size
-    kept = np.abs(simulated(far, Fused(u), zero)[0] - exact).max() / size
-    assert not lost <= 1e5
-    assert kept <= 100
-    assert (np.abs(simulated(far, Fused(u), zero)[0] - exact) <= tolerance(far, u)).all()
+    made = instance(u, 1, n=64, d=16, size=0.5, oracle_size=17)
+    one = np.ones_like(made.query[..., :1])
+
+    def error(above: float, columns: int) -> float:
+        query, key = np.concatenate([made.query, above * one], axis=3), np.concatenate([made.key, 4 * one], axis=3)
+        far = made.replace(query=query.astype(np.float32), key=key.astype(np.float32), scale=0.25)
+        out, _ = simulated(far, Fused(u), zero, columns=columns)
+        gap = np.abs(out - define(far).midpoint)
+        assert columns == 1 or (gap <= tolerance(far, u)).all()
+        return float(gap.max() / (2.0**-24 * np.abs(made.value).max()))
+
+    assert error(12.0, 1) >= 5e5
+    assert error(13.0, 1) == np.inf  # a p that is 1
+    assert error(12.0, 2) <= 8
+    assert error(30.0, 2) <= 8
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str) -> None:
+    """L* + ψ of one key, number by number."""
+    u = PRECISIONS[name]
+    soft, own = u.of(Softmax), u.of(Recombination)
+    made = instance(u, 7, n=6, d=5, size=0.7, oracle_size=4)
+    exact = evaluate(made, reference_accuracy(u))
+    parts = calls(made, u, exact)
+    m, t, scale = 4, 2 * 2 + 2, 1 / math.sqrt(5)
+
+    def gamma(k: float, unit: float) -> float:
+        return k * unit / (1 - k * unit)
+
+    row, i, j = (0, 1, 2), 2, 3
+    score = exact.score.midpoint[row]
+    most = float(np.abs(score).max())
+    reach = most + math.log(m) + 1
+    far = min(1 - math.log(own.least), 2 * most + 2 * math.log(m) + 1)
+
+    def stored(delta: float, size: float) -> float:
+        times = soft.stored_times
+        return delta + ((1 + soft.stored_score) ** times - 1) * (size + delta) + times * soft.stored_tiny
+
+    q, k = (np.abs(x[0, 1].astype(float)) for x in (made.query, made.key))
+    sizes = scale * (q[i] @ k.T)
+    delta = [stored(((1 + soft.query_rounding) ** 2 * (1 + gamma(15, u.product)) - 1) * size, size) for size in sizes]
+    own_delta = stored(((1 + soft.query_rounding) ** 2 * (1 + gamma(10, u.product)) - 1) * reach, reach)
+    largest = max(*delta, own_delta)
+    top, log_d = float(score.max()), float(exact.log_sum_exp.midpoint[row] - score.max())
+
+    def e_lse(size: float, log: float) -> float:
+        return 1.01 * u.product * (4 * (size + log) + 8 * max(1.0, log))
+
+    factors = -math.log(1 - soft.exp) - 2 * math.log(1 - soft.rescale)
+    below = top - float(score[j]) + delta[j] + max(delta) + 2 * soft.lag + log_d
+    plain = delta[j] + 1.01 * (3 * u.product + soft.stored_score) * below
+    plain += 2.02 * u.product * (most + max(delta)) + factors + e_lse(most + max(delta), log_d)
+    rounding = 1.01 * (3 * u.product + soft.stored_score) * (far + 2 * math.log(m) + 2 * largest + 2 * soft.lag)
+    rounding += 2.02 * u.product * (reach + largest)
+    grown = e_lse(reach + largest, math.log(m)) - e_lse(most + max(delta), log_d)
+    key = plain + rounding + grown
+    calibrator = own_delta + rounding + factors + e_lse(reach + largest, math.log(m))
+
+    k_sums = m - 1 + 3 + 2
+    merge = ((1 + e_lse(reach + largest, math.log(m))) / (1 - soft.rescale)) ** 2 - 1
+    nu = (1 + soft.probability) * (1 + soft.value_rounding) * (1 + gamma(k_sums + 4, u.accumulate)) * (1 + merge) - 1
+    unit = math.exp(largest + max(key, calibrator))
+    flushed = (math.exp(soft.lag) * soft.flush + soft.probability_tiny) * unit
+    lam = (1 + soft.probability) * (1 + gamma(k_sums, u.accumulate)) - 1 + flushed * m
+    kappa = (1 + u.accumulate) ** 2 * (1 + u.output) - 1
+    column = (nu + lam) / (1 - lam) * (1 + kappa) + kappa
+    lost = flushed / (1 - lam) * (1 + kappa)
+    least = (own.least - lost * m - u.output_tiny) / (1 + column)
+    psi = calibrator - math.log(1 - column - (lost + u.output_tiny) / least)
+    psi += 1.01 * own.unit * (8 * (reach + far) + 16) + 1.01 * (t + 2) * (own.elementary + 2 * own.unit)
+    made_of = float(parts.row.spread[row][j])
+    assert (key + psi) * (1 - 1e-6) <= made_of <= (key + psi) * 1.02
 
 
 @pytest.mark.claim("MERGE-2")
