@@ -94,7 +94,7 @@ def parts(instance: Instance) -> int:
     """T: at most so many calls for one row, twice what is needed and two."""
     assert instance.oracle_size is not None
     room = instance.oracle_size if instance.oracle == "log_sum_exp" else instance.oracle_size - 1
-    return 2 * math.ceil(instance.key.shape[2] / room) + 2
+    return 2 * math.ceil(int(instance.key.shape[2]) / room) + 2
 
 
 def calls(instance: Instance, u: Precision, exact: Exact) -> Calls:

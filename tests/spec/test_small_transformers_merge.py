@@ -211,7 +211,7 @@ def test_right_merges_keep_the_tolerance(name: str, merge: Any, kind: Any) -> No
 @pytest.mark.claim("MERGE-4")
 @pytest.mark.parametrize("name", ["float64", "float32"])
 def test_a_correction_needs_its_own_terms(name: str) -> None:
-    """out − σ·(out − o_t) leaves a rounding of a large first part, which weighs nothing: the model of TOL-0 is without."""
+    """out − σ·(out − o_t) leaves a rounding of a large part that weighs nothing, which the model of TOL-0 excludes."""
     made = instance(1, 2, dtype=name, apart=1.0)
     logs, outputs = made.log_sum_exps.copy(), made.outputs.copy()
     logs[0] -= 60
