@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay import __version__
-from assay.cli import check, collapse, hard, leaderboard, listing, phase, values
+from assay.cli import check, collapse, hard, leaderboard, listing, phase, simulate, values
 from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import InvalidInstance
@@ -93,6 +93,7 @@ app.command()(hard.hard)
 app.command()(hard.decode)
 app.command()(phase.phase)
 app.command()(collapse.collapse)
+app.command()(simulate.simulate)
 app.command()(leaderboard.leaderboard)
 app.command("list")(listing.list_)
 app.command()(listing.claims)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
         layer_collapse,
         rope,
         rope_attention,
+        small_transformers,
         tensor_attention,
         tensor_attention_gradient,
     )
 
 __all__ = [
     "attention", "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention",
-    "tensor_attention", "tensor_attention_gradient",
+    "small_transformers", "tensor_attention", "tensor_attention_gradient",
 ]  # fmt: skip
 
 

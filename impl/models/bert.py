@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.models.model import AttentionInput
+from assay.impl.models.model import AttentionInput, attended
 from assay.impl.models.tokens import tokenizer_of
 from assay.impl.models.weights import ModelError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.impl.models.model import Attend
     from assay.impl.models.weights import Weights
 
     Array = NDArray[Any]  # float32
@@ -85,31 +86,33 @@ class Bert:
         types = self.weights.tensor("embeddings.token_type_embeddings.weight", self.types, self.width)
         return self._norm(words[tokens] + positions[:n] + types[0], "embeddings.LayerNorm")
 
-    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
+    def hidden(
+        self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None], attend: Attend | None = None
+    ) -> Array:
         x = self.embedded(tokens)
         for layer in range(self.layers):
             part = f"encoder.layer.{layer}"
-            x = self._norm(x + self._attention(x, part, observe), f"{part}.attention.output.LayerNorm")
+            x = self._norm(
+                x + self._attention(x, part, observe, attend or attended), f"{part}.attention.output.LayerNorm"
+            )
             inner = _gelu(self._linear(x, f"{part}.intermediate.dense", self.inner))
             x = self._norm(x + self._linear(inner, f"{part}.output.dense", self.width), f"{part}.output.LayerNorm")
         return x
 
-    def embed(self, text: str) -> Array:
+    def embed(self, text: str, attend: Attend | None = None) -> Array:
         """(width,): the mean of the last hidden states, scaled to length 1, as sentence similarity compares them."""
-        mean = self.hidden(self.encode(text, self.longest), lambda _: None).mean(0)
+        mean = self.hidden(self.encode(text, self.longest), lambda _: None, attend).mean(0)
         unit: Array = mean / np.linalg.norm(mean)
         return unit
 
-    def _attention(self, x: Array, part: str, observe: Callable[[AttentionInput], None]) -> Array:
+    def _attention(self, x: Array, part: str, observe: Callable[[AttentionInput], None], attend: Attend) -> Array:
         q, k, v = (
             self._linear(x, f"{part}.attention.self.{name}", self.width).reshape(len(x), self.heads, -1).swapaxes(0, 1)
             for name in ("query", "key", "value")
         )
         given = AttentionInput(q, k, v, (self.width // self.heads) ** -0.5, False)
         observe(given)
-        scores = np.float32(given.scale) * (q @ k.swapaxes(1, 2))
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        out = ((weights / weights.sum(-1, keepdims=True)) @ v).swapaxes(0, 1).reshape(len(x), self.width)
+        out = attend(given).swapaxes(0, 1).reshape(len(x), self.width)
         return self._linear(out, f"{part}.attention.output.dense", self.width)
 
     def _linear(self, x: Array, name: str, width: int) -> Array:
@@ -129,6 +132,6 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _gelu(x: Array) -> Array:
-    erf: Any = _erf(x * np.float32(2**-0.5))
-    result: Array = x * (np.float32(0.5) * (1 + erf.astype(np.float32)))
+    erf: Any = _erf(x * x.dtype.type(2**-0.5))
+    result: Array = x * (np.float32(0.5) * (1 + erf.astype(x.dtype)))
     return result

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.models.model import AttentionInput
+from assay.impl.models.model import AttentionInput, attended
 from assay.impl.models.rotary import Rotary
 from assay.impl.models.tokens import tokenizer_of
 from assay.impl.models.weights import ModelError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.impl.models.model import Attend
     from assay.impl.models.weights import Weights
 
     Array = NDArray[Any]  # float32
@@ -133,27 +134,31 @@ class Llama:
         found: Array = self.tensor("token_embd", self.vocabulary, self.width)[tokens]
         return found
 
-    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> Array:
+    def hidden(
+        self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None], attend: Attend | None = None
+    ) -> Array:
         x = self.embedded(tokens)
         turn = self.rotary.table(len(tokens), self.dim, np.float32)
-        hidden = np.tri(len(tokens), dtype=np.bool_)
         for layer in range(self.layers):
-            x = x + self._attention(layer, self._norm(x, "attn_norm", layer), turn, hidden, observe)
+            x = x + self._attention(layer, self._norm(x, "attn_norm", layer), turn, observe, attend or attended)
             y = self._norm(x, "ffn_norm", layer)
             gate = y @ self.tensor("ffn_gate", self.inner, self.width, layer=layer).T
             up = y @ self.tensor("ffn_up", self.inner, self.width, layer=layer).T
             x = x + (silu(gate) * up) @ self.tensor("ffn_down", self.width, self.inner, layer=layer).T
         return self._norm(x, "output_norm")
 
-    def logits(self, tokens: NDArray[np.int64]) -> Array:
+    def logits(self, tokens: NDArray[np.int64], attend: Attend | None = None) -> Array:
         """(n, vocabulary): the logits of the next token after each of the tokens."""
+        return self.logits_of(self.hidden(tokens, lambda _: None, attend))
+
+    def logits_of(self, hidden: Array) -> Array:
+        """(n, vocabulary): the logits that last hidden states (n, width) stand for."""
         name = "output" if self._name("output") in self.weights.tensors else "token_embd"  # tied to the embedding
-        last = self.hidden(tokens, lambda _: None)
-        logits: Array = last @ self.tensor(name, self.vocabulary, self.width).T
+        logits: Array = hidden @ self.tensor(name, self.vocabulary, self.width).T
         return logits
 
     def _attention(
-        self, layer: int, x: Array, turn: Any, visible: NDArray[np.bool_], observe: Callable[[AttentionInput], None]
+        self, layer: int, x: Array, turn: Any, observe: Callable[[AttentionInput], None], attend: Attend
     ) -> Array:
         h, h_k, d = self.heads, self.key_heads, self.dim
         q = _split(x @ self.tensor("attn_q", h * d, self.width, layer=layer).T, h)
@@ -161,9 +166,7 @@ class Llama:
         v = _split(x @ self.tensor("attn_v", h_k * d, self.width, layer=layer).T, h_k)
         given = AttentionInput(self.rotary.turned(q, turn), self.rotary.turned(k, turn), v, d**-0.5, True)
         observe(given)
-        keys, values = (np.repeat(each, h // h_k, axis=0) for each in (given.key, given.value))
-        scores = np.where(visible, np.float32(given.scale) * (given.query @ keys.swapaxes(1, 2)), np.float32(-np.inf))
-        out = (_softmax(scores) @ values).swapaxes(0, 1).reshape(len(x), h * d)
+        out = attend(given).swapaxes(0, 1).reshape(len(x), h * d)
         result: Array = out @ self.tensor("attn_output", self.width, h * d, layer=layer).T
         return result
 
@@ -194,10 +197,4 @@ def silu(x: Array) -> Array:
     # x·e^(−|x|)/(1 + e^(−|x|)) for x < 0: no overflow
     small = np.exp(-np.abs(x))
     result: Array = x * np.where(x >= 0, 1, small) / (1 + small)
-    return result
-
-
-def _softmax(scores: Array) -> Array:
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    result: Array = weights / weights.sum(-1, keepdims=True)
     return result

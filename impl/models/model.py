@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from assay.impl.models.weights import ModelError, load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AttentionInput", "Model", "ModelError", "open_model"]
+__all__ = ["Attend", "AttentionInput", "Model", "ModelError", "attended", "open_model"]
+
+
+#: Attention of one layer: the outputs (h_q, n, d) of its input.
+Attend = Callable[["AttentionInput"], Any]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,18 @@ class AttentionInput:
     value: NDArray[np.float32]
     scale: float
     is_causal: bool
+
+
+def attended(given: AttentionInput) -> NDArray[np.float32]:
+    """The outputs (h_q, n, d) of all heads, as plainly as can be: a matrix of scores a head."""
+    group = len(given.query) // len(given.key)
+    keys, values = (np.repeat(each, group, axis=0) for each in (given.key, given.value))
+    scores = given.query.dtype.type(given.scale) * (given.query @ keys.swapaxes(1, 2))
+    if given.is_causal:
+        scores = np.where(np.tri(scores.shape[1], dtype=np.bool_), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    result: NDArray[np.float32] = (weights / weights.sum(-1, keepdims=True)) @ values
+    return result
 
 
 class Model(Protocol):
@@ -46,8 +63,13 @@ class Model(Protocol):
         """The first ``tokens`` tokens of a text, with the special tokens where the model expects them."""
         ...
 
-    def hidden(self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None]) -> NDArray[np.float32]:
-        """The last hidden states (n, width); ``observe`` is called once for each layer, in order."""
+    def hidden(
+        self, tokens: NDArray[np.int64], observe: Callable[[AttentionInput], None], attend: Attend | None = None
+    ) -> NDArray[np.float32]:
+        """The last hidden states (n, width); ``observe`` is called once for each layer, in order.
+
+        attend: computes the attention of every layer in place of the model's own code.
+        """
         ...
 
 

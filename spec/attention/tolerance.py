@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["bounds", "tolerance"]
+__all__ = ["bounds", "sums", "tolerance", "values"]
 
 _BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
 
@@ -70,14 +70,14 @@ def bounds(
     row = weights(instance, u, exact, products)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         if output == "output":
-            bound = _output_bound(row, _values(instance), exact.output, u)
+            bound = _output_bound(row, values(instance), exact.output, u)
         else:
             bound = _log_sum_exp_bound(row, u)
         outside = np.isnan(bound) | ~(row.inside[..., None] if output == "output" else row.inside)
     return np.where(outside, np.inf, bound)
 
 
-def _values(instance: Masked) -> Array:
+def values(instance: Masked) -> Array:
     """(b, h_q, n_k, d_v): the values that every query head sees; a sink is one more key, of value zero."""
     value: Array = np.repeat(instance.value.astype(np.float64), instance.group, axis=1)
     return value if instance.sink is None else np.concatenate([value, np.zeros_like(value[:, :, :1])], axis=2)
@@ -85,7 +85,7 @@ def _values(instance: Masked) -> Array:
 
 def _output_bound(row: Weights, value: Array, output: Enclosure, u: Precision) -> Array:
     """TOL-7: E1 + E2 + E3 + E4 per element."""
-    common, deviation, hull, absolute, largest, total = _sums(row, value, output)
+    common, deviation, hull, absolute, largest, total = sums(row, value, output)
     mass = row.lower_mass[..., None]
     e1 = np.fmin(common / mass, hull)  # fmin: an overflowed sum is no bound, the hull always is
     magnitude = np.fmin(absolute / mass, largest)
@@ -118,7 +118,7 @@ def _log_sum_exp_bound(row: Weights, u: Precision) -> Array:
     return np.where(row.count == 0, 0.0, bound * SLACK * (1 + 2 * soft.log_sum_exp))
 
 
-def _sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, Array, Array, Array, Array]:
+def sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Per row and column: Σ p h|v − o|, Σ p e^L|v − o|, max|v − o|, Σ p e^L|v|, max|v|, Σ|v|, over attended keys.
 
     The only three-index work (rows × keys × columns of V), in blocks of rows.

@@ -13,6 +13,7 @@ from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_gaussian_sum import OV_6
 from assay.spec.reductions.to_layer_collapse import LC_11
 from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
+from assay.spec.reductions.to_small_transformers import ST_7A, ST_7B, ST_7C
 from assay.spec.reductions.to_tensor_attention import GAP_1, TEN_3, TEN_7
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ REDUCTIONS: tuple[Reduction, ...] = (
     TEN_3,
     TEN_7,
     GAP_1,
+    ST_7A,
+    ST_7B,
+    ST_7C,
 )
 
 

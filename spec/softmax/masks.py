@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Masked", "attends", "whole_groups"]
+__all__ = ["Grouped", "Masked", "attends", "whole_groups"]
 
 _LONGEST = 1 << 62  # of windows: no array is longer, and 64 bits hold its sum with a position
 
@@ -81,17 +81,52 @@ def whole_groups(kept: dict[str, Any], group: int) -> dict[str, Any]:
     return kept
 
 
-class Masked(Instance):
-    """An instance with queries (b, h_q, n_q, d), keys (b, h_k, n_k, d), values (b, h_k, n_k, d_v) and their masks.
+class Grouped(Instance):
+    """An instance with queries (b, h_q, n_q, d), keys (b, h_k, n_k, d) and values (b, h_k, n_k, d_v).
 
-    A problem declares these fields in the order of its kernels, and more; their meaning is that of
-    :class:`assay.spec.attention.Instance`.  :meth:`_check_masks` belongs in its ``__post_init__``.
+    Query head h reads key head h // group.  :meth:`_check_groups` belongs in the ``__post_init__`` of a problem.
     """
 
     query: NDArray[Any]
     key: NDArray[Any]
     value: NDArray[Any]
     scale: float | None
+
+    def _check_groups(self) -> None:
+        if self.query.shape[1] % self.key.shape[1]:
+            raise InvalidInstance(
+                f"query: {self.query.shape[1]} heads, expected a multiple of the {self.key.shape[1]} heads of key"
+            )
+
+    def usual(self) -> dict[str, Any]:
+        """The scale that is usual: the float64 number nearest 1/√d."""
+        return {"scale": 1.0 / math.sqrt(self.query.shape[3])}
+
+    @property
+    def group(self) -> int:
+        """Query heads to one key head."""
+        return int(self.query.shape[1] // self.key.shape[1])
+
+    def part(self, **kept: Sequence[int] | NDArray[np.intp] | None) -> Self:
+        """The instance of some indices of some axes, in order.
+
+        ``heads`` are whole groups, or heads of one group; ``key_heads`` may be given in their place, and brings the
+        whole group of each.
+        """
+        return self.replace(**self._grouped_parts(kept))
+
+    def _grouped_parts(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """The arrays of :meth:`part` that change; of query and key heads, one says which the others are."""
+        return self._parts(whole_groups(kept, self.group))
+
+
+class Masked(Grouped):
+    """Queries, keys and values with the masks of attention kernels.
+
+    A problem declares these fields in the order of its kernels, and more; their meaning is that of
+    :class:`assay.spec.attention.Instance`.  :meth:`_check_masks` belongs in its ``__post_init__``.
+    """
+
     is_causal: bool
     causal: str | None
     window: tuple[int | None, int | None] | None
@@ -103,10 +138,7 @@ class Masked(Instance):
 
     def _check_masks(self) -> None:
         """Refuse what the declarations cannot, and store one form for what has one meaning."""
-        if self.query.shape[1] % self.key.shape[1]:
-            raise InvalidInstance(
-                f"query: {self.query.shape[1]} heads, expected a multiple of the {self.key.shape[1]} heads of key"
-            )
+        self._check_groups()
         if self.scale is None:
             object.__setattr__(self, "scale", self.usual()["scale"])
         if not isinstance(self.is_causal, (bool, np.bool_)):
@@ -130,18 +162,9 @@ class Masked(Instance):
         if self.softcap is not None and self.softcap <= 0:
             raise InvalidInstance(f"softcap: {self.softcap!r}, expected a number > 0")
 
-    def usual(self) -> dict[str, Any]:
-        """The scale that is usual: the float64 number nearest 1/√d."""
-        return {"scale": 1.0 / math.sqrt(self.query.shape[3])}
-
     def options(self) -> dict[str, Any]:
         """The plain options that differ from their usual value; ``causal`` says what ``is_causal`` would."""
         return {name: value for name, value in super().options().items() if name != "is_causal"}
-
-    @property
-    def group(self) -> int:
-        """Query heads to one key head."""
-        return int(self.query.shape[1] // self.key.shape[1])
 
     def added_bias(self) -> NDArray[Any] | None:
         """What is added to every score, broadcastable to (b, h_q, n_q, n_k): ``bias``, unless a problem has another."""
@@ -186,7 +209,7 @@ class Masked(Instance):
 
     def _masked_part(self, kept: dict[str, Any], **changed: Any) -> Self:
         """The part, with some plain fields changed as well."""
-        changes = self._parts(whole_groups(kept, self.group)) | changed
+        changes = self._grouped_parts(kept) | changed
         if self.key_lengths is not None and (keys := kept.get("keys")) is not None:
             lengths = changes.get("key_lengths", self.key_lengths)
             changes["key_lengths"] = np.minimum(lengths, len(keys)).astype(lengths.dtype)

@@ -18,6 +18,7 @@ from assay.spec import (
     document_similarity,
     layer_collapse,
     rope_attention,
+    small_transformers,
     tensor_attention,
 )
 from assay.spec.attention_gradient.loss import Loss
@@ -82,6 +83,8 @@ def solved(target: Any) -> Any:
         return rope_attention.define(target).midpoint
     if isinstance(target, tensor_attention.HigherOrder):
         return tensor_attention.define(target).midpoint
+    if isinstance(target, small_transformers.Instance):
+        return small_transformers.define(target).midpoint
     if isinstance(target, Backward):
         return gradients(target.instance, target.grad_output)["grad_key"].midpoint
     if isinstance(target, attention_gradient.Instance):
@@ -152,7 +155,7 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     sizes, target = reduced.sizes, reduced.target
     if after:
         assert sizes == after[0].measure(target)
-    elif each.target == "attention" or each.target == "attention_gradient":
+    elif each.target in ("attention", "attention_gradient", "small_transformers"):
         assert (sizes["n"], sizes["m"], sizes["d"]) == (target.query.shape[2], *target.key.shape[2:])
         assert sizes["B"] == Fraction(float(np.abs(target.key).max())) == Fraction(float(target.query.max()))
         assert target.provenance.family == each.name

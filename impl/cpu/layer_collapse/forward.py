@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["exact", "projected", "sublayers"]
+__all__ = ["exact", "joined", "projected", "sublayers"]
 
 
 def exact(
@@ -163,6 +163,12 @@ def _attended(layer: Layer, z: Array, causal: bool, mask: Array | None, threads:
     each = attention.exact(
         query[None], key[None], value[None], heads.scale, is_causal=causal, mask=mask, threads=threads
     )[0]
+    return joined(layer, each)
+
+
+def joined(layer: Layer, each: Array) -> Array:
+    """(n, d): the outputs (h, n, v) of the heads of a layer together."""
+    heads = layer.attention
     out: Array
     if heads.output is None:
         out = each.sum(axis=0)

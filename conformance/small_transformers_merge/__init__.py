@@ -1,0 +1,22 @@
+"""Merges of parts of attention for the judge: :data:`SUITE`."""
+
+from __future__ import annotations
+
+from assay.conformance.interface.suite import Suite
+from assay.conformance.small_transformers_merge.families import TABLE, TYPICAL, build
+from assay.conformance.small_transformers_merge.interface import INTERFACE, criteria
+from assay.conformance.small_transformers_merge.meanings import MEANINGS
+from assay.spec import small_transformers_merge
+
+__all__ = ["SUITE"]
+
+SUITE = Suite(
+    problem="small_transformers_merge",
+    spec=small_transformers_merge,
+    interface=INTERFACE,
+    criteria=criteria,
+    table=TABLE,
+    build=build,
+    meanings=MEANINGS,
+    typical=TYPICAL,
+)

@@ -1,0 +1,95 @@
+"""Calls on a cluster of Dask: the same numbers, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from assay.impl import cluster
+from assay.impl.cpu.small_transformers import CallError, simulate
+
+distributed = pytest.importorskip("distributed")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Array = np.ndarray[Any, Any]
+
+
+def attended(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+    assert max(query.shape[2], key.shape[2]) <= 8
+    scores = scale * (query @ key.swapaxes(2, 3))
+    weights = np.exp(scores - scores.max(axis=3, keepdims=True))
+    return weights / weights.sum(axis=3, keepdims=True) @ value
+
+
+class Dies:
+    """An oracle that kills its process as long as there are fewer than ``times`` files in a folder."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        self.folder, self.times = folder, times
+
+    def __call__(self, query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        dead = len(list(self.folder.iterdir()))
+        if dead < self.times:
+            (self.folder / f"{dead}-{os.getpid()}").touch()
+            os._exit(1)
+        return attended(query, key, value, scale=scale)
+
+
+def raises(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+    raise ZeroDivisionError("of the oracle")
+
+
+def drawn() -> Any:
+    return np.random.default_rng(0).normal(size=(3, 1, 2, 40, 4))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        ) as workers,
+        distributed.Client(workers, set_as_default=False) as found,
+    ):
+        yield found
+
+
+def test_a_cluster_computes_the_same_bits(client: Any) -> None:
+    here = simulate(*drawn(), attended, 8, batch=2)
+    there = simulate(*drawn(), attended, 8, batch=2, scheduler=client)
+    assert here.calls == there.calls
+    assert np.array_equal(here.value, there.value)
+    assert np.array_equal(here.log_sum_exp, there.log_sum_exp)
+    address = simulate(*drawn(), attended, 8, batch=2, scheduler=client.scheduler.address)
+    assert np.array_equal(here.value, address.value)
+
+
+def test_a_worker_that_dies_loses_nothing(client: Any, tmp_path: Path) -> None:
+    here = simulate(*drawn(), attended, 8, batch=2)
+    there = simulate(*drawn(), Dies(tmp_path, 1), 8, batch=2, scheduler=client)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert np.array_equal(here.value, there.value)
+
+
+def test_what_an_oracle_raises_on_a_worker_names_the_call(client: Any) -> None:
+    with pytest.raises(
+        CallError, match=r"call \d+ of 60 .*: the oracle raised ZeroDivisionError: of the oracle"
+    ) as caught:
+        simulate(*drawn(), raises, 8, batch=2, scheduler=client)
+    assert caught.value.kept.run
+
+
+def test_a_call_that_kills_every_worker_is_named(client: Any, tmp_path: Path) -> None:
+    with pytest.raises(CallError, match=r"call \d+ of 1 .*: every worker that tried it died"):
+        simulate(*(x[:, :1, :6] for x in drawn()), Dies(tmp_path, 99), 8, scheduler=client)
+
+
+def test_a_scheduler_that_is_none_is_refused() -> None:
+    with pytest.raises(cluster.ClusterError, match="scheduler: 3, expected an address"):
+        simulate(*drawn(), attended, 8, scheduler=3)

@@ -1,0 +1,281 @@
+"""Merging parts of attention: instance, definition, laws, and the tolerance against right and adversarial merges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import sympy
+from mpmath import mp, mpf
+
+from assay.spec import attention
+from assay.spec.attention.tolerance import bounds
+from assay.spec.floats import dtype_named
+from assay.spec.small_transformers_merge import (
+    LAWS,
+    PRECISIONS,
+    Instance,
+    criteria,
+    define,
+    evaluate,
+    load,
+    symbolic,
+    tolerance,
+)
+from assay.spec.small_transformers_merge.definition import restored
+from assay.spec.small_transformers_merge.symbolic import symbolic_log_sum_exp
+from assay.spec.softmax.rounding import Softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+CLASSES = list(PRECISIONS)
+
+
+def instance(
+    seed: int = 0, parts: int = 4, *, dtype: str = "float32", size: float = 1.0, apart: float = 2.0, **options: Any
+) -> Instance:
+    rng = np.random.default_rng(seed)
+    outputs = (size * rng.standard_normal((parts, 2, 3, 4, 5))).astype(dtype_named(dtype))
+    logs = (apart * rng.standard_normal((parts, 2, 3, 4))).astype("float64" if dtype == "float64" else "float32")
+    return Instance(outputs, logs, **options)
+
+
+def with_empty(made: Instance) -> Instance:
+    logs = made.log_sum_exps.copy()
+    logs[0, :, 1] = -np.inf
+    logs[:, 1, 2, 3] = -np.inf
+    return made.replace(log_sum_exps=logs)
+
+
+def with_sink(made: Instance) -> Instance:
+    return made.replace(sink=np.array([-1.0, 0.5, 3.0], made.log_sum_exps.dtype))
+
+
+KINDS: dict[str, Callable[[Instance], Instance]] = {
+    "plain": lambda made: made,
+    "empty parts": with_empty,
+    "sink": with_sink,
+    "both": lambda made: with_sink(with_empty(made)),
+}
+
+
+def test_an_instance_is_saved_and_loaded_bit_exactly(tmp_path: Path) -> None:
+    made = with_sink(with_empty(instance(dtype="bfloat16", return_lse=True)))
+    made.save(tmp_path / "x.npz")
+    assert load(tmp_path / "x.npz").digest() == made.digest()
+    assert made.describe() == ("parts 4, batch 2, heads 3, queries 4, value dim 5, bfloat16, return lse True, sink 3")
+
+
+@pytest.mark.claim("MERGE-0")
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_definition_is_that_of_mpmath(kind: Any) -> None:
+    made = kind(instance(3, dtype="float64"))
+    with mp.workdps(40):
+        output, logs = define(made, 1e-25), define(made, 1e-25, "log_sum_exp")
+        for b, h, i in np.ndindex(2, 3, 4):
+            weights = [mp.exp(mpf(float(x))) for x in made.log_sum_exps[:, b, h, i]]
+            total = mp.fsum(weights) + (0 if made.sink is None else mp.exp(mpf(float(made.sink[h]))))
+            assert logs[b, h, i].contains(-np.inf if total == 0 else float(mp.log(total)))
+            for c in range(5):
+                above = mp.fsum(w * mpf(float(x)) for w, x in zip(weights, made.outputs[:, b, h, i, c], strict=True))
+                right = mpf(0) if total == 0 else above / total
+                assert abs(mpf(output.midpoint[b, h, i, c]) - right) <= mpf(output.radius[b, h, i, c])
+                assert output.radius[b, h, i, c] <= 1e-15 * (1 + abs(output.midpoint[b, h, i, c]))
+
+
+@pytest.mark.claim("MERGE-0")
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_definition_is_that_of_sympy(kind: Any) -> None:
+    made = kind(instance(5)).part(batch=[1], queries=[0, 3], value_dim=[1])
+    for exact, terms in (
+        (define(made), symbolic(made)),
+        (define(made, output="log_sum_exp"), symbolic_log_sum_exp(made)),
+    ):
+        for index in np.ndindex(terms.shape):
+            right = -np.inf if terms[index] == -sympy.oo else float(sympy.N(terms[index], 30))
+            assert exact[index].contains(right) or abs(exact.midpoint[index] - right) <= 1e-15 * abs(right)
+
+
+@pytest.mark.claim("MERGE-0")
+def test_parts_of_attention_merge_to_attention() -> None:
+    rng = np.random.default_rng(2)
+    whole = attention.Instance(*(rng.standard_normal((1, 2, 9, 4)) for _ in range(3)))
+    keys = [[0, 5], [1, 2, 3, 8], [4], [6, 7]]
+    exact = [attention.evaluate(whole.part(keys=part)) for part in keys]
+    made = Instance(
+        np.stack([each.output.midpoint for each in exact]), np.stack([each.log_sum_exp.midpoint for each in exact])
+    )
+    assert np.abs(define(made).midpoint - attention.define(whole).midpoint).max() <= 1e-14
+    gap = define(made, output="log_sum_exp").midpoint - attention.define(whole, output="log_sum_exp").midpoint
+    assert np.abs(gap).max() <= 1e-14
+
+
+@pytest.mark.claim("MERGE-0")
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.id)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_the_definition_keeps_the_laws(law: Any, kind: Any) -> None:
+    made = kind(instance(4, return_lse=True))
+    made = made.replace(log_sum_exps=np.rint(4 * made.log_sum_exps) / 4)  # so that a shift is exact
+    transformed = law.transform(made, np.random.default_rng(1))
+    assert transformed
+    names = ("output", "log_sum_exp")
+    outputs = tuple({name: define(one, output=name).midpoint for name in names} for one in transformed)
+    for name, prediction in law.relate(made, transformed, outputs).items():
+        value = define(made, output=name).midpoint
+        some = value != -np.inf
+        assert (prediction.value[~some] == -np.inf).all()
+        assert np.abs(prediction.value[some] - value[some]).max() <= 1e-11, name
+
+
+# --- MERGE-4: correct merges ------------------------------------------------------------------------------------------
+
+
+def at_once(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    """All parts by the weights e^(l_t − m)."""
+    most = logs.max(axis=0)
+    most = np.where(np.isfinite(most), most, work(0))
+    weight = np.exp((logs - most).astype(work))
+    total = weight.sum(axis=0, dtype=work)
+    some = total > 0
+    safe = np.where(some, total, work(1))
+    return (weight[..., None] * o).sum(axis=0, dtype=work) / safe[..., None], np.where(
+        some, most + np.log(safe), -np.inf
+    ).astype(work)
+
+
+def one_by_one(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    """By a stored log-sum-exp: FlashInfer's and FlashAttention's merge of states."""
+    out, lse = o[0], logs[0]
+    for x, y in zip(o[1:], logs[1:], strict=True):
+        new = np.logaddexp(lse, y).astype(work)
+        shift = np.where(np.isfinite(new), new, work(0))
+        out = np.exp(lse - shift)[..., None] * out + np.exp(y - shift)[..., None] * x
+        lse = new
+    return np.where(np.isfinite(lse)[..., None], out, work(0)), lse
+
+
+def corrected(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    """out − σ(l_t − lse)(out − o_t), as ring attention writes it."""
+    out, lse = np.where(np.isfinite(logs[0])[..., None], o[0], work(0)), logs[0]
+    for x, y in zip(o[1:], logs[1:], strict=True):
+        with np.errstate(invalid="ignore", over="ignore"):
+            sigma = np.where(np.isfinite(y), work(1) / (work(1) + np.exp(lse - y)), work(0)).astype(work)
+        out = out - sigma[..., None] * (out - x)
+        lse = np.logaddexp(lse, y).astype(work)
+    return out, lse
+
+
+def in_a_tree(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    if len(o) == 1:
+        return np.where(np.isfinite(logs[0])[..., None], o[0], work(0)), logs[0]
+    half = len(o) // 2
+    left, right = in_a_tree(o[:half], logs[:half], work), in_a_tree(o[half:], logs[half:], work)
+    return one_by_one(np.stack([left[0], right[0]]), np.stack([left[1], right[1]]), work)
+
+
+MERGES = {"at once": at_once, "one by one": one_by_one, "corrected": corrected, "in a tree": in_a_tree}
+
+
+def ratios(made: Instance, name: str, merge: Any) -> tuple[Array, Array]:
+    work = np.float64 if name == "float64" else np.float32
+    logs, outputs = made.log_sum_exps.astype(work), made.outputs.astype(work)
+    if made.sink is not None:
+        sink = np.broadcast_to(made.sink.astype(work)[None, None, :, None], (1, *logs.shape[1:]))
+        logs, outputs = np.concatenate([logs, sink]), np.concatenate([outputs, np.zeros_like(outputs[:1])])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out, lse = merge(outputs, logs, work)
+    held = criteria(made.replace(return_lse=True), PRECISIONS[name])
+    return held["output"].ratio(out.astype(made.outputs.dtype)), held["log_sum_exp"].ratio(lse)
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("merge", MERGES.values(), ids=MERGES)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_right_merges_keep_the_tolerance(name: str, merge: Any, kind: Any) -> None:
+    for seed, (parts, size, apart) in enumerate(((1, 1.0, 1.0), (2, 1e3, 0.1), (7, 1.0, 9.0), (24, 1.0, 2.0))):
+        made = kind(instance(seed, parts, dtype=name, size=size, apart=apart))
+        output, logs = ratios(made, name, merge)
+        assert output.max() <= 1
+        assert logs.max() <= 1
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", ["float64", "float32"])
+def test_a_correction_needs_its_own_terms(name: str) -> None:
+    """out − σ·(out − o_t) leaves a rounding of a large part that weighs nothing, which the model of TOL-0 excludes."""
+    made = instance(1, 2, dtype=name, apart=1.0)
+    logs, outputs = made.log_sum_exps.copy(), made.outputs.copy()
+    logs[0] -= 60
+    outputs[0] *= 1000
+    far = made.replace(log_sum_exps=logs, outputs=outputs)
+    work = np.float64 if name == "float64" else np.float32
+    out, _ = corrected(far.outputs, far.log_sum_exps, work)
+    error = np.abs(out - define(far).midpoint)
+    assert (error / tolerance(far, name)).max() <= 1
+    plain = bounds(far.attention(), PRECISIONS[name], "output", evaluate(far))
+    assert (error / restored(far, plain)).max() > 1
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_merge_whose_roundings_are_all_at_their_bounds_comes_near_the_tolerance(name: str) -> None:
+    """One by one, with every exponential too large, every stored log-sum-exp too small, and outputs that are all 1."""
+    u, parts = PRECISIONS[name], 24
+    made = instance(2, parts, dtype=name, apart=0.0)
+    made = made.replace(outputs=np.ones_like(made.outputs), log_sum_exps=np.zeros_like(made.log_sum_exps))
+    error = u.of(Softmax).rescale
+    out, lse = 1.0, 0.0
+    for _ in range(parts - 1):
+        true = float(np.logaddexp(lse, 0.0))
+        new = true - 8 * u.product * max(1.0, true)
+        out = (np.exp(lse - new) * out + np.exp(-new)) * (1 + error)
+        lse = new
+    out *= 1 + u.output
+    ratio = (out - 1.0) / tolerance(made, name).max()
+    assert 0.2 <= ratio <= 1
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", CLASSES)
+def test_wrong_merges_exceed_the_tolerance(name: str) -> None:
+    made = instance(6, 3, dtype=name, apart=2.0)
+    wrong: dict[str, Callable[[Array, Array, Any], tuple[Array, Array]]] = {
+        "base 2": lambda o, logs, work: at_once(o, (logs * work(np.log(2))).astype(work), work),
+        "plain mean": lambda o, logs, work: (o.mean(axis=0), np.logaddexp.reduce(logs, axis=0)),
+        "last part left out": lambda o, logs, work: at_once(o[:-1], logs[:-1], work),
+        "larger part wins": lambda o, logs, work: (
+            np.take_along_axis(o, logs.argmax(axis=0)[None, ..., None], axis=0)[0],
+            logs.max(axis=0),
+        ),
+    }
+    for merge in wrong.values():
+        assert ratios(made, name, merge)[0].max() > 3
+
+
+@pytest.mark.claim("MERGE-4")
+def test_an_empty_part_that_overwrites_is_seen_and_its_numbers_are_not() -> None:
+    made = with_empty(instance(8, 2))
+    loud = made.outputs.copy()
+    loud[0, :, 1] = 1e30
+    again = made.replace(outputs=loud)
+    assert (define(again).midpoint == define(made).midpoint).all()
+    assert (tolerance(again, "float32")[:, 1] <= tolerance(made, "float32")[:, 1] * 1.001).all()
+    assert (define(made).midpoint[1, 2, 3] == 0).all()
+    assert (define(made, output="log_sum_exp").midpoint[1, 2, 3] == -np.inf).all()
+
+
+@pytest.mark.claim("MERGE-4")
+def test_a_short_log_sum_exp_is_taken_as_it_is_stored() -> None:
+    made = instance(9)
+    short = made.replace(log_sum_exps=made.log_sum_exps.astype(ml_dtypes.bfloat16))
+    assert np.abs(define(short).midpoint - define(made).midpoint).max() > 1e-4
+    assert ratios(short, "float32", at_once)[0].max() <= 1
