@@ -59,5 +59,5 @@ def build(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         mask[..., 0, :] = True
         mask[..., 1, :] = mask[..., 1, :] & (np.arange(n_k) == n_k - 1)
         options["mask"] = mask
-    arrays = (x.astype(dtype) for x in (query, key, value))
-    return Instance(*arrays, oracle_size=int(oracle_size), **options, provenance=provenance)
+    options |= {"oracle_size": int(oracle_size), "provenance": provenance}
+    return Instance(query.astype(dtype), key.astype(dtype), value.astype(dtype), **options)

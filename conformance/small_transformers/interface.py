@@ -41,14 +41,15 @@ _FORM = Form(
 
 def attend(query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None) -> Array:
     """Attention of a few tokens, (batch, heads, length, dim) each; a query that sees no key has the output 0."""
-    work = np.float64 if query.dtype.itemsize == 8 else np.float32
-    score = (query.astype(work) @ np.swapaxes(key.astype(work), 2, 3)) * work(scale)
+    work = np.dtype(np.float64 if query.dtype.itemsize == 8 else np.float32)
+    factor, lowest, zero, one = np.array([scale, -np.inf, 0, 1]).astype(work)
+    score: Array = (query.astype(work) @ np.swapaxes(key.astype(work), 2, 3)) * factor
     if mask is not None:
-        score = np.where(mask, score, work(-np.inf))
+        score = np.where(mask, score, lowest)
     most = score.max(axis=3, keepdims=True)
-    weight = np.exp(score - np.where(np.isfinite(most), most, work(0)))
+    weight = np.exp(score - np.where(np.isfinite(most), most, zero))
     total = weight.sum(axis=3, keepdims=True)
-    out = (weight @ value.astype(work)) / np.where(total > 0, total, work(1))
+    out = (weight @ value.astype(work)) / np.where(total > 0, total, one)
     made: Array = out.astype(query.dtype)
     return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
         if instance.sink is not None:
             raise Declined("takes logarithms of base 2, and a sink is a score")
         logs = (logs.astype(np.float64) * math.log2(math.e)).astype(logs.dtype)
-    keywords = {} if instance.sink is None else {"sink": instance.sink}
+    keywords: dict[str, Any] = {} if instance.sink is None else {"sink": instance.sink}
     axes = ("batch", "heads", "queries", "value dim")
     shape = instance.outputs.shape[1:]
     outputs = [Output("output", shape, (precision.result,), axes)]
