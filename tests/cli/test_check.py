@@ -170,7 +170,7 @@ def test_without_target_every_built_in_in_each_of_its_classes(run: Run, toys: To
 
 
 def test_given_precision_narrows_the_built_ins(run: Run, toys: Toys) -> None:
-    status, out, _ = run("check", "--level", "smoke", "--precision", "float64")
+    status, out, _ = run("check", "--problem", "attention", "--level", "smoke", "--precision", "float64")
     assert status == 0
     assert "float32" not in out
 
