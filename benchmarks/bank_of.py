@@ -2,10 +2,11 @@
 
     python benchmarks/bank_of.py PROBLEM [--seeds 1] [--level standard] [--kernels NAME …]
 
-PROBLEM is attention_gradient, document_similarity, layer_collapse, rope, rope_attention, tensor_attention or
-tensor_attention_gradient; mutation.py does it for attention.  For every class the largest ratio of error and tolerance
-of correct kernels is printed, by output: how sharp the bound is.  One alarm, one wrong kernel that lives, or a
-diagnosis that names less than nine in ten, and the script ends with exit status 1.
+PROBLEM is attention_gradient, document_similarity, layer_collapse, rope, rope_attention, small_transformers,
+small_transformers_merge, tensor_attention or tensor_attention_gradient; mutation.py does it for attention.  For every
+class the largest ratio of error and tolerance of correct kernels is printed, by output: how sharp the bound is.  One
+alarm, one wrong kernel that lives, or a diagnosis that names less than nine in ten, and the script ends with exit
+status 1.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from bank.entry import Entry
 
 PROBLEMS = (
-    "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention", "tensor_attention",
-    "tensor_attention_gradient",
+    "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention", "small_transformers",
+    "small_transformers_merge", "tensor_attention", "tensor_attention_gradient",
 )  # fmt: skip
 _ENOUGH = 4  # failures that a diagnosis gets
 

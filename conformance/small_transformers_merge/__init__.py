@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from assay.conformance.interface.families import CHANGES
 from assay.conformance.interface.suite import Suite
+from assay.conformance.small_transformers_merge.combinations import COVERING, FEATURES
 from assay.conformance.small_transformers_merge.families import TABLE, TYPICAL, build
 from assay.conformance.small_transformers_merge.interface import INTERFACE, criteria
 from assay.conformance.small_transformers_merge.meanings import MEANINGS
+from assay.conformance.small_transformers_merge.questions import QUESTIONS
+from assay.conformance.small_transformers_merge.targets import TARGETS
 from assay.spec import small_transformers_merge
 
 __all__ = ["SUITE"]
@@ -17,6 +21,11 @@ SUITE = Suite(
     criteria=criteria,
     table=TABLE,
     build=build,
+    changes=CHANGES,
     meanings=MEANINGS,
+    questions=QUESTIONS,
     typical=TYPICAL,
+    targets=TARGETS,
+    covering=COVERING,
+    features=FEATURES,
 )

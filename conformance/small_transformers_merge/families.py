@@ -31,6 +31,14 @@ _LARGE = Family(
     "parts rounded before the merge; factors that overflow; differences of large numbers",
     "ring-flash-attention#42",
 )
+_RISING = Family(
+    "rising", "sums that are not rescaled when a later part is larger, or when an earlier one is", "flashinfer#50"
+)
+_NEAR = Family(
+    "near",
+    "log-sum-exps of thousands whose differences decide: halves of their digits are not enough",
+    "vllm-project/vllm-xpu-kernels#204, #556",
+)
 _SINK = Family("sink", "a sink that is counted once a part, or not at all", "vllm-metal#550")
 _BATCHES = Family(
     "batches", "strides of batches, heads and queries exchanged: right where there is one", "flash-attention#176"
@@ -38,13 +46,17 @@ _BATCHES = Family(
 
 #: Every family with its rows; a size is parts:batch×heads×queries×value dim.
 TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
-    (_APART, (*rows("smoke", "normal apart", "2:1x1x3x4", "lse"), *rows("standard", "apart", "3:2x2x5x8"))),
-    (_MANY, (*rows("smoke", "normal", "1:1x2x3x4 5:1x2x3x4"), *rows("standard", "normal apart", "8:1x2x4x16 33:1x1x2x4"))),
-    (_EMPTY, (*rows("smoke", "empty hollow", "2:1x2x4x4 4:1x2x4x4", "lse"), *rows("standard", "empty hollow", "9:1x2x7x8"))),
+    (_APART, (*rows("smoke", "normal apart", "2:1x1x3x4", "lse"), *rows("standard", "apart", "3:2x2x5x8 6:1x2x3x16"))),
+    (_MANY, (*rows("smoke", "normal", "1:1x2x3x4 5:1x2x3x4"), *rows("standard", "normal apart", "8:1x2x4x16 33:1x1x2x4", "lse"), *rows("thorough", "normal apart", "257:1x2x3x8"))),
+    (_EMPTY, (*rows("smoke", "empty hollow", "2:1x2x4x4 4:1x2x4x4", "lse"), *rows("standard", "empty hollow", "9:1x2x7x8 1:1x2x3x4"))),
+    (_RISING, (*rows("smoke", "rising falling", "4:1x2x3x4"), *rows("standard", "rising falling", "9:2x2x3x8", "lse"))),
     (_LARGE, (*rows("smoke", "large far", "2:1x1x4x4 4:1x1x4x4", "lse"), *rows("standard", "large far", "8:1x2x4x8"))),
-    (_SINK, (*rows("smoke", "normal empty", "2:1x3x4x4 5:1x3x4x4", "sink"), *rows("standard", "far", "4:1x3x4x8", "sink", "lse"))),
-    (_BATCHES, (*rows("smoke", "normal", "2:2x3x4x5"), *rows("standard", "normal", "3:3x2x5x7", "lse"))),
+    (_NEAR, (*rows("smoke", "near", "3:1x2x3x4", "lse"), *rows("standard", "near", "8:1x2x3x16"))),
+    (_SINK, (*rows("smoke", "normal empty", "2:1x3x4x4 5:1x3x4x4", "sink"), *rows("standard", "far hollow", "4:1x3x4x8 1:1x2x3x4", "sink", "lse"))),
+    (_BATCHES, (*rows("smoke", "normal", "2:2x3x4x5"), *rows("standard", "normal apart", "3:3x2x5x7 2:2x4x1x3", "lse"), *rows("thorough", "normal", "4:3x5x67x33"))),
     shared.laid_out("normal", "3:2x2x3x4"),
+    shared.called_before("normal", "3:1x2x3x4"),
+    shared.called_together("normal", "3:1x2x3x4"),
 )  # fmt: skip
 
 TYPICAL = rows("standard", "normal", "4:2x4x16x32", "lse")
@@ -64,8 +76,19 @@ def build(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         logs[0] = -np.inf
     elif row.pattern == "large":
         outputs *= 1000.0
+    elif row.pattern in ("rising", "falling"):
+        step = 3.0 if row.pattern == "rising" else -3.0
+        logs += step * np.arange(shape[0])[:, None, None, None]
+    elif row.pattern == "near":
+        logs += 1000.0
     elif row.pattern == "far":
         logs += 80.0 * rng.choice([-1.0, 1.0], (1, *shape[1:4]))
+    if "some-empty" in row.options:
+        logs[0, ..., ::2] = -np.inf
+        logs[-1, ..., 1::2] = -np.inf
+    elif "all-empty" in row.options:
+        logs[..., 0] = -np.inf
+        logs[0] = -np.inf
     wide = "float64" if precision.storage == "float64" else "float32"
     options: dict[str, Any] = {"return_lse": "lse" in row.options}
     if "sink" in row.options:

@@ -44,7 +44,9 @@ _CAPABILITIES = (
 
 #: Conventions that ``options`` may declare, the first being the default.
 #: ``logarithm``: of the sums of weights: FlashInfer's merge of states takes and returns those of base 2.
-_CONVENTIONS: dict[str, tuple[str, ...]] = {"logarithm": ("natural", "binary")}
+#: ``empty``: the log-sum-exp of a part without keys: −∞, or the lowest finite number of its type, as kernels write it
+#: that start from it.  In the latter case rows whose parts are all empty are not asked for.
+_CONVENTIONS: dict[str, tuple[str, ...]] = {"logarithm": ("natural", "binary"), "empty": ("infinite", "lowest")}
 
 
 def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
@@ -54,6 +56,10 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
         if instance.sink is not None:
             raise Declined("takes logarithms of base 2, and a sink is a score")
         logs = (logs.astype(np.float64) * math.log2(math.e)).astype(logs.dtype)
+    if kernel.conventions.get("empty") == "lowest":
+        if (logs == -np.inf).all(axis=0).any():
+            raise Declined("takes the lowest number for −∞, so that parts that are all empty are weighed")
+        logs = np.maximum(logs, np.finfo(logs.dtype).min)
     keywords: dict[str, Any] = {} if instance.sink is None else {"sink": instance.sink}
     axes = ("batch", "heads", "queries", "value dim")
     shape = instance.outputs.shape[1:]

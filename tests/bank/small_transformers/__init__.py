@@ -1,0 +1,1 @@
+"""Simulations of attention by calls of few tokens: correct ones, and wrong ones."""

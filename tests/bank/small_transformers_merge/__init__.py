@@ -1,0 +1,1 @@
+"""Merges of parts of attention: correct ones, and wrong ones."""
