@@ -140,9 +140,10 @@ def models(tokens: int) -> None:
                 "tokens": len(ids),
                 "M": size,
                 "attention": row.name,
-                "perplexity": "–" if row.perplexity is None else row.perplexity,
+                "perplexity": "–" if row.perplexity is None else f"{row.perplexity:.7g}",
                 "difference": row.difference,
                 "allowed": "–" if row.allowed is None else row.allowed,
+                "layer: error / proved": "–" if row.layer_ratio is None else row.layer_ratio,
                 "calls": row.calls,
             }
             for row in compared(model, ids, ways)

@@ -112,13 +112,14 @@ def _ways(
 
 def _table(rows: list[Compared]) -> str:
     """What became of every way, a line each."""
-    lines = [("", "perplexity", "difference", "allowed", "calls", "÷ bound")]
+    lines = [("", "perplexity", "difference", "allowed", "÷ proved", "calls", "÷ bound")]
     lines += [
         (
             row.name,
             "" if row.perplexity is None else f"{row.perplexity:.6g}",
             f"{row.difference:.2g}",
             "" if row.allowed is None else f"{row.allowed:.2g}",
+            "" if row.layer_ratio is None else f"{row.layer_ratio:.2g}",
             str(row.calls) if row.planned else "",
             f"{row.planned / row.counting_bound:.3f}" if row.counting_bound else "",
         )
