@@ -533,7 +533,7 @@ def _affordable(instance: HigherOrder, made: Mapping[str, Array]) -> bool:
     """Whether an instance with such longer modes has no more scores than a diagnosis can take: tiles multiply."""
     b, h, n_q, _ = instance.query.shape
     lengths = [made.get(f"key{m}", key).shape[2] for m, key in enumerate(instance.mode_keys, 1)]
-    return math.prod(lengths) <= instance.combinations or b * h * n_q * math.prod(lengths) <= _MOST_SCORES
+    return bool(math.prod(lengths) <= instance.combinations or b * h * n_q * math.prod(lengths) <= _MOST_SCORES)
 
 
 def _but_last(n: int) -> Any:
