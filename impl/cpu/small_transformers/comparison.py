@@ -36,7 +36,8 @@ class Compared:
 
     difference: the largest distance of a logit, or of an entry of the embedding, from the full pass.  allowed: four
     times what errors of the proved size, with random signs, do to these numbers when they are added to the attention of
-    every layer of the full pass; ``None`` where nothing is proved of the attention.  layer_error: the largest proved
+    every layer of the full pass; ``None`` where nothing is proved of the attention, and where it is another one, with a
+    window or of a sample of the keys.  layer_error: the largest proved
     error of a layer's attention.  layer_ratio: the largest error that a layer was seen to make on its own input, beside
     attention in float64 with the same window, as a part of its proved one.  perplexity: of a model that has one.
     calls: made; planned: of the plan; counting_bound: what every plan needs.
@@ -95,6 +96,7 @@ def compared(
         allowed, layer_error, layer_ratio = None, None, None
         if len(calls.errors) == calls.layers:
             layer_error, layer_ratio = max(calls.errors), ratio
+        if layer_error is not None and not {"window", "error"} & set(calls.options):
             allowed = _MORE * max(_disturbed(model, tokens, right, calls.errors, draw) for draw in range(_DRAWS))
         rows.append(
             Compared(
