@@ -1,6 +1,6 @@
 """Large attention from small calls: times beside one large call, how often a sample fails, and real models.
 
-    python benchmarks/small_transformers.py times [--longest N]     N up to 131072, M from 512 to 4096
+    python benchmarks/small_transformers.py times [--lengths N …] [--sizes M …]   N to 131072, M from 512 to 4096
     python benchmarks/small_transformers.py draws [--draws D]       at least 2000 orders of the keys
     python benchmarks/small_transformers.py models [--tokens N]     SmolLM2 and MiniLM through calls of 512 and 128
 
@@ -47,19 +47,17 @@ def with_its_sum(query: Any, key: Any, value: Any, *, scale: float, return_lse: 
     return (output, lse) if return_lse else output
 
 
-def times(longest: int) -> None:
+def times(lengths: list[int], sizes: list[int]) -> None:
     """Processor seconds of one thread, which other work on the machine changes little.
 
     Of lengths beyond ``_ROWS``, plans and peers compute the first queries only, with every key; windows compute all.
     """
     rows = []
     generator = torch.Generator().manual_seed(0)
-    for length in (8192, 32768, 131072):
-        if length > longest:
-            continue
+    for length in lengths:
         query, key, value = (torch.randn(1, 1, length, _DIM, generator=generator) for _ in range(3))
         first = query[:, :, :_ROWS].clone()
-        for size in (512, 1024, 2048, 4096):
+        for size in sizes:
             # in one process and one round each: a bare call for every pair of blocks, and the plans
             pairs = math.ceil(first.shape[2] / size) * math.ceil(length / size)
             small = [torch.randn(_BATCH, 1, size, _DIM, generator=generator) for _ in range(3)]
@@ -165,13 +163,14 @@ def models(tokens: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("times", "draws", "models"))
-    parser.add_argument("--longest", type=int, default=131072)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 32768, 131072])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--tokens", type=int, default=1024)
     options = parser.parse_args()
     if options.what == "times":
         torch.set_num_threads(1)
-        times(options.longest)
+        times(options.lengths, options.sizes)
     elif options.what == "draws":
         draws(options.draws)
     else:
