@@ -1,6 +1,6 @@
 """Is a certificate of the polynomial method ever below the true error?  Random and adversarial heads, against balls.
 
-    python benchmarks/certificates.py [--cases 10000]
+    python benchmarks/certificates.py [--cases 10000] [--scheduler local]
 
 Every case draws a shape, a pattern of numbers, masks and a requested error, asks ``approximate`` for its polynomial
 route, and compares |value − exact| with the certificate it returns, and that with the request.  Exit status 1 if one
@@ -10,11 +10,13 @@ certificate is too small.  What is refused is counted, and no case.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from campaign import add_scheduler, mapped
 from rich.console import Console
 from rich.progress import track
 from timing import publish
@@ -104,14 +106,16 @@ def case(seed: int) -> tuple[str, float, str] | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="certified ones")
+    add_scheduler(parser)
     chosen = parser.parse_args()
     found: dict[str, list[tuple[float, str]]] = {name: [] for name in POINTS}
-    seed = refused = 0
-    for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
-        while (one := case(seed)) is None:
-            seed, refused = seed + 1, refused + 1
-        seed += 1
-        found[one[0]].append(one[1:])
+    refused = 0
+    with mapped(chosen.scheduler) as run:
+        outcomes = run(case, itertools.count())  # seed by seed
+        for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
+            while (one := next(outcomes)) is None:
+                refused += 1
+            found[one[0]].append(one[1:])
     rows = []
     for name, ones in found.items():
         ratios = [ratio for ratio, _ in ones]

@@ -1,17 +1,19 @@
 """Large attention from small calls: times beside one large call, how often a sample fails, and real models.
 
-    python benchmarks/small_transformers.py times [--longest N]     N up to 131072, M from 512 to 4096
+    python benchmarks/small_transformers.py times [--lengths N …] [--sizes M …]   N to 131072, M from 512 to 4096
     python benchmarks/small_transformers.py draws [--draws D]       at least 2000 orders of the keys
     python benchmarks/small_transformers.py models [--tokens N]     SmolLM2 and MiniLM through calls of 512 and 128
 
 ``times`` takes one head of dim 64 in float32.  The peers are one call of PyTorch's scaled_dot_product_attention on all
-tokens, and *batched*: bare calls of M tokens, as many as the counting bound ⌈N/M⌉² needs, with nothing put together.
+tokens, and *batched*: bare calls of M tokens, one for each of ⌈N/M⌉² pairs of blocks, with nothing put together.  Of
+more than 4096 tokens, the first 4096 queries are computed, with every key; with a window, all.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _DIM = 64
 _BATCH = 8
 _WINDOW, _SINKS = 256, 4
+_ROWS = 4096
 
 
 def oracle(query: Any, key: Any, value: Any, *, scale: float, mask: Any = None, is_causal: bool = False) -> Any:
@@ -44,48 +47,54 @@ def with_its_sum(query: Any, key: Any, value: Any, *, scale: float, return_lse: 
     return (output, lse) if return_lse else output
 
 
-def times(longest: int) -> None:
+def times(lengths: list[int], sizes: list[int]) -> None:
+    """Processor seconds of one thread, which other work on the machine changes little.
+
+    Of lengths beyond ``_ROWS``, plans and peers compute the first queries only, with every key; windows compute all.
+    """
     rows = []
     generator = torch.Generator().manual_seed(0)
-    for length in (8192, 32768, 131072):
-        if length > longest:
-            continue
+    for length in lengths:
         query, key, value = (torch.randn(1, 1, length, _DIM, generator=generator) for _ in range(3))
-        for size in (512, 1024, 2048, 4096):
+        first = query[:, :, :_ROWS].clone()
+        for size in sizes:
             # in one process and one round each: a bare call for every pair of blocks, and the plans
-            parts = math.ceil(length / size)
+            pairs = math.ceil(first.shape[2] / size) * math.ceil(length / size)
             small = [torch.randn(_BATCH, 1, size, _DIM, generator=generator) for _ in range(3)]
             window: dict[str, Any] = {"is_causal": True, "window": _WINDOW, "sinks": _SINKS}
 
-            def batched(parts: int = parts, small: list[Any] = small) -> None:
-                for _ in range(-(-parts * parts // _BATCH)):
-                    oracle(*small, scale=_DIM**-0.5)
+            def batched(pairs: int = pairs, small: list[Any] = small) -> None:
+                for begin in range(0, pairs, _BATCH):
+                    oracle(*(x[: pairs - begin] for x in small), scale=_DIM**-0.5)
 
-            def plan(function: Any, size: int = size, arrays: Any = (query, key, value), **options: Any) -> Any:
+            def plan(function: Any, *arrays: Any, size: int = size, **options: Any) -> Any:
                 return small_transformers.simulate(*arrays, function, size, batch=_BATCH, **options)
 
+            some, every = (first, key, value), (query, key, value)
             contenders: dict[str, Callable[[], Any]] = {
-                "large": lambda arrays=(query, key, value): oracle(*arrays, scale=_DIM**-0.5),
+                "large": lambda some=some: oracle(*some, scale=_DIM**-0.5),
                 "batched": batched,
-                "calibrated": lambda plan=plan: plan(oracle),
-                "log-sum-exp": lambda plan=plan: plan(with_its_sum),
-                "window": lambda plan=plan, window=window: plan(oracle, **window),
+                "calibrated": lambda plan=plan, some=some: plan(oracle, *some),
+                "log-sum-exp": lambda plan=plan, some=some: plan(with_its_sum, *some),
+                "window": lambda plan=plan, every=every, window=window: plan(oracle, *every, **window),
             }
-            seconds = {name: measured["min"] for name, measured in interleaved(contenders, rounds=5).items()}
-            done = plan(oracle)
+            measured = interleaved(contenders, rounds=5, clock=time.process_time)
+            seconds = {name: times["min"] for name, times in measured.items()}
+            large = seconds["large"] * length / first.shape[2]
+            done = plan(oracle, *some)
             rows.append(
                 {
                     "N": length,
                     "M": size,
-                    "large ms": 1e3 * seconds["large"],
+                    "large ms": 1e3 * large,
                     "batched / large": seconds["batched"] / seconds["large"],
                     "calibrated / batched": seconds["calibrated"] / seconds["batched"],
                     "log-sum-exp / batched": seconds["log-sum-exp"] / seconds["batched"],
-                    "window: speed-up / (N/M)": seconds["large"] / seconds["window"] / (length / size),
+                    "window: speed-up / (N/M)": large / seconds["window"] / (length / size),
                     "calls / bound": done.planned / done.counting_bound,
                 }
             )
-    publish("small_transformers_times", rows, f"{torch.get_num_threads()} threads; minima of 5, interleaved")
+            publish("small_transformers_times", rows, "processor seconds of one thread; minima of 5, interleaved")
 
 
 def draws(count: int) -> None:
@@ -119,7 +128,7 @@ def draws(count: int) -> None:
 
 
 def models(tokens: int) -> None:
-    rows = []
+    rows: list[dict[str, Any]] = []
     text = standard_text()
     for name, size, most in (("smollm2", 512, tokens), ("minilm", 128, 512)):
         model = open_model(fetch(name))
@@ -140,26 +149,28 @@ def models(tokens: int) -> None:
                 "tokens": len(ids),
                 "M": size,
                 "attention": row.name,
-                "perplexity": "–" if row.perplexity is None else row.perplexity,
+                "perplexity": "–" if row.perplexity is None else f"{row.perplexity:.7g}",
                 "difference": row.difference,
                 "allowed": "–" if row.allowed is None else row.allowed,
+                "layer: error / proved": "–" if row.layer_ratio is None else row.layer_ratio,
                 "calls": row.calls,
             }
             for row in compared(model, ids, ways)
         ]
-    publish("small_transformers_models", rows)
+        publish("small_transformers_models", rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("times", "draws", "models"))
-    parser.add_argument("--longest", type=int, default=131072)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 32768, 131072])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--tokens", type=int, default=1024)
     options = parser.parse_args()
-    torch.set_num_threads(2)
     if options.what == "times":
-        times(options.longest)
+        torch.set_num_threads(1)
+        times(options.lengths, options.sizes)
     elif options.what == "draws":
         draws(options.draws)
     else:

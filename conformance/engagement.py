@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +22,18 @@ from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from assay.conformance.call.outcome import Outcome
+    from assay.conformance.interface.suite import Case
     from assay.conformance.judge.level import Progress
     from assay.conformance.report.report import Report
+
+    Handed = tuple[tuple[Case, bool], ...]
+    Engine = Callable[[Callable[[Handed], Any], Iterable[Handed]], Iterator[Any]]
+
+_TOGETHER = 4  # cases that are handed over as one piece of work
 
 __all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
 
@@ -108,6 +118,7 @@ def check(
     call_seconds: float = Limits.seconds,
     memory: int = Limits.memory,
     seconds: float | None = None,
+    engine: Engine | None = None,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
@@ -124,6 +135,9 @@ def check(
     call_seconds: the seconds that one call may take; the first one of a shape may take three times as long.
     memory: the memory that an isolated kernel may take, in MiB beyond what it has when it is loaded.
     seconds: the time after which no new case is taken; a family that had no turn yet has one, for as long again.
+    engine: judges the cases of families elsewhere: called as ``map`` is, with a function and pieces of work, it returns
+    the results in their order.  ``assay check --scheduler`` passes a cluster of Dask.  The verdict is that of one
+    process, but for a kernel that keeps something from one case for the next.
 
     The kernel passes if nothing failed and every family that its capabilities allow was judged: ``report.incomplete``
     says which were not.
@@ -141,4 +155,29 @@ def check(
         kernel, problem, precision,
         framework=framework, options=options, reproducers=reproducers, limits=limits, isolate=isolate,
     ) as judge:  # fmt: skip
-        return Run(judge, level, seed, progress, seconds).report()
+        elsewhere = None
+        if engine is not None:
+            arguments = {"framework": framework, "options": options, "limits": limits, "isolate": isolate}
+            judged = functools.partial(_judged, kernel, judge.kernel.problem, judge.precision, arguments)
+            elsewhere = functools.partial(_elsewhere, engine, judged)
+        return Run(judge, level, seed, progress, seconds, elsewhere=elsewhere).report()
+
+
+def _judged(
+    kernel: Any, problem: str, precision: Precision, arguments: Mapping[str, Any], handed: Handed
+) -> list[tuple[Outcome, float]]:
+    """What some cases come to, in a process that has to load the kernel first."""
+    found = []
+    with engaged(kernel, problem, precision, **arguments) as judge:
+        for case, huge_canaries in handed:
+            begun = time.monotonic()
+            found.append((judge.outcome(case, huge_canaries=huge_canaries), time.monotonic() - begun))
+    return found
+
+
+def _elsewhere(
+    engine: Engine, judged: Callable[[Handed], list[tuple[Outcome, float]]], cases: Iterator[tuple[Case, bool]]
+) -> Iterator[tuple[Outcome, float]]:
+    """What cases come to, in their order, a few in every piece of work."""
+    pieces = iter(lambda: tuple(itertools.islice(cases, _TOGETHER)), ())
+    return itertools.chain.from_iterable(engine(judged, pieces))

@@ -1,7 +1,8 @@
 """Work on a cluster of Dask: pieces are handed out in order, and come back as they are done.
 
 A piece carries all that it needs, and the process that hands it out keeps it until its result is back.  So a worker
-that dies loses nothing: what it had is computed again elsewhere.  Whoever needs results in order numbers the pieces.
+that dies loses nothing: what it had is computed again elsewhere.  Whoever needs results in order numbers the pieces, or
+lets :func:`in_order` do so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from assay.impl.cpu.threads import available
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of"]
+__all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order"]
 
 INSTALL = "pip install 'assay[cluster]'"
 LOCAL = "local"
@@ -68,35 +69,52 @@ def client_of(scheduler: Any = LOCAL) -> Iterator[Any]:
         yield client
 
 
-def as_done(client: Any, function: Callable[[T], R], pieces: Iterable[tuple[int, T]]) -> Iterator[tuple[int, R]]:
+def as_done(
+    client: Any, function: Callable[[T], R], pieces: Iterable[tuple[int, T]], seconds: float | None = None
+) -> Iterator[tuple[int, R]]:
     """Yield (number, function(piece)) in the order in which pieces are done.
 
     function: one that cloudpickle can carry to the workers.  Pieces are taken from the iterator as workers need them.
-    An exception of the function is raised here.  Raises :class:`ClusterError` where a piece killed all that tried it.
+    seconds: the longest wait for a result.
+    An exception of the function is raised here.  Raises :class:`ClusterError` where a piece killed all that tried it,
+    and ``TimeoutError`` where no result came in time.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker, wait
 
     coming = iter(pieces)
     numbers: dict[Any, int] = {}
-    done = as_completed(loop=client.loop)
     try:
         while True:
             room = _AHEAD * max(1, sum(client.nthreads().values()))
             while len(numbers) < room and (following := next(coming, None)) is not None:
                 number, piece = following
-                future = client.submit(function, piece, pure=False)
-                numbers[future] = number
-                done.add(future)
+                numbers[client.submit(function, piece, pure=False)] = number
             if not numbers:
                 return
-            future = next(done)
-            number = numbers.pop(future)
-            try:
-                result = future.result()
-            except KilledWorker:
-                raise ClusterError(f"the workers that tried piece {number} of the work died", number) from None
-            future.release()
-            yield number, result
+            with client.as_current():
+                done = wait(list(numbers), timeout=seconds, return_when="FIRST_COMPLETED").done
+            for future in done:
+                number = numbers.pop(future)
+                try:
+                    result = future.result()
+                except KilledWorker:
+                    raise ClusterError(f"the workers that tried piece {number} of the work died", number) from None
+                future.release()
+                yield number, result
     finally:
         for future in numbers:
             future.cancel()
+
+
+def in_order(client: Any, function: Callable[[T], R], pieces: Iterable[T], seconds: float | None = None) -> Iterator[R]:
+    """Yield function(piece) in the order of the pieces, as ``map(function, pieces)`` does in one process.
+
+    The other arguments and what is raised are those of :func:`as_done`.
+    """
+    early: dict[int, R] = {}
+    following = 0
+    for number, result in as_done(client, function, enumerate(pieces), seconds):
+        early[number] = result
+        while following in early:
+            yield early.pop(following)
+            following += 1

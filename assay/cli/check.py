@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,13 +29,20 @@ from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from assay.conformance.report.report import Report
 
 __all__ = ["check", "profile", "replay"]
 
+_PATIENCE = 6.0  # times the limit of a call, until a cluster is given up
+
 #: Parameters of ``assay check`` that a run over a corpus has no use for: it takes its cases and their answers from
 #: the corpus, writes no report and no reproducer, and calls the kernel in this process.
-_NOT_WITH_CORPUS = ("json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds")
+_NOT_WITH_CORPUS = (
+    "json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds",
+    "scheduler",
+)  # fmt: skip
 
 
 def check(
@@ -73,6 +81,10 @@ def check(
             metavar="SECONDS", help="Seconds after which no new case is taken (smoke 8, standard 50, thorough 900)."
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Judge cases on a cluster of Dask: its address, or local for one on this machine."),
+    ] = None,
     corpus: Annotated[
         Path | None, typer.Option(help="Run it over this corpus of hard instances (assay hard --corpus).")
     ] = None,
@@ -100,6 +112,8 @@ def check(
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
     settings |= {"level": level, "seed": seed, "framework": framework}
     settings |= {"options": option_values(option or []), "reproducers": reproducers, "seconds": seconds}
+    if scheduler is not None:
+        settings["engine"] = context.with_resource(_engine(scheduler, call_seconds))
     for judgement in plan:
         if judgement not in reports:
             watch = Watch()
@@ -116,6 +130,29 @@ def check(
     if target is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
     return _status([reports[judgement] for judgement in plan])
+
+
+@contextlib.contextmanager
+def _engine(scheduler: str, call_seconds: float | None) -> Iterator[Any]:
+    """``--scheduler``: what hands pieces of work to a cluster and returns their results in order."""
+    from assay.conformance.call.process import Limits
+    from assay.impl.cluster import ClusterError, client_of, in_order
+
+    # a kernel that hangs keeps its worker: the wait ends, and the case is judged here, where a call can be stopped
+    patience = _PATIENCE * (Limits.seconds if call_seconds is None else call_seconds)
+    with contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(client_of(scheduler))
+        except ClusterError as error:
+            raise UsageError(str(error)) from None
+
+        def mapped(function: Callable[[Any], Any], pieces: Iterable[Any]) -> Iterator[Any]:
+            try:
+                yield from in_order(client, function, pieces, patience)
+            except ClusterError as error:
+                raise UsageError(f"{error}: a kernel that ends its process needs --isolate") from None
+
+        yield mapped
 
 
 def _status(reports: list[Report]) -> int:

@@ -72,10 +72,21 @@ def simulate(
     except (ValueError, CallError, ClusterError) as refusal:
         raise UsageError(str(refusal)) from None
     if json is not None:
-        content = {"model": opened.name, "tokens": tokens, "size": size, "oracle": oracle}
+        content = {"model": opened.name, "tokens": tokens, "size": size, "oracle": oracle, "bounds": _bounds()}
         write(json, json_.dumps(content | {"rows": [dataclasses.asdict(row) for row in rows]}, indent=1))
-    say(f"{opened.name}, {tokens} tokens by calls of {size}, an oracle that is {oracle}\n{_table(rows)}")
+    say(f"{opened.name}, {tokens} tokens by calls of {size}, an oracle that is {oracle}\n{_table(rows)}\n\n{_bounds()}")
     return PASSED
+
+
+def _bounds() -> str:
+    """What the numbers of calls are to be compared with: the counting bound, and what a reduction says without it."""
+    from assay.spec.reductions.graph import path
+
+    return (
+        "÷ bound: no plan whose tokens are rows of the input has fewer calls than 1 (ST-2).\n"
+        "Where results are fed back too, T calls of M tokens that compute attention of N tokens have\n"
+        f"T·M² ≥ N^(2 − o(1)) under SETH (ST-7, by {path('satisfiability', 'small_transformers').name})."
+    )
 
 
 def _ways(
@@ -112,13 +123,14 @@ def _ways(
 
 def _table(rows: list[Compared]) -> str:
     """What became of every way, a line each."""
-    lines = [("", "perplexity", "difference", "allowed", "calls", "÷ bound")]
+    lines = [("", "perplexity", "difference", "allowed", "÷ proved", "calls", "÷ bound")]
     lines += [
         (
             row.name,
             "" if row.perplexity is None else f"{row.perplexity:.6g}",
             f"{row.difference:.2g}",
             "" if row.allowed is None else f"{row.allowed:.2g}",
+            "" if row.layer_ratio is None else f"{row.layer_ratio:.2g}",
             str(row.calls) if row.planned else "",
             f"{row.planned / row.counting_bound:.3f}" if row.counting_bound else "",
         )

@@ -6,12 +6,13 @@ rejects a higher one rejects.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.interface.suite import LEVELS
+from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases_of_level
 from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
 from assay.conformance.judge.seeds import seed_of
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from assay.conformance.judge.judge import Judge
     from assay.spec.problem import Law
 
-__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Progress", "Run", "assembled"]
+__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Elsewhere", "Progress", "Run", "assembled"]
 
 #: Seconds after which a level takes no new case.  The others are counted as skipped, and the report says so.  A family
 #: that has not been judged yet has its first turn all the same, for as long again: a busy machine loses no family.
@@ -59,6 +61,9 @@ _ENOUGH = 3
 
 Progress = Callable[[int, int, str], None]
 Judged = tuple["Case", Outcome, float]
+#: Outcomes of cases that are judged elsewhere, in the order of the cases, with the seconds that each took.  A case
+#: comes with whether its canaries are huge numbers.
+Elsewhere = Callable[[Iterator[tuple["Case", bool]]], Iterator[tuple[Outcome, float]]]
 
 
 @dataclass
@@ -67,6 +72,8 @@ class Run:
 
     budget: seconds after which no new case is taken; those of the level if left out.
     judged: the cases that were judged, in the sizes in which the kernel took them.
+    elsewhere: judges the cases of families, which are recorded in the order of the level all the same.  Everything that
+    follows from a case, its repetition, what it is shrunk to and the diagnosis, is done here.
     """
 
     judge: Judge
@@ -82,6 +89,8 @@ class Run:
     passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
+    coming: Iterator[tuple[Case, tuple[Outcome, float]]] | None = None  # what is judged elsewhere, in its order
     uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
     sizes: Sizes = field(init=False)
 
@@ -100,6 +109,13 @@ class Run:
         count = sum(map(len, cases.values()))
         self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
+        with contextlib.closing(self.judged_elsewhere([case for level in levels for case in cases[level]])) as coming:
+            self.coming = None if self.elsewhere is None else coming
+            return self.through(levels, cases)
+
+    def through(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> Report:
+        """Judge the cases of families of every level, and what is drawn and made of them."""
+        judge, laws = self.judge, self.judge.suite.spec.LAWS
         for level in levels:
             for case in cases[level]:
                 if self.judge.compiling > _SUSPECT:
@@ -214,7 +230,6 @@ class Run:
     def in_turn(self, case: Case) -> Judged:
         """A case of a family, if there is time: the first one of a family has as much time again.
 
-
         The canaries are NaN or huge numbers, as the seed of the case says.
         """
         judged = any(result.family == case.family.id and result.status in JUDGED for result in self.results)
@@ -222,8 +237,39 @@ class Run:
             return case, Outcome("skipped", sentence=self.given_up), 0.0
         if self.left < (0 if judged else -self.allotted):
             return case, Outcome("skipped", sentence=OUT_OF_TIME), 0.0
-        seed = case.instance.provenance.seed or 0
-        return self.fitting(case, huge_canaries=seed % 2 == 1)
+        answer = self.awaited(case)
+        # what is declined, or lacks something, is tried in other sizes here
+        if answer is not None and answer[1].status not in ("declined", "skipped"):
+            return answer
+        return self.fitting(case, huge_canaries=_huge(case))
+
+    def judged_elsewhere(self, cases: list[Case]) -> Generator[tuple[Case, tuple[Outcome, float]], None, None]:
+        """Cases with what they came to elsewhere, in their order."""
+        if self.elsewhere is not None:
+            yield from zip(cases, self.elsewhere((case, _huge(case)) for case in cases), strict=False)
+
+    def awaited(self, case: Case) -> Judged | None:
+        """What a case of a family came to elsewhere; ``None`` where it is to be judged here.
+
+        Where no case comes back any more, the rest of the level is judged here.  The budget does not count the seconds
+        until the first case is back: processes load the kernel in them.
+        """
+        if self.coming is None or self.sizes.few:
+            return None
+        begun = time.monotonic()
+        try:
+            outcome, seconds = next(judged for other, judged in self.coming if other is case)
+        except UsageError:
+            raise
+        except Exception as error:
+            self.coming = None
+            self.notes[f"judged here, as no case came back from elsewhere any more: {type(error).__name__}"] = 1
+            return None
+        if not self.results:
+            self.uncounted += time.monotonic() - begun
+        if outcome.kind in _COSTLY:
+            self.costly[outcome.kind] = self.costly.get(outcome.kind, 0) + 1
+        return case, outcome, seconds
 
     def fitting(self, case: Case, *, huge_canaries: bool = False) -> Judged:
         """The case in a size that the kernel takes: its own, or the nearest one that keeps what the family is about."""
@@ -384,6 +430,11 @@ class Run:
             if outcome.status != "passed":
                 return judged[-1]
         return max(judged, key=lambda entry: entry[1].ratio)
+
+
+def _huge(case: Case) -> bool:
+    """Whether the canaries of a case of a family are huge numbers, or NaN."""
+    return (case.instance.provenance.seed or 0) % 2 == 1
 
 
 def _added(counts: Mapping[str, int], level: str) -> int:

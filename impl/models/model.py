@@ -36,13 +36,18 @@ class AttentionInput:
     is_causal: bool
 
 
-def attended(given: AttentionInput) -> NDArray[np.float32]:
-    """The outputs (h_q, n, d) of all heads, as plainly as can be: a matrix of scores a head."""
+def attended(given: AttentionInput, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """The outputs (h_q, n, d) of all heads, as plainly as can be: a matrix of scores a head.
+
+    seen: (n, n), the keys of every query; what the input says of causality if left out.
+    """
     group = len(given.query) // len(given.key)
     keys, values = (np.repeat(each, group, axis=0) for each in (given.key, given.value))
     scores = given.query.dtype.type(given.scale) * (given.query @ keys.swapaxes(1, 2))
-    if given.is_causal:
-        scores = np.where(np.tri(scores.shape[1], dtype=np.bool_), scores, -np.inf)
+    if seen is None and given.is_causal:
+        seen = np.tri(scores.shape[1], dtype=np.bool_)
+    if seen is not None:
+        scores = np.where(seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     result: NDArray[np.float32] = (weights / weights.sum(-1, keepdims=True)) @ values
     return result

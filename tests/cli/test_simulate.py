@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,16 @@ def test_a_model_is_told_beside_its_full_pass_and_goes_on_where_it_was(run: Run,
     status, out, _ = run(*words, "--error", "0.001", "--json", "out.json")
     assert status == 0
     assert "40 tokens by calls of 12" in out
+    assert out.endswith("T·M² ≥ N^(2 − o(1)) under SETH (ST-7, by OV-1 → ST-7a).\n")
     full, exact, sampled = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
     assert full["calls"] == 0
     assert exact["calls"] >= exact["planned"] == 2 * 4 * 4  # rows of so large scores are asked again
+    # one head of one layer: ⌈N²/M²⌉ calls at least, of which the table shows the quotient
+    assert exact["counting_bound"] == math.ceil(2 * 40**2 / 12**2)
+    row = next(line for line in out.splitlines() if line.startswith("every key")).split()
+    assert row[-1] == f"{32 / exact['counting_bound']:.3f}"
     assert exact["difference"] <= exact["allowed"] < 1e-6
+    assert 0 < exact["layer_ratio"] <= 1
     assert sampled["name"] == "sampled, error 0.001"
     run(*words, "--json", "again.json")
     again = json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))["rows"][1]

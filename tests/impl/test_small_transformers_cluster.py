@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,18 +28,8 @@ def attended(query: Array, key: Array, value: Array, *, scale: float) -> Array:
     return weights / weights.sum(axis=3, keepdims=True) @ value
 
 
-class Dies:
-    """An oracle that kills its process as long as there are fewer than ``times`` files in a folder."""
-
-    def __init__(self, folder: Path, times: int) -> None:
-        self.folder, self.times = folder, times
-
-    def __call__(self, query: Array, key: Array, value: Array, *, scale: float) -> Array:
-        dead = len(list(self.folder.iterdir()))
-        if dead < self.times:
-            (self.folder / f"{dead}-{os.getpid()}").touch()
-            os._exit(1)
-        return attended(query, key, value, scale=scale)
+def dies(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+    os._exit(1)
 
 
 def raises(query: Array, key: Array, value: Array, *, scale: float) -> Array:
@@ -70,10 +61,41 @@ def test_a_cluster_computes_the_same_bits(client: Any) -> None:
     assert np.array_equal(here.value, address.value)
 
 
-def test_a_worker_that_dies_loses_nothing(client: Any, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_in_mid_run_loses_nothing(client: Any) -> None:
     here = simulate(*drawn(), attended, 8, batch=2)
-    there = simulate(*drawn(), Dies(tmp_path, 1), 8, batch=2, scheduler=client)
-    assert len(list(tmp_path.iterdir())) == 1
+    killed = []
+
+    def kill(done: int, total: int) -> None:
+        if 0 < done < total and not killed:
+            killed.append(min(client.run(os.getpid).values()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    there = simulate(*drawn(), attended, 8, batch=2, scheduler=client, progress=kill)
+    assert len(killed) == 1
+    assert there.calls == here.calls
+    assert np.array_equal(here.value, there.value)
+    assert np.array_equal(here.log_sum_exp, there.log_sum_exp)
+
+
+def test_an_interrupted_run_goes_on_elsewhere(client: Any, tmp_path: Path) -> None:
+    here, file = simulate(*drawn(), attended, 8, batch=2), tmp_path / "run.npz"
+
+    def stop(done: int, total: int) -> None:
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(*drawn(), attended, 8, batch=2, scheduler=client, resume=file, progress=stop)
+    rest = simulate(*drawn(), attended, 8, batch=2, resume=file)  # in this process
+    assert 0 < rest.calls <= here.calls - 20
+    assert np.array_equal(here.value, rest.value)
+
+
+def test_an_oracle_may_ask_a_worker_that_lives_elsewhere(client: Any) -> None:
+    here = simulate(*drawn(), attended, 8, batch=20)
+    there = simulate(
+        *drawn(), lambda *arrays, scale: client.submit(attended, *arrays, scale=scale, pure=False).result(), 8, batch=20
+    )
     assert np.array_equal(here.value, there.value)
 
 
@@ -85,9 +107,10 @@ def test_what_an_oracle_raises_on_a_worker_names_the_call(client: Any) -> None:
     assert caught.value.kept.run
 
 
-def test_a_call_that_kills_every_worker_is_named(client: Any, tmp_path: Path) -> None:
-    with pytest.raises(CallError, match=r"call \d+ of 1 .*: every worker that tried it died"):
-        simulate(*(x[:, :1, :6] for x in drawn()), Dies(tmp_path, 99), 8, scheduler=client)
+def test_a_call_that_kills_every_worker_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)  # of four, to be quick
+    with pytest.raises(CallError, match=r"call 1 of 1 .*: every worker that tried it died"):
+        simulate(*(x[:, :1, :6] for x in drawn()), dies, 8, scheduler=client)
 
 
 def test_a_scheduler_that_is_none_is_refused() -> None:

@@ -127,6 +127,11 @@ def test_logits_and_embeddings_of_a_model_are_those_of_the_full_pass(make: Any, 
     )
     assert plain.allowed is not None
     assert plain.difference <= plain.allowed < 1e-6
+    for proved in (plain, window):  # every layer on its own input, with the same window
+        assert proved.layer_ratio is not None
+        assert 0 < proved.layer_ratio <= 1
+        assert proved.layer_error is not None
+        assert proved.layer_error < 1e-11
     assert plain.planned >= plain.counting_bound > 0
     assert sampled.difference < 1e-9  # no sample meets so small an error, so every row has seen all its keys
     if make is llama:

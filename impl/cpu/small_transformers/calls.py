@@ -215,7 +215,7 @@ class _Form:
     d: int
     d_v: int
     is_causal: bool  # the keyword is used
-    hidden: Bools | None  # (calls, heads or 1, rows, keys handed over): what the layout does not hide, and must be
+    hidden: Bools | None  # (calls or 1, heads or 1, rows, keys handed over): what the layout does not hide, and must be
     some: Bools  # (calls, heads, rows): whether a row sees any key
     repeated: NDArray[np.int64]  # (rows,): calibrators that a row sees
 
@@ -226,7 +226,9 @@ class _Form:
         heads, rows, d = first.query.shape
         keys, d_v = first.value.shape[1:]
         seen = None
-        if any(task.seen is not None for task in tasks):
+        if first.seen is not None and all(task.seen is first.seen for task in tasks):
+            seen = first.seen[None]
+        elif any(task.seen is not None for task in tasks):
             whole = np.ones((1, rows, keys), np.bool_)
             each = [whole if task.seen is None else task.seen for task in tasks]
             most = max(len(one) for one in each)
@@ -236,12 +238,13 @@ class _Form:
         slots = _slots(settings, rows, keys, first.block.layout, is_causal)
         causal = small.causal or is_causal
         hidden, some = None, np.ones((len(tasks), heads, rows), np.bool_)
-        if causal or seen is not None:
+        if causal:
             reach = slots.sees(rows, keys, causal)
             some &= reach.any(axis=1)
         if seen is not None:
-            some &= (seen & reach).any(axis=3)
-            hidden = ~seen & reach
+            inside = seen & reach if causal else seen
+            some &= inside.any(axis=3)
+            hidden = ~seen & reach if causal else ~seen
             if not settings.calibrated:  # a row that sees nothing is handed one key all the same, and ignored
                 hidden[..., 0] &= ~hidden.all(axis=3)
             hidden = hidden[..., slots.first :] if hidden.any() else None
@@ -308,7 +311,7 @@ class _Form:
         key, value = key[:, :, slots.first :], value[:, :, slots.first :]
         calls, heads = query.shape[:2]
         tokens = sum(slots.queries) + self.rows, sum(slots.keys) + self.keys - slots.first
-        hidden = None if self.hidden is None else self.hidden[which]
+        hidden = self.hidden if self.hidden is None or len(self.hidden) == 1 else self.hidden[which]
         keywords: dict[str, Any] = {"scale": settings.scale}
         coordinates = hidden is not None and "mask" not in settings.small.keywords
         query, key = self._columns(query, key, stored, hidden if coordinates else None)
@@ -391,7 +394,7 @@ class _Form:
         return parts[0] if len(parts) == 1 else arrays.joined(parts, 2)
 
     def _mask(self, hidden: Bools, tokens: tuple[int, int]) -> Bools:
-        """(calls, heads or 1, queries, keys): the mask of a call; what is no key of the block is seen by every row."""
+        """(calls or 1, heads or 1, queries, keys): the mask; what is no key of the block is seen by every row."""
         mask = np.ones((*hidden.shape[:2], *tokens), np.bool_)
         q, k = self.slots.queries[0], self.slots.keys[0]
         inside = hidden[:, :, ::-1, ::-1] if self.slots.backwards else hidden
@@ -407,11 +410,9 @@ class _Form:
     def _finite(self, tasks: Sequence[Task], output: Any) -> Any:
         arrays = self.arrays
         xp = arrays.library
-        if not arrays.numpy and bool(xp.isfinite(output.detach().sum())):  # hides no NaN, and may overflow
+        if arrays.finite(output):
             return output
         good = xp.isfinite(output)
-        if bool(good.all()):
-            return output
         call = int(np.argmin(arrays.host(good).reshape(len(tasks), -1).all(axis=1)))
         raise CallError(f"{tasks[call].named(self.settings.total)}: the oracle returned NaN or an infinity")
 

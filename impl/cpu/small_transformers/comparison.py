@@ -10,6 +10,7 @@ import numpy as np
 
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.small_transformers.networks import perplexity
+from assay.impl.cpu.small_transformers.visible import Visible
 from assay.impl.models.llama import Llama
 from assay.impl.models.model import AttentionInput, attended
 
@@ -35,9 +36,11 @@ class Compared:
 
     difference: the largest distance of a logit, or of an entry of the embedding, from the full pass.  allowed: four
     times what errors of the proved size, with random signs, do to these numbers when they are added to the attention of
-    every layer of the full pass; ``None`` where nothing is proved of the attention.  layer_error: the largest proved
-    error of a layer's attention.  perplexity: of a model that has one.  calls: made; planned: of the plan;
-    counting_bound: what every plan needs.
+    every layer of the full pass; ``None`` where nothing is proved of the attention, and where it is another one, with a
+    window or of a sample of the keys.  layer_error: the largest proved
+    error of a layer's attention.  layer_ratio: the largest error that a layer was seen to make on its own input, beside
+    attention in float64 with the same window, as a part of its proved one.  perplexity: of a model that has one.
+    calls: made; planned: of the plan; counting_bound: what every plan needs.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Compared:
     difference: float
     allowed: float | None
     layer_error: float | None
+    layer_ratio: float | None
     calls: int
     planned: int
     counting_bound: int
@@ -73,22 +77,26 @@ def compared(
     layers: list[None] = []
     full = model.hidden(tokens, lambda _: layers.append(None), _in_float64)
     right = outcome(model, full)
-    rows = [Compared("full pass", _perplexity(model, full, tokens), 0.0, None, None, 0, 0, 0)]
-    hiddens = []
+    rows = [Compared("full pass", _perplexity(model, full, tokens), 0.0, None, None, None, 0, 0, 0)]
+    hiddens, ratios = [], [0.0] * len(ways)
     with told(progress, "layers") as tell:
         for number, calls in enumerate(ways.values()):
 
-            def attend(given: AttentionInput, calls: Calls = calls, before: int = number * len(layers)) -> Array:
+            def attend(given: AttentionInput, calls: Calls = calls, number: int = number) -> Array:
                 output = calls(given)
-                tell(before + calls.layers, len(ways) * len(layers))
+                if len(calls.errors) == calls.layers and calls.errors[-1] > 0:
+                    whole = _in_float64(given, calls.options.get("window"), calls.options.get("sinks", 0))
+                    ratios[number] = max(ratios[number], float(np.abs(output - whole).max()) / calls.errors[-1])
+                tell(number * len(layers) + calls.layers, len(ways) * len(layers))
                 return output
 
             hiddens.append(model.hidden(tokens, _nobody, attend))
-    for (name, calls), hidden in zip(ways.items(), hiddens, strict=True):
+    for (name, calls), hidden, ratio in zip(ways.items(), hiddens, ratios, strict=True):
         difference = float(np.abs(outcome(model, hidden) - right).max())
-        allowed, layer_error = None, None
+        allowed, layer_error, layer_ratio = None, None, None
         if len(calls.errors) == calls.layers:
-            layer_error = max(calls.errors)
+            layer_error, layer_ratio = max(calls.errors), ratio
+        if layer_error is not None and not {"window", "error"} & set(calls.options):
             allowed = _MORE * max(_disturbed(model, tokens, right, calls.errors, draw) for draw in range(_DRAWS))
         rows.append(
             Compared(
@@ -97,6 +105,7 @@ def compared(
                 difference,
                 allowed,
                 layer_error,
+                layer_ratio,
                 calls.calls,
                 calls.planned,
                 calls.counting_bound,
@@ -120,10 +129,12 @@ def _disturbed(model: Model, tokens: NDArray[np.int64], right: Array, errors: li
     return float(np.abs(outcome(model, model.hidden(tokens, _nobody, attend)) - right).max())
 
 
-def _in_float64(given: AttentionInput) -> Array:
-    """Attention of one layer in float64, and so all that follows it."""
+def _in_float64(given: AttentionInput, window: int | None = None, sinks: int = 0) -> Array:
+    """Attention of one layer in float64, and so all that follows it; with a window where it is causal."""
     wide: dict[str, Any] = {name: getattr(given, name).astype(np.float64) for name in ("query", "key", "value")}
-    return attended(dataclasses.replace(given, **wide))
+    rows = np.arange(given.query.shape[1])
+    seen = Visible(len(rows), len(rows), given.is_causal, window if given.is_causal else None, sinks).block(rows, rows)
+    return attended(dataclasses.replace(given, **wide), None if seen is None else seen[0, 0])
 
 
 def _nobody(_: AttentionInput) -> None:

@@ -28,7 +28,8 @@ class Small:
     causal: it is causal whatever it is asked: query r attends to keys ≤ r of its own call.
     at_once: H'·L', the independent heads that one call computes: all heads of all its layers.
     fixed: it takes exactly ``size`` queries and ``size`` keys.
-    keywords: which of :data:`KEYWORDS` it takes: ``mask`` (boolean, True attends), ``is_causal``, and ``return_lse``,
+    keywords: which of :data:`KEYWORDS` it takes: ``mask`` (boolean, True attends, broadcasts to
+    (calls, heads, queries, keys)), ``is_causal``, and ``return_lse``,
     with which it returns (output, log_sum_exp), the latter of shape (calls, heads, queries), natural logarithms.
     """
 

@@ -100,7 +100,7 @@ class Problem:
                 )
             if arrays.name(x) != arrays.name(query):
                 raise ValueError(f"{name}: {arrays.name(x)}, expected {arrays.name(query)}, the type of query")
-            if not bool(arrays.library.isfinite(x).all()):
+            if not arrays.finite(x):
                 raise ValueError(f"{name}: not finite")
         (b, h, n_q, d), (b_k, h_k, n_k, d_k), d_v = query.shape, key.shape, value.shape[3]
         if (b_k, d_k) != (b, d) or h % h_k:
@@ -128,10 +128,17 @@ class Problem:
         at_once, count = plan.small.at_once, len(plan.blocks)
         for group in range(plan.groups):
             heads = np.arange(group * at_once, min((group + 1) * at_once, plan.heads))
+            alike, seen = None, None
             for number, block in enumerate(plan.blocks):
-                yield self.task(group * count + number, group, block, heads, at_once)
+                # the masks of blocks along a diagonal are equal, and then they are one array
+                lies = block.shape, block.lead, block.rows[0] - block.keys[0]
+                away = self.visible.mask is None and block.keys[0] >= block.lead == self.visible.sinks
+                if not away or lies != alike:
+                    seen = self.seen(block.query_rows(), block.key_rows(), heads, at_once)
+                alike = lies if away else None
+                yield self.task(group * count + number, group, block, heads, at_once, seen)
 
-    def task(self, number: int, group: int, block: Any, heads: Any, at_once: int) -> Task:
+    def task(self, number: int, group: int, block: Any, heads: Any, at_once: int, seen: Any) -> Task:
         rows, kept = slice(*block.rows), slice(*block.keys)
         used: Any = heads // self.group
         if used[-1] - used[0] + 1 == len(used):  # views, where no head is repeated
@@ -142,9 +149,7 @@ class Problem:
             parts.append(self.arrays.joined([x[used, : block.lead], part], 1) if block.lead else part)
         asking = self.query[int(heads[0]) : int(heads[-1]) + 1, rows]
         query, key, value = (self.whole(x, at_once) for x in (asking, *parts))
-        return Task(
-            number, group, block, query, key, value, self.seen(block.query_rows(), block.key_rows(), heads, at_once)
-        )
+        return Task(number, group, block, query, key, value, seen)
 
     def seen(self, rows: Any, keys: Any, heads: Any, at_once: int) -> Any:
         """(heads or 1, rows, keys): the mask of a block."""
