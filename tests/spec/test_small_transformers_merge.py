@@ -226,6 +226,31 @@ def test_a_correction_needs_its_own_terms(name: str) -> None:
 
 
 @pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_correction_is_allowed_what_the_claim_says(kind: Any) -> None:
+    """Number by number, with a smallest normal number that counts."""
+    u = PRECISIONS["float64"].with_("coarse", tiny=2.0**-54)
+    soft = u.of(Softmax)
+    assert soft.part == 1
+    made = kind(instance(5, dtype="float64"))
+    exact = evaluate(made)
+    plain = restored(made, bounds(made.attention(), u, "output", exact))
+    more = tolerance(made, u, exact=exact) - plain
+    for b, h, i in np.ndindex(2, 3, 4):
+        some = made.log_sum_exps[:, b, h, i] != -np.inf
+        parts = made.outputs[some, b, h, i]
+        count = len(parts) + (made.sink is not None)
+        if made.sink is not None:
+            parts = np.concatenate([parts, np.zeros((1, 5))])
+        if count < 2:
+            assert (more[b, h, i] == 0).all()
+            continue
+        of_range = (soft.exp + soft.rescale + 8 * u.product) * np.ptp(parts, axis=0)
+        right = count * (6 * u.accumulate * np.abs(parts).max(axis=0) + of_range + 4 * u.tiny)
+        assert (np.abs(more[b, h, i] - right) <= 1e-4 * right).all()
+
+
+@pytest.mark.claim("MERGE-4")
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_merge_whose_roundings_are_all_at_their_bounds_comes_near_the_tolerance(name: str) -> None:
     """One by one, with every exponential too large, every stored log-sum-exp too small, and outputs that are all 1."""
