@@ -17,10 +17,10 @@ __all__ = ["PRECISIONS"]
 
 
 def _merging(machine: Precision) -> Precision:
-    """The machine, on which a merge rounds nothing but sums and the output, and may go on with every single part."""
+    """The machine, where a merge rounds nothing but sums and the output; it may rescale and go on with every part."""
     usual = machine.of(Softmax)
     plain = dataclasses.replace(
-        usual, query_rounding=0.0, probability=0.0, probability_tiny=0.0, value_rounding=0.0, part=1
+        usual, query_rounding=0.0, probability=0.0, probability_tiny=0.0, value_rounding=0.0, part=1, tile=1
     )
     return dataclasses.replace(machine, stages=(*machine.stages, plain))
 

@@ -337,6 +337,28 @@ def test_the_bound_of_the_class_is_above_the_error_and_some_roundoffs_large(type
             assert float(done.error.max()) < most * unit * float(abs(value).max())
 
 
+def in_float16(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+    score = scale * (query.astype(np.float32) @ np.swapaxes(key.astype(np.float32), 2, 3))
+    weight = np.exp(score - score.max(axis=-1, keepdims=True))
+    out: Array = weight.astype(np.float16).astype(np.float32) @ value.astype(np.float32)
+    return (out / weight.sum(axis=-1, keepdims=True)).astype(np.float16)
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-6])
+def test_the_bound_counts_what_values_near_the_smallest_numbers_lose(size: float) -> None:
+    """A float16 output loses 2^-25 however small the values are, and the factor of a part enlarges it."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        drawn_ = (spread * rng.standard_normal((1, 1, 40, 8)) for spread in (0.3, 0.3, size))
+        query, key, value = (x.astype(np.float16) for x in drawn_)
+        right = attention.exact(*(x.astype(np.float64) for x in (query, key, value)))
+        done = simulate(query, key, value, in_float16, 9, precision="float16")
+        error = np.abs(done.value.astype(np.float64) - right)
+        assert (error <= done.error).all()
+        assert done.error.max() <= 0.3 * size + 2.0**-14
+
+
 @pytest.mark.parametrize("causal_only", [False, True])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_gradients_pass_through_the_calls(is_causal: bool, causal_only: bool) -> None:

@@ -173,6 +173,31 @@ def corrected(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
     return out, lse
 
 
+def online(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    """Sums in the units of the largest log-sum-exp so far, rescaled with every part."""
+    most = np.full(logs.shape[1:], -np.inf, work)
+    total, out = np.zeros(logs.shape[1:], work), np.zeros(o.shape[1:], work)
+    for x, y in zip(o, logs, strict=True):
+        new = np.maximum(most, y)
+        shift = np.where(np.isfinite(new), new, work(0))
+        old, weight = np.exp(most - shift), np.exp(y - shift)
+        total, out = total * old + weight, out * old[..., None] + weight[..., None] * x
+        most = new
+    some = total > 0
+    safe = np.where(some, total, work(1))
+    return out / safe[..., None], np.where(some, np.where(some, most, 0) + np.log(safe), -np.inf).astype(work)
+
+
+def in_base_2(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
+    twice = (logs * work(1.4426950408889634)).astype(work)
+    most = np.where(np.isfinite(twice.max(axis=0)), twice.max(axis=0), work(0))
+    weight = np.exp2(twice - most)
+    total = weight.sum(axis=0, dtype=work)
+    safe = np.where(total > 0, total, work(1))
+    out = (weight[..., None] * o).sum(axis=0, dtype=work) / safe[..., None]
+    return out, np.where(total > 0, (most + np.log2(safe)) * work(0.6931471805599453), -np.inf).astype(work)
+
+
 def in_a_tree(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
     if len(o) == 1:
         return np.where(np.isfinite(logs[0])[..., None], o[0], work(0)), logs[0]
@@ -181,7 +206,8 @@ def in_a_tree(o: Array, logs: Array, work: Any) -> tuple[Array, Array]:
     return one_by_one(np.stack([left[0], right[0]]), np.stack([left[1], right[1]]), work)
 
 
-MERGES = {"at once": at_once, "one by one": one_by_one, "corrected": corrected, "in a tree": in_a_tree}
+MERGES = {"at once": at_once, "one by one": one_by_one, "corrected": corrected, "in a tree": in_a_tree,
+          "online": online, "base 2": in_base_2}  # fmt: skip
 
 
 def ratios(made: Instance, name: str, merge: Any) -> tuple[Array, Array]:
@@ -223,6 +249,31 @@ def test_a_correction_needs_its_own_terms(name: str) -> None:
     assert (error / tolerance(far, name)).max() <= 1
     plain = bounds(far.attention(), PRECISIONS[name], "output", evaluate(far))
     assert (error / restored(far, plain)).max() > 1
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_correction_is_allowed_what_the_claim_says(kind: Any) -> None:
+    """Number by number, with a smallest normal number that counts."""
+    u = PRECISIONS["float64"].with_("coarse", tiny=2.0**-54)
+    soft = u.of(Softmax)
+    assert (soft.part, soft.tile) == (1, 1)
+    made = kind(instance(5, dtype="float64"))
+    exact = evaluate(made)
+    plain = restored(made, bounds(made.attention(), u, "output", exact))
+    more = tolerance(made, u, exact=exact) - plain
+    for b, h, i in np.ndindex(2, 3, 4):
+        some = made.log_sum_exps[:, b, h, i] != -np.inf
+        parts = made.outputs[some, b, h, i]
+        count = len(parts) + (made.sink is not None)
+        if made.sink is not None:
+            parts = np.concatenate([parts, np.zeros((1, 5))])
+        if count < 2:
+            assert (more[b, h, i] == 0).all()
+            continue
+        of_range = (soft.exp + soft.rescale + 8 * u.product) * np.ptp(parts, axis=0)
+        right = count * (6 * u.accumulate * np.abs(parts).max(axis=0) + of_range + 4 * u.tiny)
+        assert (np.abs(more[b, h, i] - right) <= 1e-4 * right).all()
 
 
 @pytest.mark.claim("MERGE-4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -330,11 +331,12 @@ def test_a_calibrator_at_0_loses_all_digits_with_one_column_and_none_with_two() 
 
 @pytest.mark.claim("MERGE-2")
 @pytest.mark.parametrize("name", CLASSES)
-def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str) -> None:
-    """L* + ψ of one key, number by number."""
+@pytest.mark.parametrize("oracle", ["plain", "log_sum_exp"])
+def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str, oracle: str) -> None:
+    """L* + ψ of one key, and what numerator and denominator err, number by number."""
     u = PRECISIONS[name]
     soft, own = u.of(Softmax), u.of(Recombination)
-    made = instance(u, 7, n=6, d=5, size=0.7, oracle_size=4)
+    made = instance(u, 7, n=6, d=5, size=0.7, oracle_size=4, oracle=oracle)
     exact = evaluate(made, reference_accuracy(u))
     parts = calls(made, u, exact)
     m, t, scale = 4, 2 * 2 + 2, 1 / math.sqrt(5)
@@ -354,7 +356,9 @@ def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str) -> None:
 
     q, k = (np.abs(x[0, 1].astype(float)) for x in (made.query, made.key))
     sizes = scale * (q[i] @ k.T)
-    delta = [stored(((1 + soft.query_rounding) ** 2 * (1 + gamma(15, u.product)) - 1) * size, size) for size in sizes]
+    delta: Any = [
+        stored(((1 + soft.query_rounding) ** 2 * (1 + gamma(15, u.product)) - 1) * size, size) for size in sizes
+    ]
     own_delta = stored(((1 + soft.query_rounding) ** 2 * (1 + gamma(10, u.product)) - 1) * reach, reach)
     largest = max(*delta, own_delta)
     top, log_d = float(score.max()), float(exact.log_sum_exp.midpoint[row] - score.max())
@@ -363,19 +367,21 @@ def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str) -> None:
         return 1.01 * u.product * (4 * (size + log) + 8 * max(1.0, log))
 
     factors = -math.log(1 - soft.exp) - 2 * math.log(1 - soft.rescale)
-    below = top - float(score[j]) + delta[j] + max(delta) + 2 * soft.lag + log_d
-    plain = delta[j] + 1.01 * (3 * u.product + soft.stored_score) * below
+    below = top - score + np.array(delta) + max(delta) + 2 * soft.lag + log_d
+    plain = np.array(delta) + 1.01 * (3 * u.product + soft.stored_score) * below
     plain += 2.02 * u.product * (most + max(delta)) + factors + e_lse(most + max(delta), log_d)
     rounding = 1.01 * (3 * u.product + soft.stored_score) * (far + 2 * math.log(m) + 2 * largest + 2 * soft.lag)
     rounding += 2.02 * u.product * (reach + largest)
     grown = e_lse(reach + largest, math.log(m)) - e_lse(most + max(delta), log_d)
-    key = plain + rounding + grown
+    keys = plain + rounding + grown
+    key = float(keys[j])
     calibrator = own_delta + rounding + factors + e_lse(reach + largest, math.log(m))
 
     k_sums = m - 1 + 3 + 2
     merge = ((1 + e_lse(reach + largest, math.log(m))) / (1 - soft.rescale)) ** 2 - 1
     nu = (1 + soft.probability) * (1 + soft.value_rounding) * (1 + gamma(k_sums + 4, u.accumulate)) * (1 + merge) - 1
-    unit = math.exp(largest + max(key, calibrator))
+    most_spread = max(float(keys.max()), calibrator)
+    unit = math.exp(largest + most_spread)
     flushed = (math.exp(soft.lag) * soft.flush + soft.probability_tiny) * unit
     lam = (1 + soft.probability) * (1 + gamma(k_sums, u.accumulate)) - 1 + flushed * m
     kappa = (1 + u.accumulate) ** 2 * (1 + u.output) - 1
@@ -383,9 +389,62 @@ def test_the_factor_of_a_part_is_counted_as_the_claim_says(name: str) -> None:
     lost = flushed / (1 - lam) * (1 + kappa)
     least = (own.least - lost * m - u.output_tiny) / (1 + column)
     psi = calibrator - math.log(1 - column - (lost + u.output_tiny) / least)
+    merged = 0.0
+    if oracle == "log_sum_exp":  # B, and merges by stored log-sum-exps
+        said = most_spread - math.log(1 - lam) + soft.log_sum_exp * (most + math.log(m) + most_spread)
+        said += 4 * u.product * (most + largest + soft.lag) + 8 * u.product * (math.log(m) + soft.lag + 1)
+        psi = max(psi, most_spread + said)
+        merged = ((1 + e_lse(most + math.log(m) + said, math.log(6))) / (1 - soft.rescale)) ** (t + 1) - 1
     psi += 1.01 * own.unit * (8 * (reach + far) + 16) + 1.01 * (t + 2) * (own.elementary + 2 * own.unit)
     made_of = float(parts.row.spread[row][j])
     assert (key + psi) * (1 - 1e-6) <= made_of <= (key + psi) * 1.02
+    in_all = (1 + column) * (1 + gamma(t + 6, own.unit)) - 1
+    assert in_all * (1 - 1e-6) - 4e-16 <= float(parts.below[row]) <= in_all * 1.005 + 4e-16
+    in_all = (1 + in_all) * (1 + merged) - 1
+    assert in_all * (1 - 1e-6) - 4e-16 <= float(parts.above[row]) <= in_all * 1.005 + 4e-16
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_log_sum_exp_is_allowed_what_the_claim_says(name: str) -> None:
+    u = PRECISIONS[name]
+    made = instance(u, 7, n=6, oracle_size=4, size=0.7)
+    exact = evaluate(made, reference_accuracy(u))
+    parts, own, t = calls(made, u, exact), u.of(Recombination), 6
+    row = parts.row
+    moved = np.minimum((row.probability * np.expm1(row.spread)).sum(axis=3), row.spread.max(axis=3))
+    lost = parts.below + parts.lost * row.count + parts.least_lost
+    lse = row.log_sum_exp
+    written = t * (8 * own.unit * (lse + parts.far + 1) + own.elementary) + u.of(Softmax).log_sum_exp * lse
+    right = moved - np.log1p(-lost) + written
+    bound = tolerance(made, u, "log_sum_exp")
+    assert (right * (1 - 1e-6) <= bound).all()
+    assert (bound <= right * (1 + 1e-5) + exact.log_sum_exp.radius).all()
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.claim("MERGE-4")
+def test_parts_with_log_sum_exps_may_be_merged_by_corrections(monkeypatch: pytest.MonkeyPatch) -> None:
+    u = PRECISIONS["float64"]
+    made = instance(u, 7, n=6, oracle_size=4, oracle="log_sum_exp")
+    with_them = tolerance(made, u)
+    monkeypatch.setattr(sys.modules["assay.spec.small_transformers.tolerance"], "corrections", lambda *_: 0.0)
+    more = with_them - tolerance(made, u)
+    largest = np.abs(made.value).max(axis=2, keepdims=True)
+    soft = u.of(Softmax)
+    right = 6 * (6 * u.accumulate * largest + (soft.exp + soft.rescale + 8 * u.product) * largest)
+    assert (more >= 0.999 * right).all()
+    assert (more <= 2.001 * right).all()
+
+
+@pytest.mark.claim("MERGE-2")
+def test_a_calibrator_whose_coordinate_may_overflow_is_outside_the_domain() -> None:
+    """|c|/σ is at most (S + ln M + 1)/σ, which with log₂e is to stay below half the largest number."""
+    u = PRECISIONS["float16-eager"]
+    near = math.log(5) + 1
+    for share, inside in ((0.95, True), (1.05, False)):
+        made = instance(u, 3, size=0.0, scale=near / (share * 65504 / 3))
+        assert np.isfinite(tolerance(made, u)).all() == inside
 
 
 @pytest.mark.claim("MERGE-2")

@@ -3,13 +3,14 @@
 Let an oracle of a class be handed keys whose scores, the calibrator's among them, are at most S in absolute value.  A
 column of its output that is a mean of numbers in [0, 1] is within εy + α of its true value y: ε is what TOL-1 to TOL-4
 make of scores of that size, and α what underflow may take away (TOL-5).  A column of values in [−V, V] is within
-(εp + α)V, where p is the weight of the keys.
+εpV + αV + τ, where p is the weight of the keys: what the output itself loses to underflow, τ = 2^-25 in float16, does
+not become less with V.  It is part of α too.
 
 For a part of the keys let N, D be the sums of values and weights, r the common factor, and r̂, N̂, D̂ what is computed.
-With η = ε + α/min(p, p₀) and ρ = η/(1 − η), r̂ is within ρ of r, and N̂ and D̂ are within (1 + ρ)ηDV and (1 + ρ)ηD of
-(r̂/r)N and (r̂/r)D.  So, with o = ΣN/ΣD and ΣN − oΣD = 0,
+With η = ε + α/min(p, p₀) and ρ = η/(1 − η), r̂ is within ρ of r, and N̂ and D̂ are within (1 + ρ)(ηV + τ/min(p, p₀))D
+and (1 + ρ)ηD of (r̂/r)N and (r̂/r)D.  So, with o = ΣN/ΣD and ΣN − oΣD = 0,
 
-    |out − o| ≤ (ρ·range(V) + 2(1 + ρ)ηV) / (1 − ρ − (1 + ρ)η),
+    |out − o| ≤ (ρ·range(V) + (1 + ρ)(2ηV + τ/min(p, p₀))) / (1 − ρ − (1 + ρ)η),
 
 and the recombination in float64 adds (parts + 8)·2^-53 of V a few times over.  An oracle that returns its log-sum-exp
 has r = e^lse, and ρ is what TOL-9 says of it.
@@ -39,11 +40,12 @@ __all__ = ["OracleError", "oracle_error", "recombined", "rounded"]
 
 @dataclass(frozen=True)
 class OracleError:
-    """relative: ε.  absolute: α.  log_sum_exp: of that output."""
+    """relative: ε.  absolute: α.  log_sum_exp: of that output.  floor: τ."""
 
     relative: float
     absolute: float
     log_sum_exp: float
+    floor: float = 0.0
 
 
 def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: float, norms: float) -> OracleError:
@@ -82,10 +84,11 @@ def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: 
         return OracleError(math.inf, math.inf, math.inf)
     after = 1 + float(compound(u.accumulate, u.accumulate, u.output))
     relative = math.exp(2 * spread) * (1 + above) / kept * after - 1
+    floor = (heaviest * steps + 1) * u.tiny / kept * after + u.output_tiny + 2 * u.tiny
     whole = absolute / kept * after + u.output_tiny + 2 * u.tiny
     written = 4 * u.product * (largest + delta + soft.lag) + 8 * u.product * (log_keys + soft.lag + 1)
     lse = spread - math.log(kept) + merges * written + soft.log_sum_exp * (largest + log_keys) + 2 * u.tiny
-    return OracleError(relative * SLACK, whole * SLACK, lse * SLACK * (1 + 2 * soft.log_sum_exp))
+    return OracleError(relative * SLACK, whole * SLACK, lse * SLACK * (1 + 2 * soft.log_sum_exp), floor * SLACK)
 
 
 def recombined(error: OracleError, *, least: float | None, parts: int, spread: Array, size: Array) -> Array:
@@ -96,7 +99,7 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
     if not math.isfinite(error.relative):
         return np.full(spread.shape, np.inf)
     if least is None:
-        eta = error.relative + error.absolute
+        true, eta = 1.0, error.relative + error.absolute
         rho = math.expm1(error.log_sum_exp)
     else:
         true = (least - error.absolute) / (1 + error.relative)
@@ -105,7 +108,8 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
     rest = 1 - rho - (1 + rho) * eta
     if not rest > 0.1:
         return np.full(spread.shape, np.inf)
-    bound: Array = (rho * spread + 2 * (1 + rho) * eta * size) / rest + 8 * (parts + 8) * 2.0**-53 * size
+    off = 2 * eta * size + error.floor / true
+    bound: Array = (rho * spread + (1 + rho) * off) / rest + 8 * (parts + 8) * 2.0**-53 * size
     return bound * SLACK
 
 
