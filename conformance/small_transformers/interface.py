@@ -111,7 +111,8 @@ _CAPABILITIES = (
 
 #: Conventions that ``options`` may declare.
 #: ``oracle``: what the oracle can do that the kernel is made for.  ``plain`` returns the output and takes a mask;
-#: ``log_sum_exp`` returns the log-sum-exp too, if ``return_lse=True`` is passed; ``causal`` takes no mask, and query r of a call sees its keys 0 … r.
+#: ``log_sum_exp`` returns the log-sum-exp too, if ``return_lse=True`` is passed; ``causal`` takes no mask, and query r
+#: of a call sees its keys 0 … r.
 #: ``at_once``: the most heads of one call, where there is a limit: heads of all layers of a small transformer.
 CONVENTIONS: dict[str, tuple[str, ...]] = {"oracle": tuple(_ORACLES), "at_once": ()}
 

@@ -28,7 +28,12 @@ def ring_flash_attn(name: str) -> Kernel:
     """Blocks of keys and of queries, one after the other, as every rank of a ring takes them."""
     module = importlib.import_module("ring_attention_pytorch.ring_flash_attention")
     return _kernel(
-        name, "ring-attention-pytorch", functools.partial(_ring, module.ring_flash_attn), "other_scale", "value_dim"
+        name,
+        "ring-attention-pytorch",
+        functools.partial(_ring, module.ring_flash_attn),
+        "other_scale",
+        "value_dim",
+        "causal_cross_lengths",
     )
 
 
@@ -51,7 +56,7 @@ def _spread(query: Any, *arrays: Any) -> Any:
 def local_attention(name: str) -> Kernel:
     """Attention to a window, whose blocks see themselves and the one before: causal, and of an exact width."""
     importlib.import_module("local_attention")
-    lacks = ("without_causal", "without_window", "narrow_window")
+    lacks = ("without_causal", "without_window", "narrow_window", "cross_lengths")
     return _kernel(name, "local-attention", _local, *lacks)
 
 

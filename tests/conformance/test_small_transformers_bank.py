@@ -1,4 +1,4 @@
-"""The judge is judged: every correct simulation of attention by calls of few tokens passes, every wrong one fails and is named.
+"""The judge is judged: every correct simulation passes, every wrong one fails and is named.
 
 Each correct kernel is judged on a share of the cases in one of its classes, and some wrong ones are named; in CI all
 are.
