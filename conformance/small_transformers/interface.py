@@ -75,7 +75,7 @@ def attend_with_log_sum_exp(
     query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None, return_lse: bool = False,
     at_once: int | None = None,
 ) -> Any:  # fmt: skip
-    """The same; return_lse: with the log-sum-exp (batch, heads, queries), a natural logarithm, −∞ where no key is seen."""
+    """The same; return_lse: with the natural log-sum-exp (batch, heads, queries), −∞ where no key is seen."""
     made = _weighted(query, key, value, scale, mask, at_once)
     return made if return_lse else made[0]
 
