@@ -65,12 +65,11 @@ def _local(
     window: int | None = None,
 ) -> Any:  # fmt: skip
     import torch
-    from local_attention import LocalAttention
 
     if window is None or window < 2:
         raise Declined("takes windows of two keys or more")
     # a query sees the key before it that is window_size away too
-    layer = LocalAttention(
+    layer = importlib.import_module("local_attention").LocalAttention(
         window - 1, causal=True, look_backward=1, autopad=True, exact_windowsize=True, use_rotary_pos_emb=False,
         scale=scale,
     )  # fmt: skip

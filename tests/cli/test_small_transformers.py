@@ -43,6 +43,7 @@ def test_the_problem_is_told_by_the_arrays_and_a_right_merge_passes(kernels: Run
     assert out.startswith("PASSED merging.py:good  small_transformers_merge  float32  smoke  seed 0")
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run) -> None:
     status, out, _ = kernels("check", "merging.py:bad", "--level", "smoke", "--reproducers", "found")
     assert status == 1
