@@ -36,6 +36,7 @@ RUNNING = [
         "layer_collapse_fast",
         "rope",
         "rope_attention",
+        "small_transformers",
         "small_transformers_fast",
     )
 ]

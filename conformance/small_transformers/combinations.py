@@ -60,7 +60,7 @@ COVERING = Covering(_FACTORS, _row, _cost, _TOGETHER)
 
 
 def _parts(instance: Any) -> int:
-    return -(-int(instance.key.shape[2]) // max(instance.oracle_size - 1, 1))
+    return -(-int(instance.key.shape[2]) // max(int(instance.oracle_size) - 1, 1))
 
 
 #: Words that follow "fails when" → a test of an instance.

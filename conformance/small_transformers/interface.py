@@ -72,10 +72,10 @@ def attend(
 
 
 def attend_with_log_sum_exp(
-    query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None, return_lse: bool = True,
+    query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None, return_lse: bool = False,
     at_once: int | None = None,
 ) -> Any:  # fmt: skip
-    """The same with the log-sum-exp (batch, heads, queries), a natural logarithm, −∞ for a query that sees no key."""
+    """The same; return_lse: with the natural log-sum-exp (batch, heads, queries), −∞ where no key is seen."""
     made = _weighted(query, key, value, scale, mask, at_once)
     return made if return_lse else made[0]
 
@@ -111,7 +111,8 @@ _CAPABILITIES = (
 
 #: Conventions that ``options`` may declare.
 #: ``oracle``: what the oracle can do that the kernel is made for.  ``plain`` returns the output and takes a mask;
-#: ``log_sum_exp`` returns the log-sum-exp too; ``causal`` takes no mask, and query r of a call sees its keys 0 … r.
+#: ``log_sum_exp`` returns the log-sum-exp too, if ``return_lse=True`` is passed; ``causal`` takes no mask, and query r
+#: of a call sees its keys 0 … r.
 #: ``at_once``: the most heads of one call, where there is a limit: heads of all layers of a small transformer.
 CONVENTIONS: dict[str, tuple[str, ...]] = {"oracle": tuple(_ORACLES), "at_once": ()}
 

@@ -28,7 +28,12 @@ def ring_flash_attn(name: str) -> Kernel:
     """Blocks of keys and of queries, one after the other, as every rank of a ring takes them."""
     module = importlib.import_module("ring_attention_pytorch.ring_flash_attention")
     return _kernel(
-        name, "ring-attention-pytorch", functools.partial(_ring, module.ring_flash_attn), "other_scale", "value_dim"
+        name,
+        "ring-attention-pytorch",
+        functools.partial(_ring, module.ring_flash_attn),
+        "other_scale",
+        "value_dim",
+        "causal_cross_lengths",
     )
 
 
@@ -51,7 +56,7 @@ def _spread(query: Any, *arrays: Any) -> Any:
 def local_attention(name: str) -> Kernel:
     """Attention to a window, whose blocks see themselves and the one before: causal, and of an exact width."""
     importlib.import_module("local_attention")
-    lacks = ("without_causal", "without_window", "narrow_window")
+    lacks = ("without_causal", "without_window", "narrow_window", "cross_lengths")
     return _kernel(name, "local-attention", _local, *lacks)
 
 
@@ -60,12 +65,11 @@ def _local(
     window: int | None = None,
 ) -> Any:  # fmt: skip
     import torch
-    from local_attention import LocalAttention
 
     if window is None or window < 2:
         raise Declined("takes windows of two keys or more")
     # a query sees the key before it that is window_size away too
-    layer = LocalAttention(
+    layer = importlib.import_module("local_attention").LocalAttention(
         window - 1, causal=True, look_backward=1, autopad=True, exact_windowsize=True, use_rotary_pos_emb=False,
         scale=scale,
     )  # fmt: skip

@@ -43,7 +43,7 @@ def _in_float32(logs: Array, outputs: Array) -> Part:
 
 
 def _with_log_sum_exp(t: Task, s: Steps) -> Part:
-    out, lse = t.oracle(t.query, t.key, t.value, scale=t.scale, mask=t.seen)
+    out, lse = t.oracle(t.query, t.key, t.value, scale=t.scale, mask=t.seen, return_lse=True)
     return lse.astype(np.float64), out.astype(np.float64)
 
 

@@ -1,0 +1,92 @@
+"""The judge is judged: every correct merge of parts of attention passes, every wrong one fails and is named.
+
+Each correct kernel is judged on a share of the cases in one of its classes, and some wrong ones are named; in CI all
+are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bank.small_transformers_merge.buggy import BUGGY
+from bank.small_transformers_merge.correct import CORRECT
+
+from assay.conformance.interface.suite import suite
+from assay.conformance.judge.level import Run
+
+if TYPE_CHECKING:
+    from bank.entry import Entry
+    from bank.verdicts import Verdicts
+
+SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
+#: What the diagnosis of the first failures does not name.
+UNNAMED: set[str] = set()
+_ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
+_SHARE = 7  # of the cases of a level
+_NAMED = 13  # of the wrong kernels with a meaning one is named
+_CLASSES = ("float32", "bfloat16")  # by turns
+
+
+def _rarely(seldom: bool, *values: Any, id: str) -> Any:
+    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
+
+
+def _seldom(number: int, entry: Entry, name: str) -> bool:
+    wanted = _CLASSES[number % len(_CLASSES)]
+    return name != (wanted if wanted in entry.precisions else entry.precision)
+
+
+_PAIRS = [
+    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
+    for number, entry in enumerate(CORRECT)
+    for name in entry.precisions
+]
+_WITH_MEANING = [_rarely(number % _NAMED != 3, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+def test_correct_kernel_passes_its_share_of_the_families(
+    number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
+) -> None:
+    judge, interface = verdicts.judge(entry, name), suite("small_transformers_merge").interface
+    level = [
+        case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
+    ]
+    chosen = level if thorough else level[number % min(_SHARE, len(level)) :: _SHARE]
+    with np.errstate(all="ignore"):
+        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
+    assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
+    assert any(outcome.status == "passed" for outcome in outcomes)
+
+
+@pytest.mark.parametrize("name", ["at-once"])
+def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdicts) -> None:
+    (entry,) = (entry for entry in CORRECT if entry.name == name)
+    with np.errstate(all="ignore"):
+        report = Run(verdicts.judge(entry), "smoke", 0).report()
+    assert report.passed, [failure.sentence for failure in report.failures]
+
+
+@pytest.mark.parametrize(
+    "entry", [_rarely(number % 3 != 0, entry, id=entry.name) for number, entry in enumerate(BUGGY)]
+)
+def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
+    assert verdicts.failures(entry, 1), entry.why
+
+
+@pytest.mark.parametrize("entry", _WITH_MEANING)
+def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
+    assert entry.diagnosis is not None
+    told = verdicts.diagnosis(entry, _ENOUGH)
+    assert (entry.diagnosis.lower() in told) is (entry.name not in UNNAMED), told
+
+
+def test_bank_is_large_and_its_names_are_unique() -> None:
+    assert len(CORRECT) >= 12
+    assert len(BUGGY) >= 35
+    assert len(UNNAMED) <= 0.1 * len(SEMANTIC)
+    for bank in (CORRECT, BUGGY):
+        assert len({entry.name for entry in bank}) == len(bank)
