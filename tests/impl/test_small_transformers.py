@@ -276,13 +276,13 @@ def test_one_column_and_a_score_of_zero_lose_what_two_columns_and_a_near_one_kee
 
 
 @pytest.mark.claim("MERGE-1")
-@pytest.mark.parametrize("away", [-40.0, -12.0, 12.0, 40.0])
+@pytest.mark.parametrize("away", [-40.0, 40.0])
 def test_no_digits_are_lost_whatever_the_calibrator_between_underflow_and_underflow(
     monkeypatch: Any, away: float
 ) -> None:
     torch = pytest.importorskip("torch")
     generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(1, 1, 512, 32, generator=generator) for _ in range(3))
+    query, key, value = (torch.randn(1, 1, 256, 32, generator=generator) for _ in range(3))
     right = attention.exact(*(x.double().numpy() for x in (query, key, value)), 32**-0.5)
     near = _Form.first_scores
     monkeypatch.setattr(_Form, "first_scores", lambda form, tasks: near(form, tasks) + away)
