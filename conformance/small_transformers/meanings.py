@@ -278,7 +278,7 @@ def _calibrated(count: Callable[[int], int]) -> Callable[[Array], Array]:
     def weigh(logs: Array) -> Array:
         more = math.log(count(len(logs)))
         total = np.logaddexp(np.logaddexp.reduce(logs, axis=0), more)
-        return np.exp(logs - total)
+        return np.asarray(np.exp(logs - total))
 
     return weigh
 
@@ -296,12 +296,12 @@ def _overwritten(logs: Array) -> Array:
     """Only the last part that a row has."""
     some = logs != -np.inf
     last = some & (np.cumsum(some[::-1], axis=0)[::-1] == 1)
-    return last.astype(np.float64)
+    return np.asarray(last, np.float64)
 
 
 def _only_first(logs: Array) -> Array:
     some = logs != -np.inf
-    return (some & (np.cumsum(some, axis=0) == 1)).astype(np.float64)
+    return np.asarray(some & (np.cumsum(some, axis=0) == 1), np.float64)
 
 
 def _halves(logs: Array) -> Array:

@@ -21,8 +21,8 @@ _N, _M = 24, 7  # tokens, and those of a call
 
 def _instance(ask: Ask, **options: Any) -> Instance:
     rng, kind = np.random.default_rng(0), dtype_named(ask.precision.storage)
-    arrays = [rng.standard_normal((1, 1, _N, 4)).astype(kind) for _ in range(3)]
-    return Instance(*arrays, oracle_size=_M, **options)
+    query, key, value = (rng.standard_normal((1, 1, _N, 4)).astype(kind) for _ in range(3))
+    return Instance(query, key, value, oracle_size=_M, **options)
 
 
 def _calls(**options: Any) -> Callable[[Ask], str]:
@@ -59,7 +59,7 @@ def _spread(ask: Ask) -> str:
             made = ask.call(instance, query=query)["output"]
         except NoAnswer as reason:
             return f"scores times 2^{power}: {reason}"
-        score = instance.scale * (query.astype(float) @ np.swapaxes(instance.key.astype(float), 2, 3))  # type: ignore[operator]
+        score = instance.scale * (query.astype(float) @ np.swapaxes(instance.key.astype(float), 2, 3))
         weight = np.exp(score - score.max(axis=3, keepdims=True))
         right = weight / weight.sum(axis=3, keepdims=True) @ instance.value.astype(float)
         if not np.allclose(made, right, atol=0.3):

@@ -164,7 +164,7 @@ def _not_divided(instance: Instance, output: Array) -> Array:
 
 
 def _added(instance: Instance, output: Array) -> Array:
-    return instance.outputs.astype(np.float64).sum(axis=0)
+    return np.asarray(instance.outputs.astype(np.float64).sum(axis=0))
 
 
 def _first_batch(instance: Instance, output: Array) -> Array:
