@@ -215,7 +215,7 @@ def _unlike_heads(rng: np.random.Generator, s: Size) -> Filled:
     """Scores of one head or batch far above another's, which no output shows: a maximum that heads share."""
     scores = [0.7 * rng.standard_normal(n) for n in s.keys]
     q, keys, values, options = _of_scores(rng, s, scores)
-    level = 60.0 * np.arange(s.batch * s.key_heads).reshape(s.batch, s.key_heads)
+    level = 120.0 * np.arange(s.batch * s.key_heads).reshape(s.batch, s.key_heads)
     keys[0][..., 0] += level[..., None]
     return q, keys, values, options
 
