@@ -38,6 +38,7 @@ RUNNING = [
         "rope_attention",
         "small_transformers",
         "small_transformers_fast",
+        "small_transformers_merge",
     )
 ]
 

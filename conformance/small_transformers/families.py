@@ -23,6 +23,7 @@ _PARTS = Family(
     "flashinfer#50, #58; tilelang#2010; vllm-project/FlashMLA#25",
 )
 _APART = Family("apart", "blocks weighted alike, or by a factor that lost its digits", "ring-flash-attention#42")
+_FAR = Family("far", "e^score or e^lse without a maximum, a calibrator far from its keys", "ring-flash-attention#42")
 _ORDER = Family(
     "order", "sums that are not rescaled, a part that overwrites, weights of other parts", "flashinfer#50; sglang#35045"
 )
@@ -52,10 +53,11 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     (_PARTS, (*rows("smoke", "normal", "1x2:2x7x7x4x3:4 1x1:1x5x9x4x3:3 1x1:1x3x3x4x3:8"), *rows("smoke", "normal", "1x1:1x9x9x4x4:4", "causal"),
               *rows("standard", "normal", "1x2:2x33x33x8x4:9 1x1:1x6x6x4x2:2 1x1:1x4x16x4x4:16 1x1:1x4x17x4x4:16 1x1:1x1x31x4x4:8"))),
     (_APART, (*rows("smoke", "apart", "1x1:1x9x9x4x3:4", "lse"), *rows("standard", "apart", "1x2:2x24x24x8x4:6"), *rows("standard", "apart", "1x2:2x20x20x8x4:7", "causal", "lse"))),
+    (_FAR, (*rows("smoke", "far", "1x1:1x9x9x4x3:4"), *rows("standard", "far", "1x2:1x12x12x4x3:5", "causal", "lse"))),
     (_ORDER, (*rows("smoke", "rising falling", "1x1:1x9x9x4x3:4"), *rows("standard", "rising falling", "1x2:2x22x22x8x4:6", "causal"))),
     (_CAUSAL, (*rows("smoke", "normal", "1x2:2x9x9x4x3:4", "causal", "lse"), *rows("standard", "apart", "1x2:1x25x25x8x4:8", "causal"),
                *rows("standard", "normal", "1x2:2x24x24x8x8:5 1x1:1x16x16x4x4:17", "causal"))),
-    (_WINDOW, (*rows("smoke", "normal", "1x1:1x12x12x4x4:7", "causal", "window=3"), *rows("smoke", "normal apart", "1x1:1x14x14x4x3:8", "causal", "window=3", "sinks=2"),
+    (_WINDOW, (*rows("smoke", "normal", "1x1:1x12x12x4x4:7", "causal", "window=3"), *rows("smoke", "normal apart", "1x1:1x14x14x4x3:8 1x1:1x10x10x4x3:6", "causal", "window=3", "sinks=2"),
                *rows("standard", "normal", "1x2:2x40x40x8x4:12", "causal", "window=5", "sinks=4"), *rows("standard", "normal", "1x1:1x13x13x4x3:4", "causal", "window=6", "sinks=1"),
                *rows("standard", "normal", "1x1:1x11x11x4x3:5", "causal", "window=1"), *rows("standard", "normal", "1x2:2x21x21x4x4:9", "causal", "window=8"),
                *rows("standard", "sinking", "1x1:1x20x20x4x3:9", "causal", "window=4", "sinks=3", "lse"))),
@@ -90,6 +92,9 @@ def build(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     elif row.pattern == "sinking":  # the first keys attract every query, as in language models
         query += 1.0
         key[:, :, :4] += 2.0
+    elif row.pattern == "far":  # all scores near 100
+        query[..., 0] = 10.0
+        key[..., 0] = 10.0 * np.sqrt(d)
     elif row.pattern == "packed":  # ST-6: three heads side by side, told apart by two coordinates
         words, part = 6.0 * np.eye(3), np.arange(n_q) * 3 // n_q
         query[..., -3:] = -words[part]

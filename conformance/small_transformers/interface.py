@@ -38,6 +38,7 @@ _FORM = Form(
     "(query, key, value, *, oracle, size, scale, is_causal=False, window=None, sinks=0, mask=None, return_lse=False), "
     "each keyword after scale only if it is supported; oracle(query, key, value, scale=, mask=None) takes arrays of at "
     "most size tokens and returns their attention",
+    named=("oracle", "size"),
 )
 
 
@@ -72,10 +73,10 @@ def attend(
 
 
 def attend_with_log_sum_exp(
-    query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None, return_lse: bool = False,
+    query: Array, key: Array, value: Array, *, scale: float, mask: Array | None = None, return_lse: bool = True,
     at_once: int | None = None,
 ) -> Any:  # fmt: skip
-    """The same; return_lse: with the natural log-sum-exp (batch, heads, queries), −∞ where no key is seen."""
+    """The same with the log-sum-exp (batch, heads, queries), a natural logarithm, −∞ for a query that sees no key."""
     made = _weighted(query, key, value, scale, mask, at_once)
     return made if return_lse else made[0]
 
@@ -87,6 +88,16 @@ def attend_causally(query: Array, key: Array, value: Array, *, scale: float, at_
 
 
 _ORACLES = {"plain": attend, "log_sum_exp": attend_with_log_sum_exp, "causal": attend_causally}
+
+_FAR = 30.0
+
+
+def _largest(instance: Instance) -> float:
+    """The largest absolute score of a key that is seen."""
+    query, key = (x.astype(np.float64) for x in (instance.query, np.repeat(instance.key, instance.group, axis=1)))
+    score = np.abs(instance.scale or 0.0) * np.abs(query @ np.swapaxes(key, 2, 3))
+    return float(np.where(instance.visible(), score, 0.0).max(initial=0.0))
+
 
 _CAPABILITIES = (
     Capability("is_causal", lambda i: i.is_causal, ("is_causal",)),
@@ -104,6 +115,7 @@ _CAPABILITIES = (
     Capability("other_scale", lambda i: i.scale != 1.0 / math.sqrt(i.query.shape[3])),
     Capability("empty_row", lambda i: not i.visible().any(axis=3).all()),
     Capability("two_tokens", lambda i: i.oracle_size < 3),
+    Capability("far_scores", lambda i: _largest(i) > _FAR),
     Capability("split_window", lambda i: i.window is not None and i.window + i.sinks > i.oracle_size),
     Capability(CONCURRENT_CALLS),
     Capability(FRESH_OUTPUTS),
@@ -111,8 +123,7 @@ _CAPABILITIES = (
 
 #: Conventions that ``options`` may declare.
 #: ``oracle``: what the oracle can do that the kernel is made for.  ``plain`` returns the output and takes a mask;
-#: ``log_sum_exp`` returns the log-sum-exp too, if ``return_lse=True`` is passed; ``causal`` takes no mask, and query r
-#: of a call sees its keys 0 … r.
+#: ``log_sum_exp`` returns the log-sum-exp too; ``causal`` takes no mask, and query r of a call sees its keys 0 … r.
 #: ``at_once``: the most heads of one call, where there is a limit: heads of all layers of a small transformer.
 CONVENTIONS: dict[str, tuple[str, ...]] = {"oracle": tuple(_ORACLES), "at_once": ()}
 

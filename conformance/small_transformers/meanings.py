@@ -102,6 +102,16 @@ def _by_block(aligned: bool) -> Callable[[Instance], Instance | None]:
     return wrong
 
 
+def _window_by_block(instance: Instance) -> Instance | None:
+    """The window counts places in blocks of queries and of keys."""
+    if instance.window is None:
+        return None
+    n_q, n_k, room = instance.query.shape[2], instance.key.shape[2], _room(instance)
+    i, j = np.arange(n_q)[:, None], np.arange(n_k)
+    seen = (j <= i) & ((j % room > i % room - instance.window) | (j < instance.sinks))
+    return _seeing(instance, _masked(instance, seen))
+
+
 def _masked(instance: Instance, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     shape = (*instance.query.shape[:3], instance.key.shape[2])
     return np.broadcast_to(seen if instance.mask is None else seen & instance.mask, shape)
@@ -349,6 +359,9 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning("sinks-one-more", "there is one sink too many", solves(lambda i: _sinks(i, 1))),
     Meaning("sinks-of-window", "the sinks take room of the window", solves(_sinks_of_window)),
     Meaning("sinks-twice", "the sinks count twice", solves(_keys(lambda i, room, n: np.r_[0 : min(i.sinks, n), 0:n] if i.sinks else None))),
+    Meaning("sinks-by-block", "the sinks count once in every block",
+            solves(_keys(lambda i, room, n: np.r_[np.tile(np.arange(min(i.sinks, n)), (n - 1) // room), 0:n] if i.sinks else None))),
+    Meaning("window-by-block", "the window is that of a block, not of the whole", solves(_window_by_block)),
     Meaning("mask-ignored", "the mask is ignored",
             solves(lambda i: _changed(i, mask=None) if i.mask is not None else None)),
     Meaning("mask-inverted", "the mask hides what it should show", solves(_mask(np.logical_not))),

@@ -59,7 +59,7 @@ def _spread(ask: Ask) -> str:
             made = ask.call(instance, query=query)["output"]
         except NoAnswer as reason:
             return f"scores times 2^{power}: {reason}"
-        score = instance.scale * (query.astype(float) @ np.swapaxes(instance.key.astype(float), 2, 3))
+        score = (instance.scale or 0.0) * (query.astype(float) @ np.swapaxes(instance.key.astype(float), 2, 3))
         weight = np.exp(score - score.max(axis=3, keepdims=True))
         right = weight / weight.sum(axis=3, keepdims=True) @ instance.value.astype(float)
         if not np.allclose(made, right, atol=0.3):

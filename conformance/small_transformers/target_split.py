@@ -28,13 +28,9 @@ def ring_flash_attn(name: str) -> Kernel:
     """Blocks of keys and of queries, one after the other, as every rank of a ring takes them."""
     module = importlib.import_module("ring_attention_pytorch.ring_flash_attention")
     return _kernel(
-        name,
-        "ring-attention-pytorch",
-        functools.partial(_ring, module.ring_flash_attn),
-        "other_scale",
-        "value_dim",
-        "causal_cross_lengths",
-    )
+        name, "ring-attention-pytorch", functools.partial(_ring, module.ring_flash_attn), "other_scale", "value_dim",
+        "causal_cross_lengths",  # its causal mask ends at the last key, as FlashAttention's
+    )  # fmt: skip
 
 
 def _ring(

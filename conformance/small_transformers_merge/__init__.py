@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from assay.conformance.interface.families import CHANGES
 from assay.conformance.interface.suite import Suite
-from assay.conformance.small_transformers_merge.combinations import COVERING, FEATURES
-from assay.conformance.small_transformers_merge.families import TABLE, TYPICAL, build
+from assay.conformance.small_transformers_merge.combinations import AXES, COVERING
+from assay.conformance.small_transformers_merge.families import TABLE, TYPICAL
+from assay.conformance.small_transformers_merge.features import FEATURES
 from assay.conformance.small_transformers_merge.interface import INTERFACE, criteria
 from assay.conformance.small_transformers_merge.meanings import MEANINGS
+from assay.conformance.small_transformers_merge.options import CHANGES, built, resized
 from assay.conformance.small_transformers_merge.questions import QUESTIONS
 from assay.conformance.small_transformers_merge.targets import TARGETS
 from assay.spec import small_transformers_merge
@@ -20,12 +21,14 @@ SUITE = Suite(
     interface=INTERFACE,
     criteria=criteria,
     table=TABLE,
-    build=build,
+    build=built,
     changes=CHANGES,
     meanings=MEANINGS,
     questions=QUESTIONS,
     typical=TYPICAL,
     targets=TARGETS,
+    axes=AXES,
+    resized=resized,
     covering=COVERING,
     features=FEATURES,
 )

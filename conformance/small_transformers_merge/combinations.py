@@ -1,66 +1,93 @@
-"""The factors of which every pair of values is tried, and what may decide whether a merge fails."""
+"""The sizes that merges limit, and the factors of which every pair of values is tried."""
 
 from __future__ import annotations
 
-import re
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.conformance.interface.covering import Covering, Factor
+from assay.conformance.interface.covering import Covering, Factor, length
+from assay.conformance.interface.lengths import Axes
 from assay.conformance.interface.suite import Row
+from assay.conformance.small_transformers_merge.options import sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Mapping
 
-__all__ = ["COVERING", "FEATURES"]
+__all__ = ["AXES", "COVERING"]
+
+#: Axes by the name under which a kernel declares their lengths.
+AXES: dict[str, Axes] = {
+    "value_dim": Axes(("value_dim",), (64, 128, 32, 16, 256, 8, 96, 80, 4)),
+    "heads": Axes(("heads",), (2, 1, 8, 4, 16, 32)),
+    "queries": Axes(("queries",), (1, 16, 64, 128, 8), multiples=True),
+    "batch": Axes(("batch",), (1, 2, 4, 8)),
+    "parts": Axes(("parts",), (2, 4, 8, 16, 1)),
+}
 
 _FACTORS = (
-    Factor("numbers", {
-        "plain": ("normal", "apart"),
-        "far": ("far", "near"),
-        "large": ("large",),
-        "ordered": ("rising", "falling"),
+    Factor("log-sum-exps", {
+        "near": ("normal", "apart"),
+        "ties": ("equal", "equal-maxima"),
+        "in order": ("rising", "falling"),
+        "far apart": ("dominated", "spread"),
+        "far from 0": ("far", "huge", "tiny"),
     }, role="manner"),
-    Factor("empty parts", {
-        "none": ("none",),
-        "some": ("some-empty",),
-        "all of a row": ("all-empty",),
-    }, {"some": "empty_parts", "all of a row": "all_parts_empty"}),
-    Factor("sink", {"none": ("none",), "sink": ("sink",)}, {"sink": "sink"}),
-    Factor("log-sum-exp", {"none": ("none",), "asked": ("lse",)}, {"asked": "return_lse"}),
-    Factor("parts", {"one": ("1",), "two": ("2",), "many": ("3", "5", "16")}, {"one": "one_part", "many": "many_parts"}, role="size"),
-    Factor("batch", {"one": ("1",), "many": ("2", "3")}, role="size"),
-    Factor("heads", {"one": ("1",), "many": ("2", "5")}, role="size"),
-    Factor("queries", {"one": ("1",), "many": ("4", "17")}, role="size"),
-    Factor("value dim", {"one": ("1",), "many": ("8", "33")}, role="size"),
+    Factor("outputs", {
+        "normal": ("outputs=normal",),
+        "unlike": ("outputs=unlike",),
+        "other sizes": ("outputs=large", "outputs=small"),
+    }, role="manner"),
+    Factor(
+        "empty parts",
+        {
+            "none": ("none",),
+            "some": ("empty=one", "empty=last", "empty=one filler"),
+            "first": ("empty=first",),
+            "first two": ("empty=first-two", "empty=most"),
+            "all": ("empty=row", "empty=head", "empty=row filler"),
+        },
+        {
+            "some": "empty_parts",
+            "first": "first_part_empty",
+            "first two": "first_two_parts_empty",
+            "all": "all_parts_empty",
+        },
+    ),
+    Factor(
+        "sink", {"none": ("none",), "sink": ("sink", "sink=large", "sink=small")}, {"sink": "sink"}
+    ),
+    Factor("log-sum-exp", {"none": ("none",), "returned": ("lse",)}, {"returned": "return_lse"}),
+    Factor(
+        "parts",
+        {"two": ("2",), "one": ("1",), "few": ("3", "5"), "many": ("8", "17")},
+        {"one": "one_part", "few": "many_parts", "many": "many_parts"},
+        role="size",
+    ),
+    Factor("batch", {"one": ("1",), "more": ("2", "3")}, role="size"),
+    Factor("heads", {"one": ("1",), "more": ("2", "3", "5")}, role="size"),
+    Factor("queries", {"one": ("1",), "few": ("4", "7"), "tile": ("~16", "~32")}, role="size"),
+    Factor("value dim", {"one": ("1",), "few": ("4", "5"), "tile": ("~16", "~32")}, role="size"),
     Factor("layout", {
-        "contiguous": ("contiguous",),
-        "permuted": ("permuted",),
-        "cut out": ("gap", "offset"),
+        "plain": ("contiguous",),
+        "permuted": ("permuted", "transposed"),
+        "cut out": ("gap", "offset", "spaced", "reversed"),
     }, role="manner"),
 )  # fmt: skip
 
 
 def _row(choice: Mapping[str, str], seed: int) -> Row:
-    size = f"{choice['parts']}:{choice['batch']}x{choice['heads']}x{choice['queries']}x{choice['value dim']}"
-    options = tuple(choice[name] for name in ("empty parts", "sink", "log-sum-exp") if choice[name] != "none")
-    return Row("standard", choice["numbers"], size, options, choice["layout"])
+    """The row of a choice; a length near a tile is one less, the tile, or one more."""
+    rng = np.random.default_rng(seed)
+    rest = "x".join(str(length(choice[name], rng)) for name in ("batch", "heads", "queries", "value dim"))
+    words = (choice[name] for name in ("outputs", "empty parts", "sink", "log-sum-exp"))
+    options = tuple(word for words_of_one in words for word in words_of_one.split() if word != "none")
+    return Row("standard", choice["log-sum-exps"], f"{choice['parts']}:{rest}", options, choice["layout"])
 
 
 def _cost(row: Row) -> float:
-    return float(np.prod([int(number) for number in re.split("[:x]", row.size)]))
+    return float(math.prod(sizes(row)))
 
 
 COVERING = Covering(_FACTORS, _row, _cost)
-
-#: Words that follow "fails when" → a test of an instance.
-FEATURES: Mapping[str, Callable[[Any], bool]] = {
-    "a part is empty": lambda i: bool((i.log_sum_exps == -np.inf).any()),
-    "all parts of a row are empty": lambda i: bool((i.log_sum_exps == -np.inf).all(axis=0).any()),
-    "the first part is empty for a row": lambda i: bool((i.log_sum_exps[0] == -np.inf).any()),
-    "a log-sum-exp is above 88": lambda i: bool((i.log_sum_exps > 88).any()),
-    "all log-sum-exps of a row are below -87": lambda i: bool((i.log_sum_exps < -87).all(axis=0).any()),
-    "a later part is the largest": lambda i: bool((i.log_sum_exps.argmax(axis=0) > 0).any()),
-}

@@ -2,95 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+import functools
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, rows
-from assay.spec.floats import dtype_named
-from assay.spec.small_transformers_merge import Instance
+from assay.conformance.interface.suite import Family, Row, by_levels, rows, worded
+from assay.conformance.small_transformers_merge.options import LOGS
 
-if TYPE_CHECKING:
-    from assay.spec.precision import Precision
-    from assay.spec.problem import Provenance
+__all__ = ["TABLE", "TYPICAL"]
 
-__all__ = ["TABLE", "TYPICAL", "build"]
+_said = functools.partial(worded, patterns=LOGS)
 
-_APART = Family(
-    "apart", "log-sum-exps of base 2 taken for natural ones; weights of unequal parts", "sglang#35045; flashinfer#4547"
-)
-_MANY = Family(
-    "many", "one part too few or too many; a last part alone; an order that matters", "flashinfer#50; tilelang#2010"
-)
-_EMPTY = Family(
-    "empty", "a part without keys overwrites, or all parts are empty: NaN", "FlashMLA#25; flash-attention#2901"
-)
-_LARGE = Family(
-    "large",
-    "parts rounded before the merge; factors that overflow; differences of large numbers",
-    "ring-flash-attention#42",
-)
-_RISING = Family(
-    "rising", "sums that are not rescaled when a later part is larger, or when an earlier one is", "flashinfer#50"
-)
-_NEAR = Family(
-    "near",
-    "log-sum-exps of thousands whose differences decide: halves of their digits are not enough",
-    "vllm-project/vllm-xpu-kernels#204, #556",
-)
-_SINK = Family("sink", "a sink that is counted once a part, or not at all", "vllm-metal#550")
-_BATCHES = Family(
-    "batches", "strides of batches, heads and queries exchanged: right where there is one", "flash-attention#176"
-)
+
+def _family(
+    identifier: str, hunts: str, source: str, *, smoke: str = "", standard: str = "", thorough: str = "",
+    keeps: tuple[str, ...] = (),
+) -> tuple[Family, tuple[Row, ...]]:  # fmt: skip
+    family = Family(identifier, hunts, source, keeps=keeps)
+    return by_levels(family, _said, smoke=smoke, standard=standard, thorough=thorough)
+
 
 #: Every family with its rows; a size is parts:batch×heads×queries×value dim.
 TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
-    (_APART, (*rows("smoke", "normal apart", "2:1x1x3x4", "lse"), *rows("standard", "apart", "3:2x2x5x8 6:1x2x3x16"))),
-    (_MANY, (*rows("smoke", "normal", "1:1x2x3x4 5:1x2x3x4"), *rows("standard", "normal apart", "8:1x2x4x16 33:1x1x2x4", "lse"), *rows("thorough", "normal apart", "257:1x2x3x8"))),
-    (_EMPTY, (*rows("smoke", "empty hollow", "2:1x2x4x4 4:1x2x4x4", "lse"), *rows("standard", "empty hollow", "9:1x2x7x8 1:1x2x3x4"))),
-    (_RISING, (*rows("smoke", "rising falling", "4:1x2x3x4"), *rows("standard", "rising falling", "9:2x2x3x8", "lse"))),
-    (_LARGE, (*rows("smoke", "large far", "2:1x1x4x4 4:1x1x4x4", "lse"), *rows("standard", "large far", "8:1x2x4x8"))),
-    (_NEAR, (*rows("smoke", "near", "3:1x2x3x4", "lse"), *rows("standard", "near", "8:1x2x3x16"))),
-    (_SINK, (*rows("smoke", "normal empty", "2:1x3x4x4 5:1x3x4x4", "sink"), *rows("standard", "far hollow", "4:1x3x4x8 1:1x2x3x4", "sink", "lse"))),
-    (_BATCHES, (*rows("smoke", "normal", "2:2x3x4x5"), *rows("standard", "normal apart", "3:3x2x5x7 2:2x4x1x3", "lse"), *rows("thorough", "normal", "4:3x5x67x33"))),
+    _family("apart", "log-sum-exps of base 2 taken for natural ones, or the reverse; weights of unequal parts", "sgl-project/sglang#35045, #40903; flashinfer-ai/flashinfer#4547; lightseekorg/tokenspeed#571",
+        smoke="normal apart 2:1x1x3x4 lse; apart 3:1x2x3x4 outputs=unlike", standard="apart 3:2x2x5x8; apart 2:2x3x4x8 lse outputs=unlike; spread 4:1x2x5x8 lse"),
+    _family("one-part", "a part that is alone: weighted by its own maximum, divided by nothing, or not copied", "flashinfer-ai/flashinfer#50",
+        smoke="normal 1:1x2x3x4; apart 1:1x2x3x4 lse", standard="far 1:2x2x4x8 lse outputs=large"),
+    _family("two-parts", "the roles of the two parts exchanged, a factor of one of them left out", "zhuzilin/ring-flash-attention#34",
+        smoke="rising falling 2:1x2x3x4 lse outputs=unlike", standard="dominated 2:2x2x5x8 lse; zero 2:1x2x4x8 lse"),
+    _family("many-parts", "one part too few or too many, a last part alone, sums that are not rescaled, an order that matters", "tile-ai/tilelang#2010; flashinfer-ai/flashinfer#58",
+        smoke="normal 5:1x2x3x4 lse; rising falling 4:1x2x3x4 outputs=unlike", standard="normal apart 8:1x2x4x16; rising 9:1x2x3x4 lse outputs=unlike; normal 33:1x1x2x4 lse; apart 17:1x2x3x4 outputs=unlike", thorough="normal 129:1x1x2x4 lse; rising 64:1x2x2x4", keeps=("many_parts", "parts")),
+    _family("empty-part", "a part without keys weighs something, overwrites the others, or makes everything NaN", "vllm-project/FlashMLA#25; Dao-AILab/flash-attention#2901, #978",
+        smoke="normal 2:1x2x4x4 empty=one lse; apart 4:1x2x4x4 empty=one outputs=unlike; normal 3:1x2x3x4 empty=last; normal 3:1x2x3x4 empty=first lse", standard="apart 9:1x2x7x8 empty=one lse; normal 4:2x2x5x8 empty=first outputs=unlike lse", keeps=("empty_parts",)),
+    _family("two-empty-parts", "−∞ minus −∞: two parts without keys in succession, or before any that has some", "vllm-project/vllm#42494; Dao-AILab/flash-attention#2901",
+        smoke="normal 4:1x2x4x4 empty=first-two lse; apart 4:1x2x4x4 empty=two; normal 5:1x2x4x4 empty=most lse", standard="apart 9:2x2x5x8 empty=most; apart 6:1x2x5x8 empty=first-two outputs=unlike", keeps=("empty_parts", "parts")),
+    _family("all-parts-empty", "a query that sees no key in any part: 0/0, the last output, or a finite log-sum-exp", "vllm-project/FlashMLA#25",
+        smoke="normal 2:1x2x4x4 empty=row lse; normal 4:1x2x3x4 empty=head", standard="apart 5:2x2x5x8 empty=row lse; normal 3:1x2x4x8 empty=all lse; normal 1:1x2x4x4 empty=row lse", keeps=("all_parts_empty",)),
+    _family("filler", "the output of an empty part, which nothing was written to, leaks into the result", "Dao-AILab/flash-attention#2901",
+        smoke="normal 3:1x2x4x4 empty=one filler; normal 2:1x2x4x4 empty=row filler lse", standard="apart 4:1x2x5x8 empty=two filler lse; normal 3:1x2x4x8 empty=first filler", keeps=("empty_parts",)),
+    _family("equal-maxima", "two parts share the maximum: one of them counted twice, or neither", "assay's bank",
+        smoke="equal-maxima 3:1x2x3x4 lse; equal 4:1x2x3x4", standard="equal-maxima 8:1x2x4x8; zero 6:1x2x4x8 lse outputs=unlike"),
+    _family("far-apart", "weights that underflow, one part that has all of the weight", "zhuzilin/ring-flash-attention#30",
+        smoke="dominated 4:1x2x3x4 lse; spread 3:1x2x3x4 lse", standard="spread 8:1x2x4x8; dominated 5:2x2x4x8 outputs=unlike"),
+    _family("huge", "exponentials without their maximum: overflow, or a quotient of zeros", "zhuzilin/ring-flash-attention#30",
+        smoke="huge tiny 2:1x2x3x4 lse; far 4:1x1x4x4 lse", standard="far huge tiny 8:1x2x4x8; huge 3:1x2x4x4 empty=one lse; tiny 3:1x2x4x4 empty=row lse"),
+    _family("large-outputs", "parts rounded before the merge; differences of large numbers", "zhuzilin/ring-flash-attention#42; vllm-project/vllm-xpu-kernels#204, #556",
+        smoke="normal 2:1x1x4x4 outputs=large; far 4:1x1x4x4 outputs=large lse", standard="apart 8:1x2x4x8 outputs=large; equal 8:1x2x4x8 outputs=constant; normal 8:1x2x4x8 outputs=small"),
+    _family("sink", "a sink that is counted once a part, or not at all, or is of another head", "vllm-project/vllm-metal#550; kekzl/imp#1346; pytorch/torchtitan#2211",
+        smoke="normal 2:1x3x4x4 sink; normal 5:1x3x4x4 sink lse; apart 3:1x3x3x4 sink=large", standard="far 4:1x3x4x8 sink lse; normal 4:2x3x4x8 empty=one sink lse; apart 3:2x3x4x8 sink=small lse outputs=unlike; normal 1:1x3x4x4 sink lse; normal 3:1x3x4x4 empty=row sink lse", keeps=("sink",)),
+    _family("batches", "strides of batches, heads and queries exchanged: right where there is one", "vllm-project/flash-attention#176",
+        smoke="normal 2:2x3x4x5 lse; apart 2:2x4x4x4", standard="normal 3:3x2x5x7 lse; apart 4:2x5x3x6 outputs=unlike; apart 2:5x1x9x4"),
+    _family("long-rows", "a value dim that is no multiple of a vector or a tile, many queries", "vllm-project/vllm#42494",
+        smoke="normal 2:1x1x3x17", standard="normal 3:1x2x3x65 lse; apart 2:1x2x67x8; normal 3:1x1x130x3", thorough="normal 4:1x2x5x257; apart 2:2x3x129x64", keeps=("value_dim",)),
     shared.laid_out("normal", "3:2x2x3x4"),
-    shared.called_before("normal", "3:1x2x3x4"),
-    shared.called_together("normal", "3:1x2x3x4"),
+    shared.called_before("normal", "3:1x2x4x4", "logs"),
+    shared.called_together("normal", "3:1x2x4x4"),
 )  # fmt: skip
 
 TYPICAL = rows("standard", "normal", "4:2x4x16x32", "lse")
-
-
-def build(row: Row, provenance: Provenance, precision: Precision) -> Instance:
-    """The instance of a row: outputs in the type of the class, log-sum-exps in float32, or float64 in that class."""
-    rng = np.random.default_rng(provenance.seed)
-    parts, _, rest = row.size.partition(":")
-    shape = (int(parts), *(int(length) for length in rest.split("x")))
-    logs = rng.standard_normal(shape[:4]) * (3.0 if row.pattern == "apart" else 1.0)
-    outputs = rng.standard_normal(shape)
-    if row.pattern == "empty":
-        logs[rng.integers(shape[0], size=shape[1:4]), *np.ogrid[tuple(map(slice, shape[1:4]))]] = -np.inf
-    elif row.pattern == "hollow":
-        logs[:, :, :, 0] = -np.inf
-        logs[0] = -np.inf
-    elif row.pattern == "large":
-        outputs *= 1000.0
-    elif row.pattern in ("rising", "falling"):
-        step = 3.0 if row.pattern == "rising" else -3.0
-        logs += step * np.arange(shape[0])[:, None, None, None]
-    elif row.pattern == "near":
-        logs += 1000.0
-    elif row.pattern == "far":
-        logs += 80.0 * rng.choice([-1.0, 1.0], (1, *shape[1:4]))
-    if "some-empty" in row.options:
-        logs[0, ..., ::2] = -np.inf
-        logs[-1, ..., 1::2] = -np.inf
-    elif "all-empty" in row.options:
-        logs[..., 0] = -np.inf
-        logs[0] = -np.inf
-    wide = "float64" if precision.storage == "float64" else "float32"
-    options: dict[str, Any] = {"return_lse": "lse" in row.options}
-    if "sink" in row.options:
-        options["sink"] = (2.0 * rng.standard_normal(shape[2])).astype(wide)
-    return Instance(outputs.astype(dtype_named(precision.storage)), logs.astype(wide), **options, provenance=provenance)

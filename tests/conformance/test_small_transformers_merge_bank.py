@@ -1,6 +1,6 @@
-"""The judge is judged: every correct merge of parts of attention passes, every wrong one fails and is named.
+"""The judge is judged: every correct merge passes in its classes, every wrong one fails and is named.
 
-Each correct kernel is judged on a share of the cases in one of its classes, and some wrong ones are named; in CI all
+Each correct merge is judged on a share of the cases in one of its classes, and some wrong ones are named; in CI all
 are.
 """
 
@@ -24,56 +24,51 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 7  # of the cases of a level
-_NAMED = 13  # of the wrong kernels with a meaning one is named
-_CLASSES = ("float32", "bfloat16")  # by turns
+_SHARE = 6  # of the cases of a level
+_NAMED = 9  # of the wrong kernels with a meaning one is named
+_FAILING = 3  # of the wrong kernels one is judged
+_CLASSES = ("float32", "bfloat16", "float64")  # by turns
 
 
 def _rarely(seldom: bool, *values: Any, id: str) -> Any:
     return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
 
 
-def _seldom(number: int, entry: Entry, name: str) -> bool:
-    wanted = _CLASSES[number % len(_CLASSES)]
-    return name != (wanted if wanted in entry.precisions else entry.precision)
-
-
 _PAIRS = [
-    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
+    _rarely(name != _CLASSES[number % len(_CLASSES)], number, entry, name, id=f"{entry.name}-{name}")
     for number, entry in enumerate(CORRECT)
     for name in entry.precisions
 ]
+_WRONG = [_rarely(number % _FAILING != 0, entry, id=entry.name) for number, entry in enumerate(BUGGY)]
 _WITH_MEANING = [_rarely(number % _NAMED != 3, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
 
 
 @pytest.mark.claim("MERGE-4")
 @pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
-def test_correct_kernel_passes_its_share_of_the_families(
+def test_correct_merge_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
     judge, interface = verdicts.judge(entry, name), suite("small_transformers_merge").interface
     level = [
         case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
     ]
-    chosen = level if thorough else level[number % min(_SHARE, len(level)) :: _SHARE]
+    chosen = level if thorough else level[number % _SHARE :: _SHARE]
     with np.errstate(all="ignore"):
         outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert any(outcome.status == "passed" for outcome in outcomes)
 
 
-@pytest.mark.parametrize("name", ["at-once"])
-def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdicts) -> None:
-    (entry,) = (entry for entry in CORRECT if entry.name == name)
+@pytest.mark.thorough
+@pytest.mark.parametrize("entry", CORRECT, ids=lambda entry: entry.name)
+def test_correct_merge_passes_drawn_cases_and_laws(entry: Entry, verdicts: Verdicts) -> None:
     with np.errstate(all="ignore"):
         report = Run(verdicts.judge(entry), "smoke", 0).report()
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize(
-    "entry", [_rarely(number % 3 != 0, entry, id=entry.name) for number, entry in enumerate(BUGGY)]
-)
-def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
+@pytest.mark.parametrize("entry", _WRONG)
+def test_wrong_merge_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
 
@@ -85,8 +80,8 @@ def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Ve
 
 
 def test_bank_is_large_and_its_names_are_unique() -> None:
-    assert len(CORRECT) >= 12
-    assert len(BUGGY) >= 35
+    assert len(CORRECT) >= 8
+    assert len(BUGGY) >= 22
     assert len(UNNAMED) <= 0.1 * len(SEMANTIC)
     for bank in (CORRECT, BUGGY):
         assert len({entry.name for entry in bank}) == len(bank)

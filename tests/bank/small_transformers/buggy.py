@@ -218,6 +218,26 @@ def _sinks_twice(t: Task, s: Steps) -> Part:
     return run(replace(t, key=t.key[:, :, index], value=t.value[:, :, index], seen=t.seen[..., index]), s)
 
 
+def _sinks_by_split(t: Task, s: Steps) -> Part:
+    """The sinks are handed over with every block."""
+    if not t.sinks:
+        return run(t, s)
+    n_k = t.key.shape[2]
+    index = np.r_[np.tile(np.arange(min(t.sinks, n_k)), (n_k - 1) // (t.size - 1)), 0:n_k]
+    return run(replace(t, key=t.key[:, :, index], value=t.value[:, :, index], seen=t.seen[..., index]), s)
+
+
+def _window_of_a_block(t: Task) -> Task:
+    """The window counts places within blocks of queries and of keys."""
+    if t.window is None:
+        return t
+    room = t.size - 1
+    i, j = np.arange(t.query.shape[2])[:, None], np.arange(t.key.shape[2])
+    seen = (j <= i) & ((j % room > i % room - t.window) | (j < t.sinks))
+    seen = seen if t.mask is None else seen & t.mask
+    return replace(t, seen=np.broadcast_to(seen, t.seen.shape))
+
+
 def _positions_of_a_cache(n_q: int, n_k: int, is_causal: bool, window: int | None, sinks: int) -> Array:
     """The cache retains w keys, sinks among them: the positions after eviction are taken for those of the text."""
     if window is None or not sinks or window <= sinks:
@@ -330,6 +350,9 @@ BUGGY: tuple[Entry, ...] = (
     _bug("window-ignored", Steps(seen=_seen(window=None)), "all keys", _STREAMING, "the window is ignored"),
     _bug("sinks-forgotten", Steps(seen=_seen(sinks=0)), "one of several routes never had them", _SINK, "the sinks are ignored"),
     _bug("sinks-twice", Steps(), "a part of their own, and keys of their block", _SINK, "the sinks count twice", made=_sinks_twice),
+    _bug("sinks-every-split", Steps(), "once a split", _SINK, "the sinks count once in every block", made=_sinks_by_split),
+    _bug("window-of-a-block", Steps(task=_window_of_a_block), "the window of the part, not of the whole", _OFFSET, "the window is that of a block, not of the whole"),
+    _bug("no-maximum", Steps(merge=_overflowing), "e^lse without a maximum, in float32", "ring-flash-attention#42"),
     _bug("positions-of-the-cache", Steps(seen=_positions_of_a_cache), "positions after eviction", _STREAMING + "; mmcdermott/MEDS_EIC_AR#82", "the sinks take room of the window"),
     _bug("mask-ignored", Steps(task=_masks(lambda t, m: np.ones_like(m))), "the mask is dropped where keys are split", "candle#3743", "the mask is ignored"),
     _bug("mask-of-first-batch", Steps(task=_masks(lambda t, m: m[:1])), "one mask for all", "TensorRT-LLM#13006", "the mask of the first batch for all"),

@@ -43,7 +43,7 @@ def _in_float32(logs: Array, outputs: Array) -> Part:
 
 
 def _with_log_sum_exp(t: Task, s: Steps) -> Part:
-    out, lse = t.oracle(t.query, t.key, t.value, scale=t.scale, mask=t.seen, return_lse=True)
+    out, lse = t.oracle(t.query, t.key, t.value, scale=t.scale, mask=t.seen)
     return lse.astype(np.float64), out.astype(np.float64)
 
 
@@ -198,7 +198,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("sigmoid", kernel(Steps(merge=_corrected)), LONG, "corrections of what was merged so far"),
     Entry("float32-sums", kernel(Steps(merge=_in_float32)), ("bfloat16", "float16"), "recombined in float32: a class of half precision allows it"),
     Entry("loudest", kernel(Steps(calibrator=_loudest)), LONG, "a calibrator of the largest score"),
-    Entry("zero", kernel(Steps(calibrator=lambda t: np.zeros(t.query.shape[:3]))), WIDE, "calibrators of score 0: with a second column no digit is lost"),
+    Entry("zero", kernel(Steps(calibrator=lambda t: np.zeros(t.query.shape[:3]))), WIDE, "calibrators of score 0: with a second column no digit is lost", options={"far_scores": "no"}),
     Entry("log-sum-exp", kernel(Steps(call=_with_log_sum_exp, room=lambda t: t.size)), ALL, "an oracle that returns its log-sum-exp; no calibrator", options={"oracle": "log_sum_exp"}),
     Entry("causal", _causal, LONG, "an oracle that is causal whatever it is asked: two orders of every pair of blocks", options={"oracle": "causal"}),
     Entry("head-by-head", kernel(Steps(call=_head_by_head)), LONG, "one head a call", options={"at_once": 1}),

@@ -1,1 +1,1 @@
-"""Merges of parts of attention: correct ones, and wrong ones."""
+"""Merges of parts of attention, right and wrong; nothing here uses assay."""

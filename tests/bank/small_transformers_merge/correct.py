@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,178 +10,189 @@ import numpy as np
 from bank.entry import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-__all__ = ["CORRECT", "at_once", "type_of_sums"]
+__all__ = ["CORRECT", "merged", "started"]
 
-ALL = ("float32", "float64", "bfloat16", "float16")
-
-
-def type_of_sums(outputs: Array) -> Any:
-    return np.float64 if outputs.dtype.itemsize == 8 else np.float32
+EVERY = ("float32", "float64", "bfloat16", "float16")
 
 
-def at_once(
-    outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False, work: Any = None
-) -> Any:
-    """All parts at once, in float32, or in float64 for float64."""
-    work = type_of_sums(outputs) if work is None else work
+def started(outputs: Array, log_sum_exps: Array, sink: Array | None) -> tuple[Array, Array]:
+    """Parts and log-sum-exps in the type of the work, the sink as a last part; outputs of empty parts are 0."""
+    work = np.float64 if outputs.dtype.itemsize == 8 else np.float32
     parts, logs = outputs.astype(work), log_sum_exps.astype(work)
+    parts = np.where((logs == -np.inf)[..., None], work(0), parts)
     if sink is not None:
         logs = np.concatenate([logs, np.broadcast_to(sink.astype(work)[:, None], (1, *logs.shape[1:]))])
         parts = np.concatenate([parts, np.zeros_like(parts[:1])])
-    most = logs.max(axis=0)
-    most = np.where(np.isfinite(most), most, work(0))
+    return parts, logs
+
+
+def _kernel(merge: Callable[[Array, Array], tuple[Array, Array]]) -> Callable[..., Any]:
+    """A kernel with every option.  merge(parts, logs): the output and its log-sum-exp in the type of the work."""
+
+    def kernel(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
+        with np.errstate(all="ignore"):
+            made, logs = merge(*started(outputs, log_sum_exps, sink))
+        made = made.astype(outputs.dtype)
+        return (made, logs) if return_lse else made
+
+    return kernel
+
+
+def _or_zero(x: Array) -> Array:
+    return np.where(np.isfinite(x), x, x.dtype.type(0))
+
+
+def _once(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """All parts at once, relative to the largest log-sum-exp."""
+    most = _or_zero(logs.max(axis=0))
     weight = np.exp(logs - most)
     total = weight.sum(axis=0)
-    safe = np.where(total > 0, total, work(1))
-    made = ((weight[..., None] * parts).sum(axis=0) / safe[..., None]).astype(outputs.dtype)
-    return (made, np.where(total > 0, most + np.log(safe), work(-np.inf))) if return_lse else made
+    safe = np.where(total > 0, total, total.dtype.type(1))
+    lse = np.where(total > 0, most + np.log(safe), -np.inf).astype(logs.dtype)
+    return (weight[..., None] * parts).sum(axis=0) / safe[..., None], lse
 
 
-def _at_once(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
-    return at_once(outputs, log_sum_exps, sink=sink, return_lse=return_lse)
+merged = _kernel(_once)
 
 
-def _wide(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
-    return at_once(outputs, log_sum_exps, sink=sink, return_lse=return_lse, work=np.float64)
+def _online(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """One part after the other, with sums that are rescaled; the division comes last."""
+    most = np.full_like(logs[0], -np.inf)
+    total, out = np.zeros_like(most), np.zeros_like(parts[0])
+    for part, log in zip(parts, logs, strict=True):
+        new = np.maximum(most, log)
+        before, now = np.exp(most - _or_zero(new)), np.exp(log - _or_zero(new))
+        total, out, most = before * total + now, before[..., None] * out + now[..., None] * part, new
+    safe = np.where(total > 0, total, total.dtype.type(1))
+    return out / safe[..., None], _or_zero(most) + np.log(total)
 
 
-def _backwards(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
-    return at_once(outputs[::-1], log_sum_exps[::-1], sink=sink, return_lse=return_lse)
+def _two(out: Array, lse: Array, part: Array, log: Array) -> tuple[Array, Array]:
+    """vLLM's merge of two states: scales are divided by the sum before they multiply."""
+    most = _or_zero(np.maximum(lse, log))
+    a, b = np.exp(lse - most), np.exp(log - most)
+    total = a + b
+    safe = np.where(total > 0, total, total.dtype.type(1))
+    return (a / safe)[..., None] * out + (b / safe)[..., None] * part, most + np.log(total)
 
 
-def _ordered(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
-    """Every row's parts from the lightest to the heaviest."""
-    order = np.argsort(log_sum_exps, axis=0)
-    logs = np.take_along_axis(log_sum_exps, order, axis=0)
-    return at_once(np.take_along_axis(outputs, order[..., None], axis=0), logs, return_lse=return_lse)
+def _states(parts: Array, logs: Array) -> tuple[Array, Array]:
+    out, lse = parts[0], logs[0]
+    for part, log in zip(parts[1:], logs[1:], strict=True):
+        out, lse = _two(out, lse, part, log)
+    return out, lse
 
 
-def _corrected(outputs: Array, log_sum_exps: Array) -> Any:
-    """One by one, as out − σ(l_t − lse)(out − o_t)."""
-    work = type_of_sums(outputs)
-    out, lse = outputs[0].astype(work), log_sum_exps[0].astype(work)
-    out = np.where(np.isfinite(lse)[..., None], out, work(0))
-    for part, log in zip(outputs[1:].astype(work), log_sum_exps[1:].astype(work), strict=True):
-        with np.errstate(invalid="ignore", over="ignore"):
-            share = np.where(np.isfinite(log), 1 / (1 + np.exp(lse - log)), 0).astype(work)
-        out = out - share[..., None] * (out - part)
-        lse = np.logaddexp(lse, log)
-    return out.astype(outputs.dtype)
+def _backwards(parts: Array, logs: Array) -> tuple[Array, Array]:
+    return _states(parts[::-1], logs[::-1])
 
 
-def _pairs(outputs: Array, log_sum_exps: Array) -> list[tuple[Array, Array]]:
-    work = type_of_sums(outputs)
-    return [(o.astype(work), s.astype(work)) for o, s in zip(outputs, log_sum_exps, strict=True)]
+def _tree(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """Neighbours are merged, then neighbours of those."""
+    states = list(zip(parts, logs, strict=True))
+    while len(states) > 1:
+        pairs = zip(states[::2], states[1::2], strict=False)
+        states = [_two(*a, *b) for a, b in pairs] + states[len(states) // 2 * 2 :]
+    return states[0]
 
 
-def _two(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-    made, log = at_once(np.stack([first[0], second[0]]), np.stack([first[1], second[1]]), return_lse=True)
-    return made, log
+def _corrections(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """out − σ(l_t − lse)(out − o_t), as ring attention has it."""
+    out, lse = parts[0], logs[0]
+    for part, log in zip(parts[1:], logs[1:], strict=True):
+        share = np.where(log == -np.inf, 0, 1 / (1 + np.exp(lse - log))).astype(out.dtype)
+        out, lse = out - share[..., None] * (out - part), np.logaddexp(lse, log)
+    return out, lse
 
 
-def _tree(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
-    parts = _pairs(outputs, log_sum_exps)
-    while len(parts) > 1:
-        parts = [_two(*parts[at : at + 2]) if at + 1 < len(parts) else parts[at] for at in range(0, len(parts), 2)]
-    made, log = _two(parts[0], (np.zeros_like(parts[0][0]), np.full_like(parts[0][1], -np.inf)))
-    return (made.astype(outputs.dtype), log) if return_lse else made.astype(outputs.dtype)
-
-
-def _online(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
-    """Sums that are rescaled when the maximum grows; the sink is where they start."""
-    work = type_of_sums(outputs)
-    shape = log_sum_exps.shape[1:]
-    most = np.full(shape, -np.inf, work) if sink is None else np.broadcast_to(sink.astype(work)[:, None], shape).copy()
-    total = np.zeros(shape, work) if sink is None else np.ones(shape, work)
-    above = np.zeros(outputs.shape[1:], work)
-    for part, log in _pairs(outputs, log_sum_exps):
-        larger = np.maximum(most, log)
-        shift = np.where(np.isfinite(larger), larger, work(0))
-        old, new = np.exp(most - shift), np.exp(log - shift)
-        above, total, most = old[..., None] * above + new[..., None] * part, old * total + new, larger
-    safe = np.where(total > 0, total, work(1))
-    made = (above / safe[..., None]).astype(outputs.dtype)
-    return (made, np.where(total > 0, most + np.log(safe), work(-np.inf))) if return_lse else made
-
-
-def _binary(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
-    """With logarithms of base 2, as FlashInfer has them."""
-    made, logs = at_once(outputs, log_sum_exps * log_sum_exps.dtype.type(math.log(2.0)), return_lse=True)
-    return (made, logs * logs.dtype.type(math.log2(math.e))) if return_lse else made
-
-
-def _exp2(outputs: Array, log_sum_exps: Array) -> Any:
-    """Natural logarithms, converted once, and powers of two."""
-    work = type_of_sums(outputs)
-    logs = log_sum_exps.astype(work)
-    most = logs.max(axis=0)
-    most = np.where(np.isfinite(most), most, work(0))
-    weight = np.exp2((logs - most) * work(math.log2(math.e)))
-    total = weight.sum(axis=0)
-    safe = np.where(total > 0, total, work(1))
-    return ((weight[..., None] * outputs.astype(work)).sum(axis=0) / safe[..., None]).astype(outputs.dtype)
-
-
-def _weights_first(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
-    """e^(l_t − lse), which add up to 1, then one sum."""
-    work = type_of_sums(outputs)
-    logs = log_sum_exps.astype(work)
+def _log_weights(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """e^(l_t − lse) with the log-sum-exp first; nothing is divided."""
     lse = np.logaddexp.reduce(logs, axis=0)
-    weight = np.exp(logs - np.where(np.isfinite(lse), lse, work(0)))
-    made = np.einsum("pbhn,pbhnd->bhnd", weight, outputs.astype(work)).astype(outputs.dtype)
-    return (made, lse) if return_lse else made
+    return (np.exp(logs - _or_zero(lse))[..., None] * parts).sum(axis=0), lse
 
 
-def _lowest(outputs: Array, log_sum_exps: Array) -> Any:
-    """Without a thought of −∞: an empty part has the lowest number."""
-    work = type_of_sums(outputs)
-    logs = log_sum_exps.astype(work)
-    weight = np.exp(logs - logs.max(axis=0))
-    made = (weight[..., None] * outputs.astype(work)).sum(axis=0) / weight.sum(axis=0)[..., None]
-    return np.asarray(made.astype(outputs.dtype))
+def _powers_of_two(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """2^(l_t·log₂e − m), with one rounding more."""
+    binary = logs * logs.dtype.type(math.log2(math.e))
+    most = _or_zero(binary.max(axis=0))
+    weight = np.exp2(binary - most)
+    total = weight.sum(axis=0)
+    safe = np.where(total > 0, total, total.dtype.type(1))
+    lse = (most + np.log2(total)) * logs.dtype.type(math.log(2.0))
+    return (weight[..., None] * parts).sum(axis=0) / safe[..., None], lse
 
 
-def _rational(outputs: Array, log_sum_exps: Array) -> Any:
-    """Sums and quotients of rational numbers, of weights in float64."""
-    made = np.zeros(outputs.shape[1:])
-    for index in np.ndindex(*log_sum_exps.shape[1:]):
-        logs = [float(x) for x in log_sum_exps[(slice(None), *index)]]
-        most = max(logs)
-        if most == -math.inf:
-            continue
-        weights = [Fraction(math.exp(x - most)) for x in logs]
-        for column in range(outputs.shape[4]):
-            numbers = [Fraction(float(x)) for x in outputs[(slice(None), *index, column)]]
-            made[(*index, column)] = float(sum(w * x for w, x in zip(weights, numbers, strict=True)) / sum(weights))
-    return made.astype(outputs.dtype)
+def _sorted_parts(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """The smallest weights are added first."""
+    order = np.argsort(logs, axis=0)
+    return _online(np.take_along_axis(parts, order[..., None], axis=0), np.take_along_axis(logs, order, axis=0))
 
 
-def _by_heads(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
-    """Heads one after the other, in memory of another order."""
-    parts = [
-        at_once(np.asfortranarray(outputs[:, :, h : h + 1]), log_sum_exps[:, :, h : h + 1], return_lse=True)
-        for h in range(outputs.shape[2])
-    ]
-    made, logs = (np.concatenate(x, axis=1) for x in zip(*parts, strict=True))
-    return (made, logs) if return_lse else made
+def _product(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """One matrix product a row, of weights and outputs."""
+    _, lse = _once(parts, logs)
+    weight = np.exp(logs - _or_zero(lse))
+    return np.einsum("tbhn,tbhnd->bhnd", weight, parts, optimize=True), lse
+
+
+def _wide(parts: Array, logs: Array) -> tuple[Array, Array]:
+    """In float64, whatever the class."""
+    out, lse = _once(parts.astype(np.float64), logs.astype(np.float64))
+    return out, lse.astype(logs.dtype)
+
+
+def binary(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
+    """FlashInfer's merge_states: logarithms of base 2 in and out."""
+    parts, logs = started(outputs, log_sum_exps, None)
+    with np.errstate(all="ignore"):
+        most = _or_zero(logs.max(axis=0))
+        weight = np.exp2(logs - most)
+        total = weight.sum(axis=0)
+        safe = np.where(total > 0, total, total.dtype.type(1))
+        made = ((weight[..., None] * parts).sum(axis=0) / safe[..., None]).astype(outputs.dtype)
+        return (made, most + np.log2(total)) if return_lse else made
+
+
+def positive(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
+    """Parts without keys have the log-sum-exp +∞, as flash-attention 2 returns it, and so has a row without any."""
+    logs = np.where(log_sum_exps == np.inf, log_sum_exps.dtype.type(-np.inf), log_sum_exps)
+    made = merged(outputs, logs, sink=sink, return_lse=return_lse)
+    return (made[0], np.where(made[1] == -np.inf, np.inf, made[1]).astype(logs.dtype)) if return_lse else made
+
+
+def unguarded(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
+    """0/0 where all parts are empty, which it declares."""
+    parts, logs = started(outputs, log_sum_exps, None)
+    with np.errstate(all="ignore"):
+        weight = np.exp(logs - _or_zero(logs.max(axis=0)))
+        total = weight.sum(axis=0)
+        made = ((weight[..., None] * parts).sum(axis=0) / total[..., None]).astype(outputs.dtype)
+        return (made, _or_zero(logs.max(axis=0)) + np.log(total)) if return_lse else made
+
+
+def _entry(name: str, merge: Any, why: str, precisions: tuple[str, ...] = EVERY) -> Entry:
+    return Entry(name, _kernel(merge), precisions, why)
 
 
 CORRECT: tuple[Entry, ...] = (
-    Entry("at-once", _at_once, ALL, "one maximum, one sum above and one below"),
-    Entry("wide", _wide, ALL, "everything in float64, rounded once"),
-    Entry("backwards", _backwards, ALL, "from the last part to the first"),
-    Entry("ordered", _ordered, ("float32", "bfloat16"), "every row's parts in an order of its own"),
-    Entry("sigmoid", _corrected, ALL, "corrections of what was merged so far, as ring attention has them"),
-    Entry("tree", _tree, ("float32", "float64"), "pairs, and pairs of these, normalised every time"),
-    Entry("online", _online, ALL, "sums that are rescaled; the sink is where they start"),
-    Entry("binary", _binary, ("float32", "float64", "bfloat16"), "logarithms of base 2, declared", options={"logarithm": "binary"}),
-    Entry("exp2", _exp2, ALL, "natural logarithms and powers of two"),
-    Entry("weights-first", _weights_first, ALL, "weights that add up to 1, and one product"),
-    Entry("lowest", _lowest, ("float32", "bfloat16"), "knows no −∞, and says so", options={"empty": "lowest"}),
-    Entry("rational", _rational, ("float64", "float32"), "exact sums and quotients"),
-    Entry("by-heads", _by_heads, ("float32", "float16"), "heads one after the other"),
-)  # fmt: skip
+    _entry("one-pass-maximum", _once, "all parts at once"),
+    _entry("online", _online, "one part after the other, rescaled, divided last"),
+    _entry("vllm-merge-attn-states", _states, "pairs, divided before they multiply"),
+    _entry("backwards", _backwards, "pairs from the last part on"),
+    _entry("pairwise-tree", _tree, "pairs of pairs"),
+    _entry("sigmoid-corrections", _corrections, "corrections of what was merged"),
+    _entry("log-weights", _log_weights, "the log-sum-exp first, no division"),
+    _entry("powers-of-two", _powers_of_two, "base 2 inside"),
+    _entry("smallest-first", _sorted_parts, "parts in the order of their weights"),
+    _entry("matrix-product", _product, "an einsum over the parts"),
+    _entry("wide", _wide, "float64 in every class"),
+    Entry("flashinfer-merge-states", binary, EVERY, "base 2 declared", options={"logarithm": "binary"}),
+    Entry("positive-infinity", positive, EVERY, "+∞ for an empty part", options={"empty_part": "positive"}),
+    Entry("unguarded", unguarded, EVERY, "NaN of an empty row declared", options={"empty_row": "nan"}),
+)
