@@ -287,7 +287,7 @@ class _Stage:
     ) -> Any:
         """Make one call and add its outputs to ``values``."""
         try:
-            with warnings.catch_warnings(), deadline(max(self.end - time.monotonic(), 1e-3)):
+            with warnings.catch_warnings(), np.errstate(), deadline(max(self.end - time.monotonic(), 1e-3)):
                 warnings.simplefilter("ignore")
                 returned = _entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
                 if step.outputs:
