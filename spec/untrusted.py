@@ -91,7 +91,8 @@ def array(file: IO[bytes], size: int) -> NDArray[Any]:
         )
     require_memory(left, f"an array of shape {_short(shape)}")
     flat = np.empty(numbers, dtype)
-    rest, got = memoryview(flat.view(np.uint8) if numbers else b"").cast("B"), 0
+    raw: Any = flat.view(np.uint8) if numbers else bytearray()
+    rest, got = memoryview(raw), 0
     while got < left:
         part = file.read(min(left - got, 1 << 24))
         if not part:

@@ -278,8 +278,16 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the message of an error, shortened; empty if the error has no message."""
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    """The first line of the message of an error, shortened and printable; empty if the error has no message.
+
+    The text of an error is code of whoever raised it: what that raises, an exit too, is said and goes no further.
+    """
+    try:
+        text = str(error)
+    except (Exception, SystemExit) as worse:
+        return f"(its text raised {type(worse).__name__})"
+    line = (text[:4096].strip().splitlines() or [""])[0][:300]
+    return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
 def _importable_name(function: Any) -> str:

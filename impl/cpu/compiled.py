@@ -32,7 +32,7 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     dispatcher: Any = numba.njit(**options)(function)
     if cache:
         with contextlib.suppress(RuntimeError, OSError):  # no folder for it
-            dispatcher._cache = _forgiving(dispatcher.py_func)
+            dispatcher._cache = _Forgiving(dispatcher.py_func)
     if signature is not None:
         dispatcher.compile(signature)
         dispatcher.disable_compile()
@@ -40,19 +40,26 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     return made
 
 
-def _forgiving(function: Callable[..., Any]) -> Any:
+class _Forgiving:
     """Numba's cache of the compiled code of a function, which holds nothing where it cannot be read or written."""
-    from numba.core.caching import FunctionCache
 
-    class Forgiving(FunctionCache):  # type: ignore[misc]  # a class of a module without types
-        def load_overload(self, *arguments: Any) -> Any:
-            try:
-                return super().load_overload(*arguments)
-            except Exception:  # what a damaged pickle may raise
-                return None
+    def __init__(self, function: Callable[..., Any]) -> None:
+        from numba.core import caching
 
-        def save_overload(self, *arguments: Any) -> None:
-            with contextlib.suppress(Exception):
-                super().save_overload(*arguments)
+        kind: Any = caching.FunctionCache
+        self._kept: Any = kind(function)
 
-    return Forgiving(function)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """The compiled code of a signature; ``None`` where there is none that can be read."""
+        try:
+            return self._kept.load_overload(*arguments)
+        except Exception:  # what a damaged pickle may raise
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep the compiled code of a signature, if that is possible."""
+        with contextlib.suppress(Exception):
+            self._kept.save_overload(*arguments)
