@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from assay.conformance.call.isolation import isolated
 from assay.conformance.call.process import Limits
 from assay.conformance.interface.suite import LEVELS, suite
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 _TOGETHER = 4  # cases that are handed over as one piece of work
 
 __all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
+
+#: How NumPy treats overflows and their like unless somebody says otherwise, so that no ``np.seterr`` of a caller or of
+#: a kernel moves a verdict.
+_USUAL: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 @contextmanager
@@ -65,10 +71,14 @@ def engaged(
     if unusual := changes():
         raise UsageError(f"the floating-point environment {unusual}: expected a kernel that sets its own in its call")
     if not isolate:
-        loaded = kernel_of(kernel, problem, framework=framework, options=options)
-        yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
+        with np.errstate(**_USUAL):
+            loaded = kernel_of(kernel, problem, framework=framework, options=options)
+            yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
         return
-    with isolated(kernel, problem, framework=framework, options=options, limits=limits) as process:
+    with (
+        np.errstate(**_USUAL),
+        isolated(kernel, problem, framework=framework, options=options, limits=limits) as process,
+    ):
         chosen = require_precision(precision, process.kernel.problem)
         yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
 

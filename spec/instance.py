@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from assay.spec import floats, storage
+from assay.spec import floats, storage, untrusted
 from assay.spec.problem import InvalidInstance, Provenance
 
 if TYPE_CHECKING:
@@ -465,9 +465,9 @@ class Instance:
                     values[name] = _tuples(value)
             return cls(**values)
         except InvalidInstance as error:
-            raise InvalidInstance(f"{path}: {error}") from None
-        except (TypeError, ValueError, KeyError) as error:
-            raise InvalidInstance(f"{path}: damaged instance file ({error})") from None
+            raise InvalidInstance(f"{path}: {untrusted.line(error)}") from None
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            raise InvalidInstance(f"{path}: damaged instance file ({untrusted.line(error)})") from None
 
 
 def parts_of(length: int) -> Iterator[list[int]]:

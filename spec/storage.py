@@ -11,29 +11,26 @@ What the members mean is said by :class:`assay.spec.instance.Instance`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
+from assay.spec import untrusted
 from assay.spec.floats import dtype_named
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 __all__ = ["SCHEMA_VERSION", "Stored", "members", "plain", "problem_of", "read", "write"]
 
 SCHEMA_VERSION = 1
 _MORE = "hard."
-_UNREADABLE = (  # RuntimeError: encrypted, or compressed in a way that Python does not know
-    OSError, ValueError, KeyError, AttributeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,44 +80,66 @@ def plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def read(path: str | Path) -> Stored:
     """Read what :func:`write` wrote.  Raises :class:`InvalidInstance` for anything else."""
-    metadata, archived = _read(path)
+    with _opened(path) as (archived, metadata):
+        dtypes = metadata["dtypes"]
+        names = [name for name in archived.names() if name != "metadata" and not name.startswith(_MORE)]
+        for name in names:
+            if name not in dtypes:
+                raise InvalidInstance(f"{path}: damaged instance file (member {name!r} has no dtype)")
+        arrays = {name: archived[name] for name in names}
     try:
-        arrays = {}
-        for name, array in archived.items():
-            if not name.startswith(_MORE):
-                if name not in metadata["dtypes"]:
-                    raise ValueError(f"member {name!r} has no dtype")
-                dtype = dtype_named(metadata["dtypes"][name])
-                arrays[name] = array if array.dtype == dtype else array.view(dtype)
-        return Stored(str(metadata["problem"]), arrays, dict(metadata["values"]))
-    except (TypeError, ValueError, KeyError) as error:
-        raise InvalidInstance(f"{path}: damaged instance file ({error})") from None
+        for name, array in arrays.items():
+            dtype = dtype_named(dtypes[name])
+            arrays[name] = array if array.dtype == dtype else array.view(dtype)
+    except Exception as error:  # whatever a name of a dtype may be
+        raise InvalidInstance(f"{path}: damaged instance file ({untrusted.line(error)})") from None
+    return Stored(str(metadata["problem"]), arrays, dict(metadata["values"]))
 
 
 def members(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
     """What a file says besides the instance: the members whose names begin with ``hard.``, without that."""
-    archived = _read(path)[1]
-    return {name.removeprefix(_MORE): array for name, array in archived.items() if name.startswith(_MORE)}
+    with _opened(path) as (archived, _):
+        return {name.removeprefix(_MORE): archived[name] for name in archived.names() if name.startswith(_MORE)}
 
 
 def problem_of(path: str | Path) -> str:
     """The name of the problem whose instance ``path`` holds.  Raises :class:`InvalidInstance`."""
-    return str(_read(path)[0]["problem"])
+    with _opened(path) as (_, metadata):
+        return str(metadata["problem"])
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[untrusted.Archive, dict[str, Any]]]:
+    """The members of a file, and its metadata.  Raises :class:`InvalidInstance`, also for what fails in the block."""
     try:
-        with Path(path).open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
-            archived = {name: archive[name] for name in archive.files}
-        metadata = json.loads(archived.pop("metadata").tobytes().decode())
+        with untrusted.archive(path) as archived:
+            yield archived, _metadata(path, archived)
     except FileNotFoundError:
         raise InvalidInstance(f"{path}: no such file") from None
-    except _UNREADABLE as error:
-        # NumPy would advise to allow pickles: to run what a stranger wrote
-        reason = "it holds pickled Python objects, which are never loaded" if "allow_pickle" in str(error) else error
-        raise InvalidInstance(f"{path}: not a readable instance file ({reason})") from None
-    if not isinstance(metadata, dict) or not {"schema", "problem", "dtypes", "values"} <= set(metadata):
+    except InvalidInstance as error:
+        raise InvalidInstance(said if (said := str(error)).startswith(f"{path}: ") else f"{path}: {said}") from None
+    except (OSError, ValueError, MemoryError) as error:
+        raise InvalidInstance(f"{path}: not a readable instance file ({untrusted.line(error)})") from None
+
+
+def _metadata(path: str | Path, archived: untrusted.Archive) -> dict[str, Any]:
+    try:
+        metadata = json.loads(archived["metadata"].tobytes().decode())
+    except RecursionError:
+        raise ValueError("its metadata is nested too deep") from None
+    parts = {"dtypes": dict, "values": dict, "schema": object, "problem": object}
+    good = isinstance(metadata, dict) and parts.keys() <= metadata.keys()
+    if not good or not all(isinstance(metadata[name], kind) for name, kind in parts.items()):
         raise InvalidInstance(f"{path}: metadata without schema, problem, dtypes and values")
     if metadata["schema"] != SCHEMA_VERSION:
-        raise InvalidInstance(f"{path}: schema {metadata['schema']!r}, expected {SCHEMA_VERSION}")
-    return metadata, archived
+        raise InvalidInstance(f"{path}: schema {_short(metadata['schema'])}, expected {SCHEMA_VERSION}")
+    return dict(metadata)
+
+
+def _short(value: Any) -> str:
+    """A value in a message, however large it is."""
+    try:
+        said = repr(value)
+    except RecursionError:
+        return "…"
+    return said if len(said) <= 80 else f"{said[:79]}…"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import platform
 import sys
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import assay
+from assay.conformance.interface.suite import suite
+from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.cases import cases
 from assay.impl import cpu
-from assay.spec import attention, floating_point
+from assay.spec import attention, floating_point, layer_collapse
 from assay.spec.floating_point import changes, require_usual, restore
+from assay.spec.problem import PROBLEMS, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,3 +117,72 @@ def test_nothing_is_judged_in_an_environment_of_the_callers() -> None:
     round_as(ROUNDING["up"])
     with pytest.raises(UsageError, match="the floating-point environment does not round to nearest"):
         assay.check("numpy:attention", "attention", level="smoke")
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_no_certified_value_or_tolerance_of_any_problem_begins_in_another_mode(name: str) -> None:
+    module = problem(name)
+    precision = next(iter(module.PRECISIONS.values()))
+    case = next(iter(cases(suite(name), precision, "smoke", 0))).instance
+    outputs = set(module.OUTPUTS) - {"grad_bias", "grad_sink"}  # which the case lacks
+    begun: list[Any] = [partial(module.criteria, case, precision)]
+    begun += [partial(module.define, case, output=output) for output in outputs]
+    begun += [partial(module.tolerance, case, precision, output) for output in outputs]
+    round_as(ROUNDING["up"])
+    for begin in begun:
+        with pytest.raises(FloatingPointError, match="does not round to nearest"):
+            begin()
+    restore()
+    for begin in begun:  # nothing that was refused is kept
+        begin()
+
+
+def test_bounds_of_a_collapse_do_not_begin_in_another_mode() -> None:
+    one = np.ones((2, 1, 1, 1))
+    network = layer_collapse.Instance(np.array([[0.0], [0.5]]), one, one, one)
+    round_as(ROUNDING["up"])
+    for begin in (layer_collapse.kappa, layer_collapse.diameters, layer_collapse.one_layer, layer_collapse.mixings):
+        with pytest.raises(FloatingPointError):
+            begin(network)
+
+
+def test_a_thread_that_was_started_in_another_mode_is_refused_after_its_parent_was_restored() -> None:
+    go = threading.Event()
+    caught: list[str] = []
+
+    def begin() -> None:
+        go.wait(10)
+        try:
+            attention.define(instance())
+        except FloatingPointError as error:
+            caught.append(str(error))
+
+    round_as(ROUNDING["up"])
+    thread = threading.Thread(target=begin)
+    thread.start()
+    restore()
+    go.set()
+    thread.join()
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_numpy_is_to_raise_changes_no_criterion(name: str) -> None:
+    module = problem(name)
+    for precision in list(module.PRECISIONS.values())[:2]:
+        for case in itertools.islice(cases(suite(name), precision, "smoke", 0), 8):
+            with np.errstate(all="raise"):
+                module.criteria(case.instance, precision)
+
+
+def test_what_numpy_is_to_raise_changes_no_verdict() -> None:
+    def kernel(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        np.seterr(all="raise")  # and it stays so for whoever calls NumPy next, if nobody undoes it
+        with np.errstate(all="ignore"):
+            return built_in(query, key, value, scale=scale)
+
+    built_in = kernel_of("numpy:attention").function
+    before = np.geterr()
+    with np.errstate(all="raise"):
+        report = assay.check(kernel, "attention", level="smoke")
+    assert (report.passed, np.geterr()) == (True, before)

@@ -20,6 +20,7 @@ import typer
 from assay import __version__
 from assay.cli import check, collapse, hard, leaderboard, listing, phase, simulate, values
 from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
+from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import InvalidInstance
 
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
     except (UsageError, InvalidInstance) as error:
         return refuse(str(error), MISUSED)
+    except MemoryError as error:
+        return refuse(f"not enough memory: {first_line(error) or 'for what was asked'}", MISUSED)
     except _CommandLineError as error:
         return refuse(getattr(error, "format_message", error.__str__)(), MISUSED)
     except Interrupted as error:

@@ -12,6 +12,7 @@ import typer
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
+from assay.spec.untrusted import content
 
 if TYPE_CHECKING:
     from assay.impl.cpu.layer_collapse.parts import Network
@@ -75,7 +76,7 @@ def _network(model: str, text: Path | None, tokens: int | None) -> Network:
                 raise UsageError(f"{option}: an instance brings its tokens")
         return sources.network(load(model))
     try:
-        words = standard_text() if text is None else text.read_text(encoding="utf-8")
+        words = standard_text() if text is None else content(text).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text}: cannot be read ({error})") from None
     opened = open_model(Path(model) if model.endswith(_FILES) else fetch(model))

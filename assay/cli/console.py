@@ -25,6 +25,8 @@ __all__ = [
     "shown",
 ]
 
+_LONGEST_WORD, _LONGEST_LINE = 300, 4000  # letters
+
 PASSED, FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -43,8 +45,15 @@ def refuse(sentence: str, status: int) -> int:
     An empty sentence, which is what click leaves where it has shown the help text, writes nothing.
     """
     if sentence.strip():
-        print(f"assay: {' '.join(sentence.split())}", file=sys.stderr)
+        print(f"assay: {_quotable(sentence)}", file=sys.stderr)
     return status
+
+
+def _quotable(sentence: str) -> str:
+    """A sentence in one line.  It may quote what a user wrote, so long words are cut and control characters dropped."""
+    words = ("".join(c if c.isprintable() else "\ufffd" for c in word) for word in sentence.split())
+    line = " ".join(word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 1]}…" for word in words)
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 
 
 def coloured() -> bool:

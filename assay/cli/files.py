@@ -40,8 +40,15 @@ class Judgement:
 
 def require_writable(path: Path | None) -> None:
     """Refuse a file that could not be written later.  Raises ``UsageError``."""
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise UsageError(f"{path}: cannot be written, {'it is a folder' if path.is_dir() else 'no such folder'}")
+    if path is None:
+        return
+    try:
+        folder, parent = path.is_dir(), path.absolute().parent.is_dir()
+        path.exists()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise UsageError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    if folder or not parent:
+        raise UsageError(f"{path}: cannot be written, {'it is a folder' if folder else 'no such folder'}")
 
 
 def make_folder(path: Path) -> None:
@@ -105,11 +112,12 @@ class ReportFiles:
         Raises ``UsageError`` if the file is there and holds something else.
         """
         from assay.conformance.report.reading import from_json
+        from assay.spec.untrusted import content
 
         if self.json is None or not self.json.exists():
             return {}, []
         try:
-            reports = from_json(self.json.read_text(encoding="utf-8"))
+            reports = from_json(content(self.json).decode())
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.json}: {error}") from None
         answers: dict[Judgement, Report] = {}

@@ -16,7 +16,9 @@ from assay.spec.problem import PROBLEMS, InvalidInstance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["decode", "hard"]
+__all__ = ["array_in", "decode", "hard"]
+
+_OPTIONS = ("problem", "source", "seed", "counting", "via", "dtype")  # what `hard` takes besides the parameters
 
 
 def hard(
@@ -112,6 +114,8 @@ def _numbers(words: list[str]) -> dict[str, int]:
     """Parameters of a family as they are written on a command line."""
     numbers = {}
     for name, text in option_values(words).items():
+        if name in _OPTIONS:
+            raise UsageError(f"--parameter {name}={text}: no parameter of a family, expected --{name} or another name")
         try:
             numbers[name] = int(text)
         except ValueError:
@@ -141,7 +145,7 @@ def decode(
     """
     from assay.spec.instances.hard import load
 
-    problem, array = load(instance), _array(output)
+    problem, array = load(instance), array_in(output)
     try:
         answer = problem.decode(array)
     except InvalidInstance:
@@ -178,22 +182,25 @@ def _in_words(answer: Any) -> str:
     return f"{'satisfiable' if answer.satisfiable else 'unsatisfiable'}{count}"
 
 
-def _array(path: Path) -> NDArray[Any]:
+def array_in(path: Path) -> NDArray[Any]:
     """The array of an .npy file.  NumPy writes a bfloat16 array as two bytes without a name: those are read as one.
 
     Raises ``UsageError`` in one line.
     """
     import ml_dtypes
-    import numpy as np
+
+    from assay.spec import untrusted
 
     try:
-        array = np.load(path, allow_pickle=False)
+        with untrusted.regular(path) as (file, size):
+            if file.read(2) == b"PK":
+                raise UsageError(f"{path}: several arrays, expected the .npy file of one")
+            file.seek(0)
+            array = untrusted.array(file, size)
+    except UsageError:
+        raise
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        # NumPy takes whatever it does not know for pickles, and would advise to allow them
-        reason = "neither an array nor several, or one of Python objects" if "allow_pickle" in str(error) else error
-        raise UsageError(f"{path}: not a readable .npy file ({reason})") from None
-    if not isinstance(array, np.ndarray):
-        raise UsageError(f"{path}: several arrays, expected the .npy file of one")
+    except (OSError, ValueError, MemoryError) as error:
+        raise UsageError(f"{path}: not a readable .npy file ({untrusted.line(error)})") from None
     return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" and array.dtype.itemsize == 2 else array

@@ -11,6 +11,7 @@ import typer
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
+from assay.spec.untrusted import content
 
 __all__ = ["phase"]
 
@@ -67,7 +68,7 @@ def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:
     if not models:
         return []
     try:
-        words = standard_text() if text is None else text.read_text(encoding="utf-8")
+        words = standard_text() if text is None else content(text).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text}: cannot be read ({error})") from None
     heads: list[Any] = []

@@ -41,6 +41,7 @@ __all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "Kept", "answered", "han
 #: Seconds that the calls of one script may take together, unless the caller sets another limit.
 CALL_SECONDS = 60.0
 
+_TEXT_SECONDS = 2.0  # for the message of an exception
 _ROOM = Path(__file__).resolve().parents[1]  # frames of files in this folder are the judge's, not the kernel's
 
 
@@ -143,7 +144,7 @@ def answered(
                 values = attempt(read_only=False)
                 notes.append("needs writable inputs (it does not change them)")
         except Declined as reason:
-            kind, sentence = "declined", first_line(reason) or "declined"
+            kind, sentence = "declined", _said_by(reason) or "declined"
         except NoRoom as reason:
             kind, sentence = "skipped", f"layout {layout.name} {reason}"
         except Hung:
@@ -287,7 +288,7 @@ class _Stage:
     ) -> Any:
         """Make one call and add its outputs to ``values``."""
         try:
-            with warnings.catch_warnings(), deadline(max(self.end - time.monotonic(), 1e-3)):
+            with warnings.catch_warnings(), np.errstate(), deadline(max(self.end - time.monotonic(), 1e-3)):
                 warnings.simplefilter("ignore")
                 returned = _entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
                 if step.outputs:
@@ -298,16 +299,16 @@ class _Stage:
         except (Declined, KeyboardInterrupt, Hung, Fault):
             raise
         except NotImplementedError as error:
-            raise Declined(first_line(error)) from None
+            raise Declined(_said_by(error)) from None
         except SystemExit as error:
-            raise Fault("exited", f"ended the program: SystemExit({error.code!r}){_where(error)}"[:300]) from None
+            raise Fault("exited", f"ended the program: SystemExit({_code(error)}){_where(error)}"[:300]) from None
         except MemoryError as error:
-            raise Fault("memory", f"ran out of memory: {first_line(error) or 'MemoryError'}{_where(error)}") from None
+            raise Fault("memory", f"ran out of memory: {_said_by(error) or 'MemoryError'}{_where(error)}") from None
         except BaseException as error:
             refusal = next((recorder.refusal for recorder in call.oracles.values() if recorder.refusal), "")
             if refusal:
                 raise Fault("oracle", refusal) from None
-            raise Fault("raised", f"raised {type(error).__name__}: {first_line(error)}{_where(error)}") from None
+            raise Fault("raised", f"raised {type(error).__name__}: {_said_by(error)}{_where(error)}") from None
         finally:
             if unusual := restore():
                 self.notes.append(f"leaves a floating-point environment that {unusual} (it was restored)")
@@ -395,6 +396,20 @@ def _shape_hint(got: tuple[int, ...], output: Output) -> str:
         if got == tuple(exchanged):
             return f": {output.axes[a]} and {output.axes[b]} look exchanged"
     return ": its axes look transposed"
+
+
+def _said_by(error: BaseException) -> str:
+    """The first line of what an error says.  Its text is code of the kernel, which may not come to an end."""
+    try:
+        with deadline(_TEXT_SECONDS):
+            return first_line(error)
+    except Hung:
+        return "(its text does not end)"
+
+
+def _code(error: SystemExit) -> str:
+    """The status with which a kernel ended the program, as far as it is a plain one."""
+    return repr(error.code)[:100] if isinstance(error.code, (int, str, type(None))) else type(error.code).__name__
 
 
 def _where(error: BaseException) -> str:

@@ -46,9 +46,12 @@ def framework(name: str) -> Framework:
     if name in _OWN:
         loaded: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load()
         return loaded
+    words = f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack"
+    if not all(part.isidentifier() for part in name.split(".")):  # what no module can be called
+        raise ImportError(words)
     module = importlib.import_module(name)
     if not hasattr(module, "from_dlpack"):
-        raise ImportError(f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack")
+        raise ImportError(words)
     return Framework(
         name=name,
         version=str(getattr(module, "__version__", "")),

@@ -299,7 +299,7 @@ def suite(problem: str) -> Suite:
         module, attribute = f"assay.conformance.{problem}", "SUITE"
     try:
         loaded = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the latter: a name that is no module's
         raise UsageError(f"problem {problem!r}: cannot be loaded ({error})") from error
     if not isinstance(loaded, Suite):
         raise UsageError(f"problem {problem!r}: {type(loaded).__name__}, expected a Suite")

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def kernel_of(
         signature = "" if problem is None else f" {suite(problem).interface.signature}"
         raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function{signature}")
     problem = problem or _problem_of(function, name)
-    interface, framework = suite(problem).interface, framework or "numpy"
+    interface, framework = suite(problem).interface, "numpy" if framework is None else framework
     form, keywords = _read(function, name, interface)
     adapted = form.adapt(function, framework)
     remarks = _misspelt(function, form, interface)
@@ -242,7 +243,7 @@ def _importable(module: str) -> bool:
 def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
     if module_name.endswith(".py"):
         path = Path(module_name)
-        if not path.is_file():
+        if not os.path.isfile(path):  # which is false for a name that no file can have
             raise UsageError(f"{target}: no such file {module_name!r}")
         name = str(path.resolve())  # no module of another file has this name
         spec = importlib.util.spec_from_file_location(name, path)
@@ -277,8 +278,16 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the message of an error, shortened; empty if the error has no message."""
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    """The first line of the message of an error, shortened and printable; empty if the error has no message.
+
+    The text of an error is code of whoever raised it: what that raises, an exit too, is said and goes no further.
+    """
+    try:
+        text = str(error)
+    except (Exception, SystemExit) as worse:
+        return f"(its text raised {type(worse).__name__})"
+    line = (text[:4096].strip().splitlines() or [""])[0][:300]
+    return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
 def _importable_name(function: Any) -> str:

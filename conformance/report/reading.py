@@ -23,7 +23,7 @@ def from_json(text: str) -> tuple[Report, ...]:
         if document["schema"] != SCHEMA_VERSION:
             raise ValueError(f"schema {document['schema']!r}, expected {SCHEMA_VERSION}")
         return tuple(_report_of(data) for data in document["reports"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a report of assay ({type(error).__name__}: {error})") from None
 
 

@@ -1,13 +1,14 @@
-"""The compiler of the kernels of this package: Numba, with one set of options."""
+"""The compiler of the kernels of this package: Numba, with one set of options, and a cache that may fail."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "jitted"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
@@ -16,10 +17,49 @@ def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> 
     The compiled code on disk is identified by the kernel's file and the signature, so ``fastmath`` must be defined in
     that file: a change of it is then a change of the file.
     """
+    known = kernel.__module__.startswith("assay.")  # a cache written under another module name could not be read
+    return jitted(kernel, signature, nogil=True, cache=known, error_model="numpy", fastmath=fastmath)
+
+
+def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, **options: Any) -> Callable[..., Any]:
+    """``numba.njit(signature, cache=cache, **options)(function)``, which compiles anew where the cache on disk fails.
+
+    Nothing depends on the cache but time.  It fails where neither the folder of the package nor that of the user may be
+    written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
+    """
     import numba
 
-    known = kernel.__module__.startswith("assay.")  # a cache written under another module name could not be read
-    found: Callable[..., Any] = numba.njit(
-        signature, nogil=True, cache=known, error_model="numpy", fastmath=fastmath
-    )(kernel)  # fmt: skip
-    return found
+    dispatcher: Any = numba.njit(**options)(function)
+    if cache:
+        with contextlib.suppress(RuntimeError, OSError):  # no folder for it
+            dispatcher._cache = _Forgiving(dispatcher.py_func)
+    if signature is not None:
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+    made: Callable[..., Any] = dispatcher
+    return made
+
+
+class _Forgiving:
+    """Numba's cache of the compiled code of a function, which holds nothing where it cannot be read or written."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        from numba.core import caching
+
+        kind: Any = caching.FunctionCache
+        self._kept: Any = kind(function)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """The compiled code of a signature; ``None`` where there is none that can be read."""
+        try:
+            return self._kept.load_overload(*arguments)
+        except Exception:  # what a damaged pickle may raise
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep the compiled code of a signature, if that is possible."""
+        with contextlib.suppress(Exception):
+            self._kept.save_overload(*arguments)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
@@ -58,6 +59,7 @@ def tolerance(
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
+    require_usual()
     u = precision_named(precision)
     exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
     return bounds(instance, u, output, exact)

@@ -19,6 +19,7 @@ import numpy as np
 from assay.spec import attention
 from assay.spec.attention_gradient.definition import Exact, evaluate
 from assay.spec.attention_gradient.rounding import PRECISIONS, Backward
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
@@ -85,6 +86,7 @@ def tolerance(
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
+    require_usual()
     bounds = Bounds(instance, precision_named(precision, PRECISIONS), exact)
     return np.asarray(np.max([bounds.of(origin)[output] for origin in OWN], axis=0))
 

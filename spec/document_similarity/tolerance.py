@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.spec.document_similarity.definition import normalised
 from assay.spec.document_similarity.truth import best_pairs
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import PRECISIONS as MACHINES
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
@@ -55,6 +56,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "sim
     """
     if output not in ("similarity", "i", "j"):
         raise ValueError(f"unknown output {output!r}: expected 'similarity', 'i' or 'j'")
+    require_usual()
     if output != "similarity":
         return np.asarray(np.inf)
     return np.asarray(errors(instance, precision_named(precision, PRECISIONS))[best_pairs(instance)[0]])
@@ -68,12 +70,13 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
     Euclidean distance of normalised documents; its error does not become small where the similarity does.
     It is +inf everywhere where one document is outside the domain of the class.
     """
+    require_usual()  # here too: what is computed in another environment would be kept for later
     u = max(precision.product, precision.accumulate, precision.working)
     stored, tau = precision.stored, max(precision.stored_tiny, precision.operand_tiny)
     left, right = instance.sides()
     d = left.shape[1]
     cosine = instance.measure == "cosine"
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         common = (left != 0).astype(np.float64) @ (right != 0).astype(np.float64).T  # words of both
         entry = max(precision.input_rounding, precision.operand, stored)
         if not cosine:

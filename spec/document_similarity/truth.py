@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.spec.floating_point import require_usual
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ def best_pairs(instance: Instance) -> list[tuple[int, int]]:
     >>> best_pairs(Instance(np.array([[1.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 3.0], [7.0, 0.0]])))
     [(1, 1)]
     """
+    require_usual()
     left, right = instance.sides()
     cosine = instance.measure == "cosine"
     rows = [np.unique(x, axis=0, return_inverse=True) for x in (left, right)]

@@ -48,13 +48,13 @@ class Enclosure:
     @property
     def lower(self) -> Array:
         """A lower bound of the value, rounded down."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             return np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
 
     @property
     def upper(self) -> Array:
         """An upper bound of the value, rounded up."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             return np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
 
     def __getitem__(self, index: Any) -> Enclosure:
@@ -82,7 +82,7 @@ class Enclosure:
         """max(0, |array − midpoint| − radius), rounded down; +inf for NaN and for an infinity that is not the value."""
         value = np.asarray(array)
         value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             # 2^-50 pays for the roundings of the difference, of this product and of the subtraction.  Where the
             # difference overflows, a quarter of every number is taken (ENC-11).
             gap = np.abs(value - self.midpoint)
@@ -108,7 +108,7 @@ def in_units_of(error: Array, allowed: Array) -> Array:
     error = np.asarray(error, dtype=np.float64)
     error = np.where(np.isnan(error), np.inf, error)
     allowed = np.broadcast_to(np.asarray(allowed, dtype=np.float64), error.shape)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
     ratio = np.where(error == 0.0, 0.0, ratio)
     ratio = np.where((allowed == 0.0) & (error > 0.0), np.inf, ratio)

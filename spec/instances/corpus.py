@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.spec.instances.hard import HardProblem, hard, load
 from assay.spec.problem import InvalidInstance
+from assay.spec.untrusted import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,8 +127,8 @@ def read(folder: str | Path) -> Iterator[tuple[Path, HardProblem]]:
 
 def _manifest(place: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(content(place / _MANIFEST).decode())
+    except (OSError, ValueError, RecursionError):
         raise InvalidInstance(f"{place}: no corpus, expected a folder with {_MANIFEST}") from None
     good = isinstance(manifest, dict) and manifest.get("kind") == _KIND and isinstance(manifest.get("files"), list)
     if not good or not all(isinstance(each, dict) and {"name", "sha256"} <= set(each) for each in manifest["files"]):

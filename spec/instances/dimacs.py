@@ -9,10 +9,12 @@ empty clauses are kept as they are.
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.spec import untrusted
 from assay.spec.instances.formula import MOST_VARIABLES, Formula
 from assay.spec.problem import InvalidInstance
 
@@ -29,8 +31,8 @@ _COUNT = re.compile(r"[0-9]{1,20}")
 def read(path: str | Path) -> Formula:
     """The formula in a file.  Raises :class:`~assay.spec.problem.InvalidInstance`, with the number of the line."""
     try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as lines:  # comments may be in any encoding
-            return _parse(lines)
+        content = untrusted.content(path).decode("utf-8-sig", "replace")  # comments may be in any encoding
+        return _parse(io.StringIO(content, newline=None))
     except OSError as error:
         raise InvalidInstance(f"{path}: cannot be read ({error.strerror})") from None
     except InvalidInstance as error:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec import storage
+from assay.spec import storage, untrusted
 from assay.spec.floats import dtype_named
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
@@ -118,7 +118,7 @@ def _read_npz(path: str | Path) -> Written:
 
 
 def _read_json(path: str | Path) -> Written:
-    whole = json.loads(Path(path).read_text(encoding="utf-8"))
+    whole = json.loads(untrusted.content(path).decode())
     metadata = _checked(whole, JSON_VERSION)
     arrays = {name: _array(array) for name, array in whole["arrays"].items()}
     return Written(metadata, _source(metadata, whole["source"]), arrays, whole["values"])

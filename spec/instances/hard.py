@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec import untrusted
 from assay.spec.floats import dtype_named
 from assay.spec.instances import dimacs, families, file, truth
 from assay.spec.instances.extra import MissingExtra
 from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.instances.truth import Truth
+from assay.spec.memory import require_memory
 from assay.spec.problem import PROBLEMS, InvalidInstance, Provenance
 from assay.spec.problem import problem as spec_of
 from assay.spec.reductions import REDUCTIONS, Composite, GapMaxInnerProduct, Satisfiability, Solutions, path, reduction
-from assay.spec.reductions.reduction import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -340,12 +341,13 @@ def load(path: str | Path) -> HardProblem:
     try:
         return _rebuilt(file.read(path))
     except InvalidInstance as error:
-        said = str(error)
+        said = untrusted.line(error)
         raise InvalidInstance(said if said.startswith(str(path)) else f"{path}: {said}") from None
     except OSError as error:
         raise InvalidInstance(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise InvalidInstance(f"{path}: damaged hard instance ({type(error).__name__}: {error})") from None
+    except Exception as error:  # a file of a stranger names numbers, fractions, reductions, and options of these
+        said = f"{type(error).__name__}: {untrusted.line(error)}"
+        raise InvalidInstance(f"{path}: damaged hard instance ({said})") from None
 
 
 def _rebuilt(written: file.Written) -> HardProblem:
@@ -353,6 +355,7 @@ def _rebuilt(written: file.Written) -> HardProblem:
     route = Composite(tuple(reduction(name) for name in metadata["reductions"]))
     if route.target != metadata["problem"]:
         raise InvalidInstance(f"problem {metadata['problem']!r}, but the reductions end in {route.target}")
+    _require_room(route, written.source, metadata["options"])
     reduced = route.apply(written.source, **metadata["options"])
     target: Instance = reduced.target
     arrays = target.arrays()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.enclosure import Enclosure, Float64Ball
+from assay.spec.floating_point import require_usual
 from assay.spec.layer_collapse.definition import evaluate
 from assay.spec.layer_collapse.norms import (
     SLACK,
@@ -66,6 +67,7 @@ def kappa(instance: Instance) -> Array:
     >>> kappa(Instance(np.array([[0.0], [0.5]]), one, one, one)).round(6)
     array([0.   , 0.125, 0.25 , 0.375])
     """
+    require_usual()
     _require_plain(instance)
     scores, values = head_norms(instance)
     start = _spread(instance)
@@ -84,6 +86,7 @@ def diameters(instance: Instance) -> Diameters:
     >>> print(*(f"{x:.3g}" for x in diameters(Instance(np.array([[0.0], [0.5]]), one, one, one, skip=False)).tokens))
     0.5 0.0312 7.6e-06 1.1e-16
     """
+    require_usual()
     _require_plain(instance)
     scores, values = head_norms(instance)
     tokens, moved = [_spread(instance)], []

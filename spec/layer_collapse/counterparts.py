@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.enclosure import ArbArithmetic, Enclosure
+from assay.spec.floating_point import require_usual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,6 +95,7 @@ def mixings(instance: Instance, relative: float = 1e-12) -> tuple[Enclosure, Enc
 def _arithmetic(relative: float) -> ArbArithmetic:
     if not 0.0 < relative < 1.0:
         raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
+    require_usual()
     return ArbArithmetic(128 + math.ceil(-2 * math.log2(relative)))
 
 

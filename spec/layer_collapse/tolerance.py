@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.spec.floating_point import require_usual
 from assay.spec.layer_collapse.definition import evaluate
 from assay.spec.layer_collapse.rounding import PRECISIONS
 from assay.spec.layer_collapse.stages import Machine, Numbers, heads
@@ -75,6 +76,7 @@ def tolerance(
     """
     if output != "tokens":
         raise ValueError(f"unknown output {output!r}: expected 'tokens'")
+    require_usual()
     u = precision_named(precision, PRECISIONS)
     if exact is None:
         return certified(instance, u, start)[1]

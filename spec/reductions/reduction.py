@@ -12,17 +12,14 @@ its last part, on the instance that this part receives.  Its sizes are those of 
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from assay.spec.problem import InvalidInstance
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Composite", "Reduced", "Reduction", "Sizes", "require_memory"]
+__all__ = ["Composite", "Reduced", "Reduction", "Sizes"]
 
 #: Sizes of an instance by name: ``n``, ``m`` (second set), ``d``, ``B`` (largest entry), ``k``, …
 Sizes = dict[str, Any]
@@ -174,23 +171,6 @@ class Reduced:
         ):
             output = part.decoder(source, target, output)
         return output
-
-
-def require_memory(size: int, what: str) -> None:
-    """Raise InvalidInstance if ``size`` bytes are more than half of this machine's memory; nothing is allocated."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**33
-    if size > memory // _SHARE:
-        raise InvalidInstance(
-            f"{what} would take {_bytes(size)}: expected at most {_bytes(memory // _SHARE)}, "
-            "half of this machine's memory"
-        )
-
-
-def _bytes(size: int) -> str:
-    """``size`` as text, in bytes or GiB; a huge one as a power of two."""
-    if size >= 2**60:
-        return f"at least 2^{size.bit_length() - 1} bytes"
-    return f"{size / 2**30:.3g} GiB" if size >= 2**27 else f"{size} bytes"
 
 
 def _of(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

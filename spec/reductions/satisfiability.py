@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
+from assay.spec.memory import require_memory
 from assay.spec.problem import InvalidInstance
 from assay.spec.reductions.problems import KOrthogonalVectors, Satisfiability, Solutions
-from assay.spec.reductions.reduction import EXACT, Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import EXACT, Reduction, Sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

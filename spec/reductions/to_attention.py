@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.attention.instance import Instance
+from assay.spec.memory import require_memory
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import GapMaxInnerProduct, Solutions
-from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import Reduction, Sizes
 from assay.spec.reductions.rounding import above, dtype_named, floor_float, output_array, root_of_log, round_up
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ import numpy as np
 
 from assay.spec.attention_gradient.instance import Instance
 from assay.spec.attention_gradient.loss import Loss
+from assay.spec.memory import require_memory
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import GapMaxInnerProduct, Solutions
-from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import Reduction, Sizes
 from assay.spec.reductions.rounding import dtype_named, output_array, root_of_log, round_up
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ import numpy as np
 
 from assay.spec.document_similarity.instance import Instance
 from assay.spec.document_similarity.tolerance import errors
+from assay.spec.memory import require_memory
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import MonochromaticOrthogonalVectors, Solutions
-from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import Reduction, Sizes
 from assay.spec.reductions.rounding import above, dtype_named, output_array
 
 if TYPE_CHECKING:

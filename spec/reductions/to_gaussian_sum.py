@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.spec.memory import require_memory
 from assay.spec.problem import Provenance
 from assay.spec.reductions.gaussian_sum import GaussianSum
 from assay.spec.reductions.pairs import gadgets
 from assay.spec.reductions.problems import Solutions
-from assay.spec.reductions.reduction import Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import Reduction, Sizes
 from assay.spec.reductions.rounding import above, exp_bounds, log_bounds, output_array, round_up
 
 if TYPE_CHECKING:

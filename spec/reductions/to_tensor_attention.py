@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.memory import require_memory
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import GapMaxInnerProduct, KOrthogonalVectors, Solutions, inner_products
-from assay.spec.reductions.reduction import EXACT, Reduction, Sizes, require_memory
+from assay.spec.reductions.reduction import EXACT, Reduction, Sizes
 from assay.spec.reductions.rounding import above, dtype_named, log_bounds, output_array, round_up
 from assay.spec.tensor_attention.instance import HigherOrder, Instance
 

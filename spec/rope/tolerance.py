@@ -15,6 +15,7 @@ import numpy as np
 from assay.spec import flint_context
 from assay.spec.criterion import each_close
 from assay.spec.enclosure import Float64Ball
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import define, paired, rotation
 from assay.spec.rope.frequencies import band, correction_range, frequencies, growth, magnitude
@@ -63,6 +64,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     >>> print(*(f"{x:.0e}" for x in tolerance(Instance(x, positions=np.array([0, 1, 2**25])), "float32")[0, 0, :, 0]))
     3e-37 1e-06 2e+00
     """
+    require_usual()
     u = precision_named(precision, PRECISIONS)
     angles, vector = u.of(Angles), instance.vectors()[output]
     columns, partner, sign = paired(instance)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.tolerance import bounds
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import paired
@@ -60,6 +61,7 @@ def tolerance(
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
+    require_usual()
     u = precision_named(precision, PRECISIONS)
     exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
     return bounds(instance, u, output, exact, relative_products(instance, u))

@@ -16,6 +16,7 @@ import numpy as np
 from assay.spec import tensor_attention
 from assay.spec.attention_gradient.tolerance import HANDED, OWN, RUNNING, Origin
 from assay.spec.attention_gradient.tolerance import Bounds as OfAttention
+from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound
@@ -58,6 +59,7 @@ def tolerance(
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
+    require_usual()
     bounds = Bounds(instance, precision_named(precision, PRECISIONS), exact)
     return np.asarray(np.max([bounds.of(origin)[output] for origin in OWN], axis=0))
 

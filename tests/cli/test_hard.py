@@ -154,7 +154,7 @@ def test_families_are_written_with_sizes_accuracy_and_truth(run: Run, words: str
         ("decode inst.npz nan.npy", "nan.npy: output[0, 0, 0, 0] is nan"),
         ("decode inst.npz short.npy", "short.npy: output has shape (1, 1, 1, 1): expected (1, 1, 4, 1)"),
         ("decode inst.npz none.npy", "none.npy: no such file"),
-        ("decode inst.npz noise.npz", "noise.npz: not a readable .npy file (neither an array nor several, or one of"),
+        ("decode inst.npz noise.npz", "noise.npz: not a readable .npy file (no file of the .npy format)"),
         ("decode inst.npz both.npz", "both.npz: several arrays"),
         ("decode instance.npz out.npy", "instance.npz: a saved instance without its source"),
         ("decode none.npz out.npy", "none.npz: no such file"),

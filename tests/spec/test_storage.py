@@ -116,7 +116,7 @@ def refusal(path: Path) -> str:
 def test_pickles_are_not_opened_and_nobody_is_told_to_open_them(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, metadata=np.array([{"schema": 1}], dtype=object))
-    says = "not a readable instance file (it holds pickled Python objects, which are never loaded)"
+    says = "not a readable instance file (member 'metadata': it holds pickled Python objects, which are never loaded)"
     assert refusal(path) == f"{path}: {says}"
 
 
@@ -137,7 +137,7 @@ def test_an_array_said_to_be_larger_than_any_memory_is_refused(tmp_path: Path) -
     with zipfile.ZipFile(path, "w") as archive, archive.open("metadata.npy", "w") as file:
         header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)}
         np.lib.format.write_array_header_1_0(file, header)
-    assert "not a readable instance file (Unable to allocate" in refusal(path)
+    assert "0 bytes of numbers, expected 35184372088832 × 8 of shape (35184372088832,)" in refusal(path)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

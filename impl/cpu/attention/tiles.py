@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import threads as cpus
+from assay.impl.cpu.compiled import jitted
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
 
@@ -213,10 +214,10 @@ def _kernel(dtype: str, related: bool) -> Callable[..., None]:
     )  # fmt: skip
     called, options = steps(), compiling()
     scored = _related if related else FunctionType(_products.__code__, {**globals(), **called})
-    tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": numba.njit(**options)(scored)})
+    tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": jitted(scored, **options)})
     if related:
         tiles.__qualname__ = "_related_tiles"  # the compiled code on disk is identified by this name
-    compiled: Callable[..., None] = numba.njit(signature, **options)(tiles)
+    compiled: Callable[..., None] = jitted(tiles, signature, **options)
     return compiled
 
 
@@ -230,11 +231,9 @@ def compiling() -> dict[str, Any]:
 @functools.cache
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, by their names: the globals that the code of a kernel is given."""
-    import numba
-
     options = compiling()
-    found = {"multiply": numba.njit(**options)(multiply), "exponentiate": numba.njit(**options)(exponentiate)}
-    found["soften"] = numba.njit(**options)(FunctionType(soften.__code__, {**globals(), **found}))
+    found = {"multiply": jitted(multiply, **options), "exponentiate": jitted(exponentiate, **options)}
+    found["soften"] = jitted(FunctionType(soften.__code__, {**globals(), **found}), **options)
     return found
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from assay.impl.cpu import attention
 from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
+from assay.impl.cpu.compiled import jitted
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
 from assay.spec.problem import InvalidInstance
@@ -206,8 +207,8 @@ def _kernel(dtype: str) -> Callable[..., None]:
     # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
     options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
-    calling = FunctionType(_strips.__code__, {**globals(), "multiply": numba.njit(**options)(multiply)})
-    compiled: Callable[..., None] = numba.njit(signature, **options)(calling)
+    calling = FunctionType(_strips.__code__, {**globals(), "multiply": jitted(multiply, **options)})
+    compiled: Callable[..., None] = jitted(calling, signature, **options)
     return compiled
 
 

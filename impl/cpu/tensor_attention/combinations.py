@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, UNLIMITED
+from assay.impl.cpu.compiled import jitted
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
 
@@ -95,13 +96,11 @@ def tile_of(instance: HigherOrder) -> int:
 
 def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., Any]) -> Callable[..., None]:
     """A kernel compiled for one signature, with the steps that kernels of tiles call, and its own, as its globals."""
-    import numba
-
-    compiled_own = {name: numba.njit(**tiles.compiling())(step) for name, step in own.items()}
+    compiled_own = {name: jitted(step, **tiles.compiling()) for name, step in own.items()}
     called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
     # compiled code on disk is identified by the kernel's own file and this name, and the steps are in other files
     called.__qualname__ = f"{kernel.__name__}_{_fingerprint(*own.values()):08x}"
-    compiled: Callable[..., None] = numba.njit(signature, **tiles.compiling())(called)
+    compiled: Callable[..., None] = jitted(called, signature, **tiles.compiling())
     return compiled
 
 
@@ -115,9 +114,7 @@ def _fingerprint(*own: Callable[..., Any]) -> int:
 @functools.cache
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, those of attention among them."""
-    import numba
-
-    return {**tiles.steps(), "combine": numba.njit(**tiles.compiling())(combine)}
+    return {**tiles.steps(), "combine": jitted(combine, **tiles.compiling())}
 
 
 def combine(

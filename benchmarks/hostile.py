@@ -1,0 +1,56 @@
+"""Files and argument lists of strangers: each is read, run, or refused in one clear line, and none ends in a traceback.
+
+    python benchmarks/hostile.py [--files 10000] [--lists 500] [--seed 0] [--keep FOLDER]
+
+The exit status is 1 if any of them was a fault; ``--keep`` keeps the files that were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from hostile.arguments import endings, prepared
+from hostile.files import faults
+
+
+def main() -> int:
+    """Print what became of the files and of the lists."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--lists", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path)
+    chosen = parser.parse_args()
+    became: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (path, ending, fault) in enumerate(faults(Path(folder), chosen.files, chosen.seed)):
+            became[ending] += 1
+            if fault is not None:
+                wrong[f"{path.name}: {fault}"[:200]] += 1
+                if chosen.keep is not None:
+                    chosen.keep.mkdir(parents=True, exist_ok=True)
+                    (chosen.keep / f"{number}-{path.name}").write_bytes(path.read_bytes())
+    print(f"{chosen.files} files: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        prepared(Path(folder))
+        for arguments, fault in endings(chosen.lists, chosen.seed):
+            bad += bool(fault)
+            if fault:
+                wrong[f"{' '.join(arguments)[:150]!r}: {fault}"] += 1
+    print(f"{chosen.lists} argument lists: {chosen.lists - bad} ended well, {bad} did not")
+    for words, count in wrong.most_common():
+        print(f"{count:6}  {words}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

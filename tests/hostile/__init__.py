@@ -1,0 +1,1 @@
+"""What strangers may hand over, damaged or made to do damage: files and argument lists."""
