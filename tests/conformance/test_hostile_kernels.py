@@ -48,7 +48,8 @@ class Coded:
 def test_the_text_of_an_exception_is_said_or_its_failure_is(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, words: str
 ) -> None:
-    monkeypatch.setattr("assay.conformance.call.call._TEXT_SECONDS", 0.05)
+    if isinstance(error, Endless):  # the others have as long as they need on a busy machine
+        monkeypatch.setattr("assay.conformance.call.call._TEXT_SECONDS", 0.05)
 
     def kernel(query: Any, key: Any, value: Any, *, scale: float) -> Any:
         raise error
