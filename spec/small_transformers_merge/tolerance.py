@@ -1,7 +1,8 @@
 """What a correct merge of a precision class may err, per element (proofs_notes/small_transformers.md, MERGE-4).
 
 It is the tolerance of attention in which every part is a key (TOL-7, with merges after every key), and what a merge
-by o + σ·(o_t − o) adds, which attention's model leaves out.
+by o + σ·(o_t − o) adds, which attention's model leaves out.  Outputs that are stored between merges are values that
+were rounded as often.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from assay.spec.attention.tolerance import bounds
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.small_transformers_merge.definition import evaluate, restored
-from assay.spec.small_transformers_merge.rounding import PRECISIONS
+from assay.spec.small_transformers_merge.rounding import PRECISIONS, Between
 from assay.spec.softmax.rounding import Softmax
-from assay.spec.softmax.weights import SLACK
+from assay.spec.softmax.weights import SLACK, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,12 @@ def tolerance(
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
     u = precision_named(precision, PRECISIONS)
     exact = evaluate(instance, reference_accuracy(u)) if exact is None else exact
+    steps = len(instance.outputs) + (instance.sink is not None)
+    between = u.of(Between)
+    grown = (1 + between.output) ** steps  # what as many stored outputs make of a number
+    if output == "output" and between.output:
+        rounded = (1 + u.of(Softmax).value_rounding) * grown - 1
+        u = u.with_(u.name, Softmax, value_rounding=rounded * SLACK)
     bound = restored(instance, bounds(instance.attention(), u, output, exact))
     if output == "log_sum_exp":
         return bound
@@ -62,8 +69,19 @@ def tolerance(
     if instance.sink is not None:
         spread = np.maximum(spread, largest)  # a sink is one more part, of the output 0
     count = some.sum(axis=0) + (instance.sink is not None)
-    more = corrections(u, count, largest, spread) * (1 + 2 * u.output + 4 * u.accumulate)
+    lost = _underflow(instance, u, exact, steps * between.output_tiny * grown)
+    spread = spread + 2 * (grown - 1) * largest + 2 * lost  # a stored output is off by so much
+    more = corrections(u, count, largest + lost, spread) * grown + lost
+    more = more * (1 + 2 * u.output + 4 * u.accumulate)
     return np.where(count > 1, bound + more * SLACK, bound)
+
+
+def _underflow(instance: Instance, u: Precision, exact: Exact, stored: float) -> Array | float:
+    """(b, h, n, 1): what underflow takes of the outputs stored between merges, ``stored`` before their weights err."""
+    if not stored:
+        return 0.0
+    off = weights(instance.attention(), u, exact).spread.max(axis=3, initial=0.0)
+    return np.asarray(stored * np.exp(2 * restored(instance, off))[..., None] * 1.01)
 
 
 def corrections(u: Precision, parts: Array | int, largest: Array | float, spread: Array | float) -> Array:

@@ -25,6 +25,7 @@ from assay.spec.small_transformers_merge import (
     tolerance,
 )
 from assay.spec.small_transformers_merge.definition import restored
+from assay.spec.small_transformers_merge.rounding import Between
 from assay.spec.small_transformers_merge.symbolic import symbolic_log_sum_exp
 from assay.spec.softmax.rounding import Softmax
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-CLASSES = list(PRECISIONS)
+CLASSES = [name for name in PRECISIONS if not name.endswith("-stored")]
+STORED = [name for name in PRECISIONS if name.endswith("-stored")]
 
 
 def instance(
@@ -293,6 +295,108 @@ def test_a_merge_whose_roundings_are_all_at_their_bounds_comes_near_the_toleranc
     out *= 1 + u.output
     ratio = (out - 1.0) / tolerance(made, name).max()
     assert 0.2 <= ratio <= 1
+
+
+# --- MERGE-4: outputs that are stored between merges ------------------------------------------------------------------
+
+
+def in_place(o: Array, logs: Array, kind: Any, *, correcting: bool = False, tree: bool = False) -> Array:
+    """FlashInfer's ``merge_state_in_place``, part after part or level after level; ``kind``: of what is stored."""
+    states = [(np.where(np.isfinite(y)[..., None], x, 0).astype(kind), y) for x, y in zip(o, logs, strict=True)]
+    while len(states) > 1:
+        (x, s), (y, t) = states[0], states[1]
+        most = np.maximum(s, t)
+        shift = np.where(np.isfinite(most), most, np.float32(0))
+        old, new = np.exp2(s - shift), np.exp2(t - shift)
+        total = np.where(old + new > 0, old + new, np.float32(1))
+        share = (new / total)[..., None]
+        a, b = x.astype(np.float32), y.astype(np.float32)
+        merged = a + share * (b - a) if correcting else (old / total)[..., None] * a + share * b
+        state = (merged.astype(kind), (np.log2(total) + shift).astype(np.float32))
+        states = [*states[2:], state] if tree else [state, *states[2:]]
+    return states[0][0]
+
+
+def stored_ratio(made: Instance, name: str, against: str | None = None, **how: bool) -> float:
+    logs, outputs = made.log_sum_exps.astype(np.float32), made.outputs
+    if made.sink is not None:
+        sink = np.broadcast_to(made.sink[None, None, :, None], (1, *logs.shape[1:]))
+        logs, outputs = np.concatenate([logs, sink]), np.concatenate([outputs, np.zeros_like(outputs[:1])])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = in_place(outputs, (logs * np.float32(np.log2(np.e))).astype(np.float32), made.outputs.dtype, **how)
+    return float(criteria(made, PRECISIONS[against or name])["output"].ratio(out).max())
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("how", [{}, {"correcting": True}, {"tree": True}], ids=["in place", "corrected", "levels"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_right_merges_that_store_their_outputs_keep_the_tolerance_of_their_class(
+    name: str, how: dict[str, bool], kind: Any
+) -> None:
+    dtype = PRECISIONS[name].storage
+    sizes = ((1, 1.0, 1.0), (2, 1e3, 0.1), (33, 1.0, 0.1), (24, 1e-6, 2.0), (7, 6e4, 9.0))
+    for seed, (parts, size, apart) in enumerate(sizes):
+        made = kind(instance(seed, parts, dtype="float64", size=size, apart=apart))
+        least = np.clip(made.outputs, -6e4, 6e4)
+        made = made.replace(outputs=least.astype(dtype_named(dtype)), log_sum_exps=np.float32(made.log_sum_exps))
+        if made.sink is not None:
+            made = made.replace(sink=made.sink.astype(np.float32))
+        assert stored_ratio(made, name, **how) <= 1
+
+
+def drifting(name: str, parts: int = 33) -> tuple[Instance, float]:
+    """Equal parts of the value 1, and what is stored of them rounded up by as much as it can be every time."""
+    u = PRECISIONS[name]
+    made = instance(2, parts, dtype=u.storage)
+    made = made.replace(outputs=np.ones_like(made.outputs), log_sum_exps=np.zeros_like(made.log_sum_exps))
+    out = 1.0
+    for step in range(2, parts + 1):
+        out = (out * (step - 1) + 1.0) / step * (1 + u.output)
+    return made, out - 1.0
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", STORED)
+def test_stored_outputs_that_all_err_alike_come_near_the_tolerance_and_are_outside_the_plain_class(name: str) -> None:
+    made, error = drifting(name)
+    assert 0.3 <= error / tolerance(made, name).max() <= 1
+    assert error / tolerance(made, name.removesuffix("-stored")).max() > 3
+
+
+@pytest.mark.claim("MERGE-4")
+@pytest.mark.parametrize("name", STORED)
+def test_the_last_part_may_weigh_nothing_so_that_every_stored_rounding_counts(name: str) -> None:
+    """The first two parts have all the weight: half of what the claim allows would blame the merge."""
+    made, _ = drifting(name)
+    logs = made.log_sum_exps.copy()
+    logs[2:] = -30.0
+    far = made.replace(log_sum_exps=logs)
+    error = (1 + PRECISIONS[name].output) ** (len(logs) - 1) - 1
+    assert 0.8 <= error / tolerance(far, name).max() <= 1
+
+
+@pytest.mark.claim("MERGE-4")
+def test_a_real_merge_that_stores_its_outputs_is_blamed_by_the_plain_class_and_not_by_its_own() -> None:
+    """One part of 1 and 32 of 1.3125: a mean that a part moves by less than half a unit stays where it was."""
+    made = instance(2, 33, dtype="bfloat16")
+    outputs = np.full_like(made.outputs, 1 + 40 * 2.0**-7)
+    outputs[0] = 1
+    made = made.replace(outputs=outputs, log_sum_exps=np.zeros_like(made.log_sum_exps))
+    assert stored_ratio(made, "bfloat16-stored", "bfloat16") > 2
+    assert stored_ratio(made, "bfloat16-stored") <= 1
+
+
+@pytest.mark.claim("MERGE-4")
+def test_what_underflow_takes_of_a_stored_output_is_allowed_once_for_every_merge() -> None:
+    made, _ = drifting("float16-stored", 9)
+    made = made.replace(outputs=np.full_like(made.outputs, 2.0**-24))
+    u = PRECISIONS["float16-stored"]
+    more = tolerance(made, u) - tolerance(made, u.with_("exact subnormals", Between, output_tiny=0.0))
+    right = 9 * 2.0**-25
+    assert (more >= right).all()
+    assert (more <= 1.1 * right).all()
+    assert (tolerance(made, u, "log_sum_exp") == tolerance(made, "float16", "log_sum_exp")).all()
 
 
 @pytest.mark.claim("MERGE-4")

@@ -166,6 +166,21 @@ def positive(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, 
     return (made[0], np.where(made[1] == -np.inf, np.inf, made[1]).astype(logs.dtype)) if return_lse else made
 
 
+def stored(outputs: Array, log_sum_exps: Array, *, sink: Array | None = None, return_lse: bool = False) -> Any:
+    """FlashInfer's merge_state_in_place, part after part: what is merged so far is stored in the type of the outputs."""
+    parts, logs = started(outputs, log_sum_exps, sink)
+    made, lse = parts[0].astype(outputs.dtype), logs[0]
+    with np.errstate(all="ignore"):
+        for part, log in zip(parts[1:], logs[1:], strict=True):
+            most = _or_zero(np.maximum(lse, log))
+            old, new = np.exp(lse - most), np.exp(log - most)
+            total = np.where(old + new > 0, old + new, old.dtype.type(1))
+            weighted = (old / total)[..., None] * made.astype(part.dtype) + (new / total)[..., None] * part
+            made, lse = weighted.astype(outputs.dtype), np.where(old + new > 0, most + np.log(total), -np.inf)
+            lse = lse.astype(logs.dtype)
+    return (made, lse) if return_lse else made
+
+
 def unguarded(outputs: Array, log_sum_exps: Array, *, return_lse: bool = False) -> Any:
     """0/0 where all parts are empty, which it declares."""
     parts, logs = started(outputs, log_sum_exps, None)
@@ -193,6 +208,7 @@ CORRECT: tuple[Entry, ...] = (
     _entry("matrix-product", _product, "an einsum over the parts"),
     _entry("wide", _wide, "float64 in every class"),
     Entry("flashinfer-merge-states", binary, EVERY, "base 2 declared", options={"logarithm": "binary"}),
+    Entry("flashinfer-in-place", stored, ("bfloat16-stored", "float16-stored"), "stored after every part"),
     Entry("positive-infinity", positive, EVERY, "+∞ for an empty part", options={"empty_part": "positive"}),
     Entry("unguarded", unguarded, EVERY, "NaN of an empty row declared", options={"empty_row": "nan"}),
 )
