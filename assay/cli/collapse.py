@@ -12,7 +12,6 @@ import typer
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
-from assay.spec.untrusted import content
 
 if TYPE_CHECKING:
     from assay.impl.cpu.layer_collapse.parts import Network
@@ -69,6 +68,7 @@ def _network(model: str, text: Path | None, tokens: int | None) -> Network:
     from assay.impl.cpu.layer_collapse import sources
     from assay.impl.models import fetch, open_model, standard_text
     from assay.spec.layer_collapse import load
+    from assay.spec.untrusted import content
 
     if model.endswith(".npz"):
         for option, value in (("--text", text), ("--tokens", tokens)):

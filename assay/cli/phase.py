@@ -11,7 +11,6 @@ import typer
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
-from assay.spec.untrusted import content
 
 __all__ = ["phase"]
 
@@ -64,6 +63,7 @@ def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:
     """The heads of every model on the first ``tokens`` of a text."""
     from assay.impl.models import fetch, head_bounds, open_model, standard_text
     from assay.impl.phase import heads_of
+    from assay.spec.untrusted import content
 
     if not models:
         return []
