@@ -24,7 +24,7 @@ TARGETS: dict[str, Target] = {
         _cpu("assay:cpu-causal", oracle="causal"),
         _cpu("assay:cpu-heads", at_once="2"),
         Target(
-            "ring-attention-pytorch:ring_flash_attn", _WIDE, ("torch", "ring_attention_pytorch"), "small",
+            "ring-attention-pytorch:ring_flash_attn", ("float32",), ("torch", "ring_attention_pytorch"), "small",
             lazily(_SPLIT, "ring_flash_attn", "ring-attention-pytorch:ring_flash_attn"),
         ),
         Target(
