@@ -14,7 +14,7 @@ from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
 from assay.spec.rope import Instance
 from assay.spec.rope import criteria as right
-from assay.spec.rope.definition import paired
+from assay.spec.rotary.turning import paired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,8 +19,8 @@ from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure
 from assay.spec.floats import dtype_named
 from assay.spec.rope import Instance
-from assay.spec.rope.definition import paired
-from assay.spec.rope.frequencies import band, frequencies, magnitude
+from assay.spec.rotary.frequencies import band, frequencies, magnitude
+from assay.spec.rotary.turning import paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

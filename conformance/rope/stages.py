@@ -17,8 +17,8 @@ from assay.conformance.diagnosis.precision import Probe, Stage
 from assay.spec.floats import dtype_named
 from assay.spec.problem import Provenance
 from assay.spec.rope import Instance, define
-from assay.spec.rope.definition import paired
-from assay.spec.rope.rounding import Angles
+from assay.spec.rotary.rounding import Angles
+from assay.spec.rotary.turning import paired
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

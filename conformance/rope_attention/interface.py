@@ -14,8 +14,8 @@ from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import Step
 from assay.spec.precision import reference_accuracy
-from assay.spec.rope.definition import paired
 from assay.spec.rope_attention import evaluate, tolerance
+from assay.spec.rotary.turning import paired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,8 +21,8 @@ from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import compiled
 from assay.spec import flint_context
 from assay.spec.floating_point import require_usual
-from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.rope.instance import Instance
+from assay.spec.rotary.frequencies import frequencies, magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from assay.spec.rope.definition import define, symbolic
 from assay.spec.rope.instance import Instance, load
 from assay.spec.rope.laws import LAWS
-from assay.spec.rope.rounding import PRECISIONS
 from assay.spec.rope.tolerance import criteria, tolerance
+from assay.spec.rotary.rounding import PRECISIONS
 
 __all__ = [
     "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "load", "symbolic", "tolerance",

@@ -1,6 +1,6 @@
 """The input of the rotary embedding: what is rotated, at which positions, by which frequencies.
 
-Shapes are (batch, heads, length, dim).  The formulas of all frequencies are in :mod:`assay.spec.rope.frequencies`.
+Shapes are (batch, heads, length, dim).  The formulas of all frequencies are in :mod:`assay.spec.rotary.frequencies`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.instance import array, choice, real, whole
-from assay.spec.rope.rotary import Rotary, scalings
+from assay.spec.rotary.options import Tokens, scalings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ __all__ = ["Instance", "load"]
 
 
 @dataclass(frozen=True, eq=False)
-class Instance(Rotary):
+class Instance(Tokens):
     """One rotation of queries, and of keys at the same positions.  Numbers are exact as stored.
 
     query (b, h, n, d), key (b, h_k, n, d) of the same dtype.  Without a key, one array alone is rotated.

@@ -9,7 +9,7 @@ import numpy as np
 from assay.spec.enclosure import Float64Ball
 from assay.spec.laws import additive, apart, backwards, summed
 from assay.spec.problem import Law, Prediction
-from assay.spec.rope.definition import paired, rotation
+from assay.spec.rotary.turning import paired, rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.spec import rope
 from assay.spec.attention import definition as attention
-from assay.spec.rope.definition import paired, rotation
+from assay.spec.rotary.turning import paired, rotation
 from assay.spec.softmax.distribution import Rows, flattened
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.instance import array, choice, real, whole
-from assay.spec.rope.rotary import Rotary, scalings
+from assay.spec.rotary.options import Rotary, scalings
 from assay.spec.softmax.masks import Masked
 
 if TYPE_CHECKING:

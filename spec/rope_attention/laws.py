@@ -13,7 +13,7 @@ import numpy as np
 from assay.spec import attention
 from assay.spec.laws import summed
 from assay.spec.problem import Law
-from assay.spec.rope.definition import paired
+from assay.spec.rotary.turning import paired
 from assay.spec.softmax.laws import append_masked_keys, positional
 
 if TYPE_CHECKING:

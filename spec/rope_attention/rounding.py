@@ -1,7 +1,7 @@
 """The classes that make sense for attention with relative positions (proofs_notes/rope_attention.md, ROT-9).
 
-A class says what a kernel rounds between positions and rotated vectors (:class:`assay.spec.rope.rounding.Angles`), and
-what after them (:class:`assay.spec.softmax.rounding.Softmax`).  In the general form the first part is not used.
+A class says what a kernel rounds between positions and rotated vectors (:class:`assay.spec.rotary.rounding.Angles`),
+and what after them (:class:`assay.spec.softmax.rounding.Softmax`).  In the general form the first part is not used.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from assay.spec.precision import PRECISIONS as MACHINES
 from assay.spec.precision import Precision
-from assay.spec.rope.rounding import PRECISIONS as ROTATIONS
-from assay.spec.rope.rounding import Angles
+from assay.spec.rotary.rounding import PRECISIONS as ROTATIONS
+from assay.spec.rotary.rounding import Angles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,12 +16,12 @@ from assay.spec.attention.tolerance import bounds
 from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
-from assay.spec.rope.definition import paired
-from assay.spec.rope.frequencies import magnitude
-from assay.spec.rope.rounding import Angles
-from assay.spec.rope.tolerance import frequency_errors, rates
 from assay.spec.rope_attention.definition import evaluate, tokens
 from assay.spec.rope_attention.rounding import PRECISIONS
+from assay.spec.rotary.errors import frequency_errors, rates
+from assay.spec.rotary.frequencies import magnitude
+from assay.spec.rotary.rounding import Angles
+from assay.spec.rotary.turning import paired
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.weights import Products
 

@@ -21,9 +21,9 @@ from mpmath import mp, mpf
 from assay.spec.floats import dtype_named
 from assay.spec.problem import InvalidInstance
 from assay.spec.rope import LAWS, PRECISIONS, Instance, criteria, define, load, symbolic, tolerance
-from assay.spec.rope.frequencies import correction_range, frequencies, magnitude
-from assay.spec.rope.rounding import Angles
-from assay.spec.rope.tolerance import frequency_errors
+from assay.spec.rotary.errors import frequency_errors
+from assay.spec.rotary.frequencies import correction_range, frequencies, magnitude
+from assay.spec.rotary.rounding import Angles
 
 if TYPE_CHECKING:
     from pathlib import Path

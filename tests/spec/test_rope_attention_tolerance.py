@@ -11,11 +11,11 @@ import pytest
 from assay.spec import attention
 from assay.spec.floats import dtype_named
 from assay.spec.precision import reference_accuracy
-from assay.spec.rope.rounding import Angles
-from assay.spec.rope.tolerance import frequency_errors, rates
 from assay.spec.rope_attention import PRECISIONS, Instance, criteria, define, evaluate, tolerance
 from assay.spec.rope_attention.definition import tokens
 from assay.spec.rope_attention.tolerance import angle_errors, relative_products
+from assay.spec.rotary.errors import frequency_errors, rates
+from assay.spec.rotary.rounding import Angles
 from assay.spec.softmax.rounding import Softmax
 
 if TYPE_CHECKING:

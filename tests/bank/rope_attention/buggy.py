@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from bank import rope
 from bank.attention.engine import Steps as Attention
 from bank.entry import Entry
+from bank.rope import engine as rope
 from bank.rope_attention.engine import Array, Steps, Task, general, kernel, passed, weighed_by
 
 if TYPE_CHECKING:

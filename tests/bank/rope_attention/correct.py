@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bank import rope
 from bank.attention.correct import eager, gathered, split, tiled, whole
 from bank.attention.engine import Steps as Attention
 from bank.attention.engine import attention
 from bank.entry import Entry
+from bank.rope import engine as rope
 from bank.rope_attention.engine import Array, Steps, Task, alike, general, kernel, passed
 
 if TYPE_CHECKING:

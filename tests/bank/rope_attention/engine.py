@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bank import rope
 from bank.attention.correct import Task as Forward
 from bank.attention.engine import RIGHT, attention
 from bank.attention.engine import Steps as Attention
+from bank.rope import engine as rope
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 from assay.spec.scalars import BALLS, Scalars
 
 if TYPE_CHECKING:
-    from assay.spec.rope.instance import Instance
-    from assay.spec.rope.rotary import Rotary
+    from assay.spec.rotary.options import Rotary, Tokens
 
 __all__ = ["band", "correction_range", "frequencies", "growth", "magnitude"]
 
 
-def frequencies(instance: Instance, scalars: Scalars = BALLS) -> tuple[Any, list[Any], list[Any]]:
+def frequencies(instance: Tokens, scalars: Scalars = BALLS) -> tuple[Any, list[Any], list[Any]]:
     """The base that is raised, b or b′, its powers b^(−2l/r), and θ_l."""
     r, s = instance.rotated, scalars.exact(instance.factor or 1)
     base = scalars.exact(instance.base)
@@ -41,14 +40,14 @@ def frequencies(instance: Instance, scalars: Scalars = BALLS) -> tuple[Any, list
     return base, powers, [power * ((1 - part) / s + part) for power, part in zip(powers, kept, strict=True)]
 
 
-def growth(instance: Instance, s: Any) -> Any:
+def growth(instance: Tokens, s: Any) -> Any:
     """g, a power of which ntk and dynamic multiply the base by: s, or s·n/L − (s − 1), in the arithmetic of s."""
     if instance.original_length is None:
         return s
     return s * max(int(instance.positions.max()) + 1 - instance.original_length, 0) / instance.original_length + 1
 
 
-def band(instance: Instance, powers: list[Any], scalars: Scalars = BALLS) -> tuple[list[Any], Any, Any]:
+def band(instance: Tokens, powers: list[Any], scalars: Scalars = BALLS) -> tuple[list[Any], Any, Any]:
     """Where every pair is on a scale, where nothing of it is kept, and where all: t, low, high, or l, last, first."""
     if instance.scaling == "yarn":
         return list(range(len(powers))), *reversed(correction_range(instance, scalars=scalars))
@@ -56,7 +55,7 @@ def band(instance: Instance, powers: list[Any], scalars: Scalars = BALLS) -> tup
     return turns, scalars.exact(instance.low_frequency), scalars.exact(instance.high_frequency)
 
 
-def correction_range(instance: Instance, *, whole: bool = True, scalars: Scalars = BALLS) -> tuple[Any, Any]:
+def correction_range(instance: Tokens, *, whole: bool = True, scalars: Scalars = BALLS) -> tuple[Any, Any]:
     """first and last of yarn; without ``whole`` neither rounded nor cut.
 
     L/(2πβ) is no power of b with a rational exponent, π being transcendental: no end is an integer before rounding.

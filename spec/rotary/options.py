@@ -1,6 +1,6 @@
 """What instances with a rotary embedding have in common: its options, declared by each problem, and what they mean.
 
-The formulas of all frequencies are in :mod:`assay.spec.rope.frequencies`.
+The formulas of all frequencies are in :mod:`assay.spec.rotary.frequencies`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from assay.spec.instance import Instance, choice
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Rotary", "scalings"]
+__all__ = ["Rotary", "Tokens", "scalings"]
 
 _LENGTH = ("factor", "original_length")
 _BAND = (*_LENGTH, "low_frequency", "high_frequency")
@@ -84,3 +85,10 @@ class Rotary(Instance):
         """The ends of the band that llama3 and yarn blend, where none are given."""
         high = {"llama3": 4.0, "yarn": 32.0}.get(str(self.scaling))
         return {} if high is None else {"low_frequency": 1.0, "high_frequency": high}
+
+
+class Tokens(Rotary):
+    """An instance of which every token is rotated by a position of its own: queries, and keys where there are any."""
+
+    key: NDArray[Any] | None
+    positions: NDArray[np.integer[Any]]
