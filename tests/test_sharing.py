@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import doctest
+import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import once
 import pytest
 import sharing
+
+from assay.conformance.interface.suite import suite
+from assay.spec.problem import PROBLEMS
 
 pytest_plugins = ["pytester"]
 
@@ -165,6 +170,27 @@ def test_nothing_is_left_out_where_a_package_that_assay_requires_has_another_ver
         others = once.versions() | {name: "another"}
         assert once.Reducer(once.Passed({"a test": frozenset()}, others)).missed == {}
     assert once.Reducer(once.Passed({"a test": frozenset()}, once.versions())).missed == {"a test": frozenset()}
+
+
+def test_of_the_folders_of_tests_ci_leaves_out_one_whose_kernels_it_judges_otherwise() -> None:
+    """tests/cli/test_check_jobs.py shows that ``assay check`` and the tests of that folder judge the same kernels."""
+    settings = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]
+    (folder,) = set(settings["ini_options"]["testpaths"]) - {"tests"}
+    assert [path.name for path in (HERE.parent / folder).rglob("test_*.py")] == ["test_conformance.py"]
+    lines = (HERE.parent / ".ci" / "run").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    runs = [shlex.split(line) for line in lines if "--less-passed" in line]
+    assert [[word for word in words if word in ("tests", folder)] for words in runs] == [["tests"]]
+    checks = [shlex.split(line) for line in lines if "-m assay check" in line]
+    assert [words[3:6] for words in checks] == [["check", "--level", "smoke"]]
+
+
+def test_every_kernel_that_needs_no_framework_is_judged_from_the_wheel() -> None:
+    script = (HERE.parent / ".ci" / "run").read_text(encoding="utf-8")
+    classes = set(script.partition("--assay-precision ")[2].split()[0].split(","))
+    targets = [target for name in PROBLEMS for target in suite(name).targets.values()]
+    alone = [target for target in targets if not target.modules and target.precisions]
+    assert len(alone) >= 20
+    assert [target.name for target in alone if not classes & set(target.precisions)] == []
 
 
 def test_where_the_profile_says_how_many_examples_there_are_a_test_shows_it() -> None:
