@@ -124,26 +124,33 @@ def check(
     if scheduler is not None:
         settings["engine"] = context.with_resource(_engine(scheduler, call_seconds))
     watch = Watch() if jobs == 1 else Watch("judgements")
+    apart: dict[Judgement, Path] = {}
+    if reproducers is not None and target is None:
+        apart = {judgement: _folder(judgement, reproducers) for judgement in plan}
     waiting = [
-        (judgement, _less_findings(judgement, settings, target) | _folder(judgement, reproducers, target))
+        (judgement, {**_less_findings(judgement, settings, target), "reproducers": apart.get(judgement, reproducers)})
         for judgement in plan
         if judgement not in reports
     ]
     coming = _in_turn(waiting, watch, quiet) if jobs == 1 else _at_once(waiting, watch, quiet, jobs)
     with contextlib.closing(coming):
-        for judgement in plan:
-            if judgement not in reports:
-                try:
+        try:
+            for judgement in plan:
+                if judgement not in reports:
                     reports[judgement] = next(coming)
-                except KeyboardInterrupt:
-                    place = f"interrupted in {judgement.words} after {watch.progress}"
-                    raise Interrupted(place + files.resumption(reports, plan)) from None
-            files.write([reports[done] for done in plan if done in reports], others)
-            text = _text(reports[judgement])
-            say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
-            for capability, sentence in known_findings(judgement.kernel).items():
-                left_out = "" if target else ", as this run does"
-                say(f"known: {sentence}; --option {capability}=no leaves it out{left_out}")
+                    if judgement in apart:
+                        with contextlib.suppress(OSError):
+                            apart[judgement].rmdir()  # of a kernel that passed, it is empty
+                files.write([reports[done] for done in plan if done in reports], others)
+                text = _text(reports[judgement])
+                say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+                for capability, sentence in known_findings(judgement.kernel).items():
+                    left_out = "" if target else ", as this run does"
+                    say(f"known: {sentence}; --option {capability}=no leaves it out{left_out}")
+        except KeyboardInterrupt:
+            interrupted = next((judgement for judgement in plan if judgement not in reports), plan[-1])
+            place = f"interrupted in {interrupted.words} after {watch.progress}"
+            raise Interrupted(place + files.resumption(reports, plan)) from None
     if target is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
     return _status([reports[judgement] for judgement in plan])
@@ -187,14 +194,12 @@ def _less_findings(judgement: Judgement, settings: dict[str, Any], target: str |
     return {**settings, "options": {**absent, **settings["options"]}}
 
 
-def _folder(judgement: Judgement, reproducers: Path | None, target: str | None) -> dict[str, Any]:
-    """The folder for the failing instances of a judgement; in a run over every built-in each has one of its own.
+def _folder(judgement: Judgement, reproducers: Path) -> Path:
+    """The folder for the failing instances of one judgement of many.
 
     So what a file is called does not depend on what is judged before, or at the same time.
     """
-    if reproducers is None or target is not None:
-        return {"reproducers": reproducers}
-    return {"reproducers": reproducers / "".join(c if c.isalnum() else "-" for c in judgement.words)}
+    return reproducers / "".join(c if c.isalnum() else "-" for c in judgement.words)
 
 
 def _problems(problem: str | None) -> tuple[str, ...]:
@@ -227,20 +232,18 @@ def _report(judgement: Judgement, settings: dict[str, Any], progress: Progress |
     """The judgement of one target in one class."""
     import assay
 
-    report = assay.check(
+    return assay.check(
         judgement.kernel, judgement.problem, precision=judgement.precision, progress=progress, **settings
     )
-    if settings["reproducers"] is not None and not report.failures:
-        with contextlib.suppress(OSError):
-            settings["reproducers"].rmdir()  # is empty, or a user's
-    return report
 
 
 def _in_turn(waiting: Waiting, watch: Watch, quiet: bool) -> Generator[Report, None, None]:
     """One judgement after the other, in this process; ``watch`` follows the cases of each."""
     for judgement, settings in waiting:
         with shown(watch, judgement.words, quiet=quiet):
-            yield _report(judgement, settings, watch.tell)
+            report = _report(judgement, settings, watch.tell)
+        watch.restart()
+        yield report
 
 
 def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generator[Report, None, None]:
@@ -249,9 +252,10 @@ def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generato
         shown(watch, f"{len(waiting)} judgements", quiet=quiet),
         contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)))) as coming,
     ):
-        for done in range(len(waiting)):
+        watch.tell(0, len(waiting), "")
+        for done, report in enumerate(coming, 1):
             watch.tell(done, len(waiting), "")
-            yield next(coming)
+            yield report
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:

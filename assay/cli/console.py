@@ -67,7 +67,11 @@ class Watch:
 
     units: str = "cases"
     bar: Any = None
-    progress: str = ""
+    progress: str = "0 cases"
+
+    def restart(self) -> None:
+        """Nothing is done yet."""
+        self.progress = f"0 {self.units}"
 
     def tell(self, done: int, total: int, sentence: str) -> None:
         """What a judgement calls after every case."""
@@ -82,7 +86,7 @@ def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
 
     No bar is shown if ``quiet``, or where stderr is no terminal.
     """
-    watch.progress = f"0 {watch.units}"
+    watch.restart()
     if quiet or not sys.stderr.isatty():
         yield
         return

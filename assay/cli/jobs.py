@@ -29,7 +29,7 @@ def in_processes(function: Callable[[T], R], work: Sequence[T], jobs: int) -> Ge
     from concurrent.futures.process import BrokenProcessPool
 
     mine = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _die_of_interruptions)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interruptions)
     try:
         futures = [pool.submit(function, piece) for piece in work]
         for future in futures:
@@ -43,8 +43,8 @@ def in_processes(function: Callable[[T], R], work: Sequence[T], jobs: int) -> Ge
         pool.shutdown(cancel_futures=True)
 
 
-def _die_of_interruptions(*_: Any) -> None:
-    """An interruption from the keyboard reaches every process: the one that waits says so, and the others just end."""
+def _ignore_interruptions(*_: Any) -> None:
+    """An interruption from the keyboard reaches every process; the one that waits says so and ends the others."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
