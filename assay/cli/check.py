@@ -248,14 +248,14 @@ def _in_turn(waiting: Waiting, watch: Watch, quiet: bool) -> Generator[Report, N
 
 def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generator[Report, None, None]:
     """The same reports in the same order from so many processes; ``watch`` follows the judgements."""
-    with (
-        shown(watch, f"{len(waiting)} judgements", quiet=quiet),
-        contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)))) as coming,
-    ):
+    with contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)))) as coming:
         watch.tell(0, len(waiting), "")
-        for done, report in enumerate(coming, 1):
-            watch.tell(done, len(waiting), "")
-            yield report
+        for done in range(len(waiting)):
+            with shown(watch, f"{len(waiting)} judgements", quiet=quiet):
+                watch.tell(done, len(waiting), "")
+                report = next(coming)
+            watch.tell(done + 1, len(waiting), "")
+            yield report  # with no bar, which would take what is said meanwhile for a part of it
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:

@@ -82,11 +82,10 @@ class Watch:
 
 @contextmanager
 def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
-    """Begin ``watch`` anew, and show it as a bar on stderr while the block runs.
+    """Show ``watch`` as a bar on stderr while the block runs, unless ``quiet``, and only where stderr is a terminal.
 
-    No bar is shown if ``quiet``, or where stderr is no terminal.
+    Whatever is said in the block goes to stderr as well.
     """
-    watch.restart()
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -97,3 +96,4 @@ def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
         bar.add_task(title)
         watch.bar = bar
         yield
+    watch.bar = None

@@ -81,17 +81,23 @@ def cases(report: Report) -> list[Any]:
     return [report.kernel, report.precision, report.diagnosis, [(c.name, c.status, c.ratio) for c in report.cases]]
 
 
-def test_two_processes_give_the_reports_and_the_lines_of_one_in_the_same_order(ours: Run, tmp_path: Path) -> None:
+def test_two_processes_give_the_reports_and_the_lines_of_one_in_the_same_order(
+    ours: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal too, where a bar is shown on stderr."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     said, reports, processes, files = [], [], [], []
-    for jobs in ("1", "2"):
+    for jobs, title in (("1", "toy:good ours:SUITE float32"), ("2", "4 judgements")):
         found = tmp_path / f"found{jobs}"
         status, out, error = ours("SUITE", "--jobs", jobs, "--json", "r.json", "--reproducers", found.name)
-        assert (status, error) == (1, "")
+        assert (status, title in error) == (1, True)
         said.append(lasting(out).replace(found.name, "found"))
         reports.append([cases(one) for one in from_json((tmp_path / "r.json").read_text(encoding="utf-8"))])
         processes.append({path.name for path in tmp_path.glob("called-in-*")})
         files.append(sorted(str(path.relative_to(found)) for path in found.rglob("*")))
     assert said[0] == said[1]
+    assert said[0].count("PASSED") == 4  # two lines, and two of the table
     assert reports[0] == reports[1]
     assert [kernel for kernel, *_ in reports[0]] == ["toy:good"] * 2 + ["toy:ignores_the_factor"] * 2
     assert files[0] == files[1]
