@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,10 +76,11 @@ class Ledger:
         return "\n".join(lines)
 
 
-def claims(notes: Path, *tests: Path, results: Path | None = None) -> Ledger:
+def claims(notes: Path, *tests: Path, results: Iterable[Path] = ()) -> Ledger:
     """The claims in the pages of ``notes``, and their checks in the test files under ``tests``.
 
-    results: the file that ``pytest --assay-claims`` wrote.
+    results: the files that runs of ``pytest --assay-claims`` wrote.  A check that failed in one of the runs failed; one
+    that passed in one of them and failed in none passed.
 
     Names of checks are paths relative to the folder of ``notes``, as pytest gives them when it is run there.  Raises
     :class:`~assay.conformance.interface.usage.UsageError` in one line.
@@ -89,7 +90,8 @@ def claims(notes: Path, *tests: Path, results: Path | None = None) -> Ledger:
     root = notes.resolve().parent
     stated = {heading[0]: heading for heading in _headings(notes)}
     checks = [check for folder in tests for check in _checks(folder, root)]
-    ran = None if results is None else _results(results)
+    files = tuple(results)
+    ran = _results(files) if files else None
     return Ledger(
         claims=tuple(
             Claim(
@@ -166,18 +168,21 @@ def _claims_in(expression: ast.expr) -> Iterator[str]:
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-def _results(path: Path) -> Results:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        results: dict[str, dict[str, set[str]]] = {}
-        for claim, entries in document.items():
-            for entry in entries:
-                check = entry["nodeid"].partition("[")[0]
-                results.setdefault(claim, {}).setdefault(check, set()).add(entry["outcome"])
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}: `pytest --assay-claims {path}` writes it") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path}: not what `pytest --assay-claims` writes ({type(error).__name__}: {error})") from None
+def _results(files: Iterable[Path]) -> Results:
+    results: dict[str, dict[str, set[str]]] = {}
+    for path in files:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            for claim, entries in document.items():
+                for entry in entries:
+                    check = entry["nodeid"].partition("[")[0]
+                    results.setdefault(claim, {}).setdefault(check, set()).add(entry["outcome"])
+        except FileNotFoundError:
+            raise UsageError(f"no file {path}: `pytest --assay-claims {path}` writes it") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(
+                f"{path}: not what `pytest --assay-claims` writes ({type(error).__name__}: {error})"
+            ) from None
     return {
         claim: {check: frozenset(outcomes) for check, outcomes in checks.items()} for claim, checks in results.items()
     }

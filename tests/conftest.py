@@ -2,16 +2,19 @@
 
 ``quick`` is the profile by default, ``--hypothesis-profile=thorough`` that of CI; both draw the same every time.  Tests
 marked ``thorough`` run under the latter alone: what they would find is found by the others, but on fewer inputs.
+A run of one profile can leave out what a run of the other has done (tests/once.py).
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from once import Recorder, Reducer, read
 from sharing import group_of, place_of, table
 
 if TYPE_CHECKING:
@@ -29,8 +32,18 @@ _WORTH_TELLING = 0.5
 # --- which tests run --------------------------------------------------------------------------------------------------
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tests of assay")
+    group.addoption("--write-passed", metavar="FILE", type=Path, help="write what passed, for --less-passed")
+    group.addoption("--less-passed", metavar="FILE", type=Path, help="leave out what passed and would be the same here")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _THOROUGH)
+    if path := config.getoption("--write-passed"):
+        config.pluginmanager.register(Recorder(path), "tests-that-passed")
+    if path := config.getoption("--less-passed"):
+        config.pluginmanager.register(Reducer(read(path)), "tests-that-passed-before")
 
 
 def _thorough(config: pytest.Config) -> bool:

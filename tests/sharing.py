@@ -22,8 +22,15 @@ def group_of(nodeid: str) -> str:
     'tests/spec/test_precision.py'
     >>> group_of("tests/conformance/test_attention_stages.py::test_some[causal-one-more]")
     'tests/conformance/test_attention causal-one-more'
+
+    Built-in kernels have nothing in common, so each is a group of its own.
+
+    >>> group_of("conformance/test_conformance.py::test_kernel_conforms[rope-numpy:rope-float32]")
+    'conformance/test_conformance.py::test_kernel_conforms[rope-numpy:rope-float32]'
     """
     path, _, test = nodeid.partition("::")
+    if path.endswith("conformance/test_conformance.py"):
+        return nodeid
     for ending in ("_bank.py", "_stages.py"):
         if path.endswith(ending) and "[" in test:
             return f"{path.removesuffix(ending)} {test[test.index('[') + 1 : -1]}"

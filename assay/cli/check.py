@@ -24,14 +24,18 @@ from assay.cli.arguments import (
 )
 from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Watch, coloured, say, shown
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
+from assay.cli.jobs import in_processes
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+    from assay.conformance.judge.level import Progress
     from assay.conformance.report.report import Report
+
+    Waiting = Sequence[tuple[Judgement, dict[str, Any]]]  # judgements to be made, each with its settings
 
 __all__ = ["check", "profile", "replay"]
 
@@ -41,7 +45,7 @@ _PATIENCE = 6.0  # times the limit of a call, until a cluster is given up
 #: the corpus, writes no report and no reproducer, and calls the kernel in this process.
 _NOT_WITH_CORPUS = (
     "json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds",
-    "scheduler",
+    "scheduler", "jobs",
 )  # fmt: skip
 
 
@@ -85,6 +89,9 @@ def check(
         str | None,
         typer.Option(help="Judge cases on a cluster of Dask: its address, or local for one on this machine."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Without a target: judge in so many processes at once.")
+    ] = 1,
     corpus: Annotated[
         Path | None, typer.Option(help="Run it over this corpus of hard instances (assay hard --corpus).")
     ] = None,
@@ -102,6 +109,8 @@ def check(
         if call_seconds is not None:
             settings["call_seconds"] = call_seconds
         return _check_corpus(target, corpus, settings, option, quiet)
+    if is_explicit(context, "jobs") and (target is not None or scheduler is not None):
+        raise UsageError("--jobs: shares out the built-ins; the cases of one kernel go to --scheduler local")
 
     files = ReportFiles(json, html, junit)
     files.prepare(resume=resume)
@@ -111,22 +120,37 @@ def check(
     settings = limits(isolate, call_seconds, memory)
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
     settings |= {"level": level, "seed": seed, "framework": framework}
-    settings |= {"options": option_values(option or []), "reproducers": reproducers, "seconds": seconds}
+    settings |= {"options": option_values(option or []), "seconds": seconds}
     if scheduler is not None:
         settings["engine"] = context.with_resource(_engine(scheduler, call_seconds))
-    for judgement in plan:
-        if judgement not in reports:
-            watch = Watch()
-            try:
-                reports[judgement] = _report(judgement, _less_findings(judgement, settings, target), watch, quiet)
-            except KeyboardInterrupt:
-                place = f"interrupted in {judgement.words} after {watch.progress}"
-                raise Interrupted(place + files.resumption(reports, plan)) from None
-        files.write([reports[done] for done in plan if done in reports], others)
-        text = _text(reports[judgement])
-        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
-        for capability, sentence in known_findings(judgement.kernel).items():
-            say(f"known: {sentence}; --option {capability}=no leaves it out" + ("" if target else ", as this run does"))
+    watch = Watch() if jobs == 1 else Watch("judgements")
+    apart: dict[Judgement, Path] = {}
+    if reproducers is not None and target is None:
+        apart = {judgement: _folder(judgement, reproducers) for judgement in plan}
+    waiting = [
+        (judgement, {**_less_findings(judgement, settings, target), "reproducers": apart.get(judgement, reproducers)})
+        for judgement in plan
+        if judgement not in reports
+    ]
+    coming = _in_turn(waiting, watch, quiet) if jobs == 1 else _at_once(waiting, watch, quiet, jobs)
+    with contextlib.closing(coming):
+        try:
+            for judgement in plan:
+                if judgement not in reports:
+                    reports[judgement] = next(coming)
+                    if judgement in apart:
+                        with contextlib.suppress(OSError):
+                            apart[judgement].rmdir()  # of a kernel that passed, it is empty
+                files.write([reports[done] for done in plan if done in reports], others)
+                text = _text(reports[judgement])
+                say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+                for capability, sentence in known_findings(judgement.kernel).items():
+                    left_out = "" if target else ", as this run does"
+                    say(f"known: {sentence}; --option {capability}=no leaves it out{left_out}")
+        except KeyboardInterrupt:
+            interrupted = next((judgement for judgement in plan if judgement not in reports), plan[-1])
+            place = f"interrupted in {interrupted.words} after {watch.progress}"
+            raise Interrupted(place + files.resumption(reports, plan)) from None
     if target is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
     return _status([reports[judgement] for judgement in plan])
@@ -170,6 +194,14 @@ def _less_findings(judgement: Judgement, settings: dict[str, Any], target: str |
     return {**settings, "options": {**absent, **settings["options"]}}
 
 
+def _folder(judgement: Judgement, reproducers: Path) -> Path:
+    """The folder for the failing instances of one judgement of many.
+
+    So what a file is called does not depend on what is judged before, or at the same time.
+    """
+    return reproducers / "".join(c if c.isalnum() else "-" for c in judgement.words)
+
+
 def _problems(problem: str | None) -> tuple[str, ...]:
     """The problems that are meant: one, or all."""
     from assay.conformance.engagement import require_problem
@@ -196,14 +228,38 @@ def _plan(target: str | None, problem: str | None, precision: str | None) -> lis
     return plan
 
 
-def _report(judgement: Judgement, settings: dict[str, Any], watch: Watch, quiet: bool) -> Report:
+def _report(judgement: Judgement, settings: dict[str, Any], progress: Progress | None = None) -> Report:
     """The judgement of one target in one class."""
     import assay
 
-    with shown(watch, judgement.words, quiet=quiet):
-        return assay.check(
-            judgement.kernel, judgement.problem, precision=judgement.precision, progress=watch.tell, **settings
-        )
+    return assay.check(
+        judgement.kernel, judgement.problem, precision=judgement.precision, progress=progress, **settings
+    )
+
+
+def _in_turn(waiting: Waiting, watch: Watch, quiet: bool) -> Generator[Report, None, None]:
+    """One judgement after the other, in this process; ``watch`` follows the cases of each."""
+    for judgement, settings in waiting:
+        with shown(watch, judgement.words, quiet=quiet):
+            report = _report(judgement, settings, watch.tell)
+        watch.restart()
+        yield report
+
+
+def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generator[Report, None, None]:
+    """The same reports in the same order from so many processes; ``watch`` follows the judgements."""
+    with contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)))) as coming:
+        watch.tell(0, len(waiting), "")
+        for done in range(len(waiting)):
+            with shown(watch, f"{len(waiting)} judgements", quiet=quiet):
+                watch.tell(done, len(waiting), "")
+                report = next(coming)
+            watch.tell(done + 1, len(waiting), "")
+            yield report  # with no bar, which would take what is said meanwhile for a part of it
+
+
+def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:
+    return _report(*waiting)
 
 
 def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:

@@ -63,21 +63,29 @@ def coloured() -> bool:
 
 @dataclass
 class Watch:
-    """How far a judgement has come, in words and, where there is one, as a bar."""
+    """How far a judgement, or a run of several, has come, in words and, where there is one, as a bar."""
 
+    units: str = "cases"
     bar: Any = None
     progress: str = "0 cases"
 
+    def restart(self) -> None:
+        """Nothing is done yet."""
+        self.progress = f"0 {self.units}"
+
     def tell(self, done: int, total: int, sentence: str) -> None:
         """What a judgement calls after every case."""
-        self.progress = f"{done} of {total} cases"
+        self.progress = f"{done} of {total} {self.units}"
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=done, total=total)
 
 
 @contextmanager
 def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
-    """Show ``watch`` as a bar on stderr while the block runs, unless ``quiet``, and only where stderr is a terminal."""
+    """Show ``watch`` as a bar on stderr while the block runs, unless ``quiet``, and only where stderr is a terminal.
+
+    Whatever is said in the block goes to stderr as well.
+    """
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -88,3 +96,4 @@ def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
         bar.add_task(title)
         watch.bar = bar
         yield
+    watch.bar = None

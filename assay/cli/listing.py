@@ -71,11 +71,13 @@ def _list_problem(name: str) -> None:
 
 
 def claims(
-    results: Annotated[Path | None, typer.Option(help="What `pytest --assay-claims FILE` wrote.")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="What `pytest --assay-claims FILE` wrote (repeatable).")
+    ] = None,
 ) -> int:
     """Every claim of proofs_notes, the tests that check it and how they went; run in the root of the repository."""
     from assay.conformance.claims import claims as ledger_of
 
-    ledger = ledger_of(Path("proofs_notes"), Path("tests"), Path("conformance"), results=results)
+    ledger = ledger_of(Path("proofs_notes"), Path("tests"), Path("conformance"), results=results or ())
     say(ledger.to_text())
     return PASSED if ledger.complete else FAILED

@@ -45,6 +45,22 @@ class Failure:
     outcome: Outcome
 
 
+@dataclass
+class Gathered:
+    """The failures of a kernel among the first ``judged`` cases of its level."""
+
+    found: list[Failure] = field(default_factory=list)
+    judged: int = 0
+
+    def end(self, most: int) -> float:
+        """The place at which others are no longer looked for, if so many are wanted."""
+        return self.found[0].place + _FURTHER * most + 2 if self.found else np.inf
+
+    def has(self, most: int) -> bool:
+        """Whether no further case needs to be judged."""
+        return len(self.found) >= most or self.judged >= self.end(most)
+
+
 @dataclass(repr=False)  # of thousands of arrays, for every test that fails
 class Verdicts:
     """The first failures of every wrong kernel of one problem at ``standard``, seed 0; criteria are shared by all."""
@@ -53,7 +69,7 @@ class Verdicts:
     references: dict[Any, Any] = field(default_factory=dict)
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
     beside: dict[str, list[Case]] = field(default_factory=dict)
-    gathered: dict[tuple[str, int], list[Failure]] = field(default_factory=dict)
+    gathered: dict[str, Gathered] = field(default_factory=dict)
     stages_lost: dict[str, list[str]] = field(default_factory=dict)
 
     def judge(self, entry: Any, name: str = "") -> Judge:
@@ -95,21 +111,20 @@ class Verdicts:
         return lawful
 
     def failures(self, entry: Any, most: int = ENOUGH) -> list[Failure]:
-        """The first failures of a wrong kernel, at most so many."""
-        if (entry.name, most) not in self.gathered:
-            self.gathered[entry.name, most] = self._gathered(entry, most)
-        return self.gathered[entry.name, most]
+        """The first failures of a wrong kernel, at most so many.
 
-    def _gathered(self, entry: Any, most: int) -> list[Failure]:
-        judge, found = self.judge(entry), list[Failure]()
+        What was gathered for fewer is where more go on from, so that no case is judged twice.
+        """
+        gathered = self.gathered.setdefault(entry.name, Gathered())
+        judge, level = self.judge(entry), self.level(entry.precision)
         with np.errstate(all="ignore"):
-            for place, case in enumerate(self.level(entry.precision)):
+            while gathered.judged < len(level) and not gathered.has(most):
+                place, case = gathered.judged, level[gathered.judged]
                 outcome = judge.outcome(case, huge_canaries=place % 2 == 1)
                 if outcome.failed:
-                    found.append(Failure(place, case, outcome))
-                if len(found) == most or (found and place > found[0].place + _FURTHER * most):
-                    break
-        return found
+                    gathered.found.append(Failure(place, case, outcome))
+                gathered.judged += 1
+        return [failure for failure in gathered.found if failure.place < gathered.end(most)][:most]
 
     def at_smoke(self, entry: Any) -> list[Failure]:
         """Those of them that are failures of the lowest level, whose cases every level begins with."""

@@ -241,6 +241,7 @@ def test_a_kernel_runs_over_a_corpus(run: Run, monkeypatch: pytest.MonkeyPatch) 
         "--level smoke",
         "--seed 0",
         "--seed 1",
+        "--jobs 2",
     ],
 )
 def test_an_option_that_a_corpus_has_no_use_for_is_refused(refused: Callable[..., str], words: str) -> None:

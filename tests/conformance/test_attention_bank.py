@@ -13,6 +13,7 @@ import pytest
 from bank.attention.buggy import BUGGY
 from bank.attention.correct import CORRECT
 from bank.attention.killers import KILLERS
+from bank.chosen import choice, named
 from bank.verdicts import ENOUGH
 
 from assay.conformance.interface.suite import suite
@@ -39,13 +40,7 @@ _RUN = {*list(_PAIRS)[::20], *(id for id, (entry, _) in _PAIRS.items() if entry.
 
 each_wrong_kernel = pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
 each_semantic_bug = pytest.mark.parametrize("entry", SEMANTIC, ids=lambda entry: entry.name)
-each_bug_that_may_be_named = pytest.mark.parametrize(
-    "entry",
-    [
-        pytest.param(entry, id=entry.name, marks=[pytest.mark.thorough] if entry.name in UNNAMED else [])
-        for entry in SEMANTIC  # to find no name takes long
-    ],
-)
+each_bug_that_may_be_named = pytest.mark.parametrize("entry", named("attention", SEMANTIC))
 
 
 @pytest.mark.parametrize(("entry", "name"), _PAIRS.values(), ids=_PAIRS)
@@ -59,7 +54,7 @@ def test_correct_kernel_passes(entry: Entry, name: str, verdicts: Verdicts) -> N
 
 @pytest.mark.parametrize(
     ("entry", "name"),
-    [pytest.param(*pair, id=id, marks=[] if id in _RUN else [pytest.mark.thorough]) for id, pair in _PAIRS.items()],
+    [choice(id in _RUN, *pair, id=id) for id, pair in _PAIRS.items()],
 )
 def test_correct_kernel_passes_a_run_of_smoke(entry: Entry, name: str, verdicts: Verdicts) -> None:
     with np.errstate(all="ignore"):

@@ -7,12 +7,14 @@ are.  Every case is judged by benchmarks/attention_gradient_bank.py.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from bank.attention_gradient.buggy import BUGGY, Buggy
 from bank.attention_gradient.correct import CORRECT
+from bank.chosen import CHOICES, named, pairs, wrong
+from bank.chosen import outcomes as judged
 
 if TYPE_CHECKING:
     from bank.entry import Entry
@@ -20,49 +22,25 @@ if TYPE_CHECKING:
 
 SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 8  # of the cases of a level
-_NAMED = 20  # of the wrong kernels with a meaning one is named
-
-
-def _rarely(seldom: bool, *values: Any, id: str) -> Any:
-    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
-
-
-_CLASSES = ("float32", "bfloat16", "float16")  # by turns; one kernel in a class makes the references of all
-
-
-def _seldom(number: int, entry: Entry, name: str) -> bool:
-    usual = [one for one in _CLASSES if one in entry.precisions] or list(entry.precisions)
-    return name != usual[number % len(usual)]
-
-
-_PAIRS = [
-    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
-    for number, entry in enumerate(CORRECT)
-    for name in entry.precisions
-]
-_WITH_MEANING = [_rarely(number % _NAMED > 0, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
 
 
 @pytest.mark.claim("BWD-0")
 @pytest.mark.claim("BWD-5")
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+@pytest.mark.parametrize(("number", "entry", "name"), pairs("attention_gradient", CORRECT))
 def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts
 ) -> None:
-    judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
-    with np.errstate(all="ignore"):
-        outcomes = [judge.outcome(case, huge_canaries=number % 2 == 1) for case in level[number % _SHARE :: _SHARE]]
+    outcomes = judged(verdicts, number, entry, name, whole=False)
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert sum(outcome.status == "passed" for outcome in outcomes) >= 8
 
 
-@pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", wrong("attention_gradient", BUGGY))
 def test_wrong_kernel_fails(entry: Buggy, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.bug
 
 
-@pytest.mark.parametrize("entry", _WITH_MEANING)
+@pytest.mark.parametrize("entry", named("attention_gradient", SEMANTIC))
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Buggy, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)
@@ -80,10 +58,11 @@ def test_bank_is_large_and_its_names_are_unique() -> None:
 @pytest.mark.claim("BWD-5")
 @pytest.mark.parametrize("name", ["bfloat16", "float16", "float32"])
 def test_a_kernel_that_declares_to_use_what_it_is_handed_is_held_to_that(name: str, verdicts: Verdicts) -> None:
+    cases = verdicts.level(name, "smoke")[:: CHOICES["attention_gradient"].share]
     for entry in CORRECT[:2]:
         judge = verdicts.judge(replace(entry, options={"handed": "used"}), name)
         with np.errstate(all="ignore"):
-            outcomes = [judge.outcome(case) for case in verdicts.level(name, "smoke")[::_SHARE]]
+            outcomes = [judge.outcome(case) for case in cases]
         assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.name
 
 

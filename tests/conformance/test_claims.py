@@ -54,7 +54,7 @@ def ledger(root: Path, results: object = None) -> Ledger:
     path = root / "results.json"
     if results is not None:
         path.write_text(json.dumps(results), encoding="utf-8")
-    return claims(root / "notes", root / "tests", results=None if results is None else path)
+    return claims(root / "notes", root / "tests", results=[] if results is None else [path])
 
 
 def ran(*outcomes: tuple[str, str]) -> list[dict[str, str]]:
@@ -121,6 +121,15 @@ def test_result_is_the_worst_of_the_checks(root: Path, outcomes: list[tuple[str,
     assert found.complete is (result == "passed")
 
 
+@pytest.mark.parametrize(("second", "result"), [("passed", "passed"), ("skipped", "not run"), ("failed", "failed")])
+def test_what_one_run_left_out_another_may_have_passed(root: Path, second: str, result: str) -> None:
+    for name, outcome in (("first", "skipped"), ("second", second)):
+        content = ALL_PASSED | {"TOL-0": ran(("TestGroup::test_both", outcome))}
+        (root / name).write_text(json.dumps(content), encoding="utf-8")
+    found = claims(root / "notes", root / "tests", results=[root / "first", root / "second"])
+    assert found.claims[1].checks["tests/deep/test_a.py::TestGroup::test_both"] == result
+
+
 def test_claim_stated_twice_is_refused(root: Path) -> None:
     (root / "notes" / "other.md").write_text("## ATT-1 — again\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"^claim ATT-1 is stated twice: notes/other.md:1 and notes/page.md:2$"):
@@ -137,7 +146,7 @@ def test_missing_files_are_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="no folder"):
         claims(root / "nowhere", root / "tests")
     with pytest.raises(UsageError, match="no file"):
-        claims(root / "notes", root / "tests", results=root / "absent.json")
+        claims(root / "notes", root / "tests", results=[root / "absent.json"])
 
 
 def test_unreadable_test_file_is_refused(root: Path) -> None:

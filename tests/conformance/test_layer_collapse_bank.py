@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bank.chosen import named, pairs, wrong
+from bank.chosen import outcomes as judged
 from bank.layer_collapse.buggy import BUGGY
 from bank.layer_collapse.correct import CORRECT
 
@@ -24,42 +26,13 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 8  # one of so many cases of a level is judged in every run
-_PICKY_SHARE = 3  # where a stack declares most of them away
-#: The wrong stacks with a meaning that are named in every run, of every part of a network some.
-_NAMED = (
-    *("skip-after-norm", "mlp-first", "mlp-twice", "cut-query", "fused-order", "scale-missing", "causal-strict"),
-    *("epsilon-fixed", "norm-shared", "gain-first-layer", "gate-exchanged", "keys-un-normed"),
-)
-_CLASSES = ("float32", "bfloat16")  # by turns
 
 
-def _rarely(seldom: bool, *values: Any, id: str) -> Any:
-    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
-
-
-def _seldom(number: int, entry: Entry, name: str) -> bool:
-    wanted = _CLASSES[number % len(_CLASSES)]
-    return name != (wanted if wanted in entry.precisions else entry.precision)
-
-
-_PAIRS = [
-    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
-    for number, entry in enumerate(CORRECT)
-    for name in entry.precisions
-]
-_WITH_MEANING = [_rarely(entry.name not in _NAMED, entry, id=entry.name) for entry in SEMANTIC]
-
-
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+@pytest.mark.parametrize(("number", "entry", "name"), pairs("layer_collapse", CORRECT))
 def test_correct_stack_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
-    judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
-    share = _PICKY_SHARE if entry.options else _SHARE
-    chosen = level if thorough else level[number % share :: share]
-    with np.errstate(all="ignore"):
-        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
+    outcomes = judged(verdicts, number, entry, name, whole=thorough)
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert any(outcome.status == "passed" for outcome in outcomes)
 
@@ -71,12 +44,12 @@ def test_correct_stack_passes_drawn_cases_and_laws(entry: Entry, verdicts: Verdi
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", wrong("layer_collapse", BUGGY))
 def test_wrong_stack_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
 
-@pytest.mark.parametrize("entry", _WITH_MEANING)
+@pytest.mark.parametrize("entry", named("layer_collapse", SEMANTIC))
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)

@@ -7,10 +7,12 @@ are, but for two thirds of those that are wrong in few calls only.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from bank.chosen import named, pairs, wrong
+from bank.chosen import outcomes as judged
 from bank.rope_attention.buggy import BUGGY
 from bank.rope_attention.correct import CORRECT
 from bank.rope_attention.narrow import NARROW
@@ -27,47 +29,13 @@ SEMANTIC, SEMANTIC_NARROW = ([entry for entry in bank if entry.diagnosis] for ba
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 7  # of the cases of a level; an odd number, for rows of halves and of pairs alternate
-_NAMED = 20  # of the wrong kernels with a meaning one is named
-_CLASSES = ("float32", "bfloat16")  # by turns
-#: Of these, one is judged by default: most of a level comes before their first failure.
-_NARROW = 3
-#: Bugs beside one of the same kind in another type: the cases of a class take a second to build.
-_TWINS = {"angles-float16"}
 
 
-def _rarely(seldom: bool, *values: Any, id: str) -> Any:
-    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
-
-
-def _seldom(number: int, entry: Entry, name: str) -> bool:
-    wanted = _CLASSES[number % len(_CLASSES)]
-    return name != (wanted if wanted in entry.precisions else entry.precision)
-
-
-_PAIRS = [
-    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
-    for number, entry in enumerate(CORRECT)
-    for name in entry.precisions
-]
-_WITH_MEANING = [
-    *(_rarely(number % _NAMED != 5, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)),
-    *(_rarely(number != 4, entry, id=entry.name) for number, entry in enumerate(SEMANTIC_NARROW)),
-]
-_WRONG = [
-    *(_rarely(entry.name in _TWINS, entry, id=entry.name) for entry in BUGGY),
-    *(_rarely(number % _NARROW != 1, entry, id=entry.name) for number, entry in enumerate(FEW)),
-]
-
-
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+@pytest.mark.parametrize(("number", "entry", "name"), pairs("rope_attention", CORRECT))
 def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
-    judge, level = verdicts.judge(entry, name), verdicts.level(name, "smoke")
-    chosen = level if thorough else level[number % _SHARE :: _SHARE]
-    with np.errstate(all="ignore"):
-        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
+    outcomes = judged(verdicts, number, entry, name, whole=thorough)
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert any(outcome.status == "passed" for outcome in outcomes)
 
@@ -80,12 +48,14 @@ def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdict
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", _WRONG)
+@pytest.mark.parametrize("entry", [*wrong("rope_attention", BUGGY), *wrong("rope_attention, narrow", FEW)])
 def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
 
-@pytest.mark.parametrize("entry", _WITH_MEANING)
+@pytest.mark.parametrize(
+    "entry", [*named("rope_attention", SEMANTIC), *named("rope_attention, narrow", SEMANTIC_NARROW)]
+)
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)

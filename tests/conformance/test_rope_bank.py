@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from bank.chosen import named
 from bank.rope import BUGGY, CORRECT
 
 from assay.conformance.judge.level import Run
@@ -18,8 +19,6 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name: the frequencies of whatever call was the longest so far.
 UNNAMED = {"dynamic-kept"}
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-#: Bugs beside one of the same kind in another type: to tell how many bits a stage keeps takes long.
-_TWINS = {"frequencies-float16", "positions-float16"}
 #: Takes few of the cases of a family.
 _PICKY = {"halves-alone"}
 _PAIRS = [(entry, name) for entry in CORRECT for name in entry.precisions]
@@ -48,10 +47,7 @@ def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, _ENOUGH), entry.why
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [pytest.param(entry, id=entry.name, marks=[pytest.mark.thorough] * (entry.name in _TWINS)) for entry in SEMANTIC],
-)
+@pytest.mark.parametrize("entry", named("rope", SEMANTIC))
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     told = verdicts.diagnosis(entry, _ENOUGH)
     assert (entry.diagnosis.lower() in told) is (entry.name not in UNNAMED), told

@@ -6,14 +6,15 @@ are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from bank.chosen import named, pairs, wrong
+from bank.chosen import outcomes as judged
 from bank.small_transformers_merge.buggy import BUGGY
 from bank.small_transformers_merge.correct import CORRECT
 
-from assay.conformance.interface.suite import suite
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
@@ -24,37 +25,14 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 6  # of the cases of a level
-_NAMED = 9  # of the wrong kernels with a meaning one is named
-_FAILING = 3  # of the wrong kernels one is judged
-_CLASSES = ("float32", "bfloat16", "float64")  # by turns
-
-
-def _rarely(seldom: bool, *values: Any, id: str) -> Any:
-    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
-
-
-_PAIRS = [
-    _rarely(name != _CLASSES[number % len(_CLASSES)], number, entry, name, id=f"{entry.name}-{name}")
-    for number, entry in enumerate(CORRECT)
-    for name in entry.precisions
-]
-_WRONG = [_rarely(number % _FAILING != 0, entry, id=entry.name) for number, entry in enumerate(BUGGY)]
-_WITH_MEANING = [_rarely(number % _NAMED != 3, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
 
 
 @pytest.mark.claim("MERGE-4")
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+@pytest.mark.parametrize(("number", "entry", "name"), pairs("small_transformers_merge", CORRECT))
 def test_correct_merge_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
-    judge, interface = verdicts.judge(entry, name), suite("small_transformers_merge").interface
-    level = [
-        case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
-    ]
-    chosen = level if thorough else level[number % _SHARE :: _SHARE]
-    with np.errstate(all="ignore"):
-        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
+    outcomes = judged(verdicts, number, entry, name, whole=thorough)
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert any(outcome.status == "passed" for outcome in outcomes)
 
@@ -67,12 +45,12 @@ def test_correct_merge_passes_drawn_cases_and_laws(entry: Entry, verdicts: Verdi
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", _WRONG)
+@pytest.mark.parametrize("entry", wrong("small_transformers_merge", BUGGY))
 def test_wrong_merge_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
 
-@pytest.mark.parametrize("entry", _WITH_MEANING)
+@pytest.mark.parametrize("entry", named("small_transformers_merge", SEMANTIC))
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)

@@ -6,14 +6,15 @@ are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from bank.chosen import named, pairs, wrong
+from bank.chosen import outcomes as judged
 from bank.tensor_attention_gradient.buggy import BUGGY
 from bank.tensor_attention_gradient.correct import CORRECT
 
-from assay.conformance.interface.suite import suite
 from assay.conformance.judge.level import Run
 
 if TYPE_CHECKING:
@@ -24,39 +25,13 @@ SEMANTIC = [entry for entry in BUGGY if entry.diagnosis]
 #: What the diagnosis of the first failures does not name.
 UNNAMED: set[str] = set()
 _ENOUGH = 4  # failures that a diagnosis gets: each is compared with every meaning
-_SHARE = 3  # of the cases of a level
-_NAMED = 6  # of the wrong kernels with a meaning one is named
-_CLASSES = ("float32", "bfloat16")  # by turns
 
 
-def _rarely(seldom: bool, *values: Any, id: str) -> Any:
-    return pytest.param(*values, id=id, marks=[pytest.mark.thorough] if seldom else [])
-
-
-def _seldom(number: int, entry: Entry, name: str) -> bool:
-    wanted = _CLASSES[number % len(_CLASSES)]
-    return name != (wanted if wanted in entry.precisions else entry.precision)
-
-
-_PAIRS = [
-    _rarely(_seldom(number, entry, name), number, entry, name, id=f"{entry.name}-{name}")
-    for number, entry in enumerate(CORRECT)
-    for name in entry.precisions
-]
-_WITH_MEANING = [_rarely(number % _NAMED != 3, entry, id=entry.name) for number, entry in enumerate(SEMANTIC)]
-
-
-@pytest.mark.parametrize(("number", "entry", "name"), _PAIRS)
+@pytest.mark.parametrize(("number", "entry", "name"), pairs("tensor_attention_gradient", CORRECT))
 def test_correct_kernel_passes_its_share_of_the_families(
     number: int, entry: Entry, name: str, verdicts: Verdicts, thorough: bool
 ) -> None:
-    judge, interface = verdicts.judge(entry, name), suite("tensor_attention_gradient").interface
-    level = [
-        case for case in verdicts.level(name, "smoke") if interface.needs(case.instance) <= interface.has(judge.kernel)
-    ]
-    chosen = level if thorough else level[number % min(_SHARE, len(level)) :: _SHARE]
-    with np.errstate(all="ignore"):
-        outcomes = [judge.outcome(case, huge_canaries=place % 2 == 1) for place, case in enumerate(chosen)]
+    outcomes = judged(verdicts, number, entry, name, whole=thorough)
     assert [outcome.sentence for outcome in outcomes if outcome.failed] == [], entry.why
     assert any(outcome.status == "passed" for outcome in outcomes)
 
@@ -69,12 +44,12 @@ def test_correct_kernel_passes_drawn_cases_and_laws(name: str, verdicts: Verdict
     assert report.passed, [failure.sentence for failure in report.failures]
 
 
-@pytest.mark.parametrize("entry", BUGGY, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", wrong("tensor_attention_gradient", BUGGY))
 def test_wrong_kernel_fails(entry: Entry, verdicts: Verdicts) -> None:
     assert verdicts.failures(entry, 1), entry.why
 
 
-@pytest.mark.parametrize("entry", _WITH_MEANING)
+@pytest.mark.parametrize("entry", named("tensor_attention_gradient", SEMANTIC))
 def test_the_diagnosis_names_a_bug_that_has_a_meaning(entry: Entry, verdicts: Verdicts) -> None:
     assert entry.diagnosis is not None
     told = verdicts.diagnosis(entry, _ENOUGH)

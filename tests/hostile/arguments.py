@@ -46,6 +46,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what a run 
             "--seconds",
             "--call-seconds",
             "--memory",
+            "--jobs",
             "--corpus",
         ),
     ),

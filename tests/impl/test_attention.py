@@ -42,6 +42,7 @@ def computed(instance: Instance, **options: object) -> tuple[np.ndarray, np.ndar
     return output, lse
 
 
+@pytest.mark.usefixtures("thorough")  # the profile says how many examples
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
 def test_the_kernel_is_within_its_class_for_every_option(precision: str) -> None:
     @given(instances(precision))
