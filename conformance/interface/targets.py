@@ -299,7 +299,11 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
         _look_beside(path.resolve())
         setattr(module, _LOADED, True)
         sys.modules[name] = module
-        _executed(lambda: loader.exec_module(module), target)
+        try:
+            _executed(lambda: loader.exec_module(module), target)
+        except UsageError:
+            sys.modules.pop(name, None)
+            raise
         return module
     look_here()
     if not _importable(module_name):

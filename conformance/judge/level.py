@@ -286,9 +286,12 @@ class Run:
         """Note the outcome of a case.  A failure becomes a finding; the first few are shrunk."""
         for note in outcome.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
-        finding = None
+        finding, interruption = None, None
         if outcome.failed:
-            small, smaller = self.shrunk(case, outcome)
+            try:
+                small, smaller = self.shrunk(case, outcome)
+            except KeyboardInterrupt as error:  # the failure is noted as it was found
+                small, smaller, interruption = case, outcome, error
             if small is not case:
                 self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
             self.failures.append(JudgedCase(case, outcome))
@@ -302,6 +305,8 @@ class Run:
         self.results.append(
             CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
         )
+        if interruption is not None:
+            raise interruption
         self.tell(case.name)
         self.end_early(case, outcome)
 
@@ -523,6 +528,11 @@ class Run:
         except (Fails, hypothesis.errors.Flaky, BaseExceptionGroup):
             if not failing:
                 raise
+        except KeyboardInterrupt:  # what was found is noted before
+            yield from passing
+            if failing:
+                yield min(failing, key=lambda judged: judged[0].instance.size())
+            raise
         yield from passing
         if failing:
             yield min(failing, key=lambda judged: judged[0].instance.size())
