@@ -160,7 +160,7 @@ class Failures:
         """All failures in the list, the latest last; none where the list is missing or damaged."""
         try:
             with untrusted.regular(self._list) as (file, size):
-                data = json.loads(file.read()) if size <= _LONGEST_LIST else {"schema": None}
+                data: Any = json.loads(file.read()) if size <= _LONGEST_LIST else {"schema": None}
             if data["schema"] != _SCHEMA:
                 return []
             return [_failure(entry) for entry in data["failures"]]
