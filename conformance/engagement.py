@@ -15,9 +15,10 @@ from assay.conformance.call.isolation import isolated
 from assay.conformance.call.process import Limits
 from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import kernel_of
-from assay.conformance.interface.usage import UsageError
+from assay.conformance.interface.usage import UsageError, did_you_mean
+from assay.conformance.judge.drawn import DRAWN
 from assay.conformance.judge.judge import Judge
-from assay.conformance.judge.level import Run
+from assay.conformance.judge.level import Chosen, Run
 from assay.spec.floating_point import changes
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
@@ -91,7 +92,7 @@ def require_problem(problem: str) -> None:
 def require_level(level: str) -> None:
     """Raise :class:`~assay.conformance.interface.usage.UsageError` unless there is such a level."""
     if level not in LEVELS:
-        raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}")
+        raise UsageError(f"unknown level {level!r}: expected one of {', '.join(LEVELS)}{did_you_mean(level, LEVELS)}")
 
 
 def require_seconds(seconds: float | None) -> None:
@@ -129,6 +130,7 @@ def check(
     memory: int = Limits.memory,
     seconds: float | None = None,
     engine: Engine | None = None,
+    chosen: Chosen | None = None,
 ) -> Report:
     """Judge a kernel against the specification of ``problem``.
 
@@ -139,7 +141,7 @@ def check(
     framework: what kind of arrays a callable takes (default NumPy).
     options: the conventions that the kernel declares.
     progress: called as ``progress(done, total, sentence)`` between cases.
-    reproducers: a folder for failing instances (default a new one).
+    reproducers: a folder for failing instances (default ``.assay/failures`` in the project of the current folder).
     isolate: the kernel runs in a process of its own, so that crashes, output on stdout, leaks and hangs that Python
     cannot interrupt become findings.  A callable must be one that can be imported by its name.
     call_seconds: the seconds that one call may take; the first one of a shape may take three times as long.
@@ -148,12 +150,14 @@ def check(
     engine: judges the cases of families elsewhere: called as ``map`` is, with a function and pieces of work, it returns
     the results in their order.  ``assay check --scheduler`` passes a cluster of Dask.  The verdict is that of one
     process, but for a kernel that keeps something from one case for the next.
+    chosen: what of the level is judged (default all of it), and whether what failed is remembered and tried first.
 
     The kernel passes if nothing failed and every family that its capabilities allow was judged: ``report.incomplete``
     says which were not.
 
     The same seed gives the same cases on any machine.  Raises
-    :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.
+    :class:`~assay.conformance.interface.usage.UsageError`, a ``ValueError`` of one line.  Where the user interrupts it,
+    the exception is a :class:`~assay.conformance.judge.level.Interrupted`, whose ``report`` holds what was found.
 
     >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed
     True
@@ -170,7 +174,22 @@ def check(
             arguments = {"framework": framework, "options": options, "limits": limits, "isolate": isolate}
             judged = functools.partial(_judged, kernel, judge.kernel.problem, judge.precision, arguments)
             elsewhere = functools.partial(_elsewhere, engine, judged)
-        return Run(judge, level, seed, progress, seconds, elsewhere=elsewhere).report()
+        chosen = chosen or Chosen()
+        _require_chosen(judge, chosen)
+        judge.remembering = chosen.remembered
+        return Run(judge, level, seed, progress, seconds, chosen=chosen, elsewhere=elsewhere).report()
+
+
+def _require_chosen(judge: Judge, chosen: Chosen) -> None:
+    """Raise ``UsageError`` for a family that the problem does not have, and where nothing is left to judge."""
+    known = [*(family.id for family in judge.suite.families), DRAWN.id]
+    for name in chosen.families:
+        if name not in known:
+            raise UsageError(f"unknown family {name!r} of {judge.kernel.problem}{did_you_mean(name, known)}")
+    kernel = judge.kernel
+    before = judge.failures.of(kernel.name, kernel.problem, judge.precision.name) if chosen.again else []
+    if chosen.again and not any(not chosen.families or each.family in chosen.families for each in before):
+        raise UsageError(f"--again: no failure of {kernel.name} in {judge.precision.name} is remembered")
 
 
 def _judged(

@@ -10,6 +10,7 @@ constant enters.  Rounding to nearest with p bits has the unit roundoff 2^-p; tr
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -40,6 +41,7 @@ _WRITTEN_OUT = {
     "float": "float32",
     "double": "float64",
 }
+_ALIKE = 0.8  # how alike, as difflib measures it, two names are of which one may be the other misspelt
 _ABBREVIATED = re.compile(rf"^({'|'.join(_WRITTEN_OUT)})($|-.*)")
 
 
@@ -192,8 +194,9 @@ def precision(name: str | Precision, among: Mapping[str, Precision] = PRECISIONS
         return name
     if name not in among:
         meant = _ABBREVIATED.sub(lambda short: _WRITTEN_OUT[short[1]] + short[2], name.lower())
-        hint = f"; did you mean {meant}?" if meant in among else ""
-        raise ValueError(f"unknown precision class {name!r}: expected one of {', '.join(among)}{hint}")
+        close = [meant] if meant in among else difflib.get_close_matches(meant, list(among), 3, _ALIKE)
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise ValueError(f"unknown precision class {name!r}{hint}: expected one of {', '.join(among)}")
     return among[name]
 
 

@@ -119,3 +119,22 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_sep("=", _SECONDS)
         for line in table(spent):
             terminalreporter.write_line(line)
+
+
+# --- what failed ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kept_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Failing inputs of tests that run in this repository are kept in a folder of the session, and not beside it."""
+    from assay.conformance.judge import remembered
+
+    repository, elsewhere, found = Path(__file__).parents[1], tmp_path_factory.mktemp("failures"), remembered.project
+
+    def project(start: Path | None = None) -> Path:
+        root = found(start)
+        return elsewhere if root == repository else root
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remembered, "project", project)
+        yield

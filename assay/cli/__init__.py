@@ -35,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: the boxes of rich show a type beside every flag, and take a second of loading
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
+        # a context's object says whether the process is the command's own
+        status = int(app(arguments, prog_name="assay", standalone_mode=False, obj=arguments is None) or PASSED)
     except (UsageError, InvalidInstance) as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:

@@ -14,6 +14,7 @@ __all__ = [
     "Framework",
     "Instance",
     "Isolate",
+    "Json",
     "Memory",
     "Options",
     "Problem",
@@ -34,6 +35,10 @@ Framework = Annotated[str | None, typer.Option(help="Arrays that the kernel take
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="A convention that the kernel declares (repeatable)."),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is stdout, and words go to stderr."),
 ]
 Isolate = Annotated[bool, typer.Option("--isolate", help="Run the kernel in a process of its own.")]
 CallSeconds = Annotated[float | None, typer.Option(metavar="SECONDS", help="The limit of one call (default 60).")]

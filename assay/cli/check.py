@@ -13,6 +13,7 @@ from assay.cli.arguments import (
     Framework,
     Instance,
     Isolate,
+    Json,
     Memory,
     Options,
     Problem,
@@ -23,6 +24,7 @@ from assay.cli.arguments import (
     precision_named,
 )
 from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Watch, coloured, say, shown
+from assay.cli.crash import watched
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
 from assay.cli.jobs import in_processes
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
@@ -45,8 +47,9 @@ _PATIENCE = 6.0  # times the limit of a call, until a cluster is given up
 #: the corpus, writes no report and no reproducer, and calls the kernel in this process.
 _NOT_WITH_CORPUS = (
     "json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds",
-    "scheduler", "jobs",
+    "scheduler", "jobs", "again", "family", "first_failure",
 )  # fmt: skip
+_WRITTEN = {"first_failure": "-x"}  # options whose parameters have other names
 
 
 def check(
@@ -66,11 +69,23 @@ def check(
         float | None,
         typer.Option(help="Of an approximate kernel: the error asked of it; that of the class if left out."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the reports as JSON, after each of them.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write them as one page.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write them as JUnit XML.")] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the reports as JSON, after each of them; - is stdout, and words go to stderr."
+        ),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as one page.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as JUnit XML.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", "--last-failed", help="Judge only what failed before and has not passed since.")
+    ] = False,
+    family: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Judge only this family of cases (repeatable).")
+    ] = None,
+    first_failure: Annotated[bool, typer.Option("-x", help="End at the first failure.")] = False,
     reproducers: Annotated[
-        Path | None, typer.Option(help="The folder for failing instances (default a new one).")
+        Path | None, typer.Option(metavar="FOLDER", help="For failing instances (default .assay in the project).")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the JSON file already holds at this level and seed.")
@@ -102,7 +117,7 @@ def check(
     if corpus is not None:
         for parameter in _NOT_WITH_CORPUS:
             if is_explicit(context, parameter):
-                raise UsageError(f"--{parameter}: not with --corpus")
+                raise UsageError(f"{_WRITTEN.get(parameter, f'--{parameter}')}: not with --corpus")
         if target is None:
             raise UsageError("--corpus: needs the kernel that is to run over it")
         settings: dict[str, Any] = {"problem": problem, "precision": precision or "float32", "framework": framework}
@@ -116,14 +131,16 @@ def check(
     files.prepare(resume=resume)
     if reproducers is not None:
         make_folder(reproducers)
-    plan = _plan(target, problem, precision)
+    plan = _plan(target, problem, precision, framework)
     settings = limits(isolate, call_seconds, memory)
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
     settings |= {"level": level, "seed": seed, "framework": framework}
     settings |= {"options": option_values(option or []), "seconds": seconds}
+    settings["chosen"] = _chosen(again, family, first_failure)
     if scheduler is not None:
         settings["engine"] = context.with_resource(_engine(scheduler, call_seconds))
-    watch = Watch() if jobs == 1 else Watch("judgements")
+    about = context.with_resource(watched(bool(context.obj) and not isolate and jobs == 1))
+    watch = Watch(about=about) if jobs == 1 else Watch("judgements")
     apart: dict[Judgement, Path] = {}
     if reproducers is not None and target is None:
         apart = {judgement: _folder(judgement, reproducers) for judgement in plan}
@@ -134,25 +151,36 @@ def check(
     ]
     coming = _in_turn(waiting, watch, quiet) if jobs == 1 else _at_once(waiting, watch, quiet, jobs)
     with contextlib.closing(coming):
-        try:
-            for judgement in plan:
+        for judgement in plan:
+            interruption = ""
+            try:
                 if judgement not in reports:
                     reports[judgement] = next(coming)
-                    if judgement in apart:
-                        with contextlib.suppress(OSError):
-                            apart[judgement].rmdir()  # of a kernel that passed, it is empty
-                files.write([reports[done] for done in plan if done in reports], others)
+            except KeyboardInterrupt as end:
+                interruption = f"interrupted in {judgement.words} after {watch.progress}"
+                if (found := getattr(end, "report", None)) is None:  # the kernel was not loaded yet
+                    raise Interrupted(interruption + files.resumption(reports, plan)) from None
+                reports[judgement] = found
+            try:
+                if judgement in apart:
+                    with contextlib.suppress(OSError):
+                        apart[judgement].rmdir()  # of a kernel that passed, it is empty
+                written = [reports[done] for done in plan if done in reports]
+                files.write(written, others, last=bool(interruption) or len(written) == len(plan))
                 text = _text(reports[judgement])
-                say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+                brief = quiet or (len(plan) > 1 and reports[judgement].passed)
+                say(text.partition("\n")[0] if brief else text, beside=files.stdout)
+                if interruption:
+                    raise Interrupted(interruption + files.resumption(reports, plan))
                 for capability, sentence in known_findings(judgement.kernel).items():
-                    left_out = "" if target else ", as this run does"
-                    say(f"known: {sentence}; --option {capability}=no leaves it out{left_out}")
-        except KeyboardInterrupt:
-            interrupted = next((judgement for judgement in plan if judgement not in reports), plan[-1])
-            place = f"interrupted in {interrupted.words} after {watch.progress}"
-            raise Interrupted(place + files.resumption(reports, plan)) from None
+                    more = "" if target else ", as this run does"
+                    say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
+            except KeyboardInterrupt:  # between two judgements
+                ahead = next((other for other in plan if other not in reports), plan[-1])
+                place = f"interrupted in {ahead.words} after {watch.progress}"
+                raise Interrupted(place + files.resumption(reports, plan)) from None
     if target is None and not quiet:
-        _summarise([reports[judgement] for judgement in plan], _problems(problem))
+        _summarise([reports[judgement] for judgement in plan], _problems(problem), files.stdout)
     return _status([reports[judgement] for judgement in plan])
 
 
@@ -212,8 +240,17 @@ def _problems(problem: str | None) -> tuple[str, ...]:
     return (problem,)
 
 
-def _plan(target: str | None, problem: str | None, precision: str | None) -> list[Judgement]:
+def _chosen(again: bool, families: list[str] | None, first_failure: bool) -> Any:
+    """What of a level is judged.  What fails is remembered in the project, and tried first the next time."""
+    from assay.conformance.judge.level import Chosen
+
+    return Chosen(tuple(families or ()), remembered=True, again=again, first_failure=first_failure)
+
+
+def _plan(target: str | None, problem: str | None, precision: str | None, framework: str | None) -> list[Judgement]:
     """What to judge: one target, or each built-in that is installed in each class that it documents."""
+    if target is None and framework is not None:
+        raise UsageError(f"--framework {framework}: needs a kernel of your own; a built-in takes arrays of one")
     if precision is not None:
         precision_named(precision, problem)
     problems = _problems(problem)
@@ -262,15 +299,15 @@ def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:
     return _report(*waiting)
 
 
-def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:
+def _summarise(reports: list[Report], problems: tuple[str, ...], beside: Path | None) -> None:
     """Say the verdicts of all built-ins in a table, and which built-ins were left out and why."""
     from assay.conformance.interface.suite import suite
     from assay.conformance.report.text import summary
 
-    say("\n" + summary(*reports, colour=coloured()))
+    say("\n" + summary(*reports, colour=coloured()), beside=beside)
     for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
         if missing(target):
-            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'")
+            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'", beside=beside)
 
 
 def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: list[str] | None, quiet: bool) -> int:
@@ -296,7 +333,7 @@ def profile(
     seed: Seed = 0,
     framework: Framework = None,
     option: Options = None,
-    json: Annotated[Path | None, typer.Option(help="Write the data sheet as JSON.")] = None,
+    json: Json = None,
 ) -> int:
     """The data sheet of a kernel: classes that it keeps, quality, determinism, conventions.  Judges nothing."""
     from assay.conformance.profile.profile import profile as data_sheet
@@ -316,7 +353,7 @@ def profile(
         )
     if json is not None:
         write(json, sheet.to_json())
-    say(sheet.to_text())
+    say(sheet.to_text(), beside=json)
     return PASSED
 
 

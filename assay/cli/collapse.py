@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assay.cli.arguments import Json
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
@@ -36,7 +37,7 @@ def collapse(
     epsilon: Annotated[
         float, typer.Option(help="Up to which factor is it nearer than that, in units of its update?")
     ] = 0.1,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    json: Json = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with tables and pictures.")] = None,
 ) -> int:
     """How far a network is from the one that its small weights would make of it: as measured, and as proved."""
@@ -59,7 +60,7 @@ def collapse(
         write(json, render.to_json(report))
     if html is not None:
         write(html, render.to_html(report))
-    say(render.to_text(report, colour=coloured()))
+    say(render.to_text(report, colour=coloured()), beside=json)
     return PASSED
 
 

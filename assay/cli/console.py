@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = [
     "FAILED",
@@ -20,6 +21,7 @@ __all__ = [
     "Interrupted",
     "Watch",
     "coloured",
+    "is_stdout",
     "refuse",
     "say",
     "shown",
@@ -34,9 +36,17 @@ class Interrupted(Exception):
     """The user interrupted the command; the message says what was done until then."""
 
 
-def say(text: str) -> None:
-    """Write a result to stdout at once, so that a reader at the other end of a pipe does not wait for the next one."""
-    print(text, flush=True)
+def say(text: str, *, beside: Path | None = None) -> None:
+    """Write a result to stdout at once, so that a reader at the other end of a pipe does not wait for the next one.
+
+    beside: where the command writes its data.  If that is stdout, words go to stderr.
+    """
+    print(text, flush=True, file=sys.stderr if is_stdout(beside) else sys.stdout)
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a path is ``-``, which is stdout."""
+    return path is not None and str(path) == "-"
 
 
 def refuse(sentence: str, status: int) -> int:
@@ -61,13 +71,21 @@ def coloured() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
+def _nobody(_sentence: str) -> None:
+    """Hear what is judged next, and do nothing."""
+
+
 @dataclass
 class Watch:
-    """How far a judgement, or a run of several, has come, in words and, where there is one, as a bar."""
+    """How far a judgement, or a run of several, has come, in words and, where there is one, as a bar.
+
+    about: hears of every case.
+    """
 
     units: str = "cases"
     bar: Any = None
     progress: str = "0 cases"
+    about: Callable[[str], None] = _nobody
 
     def restart(self) -> None:
         """Nothing is done yet."""
@@ -76,6 +94,7 @@ class Watch:
     def tell(self, done: int, total: int, sentence: str) -> None:
         """What a judgement calls after every case."""
         self.progress = f"{done} of {total} {self.units}"
+        self.about(sentence)
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=done, total=total)
 

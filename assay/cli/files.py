@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assay.cli.console import is_stdout
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Judgement:
 
 def require_writable(path: Path | None) -> None:
     """Refuse a file that could not be written later.  Raises ``UsageError``."""
-    if path is None:
+    if path is None or is_stdout(path):
         return
     try:
         folder, parent = path.is_dir(), path.absolute().parent.is_dir()
@@ -71,8 +72,12 @@ def writing(path: Path) -> Iterator[None]:
 def write(path: Path, text: str) -> None:
     """Write a text file whole or not at all: a run that is interrupted leaves the file as it was before.
 
-    A link stays one, and what it leads to is written.  A device or a pipe is written into, as by any program.
+    A link stays one, and what it leads to is written.  A device or a pipe is written into, as by any program.  The
+    path ``-`` is stdout.
     """
+    if is_stdout(path):
+        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        return
     with writing(path):
         target = path.resolve()
         if target.exists() and not target.is_file():
@@ -99,8 +104,10 @@ class ReportFiles:
         """Refuse now what would fail after a long run.  Raises ``UsageError``."""
         from assay.conformance.report.page import to_html
 
-        if resume and self.json is None:
+        if resume and (self.json is None or is_stdout(self.json)):
             raise UsageError("--resume: needs --json FILE, where the earlier reports are")
+        if sum(map(is_stdout, (self.json, self.html, self.junit))) > 1:
+            raise UsageError("-: only one of --json, --html and --junit can be stdout")
         for path in (self.json, self.html, self.junit):
             require_writable(path)
         if self.html is not None:
@@ -125,26 +132,34 @@ class ReportFiles:
         for report in reports:
             judgement = next((one for one in plan if one.is_of(report)), None)
             if judgement is not None and (report.level, report.seed) == (level, seed):
+                if report.interrupted:  # it is judged anew
+                    continue
                 answers[judgement] = report
             else:
                 others.append(report)
         return answers, others
 
-    def write(self, reports: Sequence[Report], others: Sequence[Report]) -> None:
-        """Write every file anew.  ``others`` are kept in the JSON file, from which they were read."""
+    @property
+    def stdout(self) -> Path | None:
+        """The one of them that is stdout; ``None`` if none is."""
+        return next(filter(is_stdout, (self.json, self.html, self.junit)), None)
+
+    def write(self, reports: Sequence[Report], others: Sequence[Report], *, last: bool = True) -> None:
+        """Write every file anew.  ``others`` are kept in the JSON file, from which they were read.
+
+        last: whether nothing comes after this; stdout is written once, at the end.
+        """
         from assay.conformance.report.data import to_json
         from assay.conformance.report.junit import to_junit
         from assay.conformance.report.page import to_html
 
-        if self.json is not None:
-            write(self.json, to_json(*others, *reports))
-        if self.html is not None:
-            write(self.html, to_html(*reports))
-        if self.junit is not None:
-            write(self.junit, to_junit(*reports))
+        for path, text in ((self.json, to_json), (self.html, to_html), (self.junit, to_junit)):
+            if path is not None and (last or not is_stdout(path)):
+                write(path, text(*(others if path is self.json else ()), *reports))
 
     def resumption(self, reports: Mapping[Judgement, Report], plan: Sequence[Judgement]) -> str:
         """What to add to the line that says where a run was interrupted; empty if nothing could be resumed."""
-        if self.json is None or not reports:
+        done = [report for report in reports.values() if not report.interrupted]
+        if self.json is None or is_stdout(self.json) or not done:
             return ""
-        return f"; {len(reports)} of {len(plan)} reports are in {self.json}, --resume goes on from there"
+        return f"; {len(done)} of {len(plan)} reports are in {self.json}, --resume goes on from there"

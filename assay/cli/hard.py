@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.cli.console import FAILED, PASSED, say
+from assay.cli.console import FAILED, INCOMPLETE, PASSED, say
 from assay.cli.files import writing
 from assay.conformance.interface.targets import option_values
 from assay.conformance.interface.usage import UsageError
@@ -141,7 +141,8 @@ def decode(
 ) -> int:
     """The answer that an output says.  Exit 1 if it contradicts the truth that the file holds, or counts for nothing.
 
-    An answer counts if it has a witness, a model or a pair, or if the output is as accurate as the decoder needs.
+    An answer counts if the output is certified to be as accurate as the decoder needs, or shows a solution, a model or
+    a pair, that is one.  Exit 3 if neither could be told: the instance is too large to certify its output.
     """
     from assay.spec.instances.hard import load
 
@@ -158,20 +159,27 @@ def decode(
     if answer.pairs:
         say("pair       " + ", ".join(f"left {i}, right {j}" for i, j in answer.pairs))
     most, needed = problem.error(array), float(problem.accuracy)
-    accurate = most is None or most < needed
-    if most is not None:
-        say(f"error      {most:.3g}; less than {needed:.3g} is needed")
+    say(f"error      {'not certified' if most is None else f'{most:.3g}'}; less than {needed:.3g} is needed")
+    counts = (most is not None and most < needed) or problem.witnessed(answer, array)
     right = problem.right(answer)
-    if problem.truth.satisfiable is None:
-        comparison = "unknown"
-    else:
-        agrees = "agrees" if right else f"contradicts it: {_in_words(problem.truth)}"
-        comparison = f"{agrees}  ({', '.join(problem.truth.certified)})"
-    say(f"truth      {comparison}")
-    if not (accurate or answer.model is not None or answer.pairs):
-        say("no answer: the output errs too much for what it says, and shows no witness")
+    say(f"truth      {_compared(problem.truth, right=right, counts=counts)}")
+    if not right:
         return FAILED
-    return PASSED if right else FAILED
+    if counts:
+        return PASSED
+    if most is None:
+        say("no answer: nothing certifies the output, which shows no solution that is one")
+        return INCOMPLETE
+    say("no answer: the output errs too much for what it says, and shows no witness")
+    return FAILED
+
+
+def _compared(truth: Any, *, right: bool, counts: bool) -> str:
+    """What the truth has to say of an answer.  It agrees with none that counts for nothing."""
+    if truth.satisfiable is None:
+        return "unknown" if right else "unknown, but what is shown is no solution"
+    words = {(True, True): "agrees", (True, False): f"{_in_words(truth)}; not compared"}
+    return f"{words.get((right, counts), f'contradicts it: {_in_words(truth)}')}  ({', '.join(truth.certified)})"
 
 
 def _in_words(answer: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.cli.arguments import Json
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.targets import function_named
@@ -29,7 +30,7 @@ def leaderboard(
         typer.Option(help="A method by name, or a function of yours as MODULE:NAME or FILE.py:NAME (repeatable)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the instances and of random weights.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    json: Json = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it: a .png, .svg or .pdf file.")] = None,
 ) -> int:
     """Which approximate methods decide hard instances at a budget, at what error and time, and what they need."""
@@ -59,7 +60,7 @@ def leaderboard(
         write(json, boards.to_json(found))
     if plot is not None:
         boards.to_plot(found, plot)
-    say(boards.to_text(found, colour=coloured()))
+    say(boards.to_text(found, colour=coloured()), beside=json)
     return PASSED
 
 

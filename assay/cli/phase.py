@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.cli.console import PASSED, coloured, say
+from assay.cli.arguments import Json
+from assay.cli.console import PASSED, Interrupted, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
+
+if TYPE_CHECKING:
+    from assay.impl.phase import Diagram
 
 __all__ = ["phase"]
 
@@ -32,7 +36,7 @@ def phase(
         Path | None, typer.Option(help="What the models read (default Python's own documentation).")
     ] = None,
     tokens: Annotated[int, typer.Option(help="How much of it, in tokens.")] = 512,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    json: Json = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it: a .png, .svg or .pdf file.")] = None,
 ) -> int:
     """Degree, rank, error and time of both routes of attention against n and B/√(ln n); where real models stand."""
@@ -51,12 +55,22 @@ def phase(
         )
     except ValueError as refusal:
         raise UsageError(str(refusal)) from None
+    except phases.Interrupted as end:
+        _show(end.diagram, json, plot)
+        raise Interrupted(f"interrupted after {len(end.diagram.cells)} of {end.total} cells") from None
+    _show(diagram, json, plot)
+    return PASSED
+
+
+def _show(diagram: Diagram, json: Path | None, plot: Path | None) -> None:
+    """Write and say a diagram, whole or not."""
+    from assay.impl import phase as phases
+
     if json is not None:
         write(json, phases.to_json(diagram))
-    if plot is not None:
+    if plot is not None and diagram.cells:
         phases.to_plot(diagram, plot)
-    say(phases.to_text(diagram, colour=coloured()))
-    return PASSED
+    say(phases.to_text(diagram, colour=coloured()), beside=json)
 
 
 def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:

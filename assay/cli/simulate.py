@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.cli.arguments import Json
 from assay.cli.console import PASSED, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.usage import UsageError
@@ -48,7 +49,7 @@ def simulate(
         str | None, typer.Option(help="Make calls on a cluster of Dask: its address, or local for one on this machine.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="A folder to keep results in, and to go on from.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    json: Json = None,
 ) -> int:
     """What a model computes by calls of a small transformer, beside what it computes in one pass."""
     from assay.impl.cluster import ClusterError
@@ -74,7 +75,8 @@ def simulate(
     if json is not None:
         content = {"model": opened.name, "tokens": tokens, "size": size, "oracle": oracle, "bounds": _bounds()}
         write(json, json_.dumps(content | {"rows": [dataclasses.asdict(row) for row in rows]}, indent=1))
-    say(f"{opened.name}, {tokens} tokens by calls of {size}, an oracle that is {oracle}\n{_table(rows)}\n\n{_bounds()}")
+    title = f"{opened.name}, {tokens} tokens by calls of {size}, an oracle that is {oracle}"
+    say(f"{title}\n{_table(rows)}\n\n{_bounds()}", beside=json)
     return PASSED
 
 

@@ -121,6 +121,7 @@ class Isolated:
             version=str(described["version"]),
             positional=tuple(map(str, described["positional"])),
             remarks=tuple(one_line(str(remark)) for remark in described["remarks"]),
+            hints=tuple(one_line(str(hint)) for hint in described["hints"]),
         )
         if self.kernel.name not in suite_of(self.kernel.problem).targets:
             self._setup = replace(setup, loaded=self.kernel)

@@ -111,6 +111,7 @@ def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:
         "declines": sorted(kernel.declines),
         "version": kernel.version,
         "remarks": list(kernel.remarks),
+        "hints": list(kernel.hints),
     }
 
 

@@ -6,6 +6,7 @@ here.  Any other module with ``from_dlpack`` is found by its name.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,11 @@ def framework(name: str) -> Framework:
     words = f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack"
     if not all(part.isidentifier() for part in name.split(".")):  # what no module can be called
         raise ImportError(words)
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        close = difflib.get_close_matches(name, _OWN, 1)
+        raise ImportError(f"{error}; did you mean {close[0]}?" if close else str(error)) from None
     if not hasattr(module, "from_dlpack"):
         raise ImportError(words)
     return Framework(

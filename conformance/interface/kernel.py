@@ -34,6 +34,7 @@ class Kernel:
     layouts: the names of the layouts that the kernel declares to take; empty means every layout.
     declines: the families that the kernel declares to decline, wholly or in part: a pass does not need them.
     remarks: what was noticed where the kernel was loaded; every report notes it.
+    hints: what to try if no call of the kernel comes to its end.
     """
 
     name: str
@@ -49,3 +50,4 @@ class Kernel:
     layouts: frozenset[str] = frozenset()
     declines: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.lengths import Axes, Lengths
-from assay.conformance.interface.usage import UsageError
+from assay.conformance.interface.usage import UsageError, did_you_mean
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
@@ -292,7 +292,8 @@ def suite(problem: str) -> Suite:
     """
     module, colon, attribute = problem.rpartition(":")
     if not colon and problem not in PROBLEMS:
-        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}")
+        hint = did_you_mean(problem, PROBLEMS)
+        raise UsageError(f"unknown problem {problem!r}: expected one of {', '.join(PROBLEMS)}{hint}")
     if colon:
         look_here()
     else:

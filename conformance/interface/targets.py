@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -11,12 +12,13 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import look_here, suite
-from assay.conformance.interface.usage import UsageError
+from assay.conformance.interface.usage import UsageError, did_you_mean
 from assay.spec.floating_point import restore
 from assay.spec.problem import PROBLEMS
 
@@ -39,6 +41,8 @@ __all__ = [
     "option_values",
 ]
 
+_LOADED = "__loaded_by_assay__"  # an attribute of modules that were made of a file, which those of another may replace
+_FRAMEWORKS = ("torch", "jax", "cupy")  # whose arrays a function may take, besides those of NumPy
 _NEARLY = 0.75  # how alike, as difflib measures it, two keywords are of which one may be the other misspelt
 
 
@@ -102,6 +106,7 @@ def kernel_of(
         if listing and kernel in suite(listing[0]).targets:
             problem = _only(listing, f"{kernel} is a built-in of")
             loaded = _built_in(suite(problem).targets[kernel])
+            _require_framework(framework, loaded)
             return _declared(replace(loaded, problem=problem), suite(problem), options)
         problems = PROBLEMS if problem is None else (problem,)
         built_in = [target for name in problems for target in suite(name).targets]
@@ -113,18 +118,43 @@ def kernel_of(
     else:
         function, name = kernel, kernel.name if isinstance(kernel, Kernel) else _importable_name(kernel)
     if isinstance(function, Kernel):
+        _require_framework(framework, function)
         problem = problem or function.problem or _problem_of(function.function, name)
         return _declared(replace(function, problem=problem), suite(problem), options)
     if not callable(function):
         signature = "" if problem is None else f" {suite(problem).interface.signature}"
         raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function{signature}")
     problem = problem or _problem_of(function, name)
+    hints = _framework_hints(function) if framework is None else ()
     interface, framework = suite(problem).interface, "numpy" if framework is None else framework
     form, keywords = _read(function, name, interface)
     adapted = form.adapt(function, framework)
     remarks = _misspelt(function, form, interface)
-    wrapped = Kernel(name, adapted, framework, keywords, problem=problem, positional=form.positional, remarks=remarks)
+    wrapped = Kernel(
+        name, adapted, framework, keywords,
+        problem=problem, positional=form.positional, remarks=remarks, hints=hints,
+    )  # fmt: skip
     return _declared(wrapped, suite(problem), options)
+
+
+def _require_framework(framework: str | None, kernel: Kernel) -> None:
+    """Raise ``UsageError`` where a kernel that says which arrays it takes is to take others."""
+    if framework not in (None, kernel.framework):
+        raise UsageError(f"framework {framework}: {kernel.name} takes arrays of {kernel.framework}, expected no other")
+
+
+def _framework_hints(function: Any) -> tuple[str, ...]:
+    """What to try if no call of a function comes to its end: the frameworks whose names are in its module."""
+    plain = inspect.unwrap(function) if inspect.isfunction(function) else function
+    scope = getattr(plain, "__globals__", None)
+    if scope is None:  # an object that is called, whose class was written in the module
+        scope = vars(sys.modules.get(type(plain).__module__, sys.modules[__name__]))
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
+        for value in scope.values()
+    }
+    packages = {name.partition(".")[0] for name in names}
+    return tuple(f"its module imports {name}: --framework {name}?" for name in _FRAMEWORKS if name in packages)
 
 
 def _refuse_built_in_of_others(kernel: str, problem: str | None) -> None:
@@ -173,8 +203,10 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
     module_name, colon, function_name = target.rpartition(":")
+    if target.endswith(".py") and os.path.isfile(target):
+        raise UsageError(_without_function(target))
     if not colon or not module_name or not function_name:
-        hint = _did_you_mean(target, built_in)
+        hint = did_you_mean(target, built_in)
         raise UsageError(
             f"unknown target {target!r}: expected module:function, file.py:function "
             f"or one of {', '.join(built_in)}{hint}"
@@ -183,10 +215,24 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
     function: Any = module
     for part in function_name.split("."):
         if not hasattr(function, part):
-            hint = _did_you_mean(target, built_in) or _did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
+            hint = did_you_mean(target, built_in) or did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
             raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
         function = getattr(function, part)
     return function
+
+
+def _without_function(file: str) -> str:
+    """What to say of a file of which no function is named: which it has.  It is read, and not executed."""
+    try:
+        body = ast.parse(Path(file).read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"{file}: names no function, and cannot be read as Python ({type(error).__name__}: {first_line(error)})"
+    names = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    made = [node for node in body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
+    names += [target.id for node in made for target in node.targets if isinstance(target, ast.Name)]
+    shown = [name for name in dict.fromkeys(names) if not name.startswith("_")]
+    listed = f"one of {', '.join(f'{file}:{name}' for name in shown)}" if shown else "but it has none"
+    return f"{file}: names no function, expected {file}:FUNCTION, {listed}"
 
 
 def keywords_of(function: Any, problem: str) -> frozenset[str]:
@@ -245,19 +291,46 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
         path = Path(module_name)
         if not os.path.isfile(path):  # which is false for a name that no file can have
             raise UsageError(f"{target}: no such file {module_name!r}")
-        name = str(path.resolve())  # no module of another file has this name
+        name = _module_name(path.resolve())
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise UsageError(f"{target}: {module_name!r} is not a Python file")
         module, loader = importlib.util.module_from_spec(spec), spec.loader
+        _look_beside(path.resolve())
+        setattr(module, _LOADED, True)
         sys.modules[name] = module
-        _executed(lambda: loader.exec_module(module), target)
+        try:
+            _executed(lambda: loader.exec_module(module), target)
+        except UsageError:
+            sys.modules.pop(name, None)
+            raise
         return module
     look_here()
     if not _importable(module_name):
-        hint = _did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
+        hint = did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
+
+
+def _module_name(file: Path) -> str:
+    """The name under which a file is imported: that which its neighbours import it by, its stem.
+
+    So what it defines can be pickled, sent to another process, and cached by a compiler.  Where the stem is the name of
+    another module, of the standard library or one that is imported already, or is none of a module, it is the path,
+    which no module has for a name.
+    """
+    stem = file.stem
+    there = sys.modules.get(stem)
+    before = getattr(there, "__file__", None)
+    free = there is None or hasattr(there, _LOADED) or (before is not None and os.path.realpath(before) == str(file))
+    return stem if free and stem.isidentifier() and stem not in sys.stdlib_module_names else str(file)
+
+
+def _look_beside(file: Path) -> None:
+    """Let a file import its neighbours, as a script can: its folder is the first place where Python looks."""
+    folder = str(file.parent)
+    if sys.path[:1] != [folder]:
+        sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
 
 
 def _executed(run: Callable[[], Any], target: str) -> Any:
@@ -270,11 +343,6 @@ def _executed(run: Callable[[], Any], target: str) -> Any:
     if unusual:
         raise UsageError(f"{target}: importing it leaves a floating-point environment that {unusual}")
     return made
-
-
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), 3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def first_line(error: BaseException) -> str:
@@ -418,7 +486,8 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
             if not allowed:
                 _require_number(name, value, interface.least.get(name))
             elif str(value) not in allowed:
-                raise UsageError(f"option {name}={value}: expected one of {', '.join(allowed)}")
+                hint = did_you_mean(str(value), allowed)
+                raise UsageError(f"option {name}={value}: expected one of {', '.join(allowed)}{hint}")
             conventions[name] = str(value)
         elif name in capabilities and str(value).lower() in ("false", "no", "0"):
             lacks.add(name)
@@ -437,7 +506,9 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
         else:
             names = [*interface.conventions, *(f"{capability}=no" for capability in capabilities)]
             names += [f"{axis}=LENGTHS" for axis in axes] + ["contiguous=yes", "layouts=NAMES", "declines=FAMILIES"]
-            raise UsageError(f"unknown option {name}={value}: expected one of {', '.join(names)}")
+            hint = did_you_mean(name, [word.partition("=")[0] for word in names])
+            unknown = f"unknown option {name}={value}" + (f" ({hint.removeprefix('; ')})" if hint else "")
+            raise UsageError(f"{unknown}: expected one of {', '.join(names)}")
     made = replace(
         kernel,
         conventions=conventions,
@@ -458,7 +529,7 @@ def _some_of(name: str, value: Any, known: Collection[str]) -> set[str]:
     """The names in a list with commas; every one must be known."""
     names = {word.strip() for word in str(value).split(",")}
     if unknown := sorted(names - set(known)):
-        hint = _did_you_mean(unknown[0], known) or f": expected some of {', '.join(known)}"
+        hint = did_you_mean(unknown[0], known) or f": expected some of {', '.join(known)}"
         raise UsageError(f"option {name}={value}: no {unknown[0]!r}{hint}")
     return names
 

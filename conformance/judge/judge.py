@@ -7,7 +7,6 @@ The judge knows no problem.  Everything that it needs to know of one is in the p
 from __future__ import annotations
 
 import shlex
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import again
+from assay.conformance.judge.remembered import REMEMBERED, Failure, Failures
 from assay.conformance.report.finding import Finding
 
 if TYPE_CHECKING:
@@ -65,11 +65,14 @@ class Judge:
     """One kernel in one class.  It judges cases one by one.
 
     options: what the user declared; reproducers repeat it.
-    reproducers: a folder for failing instances; a new one is made where there is none.
+    reproducers: a folder for failing instances; that of ``failures`` where there is none.
     references: where the criteria of instances are kept, if judges of several kernels share them.
     limits: what one call may take.
     process: where an isolated kernel runs.
     diagnosing: how many times as long as usual a diagnosis may take.
+    failures: the folder of the project in which failing instances are kept.
+    remembering: whether what fails is also put into the list there, to be tried first the next time.
+    unsaved: why instances were not kept; empty if they were.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` if the folder cannot be made, or if the framework of
     the kernel is not installed.
@@ -83,6 +86,9 @@ class Judge:
     limits: Limits = field(default_factory=Limits)
     process: Isolated | None = None
     diagnosing: float = 1.0
+    failures: Failures = field(default_factory=Failures)
+    remembering: bool = False
+    unsaved: str = field(init=False, default="")
     suite: Suite = field(init=False)
     framework: Framework = field(init=False)
     lengths: Mapping[str, Lengths] = field(init=False)  # that the kernel declares to take, by axis
@@ -386,6 +392,8 @@ class Judge:
         path: where the instance is saved already.  If it is left out, the instance is saved now.
         """
         path = path or self._saved(case.instance, case.name)
+        if self.remembering and case.family.id != REMEMBERED:  # those are in the list
+            self._remember(case)
         return Finding(
             kind=outcome.kind,
             sentence=outcome.sentence,
@@ -408,19 +416,45 @@ class Judge:
         )
 
     def _saved(self, instance: Any, name: str) -> str:
-        if self.reproducers is None:
-            self.reproducers = tempfile.mkdtemp(prefix="assay-")
-        folder = Path(self.reproducers)
-        stem = "".join(c if c.isalnum() else "-" for c in name).strip("-")[:60]
-        path = folder / f"{stem}.npz"
-        number = 1
-        while path.exists():
-            number += 1
-            path = folder / f"{stem}-{number}.npz"
-        instance.save(path)
+        """Where an instance was saved; empty, with a remark in ``unsaved``, if it could not be."""
+        try:
+            if self.reproducers is None:
+                return self.failures.save(instance, name)
+            folder = Path(self.reproducers)
+            stem = "".join(c if c.isalnum() else "-" for c in name).strip("-")[:60]
+            path = folder / f"{stem}.npz"
+            number = 1
+            while path.exists():
+                number += 1
+                path = folder / f"{stem}-{number}.npz"
+            instance.save(path)
+        except OSError as error:
+            folder = self.failures.folder if self.reproducers is None else Path(self.reproducers)
+            self.unsaved = f"failing inputs are not kept: {folder} cannot be written ({error.strerror})"
+            return ""
         return str(path)
 
+    def _remember(self, case: Case) -> None:
+        """Put a failing case into the list of the project."""
+        try:
+            groups = {"": (case.instance,), " after": case.after, " beside": case.beside}
+            (instance,), after, beside = (
+                tuple(Path(self.failures.save(one, f"{case.name}{tail}")).name for one in instances)
+                for tail, instances in groups.items()
+            )
+            self.failures.remember(
+                Failure(
+                    self.failures.named(self.kernel.name), self.kernel.problem, self.precision.name, case.name,
+                    case.family.id, case.layout.name, instance, after, beside,
+                )
+            )  # fmt: skip
+        except OSError as error:
+            self.unsaved = f"failures are not remembered: {self.failures.folder} cannot be written ({error.strerror})"
+
     def _reproducer(self, path: str, case: Case) -> str:
+        """A shell line that judges the case again; empty where its instance is not saved."""
+        if not path:
+            return ""
         words = ["assay", "replay", path, "--target", self.kernel.name, "--precision", self.precision.name]
         if ":" in self.kernel.problem:  # a problem that a file of its instances cannot name
             words += ["--problem", self.kernel.problem]
@@ -430,7 +464,10 @@ class Judge:
             words += ["--layout", case.layout.name]
         for word, instances in (("--after", case.after), ("--beside", case.beside)):
             for number, instance in enumerate(instances, 1):
-                words += [word, self._saved(instance, f"{case.name} {word[2:]} {number}")]
+                other = self._saved(instance, f"{case.name} {word[2:]} {number}")
+                if not other:
+                    return ""
+                words += [word, other]
         for name, value in self.options.items():
             words += ["--option", f"{name}={value}"]
         words += self.limits.words() if self.process is None else self.process.words()

@@ -11,8 +11,9 @@ import importlib.metadata
 import itertools
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,13 @@ from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.interface.suite import LEVELS
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.judge.cases import cases_of_level
+from assay.conformance.judge.cases import cases_of_level, typical_cases
 from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
+from assay.conformance.judge.remembered import REMEMBERED
 from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes
-from assay.conformance.report.finding import JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
+from assay.conformance.report.finding import INTERRUPTED, JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
 from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
@@ -38,7 +40,18 @@ if TYPE_CHECKING:
     from assay.conformance.judge.judge import Judge
     from assay.spec.problem import Law
 
-__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Elsewhere", "Progress", "Run", "assembled"]
+__all__ = [
+    "BUDGETS",
+    "EXAMPLES",
+    "LAW_CASES",
+    "LEAK_SECONDS",
+    "Chosen",
+    "Elsewhere",
+    "Interrupted",
+    "Progress",
+    "Run",
+    "assembled",
+]
 
 #: Seconds after which a level takes no new case.  The others are counted as skipped, and the report says so.  A family
 #: that has not been judged yet has its first turn all the same, for as long again: a busy machine loses no family.
@@ -58,6 +71,9 @@ LEAK_SECONDS = 2.0
 #: Kinds of findings that cost a process or the whole time of a call, and the number of one kind that is enough.
 _COSTLY = frozenset({"crashed", "exited", "hung", "memory"})
 _ENOUGH = 3
+#: Kinds of findings that say that a kernel is not called as it wants to be, if the first calls all end in one.
+_UNCALLABLE = frozenset({"raised", "type", "dtype"})
+_ALIKE = 5  # of the first calls
 
 Progress = Callable[[int, int, str], None]
 Judged = tuple["Case", Outcome, float]
@@ -66,11 +82,51 @@ Judged = tuple["Case", Outcome, float]
 Elsewhere = Callable[[Iterator[tuple["Case", bool]]], Iterator[tuple[Outcome, float]]]
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user ended a level that was under way.  ``report`` holds what was found until then."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+class _Ended(Exception):
+    """The run has seen enough; the message says why."""
+
+
+class _Uncallable(_Ended):
+    """The kernel is not called as it wants to be: there is nothing to diagnose."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What of a level is judged; everything if nothing is said.
+
+    families: only these.  remembered: what failed before is tried first.  again: and nothing else is.
+    first_failure: the first failure ends the run.
+    """
+
+    families: Collection[str] = ()
+    remembered: bool = False
+    again: bool = False
+    first_failure: bool = False
+
+    @property
+    def note(self) -> str:
+        """What a report says of it; empty where all of the level is judged."""
+        if self.again:
+            return "only what failed before was judged: a pass says nothing of the rest"
+        named = "family" if len(self.families) == 1 else "families"
+        words = f"only the {named} {', '.join(self.families)}: a pass says nothing of others"
+        return words if self.families else ""
+
+
 @dataclass
 class Run:
     """A level that is under way, and its results so far.
 
     budget: seconds after which no new case is taken; those of the level if left out.
+    chosen: what of the level is judged.
     judged: the cases that were judged, in the sizes in which the kernel took them.
     elsewhere: judges the cases of families, which are recorded in the order of the level all the same.  Everything that
     follows from a case, its repetition, what it is shrunk to and the diagnosis, is done here.
@@ -91,6 +147,8 @@ class Run:
     costly: dict[str, int] = field(default_factory=dict)
     elsewhere: Elsewhere | None = None
     coming: Iterator[tuple[Case, tuple[Outcome, float]]] | None = None  # what is judged elsewhere, in its order
+    chosen: Chosen = field(default_factory=Chosen)
+    alike: list[Outcome] | None = field(default_factory=list)  # of the first calls; None once one is unlike the others
     uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
     sizes: Sizes = field(init=False)
 
@@ -98,12 +156,22 @@ class Run:
         self.sizes = Sizes(self.judge)
 
     def report(self) -> Report:
-        """Judge every case of the level and return the report."""
+        """Judge every case of the level and return the report.  Raises :class:`Interrupted` where the user ends it."""
+        try:
+            return self.judged_level()
+        except KeyboardInterrupt:
+            raise Interrupted(self.assembled(Diagnosis(), INTERRUPTED)) from None
+
+    def judged_level(self) -> Report:
         judge, laws = self.judge, self.judge.suite.spec.LAWS
-        levels = LEVELS[: LEVELS.index(self.level) + 1]
+        levels = () if self.chosen.again else LEVELS[: LEVELS.index(self.level) + 1]
         capabilities = judge.suite.interface.has(judge.kernel)
         cases = {
-            level: list(cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities))
+            level: [
+                case
+                for case in cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities)
+                if not self.chosen.families or case.family.id in self.chosen.families
+            ]
             for level in levels
         }
         count = sum(map(len, cases.values()))
@@ -115,7 +183,21 @@ class Run:
 
     def through(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> Report:
         """Judge the cases of families of every level, and what is drawn and made of them."""
-        judge, laws = self.judge, self.judge.suite.spec.LAWS
+        ended, diagnosis = "", Diagnosis()
+        try:
+            self.judge_again()
+            self.judge_levels(levels, cases)
+        except _Uncallable as reason:
+            return self.assembled(diagnosis, str(reason))
+        except _Ended as reason:
+            ended = str(reason)
+        if self.failures:
+            diagnosis = self.judge.diagnosis(_diverse(self.failures), self.passes, self.failures)
+        return self.assembled(diagnosis, ended)
+
+    def judge_levels(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> None:
+        """Judge the cases of families of every level, and what is drawn and made of them."""
+        laws = self.judge.suite.spec.LAWS
         for level in levels:
             for case in cases[level]:
                 if self.judge.compiling > _SUSPECT:
@@ -124,19 +206,47 @@ class Run:
             if level == levels[0]:
                 self.repeat()
                 self.leak()
+            if self.chosen.families and DRAWN.id not in self.chosen.families:
+                continue
             for judged in self.drawn(level):
                 self.record(*judged)
+            if self.chosen.families:
+                continue
             small = sorted(self.judged, key=lambda case: case.instance.size())[: max(40, len(self.judged) // 2)]
             for law in laws:
                 for judged in self.lawful(level, law, small):
                     self.record(*judged)
+
+    def judge_again(self) -> None:
+        """Judge what failed before.  What is right now, or was deleted, is forgotten.
+
+        The time that this takes is not counted, up to that of the level: a family is judged as it is without.
+        """
+        if not self.chosen.remembered:
+            return
+        judge, begun = self.judge, time.monotonic()
+        for failure in judge.failures.of(judge.kernel.name, judge.kernel.problem, judge.precision.name):
+            if self.chosen.families and failure.family not in self.chosen.families:
+                continue
+            if time.monotonic() - begun > self.allotted and not self.chosen.again:
+                break
+            case = failure.loaded(judge.failures.folder, judge.suite)
+            judged = None if case is None else self.timed(case)
+            if judged is not None and judged[1].status in JUDGED:
+                self.record(*judged)
+            if judged is None or judged[1].status == "passed":
+                with contextlib.suppress(OSError):  # it is tried once more
+                    judge.failures.forget(failure)
+        self.uncounted += min(time.monotonic() - begun, self.allotted)
+
+    def assembled(self, diagnosis: Diagnosis, ended: str) -> Report:
+        """The report of what was judged until now."""
+        notes = dict(self.notes)
         if self.sizes.few:
-            self.notes["compiled for every shape: cases that are alike share one"] = 1
-        diagnosis = (
-            judge.diagnosis(_diverse(self.failures), self.passes, self.failures) if self.failures else Diagnosis()
-        )
-        notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
-        return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
+            notes["compiled for every shape: cases that are alike share one"] = 1
+        notes |= dict.fromkeys(filter(None, (self.chosen.note, self.judge.unsaved)), 1)
+        told = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in notes.items())
+        return assembled(self.judge, self.level, self.seed, tuple(self.results), diagnosis, told, self.seconds, ended)
 
     # --- time and results -----------------------------------------------------------------------------------------
 
@@ -176,9 +286,12 @@ class Run:
         """Note the outcome of a case.  A failure becomes a finding; the first few are shrunk."""
         for note in outcome.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
-        finding = None
+        finding, interruption = None, None
         if outcome.failed:
-            small, smaller = self.shrunk(case, outcome)
+            try:
+                small, smaller = self.shrunk(case, outcome)
+            except KeyboardInterrupt as error:  # the failure is noted as it was found
+                small, smaller, interruption = case, outcome, error
             if small is not case:
                 self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
             self.failures.append(JudgedCase(case, outcome))
@@ -192,7 +305,29 @@ class Run:
         self.results.append(
             CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
         )
+        if interruption is not None:
+            raise interruption
         self.tell(case.name)
+        self.end_early(case, outcome)
+
+    def end_early(self, case: Case, outcome: Outcome) -> None:
+        """Raise :class:`_Ended` where nothing is to be gained from further cases.
+
+        That is so after the first failure, if it was asked for, and where the first calls of a kernel all raise the
+        same or return the same wrong type, and a call of the plainest kind does so too.
+        """
+        if self.chosen.first_failure and outcome.failed and case.family.level == "must":
+            raise _Ended("ended at the first failure: -x")
+        if self.alike is None or outcome.status not in JUDGED or case.family.id == REMEMBERED:
+            return
+        self.alike = [*self.alike, outcome] if _is_like(outcome, self.alike) else None
+        if self.alike is None or len(self.alike) < _ALIKE:
+            return
+        first, self.alike = self.alike, None
+        plain = next(iter(typical_cases(self.judge.suite, self.judge.precision, self.seed)), case)
+        if _is_like(self.judge.outcome(plain), first):
+            hint = "".join(f"; {hint}" for hint in self.judge.kernel.hints)
+            raise _Uncallable(f"each of the first {_ALIKE} calls {first[0].sentence}: the run ends here{hint}")
 
     def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
         """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time."""
@@ -222,6 +357,7 @@ class Run:
         begun = time.monotonic()
         if self.given_up:
             return case, Outcome("skipped", sentence=self.given_up), 0.0
+        self.tell(case.name)
         outcome = self.judge.outcome(case, huge_canaries=huge_canaries)
         if outcome.kind in _COSTLY:
             self.costly[outcome.kind] = self.costly.get(outcome.kind, 0) + 1
@@ -392,6 +528,11 @@ class Run:
         except (Fails, hypothesis.errors.Flaky, BaseExceptionGroup):
             if not failing:
                 raise
+        except KeyboardInterrupt:  # what was found is noted before
+            yield from passing
+            if failing:
+                yield min(failing, key=lambda judged: judged[0].instance.size())
+            raise
         yield from passing
         if failing:
             yield min(failing, key=lambda judged: judged[0].instance.size())
@@ -432,6 +573,13 @@ class Run:
         return max(judged, key=lambda entry: entry[1].ratio)
 
 
+def _is_like(outcome: Outcome, others: Sequence[Outcome]) -> bool:
+    """Whether a call ended as the first of others did, numbers in its words aside, in a way that may be that of all."""
+    first = others[0] if others else outcome
+    words, those = (re.sub(r"\d+", "0", one.sentence) for one in (outcome, first))
+    return outcome.failed and outcome.kind in _UNCALLABLE and (outcome.kind, words) == (first.kind, those)
+
+
 def _huge(case: Case) -> bool:
     """Whether the canaries of a case of a family are huge numbers, or NaN."""
     return (case.instance.provenance.seed or 0) % 2 == 1
@@ -451,6 +599,7 @@ def assembled(
     diagnosis: Diagnosis,
     notes: tuple[str, ...],
     seconds: float,
+    ended: str = "",
 ) -> Report:
     """The report of a judge: its results, with the names of what was judged and of what took part."""
     return Report(
@@ -467,6 +616,7 @@ def assembled(
         notes=(*judge.kernel.remarks, *notes),
         seconds=seconds,
         environment=_environment(judge.framework),
+        ended=ended,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "CaseResult", "Finding"]
+__all__ = ["INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "CaseResult", "Finding"]
 
 #: The statuses of cases that were judged.
 JUDGED = frozenset({"passed", "failed"})
@@ -14,6 +14,8 @@ NOT_CALLED_AGAIN = "not called again"
 
 #: The reason of a case that was skipped because its level had used up its time.
 OUT_OF_TIME = "time budget"
+#: How a report says that the user ended the run.
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)

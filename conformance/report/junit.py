@@ -31,7 +31,9 @@ def to_junit(*reports: Report) -> str:
 
 def _suite_element(report: Report) -> ElementTree.Element:
     cases = [_case_element(report, case) for case in report.cases]
-    cases += [_gap_element(report, gap) for gap in report.incomplete]
+    cases += [_gap_element(report, gap) for gap in report.incomplete if not report.interrupted]
+    if report.interrupted:
+        cases.append(_interruption_element(report))
     suite = _element(
         "testsuite",
         name=f"{report.kernel} {report.problem} {report.precision}",
@@ -73,6 +75,13 @@ def _gap_element(report: Report, gap: Gap) -> ElementTree.Element:
     name = f"{gap.family or 'the level'} was judged"
     element = _element("testcase", classname=_class_name(report, gap.family or "level"), name=name, time="0.000")
     element.append(_element("failure", message=f"INCOMPLETE: never ran: {gap.sentence}", type="incomplete"))
+    return element
+
+
+def _interruption_element(report: Report) -> ElementTree.Element:
+    """A test case that fails because the user ended the run."""
+    element = _element("testcase", classname=_class_name(report, "level"), name="the level was judged", time="0.000")
+    element.append(_element("failure", message="INTERRUPTED: the user ended the run", type="interrupted"))
     return element
 
 

@@ -50,7 +50,10 @@ def to_html(*reports: Report) -> str:
 def _outcome(reports: Sequence[Report]) -> str:
     """The worst verdict of all: what a headline says."""
     verdicts = {verdict(report).lower() for report in reports}
-    return next((word for word in ("failed", "incomplete") if word in verdicts), "passed" if reports else "failed")
+    return next(
+        (word for word in ("failed", "interrupted", "incomplete") if word in verdicts),
+        "passed" if reports else "failed",
+    )
 
 
 def _share(ratio: float) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from assay.conformance.report import data, junit, page, text
 from assay.conformance.report.coverage import Gap, gaps
-from assay.conformance.report.finding import JUDGED
+from assay.conformance.report.finding import INTERRUPTED, JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,7 @@ class Report:
     diagnosis: sentences on what a failed kernel behaves like, the best first.
     notes: what was observed and is no failure.
     environment: the versions of what took part, and the machine.
+    ended: why the run ended before its level was done, ``interrupted`` where the user ended it; empty if it did not.
     """
 
     kernel: str
@@ -45,6 +46,7 @@ class Report:
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     weights: Heatmap | None = None  # those that a kernel used that is linear in its values, where they are wrong
+    ended: str = ""
 
     @property
     def failures(self) -> list[Finding]:
@@ -63,9 +65,14 @@ class Report:
         return gaps(self.cases)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the user ended the run: what was found until then is here."""
+        return self.ended == INTERRUPTED
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing failed and every family that the kernel's capabilities allow was judged."""
-        return not self.failures and not self.incomplete
+        """Whether nothing failed and every family that the kernel's capabilities allow was judged, to the end."""
+        return not self.failures and not self.incomplete and not self.interrupted
 
     @property
     def worst_ratio(self) -> float:

@@ -27,7 +27,7 @@ __all__ = ["summary", "to_text"]
 _SHOWN_FINDINGS = 3
 _SHOWN_REASONS = 8  # of which cases were skipped because the kernel lacks something
 _LACKS = "lacks "
-_COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33"}
+_COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33", "INTERRUPTED": "1;33"}
 
 
 def to_text(*reports: Report, colour: bool = False) -> str:
@@ -58,7 +58,11 @@ def summary(*reports: Report, colour: bool = False) -> str:
 
 def _text(report: Report, colour: bool) -> str:
     parts = [_first(report, colour)]
-    if report.incomplete:
+    if report.ended and not report.interrupted:
+        parts.append(report.ended)
+        if not report.diagnosis:  # the kernel cannot be called as it was: one finding is as good as all
+            return "\n\n".join([*parts, *(_finding(1, finding) for finding in _shown(report)[:1])])
+    if report.incomplete and not report.interrupted:
         parts.append("\n".join(never_ran(report)))
     if report.diagnosis:
         parts.append("\n".join(behaviour(sentence) for sentence in report.diagnosis))

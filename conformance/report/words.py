@@ -68,6 +68,8 @@ def verdict(report: Report) -> str:
     """The verdict in a word."""
     if report.passed:
         return "PASSED"
+    if report.interrupted:
+        return "INTERRUPTED"
     return "FAILED" if report.failures else "INCOMPLETE"
 
 

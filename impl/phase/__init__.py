@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from assay.impl.phase.cells import LENGTHS, RATIOS, Cell, Diagram, Head, diagram, heads_of
+from assay.impl.phase.cells import LENGTHS, RATIOS, Cell, Diagram, Head, Interrupted, diagram, heads_of
 from assay.impl.phase.render import to_json, to_plot, to_text
 
-__all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "diagram", "heads_of", "to_json", "to_plot", "to_text"]
+__all__ = [
+    "LENGTHS",
+    "RATIOS",
+    "Cell",
+    "Diagram",
+    "Head",
+    "Interrupted",
+    "diagram",
+    "heads_of",
+    "to_json",
+    "to_plot",
+    "to_text",
+]

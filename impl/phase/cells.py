@@ -22,14 +22,14 @@ from assay.spec.approximation import Infeasible, exp_of_degree, exp_of_least_deg
 from assay.spec.attention.perturbation import output_error, weight_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from assay.impl.cpu.certified import Certified
     from assay.impl.models import HeadBounds
 
-__all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "diagram", "heads_of"]
+__all__ = ["LENGTHS", "RATIOS", "Cell", "Diagram", "Head", "Interrupted", "diagram", "heads_of"]
 
 LENGTHS: tuple[int, ...] = tuple(1 << k for k in range(10, 21, 2))
 RATIOS: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -88,12 +88,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Diagram:
-    """All cells, sorted by n and then by ratio.  constant: c.  error: the requested one, in units of range(V)."""
+    """All cells, sorted by n and then by ratio.  constant: c.  error: the requested one, in units of range(V).
+
+    interrupted: the user ended it, and cells are missing.
+    """
 
     constant: float
     error: float
     cells: tuple[Cell, ...]
     heads: tuple[Head, ...] = ()
+    interrupted: bool = False
 
     @property
     def crossover(self) -> dict[int, float | None]:
@@ -106,6 +110,15 @@ class Diagram:
                     break
                 line[length] = cell.ratio
         return line
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user ended the diagram.  ``diagram`` holds the cells until then, of ``total``."""
+
+    def __init__(self, diagram: Diagram, total: int) -> None:
+        super().__init__()
+        self.diagram = diagram
+        self.total = total
 
 
 def diagram(
@@ -121,7 +134,7 @@ def diagram(
 
     constant: c of d = ⌈c·log₂ n⌉.  error: the requested error of the output, in units of range(V), in (0, 1).
     measured_to: the longest n whose time is measured.  heads: heads of models to be shown.  Raises ``ValueError`` for
-    bad arguments.
+    bad arguments, and :class:`Interrupted` where the user ends it.
     """
     if not (lengths and all(n >= 2 for n in lengths)):
         raise ValueError(f"lengths {list(lengths)!r}: expected numbers from 2 on")
@@ -133,36 +146,44 @@ def diagram(
         raise ValueError(f"error {error!r}: expected a number between 0 and 1")
     if measured_to < 2:
         raise ValueError(f"measured_to {measured_to!r}: expected at least 2")
-    clock = _Clock(measured_to)
-    cells = []
-    for n in sorted(set(lengths)):
+    cells: list[Cell] = []
+    try:
+        cells.extend(_cells(sorted(set(lengths)), sorted(set(ratios)), constant, error, _Clock(measured_to)))
+    except KeyboardInterrupt:
+        found = Diagram(constant, error, tuple(cells), tuple(heads), interrupted=True)
+        raise Interrupted(found, len(set(lengths)) * len(set(ratios))) from None
+    return Diagram(constant, error, tuple(cells), tuple(heads))
+
+
+def _cells(
+    lengths: Sequence[int], ratios: Sequence[float], constant: float, error: float, clock: _Clock
+) -> Iterator[Cell]:
+    """The cells of a diagram, one after the other."""
+    for n in lengths:
         d = math.ceil(constant * math.log2(n))
         exact, exact_measured = clock.exact(n, d)
-        for ratio in sorted(set(ratios)):
+        for ratio in ratios:
             bound = ratio * math.sqrt(math.log(n))
             degree, rank, reached, reason = polynomial(n, d, bound * bound, error)
             route = _Polynomial(None, False, None, reason)
             if rank is not None and not reason:
                 route = clock.polynomial(n, d, rank, bound, error)
-            cells.append(
-                Cell(
-                    n,
-                    d,
-                    ratio,
-                    bound,
-                    bound * bound,
-                    degree,
-                    rank,
-                    reached,
-                    route.certified,
-                    route.reason,
-                    exact,
-                    exact_measured,
-                    route.seconds,
-                    route.measured,
-                )
+            yield Cell(
+                n,
+                d,
+                ratio,
+                bound,
+                bound * bound,
+                degree,
+                rank,
+                reached,
+                route.certified,
+                route.reason,
+                exact,
+                exact_measured,
+                route.seconds,
+                route.measured,
             )
-    return Diagram(constant, error, tuple(cells), tuple(heads))
 
 
 def polynomial(n: int, d: int, radius: float, error: float) -> tuple[int | None, int | None, float | None, str]:

@@ -43,6 +43,8 @@ def to_text(found: Diagram, *, width: int = 120, colour: bool = False) -> str:
             _seconds(cell.polynomial_seconds, cell.polynomial_measured),
             _verdict(cell),
         )
+    if found.interrupted:
+        console.print("INTERRUPTED: cells are missing", highlight=False)
     console.print(cells)
     console.print("~ extrapolated, not measured")
     line = (f"{n}: {'nowhere' if ratio is None else f'{ratio:g}'}" for n, ratio in found.crossover.items())
@@ -60,6 +62,7 @@ def to_json(found: Diagram) -> str:
         "version": VERSION,
         "constant": found.constant,
         "error": found.error,
+        "interrupted": found.interrupted,
         "cells": [dataclasses.asdict(cell) | {"polynomial_wins": cell.polynomial_wins} for cell in found.cells],
         "crossover": [{"length": n, "ratio": ratio} for n, ratio in found.crossover.items()],
         "heads": [

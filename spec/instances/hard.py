@@ -139,6 +139,8 @@ class HardProblem:
             return None
         exact = spec.define(self.reduced.target, output=name)
         array = np.asarray(output).astype(np.float64)
+        if exact.shape == () and array.shape in ((1,), (3,)):  # the similarity, with or without its pair before it
+            array = array[-1]
         if array.shape != exact.shape:
             return None
         return float((np.abs(array - exact.midpoint) + exact.radius).max() * (1 + 2.0**-50))
@@ -152,6 +154,20 @@ class HardProblem:
         if answer.model is not None and not self.source.holds(answer.model):
             return False
         return all(self._is_pair(i, j) for i, j in answer.pairs)
+
+    def witnessed(self, answer: Answer, output: Any) -> bool:
+        """Whether the output shows a solution that is one: a model that holds, or a pair that is one.
+
+        A decoder looks for a partner of the vector that the output points at.  An output of one number everywhere
+        points at none, so what is found there is not its merit.  An answer that names its pair in words of its own, as
+        that of document similarity does, points at it whatever its numbers are.
+        """
+        if answer.model is None and not answer.pairs:
+            return False
+        held = answer.model is None or self.source.holds(answer.model)
+        named = np.ndim(output) == 1 and np.size(output) > 1  # i and j, before a similarity where there is one
+        points = named or np.unique(np.asarray(output).astype(np.float64)).size > 1
+        return held and points and all(self._is_pair(i, j) for i, j in answer.pairs)
 
     def _is_pair(self, i: int, j: int) -> bool:
         product = int(self.source.left[i].astype(np.int64) @ self.source.right[j])

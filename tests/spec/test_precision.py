@@ -104,7 +104,7 @@ def test_a_class_cannot_be_changed_in_place() -> None:
     [("fp32", "float32"), ("bf16-eager", "bfloat16-eager"), ("half", "float16"), ("FLOAT64", "float64")],
 )
 def test_an_abbreviated_name_is_told_the_class_that_it_means(name: str, meant: str) -> None:
-    with pytest.raises(ValueError, match=f"; did you mean {meant}\\?$"):
+    with pytest.raises(ValueError, match=rf" \(did you mean {meant}\?\): expected"):
         precision(name)
 
 
