@@ -14,8 +14,7 @@ from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.level import LEAK_SECONDS, assembled
 from assay.conformance.report.finding import CaseResult
-from assay.spec.problem import PROBLEMS, InvalidInstance
-from assay.spec.storage import problem_of
+from assay.spec.saved import known_problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ __all__ = ["replay"]
 
 def replay(
     path: str | Path,
-    target: str,
+    target: Any,
     *,
     problem: str | None = None,
     precision: str = "float32",
@@ -44,6 +43,7 @@ def replay(
 ) -> Report:
     """Judge ``target`` on the instance that is saved at ``path``, among canaries of both kinds.
 
+    target: a callable with the documented signature, or the name of a kernel as the command line takes it.
     problem: needed only for a problem of your own, since the file names the problems that are built in.
     layout: how the arrays lie in memory.
     after, beside: saved instances with which the kernel is called before, or by other threads at the same time.
@@ -54,9 +54,7 @@ def replay(
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
     line.
     """
-    name = problem or problem_of(path)
-    if problem is None and name not in PROBLEMS:
-        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
+    name = problem or known_problem_of(path)
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     load = suite(name).spec.Instance.load

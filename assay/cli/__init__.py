@@ -11,6 +11,7 @@ problems; a command imports whatever is heavy when it runs.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
+        words = sys.argv[1:] if arguments is None else arguments
+        command = shlex.join(["assay", *words])  # reports tell by which command they came
+        status = int(app(words, prog_name="assay", standalone_mode=False, obj=command) or PASSED)
     except (UsageError, InvalidInstance) as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:

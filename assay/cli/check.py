@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +91,8 @@ def check(
     ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
+    from assay.conformance.report.text import verdict_line
+
     if error is not None:
         option = [*(option or ()), f"error={error!r}"]
     if corpus is not None:
@@ -118,15 +121,16 @@ def check(
         if judgement not in reports:
             watch = Watch()
             try:
-                reports[judgement] = _report(judgement, _less_findings(judgement, settings, target), watch, quiet)
+                done = _report(judgement, _less_findings(judgement, settings, target), watch, quiet)
+                reports[judgement] = replace(done, command=context.obj or "")
             except KeyboardInterrupt:
                 place = f"interrupted in {judgement.words} after {watch.progress}"
                 raise Interrupted(place + files.resumption(reports, plan)) from None
         files.write([reports[done] for done in plan if done in reports], others)
-        text = _text(reports[judgement])
-        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
         for capability, sentence in known_findings(judgement.kernel).items():
             say(f"known: {sentence}; --option {capability}=no leaves it out" + ("" if target else ", as this run does"))
+        short = quiet or (len(plan) > 1 and reports[judgement].passed)
+        say(verdict_line(reports[judgement], colour=coloured()) if short else _text(reports[judgement]))
     if target is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
     return _status([reports[judgement] for judgement in plan])
@@ -207,14 +211,17 @@ def _report(judgement: Judgement, settings: dict[str, Any], watch: Watch, quiet:
 
 
 def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:
-    """Say the verdicts of all built-ins in a table, and which built-ins were left out and why."""
+    """Say in one line which built-ins were left out and why, and then the verdicts of all others in a table."""
     from assay.conformance.interface.suite import suite
     from assay.conformance.report.text import summary
 
+    targets = {target.name: target for name in problems for target in suite(name).targets.values()}
+    absent = [target for target in targets.values() if missing(target)]
+    if absent:
+        extras = ",".join(sorted({target.extra for target in absent}))
+        named = ", ".join(target.name for target in absent)
+        say(f"\nskipped {len(absent)} that are not installed (pip install 'assay[{extras}]'): {named}")
     say("\n" + summary(*reports, colour=coloured()))
-    for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
-        if missing(target):
-            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'")
 
 
 def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: list[str] | None, quiet: bool) -> int:

@@ -7,6 +7,7 @@ rejects a higher one rejects.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib.metadata
 import itertools
 import os
@@ -28,7 +29,7 @@ from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
 from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes
-from assay.conformance.report.finding import JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
+from assay.conformance.report.finding import JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, AboutFamily, CaseResult
 from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
@@ -182,7 +183,7 @@ class Run:
             if small is not case:
                 self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
             self.failures.append(JudgedCase(case, outcome))
-            finding = self.judge.finding(small, smaller)
+            finding = replace(self.judge.finding(small, smaller), before=() if small is case else outcome.wrong)
         elif outcome.status == "passed":
             self.passes.append(case)
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
@@ -467,6 +468,12 @@ def assembled(
         notes=(*judge.kernel.remarks, *notes),
         seconds=seconds,
         environment=_environment(judge.framework),
+        families={
+            family.id: AboutFamily(family.hunts, family.source)
+            for family in (*judge.suite.families, DRAWN)
+            if any(result.family == family.id for result in results)
+        },
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 

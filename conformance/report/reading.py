@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from assay.conformance.call.wrong import Wrong
 from assay.conformance.report.data import SCHEMA_VERSION
-from assay.conformance.report.finding import CaseResult, Finding
+from assay.conformance.report.finding import AboutFamily, CaseResult, Finding
 from assay.conformance.report.heatmap import Heatmap
 from assay.conformance.report.report import Report
 
@@ -30,6 +31,7 @@ def from_json(text: str) -> tuple[Report, ...]:
 def _report_of(data: dict[str, Any]) -> Report:
     fields = {name: value for name, value in data.items() if name != "verdict"}
     fields["cases"] = tuple(_case_of(case) for case in data["cases"])
+    fields["families"] = {name: AboutFamily(**about) for name, about in data["families"].items()}
     fields["notes"] = tuple(data["notes"])
     fields["weights"] = None if data["weights"] is None else _heatmap_of(data["weights"])
     return Report(**fields)
@@ -67,5 +69,6 @@ def _finding_of(data: dict[str, Any]) -> Finding:
             "tolerance": number("tolerance"),
             "ratio": float(data["ratio"]),
             "size": float(data["size"]),
+            **{name: tuple(Wrong(**wrong) for wrong in data[name]) for name in ("wrong", "before")},
         }
     )

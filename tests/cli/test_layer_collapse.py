@@ -56,7 +56,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays_and_a_right_stack_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "stacking.py:good", "--level", "smoke", "--option", "several_layers=no")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED stacking.py:good  layer_collapse  float32  smoke  seed 0")
+    assert "\nPASSED stacking.py:good  layer_collapse  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "stacking.py:good", "--option", "skip=no")
     assert (status, "unknown option skip=no: expected one of" in error) == (2, True)
 

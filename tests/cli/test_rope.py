@@ -47,7 +47,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays(kernels: Run) -> None:
     status, out, error = kernels("check", "turning.py:good", "--precision", "float32-exact-angles", "--level", "smoke")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED turning.py:good  rope  float32-exact-angles  smoke  seed 0")
+    assert "\nPASSED turning.py:good  rope  float32-exact-angles  smoke  seed 0" in out
 
 
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_problem_is_told_by_the_keywords_and_a_right_kernel_passes(kernels: 
     few = ("--option", "any_positions=no", "--option", "unlike_positions=no")
     status, out, error = kernels("check", "turning.py:good", "--level", "smoke", *few)
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED turning.py:good  rope_attention  float32  smoke  seed 0")
+    assert "\nPASSED turning.py:good  rope_attention  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "turning.py:good", "--option", "rotation=left")
     assert (status, "rotation=left: expected one of positive, negative" in error) == (2, True)
 

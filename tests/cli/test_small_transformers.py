@@ -60,7 +60,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_keywords_and_a_right_kernel_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "small.py:good", "--level", "smoke", *DECLARED)
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED small.py:good  small_transformers  float32  smoke  seed 0")
+    assert "\nPASSED small.py:good  small_transformers  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "small.py:good", "--option", "oracle=large")
     assert (status, "oracle=large: expected one of plain, log_sum_exp, causal" in error) == (2, True)
 

@@ -46,7 +46,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays_and_a_right_kernel_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "merging.py:good", "--level", "smoke")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED merging.py:good  small_transformers_merge  float32  smoke  seed 0")
+    assert "\nPASSED merging.py:good  small_transformers_merge  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "merging.py:good", "--option", "logarithm=decimal")
     assert (status, "logarithm=decimal: expected one of natural, binary" in error) == (2, True)
 
