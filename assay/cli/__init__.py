@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay import __version__
-from assay.cli import check, collapse, hard, leaderboard, listing, phase, simulate, values
+from assay.cli import check, collapse, compare, hard, leaderboard, listing, phase, simulate, values
 from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
@@ -93,6 +93,7 @@ def _assay(
 app.command()(check.check)
 app.command()(check.profile)
 app.command()(check.replay)
+app.command()(compare.compare)
 app.command()(values.reference)
 app.command()(values.bound)
 app.command()(hard.hard)
