@@ -288,22 +288,22 @@ def replay(
     isolate: Isolate = False,
     call_seconds: CallSeconds = None,
     memory: Memory = None,
+    script: Annotated[
+        bool, typer.Option("--script", help="Write a script without assay that shows it, to paste into an issue.")
+    ] = False,
 ) -> int:
     """Judge a kernel on one saved instance: what a finding's reproducer does."""
     from assay.conformance.replay import replay as judged_again
+    from assay.conformance.replay import script_of
 
-    report = judged_again(
-        instance,
-        target,
-        problem=problem,
-        precision=precision,
-        layout=layout,
-        framework=framework,
-        options=option_values(option or []),
-        after=after or (),
-        beside=beside or (),
-        **limits(isolate, call_seconds, memory),
-    )
+    asked: dict[str, Any] = {"problem": problem, "precision": precision, "framework": framework}
+    asked |= {"options": option_values(option or []), **limits(isolate, call_seconds, memory)}
+    if script:
+        if after or beside or layout != "contiguous":
+            raise UsageError("--script: shows one call with plain arrays, so neither --after, --beside nor --layout")
+        say(script_of(instance, target, **asked).rstrip("\n"))
+        return PASSED
+    report = judged_again(instance, target, layout=layout, after=after or (), beside=beside or (), **asked)
     say(_text(report))
     return _status([report])
 

@@ -32,8 +32,8 @@ def test_what_became_worse_ends_with_1_and_is_said_last(files: Run) -> None:
 
 
 def test_what_became_better_or_stayed_ends_with_0(files: Run) -> None:
-    # the failing cases are not in the other file: nothing is mended, and nothing is worse
-    assert files("compare", "bad.json", "good.json")[0] == 0
+    status, out, _ = files("compare", "bad.json", "good.json")
+    assert (status, out.splitlines()[0]) == (0, "better: my:kernel  attention  float32  FAILED → PASSED")
     status, out, _ = files("compare", "bad.json", "bad.json")
     assert (status, out.splitlines()[0]) == (0, "same: my:kernel  attention  float32  FAILED")
 
