@@ -43,13 +43,13 @@ def script(kernel: Kernel, framework: str, steps: Script, instance: Any, path: s
     names = _names(place)
     lines, function = _function(kernel, framework)
     arrays = _Arrays(framework, instance, path).lines(names)
-    uses_file = any("saved[" in line for line in arrays)
+    if any("saved[" in line for line in arrays):
+        arrays = [f"saved = np.load({path!r})", *arrays]
     head = [
         *(f"# {line}" for line in _said(kernel, instance, outcome)),
         *_imports(framework, [*arrays, *lines], names),
         *lines,
         "",
-        *([f"saved = np.load({path!r})"] if uses_file else []),
         *arrays,
     ]
     return "\n".join([*head, *_call(function, framework, place), *_shown(place, outcome)]) + "\n"

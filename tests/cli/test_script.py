@@ -8,13 +8,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import assay
+from assay.conformance.engagement import engaged
+from assay.conformance.interface.suite import Case, Family
+from assay.conformance.judge.cases import cases_of_level
+from assay.conformance.report.script import script
 from assay.spec import attention
+from assay.spec.criterion import close
+
+if TYPE_CHECKING:
+    from assay.conformance.call.outcome import Outcome
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -124,48 +133,48 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("problem", "target", "words"), CASES, ids=lambda value: str(value).strip("()").replace(" ", "")
-)
+def failing(target: str, problem: str, precision: str, framework: str) -> Outcome:
+    """The first case of the problem on which the kernel is wrong by its numbers; its instance is saved."""
+    with engaged(target, problem, precision, framework=framework) as judge:
+        has = judge.suite.interface.has(judge.kernel)
+        for case in cases_of_level(judge.suite, judge.precision, "smoke", 0, has):
+            if case.layout.name == "contiguous" and not case.after and not case.beside:
+                outcome = judge.outcome(case)
+                if outcome.kind == "error":
+                    case.instance.save("found.npz")
+                    return outcome
+    raise AssertionError(f"{target} is right everywhere")
+
+
+@pytest.mark.parametrize(("problem", "target", "words"), CASES)
 def test_the_script_of_a_finding_runs_without_assay_and_shows_its_element(
     kernels: Run, problem: str, target: str, words: tuple[str, ...]
 ) -> None:
-    for framework in FRAMEWORKS:
-        if framework in words:
-            pytest.importorskip(framework)
-    status, out, _ = kernels(
-        "check", target, "--problem", problem, "--level", "smoke", "--seconds", "1", *words, "--json", "r.json"
-    )
-    assert status == 1, out
-    from assay.conformance.report.reading import from_json
-
-    (report,) = from_json(Path("r.json").read_text(encoding="utf-8"))
-    finding = next(
-        one for one in report.failures if one.kind == "error" and "--" not in one.reproducer.split("float")[1]
-    )
-    reproducer = finding.reproducer.split()[1:]
-    status, text, error = kernels(*reproducer, "--script")
+    said = dict(zip(words[::2], words[1::2], strict=True))
+    framework = said.get("--framework", "numpy")
+    pytest.importorskip(framework)
+    found = failing(target, problem, said.get("--precision", "float32"), framework)
+    status, text, error = kernels("replay", "found.npz", "--target", target, "--problem", problem, *words, "--script")
     assert (status, error) == (0, "")
     done = shown(text)
     assert done.returncode == 0, done.stderr + text
-    assert finding.sentence in text
-    if finding.interval is None:
-        assert finding.expected in done.stdout
+    assert f": {found.sentence}\n" in text
+    assert len(text.splitlines()) <= 24
+    if found.interval is None:
+        assert found.expected in done.stdout
         return
     returned, certified, tolerance = done.stdout.splitlines()
-    assert float(returned.split()[1]) == finding.got
-    assert finding.interval[0] <= float(certified.split()[1]) <= finding.interval[1]
-    assert float(tolerance.split()[1]) == pytest.approx(finding.tolerance, rel=1e-2)
-    assert len(text.splitlines()) <= 24
+    assert float(returned.split()[1]) == found.got
+    assert found.interval[0] <= float(certified.split()[1]) <= found.interval[1]
+    assert float(tolerance.split()[1]) == pytest.approx(found.allowed, rel=1e-2)
 
 
-def test_a_small_finding_of_attention_is_about_ten_lines(kernels: Run) -> None:
-    _, out, _ = kernels("check", "wrong.py:threes", "--level", "smoke", "--seconds", "1")
-    line = next(line for line in out.splitlines() if line.startswith("replay: assay"))
-    text = kernels(*line.split()[2:], "--script")[1]
-    code = [row for row in text.splitlines() if row and not row.startswith("#")]
-    assert len(code) <= 10
-    assert "import assay" not in text
+def test_a_small_finding_of_attention_is_ten_lines(kernels: Run) -> None:
+    x = np.ones((1, 1, 1, 1), np.float32)
+    attention.Instance(x, x, x).save("tiny.npz")
+    text = kernels("replay", "tiny.npz", "--target", "wrong.py:threes", "--script")[1]
+    assert len([row for row in text.splitlines() if row and not row.startswith("#")]) <= 10
+    assert "assay" not in text
 
 
 def test_an_exception_is_shown_by_the_call_that_raises_it(kernels: Run) -> None:
@@ -201,38 +210,23 @@ def test_a_large_input_is_read_from_its_file(kernels: Run, target: str, words: t
 
 
 @pytest.mark.parametrize("name", ["torch:sdpa", "torch:sdpa-math", "jax:dot_product_attention"])
-def test_a_built_in_of_a_library_is_called_as_the_library_says(
-    kernels: Run, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The plain definition gives the bits of the built-in: the input is one of a class that it does not keep."""
+def test_a_built_in_of_a_library_is_called_as_the_library_says(kernels: Run, name: str) -> None:
+    """The plain definition gives the bits of the built-in, as a criterion shows that allows no error at all."""
     framework = name.partition(":")[0]
     pytest.importorskip(framework)
     rng = np.random.default_rng(2)
-    arrays = [(30 * rng.standard_normal((1, 2, n, 3))).astype(np.float32) for n in (3, 4, 4)]
-    mask = np.array([True, True, False, True])
-    attention.Instance(*arrays, scale=0.5, mask=mask).save("hard.npz")
-    monkeypatch.setattr("assay.conformance.call.outcome.wrong_elements", lambda *_: None)
-    strict = "assay.spec.attention.tolerance"
-    import assay.conformance.attention as suite_module
-    from assay.spec.criterion import close
-
-    del strict
-    original = suite_module.SUITE.criteria
-
-    def exact(instance: object, kernel: object, precision: object) -> dict[str, object]:
-        held = original(instance, kernel, precision)  # type: ignore[arg-type]
-        return {key: close(one.value, 0 * one.allowed) for key, one in held.items() if one.value is not None}
-
-    import dataclasses
-
-    monkeypatch.setattr(suite_module, "SUITE", dataclasses.replace(suite_module.SUITE, criteria=exact))  # type: ignore[arg-type]
-    report = assay.replay("hard.npz", name)
-    assert report.failures, report.to_text()
-    status, text, error = kernels("replay", "hard.npz", "--target", name, "--script")
-    assert (status, error) == (0, "")
+    arrays = [(3 * rng.standard_normal((1, 2, n, 3))).astype(np.float32) for n in (3, 4, 4)]
+    instance = attention.Instance(*arrays, scale=0.5, mask=np.array([True, True, False, True]))
+    with engaged(name, "attention") as judge:
+        case = Case("one", Family("one", "", ""), instance)
+        right = {key: close(one.value, 0 * one.allowed) for key, one in judge.criteria(instance).items() if one.value}
+        outcome = judge.outcome(case, right)
+        steps = judge.suite.interface.script(instance, judge.kernel, judge.precision)
+        text = script(judge.kernel, judge.framework.name, steps, instance, "one.npz", outcome)
+    assert outcome.failed
     done = shown(text)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[1]) == report.failures[0].got
+    assert float(done.stdout.split()[1]) == outcome.got
     assert re.search(rf"^import {framework}$", text, re.MULTILINE)
 
 
@@ -245,9 +239,9 @@ def test_a_kernel_that_is_handed_an_oracle_has_no_script_and_one_line_says_so(
     (tmp_path / "small.py").write_text(
         "def zero(query, key, value, *, oracle, size, scale):\n    return 0 * query + 3\n", encoding="utf-8"
     )
-    _, out, _ = kernels("check", "small.py:zero", "--level", "smoke", "--seconds", "1")
-    line = next(line for line in out.splitlines() if line.startswith("replay: assay"))
-    assert "call a function that the judge hands them" in refused(*line.split()[2:], "--script")
+    failing("small.py:zero", "small_transformers", "float32", "numpy")
+    said = refused("replay", "found.npz", "--target", "small.py:zero", "--script")
+    assert "kernels of small_transformers call a function that the judge hands them" in said
 
 
 @pytest.mark.parametrize(
