@@ -253,7 +253,7 @@ def _shown(step: Step, outcome: Outcome) -> list[str]:
         return ["print(out.shape, out.dtype)" if shape and len(outputs) == 1 else "print(out)", *right]
     part = "out" if len(outputs) == 1 else f"out[{outputs.index(outcome.output)}]"
     index = f"[{', '.join(map(str, outcome.index))}]" if outcome.index else ""
-    kind = {bool: "bool", float: "float"}.get(type(outcome.got), "")
+    kind = "bool" if isinstance(outcome.got, bool) else "float" if isinstance(outcome.got, float) else ""
     lines = [f"print('returned ', {kind}({part}{index}))" if kind else f"print('returned ', {part}{index})"]
     if outcome.interval is not None:
         low, high = outcome.interval

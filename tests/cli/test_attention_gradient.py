@@ -63,7 +63,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     )
     assert status == 1
     assert "behaves like: δ is left out: dS = p·dP" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert kernels(*line[2:])[0] == 1
     assert kernels(*line[2:5], "gradients.py:good", "--precision", "float32")[0] == 0
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))

@@ -68,7 +68,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "stacking.py:bad", "--level", "smoke", "--reproducers", "found", *files, *smaller)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     isolated = ("--isolate",) if thorough else ()  # every question of the diagnosis is a process of its own
     status, out, _ = kernels(*line[2:], *isolated)
     assert (status, WORDS in out) == (1, True)

@@ -55,7 +55,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "turning.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert "behaves like: positions off by one: one too large" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert kernels(*line[2:])[0] == 1
     assert kernels(*line[2:5], "turning.py:good", "--precision", "float32")[0] == 0
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))

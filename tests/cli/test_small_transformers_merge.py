@@ -56,7 +56,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "merging.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert kernels(*line[2:])[0] == 1
     assert kernels(*line[2:5], "merging.py:good", "--precision", "float32")[0] == 0
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))

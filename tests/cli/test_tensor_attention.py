@@ -82,7 +82,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "pairs.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     status, out, _ = kernels(*line[2:], "--isolate")
     assert (status, WORDS in out) == (1, True)
     assert kernels(*line[2:5], "pairs.py:good", "--precision", "float32")[0] == 0
