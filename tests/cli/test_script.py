@@ -128,7 +128,7 @@ CASES = [
     ("attention_gradient", "wrong_torch.py:doubled", ("--framework", "torch")),
     ("tensor_attention_gradient", "wrong_torch.py:cubic", ("--framework", "torch")),
     ("attention", "wrong_jax.py:doubled", ("--framework", "jax")),
-    ("attention", "wrong_jax.py:doubled", ("--framework", "jax", "--precision", "float64")),
+    ("attention", "wrong_jax.py:doubled", ("--framework", "jax", "--precision", "bfloat16")),
     ("attention_gradient", "wrong_jax.py:doubled", ("--framework", "jax")),
 ]
 
