@@ -61,7 +61,7 @@ def replay(
     load = suite(name).spec.Instance.load
     case = Case(
         "replay",
-        Family("replay", "what was found before", ""),
+        Family("replay", "", ""),
         load(path),
         LAYOUTS[layout],
         tuple(map(load, after)),
@@ -95,7 +95,7 @@ def script_of(
     no such script shows what is wrong.
     """
     name = problem or known_problem_of(path)
-    case = Case("replay", Family("replay", "what was found before", ""), suite(name).spec.Instance.load(path))
+    case = Case("replay", Family("replay", "", ""), suite(name).spec.Instance.load(path))
     limits = Limits(call_seconds, memory)
     with engaged(
         target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate
@@ -108,7 +108,7 @@ def script_of(
         if not outcome.failed:
             raise UsageError(f"--script: there is nothing to show, {target} {outcome.status} on {path}")
         steps = judge.suite.interface.script(case.instance, judge.kernel, judge.precision)
-        return script(judge.kernel, judge.framework.name, steps, case.instance, str(path), outcome)
+        return script(judge.kernel, judge.framework, steps, case.instance, str(path), outcome)
 
 
 def _replayed(judge: Judge, path: str | Path, case: Case) -> Report:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.call.outcome import Outcome
+    from assay.conformance.frameworks import Framework
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Script, Step
 
@@ -30,7 +31,7 @@ _FRAMEWORKS = ("numpy", "torch", "jax")
 _WRITTEN = 200  # numbers that are written down; a larger input is read from its file
 
 
-def script(kernel: Kernel, framework: str, steps: Script, instance: Any, path: str, outcome: Outcome) -> str:
+def script(kernel: Kernel, framework: Framework, steps: Script, instance: Any, path: str, outcome: Outcome) -> str:
     """The text of a script that shows a failed outcome.
 
     kernel: its name says where the function is, unless it has a ``plain`` definition.
@@ -39,20 +40,21 @@ def script(kernel: Kernel, framework: str, steps: Script, instance: Any, path: s
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line where no script without assay shows it.
     """
     place = _step_of(steps, outcome)
-    _require_plain(kernel, framework, place)
+    name = framework.name
+    _require_plain(kernel, name, place)
     names = _names(place)
-    lines, function = _function(kernel, framework)
-    arrays = _Arrays(framework, instance, path).lines(names)
+    lines, function = _function(kernel)
+    arrays = _Arrays(name, instance, path).lines(names)
     if any("saved[" in line for line in arrays):
         arrays = [f"saved = np.load({path!r})", *arrays]
     head = [
-        *(f"# {line}" for line in _said(kernel, instance, outcome)),
-        *_imports(framework, [*arrays, *lines], names),
+        *(f"# {line}" for line in _said(kernel, framework, instance, outcome)),
+        *_imports(name, [*arrays, *lines], names),
         *lines,
         "",
         *arrays,
     ]
-    return "\n".join([*head, *_call(function, framework, place), *_shown(place, outcome)]) + "\n"
+    return "\n".join([*head, *_call(function, name, place), *_shown(place, outcome)]) + "\n"
 
 
 def _step_of(steps: Script, outcome: Outcome) -> Step:
@@ -75,10 +77,11 @@ def _require_plain(kernel: Kernel, framework: str, step: Step) -> None:
 # --- the function -----------------------------------------------------------------------------------------------------
 
 
-def _function(kernel: Kernel, framework: str) -> tuple[list[str], str]:
+def _function(kernel: Kernel) -> tuple[list[str], str]:
     """The lines that make the function known, and its name."""
     if kernel.plain:
-        return kernel.plain.strip().splitlines(), "kernel"
+        lines = kernel.plain.strip().splitlines()
+        return (lines if lines[0].startswith("import ") else ["", "", *lines]), "kernel"
     module, colon, name = kernel.name.rpartition(":")
     if not colon or not _is_name(name):
         raise UsageError(f"--script: {kernel.name} cannot be imported by a name: give --target module:function")
@@ -270,7 +273,10 @@ def _half(low: float, high: float, middle: float) -> float:
     return max(high - middle, middle - low) if math.isfinite(middle) else 0.0
 
 
-def _said(kernel: Kernel, instance: Any, outcome: Outcome) -> list[str]:
-    """What the script shows, in words."""
+def _said(kernel: Kernel, framework: Framework, instance: Any, outcome: Outcome) -> list[str]:
+    """What the script shows, in words, and the versions that matter."""
     version = f" {kernel.version}" if kernel.version else ""
-    return [f"{kernel.name}{version}: {outcome.sentence}", instance.describe()]
+    return [
+        f"{kernel.name}{version}: {outcome.sentence}",
+        f"{instance.describe()}; {framework.name} {framework.version}",
+    ]

@@ -86,7 +86,8 @@ def _end(report: Report, groups: Sequence[Alike], colour: bool) -> str:
     lines = [verdict_line(report, colour=colour), *never_ran(report), *map(behaviour, report.diagnosis)]
     if groups:
         first, others = groups[0].first, len(groups[0].families) - 1
-        lines.append(f"family: {first.family}, and {others} more" if others else f"family: {family_of(first)}")
+        if others or first.hunts:
+            lines.append(f"family: {first.family}, and {others} more" if others else f"family: {family_of(first)}")
         if first.reproducer:
             lines.append(f"replay: {first.reproducer}")
     return "\n".join(lines)

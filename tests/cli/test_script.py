@@ -159,6 +159,7 @@ def test_the_script_of_a_finding_runs_without_assay_and_shows_its_element(
     done = shown(text)
     assert done.returncode == 0, done.stderr + text
     assert f": {found.sentence}\n" in text
+    assert re.search(rf"^# .*; {framework} \d", text, re.MULTILINE)
     assert len(text.splitlines()) <= 24
     if found.interval is None:
         assert found.expected in done.stdout
@@ -222,7 +223,7 @@ def test_a_built_in_of_a_library_is_called_as_the_library_says(kernels: Run, nam
         right = {key: close(one.value, 0 * one.allowed) for key, one in judge.criteria(instance).items() if one.value}
         outcome = judge.outcome(case, right)
         steps = judge.suite.interface.script(instance, judge.kernel, judge.precision)
-        text = script(judge.kernel, judge.framework.name, steps, instance, "one.npz", outcome)
+        text = script(judge.kernel, judge.framework, steps, instance, "one.npz", outcome)
     assert outcome.failed
     done = shown(text)
     assert done.returncode == 0, done.stderr
