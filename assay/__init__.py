@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay.conformance.engagement import check
+    from assay.conformance.replay import replay
     from assay.conformance.report.report import Report
     from assay.spec.instances.hard import hard
+    from assay.spec.saved import load
 
 __version__ = "0.1.0"
-__all__ = ["Report", "check", "hard"]
+__all__ = ["Report", "check", "hard", "load", "replay"]
 
 _HOME = {
     "check": "assay.conformance.engagement",
     "Report": "assay.conformance.report.report",
     "hard": "assay.spec.instances.hard",
+    "load": "assay.spec.saved",
+    "replay": "assay.conformance.replay",
 }
 
 # An installed distribution has the rooms (spec, impl, conformance) inside this folder; in a checkout they lie beside
@@ -42,3 +46,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'assay' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, those too that were not used yet, and what every module has."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -14,8 +14,8 @@ from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.level import LEAK_SECONDS, assembled
 from assay.conformance.report.finding import CaseResult
-from assay.spec.problem import PROBLEMS, InvalidInstance
-from assay.spec.storage import problem_of
+from assay.conformance.report.script import script
+from assay.spec.saved import known_problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from assay.conformance.judge.judge import Judge
     from assay.conformance.report.report import Report
 
-__all__ = ["replay"]
+__all__ = ["replay", "script_of"]
 
 
 def replay(
     path: str | Path,
-    target: str,
+    target: Any,
     *,
     problem: str | None = None,
     precision: str = "float32",
@@ -44,6 +44,7 @@ def replay(
 ) -> Report:
     """Judge ``target`` on the instance that is saved at ``path``, among canaries of both kinds.
 
+    target: a callable with the documented signature, or the name of a kernel as the command line takes it.
     problem: needed only for a problem of your own, since the file names the problems that are built in.
     layout: how the arrays lie in memory.
     after, beside: saved instances with which the kernel is called before, or by other threads at the same time.
@@ -54,15 +55,13 @@ def replay(
     Raises :class:`~assay.spec.problem.InvalidInstance` or :class:`~assay.conformance.interface.usage.UsageError` in one
     line.
     """
-    name = problem or problem_of(path)
-    if problem is None and name not in PROBLEMS:
-        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
+    name = problem or known_problem_of(path)
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     load = suite(name).spec.Instance.load
     case = Case(
         "replay",
-        Family("replay", "what was found before", ""),
+        Family("replay", "", ""),
         load(path),
         LAYOUTS[layout],
         tuple(map(load, after)),
@@ -73,6 +72,43 @@ def replay(
         target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate
     ) as judge:
         return _replayed(judge, path, case)
+
+
+def script_of(
+    path: str | Path,
+    target: Any,
+    *,
+    problem: str | None = None,
+    precision: str = "float32",
+    framework: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    isolate: bool = False,
+    call_seconds: float = Limits.seconds,
+    memory: int = Limits.memory,
+) -> str:
+    """A script without assay that shows what :func:`replay` finds: the wrong element beside the certified value.
+
+    It is of plain NumPy, PyTorch or JAX, as the kernel is, and calls it once.  The arguments are those of
+    :func:`replay`.
+
+    Raises :class:`~assay.conformance.interface.usage.UsageError` in one line also where the kernel is right, and where
+    no such script shows what is wrong.
+    """
+    name = problem or known_problem_of(path)
+    case = Case("replay", Family("replay", "", ""), suite(name).spec.Instance.load(path))
+    limits = Limits(call_seconds, memory)
+    with engaged(
+        target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate
+    ) as judge:
+        if str(target) in judge.suite.targets and not judge.kernel.plain:
+            raise UsageError(
+                f"--script: assay calls {target} through code of its own, which no script of a few lines repeats"
+            )
+        outcome = judge.outcome(case)
+        if not outcome.failed:
+            raise UsageError(f"--script: there is nothing to show, {target} {outcome.status} on {path}")
+        steps = judge.suite.interface.script(case.instance, judge.kernel, judge.precision)
+        return script(judge.kernel, judge.framework, steps, case.instance, str(path), outcome)
 
 
 def _replayed(judge: Judge, path: str | Path, case: Case) -> Report:

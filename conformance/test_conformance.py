@@ -15,7 +15,7 @@ import pytest
 import assay
 from assay.conformance.interface.targets import known_findings
 from assay.conformance.plugin import asked, settings
-from assay.conformance.report.words import never_ran
+from assay.conformance.report.words import headline, never_ran
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -33,4 +33,4 @@ def test_kernel_conforms(problem: str | None, kernel: str, precision: str, reque
     if report.incomplete and not report.failures and request.config.getoption("assay_allow_incomplete"):
         pytest.skip("; ".join(never_ran(report)))
     if not report.passed:
-        pytest.fail(report.to_text(), pytrace=False)
+        pytest.fail(f"{headline(report)}\n\n{report.to_text()}", pytrace=False)  # the summary shows the first line

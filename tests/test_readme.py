@@ -87,8 +87,8 @@ def test_it_is_rejected_at_the_smallest_shape_and_named(
     assert rejection.status == 1
     assert "behaves like: causal mask off by one: each query sees one key too many (j ≤ i + 1)" in rejection.out
     assert re.search(r"input +batch 1, heads 1, queries 1, dim 1, key heads 1, keys 2, value dim 1,", rejection.out)
-    line = next(line for line in rejection.out.splitlines() if line.strip().startswith("replay "))
-    words = shlex.split(line.split("replay", 1)[1])
+    line = next(line for line in rejection.out.splitlines() if line.startswith("replay: "))
+    words = shlex.split(line.removeprefix("replay: "))
     assert words[:2] == ["assay", "replay"]
     monkeypatch.chdir(rejection.folder)
     assert main(words[1:]) == 1
@@ -116,7 +116,7 @@ def test_mended_it_passes_the_check_and_the_replay(
 ) -> None:
     Path("mine.py").write_text(block("python", "def flash").replace("rows + 1", "rows"), encoding="utf-8")
     assert main(arguments()) == 0
-    reproducers = re.findall(r"replay +assay replay (\S+)", rejection.out)
+    reproducers = re.findall(r"^   saved +(\S+)", rejection.out, re.MULTILINE)
     assert reproducers
     for reproducer in reproducers:
         assert main(["replay", reproducer, "--target", "mine.py:flash", "--option", "grouped_heads=no"]) == 0

@@ -11,6 +11,7 @@ problems; a command imports whatever is heavy when it runs.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay import __version__
-from assay.cli import check, collapse, hard, leaderboard, listing, phase, simulate, values
-from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
+from assay.cli import check, collapse, compare, hard, leaderboard, listing, phase, simulate, values
+from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, Invocation, refuse, say
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import InvalidInstance
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        # a context's object says whether the process is the command's own
-        status = int(app(arguments, prog_name="assay", standalone_mode=False, obj=arguments is None) or PASSED)
+        words = sys.argv[1:] if arguments is None else arguments
+        invocation = Invocation(shlex.join(["assay", *words]), own=arguments is None)
+        status = int(app(words, prog_name="assay", standalone_mode=False, obj=invocation) or PASSED)
     except (UsageError, InvalidInstance) as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:
@@ -92,6 +94,7 @@ def _assay(
 app.command()(check.check)
 app.command()(check.profile)
 app.command()(check.replay)
+app.command()(compare.compare)
 app.command()(values.reference)
 app.command()(values.bound)
 app.command()(hard.hard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ from assay.cli.arguments import (
     limits,
     precision_named,
 )
-from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Watch, coloured, say, shown
+from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Invocation, Watch, coloured, say, shown
 from assay.cli.crash import watched
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
 from assay.cli.jobs import in_processes
@@ -112,6 +113,8 @@ def check(
     ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
+    from assay.conformance.report.text import verdict_line
+
     if error is not None:
         option = [*(option or ()), f"error={error!r}"]
     if corpus is not None:
@@ -139,7 +142,8 @@ def check(
     settings["chosen"] = _chosen(again, family, first_failure)
     if scheduler is not None:
         settings["engine"] = context.with_resource(_engine(scheduler, call_seconds))
-    about = context.with_resource(watched(bool(context.obj) and not isolate and jobs == 1))
+    command, own = (context.obj.command, context.obj.own) if isinstance(context.obj, Invocation) else ("", False)
+    about = context.with_resource(watched(own and not isolate and jobs == 1))
     watch = Watch(about=about) if jobs == 1 else Watch("judgements")
     apart: dict[Judgement, Path] = {}
     if reproducers is not None and target is None:
@@ -155,26 +159,26 @@ def check(
             interruption = ""
             try:
                 if judgement not in reports:
-                    reports[judgement] = next(coming)
+                    reports[judgement] = replace(next(coming), command=command)
             except KeyboardInterrupt as end:
                 interruption = f"interrupted in {judgement.words} after {watch.progress}"
                 if (found := getattr(end, "report", None)) is None:  # the kernel was not loaded yet
                     raise Interrupted(interruption + files.resumption(reports, plan)) from None
-                reports[judgement] = found
+                reports[judgement] = replace(found, command=command)
             try:
                 if judgement in apart:
                     with contextlib.suppress(OSError):
                         apart[judgement].rmdir()  # of a kernel that passed, it is empty
                 written = [reports[done] for done in plan if done in reports]
                 files.write(written, others, last=bool(interruption) or len(written) == len(plan))
-                text = _text(reports[judgement])
-                brief = quiet or (len(plan) > 1 and reports[judgement].passed)
-                say(text.partition("\n")[0] if brief else text, beside=files.stdout)
-                if interruption:
-                    raise Interrupted(interruption + files.resumption(reports, plan))
                 for capability, sentence in known_findings(judgement.kernel).items():
                     more = "" if target else ", as this run does"
                     say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
+                brief = quiet or (len(plan) > 1 and reports[judgement].passed)
+                report = reports[judgement]
+                say(verdict_line(report, colour=coloured()) if brief else _text(report), beside=files.stdout)
+                if interruption:
+                    raise Interrupted(interruption + files.resumption(reports, plan))
             except KeyboardInterrupt:  # between two judgements
                 ahead = next((other for other in plan if other not in reports), plan[-1])
                 place = f"interrupted in {ahead.words} after {watch.progress}"
@@ -300,14 +304,17 @@ def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:
 
 
 def _summarise(reports: list[Report], problems: tuple[str, ...], beside: Path | None) -> None:
-    """Say the verdicts of all built-ins in a table, and which built-ins were left out and why."""
+    """Say in one line which built-ins were left out and why, and then the verdicts of all others in a table."""
     from assay.conformance.interface.suite import suite
     from assay.conformance.report.text import summary
 
+    targets = {target.name: target for name in problems for target in suite(name).targets.values()}
+    absent = [target for target in targets.values() if missing(target)]
+    if absent:
+        extras = ",".join(sorted({target.extra for target in absent}))
+        named = ", ".join(target.name for target in absent)
+        say(f"\nskipped {len(absent)} that are not installed (pip install 'assay[{extras}]'): {named}", beside=beside)
     say("\n" + summary(*reports, colour=coloured()), beside=beside)
-    for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
-        if missing(target):
-            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'", beside=beside)
 
 
 def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: list[str] | None, quiet: bool) -> int:
@@ -374,22 +381,22 @@ def replay(
     isolate: Isolate = False,
     call_seconds: CallSeconds = None,
     memory: Memory = None,
+    script: Annotated[
+        bool, typer.Option("--script", help="Write a script without assay that shows it, to paste into an issue.")
+    ] = False,
 ) -> int:
     """Judge a kernel on one saved instance: what a finding's reproducer does."""
     from assay.conformance.replay import replay as judged_again
+    from assay.conformance.replay import script_of
 
-    report = judged_again(
-        instance,
-        target,
-        problem=problem,
-        precision=precision,
-        layout=layout,
-        framework=framework,
-        options=option_values(option or []),
-        after=after or (),
-        beside=beside or (),
-        **limits(isolate, call_seconds, memory),
-    )
+    asked: dict[str, Any] = {"problem": problem, "precision": precision, "framework": framework}
+    asked |= {"options": option_values(option or []), **limits(isolate, call_seconds, memory)}
+    if script:
+        if after or beside or layout != "contiguous":
+            raise UsageError("--script: shows one call with plain arrays, so neither --after, --beside nor --layout")
+        say(script_of(instance, target, **asked).rstrip("\n"))
+        return PASSED
+    report = judged_again(instance, target, layout=layout, after=after or (), beside=beside or (), **asked)
     say(_text(report))
     return _status([report])
 

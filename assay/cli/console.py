@@ -19,6 +19,7 @@ __all__ = [
     "MISUSED",
     "PASSED",
     "Interrupted",
+    "Invocation",
     "Watch",
     "coloured",
     "is_stdout",
@@ -30,6 +31,17 @@ __all__ = [
 _LONGEST_WORD, _LONGEST_LINE = 300, 4000  # letters
 
 PASSED, FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a command was called by, as the object of its context.
+
+    command: the command line, which reports tell.  own: whether the process is the command's own.
+    """
+
+    command: str
+    own: bool
 
 
 class Interrupted(Exception):

@@ -11,7 +11,6 @@ from assay.cli.arguments import Instance, precision_named
 from assay.cli.console import PASSED, say
 from assay.cli.files import writing
 from assay.conformance.interface.usage import UsageError
-from assay.spec.problem import PROBLEMS, InvalidInstance
 
 __all__ = ["bound", "reference"]
 
@@ -80,12 +79,10 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     Raises :class:`~assay.spec.problem.InvalidInstance` in one line.
     """
     from assay.spec.problem import problem
-    from assay.spec.storage import problem_of
+    from assay.spec.saved import known_problem_of
 
-    name = problem_of(path)
-    if name not in PROBLEMS:
-        raise InvalidInstance(f"{path}: an instance of {name!r}, expected one of {', '.join(PROBLEMS)}")
-    return problem(name), problem(name).Instance.load(path)
+    module = problem(known_problem_of(path))
+    return module, module.Instance.load(path)
 
 
 def _output_named(name: str | None, problem: Any) -> str:

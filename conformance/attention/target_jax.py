@@ -16,6 +16,17 @@ from assay.conformance.interface.targets import keywords_of
 __all__ = ["dot_product_attention"]
 
 
+#: The same call in JAX alone.
+_PLAIN = """
+def kernel(query, key, value, *, scale, is_causal=False, mask=None, bias=None, window=None, key_lengths=None):
+    mask, bias = (x if x is None else x.reshape((1,) * (4 - x.ndim) + x.shape) for x in (mask, bias))
+    return jnp.swapaxes(jax.nn.dot_product_attention(
+        *(jnp.swapaxes(x, 1, 2) for x in (query, key, value)), bias=bias, mask=mask, scale=scale, is_causal=is_causal,
+        key_value_seq_lengths=key_lengths, local_window_size=window, implementation="xla",
+    ), 1, 2)
+"""
+
+
 def dot_product_attention(name: str, *, jit: bool) -> Kernel:
     """The kernel under ``name``.
 
@@ -29,8 +40,9 @@ def dot_product_attention(name: str, *, jit: bool) -> Kernel:
     if "return_residual" not in inspect.signature(jax.nn.dot_product_attention).parameters:  # older releases
         lacks |= {"return_lse"}
     return Kernel(
-        name, function, "jax", keywords_of(function, "attention"), MappingProxyType({"empty_row": "any"}), lacks
-    )
+        name, function, "jax", keywords_of(function, "attention"), MappingProxyType({"empty_row": "any"}), lacks,
+        plain="" if jit else _PLAIN,
+    )  # fmt: skip
 
 
 def _kernel(

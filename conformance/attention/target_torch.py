@@ -12,7 +12,7 @@ from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.suite import CONCURRENT_CALLS
 from assay.conformance.interface.targets import keywords_of
 
-__all__ = ["sdpa"]
+__all__ = ["plain", "sdpa"]
 
 # a mask, boolean or additive, is one argument, and excludes is_causal
 _LACKS = frozenset({"causal_with_mask", "bias_with_mask"})
@@ -20,6 +20,24 @@ _LACKS = frozenset({"causal_with_mask", "bias_with_mask"})
 # The context manager that chooses a backend sets flags of the whole process and restores what it saw on entry.  Two
 # threads whose blocks overlap therefore leave backends switched off for good, so that one enters after the other.
 _CHOICE_OF_BACKEND = threading.Lock()
+
+
+_PLAIN = """
+def kernel(query, key, value, *, scale, is_causal=False, mask=None, bias=None):
+    mask = mask if bias is None else bias
+    mask = mask[None] if mask is not None and mask.ndim == 1 else mask
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
+    )
+"""
+
+
+def plain(backend: str | None) -> str:
+    """The same call in torch alone."""
+    if backend is None:
+        return _PLAIN
+    chosen = f"torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.{backend})"
+    return f"import torch.nn.attention\n\n\n@{chosen}{_PLAIN}"
 
 
 def sdpa(name: str, backend: str | None = None) -> Kernel:
@@ -52,7 +70,7 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
                 raise
 
     lacks = _LACKS if backend is None else _LACKS | {CONCURRENT_CALLS}
-    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks)
+    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks, plain=plain(backend))
 
 
 def _two_axes(array: Any) -> Any:

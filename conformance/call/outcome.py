@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from assay.conformance.call.wrong import Wrong, wrong_elements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ class Outcome:
     interval: the bounds of the certified value there, if the output is close to one.
     allowed: what a correct kernel may err there.
     values: the outputs by name.
+    wrong: of every output that is judged by its elements and has wrong ones, how many and where.
     """
 
     status: str
@@ -48,6 +51,7 @@ class Outcome:
     allowed: float | None = None
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    wrong: tuple[Wrong, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -61,17 +65,21 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
     if answer.kind:
         return Outcome("failed", np.inf, answer.kind, answer.sentence, values=answer.values, notes=answer.notes)
     worst = Outcome("passed", values=answer.values, notes=answer.notes)
+    wrong: list[Wrong] = []
     for name, criterion in criteria.items():
-        ratio = criterion.ratio(*parts_of(answer.values, name, criterion))
+        parts = parts_of(answer.values, name, criterion)
+        ratio = criterion.ratio(*parts)
         if ratio.size == 0:
             continue
+        if all(part.shape == ratio.shape for part in parts) and (some := wrong_elements(name, ratio)):
+            wrong.append(some)
         index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
         if float(ratio[index]) > worst.ratio:
             worst = _worst(answer, name, criterion, index, ratio)
     if worst.status == "passed" and not any(criterion.judges() for criterion in criteria.values()):
         exact = all((np.asarray(criterion.allowed) == 0).all() for criterion in criteria.values())
         return worst if exact else Outcome("outside", values=answer.values, notes=answer.notes)
-    return worst
+    return replace(worst, wrong=tuple(wrong))
 
 
 def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
@@ -117,8 +125,11 @@ def _worst(
         kind = "non-finite" if isinstance(got, float) and not np.isfinite(got) else "error"
         place = f"{name}[{', '.join(map(str, index))}]" if index else name
         shown = f"{got:.9g}" if isinstance(got, float) else str(got)
-        error = f"off by {ratio:.3g} tolerances" if np.isfinite(ratio) else "no error is allowed there"
-        sentence = f"{place} is {shown}, {expected} (tolerance {allowed:.2g}): {error}"
+        if np.isfinite(ratio):
+            error = f" (tolerance {allowed:.2g}): off by {ratio:.3g} tolerances"
+        else:  # a tolerance of 0, or an error that no tolerance excuses
+            error = ": no error is allowed there" if allowed == 0.0 else f" (tolerance {allowed:.2g})"
+        sentence = f"{place} is {shown}, {expected}{error}"
     return Outcome(
         status, ratio, kind, sentence, name, index, got, expected, interval, allowed, answer.values, answer.notes
     )

@@ -33,6 +33,8 @@ class Kernel:
     :meth:`assay.conformance.interface.lengths.Lengths.of`; an axis that is not named may have every length.
     layouts: the names of the layouts that the kernel declares to take; empty means every layout.
     declines: the families that the kernel declares to decline, wholly or in part: a pass does not need them.
+    plain: of a built-in, the source of a function ``kernel`` that makes the same call without assay; empty where there
+    is none that is short.
     remarks: what was noticed where the kernel was loaded; every report notes it.
     hints: what to try if no call of the kernel comes to its end.
     """
@@ -49,5 +51,6 @@ class Kernel:
     lengths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     layouts: frozenset[str] = frozenset()
     declines: frozenset[str] = frozenset()
+    plain: str = ""
     remarks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()

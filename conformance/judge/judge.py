@@ -413,6 +413,7 @@ class Judge:
             reproducer=self._reproducer(path, case),
             hunts=case.family.hunts,
             source=case.family.source,
+            wrong=outcome.wrong,
         )
 
     def _saved(self, instance: Any, name: str) -> str:

@@ -7,6 +7,7 @@ rejects a higher one rejects.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib.metadata
 import itertools
 import os
@@ -30,7 +31,14 @@ from assay.conformance.judge.remembered import REMEMBERED
 from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes
-from assay.conformance.report.finding import INTERRUPTED, JUDGED, NOT_CALLED_AGAIN, OUT_OF_TIME, CaseResult
+from assay.conformance.report.finding import (
+    INTERRUPTED,
+    JUDGED,
+    NOT_CALLED_AGAIN,
+    OUT_OF_TIME,
+    AboutFamily,
+    CaseResult,
+)
 from assay.conformance.report.heatmap import pictured
 from assay.conformance.report.report import Report
 
@@ -295,7 +303,7 @@ class Run:
             if small is not case:
                 self.failures.insert(0, JudgedCase(small, smaller, shrunk=True))
             self.failures.append(JudgedCase(case, outcome))
-            finding = self.judge.finding(small, smaller)
+            finding = replace(self.judge.finding(small, smaller), before=() if small is case else outcome.wrong)
         elif outcome.status == "passed":
             self.passes.append(case)
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
@@ -617,6 +625,12 @@ def assembled(
         seconds=seconds,
         environment=_environment(judge.framework),
         ended=ended,
+        families={
+            family.id: AboutFamily(family.hunts, family.source)
+            for family in (*judge.suite.families, DRAWN)
+            if any(result.family == family.id for result in results)
+        },
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 

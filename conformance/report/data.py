@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "all_passed", "strict", "to_json"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def to_json(*reports: Report) -> str:
-    """Strict JSON of the published schema (``report.schema.json``, ``"schema": 2``)."""
+    """Strict JSON of the published schema (``report.schema.json``, ``"schema": 3``)."""
     document = {
         "schema": SCHEMA_VERSION,
         "passed": all_passed(reports),
@@ -48,6 +48,7 @@ def _report_data(report: Report) -> dict[str, Any]:
         "worst_ratio": report.worst_ratio,
     }
     data["weights"] = None if report.weights is None else _fields(report.weights)
+    data["families"] = {name: _fields(about) for name, about in report.families.items()}
     data["cases"] = [_case_data(case) for case in report.cases]
     return strict(data)  # type: ignore[no-any-return]
 
@@ -55,7 +56,8 @@ def _report_data(report: Report) -> dict[str, Any]:
 def _case_data(case: CaseResult) -> dict[str, Any]:
     data = _fields(case)
     if case.finding is not None:
-        data["finding"] = _fields(case.finding)
+        counts = {name: [_fields(wrong) for wrong in getattr(case.finding, name)] for name in ("wrong", "before")}
+        data["finding"] = _fields(case.finding) | counts
         del data["finding"]["instance"]
     return data
 

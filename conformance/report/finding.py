@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "CaseResult", "Finding"]
+if TYPE_CHECKING:
+    from assay.conformance.call.wrong import Wrong
+
+__all__ = ["INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "AboutFamily", "CaseResult", "Finding"]
 
 #: The statuses of cases that were judged.
 JUDGED = frozenset({"passed", "failed"})
@@ -31,7 +34,9 @@ class Finding:
     got, expected: what was returned there, and the right answer in words.
     interval: the bounds of the certified value there, if the output is a number.
     tolerance: what a correct kernel may err there.
-    ratio: error / tolerance.
+    ratio: error / tolerance; +inf where no error is allowed, or where nothing was returned.
+    wrong: of every output that is judged by its elements and has wrong ones, how many and where.
+    before: the same of the input before it was made smaller; empty if it was not.
     size: how large the instance is.
     instance_path: where the instance is saved; empty if it is not.
     reproducer: a shell line that judges the instance again.
@@ -56,6 +61,16 @@ class Finding:
     reproducer: str = ""
     hunts: str = ""
     source: str = ""
+    wrong: tuple[Wrong, ...] = ()
+    before: tuple[Wrong, ...] = ()
+
+
+@dataclass(frozen=True)
+class AboutFamily:
+    """What a report says of a family of inputs: the bug that it hunts, and where that was seen."""
+
+    hunts: str
+    source: str
 
 
 @dataclass(frozen=True)

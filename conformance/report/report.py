@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assay.conformance.report import data, junit, page, text
+from assay.conformance.report import data, junit, page, text, words
 from assay.conformance.report.coverage import Gap, gaps
 from assay.conformance.report.finding import INTERRUPTED, JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from assay.conformance.report.finding import CaseResult, Finding
+    from assay.conformance.report.finding import AboutFamily, CaseResult, Finding
     from assay.conformance.report.heatmap import Heatmap
 
 __all__ = ["ConformanceError", "Report"]
@@ -29,8 +29,12 @@ class Report:
     cases: the result of every case.
     diagnosis: sentences on what a failed kernel behaves like, the best first.
     notes: what was observed and is no failure.
+    seconds: how long it took.
     environment: the versions of what took part, and the machine.
     ended: why the run ended before its level was done, ``interrupted`` where the user ended it; empty if it did not.
+    date: when it ended, as ISO 8601 in UTC.
+    command: the command line that asked for it; empty if a program did.
+    families: what the families of its cases are about, by name.
     """
 
     kernel: str
@@ -45,6 +49,9 @@ class Report:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    command: str = ""
+    families: Mapping[str, AboutFamily] = field(default_factory=dict)
     weights: Heatmap | None = None  # those that a kernel used that is linear in its values, where they are wrong
     ended: str = ""
 
@@ -80,9 +87,9 @@ class Report:
         return max((case.ratio for case in self.cases if case.level == "must"), default=0.0)
 
     def raise_if_failed(self) -> None:
-        """Raise :class:`ConformanceError`, with the text of the report, unless the kernel passed."""
+        """Raise :class:`ConformanceError`, with the verdict and the text of the report, unless the kernel passed."""
         if not self.passed:
-            raise ConformanceError(self.to_text())
+            raise ConformanceError(f"{words.headline(self)}\n\n{self.to_text()}")
 
     def to_text(self, *, colour: bool = False) -> str:
         """Text for a terminal."""

@@ -26,4 +26,4 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-_NUMERIC = re.compile(r"^(-?[\d.]+(e[+-]?\d+)?|inf|nan)$")
+_NUMERIC = re.compile(r"^(-?[\d.]+(e[+-]?\d+)?|inf|nan|-)$")

@@ -1,38 +1,51 @@
-"""A report, or several, as text for a terminal."""
+"""A report, or several, as text for a terminal: what matters most is last, where a reader's eyes are."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
+from assay.conformance.report.alike import alike
 from assay.conformance.report.table import table
 from assay.conformance.report.words import (
     behaviour,
-    counted,
     facts,
     families,
+    family_of,
+    headline,
     never_ran,
     not_judged,
-    number,
     out_of_time,
+    ratio,
     verdict,
 )
 
 if TYPE_CHECKING:
-    from assay.conformance.report.finding import Finding
+    from collections.abc import Sequence
+
+    from assay.conformance.report.alike import Alike
     from assay.conformance.report.report import Report
 
-__all__ = ["summary", "to_text"]
+__all__ = ["summary", "to_text", "verdict_line"]
 
-_SHOWN_FINDINGS = 3
-_SHOWN_REASONS = 8  # of which cases were skipped because the kernel lacks something
-_LACKS = "lacks "
+_SHOWN = 3  # findings
 _COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33", "INTERRUPTED": "1;33"}
+#: The facts of a finding that stand at the end of the report instead, once.
+_AT_THE_END = frozenset({"family", "replay"})
 
 
 def to_text(*reports: Report, colour: bool = False) -> str:
-    """The text for a terminal: verdict, what never ran, diagnosis, findings, families, skipped cases, and notes."""
+    """The text for a terminal.
+
+    It begins with the families, what was not judged, notes and findings, and ends with the verdict, what never ran, the
+    diagnosis, and of the first finding the family and the line that replays it.
+    """
     return "\n\n".join(_text(report, colour) for report in reports)
+
+
+def verdict_line(report: Report, *, colour: bool = False) -> str:
+    """One line: verdict, kernel, problem, class, level, seed, and the numbers of cases."""
+    word = verdict(report)
+    return _painted(word, report, colour) + headline(report).removeprefix(word)
 
 
 def summary(*reports: Report, colour: bool = False) -> str:
@@ -47,7 +60,7 @@ def summary(*reports: Report, colour: bool = False) -> str:
             str(len(report.failures)),
             str(len(report.cases) - report.ran),
             str(out_of_time(report)),
-            number(report.worst_ratio),
+            ratio(report.worst_ratio),
             f"{report.seconds:.1f}",
         )
         for report in reports
@@ -57,53 +70,39 @@ def summary(*reports: Report, colour: bool = False) -> str:
 
 
 def _text(report: Report, colour: bool) -> str:
-    parts = [_first(report, colour)]
-    if report.ended and not report.interrupted:
-        parts.append(report.ended)
-        if not report.diagnosis:  # the kernel cannot be called as it was: one finding is as good as all
-            return "\n\n".join([*parts, *(_finding(1, finding) for finding in _shown(report)[:1])])
-    if report.incomplete and not report.interrupted:
-        parts.append("\n".join(never_ran(report)))
-    if report.diagnosis:
-        parts.append("\n".join(behaviour(sentence) for sentence in report.diagnosis))
-    parts += [_finding(number, finding) for number, finding in enumerate(_shown(report), start=1)]
-    hidden = len(report.failures) - len(_shown(report))
-    if hidden > 0:
-        parts.append(f"and {hidden} more findings: --json or --html lists every one")
-    if report.ran:
-        parts.append(_families_text(report))
-    remarks = [*_not_judged_text(report), *(f"note: {note}" for note in report.notes)]
-    if remarks:
+    groups = alike(report.failures)
+    if _uncallable(report):  # one finding is as good as all
+        return "\n\n".join([*(_finding(1, group) for group in groups[:1]), _end(report, groups, colour)])
+    parts = [_families(report)] if report.ran and report.level != "replay" else []
+    if remarks := [line for line in (not_judged(report), *(f"note: {note}" for note in report.notes)) if line]:
         parts.append("\n".join(remarks))
-    return "\n\n".join(parts)
+    shown = _shown(groups)
+    parts += [_finding(place, group) for place, group in enumerate(shown, start=1)]
+    if hidden := [group for group in groups if group not in shown]:
+        parts.append(_hidden(hidden))
+    return "\n\n".join([*parts, _end(report, groups, colour)])
 
 
-def _not_judged_text(report: Report) -> list[str]:
-    """A line a reason; many sets of lacking capabilities are one line, with the cases that need each capability."""
-    reasons = not_judged(report)
-    lacking = {key: count for key, count in reasons.items() if key[1].startswith(_LACKS)}
-    if len(lacking) <= _SHOWN_REASONS:
-        lacking = {}
-    lines = [
-        f"{status} {count}: {reason}"
-        for (status, reason), count in reasons.most_common()
-        if (status, reason) not in lacking
-    ]
-    if not lacking:
-        return lines
-    needed = Counter[str]()
-    for (_, reason), count in lacking.items():
-        needed.update(dict.fromkeys(reason.removeprefix(_LACKS).split(", "), count))
-    shown = ", ".join(f"{name} ({count})" for name, count in needed.most_common(_SHOWN_REASONS))
-    more = (
-        f", and {len(needed) - _SHOWN_REASONS} more: --json tells of every case" if len(needed) > _SHOWN_REASONS else ""
-    )
-    return [f"skipped {sum(lacking.values())}: lacks {shown}{more}", *lines]
+def _uncallable(report: Report) -> bool:
+    """Whether the run ended because the kernel cannot be called as it was."""
+    return bool(report.ended and not report.interrupted and not report.diagnosis)
 
 
-def _first(report: Report, colour: bool) -> str:
-    named = f"{_painted(verdict(report), report, colour)} {report.kernel}  {report.problem}  {report.precision}"
-    return f"{named}  {report.level}  seed {report.seed}   {counted(report)}"
+def _end(report: Report, groups: Sequence[Alike], colour: bool) -> str:
+    """The last lines of a report."""
+    lines = [verdict_line(report, colour=colour)]
+    if report.ended and not report.interrupted:
+        lines.append(report.ended)
+    elif not report.interrupted:
+        lines += never_ran(report)
+    lines += map(behaviour, report.diagnosis)
+    if groups:
+        first, others = groups[0].first, len(groups[0].families) - 1
+        if others or first.hunts:
+            lines.append(f"family: {first.family}, and {others} more" if others else f"family: {family_of(first)}")
+        if first.reproducer:
+            lines.append(f"replay: {first.reproducer}")
+    return "\n".join(lines)
 
 
 def _painted(line: str, report: Report, colour: bool) -> str:
@@ -112,23 +111,36 @@ def _painted(line: str, report: Report, colour: bool) -> str:
     return f"\x1b[{_COLOURS[verdict(report)]}m{line}\x1b[0m"
 
 
-def _shown(report: Report) -> list[Finding]:
-    """A few findings: the first of each family and kind, and before all others those that were shrunk and saved."""
-    chosen: dict[tuple[str, str], Finding] = {}
-    for finding in sorted(report.failures, key=lambda finding: not finding.reproducer):
-        chosen.setdefault((finding.family, finding.kind), finding)
-    return list(chosen.values())[:_SHOWN_FINDINGS]
+def _shown(groups: Sequence[Alike]) -> list[Alike]:
+    """A few findings: the first of each family and kind."""
+    chosen: dict[tuple[str, str], Alike] = {}
+    for group in groups:
+        chosen.setdefault((group.first.family, group.first.kind), group)
+    return list(chosen.values())[:_SHOWN]
 
 
-def _finding(number: int, finding: Finding) -> str:
-    lines = [f"   {name:<8} {fact}" for name, fact in facts(finding).items()]
-    return "\n".join([f"{number}. {finding.sentence}", *lines])
+def _finding(place: int, group: Alike) -> str:
+    told = {"case": group.named, "saved": group.first.instance_path}
+    told = {**{name: fact for name, fact in facts(group.first).items() if name not in _AT_THE_END}, **told}
+    lines = [f"   {name:<8} {fact}" for name, fact in told.items() if fact]
+    return "\n".join([f"{place}. {group.sentence}", *lines])
 
 
-def _families_text(report: Report) -> str:
+def _hidden(groups: Sequence[Alike]) -> str:
+    """A line on the findings that are not shown, with their number in each family."""
+    count = sum(group.count for group in groups)
+    named: dict[str, int] = {}
+    for group in groups:
+        for finding in group.findings:
+            named[finding.family] = named.get(finding.family, 0) + 1
+    told = ", ".join(f"{family} {number}" for family, number in named.items())
+    return f"and {count} more finding{'s' * (count > 1)} ({told}): --json or --html lists every one"
+
+
+def _families(report: Report) -> str:
     header = ("family", "judged", "failed", "worst", "")
     rows = [
-        (row.id, str(row.judged), str(row.failed), number(row.worst_ratio), "" if row.level == "must" else row.level)
+        (row.id, str(row.judged), str(row.failed), ratio(row.worst_ratio), "" if row.level == "must" else row.level)
         for row in families(report)
         if row.judged
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING
 from assay.conformance.report.finding import JUDGED, OUT_OF_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from assay.conformance.call.wrong import Wrong
     from assay.conformance.report.finding import CaseResult, Finding
     from assay.conformance.report.report import Report
 
@@ -19,16 +23,23 @@ __all__ = [
     "counted",
     "facts",
     "families",
+    "family_of",
+    "headline",
     "never_ran",
     "not_judged",
     "number",
     "out_of_time",
+    "ratio",
     "verdict",
 ]
 
 #: The statuses of cases that were not judged, in words.
 NOT_JUDGED = {"skipped": "skipped", "declined": "declined", "outside": "outside the domain"}
 
+_LATE = "OUT OF TIME"
+_LACKS = "lacks "
+_REASONS = 8  # that are told of the cases that were not judged; --json has the others
+_LONGEST_REASON = 100  # letters
 
 _SAID_AS_IT_IS = (
     "as if", "calls:", "changes", "every", "fails", "lost precision", "no known", "raises", "returns", "shape:",
@@ -73,25 +84,42 @@ def verdict(report: Report) -> str:
     return "FAILED" if report.failures else "INCOMPLETE"
 
 
+def headline(report: Report) -> str:
+    """One line: the verdict, what was judged as what, and :func:`counted`."""
+    named = f"{verdict(report)} {report.kernel}  {report.problem}  {report.precision}"
+    return f"{named}  {report.level}  seed {report.seed}   {counted(report)}"
+
+
 def never_ran(report: Report) -> list[str]:
     """A sentence for everything that should have been judged and was not."""
     return [f"never ran: {gap.sentence}" for gap in report.incomplete]
 
 
 def counted(report: Report) -> str:
-    """``212 judged, 30 skipped, worst 0.31 tolerances, 12.3 s``."""
-    cases = Counter(case.status for case in report.cases)
+    """``212 judged, 30 skipped, worst 0.31 tolerances, 12.3 s``.
+
+    There is no worst where something was found that has no ratio: an error where none is allowed, or an exception.
+    """
     words = [f"{report.ran} judged"]
     if report.failures:
         words.append(f"{len(report.failures)} failed")
-    late = out_of_time(report)
-    cases["skipped"] -= late
-    words += [f"{cases[status]} {word}" for status, word in NOT_JUDGED.items() if cases[status]]
-    if late:
-        words.append(f"{late} OUT OF TIME")
-    if report.ran:
+    beside = sum(case.status == "failed" and case.level != "must" for case in report.cases)
+    if beside:
+        words.append(f"{beside} failed that bind{'s' * (beside == 1)} nobody")
+    words += [f"{count} {word}" for word, count in _missed(report).items()]
+    if report.ran and math.isfinite(report.worst_ratio):
         words.append(f"worst {number(report.worst_ratio)} tolerances")
     return ", ".join([*words, f"{report.seconds:.1f} s"])
+
+
+def _missed(report: Report) -> Counter[str]:
+    """The number of cases that were not judged, by the word for it, in the order of :data:`NOT_JUDGED`."""
+    cases = Counter(_word(case) for case in report.cases if case.status in NOT_JUDGED)
+    return Counter({word: cases[word] for word in (*NOT_JUDGED.values(), _LATE) if cases[word]})
+
+
+def _word(case: CaseResult) -> str:
+    return _LATE if case.reason == OUT_OF_TIME else NOT_JUDGED[case.status]
 
 
 def out_of_time(report: Report) -> int:
@@ -99,36 +127,89 @@ def out_of_time(report: Report) -> int:
     return sum(case.reason == OUT_OF_TIME for case in report.cases)
 
 
+def not_judged(report: Report) -> str:
+    """One line on all that was not judged: how many cases for which reasons, the most frequent first; empty if nothing.
+
+    Of a case that lacks several capabilities each is counted.
+    """
+    missed = _missed(report)
+    if not missed:
+        return ""
+    parts = []
+    for word, count in missed.items():
+        reasons = [
+            case.reason for case in report.cases if case.status in NOT_JUDGED and _word(case) == word and case.reason
+        ]
+        parts.append(f"{count} {word}{_because(reasons) if word != _LATE else ''}")
+    return f"not judged: {'; '.join(parts)}"
+
+
+def _because(reasons: Iterable[str]) -> str:
+    """The reasons of several cases, each with the number of its cases: first what the kernel lacks."""
+    lacking, others = Counter[str](), Counter[str]()
+    for reason in reasons:
+        if reason.startswith(_LACKS):
+            lacking.update(reason.removeprefix(_LACKS).split(", "))
+        else:
+            others[reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"] += 1
+    told = [words for words in (_most(lacking, _LACKS), _most(others, "")) if words]
+    return f": {', '.join(told)}" if told else ""
+
+
+def _most(reasons: Counter[str], prefix: str) -> str:
+    """The most frequent reasons, and how many more there are."""
+    told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_REASONS))
+    more = len(reasons) - _REASONS
+    return f"{prefix if told else ''}{told}" + (f", and {more} more (--json tells of every case)" if more > 0 else "")
+
+
 def behaviour(sentence: str) -> str:
     """A sentence of the diagnosis, as reports show it."""
     return sentence if sentence.startswith(_SAID_AS_IT_IS) else f"behaves like: {sentence}"
 
 
+def family_of(finding: Finding) -> str:
+    """The family of a finding: its name, the bug for which its inputs are made, and where that was seen."""
+    seen = f" (seen in {finding.source})" if finding.source else ""
+    return f"{finding.family}, made for: {finding.hunts}{seen}" if finding.hunts else finding.family
+
+
 def facts(finding: Finding) -> dict[str, str]:
-    """What a report says of a finding, as name → line, without empty lines."""
-    lines = {"input": finding.description, "case": f"{finding.case} (family {finding.family})"}
+    """What a report says of a finding, as name → line, without empty lines.
+
+    Where no error is allowed, or nothing was returned, there is no ratio and so no line of it.
+    """
+    lines = {"input": finding.description, "case": finding.case}
     if finding.index is not None:
         got = "" if finding.got is None else f" = {finding.got!r}"
         place = f"[{', '.join(map(str, finding.index))}]" if finding.index else ""
         lines["element"] = f"{finding.output}{place}{got}"
-    allowed = "" if finding.tolerance is None else f", tolerance {finding.tolerance:.3g}"
+    allowed = ""
+    if finding.tolerance is not None:
+        allowed = f", tolerance {finding.tolerance:.3g}" if finding.tolerance else ", no error is allowed there"
     if finding.interval is not None:
         lines["exact"] = f"in [{finding.interval[0]!r}, {finding.interval[1]!r}]{allowed}"
-        lines["error"] = f"{number(finding.ratio)} tolerances"
     elif finding.expected:
         lines["expected"] = f"{finding.expected}{allowed}"
+    if math.isfinite(finding.ratio):
         lines["error"] = f"{number(finding.ratio)} tolerances"
-    seen = f" (seen in {finding.source})" if finding.source else ""
-    lines["hunts"] = f"{finding.hunts}{seen}" if finding.hunts else ""
+    lines["wrong"] = _counts(finding.wrong)
+    if finding.before:
+        lines["before"] = f"{_counts(finding.before)} (before the input was made smaller)"
+    lines["family"] = family_of(finding)
     lines["replay"] = finding.reproducer
     return {name: line for name, line in lines.items() if line}
 
 
-def not_judged(report: Report) -> Counter[tuple[str, str]]:
-    """The (status, reason) of the cases that were not judged, each with the number of its cases."""
-    return Counter((case.status, case.reason) for case in report.cases if case.reason and case.finding is None)
+def _counts(parts: Iterable[Wrong]) -> str:
+    return "; ".join(wrong.sentence for wrong in parts)
 
 
 def number(value: float) -> str:
     """A number with three digits."""
     return f"{value:.3g}"
+
+
+def ratio(value: float) -> str:
+    """An error in tolerances with three digits; a dash where it has no ratio."""
+    return number(value) if math.isfinite(value) else "-"

@@ -49,7 +49,7 @@ def test_the_problem_is_told_by_the_arrays_and_what_is_declared_is_used(kernels:
     declared = ("--option", "approximation=2", "--option", "words=1..64")
     status, out, error = kernels("check", "searching.py:good", "--level", "smoke", *declared)
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED searching.py:good  document_similarity  float32  smoke  seed 0")
+    assert "\nPASSED searching.py:good  document_similarity  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "searching.py:good", "--option", "through=angle")
     assert (status, "option through=angle: expected one of similarity, distance" in error) == (2, True)
     refusal = "assay: option approximation=0.5: expected a number of at least 1\n"
@@ -61,7 +61,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "searching.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     for isolated in ((), ("--isolate",)):
         status, out, _ = kernels(*line[2:], *isolated)
         assert (status, WORDS in out) == (1, True)

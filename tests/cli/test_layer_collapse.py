@@ -56,7 +56,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays_and_a_right_stack_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "stacking.py:good", "--level", "smoke", "--option", "several_layers=no")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED stacking.py:good  layer_collapse  float32  smoke  seed 0")
+    assert "\nPASSED stacking.py:good  layer_collapse  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "stacking.py:good", "--option", "skip=no")
     assert (status, "unknown option skip=no: expected one of" in error) == (2, True)
 
@@ -68,7 +68,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "stacking.py:bad", "--level", "smoke", "--reproducers", "found", *files, *smaller)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     isolated = ("--isolate",) if thorough else ()  # every question of the diagnosis is a process of its own
     status, out, _ = kernels(*line[2:], *isolated)
     assert (status, WORDS in out) == (1, True)

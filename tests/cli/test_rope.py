@@ -47,7 +47,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays(kernels: Run) -> None:
     status, out, error = kernels("check", "turning.py:good", "--precision", "float32-exact-angles", "--level", "smoke")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED turning.py:good  rope  float32-exact-angles  smoke  seed 0")
+    assert "\nPASSED turning.py:good  rope  float32-exact-angles  smoke  seed 0" in out
 
 
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "turning.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert "behaves like: positions off by one: one too large" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert kernels(*line[2:])[0] == 1
     assert kernels(*line[2:5], "turning.py:good", "--precision", "float32")[0] == 0
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))

@@ -53,7 +53,7 @@ def test_the_problem_is_told_by_the_keywords_and_a_right_kernel_passes(kernels: 
     few = ("--option", "any_positions=no", "--option", "unlike_positions=no")
     status, out, error = kernels("check", "turning.py:good", "--level", "smoke", *few)
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED turning.py:good  rope_attention  float32  smoke  seed 0")
+    assert "\nPASSED turning.py:good  rope_attention  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "turning.py:good", "--option", "rotation=left")
     assert (status, "rotation=left: expected one of positive, negative" in error) == (2, True)
 
@@ -63,7 +63,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "turning.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     status, out, _ = kernels(*line[2:], "--isolate")
     assert (status, WORDS in out) == (1, True)
     assert kernels(*line[2:5], "turning.py:good", "--precision", "float32")[0] == 0

@@ -60,7 +60,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_keywords_and_a_right_kernel_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "small.py:good", "--level", "smoke", *DECLARED)
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED small.py:good  small_transformers  float32  smoke  seed 0")
+    assert "\nPASSED small.py:good  small_transformers  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "small.py:good", "--option", "oracle=large")
     assert (status, "oracle=large: expected one of plain, log_sum_exp, causal" in error) == (2, True)
 
@@ -70,7 +70,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "small.py:bad", "--level", "smoke", *DECLARED, *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     status, out, _ = kernels(*line[2:])
     assert (status, WORDS in out) == (1, True)
     assert kernels(*line[2:5], "small.py:good", "--precision", "float32", *DECLARED)[0] == 0

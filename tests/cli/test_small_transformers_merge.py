@@ -46,7 +46,7 @@ def kernels(run: Run, tmp_path: Path) -> Run:
 def test_the_problem_is_told_by_the_arrays_and_a_right_kernel_passes(kernels: Run) -> None:
     status, out, error = kernels("check", "merging.py:good", "--level", "smoke")
     assert (status, error) == (0, "")
-    assert out.startswith("PASSED merging.py:good  small_transformers_merge  float32  smoke  seed 0")
+    assert "\nPASSED merging.py:good  small_transformers_merge  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "merging.py:good", "--option", "logarithm=decimal")
     assert (status, "logarithm=decimal: expected one of natural, binary" in error) == (2, True)
 
@@ -56,7 +56,7 @@ def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: P
     status, out, _ = kernels("check", "merging.py:bad", "--level", "smoke", "--reproducers", "found", *files)
     assert status == 1
     assert f"behaves like: {WORDS}" in out
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert kernels(*line[2:])[0] == 1
     assert kernels(*line[2:5], "merging.py:good", "--precision", "float32")[0] == 0
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))

@@ -104,7 +104,7 @@ def test_a_bad_kernel_is_one_line_and_exit_status_1(kernel: str, line: str, repl
     assert len(told) == 1
     assert re.search(line, told[0]), told
     assert "Traceback" not in out
-    assert re.search(r"replay +assay replay .* --isolate --call-seconds \d+ --memory 60$", out, re.MULTILINE)
+    assert re.search(r"^replay: assay replay .* --isolate --call-seconds \d+ --memory 60$", out, re.MULTILINE)
 
 
 HARMLESS = [

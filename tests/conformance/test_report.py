@@ -1,86 +1,42 @@
-"""Reports as text, JSON, JUnit XML and HTML: the first line says the verdict, and no character breaks a format."""
+"""Reports as text, JSON, JUnit XML and HTML: the last lines say the verdict, and no character breaks a format."""
 
 from __future__ import annotations
 
 import json
-import sys
+import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from reports import (
+    ALL,
+    EMPTY,
+    ERROR,
+    FAILED,
+    FAILED_CASES,
+    NOTHING,
+    PASSED,
+    PASSED_CASES,
+    RAISED,
+    REPRODUCER,
+    WEIGHTS,
+    report,
+)
 
-from assay.conformance.interface.usage import UsageError
+from assay.conformance.report.alike import alike
 from assay.conformance.report.data import to_json
-from assay.conformance.report.finding import CaseResult, Finding
-from assay.conformance.report.heatmap import Heatmap
+from assay.conformance.report.finding import CaseResult
 from assay.conformance.report.junit import to_junit
 from assay.conformance.report.page import to_html
 from assay.conformance.report.reading import from_json
 from assay.conformance.report.report import ConformanceError, Report
-from assay.conformance.report.text import summary, to_text
+from assay.conformance.report.text import summary, to_text, verdict_line
 from assay.conformance.report.words import families
 
-REPRODUCER = "assay replay /tmp/a/causal.npz --target my:kernel --precision float32"
-
-ERROR = Finding(
-    kind="error",
-    sentence="output[0, 0, 1, 2] is 0.5, the exact value 0.25 (tolerance 1e-06): off by 2.5e+05 tolerances",
-    case="causal 3x5",
-    family="causal",
-    description="batch 1, heads 1, 3 queries, 5 keys, dim 2, float32, causal top-left",
-    output="output",
-    index=(0, 0, 1, 2),
-    got=0.5,
-    interval=(0.25, 0.2500000000000001),
-    tolerance=1e-6,
-    ratio=2.5e5,
-    instance=object(),
-    instance_path="/tmp/a/causal.npz",
-    reproducer=REPRODUCER,
-    hunts="a causal mask off by one",
-    source="example/project#1",
-)
-RAISED = Finding(
-    "raised", "raised ValueError: <b>\x00\ud800 & 'no' ]]>", "mask 1", "mask", "batch 1", hunts="a mask inverted"
-)
-INFINITE = replace(
-    ERROR, kind="non-finite", case="sink 1", family="sink", got=float("nan"), ratio=float("inf"), reproducer=""
-)
-
-PASSED_CASES = (
-    CaseResult("normal 3", "normal", "must", "passed", 0.31, 0.01),
-    CaseResult("normal 4", "normal", "must", "passed", 0.25, 0.01),
-    CaseResult("window 4", "window", "must", "skipped", reason="lacks window"),
-    CaseResult("window 5", "window", "must", "skipped", reason="lacks window"),
-    CaseResult("huge 1", "huge", "must", "outside"),
-)
-FAILED_CASES = (
-    CaseResult("causal 3x5", "causal", "must", "failed", 2.5e5, 0.2, finding=ERROR),
-    CaseResult("mask 1", "mask", "must", "failed", float("inf"), 0.2, finding=RAISED),
-    CaseResult("sink 1", "sink", "must", "failed", float("inf"), 0.2, finding=INFINITE),
-    CaseResult("other 1", "other", "convention", "failed", 2.0, 0.2, finding=replace(ERROR, family="other", ratio=2.0)),
-)
-
-
-def report(*cases: CaseResult, **changes: Any) -> Report:
-    made = Report("my:kernel", "numpy", "2.0", "attention", "float32", "standard", 0, cases, seconds=12.34)
-    return replace(made, environment={"python": "3.11"}, notes=("repeated calls: same bits",), **changes)
-
-
-PASSED = report(*PASSED_CASES)
-FAILED = report(*PASSED_CASES, *FAILED_CASES, diagnosis=["causal mask aligned bottom-right"])
-NOTHING = report(CaseResult("window 4", "window", "must", "declined", reason="too long"))
-EMPTY = report()
-ALL = {"passed": PASSED, "failed": FAILED, "nothing": NOTHING, "empty": EMPTY}
-
 every_report = pytest.mark.parametrize("each", ALL.values(), ids=ALL.keys())
-
-
-WEIGHTS = Heatmap("causal 3x5: batch 1; batch 0, heads 0", "queries", "keys", (0, 2), ((0.5, 0.5),), ((1.0, 0.0),))
 
 
 def test_weights_are_two_heat_maps_without_scripts_and_survive_json() -> None:
@@ -107,19 +63,31 @@ def test_what_is_no_meaning_is_not_called_a_behaviour(sentence: str) -> None:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def test_first_line_is_the_verdict() -> None:
-    assert to_text(PASSED).splitlines()[0] == (
+def test_the_last_lines_are_verdict_diagnosis_family_and_one_replay_line() -> None:
+    assert to_text(PASSED).splitlines()[-1] == verdict_line(PASSED)
+    assert verdict_line(PASSED) == (
         "PASSED my:kernel  attention  float32  standard  seed 0   "
         "2 judged, 2 skipped, 1 outside the domain, worst 0.31 tolerances, 12.3 s"
     )
-    assert to_text(FAILED).startswith("FAILED my:kernel")
-    assert "6 judged, 3 failed" in to_text(FAILED).splitlines()[0]
+    *_, first, behaves, family, replay = to_text(FAILED).splitlines()
+    assert first == verdict_line(FAILED)
+    assert first.startswith("FAILED my:kernel  attention  float32  standard  seed 0   6 judged, 3 failed, ")
+    assert behaves == "behaves like: causal mask aligned bottom-right"
+    assert family == "family: causal, made for: a causal mask off by one (seen in example/project#1)"
+    assert replay == f"replay: {REPRODUCER}"
+    assert to_text(FAILED).count("assay replay ") == 1
+
+
+def test_what_never_ran_follows_the_verdict() -> None:
+    lines = to_text(NOTHING).splitlines()
+    assert lines[-2:] == [verdict_line(NOTHING), "never ran: window: 1 case not judged, too long"]
 
 
 @pytest.mark.parametrize("each", [NOTHING, EMPTY], ids=["declined", "empty"])
 def test_nothing_judged_is_said_and_is_no_pass(each: Report) -> None:
     assert not each.passed
-    assert to_text(each).startswith("INCOMPLETE my:kernel")
+    assert verdict_line(each).startswith("INCOMPLETE my:kernel")
+    assert verdict_line(each) in to_text(each)
     with pytest.raises(ConformanceError, match="INCOMPLETE"):
         each.raise_if_failed()
 
@@ -162,11 +130,11 @@ def test_a_level_of_which_most_cases_ran_out_of_time_is_incomplete() -> None:
 def test_a_failure_goes_before_what_never_ran() -> None:
     declined = CaseResult("bias 1", "bias", "must", "declined", reason="no biases")
     text = to_text(report(*FAILED_CASES, declined))
-    assert text.startswith("FAILED")
+    assert verdict_line(report(*FAILED_CASES, declined)).startswith("FAILED")
     assert "never ran: bias: 1 case not judged, no biases" in text
 
 
-def test_failure_tells_input_element_interval_error_hunt_and_reproducer() -> None:
+def test_failure_tells_input_element_interval_error_family_and_reproducer() -> None:
     text = to_text(FAILED)
     for fact in (
         "behaves like: causal mask aligned bottom-right",
@@ -175,9 +143,12 @@ def test_failure_tells_input_element_interval_error_hunt_and_reproducer() -> Non
         "element  output[0, 0, 1, 2] = 0.5",
         "exact    in [0.25, 0.2500000000000001], tolerance 1e-06",
         "error    2.5e+05 tolerances",
-        "hunts    a causal mask off by one (seen in example/project#1)",
-        f"replay   {REPRODUCER}",
-        "skipped 2: lacks window",
+        "wrong    4 of 12 elements: output[0, 0, 1, :]",
+        "before   5 of 40 elements: within output[0, 0:2, 1, :] (before the input was made smaller)",
+        "saved    /tmp/a/causal.npz",
+        "family: causal, made for: a causal mask off by one (seen in example/project#1)",
+        f"replay: {REPRODUCER}",
+        "not judged: 2 skipped: lacks window (2); 1 outside the domain",
         "note: repeated calls: same bits",
     ):
         assert fact in text
@@ -189,11 +160,72 @@ def test_many_sets_of_lacking_capabilities_are_one_line_that_counts_each() -> No
     cases = [
         CaseResult(f"w{n}", "window", "must", "skipped", reason=f"lacks {words}") for n, words in enumerate(lacking)
     ]
-    (line,) = (line for line in to_text(report(*cases)).splitlines() if line.startswith("skipped"))
-    assert line.startswith("skipped 12: lacks c0 (12), c1 (11), c2 (10)")
-    assert line.endswith("and 4 more: --json tells of every case")
-    few = to_text(report(*cases[:8])).splitlines()
-    assert "skipped 1: lacks c0, c1" in few
+    (line,) = (line for line in to_text(report(*cases)).splitlines() if "skipped: " in line)
+    assert line.startswith("not judged: 12 skipped: lacks c0 (12), c1 (11), c2 (10)")
+    assert line.endswith("and 4 more (--json tells of every case)")
+
+
+def test_all_that_was_not_judged_is_one_line_whose_counts_are_those_of_the_verdict() -> None:
+    made = report(
+        *PASSED_CASES,
+        CaseResult("mask 1", "mask", "must", "declined", reason="no masks"),
+        CaseResult("layout 1", "layouts", "must", "skipped", reason="layout gap changes nothing"),
+        *(CaseResult(f"normal {n}", "normal", "must", "skipped", reason="time budget") for n in range(2)),
+    )
+    (line,) = (line for line in to_text(made).splitlines() if line.startswith("not judged"))
+    assert line == (
+        "not judged: 3 skipped: lacks window (2), layout gap changes nothing (1); 1 declined: no masks (1); "
+        "1 outside the domain; 2 OUT OF TIME"
+    )
+    assert "2 judged, 3 skipped, 1 declined, 1 outside the domain, 2 OUT OF TIME, worst" in verdict_line(made)
+
+
+def test_the_families_the_list_and_the_verdict_agree_on_how_many_failed() -> None:
+    assert "3 failed, 1 failed that binds nobody" in verdict_line(FAILED)
+    rows = families(FAILED)
+    assert sum(row.failed for row in rows if row.level == "must") == 3
+    assert sum(row.failed for row in rows if row.level != "must") == 1
+    assert sum(group.count for group in alike(FAILED.failures)) == 3
+
+
+def test_where_an_error_has_no_ratio_none_is_printed() -> None:
+    exact = replace(ERROR, kind="error", tolerance=0.0, ratio=float("inf"), sentence="output[0] is 3, expected 5")
+    text = to_text(report(CaseResult("causal 3x5", "causal", "must", "failed", float("inf"), finding=exact)))
+    assert "exact    in [0.25, 0.2500000000000001], no error is allowed there" in text
+    for word in ("tolerances", "tolerance 0", "inf", "worst  inf"):
+        assert word not in text
+    assert re.search(r"^causal +1 +1 +-$", text, re.MULTILINE)
+    assert "inf" not in summary(FAILED)
+    assert "inf" not in verdict_line(FAILED)
+    assert "inf tolerances" not in to_html(FAILED) + to_junit(FAILED)
+
+
+def test_two_hundred_and_thirty_equal_findings_are_one_with_a_count() -> None:
+    findings = [
+        replace(RAISED, sentence=f"raised ValueError: bad shape ({n}, 3)", case=f"c{n}", family=f"f{n % 5}", size=n)
+        for n in range(230)
+    ]
+    lawful = replace(findings[0], sentence="under the law 'scale' (it is linear): raised ValueError: bad shape (7, 3)")
+    cases = [CaseResult(f.case, f.family, "must", "failed", float("inf"), finding=f) for f in (*findings, lawful)]
+    text = to_text(report(*cases))
+    assert "1. in 231 cases: raised ValueError: bad shape (0, 3)" in text
+    assert "case     c0, and 230 more in 5 families" in text
+    assert "\n2. " not in text
+    assert "more finding" not in text
+    assert "231 judged, 231 failed" in text
+    assert to_html(report(*cases)).count("<article") == 1
+
+
+def test_wrong_numbers_of_two_families_are_two_findings() -> None:
+    other = replace(ERROR, family="mask", case="mask 3")
+    assert [group.count for group in alike([ERROR, other, replace(ERROR, case="causal 4")])] == [2, 1]
+
+
+def test_findings_that_are_not_shown_are_counted_in_their_families() -> None:
+    names = ("one", "two", "three", "four", "four", "five")
+    made = [replace(ERROR, family=name, case=f"{name} {k}") for k, name in enumerate(names)]
+    text = to_text(report(*(CaseResult(f.case, f.family, "must", "failed", 2.0, finding=f) for f in made)))
+    assert "\n\nand 3 more findings (four 2, five 1): --json or --html lists every one\n\nFAILED" in text
 
 
 def test_unexplained_failure_behaves_like_nothing() -> None:
@@ -207,16 +239,14 @@ def test_few_findings_are_shown_one_of_a_kind() -> None:
         CaseResult(f"c{n}", "causal", "must", "failed", 2.0, finding=replace(ERROR, case=f"c{n}")) for n in range(9)
     ]
     text = to_text(report(*many))
-    assert "\n1. " in text
+    assert f"\n1. in 9 cases: {ERROR.sentence}" in text
     assert "\n2. " not in text
-    assert "and 8 more findings" in text
+    assert "case     c0, and 8 more\n" in text
 
 
-def test_running_out_of_time_is_in_the_first_line() -> None:
+def test_running_out_of_time_is_in_the_verdict() -> None:
     late = CaseResult("normal 9", "normal", "must", "skipped", reason="time budget")
-    assert (
-        "2 skipped, 1 outside the domain, 1 OUT OF TIME, worst" in to_text(report(*PASSED_CASES, late)).splitlines()[0]
-    )
+    assert "2 skipped, 1 outside the domain, 1 OUT OF TIME, worst" in verdict_line(report(*PASSED_CASES, late))
     assert summary(report(*PASSED_CASES, late)).splitlines()[1].split()[3:7] == ["2", "0", "4", "1"]
 
 
@@ -229,7 +259,7 @@ def test_families_count_what_was_judged() -> None:
 
 def test_colour_adds_nothing_but_colour() -> None:
     coloured = to_text(PASSED, colour=True)
-    assert coloured.startswith("\x1b[32mPASSED\x1b[0m")
+    assert coloured.splitlines()[-1].startswith("\x1b[32mPASSED\x1b[0m my:kernel")
     assert coloured.replace("\x1b[32m", "").replace("\x1b[0m", "") == to_text(PASSED)
 
 
@@ -258,10 +288,10 @@ def test_json_follows_its_schema(each: Report) -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     document = strict(each.to_json())
     jsonschema.validate(document, schema(), cls=jsonschema.Draft202012Validator)
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     assert document["passed"] is each.passed
     verdict = document["reports"][0]["verdict"]
-    assert verdict["word"] == to_text(each).split()[0]
+    assert verdict["word"] == verdict_line(each).split()[0]
     assert [gap["family"] for gap in verdict["incomplete"]] == [gap.family for gap in each.incomplete]
 
 
@@ -288,14 +318,14 @@ def test_json_of_several_reports_reads_back() -> None:
     assert to_text(*back) == to_text(*ALL.values())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1, "reports": []}', '{"schema": 2, "reports": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2, "reports": []}', '{"schema": 3, "reports": [{}]}'])
 def test_other_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         from_json(text)
     assert "\n" not in str(caught.value)
 
 
-# --- JUnit and HTML ---------------------------------------------------------------------------------------------------
+# --- JUnit ------------------------------------------------------------------------------------------------------------
 
 
 def test_junit_counts_and_contents() -> None:
@@ -323,44 +353,3 @@ def test_junit_counts_and_contents() -> None:
 def test_junit_has_valid_characters_only(each: Report) -> None:
     ElementTree.fromstring(each.to_junit())
     assert "\x00" not in each.to_junit()
-
-
-class Page(HTMLParser):
-    """Counts tags, and what would be loaded from elsewhere."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [str(value) for name, value in attributes if name in ("src", "href")]
-
-
-@every_report
-def test_html_is_one_page_that_loads_nothing(each: Report) -> None:
-    page = Page(each.to_html())
-    assert page.tags.count("section") == 1
-    assert all(link.startswith("#") for link in page.links)
-    assert not {"script", "link", "img"} & set(page.tags)
-
-
-def test_html_escapes_what_kernels_say() -> None:
-    text = to_html(FAILED)
-    assert "<b>" not in text
-    assert "&lt;b&gt;" in text
-    assert REPRODUCER in text
-
-
-def test_html_of_several_reports() -> None:
-    page = Page(to_html(*ALL.values()))
-    assert page.tags.count("section") == 4
-    assert page.links == [f"#report-{number}" for number in range(1, 5)]
-
-
-def test_html_without_jinja2_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(UsageError, match=r"^--html needs jinja2: pip install 'assay\[report\]'$"):
-        to_html(PASSED)
