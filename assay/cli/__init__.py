@@ -22,7 +22,7 @@ from assay.cli import check, collapse, hard, leaderboard, listing, phase, simula
 from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, refuse, say
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
-from assay.spec.problem import InvalidInstance
+from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = int(app(arguments, prog_name="assay", standalone_mode=False) or PASSED)
-    except (UsageError, InvalidInstance) as error:
+    except (UsageError, InvalidInstance, Uncertified, FloatingPointError) as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:
         return refuse(f"not enough memory: {first_line(error) or 'for what was asked'}", MISUSED)

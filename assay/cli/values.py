@@ -11,7 +11,7 @@ from assay.cli.arguments import Instance, precision_named
 from assay.cli.console import PASSED, say
 from assay.cli.files import writing
 from assay.conformance.interface.usage import UsageError
-from assay.spec.problem import PROBLEMS, InvalidInstance
+from assay.spec.problem import PROBLEMS, InvalidInstance, named
 
 __all__ = ["bound", "reference"]
 
@@ -34,7 +34,10 @@ def reference(
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
     try:
-        enclosure = problem.define(loaded, relative, name)
+        with named(instance):
+            enclosure = problem.define(loaded, relative, name)
+    except InvalidInstance:
+        raise
     except ValueError as error:
         raise UsageError(str(error)) from None
     if to is not None:
@@ -62,7 +65,9 @@ def bound(
 
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
-    tolerance = problem.tolerance(loaded, precision_named(precision, problem.NAME), name)
+    machine = precision_named(precision, problem.NAME)
+    with named(instance):
+        tolerance = problem.tolerance(loaded, machine, name)
     if to is not None:
         with writing(to), to.open("wb") as file:
             np.save(file, tolerance)

@@ -16,6 +16,7 @@ import sympy
 
 from assay.spec import flint_context
 from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.memory import require_evaluable
 from assay.spec.rope.frequencies import frequencies, magnitude
 from assay.spec.scalars import SYMBOLS
 
@@ -42,6 +43,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "query") -
     """
     if output not in instance.vectors():
         raise ValueError(f"unknown output {output!r}: expected 'query', or 'key' where there is one")
+    require_evaluable(instance)
     x = instance.vectors()[output].astype(np.float64)
     b, heads, n, d = x.shape
     columns, partner, sign = paired(instance)
