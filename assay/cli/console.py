@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ __all__ = [
     "MISUSED",
     "PASSED",
     "Interrupted",
+    "Unwritable",
     "Watch",
     "coloured",
     "refuse",
@@ -34,9 +36,18 @@ class Interrupted(Exception):
     """The user interrupted the command; the message says what was done until then."""
 
 
+class Unwritable(Exception):
+    """What was to be said cannot be: stdout is closed, full, or nobody reads it; the message is one line."""
+
+
 def say(text: str) -> None:
     """Write a result to stdout at once, so that a reader at the other end of a pipe does not wait for the next one."""
-    print(text, flush=True)
+    if sys.stdout is None:
+        raise Unwritable("stdout: is closed, expected a file, a pipe or a terminal")
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError) as error:
+        raise Unwritable(f"stdout: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
 def refuse(sentence: str, status: int) -> int:
@@ -44,8 +55,9 @@ def refuse(sentence: str, status: int) -> int:
 
     An empty sentence, which is what click leaves where it has shown the help text, writes nothing.
     """
-    if sentence.strip():
-        print(f"assay: {_quotable(sentence)}", file=sys.stderr)
+    if sentence.strip() and sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody can be told
+            print(f"assay: {_quotable(sentence)}", file=sys.stderr)
     return status
 
 
@@ -58,7 +70,7 @@ def _quotable(sentence: str) -> str:
 
 def coloured() -> bool:
     """Whether text may carry colours: stdout is a terminal, and the user has not set NO_COLOR (no-color.org)."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 @dataclass
@@ -78,7 +90,7 @@ class Watch:
 @contextmanager
 def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
     """Show ``watch`` as a bar on stderr while the block runs, unless ``quiet``, and only where stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
