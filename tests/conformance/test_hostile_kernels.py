@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 import assay
+from assay.conformance.engagement import engaged
+from assay.conformance.interface.suite import Case, Family
+from assay.spec.attention import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from assay.conformance.call.outcome import Outcome
 
 KERNEL = """
 import atexit, ctypes, os, sys, threading, time
@@ -106,14 +111,16 @@ def attention(query: Any, key: Any, value: Any, scale: float) -> Any:
     return (weight / weight.sum(3, keepdims=True) @ value).astype(query.dtype)
 
 
-def judged(around: Callable[[], object]) -> Any:
-    """The report of a right kernel that does something besides."""
+def judged(around: Callable[[], object]) -> Outcome:
+    """What becomes of one call of a right kernel that does something besides."""
 
     def kernel(query: Any, key: Any, value: Any, *, scale: float) -> Any:
         around()
         return attention(query, key, value, scale)
 
-    return assay.check(kernel, "attention", level="smoke", options={"grouped_heads": "no"})
+    x = np.ones((1, 1, 2, 2), np.float32)
+    with engaged(kernel, "attention") as judge:
+        return judge.outcome(Case("one", Family("one", "one", ""), Instance(x, x, x)))
 
 
 @pytest.mark.parametrize(
@@ -125,18 +132,19 @@ def judged(around: Callable[[], object]) -> Any:
     ],
 )
 def test_a_kernel_that_ends_the_process_at_once_is_a_finding(ending: Callable[[], object], words: str) -> None:
-    report = judged(ending)
-    assert report.failures
-    assert all(finding.sentence.startswith(words) for finding in report.failures)
+    outcome = judged(ending)
+    assert outcome.kind == "exited"
+    assert outcome.sentence.startswith(words)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a process with threads
 def test_a_child_of_a_kernel_may_end_at_once() -> None:
     def forks() -> None:
         if (child := os.fork()) == 0:
             os._exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
-    assert judged(forks).passed
+    assert judged(forks).status == "passed"
 
 
 def low() -> None:
@@ -157,9 +165,9 @@ def low() -> None:
 def test_what_a_kernel_takes_away_is_restored_and_noted(around: Callable[[], object], note: str) -> None:
     limit, folder, streams = sys.getrecursionlimit(), os.getcwd(), (sys.stdin, sys.stdout, sys.stderr)
     files = [os.fstat(number).st_ino for number in range(3)]
-    report = judged(around)
-    assert report.passed
-    assert any(note in said and "it was restored" in said for said in report.notes), report.notes
+    outcome = judged(around)
+    assert outcome.status == "passed"
+    assert any(note in said and "it was restored" in said for said in outcome.notes), outcome.notes
     assert (sys.getrecursionlimit(), os.getcwd(), (sys.stdin, sys.stdout, sys.stderr)) == (limit, folder, streams)
     assert [os.fstat(number).st_ino for number in range(3)] == files
 
@@ -180,9 +188,11 @@ def test_what_a_kernel_takes_away_is_restored_and_noted(around: Callable[[], obj
 )
 def test_no_kernel_ends_the_command_with_the_status_of_a_pass(tmp_path: Path, function: str, said: str) -> None:
     (tmp_path / "kernels.py").write_text(KERNEL)
-    words = ["check", f"kernels.py:{function}", "--problem", "attention", "--level", "smoke", "--seconds", "0.5"]
+    x = np.ones((1, 1, 2, 2), np.float32)
+    Instance(x, x, x).save(tmp_path / "one.npz")
+    words = ["replay", "one.npz", "--target", f"kernels.py:{function}", "--problem", "attention"]
     run = subprocess.run(
-        [sys.executable, "-m", "assay", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "assay", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
     assert said in run.stdout + run.stderr
@@ -202,7 +212,7 @@ def test_no_kernel_ends_the_command_with_the_status_of_a_pass(tmp_path: Path, fu
 )
 def test_a_stream_that_is_closed_or_full_is_one_line(closed: str, status: int, said: str) -> None:
     command = f'"{sys.executable}" -m assay list attention {closed}'
-    run = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
+    run = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (status, said)
 
 
@@ -210,8 +220,10 @@ def test_a_stream_that_is_closed_or_full_is_one_line(closed: str, status: int, s
 @pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-"])
 def test_isolation_starts_without_the_usual_descriptors(tmp_path: Path, closed: str) -> None:
     (tmp_path / "kernels.py").write_text(KERNEL)
-    code = "import assay; print(len(assay.check('kernels.py:leaves_a_thread', 'attention', level='smoke', "
-    code += "seconds=0.2, isolate=True).failures) > 0)"
+    x = np.ones((1, 1, 2, 2), np.float32)
+    Instance(x, x, x).save(tmp_path / "one.npz")
+    code = "from assay.conformance.replay import replay; "
+    code += "print(len(replay('one.npz', 'kernels.py:leaves_a_thread', isolate=True).failures) > 0)"
     command = f'"{sys.executable}" -c "{code}" {closed}'
     run = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.stdout == "True\n", run.stderr
