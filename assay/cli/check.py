@@ -122,9 +122,11 @@ def check(
             except KeyboardInterrupt:
                 place = f"interrupted in {judgement.words} after {watch.progress}"
                 raise Interrupted(place + files.resumption(reports, plan)) from None
-        files.write([reports[done] for done in plan if done in reports], others)
         text = _text(reports[judgement])
-        say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
+        try:
+            files.write([reports[done] for done in plan if done in reports], others)
+        finally:  # on a full disk nothing that was found is lost
+            say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
         for capability, sentence in known_findings(judgement.kernel).items():
             say(f"known: {sentence}; --option {capability}=no leaves it out" + ("" if target else ", as this run does"))
     if target is None and not quiet:
@@ -258,9 +260,9 @@ def profile(
             options=option_values(option or []),
             progress=watch.tell,
         )
+    say(sheet.to_text())
     if json is not None:
         write(json, sheet.to_json())
-    say(sheet.to_text())
     return PASSED
 
 

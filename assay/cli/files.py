@@ -65,7 +65,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def write(path: Path, text: str) -> None:
@@ -73,18 +73,10 @@ def write(path: Path, text: str) -> None:
 
     A link stays one, and what it leads to is written.  A device or a pipe is written into, as by any program.
     """
+    from assay.spec.written import write_bytes
+
     with writing(path):
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8", errors="backslashreplace")
-            return
-        part = target.with_name(target.name + ".part")
-        try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)  # of a full disk, or a run that was interrupted
-            raise
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def reference(
     """The certified value on a saved instance."""
     import numpy as np
 
+    from assay.spec.written import written
+
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
     try:
@@ -41,7 +43,7 @@ def reference(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if to is not None:
-        with writing(to), to.open("wb") as file:
+        with writing(to), written(to) as file:
             np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius)
     say(
         f"{problem.NAME}  {name}  shape {enclosure.shape}"
@@ -63,13 +65,15 @@ def bound(
     """The tolerance of every correct kernel of a class on a saved instance."""
     import numpy as np
 
+    from assay.spec.written import written
+
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
     machine = precision_named(precision, problem.NAME)
     with named(instance):
         tolerance = problem.tolerance(loaded, machine, name)
     if to is not None:
-        with writing(to), to.open("wb") as file:
+        with writing(to), written(to) as file:
             np.save(file, tolerance)
     inside = tolerance[np.isfinite(tolerance)]
     say(f"{problem.NAME}  {name}  shape {tolerance.shape}  {precision}")

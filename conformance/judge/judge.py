@@ -385,7 +385,11 @@ class Judge:
 
         path: where the instance is saved already.  If it is left out, the instance is saved now.
         """
-        path = path or self._saved(case.instance, case.name)
+        try:
+            path = path or self._saved(case.instance, case.name)
+            reproducer = self._reproducer(path, case)
+        except OSError as error:  # a full disk loses nothing of what was found
+            reproducer = f"# not saved in {self.reproducers or 'the temporary folder'}: {error.strerror or error}"
         return Finding(
             kind=outcome.kind,
             sentence=outcome.sentence,
@@ -402,7 +406,7 @@ class Judge:
             size=case.instance.size(),
             instance=case.instance,
             instance_path=path,
-            reproducer=self._reproducer(path, case),
+            reproducer=reproducer,
             hunts=case.family.hunts,
             source=case.family.source,
         )

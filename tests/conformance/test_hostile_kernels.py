@@ -227,3 +227,16 @@ def test_isolation_starts_without_the_usual_descriptors(tmp_path: Path, closed: 
     command = f'"{sys.executable}" -c "{code}" {closed}'
     run = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.stdout == "True\n", run.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full")
+def test_a_disk_that_is_full_loses_nothing_of_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("assay.spec.storage.write", refused)
+    x = np.ones((1, 1, 2, 2), np.float32)
+    with engaged(lambda query, key, value, *, scale: 3 * value, "attention", reproducers=tmp_path) as judge:
+        case = Case("one", Family("one", "one", ""), Instance(x, x, x))
+        finding = judge.finding(case, judge.outcome(case))
+    assert finding.reproducer == f"# not saved in {tmp_path}: No space left on device"
