@@ -21,10 +21,15 @@ full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), written(path) as file:
-        file.write(b"new")
-        assert path.read_bytes() == b"old"
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with written(path) as file:
+            file.write(b"new")
+            assert path.read_bytes() == b"old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
 
