@@ -40,7 +40,6 @@ def ended_by_others() -> Iterator[None]:
     """
     process, end, write = os.getpid(), os._exit, os.write
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)
     def ending(status: int, _: int | None) -> None:
         if os.getpid() == process:
             with contextlib.suppress(OSError):
@@ -50,5 +49,6 @@ def ended_by_others() -> Iterator[None]:
 
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).on_exit(ending, None)
+            callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(ending)
+            ctypes.CDLL(None).on_exit(callback, None)
     yield
