@@ -10,15 +10,12 @@ certificate is too small.  What is refused is counted, and no case.
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from campaign import add_scheduler, mapped
-from rich.console import Console
-from rich.progress import track
+from campaign import add_scheduler, certified
 from timing import publish
 
 from assay.impl.cpu.attention import approximate, choice
@@ -109,13 +106,9 @@ def main() -> None:
     add_scheduler(parser)
     chosen = parser.parse_args()
     found: dict[str, list[tuple[float, str]]] = {name: [] for name in POINTS}
-    refused = 0
-    with mapped(chosen.scheduler) as run:
-        outcomes = run(case, itertools.count())  # seed by seed
-        for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
-            while (one := next(outcomes)) is None:
-                refused += 1
-            found[one[0]].append(one[1:])
+    outcomes, refused = certified(case, chosen.cases, chosen.scheduler)
+    for pattern, *one in outcomes:
+        found[pattern].append(tuple(one))
     rows = []
     for name, ones in found.items():
         ratios = [ratio for ratio, _ in ones]

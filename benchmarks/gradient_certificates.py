@@ -1,6 +1,6 @@
 """Is a certificate of the fast gradient ever below the true error?  Random and adversarial heads.
 
-    python benchmarks/gradient_certificates.py [--cases 10000] [--first 0]
+    python benchmarks/gradient_certificates.py [--cases 10000] [--scheduler local] [--first 0]
 
 Every case draws a shape, a pattern of keys, of values and of incoming gradients, masks and a requested error, asks
 ``approximate`` for the three gradients, and compares |value − exact| with the certificates, element by element, and
@@ -17,9 +17,8 @@ import sys
 from typing import Any
 
 import numpy as np
+from campaign import add_scheduler, certified
 from certificates import POINTS, values
-from rich.console import Console
-from rich.progress import track
 from timing import publish
 
 from assay.impl.cpu.attention_gradient import approximate
@@ -112,14 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="certified ones")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    add_scheduler(parser)
     chosen = parser.parse_args()
     found: dict[str, list[list[float]]] = {name: [] for name in POINTS}
-    seed, refused = chosen.first, 0
-    for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
-        while (one := case(seed)) is None:
-            seed, refused = seed + 1, refused + 1
-        seed += 1
-        found[one[0]].append(one[1])
+    outcomes, refused = certified(case, chosen.cases, chosen.scheduler, chosen.first)
+    for pattern, ratios_of_one in outcomes:
+        found[pattern].append(ratios_of_one)
     rows = []
     for name, ones in found.items():
         ratios = np.array(ones).reshape(-1, 3)

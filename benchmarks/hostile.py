@@ -1,6 +1,6 @@
 """Files and argument lists of strangers: each is read, run, or refused in one clear line, and none ends in a traceback.
 
-    python benchmarks/hostile.py [--files 10000] [--lists 500] [--seed 0] [--keep FOLDER]
+    python benchmarks/hostile.py [--files 10000] [--lists 500] [--first-list 0] [--seed 0] [--keep FOLDER]
 
 The exit status is 1 if any of them was a fault; ``--keep`` keeps the files that were.
 """
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--lists", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first-list", type=int, default=0, help="where a run that was interrupted goes on")
     parser.add_argument("--keep", type=Path)
     chosen = parser.parse_args()
     became: Counter[str] = Counter()
@@ -42,11 +43,15 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepared(Path(folder))
-        for arguments, fault in endings(chosen.lists, chosen.seed):
+        lists = endings(chosen.lists, chosen.seed, chosen.first_list)
+        for number, (arguments, fault) in enumerate(lists, chosen.first_list):
+            if number % 50 == 0:
+                print(f"list {number}: --first-list {number} goes on from here", file=sys.stderr)
             bad += bool(fault)
             if fault:
                 wrong[f"{' '.join(arguments)[:150]!r}: {fault}"] += 1
-    print(f"{chosen.lists} argument lists: {chosen.lists - bad} ended well, {bad} did not")
+    ran = chosen.lists - chosen.first_list
+    print(f"{ran} argument lists: {ran - bad} ended well, {bad} did not")
     for words, count in wrong.most_common():
         print(f"{count:6}  {words}")
     return 1 if wrong else 0

@@ -1,6 +1,6 @@
 """Is a certificate of attention with relative positions ever below the true error?  Random and adversarial heads.
 
-    python benchmarks/rope_certificates.py [--cases 10000]
+    python benchmarks/rope_certificates.py [--cases 10000] [--scheduler local]
 
 Every case draws a mechanism (W in some places, a rotation, a bias, masks, lengths), a shape, a pattern of numbers and
 a requested error, and asks ``approximate`` for a route.  It compares |value − exact| with the certificate that is
@@ -15,8 +15,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
+from campaign import add_scheduler, certified
 from timing import publish
 
 from assay.impl.cpu import rope_attention
@@ -119,14 +118,12 @@ def case(seed: int) -> tuple[str, float, str] | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="certified ones")
+    add_scheduler(parser)
     chosen = parser.parse_args()
     found: dict[str, list[tuple[float, str]]] = {}
-    seed = refused = 0
-    for _ in track(range(chosen.cases), "cases", console=Console(stderr=True)):
-        while (one := case(seed)) is None:
-            seed, refused = seed + 1, refused + 1
-        seed += 1
-        found.setdefault(one[0], []).append(one[1:])
+    outcomes, refused = certified(case, chosen.cases, chosen.scheduler)
+    for mechanism, *one in outcomes:
+        found.setdefault(mechanism, []).append(tuple(one))
     rows = []
     for name, ones in found.items():
         ratios = [ratio for ratio, _ in ones]

@@ -14,6 +14,7 @@ from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.table import table
 from assay.spec.instances import corpus
+from assay.spec.problem import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +109,8 @@ def check_corpus(
         for done, (path, hard_problem) in enumerate(problems):
             if progress is not None:
                 progress(done, len(problems), path.name)
-            rows.append(_row(path.name, hard_problem.stored_as(judge.precision.storage), judge))
+            with named(path):
+                rows.append(_row(path.name, hard_problem.stored_as(judge.precision.storage), judge))
         return CorpusReport(judge.kernel.name, judge.precision.name, tuple(rows))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.conformance.call.isolation import isolated
 from assay.conformance.call.process import Limits
+from assay.conformance.call.surroundings import kept_alive
 from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError, did_you_mean
@@ -72,7 +73,7 @@ def engaged(
     if unusual := changes():
         raise UsageError(f"the floating-point environment {unusual}: expected a kernel that sets its own in its call")
     if not isolate:
-        with np.errstate(**_USUAL):
+        with np.errstate(**_USUAL), kept_alive():
             loaded = kernel_of(kernel, problem, framework=framework, options=options)
             yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
         return

@@ -158,8 +158,10 @@ class _Claims:
                     of_claim[report.nodeid] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
+        from assay.spec.written import write_bytes
+
         document = {
             claim: [{"nodeid": nodeid, "outcome": outcome} for nodeid, outcome in sorted(outcomes.items())]
             for claim, outcomes in sorted(self.outcomes.items())
         }
-        self.path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_bytes(self.path, (json.dumps(document, indent=1) + "\n").encode())

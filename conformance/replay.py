@@ -15,6 +15,8 @@ from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.level import LEAK_SECONDS, assembled
 from assay.conformance.report.finding import CaseResult
 from assay.conformance.report.script import script
+from assay.spec.memory import require_evaluable
+from assay.spec.problem import named
 from assay.spec.saved import known_problem_of
 
 if TYPE_CHECKING:
@@ -58,7 +60,14 @@ def replay(
     name = problem or known_problem_of(path)
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    load = suite(name).spec.Instance.load
+
+    def load(one: str | Path) -> Any:
+        """The instance in a file, if it can be judged: a kernel of ours would take as much memory as its scores do."""
+        instance = suite(name).spec.Instance.load(one)
+        with named(one):
+            require_evaluable(instance)
+        return instance
+
     case = Case(
         "replay",
         Family("replay", "", ""),
@@ -68,9 +77,10 @@ def replay(
         tuple(map(load, beside)),
     )
     limits = Limits(call_seconds, memory)
-    with engaged(
-        target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate
-    ) as judge:
+    with (
+        named(path),
+        engaged(target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate) as judge,
+    ):
         return _replayed(judge, path, case)
 
 

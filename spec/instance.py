@@ -395,6 +395,13 @@ class Instance:
         elements = sum(x.size for x in given)
         return float(elements + 0.1 * (odd + long) + optional + len(self._plainer()))
 
+    def spanned(self) -> int:
+        """How many numbers an evaluation holds at a time, about: those of the arrays, where no problem says more.
+
+        :func:`assay.spec.memory.require_evaluable` refuses what is too large for this machine.
+        """
+        return sum(value.size for value in self.arrays().values())
+
     def describe(self) -> str:
         """Lengths, type and options in one line."""
         words = [f"{axis.replace('_', ' ')} {length}" for axis, length in self.lengths().items()]

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 from assay.spec.problem import InvalidInstance
 
-__all__ = ["half_of_memory", "require_memory"]
+__all__ = ["CRITERIA", "GRADIENTS", "OUTPUTS", "half_of_memory", "require_evaluable", "require_memory"]
+
+#: Bytes that an evaluation holds at its most for every number that it spans: of outputs alone (measured 3 where there
+#: are many), of gradients (75 to 120), and of criteria with their tolerances (80 to 330).
+OUTPUTS, GRADIENTS, CRITERIA = 8, 128, 384
+
+
+class _Spanning(Protocol):
+    def spanned(self) -> int: ...
+
+    def describe(self) -> str: ...
 
 
 def half_of_memory() -> int:
@@ -21,6 +32,19 @@ def require_memory(size: int, what: str) -> None:
         raise InvalidInstance(
             f"{what} would take {_bytes(size)}: expected at most {_bytes(half_of_memory())}, "
             "half of this machine's memory"
+        )
+
+
+def require_evaluable(instance: _Spanning, each: int = CRITERIA) -> None:
+    """Raise InvalidInstance unless this machine can hold what an evaluation takes; nothing is evaluated.
+
+    each: bytes for every number that it spans, one of :data:`OUTPUTS`, :data:`GRADIENTS` and :data:`CRITERIA`.
+    A file of a kilobyte can hold an instance whose scores take all memory, so this stands before every evaluation.
+    """
+    if instance.spanned() * each > half_of_memory():  # words are only made where they are needed
+        what = "criteria" if each == CRITERIA else "certified outputs"
+        require_memory(
+            instance.spanned() * each, f"{instance.describe()}: the {what}, of {instance.spanned()} numbers,"
         )
 
 

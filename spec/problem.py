@@ -9,12 +9,14 @@ A problem is a package ``assay.spec.<name>`` with the same six public names, ``I
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,7 +25,17 @@ if TYPE_CHECKING:
     from assay.spec.enclosure import Enclosure
     from assay.spec.precision import Precision
 
-__all__ = ["PROBLEMS", "InvalidInstance", "Law", "Prediction", "Problem", "Provenance", "problem"]
+__all__ = [
+    "PROBLEMS",
+    "InvalidInstance",
+    "Law",
+    "Prediction",
+    "Problem",
+    "Provenance",
+    "Uncertified",
+    "named",
+    "problem",
+]
 
 #: The problems that are built, in the order of the papers.
 PROBLEMS: tuple[str, ...] = (
@@ -34,6 +46,20 @@ PROBLEMS: tuple[str, ...] = (
 
 class InvalidInstance(ValueError):
     """An input that is no instance of the problem; the message says which argument, what it was, what was expected."""
+
+
+class Uncertified(ArithmeticError):
+    """An instance whose values no arithmetic encloses as closely as was asked for; the message is one line."""
+
+
+@contextlib.contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """A block about a file: its path stands before what is wrong with the instance in it."""
+    try:
+        yield
+    except (InvalidInstance, Uncertified) as error:
+        said = str(error)
+        raise type(error)(said if said.startswith(str(path)) else f"{path}: {said}") from None
 
 
 @dataclass(frozen=True)

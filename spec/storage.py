@@ -22,6 +22,7 @@ import numpy as np
 from assay.spec import untrusted
 from assay.spec.floats import dtype_named
 from assay.spec.problem import InvalidInstance
+from assay.spec.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ class Stored:
 
 
 def write(path: str | Path, stored: Stored, more: Mapping[str, np.ndarray[Any, Any]] | None = None) -> None:
-    """Write ``stored`` to ``path``.
+    """Write ``stored`` to ``path``, whole or not at all.  Raises ``OSError`` where the system refuses.
 
     more: further members, of NumPy's own types, whose names begin with ``hard.``.
     """
@@ -58,7 +59,7 @@ def write(path: str | Path, stored: Stored, more: Mapping[str, np.ndarray[Any, A
     }
     arrays["metadata"] = np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), dtype=np.uint8)
     arrays |= more or {}
-    with zipfile.ZipFile(path, "w") as archive:
+    with written(path) as whole, zipfile.ZipFile(whole, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
             member.create_system = 3

@@ -49,15 +49,15 @@ def regular(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
         yield file, os.fstat(file.fileno()).st_size
 
 
-def content(path: str | Path) -> bytes:
+def content(path: str | Path, most: int = _LONGEST_TEXT) -> bytes:
     """The bytes of a text file, or of a pipe, as text may come out of another program.
 
-    Raises ``OSError``, also for more than 256 MiB: a device may have no end.
+    Raises ``OSError``, also for more than ``most`` bytes (256 MiB): a device may have no end.
     """
     with Path(path).open("rb") as file:
-        read = file.read(_LONGEST_TEXT + 1)
-    if len(read) > _LONGEST_TEXT:
-        raise OSError(errno.EFBIG, f"more than {_LONGEST_TEXT >> 20} MiB of text")
+        read = file.read(most + 1)
+    if len(read) > most:
+        raise OSError(errno.EFBIG, f"more than {most >> 20} MiB of text")
     return read
 
 

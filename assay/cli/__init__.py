@@ -11,24 +11,31 @@ problems; a command imports whatever is heavy when it runs.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import shlex
 import sys
+import traceback
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from assay import __version__
 from assay.cli import check, collapse, compare, hard, leaderboard, listing, phase, simulate, values
-from assay.cli.console import INTERRUPTED, MISUSED, PASSED, Interrupted, Invocation, refuse, say
+from assay.cli.console import FAILED, INTERRUPTED, MISUSED, PASSED, Interrupted, Invocation, Unwritable, refuse, say
+from assay.cli.ending import ended_by_others, opened_streams
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
-from assay.spec.problem import InvalidInstance
+from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
+
+_EXIT_SECONDS = 10.0  # for what was registered with atexit
 
 app = typer.Typer(
     name="assay",
@@ -61,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         invocation = Invocation(shlex.join(["assay", *words]), own=arguments is None)
         status = int(app(words, prog_name="assay", standalone_mode=False, obj=invocation) or PASSED)
-    except (UsageError, InvalidInstance) as error:
+    except (UsageError, InvalidInstance, Uncertified, FloatingPointError) as error:
+        return refuse(str(error), MISUSED)
+    except Unwritable as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:
         return refuse(f"not enough memory: {first_line(error) or 'for what was asked'}", MISUSED)
@@ -73,6 +82,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = INTERRUPTED
     # some versions of typer catch the interruption themselves and return its status
     return refuse("interrupted", INTERRUPTED) if status == INTERRUPTED else status
+
+
+def _silent(_: object) -> None:
+    """Say nothing of what goes wrong in what was registered with ``atexit``: the verdict is said already."""
+
+
+def run() -> NoReturn:
+    """Run the command line as a process: nothing that a kernel left behind changes its exit status or keeps it alive.
+
+    Threads that still run are left to end with the process.  What was registered with ``atexit`` is called before.
+    """
+    from assay.conformance.call.deadline import deadline
+    from assay.conformance.call.surroundings import kept_alive
+
+    end = os._exit
+    with ended_by_others(), kept_alive():
+        try:
+            opened_streams()
+            status = main()
+        except BaseException:  # an error of ours
+            traceback.print_exc()
+            status = FAILED
+        sys.unraisablehook = _silent
+        with contextlib.suppress(BaseException), deadline(_EXIT_SECONDS):
+            atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    end(status)
+    raise SystemExit(status)  # never reached
 
 
 def _say_version(wanted: bool) -> None:

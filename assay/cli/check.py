@@ -170,13 +170,15 @@ def check(
                     with contextlib.suppress(OSError):
                         apart[judgement].rmdir()  # of a kernel that passed, it is empty
                 written = [reports[done] for done in plan if done in reports]
-                files.write(written, others, last=bool(interruption) or len(written) == len(plan))
-                for capability, sentence in known_findings(judgement.kernel).items():
-                    more = "" if target else ", as this run does"
-                    say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
-                brief = quiet or (len(plan) > 1 and reports[judgement].passed)
-                report = reports[judgement]
-                say(verdict_line(report, colour=coloured()) if brief else _text(report), beside=files.stdout)
+                try:
+                    files.write(written, others, last=bool(interruption) or len(written) == len(plan))
+                finally:  # on a full disk nothing that was found is lost
+                    for capability, sentence in known_findings(judgement.kernel).items():
+                        more = "" if target else ", as this run does"
+                        say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
+                    brief = quiet or (len(plan) > 1 and reports[judgement].passed)
+                    report = reports[judgement]
+                    say(verdict_line(report, colour=coloured()) if brief else _text(report), beside=files.stdout)
                 if interruption:
                     raise Interrupted(interruption + files.resumption(reports, plan))
             except KeyboardInterrupt:  # between two judgements
@@ -358,9 +360,9 @@ def profile(
             options=option_values(option or []),
             progress=watch.tell,
         )
+    say(sheet.to_text(), beside=json)
     if json is not None:
         write(json, sheet.to_json())
-    say(sheet.to_text(), beside=json)
     return PASSED
 
 

@@ -12,6 +12,7 @@ import typer
 from assay.cli.arguments import Json
 from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
+from assay.cli.models import model_of, text_of
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -67,20 +68,15 @@ def collapse(
 def _network(model: str, text: Path | None, tokens: int | None) -> Network:
     """The network that the word names, with its tokens."""
     from assay.impl.cpu.layer_collapse import sources
-    from assay.impl.models import fetch, open_model, standard_text
     from assay.spec.layer_collapse import load
-    from assay.spec.untrusted import content
 
     if model.endswith(".npz"):
         for option, value in (("--text", text), ("--tokens", tokens)):
             if value is not None:
                 raise UsageError(f"{option}: an instance brings its tokens")
         return sources.network(load(model))
-    try:
-        words = standard_text() if text is None else content(text).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{text}: cannot be read ({error})") from None
-    opened = open_model(Path(model) if model.endswith(_FILES) else fetch(model))
+    words = text_of(text)
+    opened = model_of(model)
     wanted = _TOKENS if tokens is None else tokens
     if not 2 <= wanted <= opened.longest:
         raise UsageError(f"--tokens {wanted}: expected from 2 to {opened.longest}")

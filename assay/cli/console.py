@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ __all__ = [
     "PASSED",
     "Interrupted",
     "Invocation",
+    "Unwritable",
     "Watch",
     "coloured",
     "is_stdout",
@@ -48,12 +50,22 @@ class Interrupted(Exception):
     """The user interrupted the command; the message says what was done until then."""
 
 
+class Unwritable(Exception):
+    """What was to be said cannot be: stdout is closed, full, or nobody reads it; the message is one line."""
+
+
 def say(text: str, *, beside: Path | None = None) -> None:
     """Write a result to stdout at once, so that a reader at the other end of a pipe does not wait for the next one.
 
     beside: where the command writes its data.  If that is stdout, words go to stderr.
     """
-    print(text, flush=True, file=sys.stderr if is_stdout(beside) else sys.stdout)
+    name, stream = ("stderr", sys.stderr) if is_stdout(beside) else ("stdout", sys.stdout)
+    if stream is None:
+        raise Unwritable(f"{name}: is closed, expected a file, a pipe or a terminal")
+    try:
+        print(text, flush=True, file=stream)
+    except (OSError, ValueError) as error:
+        raise Unwritable(f"{name}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -66,8 +78,9 @@ def refuse(sentence: str, status: int) -> int:
 
     An empty sentence, which is what click leaves where it has shown the help text, writes nothing.
     """
-    if sentence.strip():
-        print(f"assay: {_quotable(sentence)}", file=sys.stderr)
+    if sentence.strip() and sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody can be told
+            print(f"assay: {_quotable(sentence)}", file=sys.stderr)
     return status
 
 
@@ -80,7 +93,7 @@ def _quotable(sentence: str) -> str:
 
 def coloured() -> bool:
     """Whether text may carry colours: stdout is a terminal, and the user has not set NO_COLOR (no-color.org)."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def _nobody(_sentence: str) -> None:
@@ -117,7 +130,7 @@ def shown(watch: Watch, title: str, *, quiet: bool) -> Iterator[None]:
 
     Whatever is said in the block goes to stderr as well.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.cli.console import is_stdout
+from assay.cli.console import is_stdout, say
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def write(path: Path, text: str) -> None:
@@ -75,21 +75,13 @@ def write(path: Path, text: str) -> None:
     A link stays one, and what it leads to is written.  A device or a pipe is written into, as by any program.  The
     path ``-`` is stdout.
     """
+    from assay.spec.written import write_bytes
+
     if is_stdout(path):
-        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        say(text.removesuffix("\n"))
         return
     with writing(path):
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8", errors="backslashreplace")
-            return
-        part = target.with_name(target.name + ".part")
-        try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)  # of a full disk, or a run that was interrupted
-            raise
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)

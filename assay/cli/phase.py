@@ -11,6 +11,7 @@ import typer
 from assay.cli.arguments import Json
 from assay.cli.console import PASSED, Interrupted, coloured, say
 from assay.cli.files import require_writable, write
+from assay.cli.models import model_of, text_of
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -75,20 +76,15 @@ def _show(diagram: Diagram, json: Path | None, plot: Path | None) -> None:
 
 def _heads(models: list[str], text: Path | None, tokens: int) -> list[Any]:
     """The heads of every model on the first ``tokens`` of a text."""
-    from assay.impl.models import fetch, head_bounds, open_model, standard_text
+    from assay.impl.models import head_bounds
     from assay.impl.phase import heads_of
-    from assay.spec.untrusted import content
 
     if not models:
         return []
-    try:
-        words = standard_text() if text is None else content(text).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{text}: cannot be read ({error})") from None
+    words = text_of(text)
     heads: list[Any] = []
     for name in models:
-        path = Path(name) if name.endswith((".gguf", ".safetensors")) else fetch(name)
-        heads.extend(heads_of(Path(name).stem, head_bounds(open_model(path), words, tokens)))
+        heads.extend(heads_of(Path(name).stem, head_bounds(model_of(name), words, tokens)))
     return heads
 
 

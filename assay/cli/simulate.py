@@ -13,6 +13,7 @@ import typer
 from assay.cli.arguments import Json
 from assay.cli.console import PASSED, say
 from assay.cli.files import require_writable, write
+from assay.cli.models import model_of, text_of
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate"]
 
-_FILES = (".gguf", ".safetensors")
 #: What a small transformer can do besides attention of M tokens: the keywords that it is handed.
 _ORACLES = {
     "plain": (),
@@ -55,17 +55,13 @@ def simulate(
     from assay.impl.cluster import ClusterError
     from assay.impl.cpu.small_transformers import CallError
     from assay.impl.cpu.small_transformers.comparison import compared
-    from assay.impl.models import fetch, open_model, standard_text
 
     require_writable(json)
     if oracle not in _ORACLES:
         raise UsageError(f"--oracle {oracle}: expected one of {', '.join(_ORACLES)}")
+    words = text_of(text)
     try:
-        words = standard_text() if text is None else text.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as unreadable:
-        raise UsageError(f"{text}: cannot be read ({unreadable})") from None
-    try:
-        opened = open_model(Path(model) if model.endswith(_FILES) else fetch(model))
+        opened = model_of(model)
         if not 2 <= tokens <= opened.longest:
             raise UsageError(f"--tokens {tokens}: expected from 2 to {opened.longest}")
         ways = _ways(size, oracle, at_once, window, sinks, error, scheduler, resume)

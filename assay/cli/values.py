@@ -11,6 +11,7 @@ from assay.cli.arguments import Instance, precision_named
 from assay.cli.console import PASSED, say
 from assay.cli.files import writing
 from assay.conformance.interface.usage import UsageError
+from assay.spec.problem import InvalidInstance, named
 
 __all__ = ["bound", "reference"]
 
@@ -30,14 +31,19 @@ def reference(
     """The certified value on a saved instance."""
     import numpy as np
 
+    from assay.spec.written import written
+
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
     try:
-        enclosure = problem.define(loaded, relative, name)
+        with named(instance):
+            enclosure = problem.define(loaded, relative, name)
+    except InvalidInstance:
+        raise
     except ValueError as error:
         raise UsageError(str(error)) from None
     if to is not None:
-        with writing(to), to.open("wb") as file:
+        with writing(to), written(to) as file:
             np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius)
     say(
         f"{problem.NAME}  {name}  shape {enclosure.shape}"
@@ -59,11 +65,15 @@ def bound(
     """The tolerance of every correct kernel of a class on a saved instance."""
     import numpy as np
 
+    from assay.spec.written import written
+
     problem, loaded = _loaded(instance)
     name = _output_named(output, problem)
-    tolerance = problem.tolerance(loaded, precision_named(precision, problem.NAME), name)
+    machine = precision_named(precision, problem.NAME)
+    with named(instance):
+        tolerance = problem.tolerance(loaded, machine, name)
     if to is not None:
-        with writing(to), to.open("wb") as file:
+        with writing(to), written(to) as file:
             np.save(file, tolerance)
     inside = tolerance[np.isfinite(tolerance)]
     say(f"{problem.NAME}  {name}  shape {tolerance.shape}  {precision}")

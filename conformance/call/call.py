@@ -22,6 +22,7 @@ from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.call.memory import Memory, NoRoom, Placed, moves, placed
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.stdout import first_line as first_printed_line
+from assay.conformance.call.surroundings import Left, surroundings
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.targets import first_line
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.call.surroundings import Surroundings
     from assay.conformance.frameworks import Framework
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Oracle, Output, Script, Step
@@ -287,6 +289,18 @@ class _Stage:
         self, structure: Any, step: Step, call: Handed, guards: list[Placed], values: dict[str, NDArray[Any]]
     ) -> Any:
         """Make one call and add its outputs to ``values``."""
+        with surroundings() as around:
+            return self._guarded(structure, step, call, guards, values, around)
+
+    def _guarded(
+        self,
+        structure: Any,
+        step: Step,
+        call: Handed,
+        guards: list[Placed],
+        values: dict[str, NDArray[Any]],
+        around: Surroundings,
+    ) -> Any:
         try:
             with warnings.catch_warnings(), np.errstate(), deadline(max(self.end - time.monotonic(), 1e-3)):
                 warnings.simplefilter("ignore")
@@ -301,7 +315,8 @@ class _Stage:
         except NotImplementedError as error:
             raise Declined(_said_by(error)) from None
         except SystemExit as error:
-            raise Fault("exited", f"ended the program: SystemExit({_code(error)}){_where(error)}"[:300]) from None
+            how = str(error) if isinstance(error, Left) else f"SystemExit({_code(error)})"
+            raise Fault("exited", f"ended the program: {how}{_where(error)}"[:300]) from None
         except MemoryError as error:
             raise Fault("memory", f"ran out of memory: {_said_by(error) or 'MemoryError'}{_where(error)}") from None
         except BaseException as error:
@@ -310,6 +325,7 @@ class _Stage:
                 raise Fault("oracle", refusal) from None
             raise Fault("raised", f"raised {type(error).__name__}: {_said_by(error)}{_where(error)}") from None
         finally:
+            self.notes.extend(around.restored())
             if unusual := restore():
                 self.notes.append(f"leaves a floating-point environment that {unusual} (it was restored)")
             damages = [(guard.name, damage) for guard in guards if (damage := guard.damage()) is not None]

@@ -98,8 +98,8 @@ class Worker:
         self.memory: int | None = None  # the bytes that it may have, once the kernel is loaded
         self._limits = limits
         self.printed = self.complained = b""
-        theirs_in, self._requests = os.pipe()
-        self._replies, theirs_out = os.pipe()
+        theirs_in, self._requests = _pipe()
+        self._replies, theirs_out = _pipe()
         command = [sys.executable, "-P", "-c", _WORKER, assay.__file__, str(theirs_in), str(theirs_out)]
         self._process = subprocess.Popen(
             command,
@@ -249,6 +249,17 @@ class Worker:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are none of the first three descriptors, which are others in the process that is started."""
+    from fcntl import F_DUPFD_CLOEXEC, fcntl  # of Unix alone
+
+    ends = os.pipe()
+    first, last = (fcntl(end, F_DUPFD_CLOEXEC, 3) for end in ends)
+    for end in ends:
+        os.close(end)
+    return first, last
 
 
 def _read(descriptor: int) -> bytes | None:

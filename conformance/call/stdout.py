@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def captured() -> Iterator[Printed]:
     stream = io.TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)  # type: ignore[type-var]
     with contextlib.redirect_stdout(stream):
         yield printed
+    if sys.stdout is not None and sys.stdout.closed:  # by the kernel: it was restored in another place
+        sys.stdout = sys.__stdout__
     # The stream is not closed: a kernel that keeps sys.stdout may go on writing, and nobody reads it.
 
 

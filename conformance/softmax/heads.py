@@ -106,7 +106,7 @@ def tail_zero(tile: int) -> Wrong:
         changed: dict[str, Any] = {"key": np.pad(instance.key, width), "value": np.pad(instance.value, width)}
         for name, filled in (("mask", True), ("bias", 0.0)):
             array = getattr(instance, name)
-            if array is not None and array.shape[-1] != 1:
+            if array is not None and array.ndim and array.shape[-1] != 1:
                 last = [(0, 0)] * (array.ndim - 1) + [(0, extra)]
                 changed[name] = np.pad(array, last, constant_values=filled)
         return instance.replace(**changed)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate, require_held
+from assay.spec.memory import OUTPUTS, require_evaluable
 from assay.spec.softmax.distribution import Rows, flattened, weighted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
+    require_evaluable(instance, OUTPUTS)
     return outputs(instance, relative)[output]
 
 
@@ -63,6 +65,7 @@ def evaluate(instance: Masked, relative: float = 1e-12, rows: Rows | None = None
 
     rows: those of the instance, where a problem has other scores than ⟨q_i, k_j⟩.
     """
+    require_evaluable(instance)
     results = outputs(instance, relative, rows, distribution=True)
     n_k = instance.key.shape[2]
     log_p = results["log_probability"]
@@ -111,6 +114,8 @@ def outputs(
 
     def definition(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
         values = _attend(arithmetic, flat[block])
+        if distribution:
+            require_held("score", values["score"], values["attended"])
         fine = _fine(values, relative, distribution=distribution)
         for name in ("score", "log_probability") if distribution else ():
             values[name] = values[name].where(values["attended"], -np.inf)

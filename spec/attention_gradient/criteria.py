@@ -11,6 +11,7 @@ from assay.spec.attention_gradient.definition import evaluate
 from assay.spec.attention_gradient.tolerance import OWN, Bounds
 from assay.spec.criterion import Criterion, close
 from assay.spec.enclosure import Enclosure, in_units_of
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import reference_accuracy
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def criteria(instance: Instance, precision: Precision) -> Mapping[str, Criterion
     >>> float(criteria(Instance(x, x, x, x), PRECISIONS["float32"])["grad_value"].ratio(x).max())
     0.0
     """
+    require_evaluable(instance)
     exact = evaluate(instance, reference_accuracy(precision))
     bounds = Bounds(instance, precision, exact)
     allowed = [bounds.of(origin) for origin in OWN]

@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from assay.spec.enclosure import DoubleDoubleBall, Enclosure, Evaluated, Float64Ball, Result, escalate
+from assay.spec.enclosure import (
+    DoubleDoubleBall,
+    Enclosure,
+    Evaluated,
+    Float64Ball,
+    Result,
+    escalate,
+    require_held,
+)
+from assay.spec.memory import GRADIENTS, require_evaluable
 from assay.spec.softmax.distribution import Rows, flattened, scored, weighted
 
 if TYPE_CHECKING:
@@ -85,6 +94,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "grad_quer
     """
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
+    require_evaluable(instance, GRADIENTS)
     if output == "grad_query":
         return first_pass(instance, flattened(instance), relative, matrices=False)["grad_query"]
     return evaluate(instance, relative).gradients()[output]
@@ -92,6 +102,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "grad_quer
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """Every gradient, with what leads to them: arrays of n_q × n_k, for moderate sizes."""
+    require_evaluable(instance, GRADIENTS)
     rows = flattened(instance)
     first = first_pass(instance, rows, relative * FINER, matrices=True)
     second = _keys(instance, rows, first, relative)
@@ -133,6 +144,8 @@ def first_pass(instance: Instance, rows: Rows, relative: float, *, matrices: boo
         part, grid = rows[block], np.ix_(*block)
         softmax = weighted(arithmetic, part)
         attended = part.attended
+        if matrices:
+            require_held("score", softmax.capped, attended)
 
         # p_ij = w_ij / D_i, without the sink, whose value is zero
         probability = softmax.weight.divided(softmax.denominator)[..., :n_k]

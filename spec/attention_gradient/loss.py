@@ -14,7 +14,7 @@ import numpy as np
 from assay.spec import flint_context
 from assay.spec.enclosure import Enclosure
 from assay.spec.enclosure.arb import ArbBall
-from assay.spec.problem import InvalidInstance
+from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +82,7 @@ def define_loss(loss: Loss, relative: float = 1e-12) -> dict[str, Enclosure]:
         if fine:
             return {name: Enclosure(*ball.rounded(), ball.full) for name, ball in rounded.items()}
         bits *= 2
-    raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
+    raise Uncertified(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
 
 
 def _evaluated(loss: Loss) -> dict[str, Objects]:

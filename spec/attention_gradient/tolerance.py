@@ -20,6 +20,7 @@ from assay.spec import attention
 from assay.spec.attention_gradient.definition import Exact, evaluate
 from assay.spec.attention_gradient.rounding import PRECISIONS, Backward
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
@@ -139,6 +140,7 @@ class Bounds:
     """
 
     def __init__(self, instance: Instance, precision: Precision, exact: Exact | None = None) -> None:
+        require_evaluable(instance)
         accuracy = reference_accuracy(precision)
         self.instance, self.precision = instance, precision
         self.exact = evaluate(instance, accuracy) if exact is None else exact

@@ -14,6 +14,7 @@ import sympy
 
 from assay.spec.document_similarity.truth import best_pairs
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,7 @@ def similarities(instance: Instance, relative: float = 1e-12) -> Enclosure:
     >>> similarities(Instance(np.array([[3.0, 4.0]]), np.array([[4.0, 3.0], [1.0, 0.0]]))).midpoint.round(9)
     array([[0.96, 0.6 ]])
     """
+    require_evaluable(instance)
     left, right = instance.sides()
     cosine = instance.measure == "cosine"
     size = _sizes(left, right, cosine)

@@ -57,6 +57,11 @@ class Instance(AnyInstance):
                     f"{name}: a document of zeros in row {row}, expected one with a word for the cosine"
                 )
 
+    def spanned(self) -> int:
+        """The similarity of every pair, and the documents of both sides."""
+        right = self.left if self.right is None else self.right
+        return int(self.left.size + right.size + len(self.left) * len(right))
+
     def sides(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The documents of both sides in float64, which holds every number as it is; the left twice if it is alone."""
         left = self.left.astype(np.float64)

@@ -14,6 +14,7 @@ import numpy as np
 from assay.spec.document_similarity.definition import normalised
 from assay.spec.document_similarity.truth import best_pairs
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import PRECISIONS as MACHINES
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
@@ -70,6 +71,7 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
     Euclidean distance of normalised documents; its error does not become small where the similarity does.
     It is +inf everywhere where one document is outside the domain of the class.
     """
+    require_evaluable(instance)
     require_usual()  # here too: what is computed in another environment would be kept for later
     u = max(precision.product, precision.accumulate, precision.working)
     stored, tau = precision.stored, max(precision.stored_tiny, precision.operand_tiny)

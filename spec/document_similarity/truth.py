@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ def best_pairs(instance: Instance) -> list[tuple[int, int]]:
     [(1, 1)]
     """
     require_usual()
+    require_evaluable(instance)
     left, right = instance.sides()
     cosine = instance.measure == "cosine"
     rows = [np.unique(x, axis=0, return_inverse=True) for x in (left, right)]

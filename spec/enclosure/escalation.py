@@ -11,13 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import flint
 import numpy as np
 
-from assay.spec.enclosure.arb import ArbArithmetic, from_parts
+from assay.spec.enclosure.arb import LARGEST, ArbArithmetic, ArbBall, from_parts
 from assay.spec.enclosure.double_double import DoubleDoubleBall
 from assay.spec.enclosure.enclosure import Enclosure
 from assay.spec.enclosure.float64 import Float64Ball
 from assay.spec.floating_point import require_usual
+from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Block = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "escalate"]
+__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "escalate", "require_held"]
 
 _BLOCK = 1 << 17  # numbers held at a time
 _MOST_BITS = 1 << 17
+_MORE_BITS = 1 << 8  # how many times as many bits as a radius asks for: they hold products of 30 numbers of float64
+_HELD = 1 << 12  # bits with which a row is fine unless what it needs is beyond float64
 
 
 class Ball(Protocol):
@@ -110,8 +114,9 @@ def escalate(
     wanted: (stacks, rows), which rows to evaluate.
     relative: the accuracy that is asked for, in (0, 1): it chooses where to begin, and the bits of the balls.
     width: how many numbers the definition holds for one row, which says how many rows make a block.
-    Raises ``ValueError`` for another ``relative``, and ``ArithmeticError`` where no arithmetic is accurate enough, or
-    where the thread does not round to nearest with subnormal numbers (:mod:`assay.spec.floating_point`).
+    Raises ``ValueError`` for another ``relative``; :class:`~assay.spec.problem.InvalidInstance` where a result that a
+    row needs is beyond float64; :class:`~assay.spec.problem.Uncertified`, an ``ArithmeticError``, where no arithmetic
+    is accurate enough; and ``FloatingPointError`` where the thread does not round to nearest with subnormal numbers.
 
     >>> def exponentials(arithmetic, block):
     ...     balls = arithmetic.exact(np.array([[[1.0], [2.0]]])[np.ix_(*block)]).exp()
@@ -142,8 +147,12 @@ def escalate(
                     rad[name][at] = np.where(good[..., None], r, rad[name][at])
                 kept.append((at, good, {name: evaluated.values[name] for name in results if results[name].digits}))
                 missing[at] &= ~good
+                if arithmetic.precision >= _HELD:
+                    for name in results:
+                        require_held(name, evaluated.values[name], missing[at][..., None])
     if missing.any():
-        raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits in {missing.sum()} rows")
+        bits = _most_bits(relative)
+        raise Uncertified(f"relative: {relative!r} was not reached with {bits} bits in {missing.sum()} rows")
 
     def digits(name: str) -> Callable[[], NDArray[np.object_]]:
         middle, radius, shape = mid[name], rad[name], results[name].shape  # an enclosure keeps no other result alive
@@ -174,16 +183,39 @@ def _numbers(result: Result, wanted: NDArray[np.bool_]) -> int:
     return math.prod(result.shape) // max(1, wanted.size)
 
 
+def require_held(name: str, values: Ball, where: NDArray[np.bool_]) -> None:
+    """Raise :class:`~assay.spec.problem.InvalidInstance` if numbers are certainly beyond float64.
+
+    values: balls; those of float64 and of double-double never say so.
+    where: which of them to look at; it broadcasts.
+    """
+    if not isinstance(values, ArbBall):
+        return
+    beyond = np.isinf(values.rounded()[0]) & where
+    for ball in values.full()[beyond]:
+        if ball.is_finite() and ball.abs_lower() > LARGEST:
+            size = math.floor(float((ball.abs_lower().log() / flint.arb(2).log()).mid()))
+            raise InvalidInstance(f"{name}: a number of about 2^{size}, expected at most 2^1024, what float64 holds")
+
+
 def _tiers(relative: float) -> Iterator[Arithmetic]:
     """Every arithmetic that may reach ``relative``, the cheapest first."""
     if relative >= 2.0**-50:
         yield Float64Ball
     if relative >= 2.0**-97:
         yield DoubleDoubleBall
-    bits = max(128, 64 + math.ceil(-1.1 * math.log2(relative)))
-    while bits <= _MOST_BITS:
+    bits, most = _first_bits(relative), _most_bits(relative)
+    while bits <= most:
         yield ArbArithmetic(bits)
         bits *= 2
+
+
+def _first_bits(relative: float) -> int:
+    return max(128, 64 + math.ceil(-1.1 * math.log2(relative)))
+
+
+def _most_bits(relative: float) -> int:
+    return min(_first_bits(relative) * _MORE_BITS, _MOST_BITS)
 
 
 def _blocks(missing: NDArray[np.bool_], width: int) -> Iterator[Block]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from assay.spec.instances.hard import HardProblem, hard, load
 from assay.spec.problem import InvalidInstance
 from assay.spec.untrusted import content
+from assay.spec.written import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,7 +101,7 @@ def write(folder: str | Path, seed: int = 0) -> int:
                 }
             )
     manifest = {"kind": _KIND, "version": VERSION, "seed": seed, "files": files}
-    (place / _MANIFEST).write_bytes((json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+    write_bytes(place / _MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     return len(files)
 
 
@@ -145,4 +146,5 @@ def _is_corpus(place: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import io
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.spec import untrusted
 from assay.spec.instances.formula import MOST_VARIABLES, Formula
 from assay.spec.problem import InvalidInstance
+from assay.spec.written import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["from_text", "read", "to_text", "write"]
 
@@ -65,7 +66,7 @@ def to_text(formula: Formula, comments: Iterable[str] = ()) -> str:
 
 def write(path: str | Path, formula: Formula, comments: Iterable[str] = ()) -> None:
     """Write :func:`to_text` into a file.  Raises ``OSError`` where it cannot be written."""
-    Path(path).write_bytes(to_text(formula, comments).encode())
+    write_bytes(path, to_text(formula, comments).encode())
 
 
 def _parse(lines: Iterable[str]) -> Formula:

@@ -26,6 +26,7 @@ from assay.spec.instances.formula import Formula
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import GapMaxInnerProduct
+from assay.spec.written import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def write(path: str | Path, instance: Instance, source: Any, metadata: Mapping[s
     Raises ``OSError`` where it cannot be written.
     """
     if Path(path).suffix == ".json":
-        Path(path).write_bytes(to_json(instance, source, metadata).encode())
+        write_bytes(path, to_json(instance, source, metadata).encode())
         return
     said = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True, ensure_ascii=True)
     more = {"hard.metadata": np.frombuffer(said.encode(), np.uint8)}

@@ -24,6 +24,7 @@ import numpy as np
 
 from assay.spec import flint_context
 from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,6 +101,7 @@ def _evaluate(
     instance: Instance, relative: float, *, uniform: bool, record: bool, growing: bool = False
 ) -> dict[str, Enclosure]:
     """The network is one row of :func:`~assay.spec.enclosure.escalate`: every token depends on every other."""
+    require_evaluable(instance)
     names = {str(layer) for layer in range(instance.layers)}
     shapes = _shapes(instance) if record else dict.fromkeys(names, instance.tokens.shape)
     results = {name: Result(shape, digits=name in names) for name, shape in shapes.items()}

@@ -140,6 +140,13 @@ class Instance(AnyInstance):
         """Query heads to one key head."""
         return int(self.query_weights.shape[1] // self.key_weights.shape[1])
 
+    def spanned(self) -> int:
+        """The scores of every head and layer, and what every token is made into between them."""
+        axes = self.lengths()
+        heads = axes["heads"] * (2 * axes["head_dim"] + 2 * axes["value_dim"] + axes["length"])
+        layer = axes["length"] * (heads + 4 * axes["dim"] + 2 * axes.get("hidden", 0))
+        return int(super().spanned() + self.layers * layer)
+
     def attends(self) -> NDArray[np.bool_]:
         """(n, n): which tokens (columns) each token (rows) attends to.
 

@@ -13,6 +13,7 @@ import numpy as np
 import sympy
 
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.memory import require_evaluable
 from assay.spec.rotary.frequencies import frequencies, magnitude
 from assay.spec.rotary.turning import paired, rotation
 from assay.spec.scalars import SYMBOLS
@@ -37,6 +38,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "query") -
     """
     if output not in instance.vectors():
         raise ValueError(f"unknown output {output!r}: expected 'query', or 'key' where there is one")
+    require_evaluable(instance)
     x = instance.vectors()[output].astype(np.float64)
     b, heads, n, d = x.shape
     columns, partner, sign = paired(instance)

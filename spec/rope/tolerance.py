@@ -15,6 +15,7 @@ import numpy as np
 from assay.spec.criterion import each_close
 from assay.spec.enclosure import Float64Ball
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
 from assay.spec.rope.definition import define
 from assay.spec.rotary.errors import frequency_errors, rates
@@ -65,6 +66,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "que
     3e-37 1e-06 2e+00
     """
     require_usual()
+    require_evaluable(instance)
     u = precision_named(precision, PRECISIONS)
     angles, vector = u.of(Angles), instance.vectors()[output]
     columns, partner, sign = paired(instance)

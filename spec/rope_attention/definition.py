@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.spec import rope
 from assay.spec.attention import definition as attention
+from assay.spec.memory import OUTPUTS, require_evaluable
 from assay.spec.rotary.turning import paired, rotation
 from assay.spec.softmax.distribution import Rows, flattened
 
@@ -45,11 +46,13 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
+    require_evaluable(instance, OUTPUTS)
     return attention.outputs(instance, relative, relative_rows(instance))[output]
 
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """The same with the scores and probabilities that lead to it: arrays of n_q × n_k, for moderate sizes."""
+    require_evaluable(instance)
     return attention.evaluate(instance, relative, relative_rows(instance))
 
 

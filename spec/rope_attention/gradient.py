@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.spec.enclosure import DoubleDoubleBall, Enclosure, Float64Ball
 from assay.spec.enclosure.arb import ArbArithmetic
-from assay.spec.problem import InvalidInstance
+from assay.spec.problem import InvalidInstance, Uncertified
 from assay.spec.rope_attention.definition import General, Turned, relative_rows, transposed
 from assay.spec.softmax.distribution import weighted
 
@@ -61,7 +61,7 @@ def gradients(instance: Instance, grad_output: NDArray[Any], relative: float = 1
             if all((made[name].error() <= relative * reach[name] + 2.0**-1074).all() for name in made):
                 shapes = {name: getattr(instance, name.removeprefix("grad_")).shape for name in made}
                 return {name: _enclosure(ball, shapes[name]) for name, ball in made.items()}
-    raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
+    raise Uncertified(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
 
 
 def _arithmetics() -> list[Arithmetic]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assay.spec import attention
+from assay.spec.memory import OUTPUTS, require_evaluable
 
 if TYPE_CHECKING:
     from assay.spec.attention.definition import Exact
@@ -31,9 +32,11 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     >>> print(define(Instance(x, x, x, oracle_size=3, is_causal=True, window=1, sinks=1))[0, 0, 2, 0])
     1.9640275800758 ± 1e-14
     """
+    require_evaluable(instance, OUTPUTS)
     return attention.define(instance.attention(), relative, output)
 
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """The same with the scores and probabilities that lead to it: arrays of n_q × n_k, for moderate sizes."""
+    require_evaluable(instance)
     return attention.evaluate(instance.attention(), relative)

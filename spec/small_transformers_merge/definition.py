@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.spec import attention
 from assay.spec.enclosure import Enclosure
+from assay.spec.memory import OUTPUTS, require_evaluable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,12 +40,14 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     >>> print(define(Instance(parts, np.array([0.0, 0.0, -np.inf]).reshape(3, 1, 1, 1)))[0, 0, 0, 0])
     3 ± 8e-15
     """
+    require_evaluable(instance, OUTPUTS)
     made = attention.define(instance.attention(), relative, output)
     return Enclosure(restored(instance, made.midpoint), restored(instance, made.radius))
 
 
 def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     """The attention that a merge is, with its scores and probabilities, in the shapes of that attention."""
+    require_evaluable(instance)
     return attention.evaluate(instance.attention(), relative)
 
 

@@ -90,7 +90,7 @@ def append_masked_keys(instance: Kind, rng: np.random.Generator, **changes: Any)
     b, h_k, n_k, d = instance.key.shape
     if instance.causal == "bottom-right" and instance.key_lengths is None:
         return ()  # the alignment would move
-    if any(array is not None and array.shape[-1] > 1 for array in (instance.mask, instance.bias)):
+    if any(array is not None and array.ndim and array.shape[-1] > 1 for array in (instance.mask, instance.bias)):
         return ()  # they would need columns for the new keys
     extra = 3
     filler = (30.0 * rng.standard_normal((b, h_k, extra, d + instance.value.shape[3]))).astype(instance.key.dtype)

@@ -107,6 +107,11 @@ class Grouped(Instance):
         """Query heads to one key head."""
         return int(self.query.shape[1] // self.key.shape[1])
 
+    def spanned(self) -> int:
+        """The scores, and for every query head its keys and values."""
+        (b, h, n_q, d), (n_k, d_v) = self.query.shape, self.value.shape[2:]
+        return int(super().spanned() + b * h * (n_q * n_k + n_k * (d + d_v)))
+
     def part(self, **kept: Sequence[int] | NDArray[np.intp] | None) -> Self:
         """The instance of some indices of some axes, in order.
 

@@ -20,6 +20,7 @@ import numpy as np
 from assay.spec import attention
 from assay.spec.attention import definition as of_attention
 from assay.spec.enclosure.arb import LARGEST
+from assay.spec.memory import OUTPUTS, require_evaluable
 from assay.spec.softmax.distribution import Rows, flattened
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def define(instance: HigherOrder, relative: float = 1e-12, output: str = "output
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")
+    require_evaluable(instance, OUTPUTS)
     return of_attention.outputs(over_combinations(instance), relative, combined(instance))[output]
 
 
 def evaluate(instance: HigherOrder, relative: float = 1e-12) -> Exact:
     """The same with the scores and probabilities that lead to it: arrays of n_q × N, for moderate sizes."""
+    require_evaluable(instance)
     return of_attention.evaluate(over_combinations(instance), relative, combined(instance))
 
 

@@ -94,6 +94,11 @@ class HigherOrder(instances.Instance):
         """Query heads to one key head."""
         return int(self.query.shape[1] // self.mode_keys[0].shape[1])
 
+    def spanned(self) -> int:
+        """The scores, and for every query head the keys and the values of every combination."""
+        (b, h, n_q, d), d_v = self.query.shape, self.mode_values[0].shape[3]
+        return int(super().spanned() + b * h * self.combinations * (n_q + d + d_v))
+
     def visible_of(self, mode: int) -> NDArray[np.bool_]:
         """(n_q, n_m): which keys of mode m, counted from 1, each query may attend to."""
         i, j = np.arange(self.query.shape[2])[:, None], np.arange(self.mode_lengths[mode - 1])[None, :]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from assay.spec.attention_gradient.criteria import close_to_one_of
 from assay.spec.enclosure import Enclosure
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
 from assay.spec.precision import reference_accuracy
 from assay.spec.tensor_attention_gradient.definition import evaluate
@@ -33,6 +34,7 @@ def criteria(instance: Incoming, precision: str | Precision) -> Mapping[str, Cri
     (['grad_query', 'grad_key1', 'grad_key2', 'grad_value1', 'grad_value2'], 0.0)
     """
     u = precision_named(precision, PRECISIONS)
+    require_evaluable(instance)
     exact = evaluate(instance, reference_accuracy(u))
     bounds = Bounds(instance, u, exact)
     allowed = [bounds.of(origin) for origin in OWN]

@@ -22,6 +22,7 @@ import numpy as np
 from assay.spec import attention_gradient
 from assay.spec.attention_gradient.definition import FINER, first_pass, second_pass
 from assay.spec.attention_gradient.definition import Exact as OfAttention
+from assay.spec.memory import GRADIENTS, require_evaluable
 from assay.spec.tensor_attention.definition import Combined, combined, of_modes, over_combinations
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def define(instance: Incoming, relative: float = 1e-12, output: str = "grad_quer
 
 def evaluate(instance: Incoming, relative: float = 1e-12) -> Exact:
     """Every gradient, with what leads to them: arrays of n_q × N, for moderate sizes."""
+    require_evaluable(instance, GRADIENTS)
     flat = over_combinations_too(instance)
     if instance.order == 2:
         plain = attention_gradient.evaluate(flat, relative)

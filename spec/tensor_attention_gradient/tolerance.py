@@ -17,6 +17,7 @@ from assay.spec import tensor_attention
 from assay.spec.attention_gradient.tolerance import HANDED, OWN, RUNNING, Origin
 from assay.spec.attention_gradient.tolerance import Bounds as OfAttention
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound
@@ -68,6 +69,7 @@ class Bounds(OfAttention):
     """The tolerances of an instance in a class, for every origin."""
 
     def __init__(self, instance: Incoming, precision: Precision, exact: Exact | None = None) -> None:
+        require_evaluable(instance)
         accuracy = reference_accuracy(precision)
         self.tensor, self.machine, self.forward = instance, precision, instance.forward()
         self.gradients = evaluate(instance, accuracy) if exact is None else exact

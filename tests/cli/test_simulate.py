@@ -101,6 +101,7 @@ def test_a_cluster_says_the_same(run: Run, model: str, tmp_path: Path) -> None:
         (("model.safetensors", "--tokens", "20", "--text", "text.txt", "--size", "1"), "size: 1 leaves no room"),
         (("model.safetensors", "--oracle", "large"), "--oracle large: expected one of plain"),
         (("model.safetensors", "--text", "none.txt"), "none.txt: cannot be read"),
+        (("model.safetensors", "--text", "/dev/zero"), "/dev/zero: cannot be read"),
         (
             ("model.safetensors", "--tokens", "20", "--text", "text.txt", "--error", "1", "--oracle", "causal"),
             "--error: a sample of keys needs an oracle that is not causal only",

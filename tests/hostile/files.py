@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADERS", "METADATA", "Fault", "faults", "good_files", "mutated"]
 
-SECONDS = 10.0
+SECONDS = 10.0  # of the processor
 
 #: Headers of the .npy format that are no good ones.
 HEADERS: tuple[str, ...] = (
@@ -204,7 +204,7 @@ class Fault(Exception):
 
 
 def _judged(path: Path) -> str:
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         _read(path)
         ending = "read"
@@ -215,8 +215,8 @@ def _judged(path: Path) -> str:
             raise Fault(f"a refusal of several lines, or of {len(said)} letters: {said[:200]!r}") from None
     except Exception as error:
         raise Fault(f"{type(error).__name__}: {str(error)[:200]}") from error
-    if time.monotonic() - begun > SECONDS:
-        raise Fault(f"took {time.monotonic() - begun:.0f} s")
+    if time.process_time() - begun > SECONDS:
+        raise Fault(f"took {time.process_time() - begun:.0f} s")
     return ending
 
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import tempfile
 import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,12 @@ import numpy as np
 
 from assay.impl.cpu.small_transformers.arrays import arrays_of
 from assay.impl.cpu.small_transformers.parts import Part
+from assay.spec import untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     Place = tuple[int, int, int]  # the group of heads, and the rows from the first to before the last
 
@@ -54,17 +56,10 @@ class Checkpoint:
         if not self.path.is_file():
             return Kept(run)
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                arrays = dict(stored)
-            kept = Kept(str(arrays["run"]), int(arrays["following"]), largest=float(arrays["largest"]))
-            for k, place in enumerate(arrays["places"].tolist()):
-                kept.totals[tuple(place)] = Part(*(arrays[f"total {k} {name}"] for name in _NAMES))
-            for number, count in arrays["early"].tolist():
-                kept.early[number] = [
-                    Part(*(arrays[f"early {number} {k} {name}"] for name in _NAMES)) for k in range(count)
-                ]
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-            raise ValueError(f"resume: {self.path} is no file of this kind") from None
+            with untrusted.archive(self.path) as archived:
+                kept = _kept(archived)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"resume: {self.path} is no file of this kind ({untrusted.line(error)})") from None
         if kept.run != run:
             raise ValueError(f"resume: {self.path} belongs to other arrays, another plan or other options")
         return kept
@@ -96,6 +91,32 @@ class Checkpoint:
             Path(name).unlink(missing_ok=True)
             raise
         self.written = time.monotonic()
+
+
+def _kept(archived: untrusted.Archive) -> Kept:
+    """What an archive holds, every part of the types and shapes of one.  Raises ``ValueError`` in one line."""
+
+    def plain(name: str, kind: str, axes: int) -> NDArray[Any]:
+        array = archived[name]
+        if array.dtype.kind not in kind or array.ndim != axes:
+            raise ValueError(f"{name}: {array.dtype} of shape {array.shape}")
+        return array
+
+    def part(name: str) -> Part:
+        log_factor, values, weight = (plain(f"{name} {each}", "f", 2 + (each == "values")) for each in _NAMES)
+        if not log_factor.shape == values.shape[:2] == weight.shape:
+            raise ValueError(f"{name}: shapes {log_factor.shape}, {values.shape} and {weight.shape}")
+        return Part(log_factor, values, weight)
+
+    places, early = plain("places", "i", 2), plain("early", "i", 2)
+    if places.shape[1] != 3 or early.shape[1] != 2:
+        raise ValueError(f"places of shape {places.shape}, early of shape {early.shape}")
+    kept = Kept(str(plain("run", "U", 0)), int(plain("following", "iu", 0)), largest=float(plain("largest", "f", 0)))
+    for k, (group, first, last) in enumerate(places.tolist()):
+        kept.totals[group, first, last] = part(f"total {k}")
+    for number, count in early.tolist():
+        kept.early[number] = [part(f"early {number} {k}") for k in range(count)]
+    return kept
 
 
 def digest(arrays: Iterable[Any], *words: object) -> str:
