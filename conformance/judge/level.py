@@ -12,7 +12,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,18 @@ if TYPE_CHECKING:
     from assay.conformance.judge.judge import Judge
     from assay.spec.problem import Law
 
-__all__ = ["BUDGETS", "EXAMPLES", "LAW_CASES", "LEAK_SECONDS", "Elsewhere", "Progress", "Run", "assembled"]
+__all__ = [
+    "BUDGETS",
+    "EXAMPLES",
+    "LAWS",
+    "LAW_CASES",
+    "LEAK_SECONDS",
+    "REPEATED",
+    "Elsewhere",
+    "Progress",
+    "Run",
+    "assembled",
+]
 
 #: Seconds after which a level takes no new case.  The others are counted as skipped, and the report says so.  A family
 #: that has not been judged yet has its first turn all the same, for as long again: a busy machine loses no family.
@@ -46,6 +57,9 @@ BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.
 #: The number of Hypothesis examples of each level, and of cases for each law; those of the levels below are among them.
 EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
+#: What a level has beside its families, by the names under which it is asked for like one: calls that are repeated, and
+#: laws.
+REPEATED, LAWS = "repeated", "laws"
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
@@ -71,6 +85,10 @@ class Run:
     """A level that is under way, and its results so far.
 
     budget: seconds after which no new case is taken; those of the level if left out.
+    families: the only ones that are judged, by name, with ``drawn``, ``repeated`` and ``laws`` among them; every one if
+    left out.
+    share: the seconds of these families, where others have the rest of the budget.
+    told: what the diagnosis of other failures of the kernel said; where that explains these too, it is told again.
     judged: the cases that were judged, in the sizes in which the kernel took them.
     elsewhere: judges the cases of families, which are recorded in the order of the level all the same.  Everything that
     follows from a case, its repetition, what it is shrunk to and the diagnosis, is done here.
@@ -91,11 +109,17 @@ class Run:
     costly: dict[str, int] = field(default_factory=dict)
     elsewhere: Elsewhere | None = None
     coming: Iterator[tuple[Case, tuple[Outcome, float]]] | None = None  # what is judged elsewhere, in its order
+    families: Collection[str] | None = None
+    share: float | None = None
+    told: Sequence[str] = ()
+    used: float = 0.0  # seconds of what was allotted that the cases took
     uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
     sizes: Sizes = field(init=False)
+    before: tuple[float, float] = field(init=False)  # what the judge's first calls had taken when the run began
 
     def __post_init__(self) -> None:
         self.sizes = Sizes(self.judge)
+        self.before = self.judge.compiling, self.judge.starting
 
     def report(self) -> Report:
         """Judge every case of the level and return the report."""
@@ -103,7 +127,7 @@ class Run:
         levels = LEVELS[: LEVELS.index(self.level) + 1]
         capabilities = judge.suite.interface.has(judge.kernel)
         cases = {
-            level: list(cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities))
+            level: list(cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities, self.families))
             for level in levels
         }
         count = sum(map(len, cases.values()))
@@ -116,27 +140,53 @@ class Run:
     def through(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> Report:
         """Judge the cases of families of every level, and what is drawn and made of them."""
         judge, laws = self.judge, self.judge.suite.spec.LAWS
+        if self.families is not None and not {REPEATED, LAWS}.isdisjoint(self.families):
+            self.acquaint()
         for level in levels:
             for case in cases[level]:
                 if self.judge.compiling > _SUSPECT:
                     self.sizes.look_for_compilation(cases[levels[0]])
                 self.record(*self.in_turn(case))
-            if level == levels[0]:
+            if level == levels[0] and self.asked(REPEATED):
                 self.repeat()
                 self.leak()
-            for judged in self.drawn(level):
+            for judged in self.drawn(level) if self.asked(DRAWN.id) else ():
                 self.record(*judged)
+            if not self.asked(LAWS):
+                continue
             small = sorted(self.judged, key=lambda case: case.instance.size())[: max(40, len(self.judged) // 2)]
             for law in laws:
                 for judged in self.lawful(level, law, small):
                     self.record(*judged)
+        self.used = max(0.0, min(self.allotted - self.left, self.allotted))
         if self.sizes.few:
             self.notes["compiled for every shape: cases that are alike share one"] = 1
         diagnosis = (
-            judge.diagnosis(_diverse(self.failures), self.passes, self.failures) if self.failures else Diagnosis()
+            judge.diagnosis(_diverse(self.failures), self.passes, self.failures, self.told)
+            if self.failures
+            else Diagnosis()
         )
         notes = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in self.notes.items())
         return assembled(judge, self.level, self.seed, tuple(self.results), diagnosis, notes, self.seconds)
+
+    def asked(self, family: str) -> bool:
+        """Whether a family, or what is asked for like one, is judged in this run."""
+        return self.families is None or family in self.families
+
+    def acquaint(self) -> None:
+        """Judge the first case of every family, and keep those that pass: they are called again, or a law changes them.
+
+        Those that fail are findings of their own families, which another run judges.
+        """
+        judge, seen = self.judge, set[str]()
+        capabilities = judge.suite.interface.has(judge.kernel)
+        for case in cases_of_level(judge.suite, judge.precision, LEVELS[0], self.seed, capabilities):
+            if case.family.id in seen:
+                break  # every family has had its turn
+            seen.add(case.family.id)
+            judged = self.in_turn(case)
+            if judged[1].status == "passed":
+                self.record(*judged)
 
     # --- time and results -----------------------------------------------------------------------------------------
 
@@ -147,6 +197,11 @@ class Run:
     @property
     def allotted(self) -> float:
         """Seconds after which no new case is taken."""
+        return self.whole if self.share is None else self.share
+
+    @property
+    def whole(self) -> float:
+        """The budget of the level, of which this run may have a share."""
         return BUDGETS[self.level] if self.budget is None else self.budget
 
     @property
@@ -155,8 +210,9 @@ class Run:
 
         A kernel is compiled in its first call, or in the first of every shape if shapes are few for that reason.
         """
-        compiling = self.judge.compiling if self.sizes.few else self.judge.starting
-        return self.allotted - self.seconds + self.uncounted + min(compiling, _COMPILING * self.allotted)
+        compiled, started = self.before
+        compiling = self.judge.compiling - compiled if self.sizes.few else self.judge.starting - started
+        return self.allotted - self.seconds + self.uncounted + min(compiling, _COMPILING * self.whole)
 
     @property
     def over(self) -> bool:
