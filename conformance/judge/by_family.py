@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ByFamily", "family_names"]
 
+_QUARTER = 4
 _DIAGNOSIS_SECONDS = 24.0  # the most that a diagnosis takes on a machine that is not busy
 
 
@@ -62,12 +63,14 @@ class ByFamily:
     def report(self, family: str, *, left: int = 1) -> Report:
         """Judge one family.
 
-        left: how many families are still to be judged, this one included: each has an equal share of the time that is
-        left.  The first diagnosis has as long as that of a run has.  Those of further families that fail in another
-        way have together as long as the first one took, and where that is used up, a report has none.
+        left: how many families are still to be judged, this one included.  It may take an equal share of the time that
+        is left, or a quarter if that is more: most families need little of it.
+
+        The first diagnosis has as long as that of a run has.  Those of further families that fail in another way have
+        together as long as the first one took, and where that is used up, a report has none.
         """
         total = BUDGETS[self.level] if self.budget is None else self.budget
-        share = max(total - self.used, 0.0) / left
+        share = max(total - self.used, 0.0) / min(left, _QUARTER)
         run = Run(
             self.judge, self.level, self.seed,
             budget=total, families={family}, share=share, told=tuple(self.told),
