@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from assay.conformance.interface.project import Known, Project
 
@@ -95,6 +95,10 @@ class Asked:
     def id(self) -> str:
         return "-".join(filter(None, (self.problem, self.kernel, self.precision, self.family)))
 
+    def same_kernel(self, other: Asked) -> bool:
+        """Whether another test is of the same kernel in the same class."""
+        return (self.problem, self.kernel, self.precision) == (other.problem, other.kernel, other.precision)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("assay", "conformance of kernels to their specification (--pyargs assay.conformance)")
@@ -111,6 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Claims(Path(config.getoption("assay_claims"))), "assay-claims")
     if _collects(config) or any(_said(config, name) is not None for name in _OPTIONS):
         config.stash[_PLAN] = _plan(config)
+        config.pluginmanager.register(_FirstLine(), "assay-first-line")
         if _said(config, "kernel") and not _collects(config) and not hasattr(config, "workerinput"):
             config.pluginmanager.register(_Collected(config), "assay-collected")
 
@@ -226,6 +231,18 @@ def _classes(config: pytest.Config) -> list[str] | None:
     """The classes that the options name; ``None`` if they name none."""
     words = _said(config, "precision")
     return None if words is None else [name.strip() for part in words for name in part.split(",")]
+
+
+class _FirstLine:
+    """In pytest's summary a failed conformance test is its first line, and not the whole report."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None and _FUNCTION in item.nodeid:
+            crash.message = crash.message.removeprefix("Failed: ").partition("\n")[0]
+        return report
 
 
 class _Collected:

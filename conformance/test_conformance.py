@@ -8,7 +8,7 @@ kernel that declined a whole family fails, unless ``--assay-allow-incomplete``.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +19,7 @@ from assay.conformance.engagement import engaged
 from assay.conformance.interface.targets import known_findings
 from assay.conformance.judge.by_family import ByFamily
 from assay.conformance.judge.level import REPEATED
-from assay.conformance.plugin import DIAGNOSIS, asked, settings
+from assay.conformance.plugin import DIAGNOSIS, Asked, asked, settings
 from assay.conformance.report.words import behaviour, never_ran, not_judged
 
 if TYPE_CHECKING:
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Engagement:
-    """One kernel in one class, loaded when its first test runs, for all of its tests that this process runs."""
+    """One kernel in one class, loaded when its first test runs.
+
+    waiting: its families that this process may still have to judge.  workers: how many processes share them.
+    """
 
     kernel: str
     precision: str
     arguments: dict[str, Any]
     waiting: set[str]
     workers: int
-    stack: ExitStack = field(default_factory=ExitStack)
+    stack: ExitStack
     families: ByFamily | None = None
 
     def report(self, family: str) -> Report:
@@ -64,53 +67,59 @@ class Engagement:
         return self.families.report(family, left=max(left, 1))
 
 
+@dataclass
+class Engagements:
+    """The kernel under judgement: the next one is loaded when this one has been left."""
+
+    stack: ExitStack
+    request: pytest.FixtureRequest
+    test: Asked | None = None
+    engagement: Engagement | None = None
+
+    def of(self, test: Asked) -> Engagement:
+        if self.engagement is not None and self.test is not None and self.test.same_kernel(test):
+            return self.engagement
+        self.stack.close()
+        config, items = self.request.config, self.request.session.items
+        arguments: dict[str, Any] = {**settings(config), "problem": test.problem}
+        if not test.family:
+            arguments["options"] = {**dict.fromkeys(known_findings(test.kernel), "no"), **arguments["options"]}
+        tests = [item.callspec.params.get("test") for item in items if hasattr(item, "callspec")]
+        waiting = {other.family for other in tests if isinstance(other, Asked) and other.same_kernel(test)}
+        workers = getattr(config, "workerinput", {}).get("workercount", 1)
+        made = Engagement(test.kernel, test.precision, arguments, waiting, workers, self.stack)
+        self.test, self.engagement = test, made
+        return made
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    tests = asked(metafunc.config)
     metafunc.parametrize(
-        ("engagement", "family"),
+        "test",
         [
-            pytest.param(
-                (test.problem, test.kernel, test.precision),
-                test.family,
-                id=test.id,
-                marks=[pytest.mark.xfail(reason=test.known)] if test.known else [],
-            )
-            for test in tests
+            pytest.param(test, id=test.id, marks=[pytest.mark.xfail(reason=test.known)] if test.known else [])
+            for test in asked(metafunc.config)
         ],
-        indirect=["engagement"],
-        scope="session",
     )
 
 
 @pytest.fixture(scope="session")
-def engagement(request: pytest.FixtureRequest) -> Iterator[Engagement]:
-    problem, kernel, precision = request.param
-    arguments: dict[str, Any] = {**settings(request.config), "problem": problem}
-    if not any(test.family for test in asked(request.config)):
-        arguments["options"] = {**dict.fromkeys(known_findings(kernel), "no"), **arguments["options"]}
-    waiting = {
-        item.callspec.params["family"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and getattr(item, "callspec", None) is not None
-        and item.callspec.params.get("engagement") == request.param
-    }
-    workers = getattr(request.config, "workerinput", {}).get("workercount", 1)
-    made = Engagement(kernel, precision, arguments, waiting, workers)
-    with made.stack:
-        yield made
+def engagements(request: pytest.FixtureRequest) -> Iterator[Engagements]:
+    with ExitStack() as stack:
+        yield Engagements(stack, request)
 
 
 @pytest.mark.filterwarnings("ignore")  # a framework's warnings are no verdict
-def test_kernel_conforms(engagement: Engagement, family: str, request: pytest.FixtureRequest) -> None:
-    report = engagement.report(family)
+def test_kernel_conforms(test: Asked, engagements: Engagements, request: pytest.FixtureRequest) -> None:
+    report = engagements.of(test).report(test.family)
     if report.failures:
         why = report.failures[0].sentence
         if report.diagnosis:
             why = behaviour(report.diagnosis[0])
             request.node.user_properties.append((DIAGNOSIS, why))
         pytest.fail(f"{why}\n\n{report.to_text()}", pytrace=False)
-    if not report.ran and not report.incomplete[0].family and family not in ("", REPEATED):  # of others it may be that
+    if (
+        not report.ran and not report.incomplete[0].family and test.family not in ("", REPEATED)
+    ):  # of others it may be that
         reasons = [reason for _, reason in not_judged(report)]
         pytest.skip("; ".join(reasons) or "nothing that the kernel can be asked for, or no time: --assay-seconds")
     missing = "; ".join(never_ran(report))

@@ -24,6 +24,7 @@ from assay.cli.arguments import (
 )
 from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Watch, coloured, say, shown
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
+from assay.cli.project import known_lines, only_known, speaking
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
 from assay.spec.problem import PROBLEMS
@@ -31,6 +32,7 @@ from assay.spec.problem import PROBLEMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from assay.conformance.interface.project import Project
     from assay.conformance.report.report import Report
 
 __all__ = ["check", "profile", "replay"]
@@ -48,7 +50,8 @@ _NOT_WITH_CORPUS = (
 def check(
     context: typer.Context,
     target: Annotated[
-        str | None, typer.Argument(help="module:function, file.py:function or a built-in; every built-in if left out.")
+        str | None,
+        typer.Argument(help="module:function, file.py:function or a built-in; else those of [tool.assay], else all."),
     ] = None,
     problem: Problem = None,
     precision: Annotated[
@@ -103,11 +106,21 @@ def check(
             settings["call_seconds"] = call_seconds
         return _check_corpus(target, corpus, settings, option, quiet)
 
+    project = speaking(target)
+    if project is not None:
+        said = project.settings
+        problem, precision = problem or said.get("problem"), precision or ",".join(project.precisions) or None
+        level = level if is_explicit(context, "level") else said.get("level", level)
+        seed = seed if is_explicit(context, "seed") else said.get("seed", seed)
+        framework, seconds = framework or said.get("framework"), seconds or said.get("seconds")
+        isolate, reproducers = isolate or said.get("isolate", False), reproducers or said.get("reproducers")
+        call_seconds, memory = call_seconds or said.get("call_seconds"), memory or said.get("memory")
+        option = [*(f"{name}={value}" for name, value in said.get("options", {}).items()), *(option or ())]
     files = ReportFiles(json, html, junit)
     files.prepare(resume=resume)
     if reproducers is not None:
         make_folder(reproducers)
-    plan = _plan(target, problem, precision)
+    plan = _plan(target, problem, precision, project)
     settings = limits(isolate, call_seconds, memory)
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
     settings |= {"level": level, "seed": seed, "framework": framework}
@@ -127,9 +140,11 @@ def check(
         say(text.partition("\n")[0] if quiet or (len(plan) > 1 and reports[judgement].passed) else text)
         for capability, sentence in known_findings(judgement.kernel).items():
             say(f"known: {sentence}; --option {capability}=no leaves it out" + ("" if target else ", as this run does"))
-    if target is None and not quiet:
+        for line in known_lines(project, judgement, reports[judgement]):
+            say(line)
+    if target is None and project is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem))
-    return _status([reports[judgement] for judgement in plan])
+    return _status([reports[judgement] for judgement in plan if not only_known(project, judgement, reports[judgement])])
 
 
 @contextlib.contextmanager
@@ -180,8 +195,14 @@ def _problems(problem: str | None) -> tuple[str, ...]:
     return (problem,)
 
 
-def _plan(target: str | None, problem: str | None, precision: str | None) -> list[Judgement]:
-    """What to judge: one target, or each built-in that is installed in each class that it documents."""
+def _plan(
+    target: str | None, problem: str | None, precision: str | None, project: Project | None = None
+) -> list[Judgement]:
+    """What to judge: one target, those of a project, or each installed built-in in each class that it documents."""
+    if project is not None:
+        kernels = project.kernels if target is None else (target,)
+        classes = [precision_named(name.strip(), problem) for name in (precision or "float32").split(",")]
+        return [Judgement(problem, kernel, name) for kernel in kernels for name in classes]
     if precision is not None:
         precision_named(precision, problem)
     problems = _problems(problem)

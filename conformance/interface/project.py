@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.usage import UsageError
@@ -108,6 +108,7 @@ def project(folder: Path) -> Project | None:
         settings["reproducers"] = folder / settings["reproducers"]
     known = table.get("known", [])
     failures = known_failures(folder / known) if isinstance(known, str) else tuple(_known(where, known))
+    failures = tuple(replace(one, kernel=_placed(one.kernel, folder)) for one in failures)
     return Project(
         folder, tuple(_placed(name, folder) for name in several["kernel"]), several["precision"], settings, failures
     )
