@@ -14,11 +14,12 @@ import numpy as np
 from assay.conformance.call.isolation import isolated
 from assay.conformance.call.process import Limits
 from assay.conformance.interface.suite import LEVELS, suite
-from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.targets import importable, kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
 from assay.spec.floating_point import changes
+from assay.spec.instances.extra import how_to_install
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
 
 _TOGETHER = 4  # cases that are handed over as one piece of work
 
-__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
+__all__ = [
+    "check",
+    "engaged",
+    "require_installed",
+    "require_level",
+    "require_precision",
+    "require_problem",
+    "require_seconds",
+]
 
 #: How NumPy treats overflows and their like unless somebody says otherwise, so that no ``np.seterr`` of a caller or of
 #: a kernel moves a verdict.
@@ -81,6 +90,13 @@ def engaged(
     ):
         chosen = require_precision(precision, process.kernel.problem)
         yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
+
+
+def require_installed() -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless what a level needs is installed."""
+    absent = [name for name in ("numba", "hypothesis", "covertable") if not importable(name)]
+    if absent:
+        raise UsageError(f"{' and '.join(absent)} not installed: a check needs them, {how_to_install('check')}")
 
 
 def require_problem(problem: str) -> None:
@@ -158,6 +174,7 @@ def check(
     >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed
     True
     """
+    require_installed()
     require_level(level)
     require_seconds(seconds)
     limits = Limits(call_seconds, memory)

@@ -176,6 +176,7 @@ def _plan(config: pytest.Config) -> list[Asked]:
 def _planned(config: pytest.Config) -> Iterator[Asked]:
     from assay.conformance.engagement import (
         engaged,
+        require_installed,
         require_level,
         require_precision,
         require_problem,
@@ -186,6 +187,7 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
     from assay.conformance.judge.by_family import family_names
     from assay.spec.problem import PROBLEMS
 
+    require_installed()
     project, arguments = _project(config), settings(config)
     require_level(arguments["level"])
     require_seconds(arguments["seconds"])

@@ -27,6 +27,7 @@ from assay.cli.files import Judgement, ReportFiles, make_folder, require_writabl
 from assay.cli.project import known_lines, only_known, speaking
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _summarise(reports: list[Report], problems: tuple[str, ...]) -> None:
     say("\n" + summary(*reports, colour=coloured()))
     for target in {target.name: target for name in problems for target in suite(name).targets.values()}.values():
         if missing(target):
-            say(f"skipped {target.name}: not installed, pip install 'assay[{target.extra}]'")
+            say(f"skipped {target.name}: not installed, {how_to_install(target.extra)}")
 
 
 def _check_corpus(target: str, folder: Path, settings: dict[str, Any], option: list[str] | None, quiet: bool) -> int:

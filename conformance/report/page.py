@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.report.heatmap import colour
 from assay.conformance.report.words import behaviour, counted, facts, families, never_ran, not_judged, number, verdict
+from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ def to_html(*reports: Report) -> str:
     try:
         import jinja2
     except ModuleNotFoundError:
-        raise UsageError("--html needs jinja2: pip install 'assay[report]'") from None
+        raise UsageError(f"--html needs jinja2: {how_to_install('report')}") from None
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
