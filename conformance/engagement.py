@@ -6,35 +6,30 @@ import functools
 import itertools
 import math
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from assay.conformance.call.isolation import isolated
+from assay.conformance.call.outcome import Outcome
 from assay.conformance.call.process import Limits
-from assay.conformance.interface.suite import LEVELS, suite
+from assay.conformance.interface.suite import LEVELS, Case, suite
 from assay.conformance.interface.targets import importable, kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
-from assay.conformance.judge.level import Run
+from assay.conformance.judge.level import Progress, Run
+from assay.conformance.report.report import Report
 from assay.spec.floating_point import changes
 from assay.spec.instances.extra import how_to_install
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from assay.conformance.call.outcome import Outcome
-    from assay.conformance.interface.suite import Case
-    from assay.conformance.judge.level import Progress
-    from assay.conformance.report.report import Report
-
-    Handed = tuple[tuple[Case, bool], ...]
-    Engine = Callable[[Callable[[Handed], Any], Iterable[Handed]], Iterator[Any]]
+Handed = tuple[tuple[Case, bool], ...]
+Engine = Callable[[Callable[[Handed], Any], Iterable[Handed]], Iterator[Any]]
 
 _TOGETHER = 4  # cases that are handed over as one piece of work
 
@@ -96,7 +91,7 @@ def require_installed() -> None:
     """Raise :class:`~assay.conformance.interface.usage.UsageError` unless what a level needs is installed."""
     absent = [name for name in ("numba", "hypothesis", "covertable") if not importable(name)]
     if absent:
-        raise UsageError(f"{' and '.join(absent)} not installed: a check needs them, {how_to_install('check')}")
+        raise UsageError(f"{', '.join(absent)} not installed: a check needs them, {how_to_install('check')}")
 
 
 def require_problem(problem: str) -> None:
