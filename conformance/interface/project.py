@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Known", "Project", "known_failures", "project", "project_above"]
+__all__ = ["KEYS", "Known", "Project", "known_failures", "project", "project_above"]
 
 _FILE = "pyproject.toml"
 _TABLE = "[tool.assay]"
@@ -57,8 +57,8 @@ class Project:
     known: tuple[Known, ...] = ()
 
 
-#: Key → the types of its value, and what these are called.
-_KEYS: Mapping[str, tuple[tuple[type, ...], str]] = {
+#: The keys of the table → the types of its value, and what these are called.
+KEYS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "kernel": ((str, list), "a name, or several"),
     "problem": ((str,), "a name"),
     "precision": ((str, list), "a class, or several"),
@@ -97,7 +97,7 @@ def project(folder: Path) -> Project | None:
     where = f"{file}: {_TABLE}"
     if not isinstance(table, dict):
         raise UsageError(f"{where}: expected a table")
-    _require_keys(where, table, _KEYS)
+    _require_keys(where, table, KEYS)
     for name, value in table.items():
         _require_type(where, name, value)
     several = {name: _listed(table.get(name)) for name in ("kernel", "precision")}
@@ -159,7 +159,7 @@ def _require_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) ->
 
 
 def _require_type(where: str, name: str, value: Any) -> None:
-    types, words = _KEYS[name]
+    types, words = KEYS[name]
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
     if fits and isinstance(value, list) and name != "known":
         fits = all(isinstance(item, str) for item in value)
