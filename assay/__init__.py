@@ -6,9 +6,11 @@ no test library).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
     from assay.conformance.engagement import check
@@ -44,7 +46,11 @@ if not os.path.isdir(os.path.join(__path__[0], "spec")):
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        public = getattr(importlib.import_module(_HOME[name]), name)
+        if isinstance(public, FunctionType):  # help() shows annotations as they are, and those of a module are text
+            with contextlib.suppress(NameError):
+                public.__annotations__ = get_type_hints(public)
+        return public
     raise AttributeError(f"module 'assay' has no attribute {name!r}")
 
 

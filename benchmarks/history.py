@@ -117,7 +117,7 @@ def environment(release: Release, folder: Path) -> Path:
     if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(path, ignore_errors=True)
         venv.create(path, with_pip=True)
-        pip = [path / "bin" / "python", "-m", "pip", "install", "--quiet", "-e", _ROOT, *release.pins]
+        pip = [path / "bin" / "python", "-m", "pip", "install", "--quiet", "-e", f"{_ROOT}[check]", *release.pins]
         subprocess.run(pip, check=True, capture_output=True, text=True)
         installed.write_text(wanted, encoding="utf-8")
     return path

@@ -6,40 +6,44 @@ import functools
 import itertools
 import math
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from assay.conformance.call.isolation import isolated
+from assay.conformance.call.outcome import Outcome
 from assay.conformance.call.process import Limits
 from assay.conformance.call.surroundings import kept_alive
-from assay.conformance.interface.suite import LEVELS, suite
-from assay.conformance.interface.targets import kernel_of
+from assay.conformance.interface.suite import LEVELS, Case, suite
+from assay.conformance.interface.targets import importable, kernel_of
 from assay.conformance.interface.usage import UsageError, did_you_mean
 from assay.conformance.judge.drawn import DRAWN
 from assay.conformance.judge.judge import Judge
-from assay.conformance.judge.level import Chosen, Run
+from assay.conformance.judge.level import LAWS, REPEATED, Chosen, Progress, Run
+from assay.conformance.report.report import Report
 from assay.spec.floating_point import changes
+from assay.spec.instances.extra import how_to_install
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.problem import PROBLEMS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from assay.conformance.call.outcome import Outcome
-    from assay.conformance.interface.suite import Case
-    from assay.conformance.judge.level import Progress
-    from assay.conformance.report.report import Report
-
-    Handed = tuple[tuple[Case, bool], ...]
-    Engine = Callable[[Callable[[Handed], Any], Iterable[Handed]], Iterator[Any]]
+Handed = tuple[tuple[Case, bool], ...]
+Engine = Callable[[Callable[[Handed], Any], Iterable[Handed]], Iterator[Any]]
 
 _TOGETHER = 4  # cases that are handed over as one piece of work
 
-__all__ = ["check", "engaged", "require_level", "require_precision", "require_problem", "require_seconds"]
+__all__ = [
+    "check",
+    "engaged",
+    "require_installed",
+    "require_level",
+    "require_precision",
+    "require_problem",
+    "require_seconds",
+]
 
 #: How NumPy treats overflows and their like unless somebody says otherwise, so that no ``np.seterr`` of a caller or of
 #: a kernel moves a verdict.
@@ -83,6 +87,13 @@ def engaged(
     ):
         chosen = require_precision(precision, process.kernel.problem)
         yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
+
+
+def require_installed() -> None:
+    """Raise :class:`~assay.conformance.interface.usage.UsageError` unless what a level needs is installed."""
+    absent = [name for name in ("numba", "hypothesis", "covertable") if not importable(name)]
+    if absent:
+        raise UsageError(f"{', '.join(absent)} not installed: a check needs them, {how_to_install('check')}")
 
 
 def require_problem(problem: str) -> None:
@@ -163,6 +174,7 @@ def check(
     >>> check("assay:cpu", "attention", precision="float64", level="smoke").passed
     True
     """
+    require_installed()
     require_level(level)
     require_seconds(seconds)
     limits = Limits(call_seconds, memory)
@@ -183,13 +195,13 @@ def check(
 
 def _require_chosen(judge: Judge, chosen: Chosen) -> None:
     """Raise ``UsageError`` for a family that the problem does not have, and where nothing is left to judge."""
-    known = [*(family.id for family in judge.suite.families), DRAWN.id]
-    for name in chosen.families:
+    known = [*(family.id for family in judge.suite.families), DRAWN.id, REPEATED, LAWS]
+    for name in chosen.families or ():
         if name not in known:
             raise UsageError(f"unknown family {name!r} of {judge.kernel.problem}{did_you_mean(name, known)}")
     kernel = judge.kernel
     before = judge.failures.of(kernel.name, kernel.problem, judge.precision.name) if chosen.again else []
-    if chosen.again and not any(not chosen.families or each.family in chosen.families for each in before):
+    if chosen.again and not any(chosen.families is None or each.family in chosen.families for each in before):
         raise UsageError(f"--again: no failure of {kernel.name} in {judge.precision.name} is remembered")
 
 

@@ -11,13 +11,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.impl.cpu.threads import available
+from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order"]
 
-INSTALL = "pip install 'assay[cluster]'"
+INSTALL = how_to_install("cluster")
 LOCAL = "local"
 _AHEAD = 2  # pieces that are handed out for each thread of the cluster
 _SECONDS = 30.0  # until a scheduler answers

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from assay.cli import app, main
+from assay.conformance.interface.project import KEYS, project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +136,49 @@ def test_every_command_of_a_page_parses(page: Path) -> None:
         elif Path(words[0]).name in ("pytest", "python", "cd"):
             named_files = [word for word in words[1:] if re.match(r"(tests|benchmarks|docs)/", word)]
             assert [word for word in named_files if not (ROOT / word.partition("::")[0]).exists()] == []
+
+
+#: Commands of pages that are run where what they need is installed: page, its command, and the exit status it says.
+RUN = [
+    ("README.md", "assay check torch:sdpa-math --precision bfloat16", 0),
+    ("docs/findings.md", "assay check torch:sdpa --level smoke", 1),
+    ("docs/findings.md", "assay check torch:sdpa-math --level smoke", 0),
+    ("docs/findings.md", "assay check torch:sdpa --level smoke --option nonpositive_causal_scale=no", 0),
+    ("docs/findings.md", "assay check onnxruntime:attention --precision float16", 1),
+    ("docs/findings.md", "assay check onnxruntime:attention --precision float16-eager", 0),
+    ("docs/getting-started.md", "assay check softmax.py:attend --level smoke --option grouped_heads=no", 0),
+    ("docs/getting-started.md", "assay check softmax.py:attend --option contiguous=yes", 1),  # grouped heads
+]
+
+
+@pytest.mark.parametrize(("page", "command", "status"), RUN)
+def test_a_command_of_a_page_ends_as_the_page_says(
+    page: str, command: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the least level: what it rejects every level rejects."""
+    words = shlex.split(command)[1:]
+    assert [".venv/bin/assay", *words] in (found := list(commands(ROOT / page))) or ["assay", *words] in found
+    library = words[1].partition(":")[0]
+    if not library.endswith(".py"):
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "softmax.py").write_text(blocks(ROOT / "docs" / "getting-started.md", "python")[0], encoding="utf-8")
+    assert main([*words, "--quiet", "--level", "smoke", "--seconds", "100"]) == status
+
+
+def test_tables_of_a_page_are_tables_that_a_project_may_have(tmp_path: Path) -> None:
+    table, known = blocks(ROOT / "docs" / "projects.md", "toml")
+    (tmp_path / "pyproject.toml").write_text(table, encoding="utf-8")
+    (tmp_path / "known.toml").write_text(known, encoding="utf-8")
+    read = project(tmp_path)
+    assert read is not None
+    assert read.settings["options"] == {"grouped_heads": "no", "dims": "64,128"}
+    assert [entry.family for entry in read.known] == ["causal"]
+
+
+def test_every_key_of_a_project_is_named_by_its_page() -> None:
+    text = (ROOT / "docs" / "projects.md").read_text(encoding="utf-8")
+    assert [key for key in KEYS if f"`{key}`" not in text] == []
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -61,7 +62,7 @@ def test_no_module_is_named_for_having_no_subject() -> None:
 
 def test_importing_assay_loads_no_module_that_is_not_in_every_program() -> None:
     """What makes an import slow is what it imports, so this is also the test that ``import assay`` is quick."""
-    code = "import __future__, importlib, sys, typing; before = set(sys.modules); import assay; "
+    code = "import __future__, contextlib, importlib, sys, types, typing; before = set(sys.modules); import assay; "
     code += "print(*set(sys.modules) - before)"
     assert set(printed(code).split()) == {"assay"}
 
@@ -78,6 +79,152 @@ def test_importing_assay_loads_no_module_that_is_not_in_every_program() -> None:
 def test_modules_load_only_what_they_are_about(module: str, allowed: set[str]) -> None:
     loaded = set(printed(f"import {module}, sys; print(*sorted({{n.partition('.')[0] for n in sys.modules}}))").split())
     assert loaded & HEAVY <= allowed
+
+
+# --- what is installed of it -----------------------------------------------------------------------------------------
+
+#: The packages that no part of the core needs, and that an import of the core does not find.
+ABSENT = """
+import sys
+
+class Absent:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {"numba", "llvmlite", "scipy", "hypothesis", "covertable", "pytest", "_pytest"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent)
+"""
+RUN = "from assay.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def in_the_core(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What comes of some code where nothing but the core is installed."""
+    command = [sys.executable, "-c", ABSENT + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def requirements() -> dict[str, set[str]]:
+    """Extra → the names of the packages that it brings itself; those of the core under the empty name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: {re.split(r"[>\[]", word)[0] for word in words} for extra, words in lists.items()}
+
+
+def test_the_core_has_no_package_that_pytest_loads_into_the_runs_of_others() -> None:
+    """Hypothesis registers itself with pytest, and makes a run of one empty test take four times as long."""
+    assert requirements()[""] == {"numpy", "sympy", "python-flint", "ml_dtypes", "typer", "rich"}
+
+
+def test_every_extra_with_which_kernels_are_judged_brings_what_a_check_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    def whole(extra: str) -> set[str]:
+        inner = {name for word in project[extra] for name in re.findall(r"^assay\[(.*)\]", word)}
+        return {extra}.union(*(whole(name) for names in inner for name in names.split(",")))
+
+    apart = {"cpu", "report", "sat", "leaderboard", "cluster", "models"}  # of other commands
+    assert {extra for extra in project if "check" not in whole(extra)} == apart
+    assert "cpu" in whole("check")
+
+
+def test_the_specification_works_with_the_core_alone(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from assay.spec import attention
+x = np.ones((1, 1, 2, 2), np.float32)
+instance = attention.Instance(x, x, x)
+instance.save(sys.argv[1])
+print(attention.define(instance).midpoint.max(), attention.tolerance(instance, "bfloat16").shape)
+"""
+    file = str(tmp_path / "instance.npz")
+    assert in_the_core(code, file).stdout == "1.0 (1, 1, 2, 2)\n"
+    for words in (("reference", file), ("bound", file, "--precision", "float32"), ("list", "rope"), ("claims",)):
+        done = in_the_core(RUN, *words)
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+@pytest.mark.parametrize("words", [("check", "numpy:attention"), ("check",), ("profile", "numpy:attention")])
+def test_a_check_without_its_extra_is_one_line_that_names_it(words: tuple[str, ...]) -> None:
+    done = in_the_core(RUN, *words)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "assay: numba, hypothesis, covertable not installed: a check needs them, "
+        "pip install -e '.[check]' in assay's checkout\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "package"),
+    [
+        ("cpu.attention.approximate(x, x, x, error=1e-3)", "numba"),
+        ("cpu.attention.exact(x, x, x)", "numba"),
+        ("cpu.rope_attention.approximate", "scipy"),
+    ],
+)
+def test_a_compiled_kernel_without_its_extra_is_one_line_that_names_it(code: str, package: str) -> None:
+    done = in_the_core(f"import numpy as np\nfrom assay.impl import cpu\nx = np.ones((1, 1, 2, 2))\n{code}")
+    line = f"MissingExtra: {package} is not installed: pip install -e '.[cpu]' in assay's checkout"
+    assert done.stderr.splitlines()[-1].endswith(line)
+
+
+def test_nothing_tells_to_install_assay_by_its_name() -> None:
+    """assay is on no index, so whatever an index has under that name is somebody else's."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    files += [file for room in ("assay", *ROOMS, "benchmarks") for file in (ROOT / room).rglob("*.py")]
+    named = re.compile(r"pip install (?:-\S+ )*['\"]?assay\b|(?<![\w./-])assay==")
+    assert [str(file) for file in files if named.search(file.read_text(encoding="utf-8"))] == []
+
+
+# --- as users see it --------------------------------------------------------------------------------------------------
+
+
+def test_dir_shows_the_public_names_before_they_are_used() -> None:
+    names = printed("import assay; print(*(name for name in dir(assay) if name[0] != '_'))").split()
+    assert names == sorted(assay.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in assay.__all__ if name[0].islower()])
+def test_help_shows_annotations_that_can_be_read(name: str) -> None:
+    signature = str(inspect.signature(getattr(assay, name)))
+    assert "'" not in re.sub(r"= '[^']*'", "", signature)  # but for defaults
+    assert "ForwardRef" not in signature
+
+
+def test_the_metadata_say_for_whom_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"Typing :: Typed", "Framework :: Pytest"} <= set(project["classifiers"])
+    assert (ROOT / "assay" / "py.typed").is_file()
+
+
+def test_an_editable_install_in_strict_mode_is_typed_for_its_users(tmp_path: Path) -> None:
+    """The finder of a plain editable install is code that no type checker runs."""
+    pytest.importorskip("mypy")
+    pytest.importorskip("setuptools")
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if tracked.returncode:
+        pytest.skip("no checkout of git")
+    source, site = tmp_path / "source", tmp_path / "site"
+    for name in filter(None, tracked.stdout.decode().split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "proofs_notes/")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    options = ["-e", str(source), "--config-settings", "editable_mode=strict"]
+    done = subprocess.run([*install, *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip cannot install here: {done.stderr[-200:]}")
+    (folder,) = (line for file in site.glob("*.pth") for line in file.read_text().splitlines())
+    (tmp_path / "user.py").write_text("import assay\nassay.check('numpy:attention', level=5)\n")
+    environment = {**os.environ, "MYPYPATH": folder}
+    command = [sys.executable, "-m", "mypy", "--no-site-packages", "--follow-imports=silent", "user.py"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False).stdout
+    assert 'Argument "level" to "check" has incompatible type "int"; expected "str"' in said
 
 
 # --- one copy ---------------------------------------------------------------------------------------------------------

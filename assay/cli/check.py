@@ -28,13 +28,16 @@ from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Invocatio
 from assay.cli.crash import watched
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
 from assay.cli.jobs import in_processes
+from assay.cli.project import known_lines, only_known, speaking
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+    from assay.conformance.interface.project import Project
     from assay.conformance.judge.level import Progress
     from assay.conformance.report.report import Report
 
@@ -56,7 +59,8 @@ _WRITTEN = {"first_failure": "-x"}  # options whose parameters have other names
 def check(
     context: typer.Context,
     target: Annotated[
-        str | None, typer.Argument(help="module:function, file.py:function or a built-in; every built-in if left out.")
+        str | None,
+        typer.Argument(help="module:function, file.py:function or a built-in; else those of [tool.assay], else all."),
     ] = None,
     problem: Problem = None,
     precision: Annotated[
@@ -130,11 +134,21 @@ def check(
     if is_explicit(context, "jobs") and (target is not None or scheduler is not None):
         raise UsageError("--jobs: shares out the built-ins; the cases of one kernel go to --scheduler local")
 
+    project = speaking(target)
+    if project is not None:
+        said = project.settings
+        problem, precision = problem or said.get("problem"), precision or ",".join(project.precisions) or None
+        level = level if is_explicit(context, "level") else said.get("level", level)
+        seed = seed if is_explicit(context, "seed") else said.get("seed", seed)
+        framework, seconds = framework or said.get("framework"), seconds or said.get("seconds")
+        isolate, reproducers = isolate or said.get("isolate", False), reproducers or said.get("reproducers")
+        call_seconds, memory = call_seconds or said.get("call_seconds"), memory or said.get("memory")
+        option = [*(f"{name}={value}" for name, value in said.get("options", {}).items()), *(option or ())]
     files = ReportFiles(json, html, junit)
     files.prepare(resume=resume)
     if reproducers is not None:
         make_folder(reproducers)
-    plan = _plan(target, problem, precision, framework)
+    plan = _plan(target, problem, precision, framework, project)
     settings = limits(isolate, call_seconds, memory)
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
     settings |= {"level": level, "seed": seed, "framework": framework}
@@ -176,6 +190,8 @@ def check(
                     for capability, sentence in known_findings(judgement.kernel).items():
                         more = "" if target else ", as this run does"
                         say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
+                    for line in known_lines(project, judgement, reports[judgement]):
+                        say(line, beside=files.stdout)
                     brief = quiet or (len(plan) > 1 and reports[judgement].passed)
                     report = reports[judgement]
                     say(verdict_line(report, colour=coloured()) if brief else _text(report), beside=files.stdout)
@@ -185,9 +201,9 @@ def check(
                 ahead = next((other for other in plan if other not in reports), plan[-1])
                 place = f"interrupted in {ahead.words} after {watch.progress}"
                 raise Interrupted(place + files.resumption(reports, plan)) from None
-    if target is None and not quiet:
+    if target is None and project is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem), files.stdout)
-    return _status([reports[judgement] for judgement in plan])
+    return _status([reports[judgement] for judgement in plan if not only_known(project, judgement, reports[judgement])])
 
 
 @contextlib.contextmanager
@@ -250,11 +266,21 @@ def _chosen(again: bool, families: list[str] | None, first_failure: bool) -> Any
     """What of a level is judged.  What fails is remembered in the project, and tried first the next time."""
     from assay.conformance.judge.level import Chosen
 
-    return Chosen(tuple(families or ()), remembered=True, again=again, first_failure=first_failure)
+    return Chosen(tuple(families) if families else None, remembered=True, again=again, first_failure=first_failure)
 
 
-def _plan(target: str | None, problem: str | None, precision: str | None, framework: str | None) -> list[Judgement]:
-    """What to judge: one target, or each built-in that is installed in each class that it documents."""
+def _plan(
+    target: str | None,
+    problem: str | None,
+    precision: str | None,
+    framework: str | None,
+    project: Project | None = None,
+) -> list[Judgement]:
+    """What to judge: one target, those of a project, or each installed built-in in each class that it documents."""
+    if project is not None:
+        kernels = project.kernels if target is None else (target,)
+        classes = [precision_named(name.strip(), problem) for name in (precision or "float32").split(",")]
+        return [Judgement(problem, kernel, name) for kernel in kernels for name in classes]
     if target is None and framework is not None:
         raise UsageError(f"--framework {framework}: needs a kernel of your own; a built-in takes arrays of one")
     if precision is not None:
@@ -315,7 +341,7 @@ def _summarise(reports: list[Report], problems: tuple[str, ...], beside: Path | 
     if absent:
         extras = ",".join(sorted({target.extra for target in absent}))
         named = ", ".join(target.name for target in absent)
-        say(f"\nskipped {len(absent)} that are not installed (pip install 'assay[{extras}]'): {named}", beside=beside)
+        say(f"\nskipped {len(absent)} that are not installed ({how_to_install(extras)}): {named}", beside=beside)
     say("\n" + summary(*reports, colour=coloured()), beside=beside)
 
 

@@ -14,6 +14,7 @@ from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.cli.models import model_of, text_of
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
     from assay.impl.cpu.layer_collapse.parts import Network
@@ -49,7 +50,7 @@ def collapse(
         require_writable(path)
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if html is not None and missing:
-        raise UsageError(f"--html: needs {' and '.join(missing)}, pip install 'assay[report]'")
+        raise UsageError(f"--html: needs {' and '.join(missing)}, {how_to_install('report')}")
     try:
         network = _network(model, text, tokens)
         report = layer_collapse.collapse(

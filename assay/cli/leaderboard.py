@@ -14,6 +14,7 @@ from assay.cli.console import PASSED, coloured, say
 from assay.cli.files import require_writable, write
 from assay.conformance.interface.targets import function_named
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 
 __all__ = ["leaderboard"]
 
@@ -41,7 +42,7 @@ def leaderboard(
     if plot is not None and (plot.suffix not in _PICTURES or not plot.absolute().parent.is_dir()):
         raise UsageError(f"{plot}: expected a file that ends in {', '.join(_PICTURES)} in a folder that is there")
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'")
+        raise UsageError(f"--plot: needs matplotlib, {how_to_install('report')}")
     chosen = [_method(name) for name in method] if method else list(boards.METHODS.values())
     try:
         with told(sys.stderr.isatty(), "leaderboard") as tell:

@@ -10,6 +10,7 @@ import typer
 from assay.cli.console import FAILED, PASSED, say
 from assay.conformance.interface.targets import missing
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 from assay.spec.problem import PROBLEMS
 
 __all__ = ["claims", "list_"]
@@ -51,7 +52,7 @@ def _list_problem(name: str) -> None:
     targets = [
         (
             target.name,
-            f"pip install 'assay[{target.extra}]'" if missing(target) else "installed",
+            how_to_install(target.extra) if missing(target) else "installed",
             ", ".join(target.precisions),
         )
         for target in suite(name).targets.values()

@@ -13,6 +13,7 @@ from assay.cli.console import PASSED, Interrupted, coloured, say
 from assay.cli.files import require_writable, write
 from assay.cli.models import model_of, text_of
 from assay.conformance.interface.usage import UsageError
+from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
     from assay.impl.phase import Diagram
@@ -95,4 +96,4 @@ def _require_drawable(path: Path | None) -> None:
     if path.suffix not in _PICTURES or not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: expected a file that ends in {', '.join(_PICTURES)} in a folder that is there")
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot: needs matplotlib, pip install 'assay[report]'")
+        raise UsageError(f"--plot: needs matplotlib, {how_to_install('report')}")

@@ -20,6 +20,7 @@ from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import look_here, suite
 from assay.conformance.interface.usage import UsageError, did_you_mean
 from assay.spec.floating_point import restore
+from assay.spec.instances.extra import how_to_install
 from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "documented",
     "first_line",
     "function_named",
+    "importable",
     "kernel_of",
     "keywords_of",
     "known_findings",
@@ -245,7 +247,7 @@ def keywords_of(function: Any, problem: str) -> frozenset[str]:
 
 def missing(target: Target) -> list[str]:
     """The modules that a built-in target needs and that are not installed."""
-    return [module for module in target.modules if not _importable(module)]
+    return [module for module in target.modules if not importable(module)]
 
 
 def documented(problem: str, precision: str | None = None) -> list[tuple[str, str]]:
@@ -271,7 +273,7 @@ def known_findings(name: Any) -> Mapping[str, str]:
 def _built_in(target: Target) -> Kernel:
     absent = missing(target)
     if absent:
-        raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: pip install 'assay[{target.extra}]'")
+        raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: {how_to_install(target.extra)}")
     loaded: Kernel = _executed(target.load, target.name)
     return loaded
 
@@ -279,7 +281,8 @@ def _built_in(target: Target) -> Kernel:
 # --- modules ----------------------------------------------------------------------------------------------------------
 
 
-def _importable(module: str) -> bool:
+def importable(module: str) -> bool:
+    """Whether a module is installed, as far as can be told without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -306,7 +309,7 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
             raise
         return module
     look_here()
-    if not _importable(module_name):
+    if not importable(module_name):
         hint = did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)

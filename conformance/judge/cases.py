@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assay.conformance.interface.layouts import LAYOUTS, Layout
-from assay.conformance.interface.suite import COMBINATIONS, CONCURRENT_CALLS, LEVELS, Case, Family
+from assay.conformance.interface.suite import COMBINATIONS, CONCURRENT_CALLS, LEVELS, OPTIONS, Case, Family
 from assay.conformance.judge.covering import combined
 from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Collection, Iterator, Mapping, Set
 
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
@@ -35,17 +35,27 @@ def cases(
 
 
 def cases_of_level(
-    suite: Suite, precision: Precision, level: str, seed: int, capabilities: Set[str] | None = None
+    suite: Suite,
+    precision: Precision,
+    level: str,
+    seed: int,
+    capabilities: Set[str] | None = None,
+    families: Collection[str] | None = None,
 ) -> Iterator[Case]:
     """The cases that a level adds to those of the levels below it.
+
+    families: the only ones whose cases are made; ``None`` for every one.  A case is the same among few as among all.
 
     Every family has its turn before any has its second, so a run that is cut short has seen them all.  The numbers of a
     case follow from the seed, the family and the row's own words, so they stay as they are when the table changes
     around it.  Rows of a family that say the same are counted, and each has numbers of its own.
     """
     turns: list[tuple[int, int, Row, int]] = []
-    table = (*suite.table, *combined(suite, level, seed, capabilities))
+    covers = families is None or not {COMBINATIONS.id, OPTIONS.id}.isdisjoint(families)
+    table = (*suite.table, *(combined(suite, level, seed, capabilities) if covers else ()))
     for number, (family, rows) in enumerate(table):
+        if families is not None and family.id not in families:
+            continue
         counted: Counter[str] = Counter()
         turn = 0
         for row in rows:

@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import covertable
 import numpy as np
 
 from assay.conformance.interface.suite import COMBINATIONS, LEVELS, OPTIONS
 from assay.conformance.judge.seeds import seed_of
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -185,7 +185,9 @@ def _array(
     constraints = [
         {"operator": "fn", "requires": list(joint), "evaluate": functools.partial(_apart, joint)} for joint in never
     ]
-    rows = covertable.make(dict(factors), strength=strength, salt=str(salt), constraints=constraints)
+    rows = required("covertable", "check").make(
+        dict(factors), strength=strength, salt=str(salt), constraints=constraints
+    )
     return tuple(dict(row) for row in rows)
 
 

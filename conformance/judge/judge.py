@@ -21,7 +21,8 @@ from assay.conformance.call.process import Limits
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.threads import together
 from assay.conformance.diagnosis.diagnosis import Diagnosis, diagnosed
-from assay.conformance.diagnosis.evidence import Evidence, Judged
+from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged
+from assay.conformance.diagnosis.meanings import contradictions, explaining
 from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
@@ -55,6 +56,7 @@ FIRST_CALL = 3.0
 #: Findings after which an isolated kernel gets another process.
 _FATAL = frozenset({"crashed", "exited", "hung", "memory"})
 _DIAGNOSIS_SECONDS = 24.0
+_AGAIN_SECONDS = 3.0  # to see whether an earlier diagnosis holds for further failures
 _LOSS_SECONDS = 20.0  # the probes take a third of a second on an idle machine
 _SLOWEST = 3.0
 _STAGES = Family("stages", "a stage that loses precision", "")
@@ -69,7 +71,7 @@ class Judge:
     references: where the criteria of instances are kept, if judges of several kernels share them.
     limits: what one call may take.
     process: where an isolated kernel runs.
-    diagnosing: how many times as long as usual a diagnosis may take.
+    diagnosing: how many times as long as usual a diagnosis may take; at 0 there is none.
     failures: the folder of the project in which failing instances are kept.
     remembering: whether what fails is also put into the list there, to be tried first the next time.
     unsaved: why instances were not kept; empty if they were.
@@ -97,6 +99,7 @@ class Judge:
     begun: tuple[float, float] = field(init=False, default_factory=lambda: (time.monotonic(), time.process_time()))
     compiling: float = field(init=False, default=0.0)  # seconds of first calls of their kind
     starting: float = field(init=False, default=0.0)  # seconds of the first call of all
+    explained: float = field(init=False, default=0.0)  # seconds of diagnoses
 
     def __post_init__(self) -> None:
         self.suite = suite_of(self.kernel.problem)
@@ -327,14 +330,29 @@ class Judge:
     # --- why ----------------------------------------------------------------------------------------------------------
 
     def diagnosis(
-        self, failures: Sequence[Judged], passes: Sequence[Case] = (), every: Sequence[Judged] = ()
+        self,
+        failures: Sequence[Judged],
+        passes: Sequence[Case] = (),
+        every: Sequence[Judged] = (),
+        told: Sequence[str] = (),
     ) -> Diagnosis:
         """Sentences on what the kernel behaves like, the best first, and the weights that it used where they are wrong.
 
         failures: those to explain.
         passes: cases that the kernel passed, which show when it fails.
         every: all failures of the run, of which ``failures`` are some; empty where they are all.
+        told: sentences on other failures of the kernel: what they say of these too is not looked for again.
         """
+        begun = time.monotonic()
+        try:
+            if known := self._explained(told, every or failures, passes):
+                return Diagnosis(known)
+            return self._diagnosis(failures, passes, every) if self.diagnosing > 0 else Diagnosis()
+        finally:
+            self.explained += time.monotonic() - begun
+
+    def _diagnosis(self, failures: Sequence[Judged], passes: Sequence[Case], every: Sequence[Judged]) -> Diagnosis:
+        """A diagnosis that knows nothing of an earlier one."""
         own = self.precision
         others = [
             other
@@ -353,6 +371,15 @@ class Judge:
             every,
         )
         return diagnosed(evidence, self.suite, others, lambda: sentences(self.losses()))
+
+    def _explained(self, told: Sequence[str], failures: Sequence[Judged], passes: Sequence[Case]) -> list[str]:
+        """The wrong meanings among some sentences that explain every failure and that no passing case contradicts."""
+        named = [meaning for meaning in self.suite.meanings if meaning.sentence in told]
+        if not named or any(f.outcome.kind not in NUMERIC or not f.outcome.values for f in failures):
+            return []
+        known, end = self.criteria_if_known, time.monotonic() + _AGAIN_SECONDS * max(self.slowness, 1.0)
+        left = explaining(named, failures, known, end)
+        return [m.sentence for m in left if not contradictions(m, passes, known, end, 1) and time.monotonic() < end]
 
     @property
     def slowness(self) -> float:

@@ -51,8 +51,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BUDGETS",
     "EXAMPLES",
+    "LAWS",
     "LAW_CASES",
     "LEAK_SECONDS",
+    "REPEATED",
     "Chosen",
     "Elsewhere",
     "Interrupted",
@@ -67,6 +69,9 @@ BUDGETS: Mapping[str, float] = {"smoke": 8.0, "standard": 50.0, "thorough": 900.
 #: The number of Hypothesis examples of each level, and of cases for each law; those of the levels below are among them.
 EXAMPLES: Mapping[str, int] = {"smoke": 20, "standard": 80, "thorough": 400}
 LAW_CASES: Mapping[str, int] = {"smoke": 1, "standard": 3, "thorough": 8}
+#: What a level has beside its families, by the names under which it is asked for like one: calls that are repeated, and
+#: laws.
+REPEATED, LAWS = "repeated", "laws"
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
@@ -110,11 +115,12 @@ class _Uncallable(_Ended):
 class Chosen:
     """What of a level is judged; everything if nothing is said.
 
-    families: only these.  remembered: what failed before is tried first.  again: and nothing else is.
+    families: only these, by name, with ``drawn``, ``repeated`` and ``laws`` among them; every one if left out.
+    remembered: what failed before is tried first.  again: and nothing else is.
     first_failure: the first failure ends the run.
     """
 
-    families: Collection[str] = ()
+    families: Collection[str] | None = None
     remembered: bool = False
     again: bool = False
     first_failure: bool = False
@@ -124,9 +130,10 @@ class Chosen:
         """What a report says of it; empty where all of the level is judged."""
         if self.again:
             return "only what failed before was judged: a pass says nothing of the rest"
+        if self.families is None:
+            return ""
         named = "family" if len(self.families) == 1 else "families"
-        words = f"only the {named} {', '.join(self.families)}: a pass says nothing of others"
-        return words if self.families else ""
+        return f"only the {named} {', '.join(self.families)}: a pass says nothing of others"
 
 
 @dataclass
@@ -135,6 +142,8 @@ class Run:
 
     budget: seconds after which no new case is taken; those of the level if left out.
     chosen: what of the level is judged.
+    share: the seconds of what is chosen, where other families have the rest of the budget.
+    told: what the diagnosis of other failures of the kernel said; where that explains these too, it is told again.
     judged: the cases that were judged, in the sizes in which the kernel took them.
     elsewhere: judges the cases of families, which are recorded in the order of the level all the same.  Everything that
     follows from a case, its repetition, what it is shrunk to and the diagnosis, is done here.
@@ -157,11 +166,16 @@ class Run:
     coming: Iterator[tuple[Case, tuple[Outcome, float]]] | None = None  # what is judged elsewhere, in its order
     chosen: Chosen = field(default_factory=Chosen)
     alike: list[Outcome] | None = field(default_factory=list)  # of the first calls; None once one is unlike the others
+    share: float | None = None
+    told: Sequence[str] = ()
+    used: float = 0.0  # seconds of what was allotted that the cases took
     uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
     sizes: Sizes = field(init=False)
+    before: tuple[float, float] = field(init=False)  # what the judge's first calls had taken when the run began
 
     def __post_init__(self) -> None:
         self.sizes = Sizes(self.judge)
+        self.before = self.judge.compiling, self.judge.starting
 
     def report(self) -> Report:
         """Judge every case of the level and return the report.  Raises :class:`Interrupted` where the user ends it."""
@@ -175,11 +189,9 @@ class Run:
         levels = () if self.chosen.again else LEVELS[: LEVELS.index(self.level) + 1]
         capabilities = judge.suite.interface.has(judge.kernel)
         cases = {
-            level: [
-                case
-                for case in cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities)
-                if not self.chosen.families or case.family.id in self.chosen.families
-            ]
+            level: list(
+                cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities, self.chosen.families)
+            )
             for level in levels
         }
         count = sum(map(len, cases.values()))
@@ -199,26 +211,27 @@ class Run:
             return self.assembled(diagnosis, str(reason))
         except _Ended as reason:
             ended = str(reason)
+        self.used = max(0.0, min(self.allotted - self.left, self.allotted))
         if self.failures:
-            diagnosis = self.judge.diagnosis(_diverse(self.failures), self.passes, self.failures)
+            diagnosis = self.judge.diagnosis(_diverse(self.failures), self.passes, self.failures, self.told)
         return self.assembled(diagnosis, ended)
 
     def judge_levels(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> None:
         """Judge the cases of families of every level, and what is drawn and made of them."""
         laws = self.judge.suite.spec.LAWS
+        if self.chosen.families is not None and not {REPEATED, LAWS}.isdisjoint(self.chosen.families):
+            self.acquaint()
         for level in levels:
             for case in cases[level]:
                 if self.judge.compiling > _SUSPECT:
                     self.sizes.look_for_compilation(cases[levels[0]])
                 self.record(*self.in_turn(case))
-            if level == levels[0]:
+            if level == levels[0] and self.asked(REPEATED):
                 self.repeat()
                 self.leak()
-            if self.chosen.families and DRAWN.id not in self.chosen.families:
-                continue
-            for judged in self.drawn(level):
+            for judged in self.drawn(level) if self.asked(DRAWN.id) else ():
                 self.record(*judged)
-            if self.chosen.families:
+            if not self.asked(LAWS):
                 continue
             small = sorted(self.judged, key=lambda case: case.instance.size())[: max(40, len(self.judged) // 2)]
             for law in laws:
@@ -234,7 +247,7 @@ class Run:
             return
         judge, begun = self.judge, time.monotonic()
         for failure in judge.failures.of(judge.kernel.name, judge.kernel.problem, judge.precision.name):
-            if self.chosen.families and failure.family not in self.chosen.families:
+            if not self.asked(failure.family):
                 continue
             if time.monotonic() - begun > self.allotted and not self.chosen.again:
                 break
@@ -252,9 +265,28 @@ class Run:
         notes = dict(self.notes)
         if self.sizes.few:
             notes["compiled for every shape: cases that are alike share one"] = 1
-        notes |= dict.fromkeys(filter(None, (self.chosen.note, self.judge.unsaved)), 1)
+        notes |= dict.fromkeys(filter(None, (self.chosen.note if self.share is None else "", self.judge.unsaved)), 1)
         told = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in notes.items())
         return assembled(self.judge, self.level, self.seed, tuple(self.results), diagnosis, told, self.seconds, ended)
+
+    def asked(self, family: str) -> bool:
+        """Whether a family, or what is asked for like one, is judged in this run."""
+        return self.chosen.families is None or family in self.chosen.families
+
+    def acquaint(self) -> None:
+        """Judge the first case of every family, and keep those that pass: they are called again, or a law changes them.
+
+        Those that fail are findings of their own families, which another run judges.
+        """
+        judge, seen = self.judge, set[str]()
+        capabilities = judge.suite.interface.has(judge.kernel)
+        for case in cases_of_level(judge.suite, judge.precision, LEVELS[0], self.seed, capabilities):
+            if case.family.id in seen:
+                break  # every family has had its turn
+            seen.add(case.family.id)
+            judged = self.in_turn(case)
+            if judged[1].status == "passed":
+                self.record(*judged)
 
     # --- time and results -----------------------------------------------------------------------------------------
 
@@ -265,6 +297,11 @@ class Run:
     @property
     def allotted(self) -> float:
         """Seconds after which no new case is taken."""
+        return self.whole if self.share is None else self.share
+
+    @property
+    def whole(self) -> float:
+        """The budget of the level, of which this run may have a share."""
         return BUDGETS[self.level] if self.budget is None else self.budget
 
     @property
@@ -273,8 +310,9 @@ class Run:
 
         A kernel is compiled in its first call, or in the first of every shape if shapes are few for that reason.
         """
-        compiling = self.judge.compiling if self.sizes.few else self.judge.starting
-        return self.allotted - self.seconds + self.uncounted + min(compiling, _COMPILING * self.allotted)
+        compiled, started = self.before
+        compiling = self.judge.compiling - compiled if self.sizes.few else self.judge.starting - started
+        return self.allotted - self.seconds + self.uncounted + min(compiling, _COMPILING * self.whole)
 
     @property
     def over(self) -> bool:

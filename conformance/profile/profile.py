@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.diagnosis.diagnosis import Diagnosis
-from assay.conformance.engagement import engaged, require_level, require_precision
+from assay.conformance.engagement import engaged, require_installed, require_level, require_precision
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import first_line, kernel_of
@@ -133,6 +133,7 @@ def profile(
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
+    require_installed()
     require_level(level)
     begun = time.monotonic()
     loaded = kernel_of(kernel, problem, framework=framework, options=options)

@@ -21,6 +21,7 @@ from assay.conformance.report.words import (
     ratio,
     verdict,
 )
+from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ def to_html(*reports: Report) -> str:
     try:
         import jinja2
     except ModuleNotFoundError:
-        raise UsageError("--html needs jinja2: pip install 'assay[report]'") from None
+        raise UsageError(f"--html needs jinja2: {how_to_install('report')}") from None
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

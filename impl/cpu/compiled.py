@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from assay.spec.instances.extra import required
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,7 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     Nothing depends on the cache but time.  It fails where neither the folder of the package nor that of the user may be
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
     """
-    import numba
+    numba = required("numba", "cpu")
 
     dispatcher: Any = numba.njit(**options)(function)
     if cache:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.compiled import compiled
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,7 +284,7 @@ def evaluate(
 @functools.cache
 def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The compiled kernel of a name for one dtype of the points and any strides."""
-    import numba
+    numba = required("numba", "cpu")
 
     from assay.impl.cpu.feature_kernels import FUSED, KERNELS
 

@@ -17,6 +17,7 @@ import numpy as np
 from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.features import SINGLE, diagonal, unfolded
 from assay.spec.enclosure.float64 import U
+from assay.spec.instances.extra import required
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _largest_eigenvalue(matrix: Array) -> float:
 
 @functools.cache
 def _compiled(name: str) -> Callable[..., Any]:
-    import numba
+    numba = required("numba", "cpu")
 
     from assay.impl.cpu.kurtosis_kernels import FUSED, KERNELS
 

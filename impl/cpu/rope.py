@@ -21,6 +21,7 @@ from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import compiled
 from assay.spec import flint_context
 from assay.spec.floating_point import require_usual
+from assay.spec.instances.extra import required
 from assay.spec.rope.instance import Instance
 from assay.spec.rotary.frequencies import frequencies, magnitude
 
@@ -136,7 +137,7 @@ def rotation(instance: Instance) -> Rotation:
 @functools.cache
 def _kernel(dtype: str) -> Callable[..., None]:
     """The compiled kernel of one dtype: one signature, whatever the strides."""
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types
     real = {"float32": types.float32, "float64": types.float64}[dtype]

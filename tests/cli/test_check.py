@@ -169,7 +169,7 @@ def test_without_target_every_built_in_in_each_of_its_classes(run: Run, toys: To
         ["PASSED", "toy:good", "float32"],
         ["PASSED", "toy:good", "float64"],
     ]
-    assert "skipped 1 that are not installed (pip install 'assay[toy]'): toy:absent" in lines
+    assert "skipped 1 that are not installed (pip install -e '.[toy]' in assay's checkout): toy:absent" in lines
 
 
 def test_given_precision_narrows_the_built_ins(run: Run, toys: Toys) -> None:
@@ -342,7 +342,7 @@ def test_missing_extra_names_its_install_command(
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
     sentence = refused("check", "torch:sdpa")
-    assert sentence == "assay: torch:sdpa: torch is not installed: pip install 'assay[torch]'\n"
+    assert sentence == "assay: torch:sdpa: torch is not installed: pip install -e '.[torch]' in assay's checkout\n"
     _, out, _ = run("list")
     assert any(line.split()[:3] == ["torch:sdpa", "pip", "install"] for line in out.splitlines())
 
@@ -352,4 +352,4 @@ def test_html_without_jinja2_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     sentence = refused("check", "kernels.py:good", "--html", "r.html")
-    assert sentence == "assay: --html needs jinja2: pip install 'assay[report]'\n"
+    assert sentence == "assay: --html needs jinja2: pip install -e '.[report]' in assay's checkout\n"

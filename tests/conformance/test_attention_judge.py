@@ -227,7 +227,10 @@ def test_a_missing_extra_names_the_install_command(monkeypatch: pytest.MonkeyPat
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
-    with pytest.raises(UsageError, match=re.escape("torch:sdpa: torch is not installed: pip install 'assay[torch]'")):
+    with pytest.raises(
+        UsageError,
+        match=re.escape("torch:sdpa: torch is not installed: pip install -e '.[torch]' in assay's checkout"),
+    ):
         assay.check("torch:sdpa")
 
 

@@ -101,8 +101,8 @@ def test_what_a_library_cannot_be_asked_is_declined_with_the_reason() -> None:
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.conformance.interface.targets._importable", lambda module: module != "x_transformers")
-    words = r"^x-transformers:layers: x_transformers is not installed: pip install 'assay\[stacks\]'$"
+    monkeypatch.setattr("assay.conformance.interface.targets.importable", lambda module: module != "x_transformers")
+    words = r"^x-transformers:layers: x_transformers is not installed: pip install -e '\.\[stacks\]'"
     with pytest.raises(UsageError, match=words):
         kernel_of("x-transformers:layers", "layer_collapse")
 

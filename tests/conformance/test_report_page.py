@@ -209,5 +209,5 @@ def test_in_a_browser_nothing_overflows_and_axe_finds_nothing(browser: list[str]
 
 def test_html_without_jinja2_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(UsageError, match=r"^--html needs jinja2: pip install 'assay\[report\]'$"):
+    with pytest.raises(UsageError, match=r"^--html needs jinja2: pip install -e '\.\[report\]'"):
         to_html(PASSED)

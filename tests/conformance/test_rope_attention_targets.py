@@ -95,7 +95,7 @@ def test_what_a_library_cannot_be_asked_is_declined_with_the_reason() -> None:
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.conformance.interface.targets._importable", lambda module: module != "xllamacpp")
-    words = r"^ggml:rope\+soft_max: xllamacpp is not installed: pip install 'assay\[ggml\]'$"
+    monkeypatch.setattr("assay.conformance.interface.targets.importable", lambda module: module != "xllamacpp")
+    words = r"^ggml:rope\+soft_max: xllamacpp is not installed: pip install -e '\.\[ggml\]'"
     with pytest.raises(UsageError, match=words):
         kernel_of("ggml:rope+soft_max", "rope_attention")

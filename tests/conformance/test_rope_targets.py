@@ -64,6 +64,9 @@ def test_onnxruntime_refuses_a_text_that_is_longer_than_its_table() -> None:
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.conformance.interface.targets._importable", lambda module: module != "equinox")
-    with pytest.raises(UsageError, match=r"^equinox:rope: equinox is not installed: pip install 'assay\[rope\]'$"):
+    monkeypatch.setattr("assay.conformance.interface.targets.importable", lambda module: module != "equinox")
+    with pytest.raises(
+        UsageError,
+        match=r"^equinox:rope: equinox is not installed: pip install -e '\.\[rope\]'",
+    ):
         kernel_of("equinox:rope", "rope")

@@ -108,8 +108,8 @@ def test_what_a_library_cannot_be_asked_is_skipped_with_the_reason() -> None:
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "assay.conformance.interface.targets._importable", lambda module: module != "simplicial_attention"
+        "assay.conformance.interface.targets.importable", lambda module: module != "simplicial_attention"
     )
-    words = r"^simplicial-attention:nth_order_attend: .* is not installed: pip install 'assay\[simplicial\]'$"
+    words = r"^simplicial-attention:nth_order_attend: .* is not installed: pip install -e '\.\[simplicial\]'"
     with pytest.raises(UsageError, match=words):
         kernel_of("simplicial-attention:nth_order_attend", "tensor_attention")

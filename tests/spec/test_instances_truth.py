@@ -192,7 +192,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "pysat.solvers", None)
     with pytest.raises(MissingExtra) as caught:
         call()
-    assert str(caught.value) == f"{package} is not installed: pip install 'assay[sat]'"
+    assert str(caught.value) == f"{package} is not installed: pip install -e '.[sat]' in assay's checkout"
 
 
 @pytest.mark.parametrize(

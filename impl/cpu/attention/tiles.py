@@ -20,6 +20,7 @@ from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import jitted
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,7 @@ def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], 
 @functools.cache
 def _kernel(dtype: str, related: bool) -> Callable[..., None]:
     """The compiled kernel of one dtype, for scores of products or of ``related`` ones: one signature, all options."""
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]

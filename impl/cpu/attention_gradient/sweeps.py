@@ -9,6 +9,7 @@ import numpy as np
 
 from assay.impl.cpu import features
 from assay.impl.cpu.compiled import compiled
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,7 @@ def keys(
 @functools.cache
 def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The compiled kernel of a name for one dtype of the points and any strides."""
-    import numba
+    numba = required("numba", "cpu")
 
     from assay.impl.cpu.attention_gradient.sweep_kernels import FUSED, KERNELS
 

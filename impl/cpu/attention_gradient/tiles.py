@@ -22,6 +22,7 @@ from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponent
 from assay.impl.cpu.compiled import jitted
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
+from assay.spec.instances.extra import required
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _sink(
 @functools.cache
 def _kernel(dtype: str) -> Callable[..., None]:
     """The compiled kernel of one dtype: one signature, whatever the strides and options."""
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]

@@ -16,6 +16,7 @@ import numpy as np
 
 from assay.impl.cpu.compiled import compiled
 from assay.impl.models.llama import silu
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,7 +263,7 @@ def _gelu(x: Array) -> Array:
 
 @functools.cache
 def _compiled_gelu() -> Callable[..., None]:
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     row = types.Array(types.float64, 1, "C")

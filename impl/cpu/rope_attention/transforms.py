@@ -10,9 +10,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
 
 from assay.impl.cpu.attention.plan import SLACK, U
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +24,13 @@ __all__ = ["SQUARED", "back", "error", "forward", "lost", "padded"]
 #: A 2-norm from squares in float64 is low by at most this times the root of their number, where squares underflow
 SQUARED = 2.0**-537
 
+_fft = required("scipy.fft", "cpu")
 _BIT = 16.0 * U  # the error of the stages of one bit of the length, relative to the 2-norm (FFT-1)
 
 
 def padded(length: int) -> int:
     """The length of the transforms for a Toeplitz matrix with ``length`` diagonals."""
-    return int(scipy.fft.next_fast_len(length, real=True))
+    return int(_fft.next_fast_len(length, real=True))
 
 
 def error(size: int) -> float:
@@ -39,15 +40,15 @@ def error(size: int) -> float:
 
 def forward(rows: Array) -> NDArray[np.complex128]:
     """The half spectra of real rows (…, size), which may be overwritten."""
-    with scipy.fft.set_backend("scipy", only=True):
-        found: Any = scipy.fft.rfft(rows, axis=-1, overwrite_x=True)
+    with _fft.set_backend("scipy", only=True):
+        found: Any = _fft.rfft(rows, axis=-1, overwrite_x=True)
     return np.asarray(found)
 
 
 def back(spectra: NDArray[np.complex128], size: int) -> Array:
     """The real rows (…, size) of half spectra, which may be overwritten."""
-    with scipy.fft.set_backend("scipy", only=True):
-        found: Any = scipy.fft.irfft(spectra, size, axis=-1, overwrite_x=True)
+    with _fft.set_backend("scipy", only=True):
+        found: Any = _fft.irfft(spectra, size, axis=-1, overwrite_x=True)
     return np.asarray(found)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, QUERY_TILE, STRIDE, exponential
 from assay.impl.cpu.tensor_attention.combinations import COMBINED, arranged, of_tiles, tile_of
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ def attended(instance: HigherOrder, work: np.dtype[Any], share: Share) -> tuple[
 @functools.cache
 def _kernel(dtype: str) -> Callable[..., None]:
     """The compiled kernel of one dtype: one signature, whatever the order, the strides of the queries and options."""
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]

@@ -23,6 +23,7 @@ from assay.impl.cpu.progress import told
 from assay.impl.cpu.tensor_attention.combinations import BLOCK, arranged, instance_of, of_tiles, tile_of
 from assay.impl.cpu.tensor_attention.tiles import attended, shared, windows
 from assay.spec.floating_point import require_usual
+from assay.spec.instances.extra import required
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def exact(
 @functools.cache
 def _kernel(dtype: str) -> Callable[..., None]:
     """The compiled kernel of one dtype: one signature, whatever the order, the strides and options."""
-    import numba
+    numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]

@@ -1,0 +1,50 @@
+"""What the pyproject.toml of a user's project says to ``assay check``: its kernels, and failures that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from assay.cli.files import Judgement
+    from assay.conformance.interface.project import Known, Project
+    from assay.conformance.report.report import Report
+
+__all__ = ["known_lines", "only_known", "speaking"]
+
+
+def speaking(target: str | None) -> Project | None:
+    """The table ``[tool.assay]`` of the project around the current folder, if it names the target, or kernels at all.
+
+    It speaks of the kernels that it names and of no others.
+    """
+    from assay.conformance.interface.project import project_above
+
+    project = project_above(Path.cwd())
+    if project is None or not project.kernels or (target is not None and target not in project.kernels):
+        return None
+    return project
+
+
+def only_known(project: Project | None, judgement: Judgement, report: Report) -> bool:
+    """Whether a report failed, and nothing but what is known of a family, and nothing else is missing."""
+    families = {finding.family for finding in report.failures} | {gap.family for gap in report.incomplete}
+    return bool(families) and all(_known(project, judgement, family) is not None for family in families)
+
+
+def known_lines(project: Project | None, judgement: Judgement, report: Report) -> Iterator[str]:
+    """A line for each family that is known to fail: why, or that it passed."""
+    failed = {finding.family for finding in report.failures} | {gap.family for gap in report.incomplete}
+    for family in dict.fromkeys(case.family for case in report.cases):
+        known = _known(project, judgement, family)
+        if known is not None and family in failed:
+            yield f"known: {family}: {known.reason}"
+        elif known is not None and known.family:
+            yield f"known to fail, and passed: {family} ({known.reason}): take it out of the known failures"
+
+
+def _known(project: Project | None, judgement: Judgement, family: str) -> Known | None:
+    known = () if project is None else project.known
+    return next((one for one in known if one.covers(judgement.kernel, judgement.precision, family)), None)
