@@ -143,7 +143,7 @@ class _Model:
         return np.asarray(bound)
 
     def lost(self, rows: Array, columns: Array, asked: tuple[float, ...]) -> Array:
-        """The absolute part of δ: what small numbers lose, on entry, in products and sums, and where they are stored."""
+        """The absolute part of δ: what small numbers lose on entry, in products and sums, and where they are stored."""
         d = rows.shape[1]
         ones = np.abs(rows).sum(axis=1)[:, None] + np.abs(columns).sum(axis=1)
         entries = self.lost_entry * (ones + d * self.lost_entry + len(asked))
