@@ -86,6 +86,8 @@ def _alike(first: str, second: str) -> Criterion:
     """Two answers are equal."""
 
     def error(one: NDArray[Any], other: NDArray[Any]) -> Array:
+        if np.shape(one) != np.shape(other):
+            return np.asarray(np.inf)
         return np.where(np.asarray(one).astype(bool) == np.asarray(other).astype(bool), 0.0, np.inf)
 
     return Criterion(

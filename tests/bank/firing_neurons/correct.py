@@ -1,6 +1,5 @@
 """Correct structures of unusual make: whatever they keep, they answer as the weights of now say."""
 
-# ruff: noqa: E501 - the table has one structure a line
 from __future__ import annotations
 
 import bisect
@@ -355,8 +354,10 @@ class IncrementalTree(Incremental, Tree):
             self.set(neuron)
 
 
-class LastWins(Table):
-    """Of one neuron that occurs twice in a batch the last weights are kept, as declared."""
+class Endless(Incremental):
+    """Differences are added for ever."""
+
+    every = 1 << 60
 
 
 CORRECT: tuple[Entry, ...] = (
@@ -384,7 +385,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("exact", Exact, F32, "rational numbers"),
     Entry("plain", Plain, F32, "no threshold in a query"),
     Entry("factory", factory, F32, "a function that makes the structure"),
-    Entry("last-wins", LastWins, F32, "a neuron twice in a batch: the last one wins, as declared", options={"duplicates": "last"}),
-    Entry("incremental", Incremental, ("float32-incremental", "float64-incremental"), "differences added to the products, made anew after four updates", "trap: hhenson/hgraph#941"),
+    Entry("incremental", Incremental, ("float32-incremental", "float64-incremental"), "differences added to the products, made anew after four updates", "trap: hhenson/hgraph#941", options={"refreshed_after": "4"}),
     Entry("incremental-tree", IncrementalTree, ("float32-incremental",), "the same under trees of maxima"),
+    Entry("endless", Endless, ("float32-incremental",), "differences added for ever, as declared", "trap: hhenson/hgraph#941"),
 )  # fmt: skip
