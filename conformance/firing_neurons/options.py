@@ -155,7 +155,8 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     with np.errstate(over="ignore", invalid="ignore"):
         threshold = THRESHOLDS[words.get("b", "half")](data @ weights.T)
         unit = float(max(precision.product, precision.accumulate, precision.working, precision.input_rounding))
-        scene = Scene(rng, data, weights, threshold, unit, lambda k: rows(k, weights=True))
+        room = 2.0 ** _EXTREMES.get(precision.storage, 70)
+        scene = Scene(rng, data, weights, threshold, unit, room, lambda k: rows(k, weights=True))
         calls = list(SCRIPTS[words.get("script", "queries")](scene))
         stored = (data.astype(dtype), weights.astype(dtype))
         return Instance.of(*stored, calls, threshold=threshold, provenance=provenance)

@@ -27,7 +27,7 @@ Calls = Iterator[Call]
 class Scene:
     """What a script is written with: data (n, d), the first weights (m, d), the threshold and the unit of the class.
 
-    new(k): further weights, (k, d).
+    room: the largest power of two by which weights may be multiplied.  new(k): further weights, (k, d).
     """
 
     rng: np.random.Generator
@@ -35,6 +35,7 @@ class Scene:
     weights: Array
     threshold: float
     unit: float
+    room: float
     new: Callable[[int], Array]
 
     @property
@@ -196,7 +197,7 @@ def _back(s: Scene) -> Calls:
     """Weights of millions come and go, and a few ordinary ones after them: what they leave is seen."""
     neurons = s.few(3)
     for neuron in neurons:
-        yield update([neuron], s.new(1) * 2.0 ** (6 - np.rint(np.log2(s.unit))))
+        yield update([neuron], s.new(1) * min(2.0 ** (6 - np.rint(np.log2(s.unit))), s.room))
         yield update([neuron], s.new(1))
         yield from s.everything()
         for _ in range(5):

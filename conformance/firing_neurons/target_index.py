@@ -32,8 +32,8 @@ class Index(Protocol):
     def change(self, ids: Array, rows: Array) -> None:
         """Give some ids other rows."""
 
-    def above(self, query: Array, threshold: float) -> Array:
-        """The ids whose inner product with a query, (d,), is above a threshold."""
+    def above(self, queries: Array, threshold: float) -> tuple[Array, Array]:
+        """The pairs (query, id) whose inner product is above a threshold; queries (k, d)."""
 
 
 def _structure(index: Callable[[Array], Index]) -> Callable[..., Any]:
@@ -50,8 +50,7 @@ def _structure(index: Callable[[Array], Index]) -> Callable[..., Any]:
 
         def _asked(self, index: Index, queries: Array, rows: int, threshold: float | None) -> Array:
             answer = np.zeros((len(queries), rows), bool)
-            for row, query in zip(answer, queries, strict=True):
-                row[index.above(query, self.threshold if threshold is None else threshold)] = True
+            answer[index.above(queries, self.threshold if threshold is None else threshold)] = True
             return answer
 
         def fired(self, points: Array, *, threshold: float | None = None) -> Array:
@@ -104,9 +103,14 @@ class _FaissFlat:
         self.index.remove_ids(ids)
         self.index.add_with_ids(rows, ids)
 
-    def above(self, query: Array, threshold: float) -> Array:
-        found: Array = self.index.range_search(query[None], threshold)[2]
-        return found
+    def above(self, queries: Array, threshold: float) -> tuple[Array, Array]:
+        return _in_range(self.index, queries, threshold)
+
+
+def _in_range(index: Any, queries: Array, threshold: float) -> tuple[Array, Array]:
+    """The pairs that a range search of faiss finds."""
+    ends, _, ids = index.range_search(queries, threshold)
+    return np.repeat(np.arange(len(queries)), np.diff(ends.astype(np.int64))), ids
 
 
 class _FaissGraph:
@@ -126,9 +130,8 @@ class _FaissGraph:
         self.rows[ids] = rows
         self.make()
 
-    def above(self, query: Array, threshold: float) -> Array:
-        found: Array = self.index.range_search(query[None], threshold)[2]
-        return found
+    def above(self, queries: Array, threshold: float) -> tuple[Array, Array]:
+        return _in_range(self.index, queries, threshold)
 
 
 class _Candidates:
@@ -137,12 +140,14 @@ class _Candidates:
     def __init__(self, rows: Array) -> None:
         self.rows = rows.copy()
 
-    def candidates(self, query: Array) -> Array:
+    def candidates(self, queries: Array) -> Array:
+        """The ids of the candidates of every query, (k, number)."""
         raise NotImplementedError
 
-    def above(self, query: Array, threshold: float) -> Array:
-        ids = self.candidates(query)
-        return ids[self.rows[ids] @ query > threshold]
+    def above(self, queries: Array, threshold: float) -> tuple[Array, Array]:
+        ids = self.candidates(queries)
+        at, place = np.nonzero((self.rows[ids] * queries[:, None]).sum(axis=2) > threshold)
+        return at, ids[at, place]
 
 
 class _Hnswlib(_Candidates):
@@ -160,13 +165,13 @@ class _Hnswlib(_Candidates):
         self.rows[ids] = rows
         self.index.add_items(rows, ids)
 
-    def candidates(self, query: Array) -> Array:
+    def candidates(self, queries: Array) -> Array:
         for k in range(len(self.rows), 0, -1):  # fewer where the graph does not reach all
             try:
-                return self.index.knn_query(query[None], k)[0][0].astype(np.int64)  # type: ignore[no-any-return]
+                return np.asarray(self.index.knn_query(queries, k)[0]).astype(np.int64)
             except RuntimeError:
                 continue
-        return np.zeros(0, np.int64)
+        return np.zeros((len(queries), 0), np.int64)
 
 
 class _Usearch(_Candidates):
@@ -180,16 +185,20 @@ class _Usearch(_Candidates):
         self.index = Library(
             ndim=rows.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=most, expansion_search=most
         )
-        self.index.add(np.arange(len(rows), dtype=np.uint64), rows)
+        self.index.add(np.arange(len(rows), dtype=np.uint64), rows, threads=1)
 
     def change(self, ids: Array, rows: Array) -> None:
         self.rows[ids] = rows
         self.index.remove(ids.astype(np.uint64))
-        self.index.add(ids.astype(np.uint64), rows)
+        self.index.add(ids.astype(np.uint64), rows, threads=1)
 
-    def candidates(self, query: Array) -> Array:
-        found = self.index.search(query, len(self.rows), exact=self.exact).keys
-        return np.asarray(found).astype(np.int64)
+    def candidates(self, queries: Array) -> Array:
+        """Where fewer are found than there are, the first one stands in for the others."""
+        found = self.index.search(queries, len(self.rows), exact=self.exact, threads=1)
+        if len(queries) == 1:
+            return np.asarray(found.keys).astype(np.int64).reshape(1, -1)
+        keys, counts = np.asarray(found.keys).astype(np.int64), np.asarray(found.counts)
+        return np.where(np.arange(keys.shape[1]) < counts[:, None], keys, keys[:, :1])
 
 
 class _UsearchExact(_Usearch):
