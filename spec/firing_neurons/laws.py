@@ -110,7 +110,6 @@ def _scaled(instance: Instance, rng: np.random.Generator) -> Instances:
     given = np.array(
         [instance.threshold] if instance.thresholds is None else [instance.threshold, *instance.thresholds]
     )
-    given = given.astype(np.float64)
     if not ((given * total / total == given) | np.isnan(given)).all():
         return ()
     threshold, thresholds = float(given[0]) * total, None if instance.thresholds is None else given[1:] * total
