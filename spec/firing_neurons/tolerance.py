@@ -138,11 +138,11 @@ class _Model:
 
     def relative(self, d: int, sizes: Array, asked: tuple[float, ...], converted: bool = True) -> Array:
         """The relative part of δ, where Σ_c|w_c||x_c| is ``sizes``; ``converted``: with κ."""
-        sums = compound(gamma(d + 1, self.sums), self.stored)
+        sums, of_b = (compound(gamma(k, self.sums), self.stored) for k in (d + 1, d))
         first = (self.converted, self.converted) if converted else ()
         bound = compound(self.entry, self.entry, *first, sums) * sizes
-        for threshold in asked:
-            bound = bound + compound(self.of_threshold(threshold), sums) * abs(threshold)
+        for threshold in asked:  # it is no product, so that it passes through additions alone
+            bound = bound + compound(self.of_threshold(threshold), of_b) * abs(threshold)
         return np.where(sums <= 1.0, bound, np.inf)  # the absolute part takes a factor of at most 2
 
     def lost(self, rows: Array, columns: Array, asked: tuple[float, ...]) -> Array:
