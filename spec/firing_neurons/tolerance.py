@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from assay.spec.firing_neurons.definition import Query, queries
-from assay.spec.firing_neurons.exactness import NONE, exact_sums, lowest_bits, significant_bits
+from assay.spec.firing_neurons.exactness import exact_sums, lowest_bits, significant_bits
 from assay.spec.firing_neurons.rounding import PRECISIONS, Correlations
 from assay.spec.floating_point import require_usual
 from assay.spec.floats import dtype_named
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.spec.firing_neurons.exactness import Exponents
     from assay.spec.firing_neurons.instance import Instance
 
     Array = NDArray[np.float64]
@@ -70,114 +71,120 @@ def errors(instance: Instance, precision: Precision) -> Mapping[str, Array]:
 
 @dataclass(frozen=True)
 class _Model:
-    """The roundings of a class on an instance.
+    """The roundings of a class on an instance, by the names of FN-5.
 
-    entry: of an entry of data or weights on entry to a product.  sums: u, of every product and sum.  stored: of a
-    correlation and of a difference that is stored.  The other fields are the absolute parts, and the domain.
+    converted: κ, of an entry that the type of the class does not hold.  entry: ε, of an entry on its way into a
+    product.  sums: u, of every product and sum.  stored: s, of a correlation or a difference that is stored.
+    lost_entry, tiny, lost_stored: what an entry, a product or a sum, and a stored number may lose besides.
+    largest: no number may exceed it.  bits: of numbers that every operation keeps as they are, 0 where there are none.
     """
 
+    precision: Precision
+    converted: float
     entry: float
     sums: float
     stored: float
     lost_entry: float
-    tiny: float
     lost_stored: float
     largest: float
-    bits: float
+    bits: int
     least: float
-    storage: str
-    truncates: float
     threshold: float  # of the structure
+    inside: bool  # whether the type holds every entry, rounded
 
     @classmethod
     def of(cls, instance: Instance, precision: Precision) -> _Model:
-        limits: Any = ml_dtypes.finfo(dtype_named(precision.storage))  # type: ignore[no-untyped-call]
+        limits = _limits(precision)
         numbers = [x.astype(np.float64) for x in (instance.data, instance.weights, instance.new_weights)]
-        kept = all(_held(x, precision.storage) for x in numbers)
-        converted = 0.0 if kept else float(limits.eps) / 2
-        exact = kept and _untouched(max(map(significant_bits, numbers)), precision.input_rounding)
+        converted, entry = _on_entry(numbers, precision)
         u = max(precision.product, precision.accumulate, precision.working)
         stored = max(precision.output, precision.stored)
+        largest = min(precision.largest, precision.largest_output, float(limits.max))
         return cls(
-            entry=float(compound(precision.input_rounding, converted)),
+            precision=precision,
+            converted=converted,
+            entry=entry,
             sums=u,
             stored=stored,
-            lost_entry=precision.tiny + (0.0 if kept else float(limits.tiny)),
-            tiny=precision.tiny,
+            lost_entry=precision.tiny + (float(limits.tiny) if converted else 0.0),
             lost_stored=max(precision.output_tiny, precision.stored_tiny) + precision.tiny,
-            largest=min(precision.largest, precision.largest_output, float(limits.max)),
-            bits=math.floor(-math.log2(max(u, stored))) if exact else -NONE,
+            largest=largest,
+            bits=0 if converted or entry else math.floor(-math.log2(max(u, stored))),
             least=max(precision.tiny, float(limits.tiny)),
-            storage=precision.storage,
-            truncates=precision.input_rounding,
             threshold=instance.threshold,
+            inside=2 * max(float(np.abs(x).max(initial=0.0)) for x in numbers) <= largest,
         )
 
     def of_threshold(self, threshold: float) -> float:
-        """β: the rounding of a threshold to the type, and on entry to a product, of which it may be a column."""
-        limits: Any = ml_dtypes.finfo(dtype_named(self.storage))  # type: ignore[no-untyped-call]
-        converted = 0.0 if _held(np.array([threshold]), self.storage) else float(limits.eps) / 2
-        return float(compound(self.truncates, converted))
+        """β: the rounding of a threshold to the type, and on its way into a product, of which it may be a column."""
+        return float(compound(*_on_entry([np.array([threshold])], self.precision)))
 
-    def thresholds(self, threshold: float) -> tuple[float, ...]:
-        """The thresholds that meet in a query: that of the structure may be in its sums already."""
-        return (threshold,) if threshold == self.threshold else (threshold, self.threshold)
+    def asked(self, threshold: float) -> tuple[float, ...]:
+        """The thresholds that meet in a query, as often as each is rounded.
+
+        Where that of the structure is in its sums, the difference of the two is what a query compares with.
+        """
+        return (threshold,) if threshold == self.threshold else (threshold, self.threshold, self.threshold)
 
     def fresh(self, query: Query) -> Array:
         """δ of a structure that computes correlations from the weights as they are (FN-5)."""
-        asked = self.thresholds(query.threshold)
+        asked = self.asked(query.threshold)
         with np.errstate(all="ignore"):
-            lost = self.lost(query.rows, query.columns, asked)
             sizes = np.abs(query.rows) @ np.abs(query.columns).T * _SLACK
-            bound = self.margin(query.rows.shape[1], sizes, asked) + lost
+            bound = self.relative(query.rows.shape[1], sizes, asked) + self.lost(query.rows, query.columns, asked)
             total = sizes + sum(map(abs, asked))
             exact = self.exact(_lowest(query.rows), _lowest(query.columns), asked, total)
             return self.within(np.where(exact, 0.0, bound), total)
 
-    def margin(self, d: int, sizes: Array, asked: tuple[float, ...]) -> Array:
-        """The relative part of δ, where Σ_c|w_c||x_c| is ``sizes``."""
-        sums = compound(gamma(d + 1, self.sums), self.stored)
-        bound = compound(self.entry, self.entry, sums) * sizes
-        for threshold in asked:
-            bound = bound + compound(self.of_threshold(threshold), sums) * abs(threshold)
-        return np.asarray(bound)
+    def relative(self, d: int, sizes: Array, asked: tuple[float, ...], converted: bool = True) -> Array:
+        """The relative part of δ, where Σ_c|w_c||x_c| is ``sizes``; ``converted``: with κ."""
+        sums, of_b = (compound(gamma(k, self.sums), self.stored) for k in (d + 1, d))
+        first = (self.converted, self.converted) if converted else ()
+        bound = compound(self.entry, self.entry, *first, sums) * sizes
+        for threshold in asked:  # it is no product, so that it passes through additions alone
+            bound = bound + compound(self.of_threshold(threshold), of_b) * abs(threshold)
+        return np.where(sums <= 1.0, bound, np.inf)  # the absolute part takes a factor of at most 2
 
     def lost(self, rows: Array, columns: Array, asked: tuple[float, ...]) -> Array:
         """The absolute part of δ: what small numbers lose on entry, in products and sums, and where they are stored."""
-        d = rows.shape[1]
+        d, tiny = rows.shape[1], self.precision.tiny
         ones = np.abs(rows).sum(axis=1)[:, None] + np.abs(columns).sum(axis=1)
-        entries = self.lost_entry * (ones + d * self.lost_entry + len(asked))
-        bound: Array = 2 * (entries + 2 * (d + 2) * self.tiny + 2 * self.lost_stored)
+        entries = self.lost_entry * (2 * ones + 2 * d * self.lost_entry + len(asked))
+        bound: Array = 2 * (entries + 2 * (d + 2) * tiny + 2 * self.lost_stored)
         return bound
 
-    def exact(
-        self, left: NDArray[np.int64], right: NDArray[np.int64], asked: tuple[float, ...], total: Array
-    ) -> NDArray[np.bool_]:
+    def exact(self, left: Exponents, right: Exponents, asked: tuple[float, ...], total: Array) -> NDArray[np.bool_]:
         """Where all arithmetic of the class is exact in any order (FN-10)."""
-        held = all(self.of_threshold(threshold) == 0.0 or threshold == 0.0 for threshold in asked)
-        more = int(min(_lowest(np.array([[threshold]]))[0] for threshold in asked))
-        exact = exact_sums(left, right, more, total, self.bits, self.least)
-        return exact & held if self.bits > 0 else np.zeros_like(exact)
+        if self.bits == 0 or any(self.of_threshold(threshold) for threshold in asked):
+            return np.zeros(total.shape, dtype=bool)
+        more = int(lowest_bits(np.array(asked)).min())
+        return exact_sums(left, right, more, total, self.bits, self.least)
 
     def within(self, bound: Array, total: Array) -> Array:
-        """The bound, and +inf where a sum may be beyond the largest number."""
-        return np.where((2 * total <= self.largest) & ~np.isnan(bound), bound * _SLACK, np.inf)
+        """The bound, and +inf where an entry or a sum may be beyond the largest number."""
+        return np.where((2 * total <= self.largest) & ~np.isnan(bound) & self.inside, bound * _SLACK, np.inf)
 
 
-def _held(x: Array, storage: str) -> bool:
-    """Whether a type holds every number as it is."""
+def _limits(precision: Precision) -> Any:
+    """The limits of the type that a class stores."""
+    return ml_dtypes.finfo(dtype_named(precision.storage))  # type: ignore[no-untyped-call]
+
+
+def _on_entry(numbers: list[Array], precision: Precision) -> tuple[float, float]:
+    """What numbers may be rounded by: to the type of the class, and on their way into a product; 0 where it holds them.
+
+    A truncation to p bits has the roundoff 2^(1 − p), and keeps numbers of p − 1 bits in any case.
+    """
     with np.errstate(over="ignore"):
-        return bool((x.astype(dtype_named(storage)).astype(np.float64) == x).all())
+        kept = all((x.astype(dtype_named(precision.storage)).astype(np.float64) == x).all() for x in numbers)
+    rounding = precision.input_rounding
+    short = rounding == 0.0 or max(map(significant_bits, numbers)) <= -math.log2(rounding)
+    return 0.0 if kept else float(_limits(precision).eps) / 2, 0.0 if kept and short else rounding
 
 
-def _untouched(bits: int, rounding: float) -> bool:
-    """Whether numbers of so many significant bits pass a rounding unchanged."""
-    return rounding == 0.0 or bits <= -math.log2(rounding)
-
-
-def _lowest(x: Array) -> NDArray[np.int64]:
+def _lowest(x: Array) -> Exponents:
     """The exponent of the lowest bit of every row."""
-    lowest: NDArray[np.int64] = lowest_bits(x).min(axis=1)
+    lowest: Exponents = lowest_bits(x).min(axis=1)
     return lowest
 
 
@@ -200,47 +207,58 @@ def _drifting(instance: Instance, model: _Model, updates: float) -> Mapping[str,
 
 
 class _Correlations:
-    """The bounds of FN-6 while a script is played: E and H of every neuron and point, by age of the last product."""
+    """E and H of FN-6 of every neuron and point, by the number of updates since the last product, while a script runs.
+
+    Where that number is not limited, one pair that is at least that of every number is kept.
+    """
 
     def __init__(self, model: _Model, data: Array, weights: Array, updates: float) -> None:
-        self.model, self.data, self.weights, self.most = model, data, weights.copy(), updates
-        self.lowest = _lowest(weights)  # of all weights that a neuron had
-        self.sizes = np.abs(weights) @ np.abs(data).T * _SLACK
-        self.largest = self.sizes.copy()  # of all that they were
-        # by neuron, for every number of updates since its last product: (E, H), each (n,)
-        self.ages = [[(self._fresh(row, size), 0.0 * size)] for row, size in zip(weights, self.sizes, strict=True)]
-
-    def _fresh(self, row: Array, size: Array) -> Array:
-        asked = (self.model.threshold,)
+        self.model, self.data, self.points, self.most = model, data, np.abs(data), updates
+        self.weights = weights.copy()
+        self.lowest, self.lowest_data = _lowest(weights), _lowest(data)  # of all weights that a neuron had
         with np.errstate(all="ignore"):
-            bound = self.model.margin(len(row), size, asked) + self.model.lost(row[None], self.data, asked)[0]
-        return np.asarray(bound)
+            self.sizes = np.abs(weights) @ self.points.T * _SLACK
+        self.largest = self.sizes.copy()  # of all that they were
+        self.ages = [[self._fresh(row, size)] for row, size in zip(weights, self.sizes, strict=True)]
+
+    def _fresh(self, row: Array, size: Array) -> tuple[Array, Array]:
+        """E and H of a neuron whose correlations have just been computed, of the converted numbers: (n,)."""
+        model, asked = self.model, (self.model.threshold,)
+        with np.errstate(all="ignore"):
+            bound = model.relative(len(row), size * (1 + model.converted) ** 2, asked, converted=False)
+            return bound + model.lost(row[None], self.data, asked)[0], np.zeros_like(size)
 
     def update(self, neuron: int, row: Array) -> None:
         """New weights for a neuron."""
-        model, d = self.model, len(row)
-        points = np.abs(self.data)
+        model, d, before = self.model, len(row), self.weights[neuron]
         with np.errstate(all="ignore"):
-            size = points @ np.abs(row) * _SLACK
-            change = points @ np.abs(row - self.weights[neuron]) * _SLACK
-            value = np.abs(self.data @ row) + gamma(d + 2, 2.0**-53) * size
-            value = value + abs(model.threshold)
-            v, kappa = max(model.sums, model.stored), compound(model.sums, model.stored)
-            product = compound(model.entry, model.entry, gamma(d, model.sums), model.stored, v)
-            lost = 2 * model.lost(row[None], self.data, (0.0,))[0]
-            lost = lost + 2 * model.lost(self.weights[neuron][None], self.data, (0.0,))[0]
+            wide = (1 + model.converted) ** 2
+            size = self.points @ np.abs(row) * _SLACK
+            change = self.points @ np.abs(row - before) * _SLACK
+            change = wide * (change + model.converted * (size + self.sizes[neuron]))
+            value = np.maximum(self._value(row, size), self._value(before, self.sizes[neuron]))
+            v, kappa = max(model.sums, model.stored), compound(gamma(d + 1, model.sums), model.stored)
+            product = compound(model.entry, model.entry, kappa, v)
+            lost = 2 * sum(model.lost(w[None], self.data, (0.0,))[0] for w in (row, before))
             changed = []
             for error, weight in self.ages[neuron]:
                 moved = change + weight
                 after = (1 + kappa) * (error + product * moved + weight) + kappa * value + lost
-                changed.append((after, v * size + v * (1 + v) * moved + lost))
-            self._age(neuron, (self._fresh(row, size), 0.0 * size), changed)
+                changed.append((after, v * size * wide + v * (1 + v) * moved + lost))
+            self._age(neuron, self._fresh(row, size), changed)
         self.weights[neuron], self.sizes[neuron] = row, size
         self.largest[neuron] = np.maximum(self.largest[neuron], size)
         self.lowest[neuron] = min(self.lowest[neuron], int(_lowest(row[None])[0]))
 
+    def _value(self, row: Array, size: Array) -> Array:
+        """At least |g|, the larger of |c| and |c − b|, of the converted numbers."""
+        c = self.data @ row
+        larger = np.maximum(np.abs(c), np.abs(c - self.model.threshold))
+        slack = 2 * compound(self.model.converted, self.model.converted) + gamma(len(row) + 2, 2.0**-53)
+        return np.asarray(larger + slack * (size + abs(self.model.threshold)))
+
     def _age(self, neuron: int, fresh: tuple[Array, Array], changed: list[tuple[Array, Array]]) -> None:
-        if math.isinf(self.most):  # one bound for every age
+        if math.isinf(self.most):
             pairs = [fresh, *changed]
             error, weight = (functools.reduce(np.maximum, [pair[k] for pair in pairs]) for k in (0, 1))
             self.ages[neuron] = [(error, weight)]
@@ -249,12 +267,13 @@ class _Correlations:
 
     def errors(self, threshold: float) -> Array:
         """δ of a query for a threshold, of every neuron and point: (m, n)."""
-        model, asked = self.model, self.model.thresholds(threshold)
-        d = self.data.shape[1]
+        model, asked = self.model, self.model.asked(threshold)
         with np.errstate(all="ignore"):
             bound = np.array([functools.reduce(np.maximum, [error for error, _ in ages]) for ages in self.ages])
-            rate = compound(model.of_threshold(threshold), gamma(d + 1, model.sums), model.stored)
-            bound = bound + (rate * abs(threshold) if len(asked) > 1 else 0.0) + 2 * model.lost_stored
+            bound = bound + compound(model.converted, model.converted) * self.sizes
+            if len(asked) > 1:
+                bound = bound + model.relative(self.data.shape[1], np.zeros(()), asked)
+            bound = bound + 2 * model.lost_stored + 2 * model.lost_entry
             total = 2 * self.largest + sum(map(abs, asked))
-            exact = model.exact(self.lowest, _lowest(self.data), asked, total)
+            exact = model.exact(self.lowest, self.lowest_data, asked, total)
             return model.within(np.where(exact, 0.0, bound), total)
