@@ -80,6 +80,10 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         smoke="huge-weights 4/5:3 script=once; tiny-weights 4/5:3 script=once", standard="huge-weights 6/9:5 script=mixed; tiny-weights 6/9:5 script=mixed b=few"),
     _family("equal", "equal weights, and equal data: entries that are taken for one", "mitghi/priqueue#6",
         smoke="equal 4/6:3 script=once; units 6/9:3 script=mixed", standard="equal 5/17:4 script=batches b=above; units 9/20:4 script=one-by-one b=zero"),
+    _family("clusters", "a search by a graph that does not come from one group of rows to another, with recall told as an average", "nmslib/hnswlib#74",
+        smoke="groups 5/40:4 b=few; clusters 5/40:4 b=few script=once",
+        standard="groups 12/400:8 script=removals; clusters 12/400:8 script=removals; groups 30/1000:16 b=few script=once; clusters 30/1000:16 b=few script=once",
+        thorough="groups 40/3000:16 b=few script=batches; clusters 40/3000:16 b=few script=batches"),
     (shared.LAYOUTS, tuple(
         row for layout, level in (("transposed", "smoke"), ("offset", "smoke"), ("gap", "standard"), ("reversed", "standard"), ("spaced", "standard"))
         for row in _said(level, "normal 5/6:4 script=batches", layout=layout)

@@ -97,6 +97,16 @@ def _late(rng: Random, rows: int, d: int) -> Array:
     return drawn
 
 
+def _groups(spread: float) -> Callable[[Random, int, int], Array]:
+    """A group for every hundred rows, at least six, far from each other; within a group rows differ by ``spread``."""
+
+    def drawn(rng: Random, rows: int, d: int) -> Array:
+        centres = 4 * _normal(rng, max(6, rows // 100), d)
+        return np.asarray(centres[rng.integers(0, len(centres), rows)] + spread * _normal(rng, rows, d))
+
+    return drawn
+
+
 #: Patterns: what data and weights are.
 NUMBERS: dict[str, Numbers] = {
     "normal": Numbers(_normal),
@@ -109,6 +119,8 @@ NUMBERS: dict[str, Numbers] = {
     "huge-weights": Numbers(_normal, weights=1, extreme=True),
     "tiny-weights": Numbers(_normal, weights=-1, extreme=True),
     "equal": Numbers(lambda rng, n, d: np.tile(_normal(rng, 1, d), (n, 1))),
+    "clusters": Numbers(_groups(0.05)),
+    "groups": Numbers(_groups(0.0)),
     "units": Numbers(lambda rng, n, d: np.eye(d)[rng.integers(0, d, n)] * rng.choice([-1.0, 1.0, 2.0], (n, 1))),
 }
 

@@ -25,6 +25,11 @@ def _numbers(ask: Ask, *shape: int, seed: int = 0) -> NDArray[Any]:
     return (rng.integers(1, 9, shape) * rng.choice([-1, 1], shape)).astype(dtype_named(ask.precision.storage))
 
 
+def _turned(ask: Ask, *neurons: int) -> NDArray[Any]:
+    """New weights of some neurons that change most of their answers."""
+    return np.asarray(-9 * _numbers(ask, _M, _D, seed=1)[list(neurons)])
+
+
 def _made(ask: Ask, **changes: NDArray[Any]) -> Step:
     """The structure of small whole numbers, or with other arrays."""
     arrays = {"data": _numbers(ask, _N, _D), "weights": _numbers(ask, _M, _D, seed=1)} | changes
@@ -132,13 +137,13 @@ QUESTIONS: tuple[Question, ...] = (
     Question("twice", _CHOICES, "a neuron twice in a batch", _twice, ("updates",)),
     Question("repeated", _CHOICES, "a point twice in a query", _repeated),
     Question("empty", _INPUT, "an empty batch", _empty, ("updates", "data_of")),
-    Question("unknown", _INPUT, "an update of a neuron that is not there", _after(lambda a: _update([_M], _numbers(a, 1, _D))), ("updates",)),
-    Question("negative", _INPUT, "an update of neuron −1", _after(lambda a: _update([-1], _numbers(a, 1, _D))), ("updates",)),
+    Question("unknown", _INPUT, "an update of a neuron that is not there", _after(lambda a: _update([_M], _turned(a, 0))), ("updates",)),
+    Question("negative", _INPUT, "an update of neuron −1", _after(lambda a: _update([-1], _turned(a, -1))), ("updates",)),
     Question("unknown-point", _INPUT, "a query of a point that is not there", _after(lambda a: _fired([_N]))),
     Question("negative-point", _INPUT, "a query of point −1", _after(lambda a: _fired([-1]))),
     Question("dim", _INPUT, "new weights of a coordinate more", _after(lambda a: _update([0], _numbers(a, 1, _D + 1))), ("updates",)),
     Question("rows", _INPUT, "two neurons and three rows", _after(lambda a: _update([0, 1], _numbers(a, 3, _D))), ("updates",)),
-    Question("half-wrong", _INPUT, "a batch of which the last neuron is not there", _after(lambda a: _update([0, _M], 9 * _numbers(a, 2, _D, seed=5))), ("updates",)),
+    Question("half-wrong", _INPUT, "a batch of which the last neuron is not there", _after(lambda a: _update([0, _M], _turned(a, 0, 1))), ("updates",)),
     Question("nan", _INPUT, "a NaN among new weights", _after(lambda a: _update([0, 1], _spoilt(a, np.nan, 2, _D))), ("updates",)),
     Question("infinity", _INPUT, "an infinity among new weights", _after(lambda a: _update([0, 1], _spoilt(a, np.inf, 2, _D))), ("updates",)),
     Question("nan-data", _INPUT, "a NaN among the data", _alone(lambda a: _made(a, data=_spoilt(a, np.nan, _N, _D)))),

@@ -17,7 +17,7 @@ from assay.spec.instance import Instance as AnyInstance
 from assay.spec.instance import array, real
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
     from numpy.typing import NDArray
@@ -180,6 +180,18 @@ class Instance(AnyInstance):
         """The threshold that a query asks for at a step, if it does."""
         asked = np.nan if self.thresholds is None else float(self.thresholds[step])
         return None if np.isnan(asked) else asked
+
+    def smaller(self) -> Iterator[Self]:
+        """Without a run of steps anywhere in the script, the longest first; then as of every instance."""
+        steps = len(self.operations)
+        length = steps // 2
+        while length:
+            for start in range(0, steps, length):
+                kept = [*range(start), *range(start + length, steps)]
+                if kept:
+                    yield self.part(steps=kept)
+            length //= 2
+        yield from super().smaller()
 
     def describe(self) -> str:
         """Lengths, type and threshold, and the calls where there are few, in one line."""
