@@ -9,9 +9,16 @@ the weights, (m, d), in which a neuron counts on the data on which it fires, tie
 
 from __future__ import annotations
 
+from assay.spec.firing_neurons_training.criteria import criteria
+from assay.spec.firing_neurons_training.definition import define, evaluate, symbolic
 from assay.spec.firing_neurons_training.instance import Instance, load
+from assay.spec.firing_neurons_training.laws import LAWS
+from assay.spec.firing_neurons_training.tolerance import PRECISIONS, errors, tolerance
 
-__all__ = ["NAME", "OUTPUTS", "Instance", "load"]
+__all__ = [
+    "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "errors", "evaluate", "load", "symbolic",
+    "tolerance",
+]  # fmt: skip
 
 NAME = "firing_neurons_training"
 OUTPUTS: tuple[str, ...] = ("output", "gradient", "new_weights")

@@ -302,6 +302,9 @@ def test_a_history_of_large_weights_is_not_exact_in_an_incremental_structure() -
     instance = Instance.of(x, x, calls)
     assert errors(instance, PRECISIONS["float32"])["fired at step 4"] == 0
     assert errors(instance, PRECISIONS["float32-incremental"])["fired at step 4"] > 0
+    fine = Instance.of(x, x, [update([0], [[2.0**-30]]), update([0], [[1.0]]), fired([0])])
+    assert errors(fine, PRECISIONS["float32"])["fired at step 4"] == 0
+    assert errors(fine, PRECISIONS["float32-incremental"])["fired at step 4"] > 0
     small = Instance.of(x, x, [update([0], [[2.0**20]]), update([0], [[0.25]]), fired([0])])
     assert errors(small, PRECISIONS["float32-incremental"])["fired at step 4"] == 0
 
