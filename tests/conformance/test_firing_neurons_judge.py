@@ -254,7 +254,7 @@ def test_a_right_structure_contradicts_every_meaning_that_changes_something() ->
 
 
 def test_a_structure_played_in_float64_is_right() -> None:
-    for case in itertools.islice(cases(SUITE, PRECISIONS["float64"], "smoke", 0), 0, None, 7):
+    for case in itertools.islice(cases(SUITE, PRECISIONS["float64"], "smoke", 0), 0, 40, 7):
         structure = Played(case.instance)
         for step, call in enumerate(case.instance.calls(), start=2):
             if call.weights is not None:
@@ -341,7 +341,7 @@ def failing(name: str, words: str, level: str = "smoke", precision: str = "float
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, target in SUITE.targets.items() if target.precisions])
 def test_what_passes_passes(name: str) -> None:
-    for words in ("removals", "rounds", "ties", "thresholds", "near: normal 5/7:6"):
+    for words in ("removals: normal 4/8:3", "ties: whole 4/6:3", "thresholds: normal 4/6:3"):
         assert failing(name, words) == []
 
 
