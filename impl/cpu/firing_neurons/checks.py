@@ -77,10 +77,10 @@ def unique_ids(given: Any, name: str, count: int) -> NDArray[np.int64]:
 def number(given: Any, name: str) -> float:
     """A finite number."""
     try:
-        found = float(given)
+        found = math.nan if isinstance(given, (bool, str, bytes)) else float(given)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInstance(f"{name}: {given!r}, expected a number") from None
-    if isinstance(given, bool) or not math.isfinite(found):
+        raise InvalidInstance(f"{name}: {given!r}, expected a finite number") from None
+    if not math.isfinite(found):
         raise InvalidInstance(f"{name}: {given!r}, expected a finite number")
     return found
 
@@ -101,6 +101,8 @@ def below(threshold: float, dtype: np.dtype[Any]) -> Any:
 
     A number of ``dtype`` exceeds this one iff it exceeds ``threshold``, which is not rounded therefore (FIRE-1).
     """
-    with np.errstate(over="ignore"):
-        rounded = dtype.type(threshold)
+    most = float(np.finfo(dtype).max)
+    rounded = dtype.type(min(max(threshold, -most), most))
+    if threshold < -most:
+        return dtype.type(-np.inf)
     return np.nextafter(rounded, dtype.type(-np.inf)) if float(rounded) > threshold else rounded

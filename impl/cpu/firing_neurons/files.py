@@ -85,7 +85,9 @@ def _require(array: NDArray[Any], name: str, shape: tuple[int, ...], dtype: np.d
         raise InvalidInstance(f"{name}: {array.dtype.name} of shape {array.shape}, expected {dtype.name} of {shape}")
 
 
-def _checked(made: Structure, given: NDArray[Any], errors: NDArray[np.float64]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+def _checked(
+    made: Structure, given: NDArray[Any], errors: NDArray[np.float64]
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
     """The tiles of given correlations, all of which are within their bounds."""
     finite = np.isfinite(given).all()
     if finite:

@@ -1,8 +1,8 @@
 """The compiled kernels of the structures: laying a tile of correlations, repairing maxima, and reading what fires.
 
-A table of the tree has the shape (blocks, n, 64): 64 neurons of a block lie side by side for every point, so that a
-block of 64 leaves of a point is contiguous and a column of one neuron is read with a stride of 64.  Neurons beyond the
-last one hold −∞.  Nodes lie in rows, one row a root, the lowest level first; node p of a level has the children
+A table of the tree has the shape (blocks, at least n, 64): 64 neurons of a block lie side by side for every point, so
+that a block of 64 leaves of a point is contiguous and a column of one neuron is read with a stride of 64.  Neurons beyond
+the last one hold −∞.  Nodes lie in rows, one row a root, the lowest level first; node p of a level has the children
 p·B … p·B + B − 1 of the level below, B = 2^bits.  No correlation is NaN, which is all that ``fastmath`` relies on.
 """
 
@@ -38,7 +38,7 @@ def lay(dtype: str) -> Callable[..., None]:
     types, real = _types(dtype)
     integer = types.int64
     signature = types.void(
-        types.Array(real, 2, "A"), integer, integer, types.Array(real, 3, "C"), integer, integer,
+        types.Array(real, 2, "C", readonly=True), integer, integer, types.Array(real, 3, "C"), integer, integer,
         types.Array(real, 2, "C"), types.Array(real, 2, "C"),
     )  # fmt: skip
     return compiled(_lay, signature, _FAST)
@@ -63,21 +63,21 @@ def _lay(
             end = min(begin + fan, rows)
             most[:] = lowest
             for i in range(begin, end):
-                leaves = table[block, first_point + i]
+                leaves, part = table[block, first_point + i], tile[i, start : start + wide]
                 if wide == 64:
                     for c in range(64):
-                        leaves[c] = tile[i, start + c]
+                        leaves[c] = part[c]
                 else:
                     for c in range(wide):
-                        leaves[c] = tile[i, start + c]
+                        leaves[c] = part[c]
                     leaves[wide:] = lowest
                 for c in range(64):
-                    most[c] = max(most[c], leaves[c])
+                    most[c] = leaves[c] if leaves[c] > most[c] else most[c]
                 above = nodes[first_point + i]
                 if fan == 64:
                     top = leaves[0]
-                    for c in range(1, 64):
-                        top = max(top, leaves[c])
+                    for c in range(64):
+                        top = leaves[c] if leaves[c] > top else top
                     above[block] = top
                 else:
                     for c in range(0, wide, fan):
@@ -100,7 +100,15 @@ def query(dtype: str) -> Callable[..., int]:
         integer, whole, real, types.boolean, types.Array(types.boolean, 2, "C"), types.Array(types.int64, 1, "C"),
         types.Array(types.int64, 1, "C"), types.Array(real, 1, "C"), types.Array(types.int64, 1, "C"), integer, integer,
     )  # fmt: skip
-    return compiled(_query, signature, _FAST)
+    return _with(_query, signature, select=_select)
+
+
+def _with(kernel: Callable[..., Any], signature: Any, **steps: Callable[..., Any]) -> Callable[..., Any]:
+    """The compiled kernel, which calls steps by their names."""
+    known = __name__.startswith("assay.")  # a cache written under another module name could not be read
+    options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": _FAST}
+    made = {name: jitted(step, **options) for name, step in steps.items()}
+    return compiled(FunctionType(kernel.__code__, {**globals(), **made}), signature, _FAST)
 
 
 def _query(
@@ -111,27 +119,23 @@ def _query(
 
     of_points: whether roots are points and leaves neurons; else the reverse.  leaves: how many a root has.  offsets
     (levels + 1,): where each level begins in a row of ``nodes``, the lowest first.  With ``mark``, rows of ``marked``
-    are set.  Without, leaves and their values are appended to ``found`` and ``values`` while there is room for them and
-    ``counts`` says how many belong to each root.  visited: the nodes and leaves that were read.  Compiled by
-    :func:`query`.
+    are set.  Without, leaves and their values are appended to ``found`` and ``values`` while there is room for them, 64
+    more than they are, and ``counts`` says how many belong to each root.  visited: the nodes and leaves that were read.
+    Compiled by :func:`query`.
     """
-    points = table.shape[1]
+    padded = table.shape[1]
     fan = 1 << bits
     levels = len(offsets) - 1
     flat = table.reshape(table.size)
-    here, below = np.empty(offsets[1] + 1, np.int64), np.empty(offsets[1] + 1, np.int64)
+    line = 64 // table.itemsize
+    touched = threshold - threshold
+    here, below = np.empty(offsets[1] + 64, np.int64), np.empty(offsets[1] + 64, np.int64)
     total = 0
     for number in range(first, last):
         root = roots[number]
-        base = root * 64 if of_points else (root >> 6) * points * 64 + (root & 63)
-        far = points * 64 if of_points else 4096
-        near = 1 if of_points else 64
         row = nodes[root]
         top = offsets[levels] - offsets[levels - 1]
-        hot = 0
-        for p in range(top):
-            here[hot] = p
-            hot += row[offsets[levels - 1] + p] > threshold
+        hot = select(row[offsets[levels - 1] : offsets[levels]], threshold, 0, here, 0)  # type: ignore[name-defined]  # noqa: F821
         read = top
         for level in range(levels - 2, -1, -1):
             at, size, count = offsets[level], offsets[level + 1] - offsets[level], 0
@@ -152,24 +156,80 @@ def _query(
             begin = here[k] << bits
             end = min(begin + fan, leaves)
             read += end - begin
-            start = base + (begin >> 6) * far + (begin & 63) * near
+            if of_points and fan == 64:
+                if k % 64 == 0:  # touch the next blocks, so that the cache fetches them side by side
+                    for j in range(k, min(k + 64, hot)):
+                        start = (here[j] * padded + root) * 64
+                        for c in range(0, 64, line):
+                            touched += flat[start + c]
+                block = table[begin >> 6, root]
+                if mark:
+                    part = marks[begin:end]
+                    for c in range(len(part)):
+                        part[c] = block[c] > threshold
+                    for c in range(len(part)):
+                        total += part[c]
+                elif total + 128 <= len(found):
+                    count = total
+                    total = select(block, threshold, begin, found, total)  # type: ignore[name-defined]  # noqa: F821
+                    for c in range(count, total):
+                        values[c] = block[found[c] - begin]
+                else:
+                    for c in range(64):
+                        total += block[c] > threshold
+                continue
+            if of_points:
+                start, near = ((begin >> 6) * padded + root) * 64 + (begin & 63), 1
+            else:
+                start, near = ((root >> 6) * padded + begin) * 64 + (root & 63), 64
             if mark:
                 for c in range(end - begin):
-                    above = flat[start + c * near] > threshold
-                    marks[begin + c] = above
-                    total += above
-            elif total + fan < len(found):
+                    exceeds = flat[start + c * near] > threshold
+                    marks[begin + c] = exceeds
+                    total += exceeds
+            elif total + 128 <= len(found):
                 for c in range(end - begin):
-                    value = flat[start + c * near]
                     found[total] = begin + c
-                    values[total] = value
-                    total += value > threshold
+                    values[total] = flat[start + c * near]
+                    total += flat[start + c * near] > threshold
             else:
                 for c in range(end - begin):
                     total += flat[start + c * near] > threshold
         counts[number] = total - begun
         visited[number] = read
+    if touched == threshold and total < 0:  # never: it keeps the compiler from leaving out what is touched
+        counts[first] = 0
     return total
+
+
+def _select(row: Any, threshold: Any, first: Any, found: Any, count: Any) -> Any:
+    """Append ``first`` + j for all row[j] > threshold to ``found``, from place ``count`` on; returns the place after them.
+
+    64 comparisons become the bits of one number, whose ones are taken off from the lowest on.
+    """
+    one = np.uint64(1)
+    twos, fours, bytes_ = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
+    whole = len(row) // 64
+    blocks = row[: 64 * whole].reshape((whole, 64))
+    for k in range(whole):
+        block = blocks[k]
+        mask = np.uint64(0)
+        for c in range(64):
+            mask |= np.uint64(block[c] > threshold) << np.uint64(c)
+        while mask != 0:
+            lowest = mask & (~mask + one)
+            place = lowest - one  # as many ones as there are zeros below the lowest one
+            place = place - ((place >> one) & twos)
+            place = (place & fours) + ((place >> np.uint64(2)) & fours)
+            place = (place + (place >> np.uint64(4))) & bytes_
+            place = (place * np.uint64(0x0101010101010101)) >> np.uint64(56)
+            found[count] = first + 64 * k + np.int64(place)
+            count += 1
+            mask ^= lowest
+    for c in range(64 * whole, len(row)):
+        found[count] = first + c
+        count += row[c] > threshold
+    return count
 
 
 @functools.cache
@@ -181,8 +241,7 @@ def commit(dtype: str) -> Callable[..., None]:
         types.Array(real, 2, "C", readonly=True), whole, types.Array(real, 3, "C"), integer, integer, whole, whole,
         types.Array(real, 2, "C"), whole, types.Array(real, 2, "C"), whole, *_kept(types, real),
     )  # fmt: skip
-    keep = jitted(_keep, nogil=True, cache=__name__.startswith("assay."), error_model="numpy", fastmath=_FAST)
-    return compiled(FunctionType(_commit.__code__, {**globals(), "keep": keep}), signature, _FAST)
+    return _with(_commit, signature, keep=_keep)
 
 
 def _kept(types: Any, real: Any) -> tuple[Any, ...]:
@@ -219,47 +278,44 @@ def _commit(
     :func:`commit`.
     """
     fan = 1 << bits
-    points = table.shape[1]
+    points = columns.shape[1]
     levels, point_levels = len(offsets) - 1, len(point_offsets) - 1
     lowest = -np.inf
     keep(neurons, weights, new_weights, moves, new_moves, errors, new_errors)  # type: ignore[name-defined]  # noqa: F821
-    for part in range(0, points, 64):
-        until = min(part + 64, points)
-        last = 0
-        for k in range(bounds[0], bounds[1]):
-            parent = parents[k]
-            first = last
-            while last < len(neurons) and neurons[last] >> bits == parent:
-                last += 1
-            begin = parent << bits
-            end = min(begin + fan, total)
-            block = begin >> 6
-            for i in range(part, until):
-                leaves = table[block, i]
-                old = nodes[i, parent]
-                most, lost = columns[first, i], False
-                for t in range(first, last):
-                    c = neurons[t] & 63
-                    lost = lost or leaves[c] == old
-                    leaves[c] = columns[t, i]
-                    most = max(most, columns[t, i])
-                if most >= old:
-                    nodes[i, parent] = most
-                elif lost:
-                    most = leaves[begin & 63]
-                    for c in range(begin & 63, (begin & 63) + end - begin):
-                        most = max(most, leaves[c])
-                    nodes[i, parent] = most
+    last = 0
+    for k in range(bounds[0], bounds[1]):
+        parent = parents[k]
+        first = last
+        while last < len(neurons) and neurons[last] >> bits == parent:
+            last += 1
+        begin = parent << bits
+        low, high = begin & 63, (begin & 63) + min(begin + fan, total) - begin
+        leaves_of = table[begin >> 6]
+        for i in range(points):
+            leaves = leaves_of[i]
+            old = nodes[i, parent]
+            most, lost = columns[first, i], False
+            for t in range(first, last):
+                c = neurons[t] & 63
+                lost = lost or leaves[c] == old
+                leaves[c] = columns[t, i]
+                most = max(most, columns[t, i])
+            if most >= old:
+                nodes[i, parent] = most
+            elif lost:
+                for c in range(low, high):
+                    most = max(most, leaves[c])
+                nodes[i, parent] = most
+    for i in range(points if levels > 1 else 0):
+        row = nodes[i]
         for level in range(1, levels):
             size, under = offsets[level] - offsets[level - 1], offsets[level - 1]
-            for i in range(part, until):
-                row = nodes[i]
-                for k in range(bounds[level], bounds[level + 1]):
-                    begin = parents[k] << bits
-                    most = row[under + begin]
-                    for p in range(begin + 1, min(begin + fan, size)):
-                        most = max(most, row[under + p])
-                    row[offsets[level] + parents[k]] = most
+            for k in range(bounds[level], bounds[level + 1]):
+                begin = parents[k] << bits
+                most = row[under + begin]
+                for p in range(begin + 1, min(begin + fan, size)):
+                    most = max(most, row[under + p])
+                row[offsets[level] + parents[k]] = most
     for t in range(len(neurons)):
         row = point_nodes[neurons[t]]
         column = columns[t]
@@ -287,8 +343,7 @@ def store(dtype: str) -> Callable[..., None]:
     signature = types.void(
         types.Array(real, 2, "C", readonly=True), whole, types.Array(real, 2, "C"), *_kept(types, real)
     )
-    keep = jitted(_keep, nogil=True, cache=__name__.startswith("assay."), error_model="numpy", fastmath=_FAST)
-    return compiled(FunctionType(_store.__code__, {**globals(), "keep": keep}), signature, _FAST)
+    return _with(_store, signature, keep=_keep)
 
 
 def _store(
@@ -307,30 +362,29 @@ def _store(
 def scan(dtype: str) -> Callable[..., int]:
     """The compiled :func:`_scan`."""
     types, real = _types(dtype)
+    integer, numbers = types.int64, types.Array(types.int64, 1, "C")
     signature = types.int64(
-        types.Array(real, 1, "C", readonly=True), real, types.Array(types.int64, 1, "C"), types.Array(real, 1, "C")
-    )
-    return compiled(_scan, signature, _FAST)
+        types.Array(real, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True), real, numbers, numbers,
+        types.Array(real, 1, "C"), integer, integer,
+    )  # fmt: skip
+    return _with(_scan, signature, select=_select)
 
 
-def _scan(row: Any, threshold: Any, found: Any, values: Any) -> int:
-    """Append the places and the values of all numbers above ``threshold``; returns how many.  Compiled by :func:`scan`.
+def _scan(table: Any, items: Any, threshold: Any, counts: Any, found: Any, values: Any, first: Any, last: Any) -> int:
+    """Read what exceeds ``threshold`` in the rows ``items[first:last]`` of a table; the results are as in :func:`_query`.
 
-    found, values: longer than ``row``.  16 numbers are passed over at a time where none of them is above.
+    Nothing of a row is appended where there is not room for all of it.  Compiled by :func:`scan`.
     """
-    count = 0
-    size = len(row) // 16 * 16
-    for start in range(0, size, 16):
-        above = 0
-        for c in range(16):
-            above += row[start + c] > threshold
-        if above:
-            for c in range(16):
-                found[count] = start + c
-                values[count] = row[start + c]
-                count += row[start + c] > threshold
-    for c in range(size, len(row)):
-        found[count] = c
-        values[count] = row[c]
-        count += row[c] > threshold
-    return count
+    total = 0
+    for number in range(first, last):
+        row = table[items[number]]
+        begun = total
+        if total + len(row) + 64 <= len(found):
+            total = select(row, threshold, 0, found, total)  # type: ignore[name-defined]  # noqa: F821
+            for k in range(begun, total):
+                values[k] = row[found[k]]
+        else:
+            for c in range(len(row)):
+                total += row[c] > threshold
+        counts[number] = total - begun
+    return total

@@ -81,6 +81,7 @@ class Structure(abc.ABC):
         self.threads = cpus.available() if threads is None else checks.positive(threads, "threads")
         self.type = data.dtype.name
         self.dtype = checks.working(data)
+        self._usual = checks.below(self.threshold, self.dtype)
         self.points, self.dim = data.shape
         self.neurons = len(weights)
         require_memory(self.size(self.points, self.neurons, self.dim, self.dtype), f"{type(self).__name__}")
@@ -219,7 +220,9 @@ class Structure(abc.ABC):
         with np.errstate(over="ignore", invalid="ignore"):
             error = self.norms[which, None] * self._errors[:, 0] + self._errors[:, 1]
         error = np.nextafter(error, np.inf)
-        return Certified(self._rows(which), error, f"{self.kind}: at most {int(self._moves.max())} moves since a product")
+        return Certified(
+            self._rows(which), error, f"{self.kind}: at most {int(self._moves.max())} moves since a product"
+        )
 
     def nbytes(self) -> int:
         """The bytes that the structure holds now."""
@@ -256,8 +259,9 @@ class Structure(abc.ABC):
         self._prepare(tiles)
 
     def _below(self, threshold: float | None) -> Any:
-        value = self.threshold if threshold is None else checks.number(threshold, "threshold")
-        return checks.below(value, self.dtype)
+        if threshold is None:
+            return self._usual
+        return checks.below(checks.number(threshold, "threshold"), self.dtype)
 
     def _fresh(self, weights: NDArray[Any]) -> NDArray[np.float64]:
         return products.fresh_errors(products.norms(weights), float(self.norms.max()), self.dim, self.dtype)

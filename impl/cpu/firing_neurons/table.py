@@ -33,6 +33,7 @@ class Table(Structure):
         return held(points, neurons, dim, dtype) + points * neurons * dtype.itemsize
 
     def _prepare(self, tiles: Iterator[tuple[int, int, NDArray[Any]]]) -> None:
+        self._density = {True: 0.0, False: 0.0}  # found by an item of the last query: for how much the next has room
         self._table = np.empty((self.points, self.neurons), self.dtype)
         for i, j, tile in tiles:
             self._table[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
@@ -57,8 +58,10 @@ class Table(Structure):
         return out
 
     def _firing(self, items: Ids, threshold: Any, *, of_points: bool) -> Firing:
-        rows = self._rows(items) if of_points else self._columns(items)
-        return scanned(rows, threshold, self.dtype)
+        rows, which = (self._table, items) if of_points else (self._columns(items), np.arange(len(items)))
+        found = scanned(rows, which, threshold, self._density[of_points])
+        self._density[of_points] = len(found.ids) / max(len(items), 1)
+        return found
 
 
 class Recomputed(Structure):
@@ -104,19 +107,19 @@ class Recomputed(Structure):
 
     def _firing(self, items: Ids, threshold: Any, *, of_points: bool) -> Firing:
         rows = self._rows(items) if of_points else self._columns(items)
-        return scanned(rows, threshold, self.dtype)
+        return scanned(rows, np.arange(len(items)), threshold, 0.0)
 
 
-def scanned(rows: NDArray[Any], threshold: Any, dtype: np.dtype[Any]) -> Firing:
-    """The lists of what is above a threshold in each row, by a scan of every number."""
-    width = rows.shape[1]
-    found, values = np.empty(width + 1, np.int64), np.empty(width + 1, dtype)
-    starts = np.zeros(len(rows) + 1, np.int64)
-    ids, numbers = [found[:0]], [values[:0]]
-    scan = kernels.scan(dtype.name)
-    for k, row in enumerate(rows):
-        count = scan(row, threshold, found, values)
-        ids.append(found[:count].copy())
-        numbers.append(values[:count].copy())
-        starts[k + 1] = starts[k] + count
-    return Firing(starts, np.concatenate(ids), np.concatenate(numbers))
+def scanned(table: NDArray[Any], items: Ids, threshold: Any, density: float) -> Firing:
+    """The lists of what is above a threshold in some rows of a table, by a scan of every number.
+
+    density: how many are expected in a row: what there is room for at first.
+    """
+    counts = np.empty(len(items), np.int64)
+    scan, room = kernels.scan(table.dtype.name), table.shape[1] + 1024 + int(1.25 * density * len(items))
+    while True:
+        found, values = np.empty(room, np.int64), np.empty(room, table.dtype)
+        total = scan(table, items, threshold, counts, found, values, 0, len(items))
+        if total + table.shape[1] + 64 <= room:
+            return Firing(np.concatenate([[0], np.cumsum(counts)]), found[:total], values[:total])
+        room = total + table.shape[1] + 64

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CorrelationTree", "level_sizes", "most_repaired", "most_visited"]
 
-_MANY = 1 << 18  # nodes of the lowest level that are worth a second thread
+_MANY = 1 << 22  # nodes of the lowest level that are worth a second thread
 
 
 class CorrelationTree(Structure):
@@ -53,7 +53,7 @@ class CorrelationTree(Structure):
     @staticmethod
     def size(points: int, neurons: int, dim: int, dtype: np.dtype[Any]) -> int:
         """The bytes of data, weights and correlations, maxima apart."""
-        return held(points, neurons, dim, dtype) + points * -(-neurons // 64) * 64 * dtype.itemsize
+        return held(points, neurons, dim, dtype) + (points | 1) * -(-neurons // 64) * 64 * dtype.itemsize
 
     def nbytes(self) -> int:
         """The bytes that the structure holds now."""
@@ -65,12 +65,16 @@ class CorrelationTree(Structure):
 
     def _prepare(self, tiles: Iterator[tuple[int, int, NDArray[Any]]]) -> None:
         blocks = -(-self.neurons // kernels.BLOCK)
+        self._density = {True: 0.0, False: 0.0}  # found by an item of the last query: for how much the next has room
         self._offsets, self._point_offsets = (
             np.cumsum([0, *level_sizes(count, self.fan_out, self.levels)]) for count in (self.neurons, self.points)
         )
-        self._table = np.empty((blocks, self.points, kernels.BLOCK), self.dtype)
-        self._nodes = np.empty((self.points, self._offsets[-1]), self.dtype)
-        self._point_nodes = np.empty((self.neurons, self._point_offsets[-1]), self.dtype)
+        # odd numbers of blocks and lines, so that equal places of different rows do not compete for places in the cache
+        self._table = np.empty((blocks, self.points | 1, kernels.BLOCK), self.dtype)
+        self._nodes, self._point_nodes = (
+            np.full((rows, (-(-int(width) // 16) | 1) * 16), -np.inf, self.dtype)
+            for rows, width in ((self.points, self._offsets[-1]), (self.neurons, self._point_offsets[-1]))
+        )
         lay = kernels.lay(self.dtype.name)
         for i, j, tile in tiles:
             lay(tile, i, j, self._table, self.neurons, self._bits, self._nodes, self._point_nodes)
@@ -111,7 +115,7 @@ class CorrelationTree(Structure):
         return self._counted(checks.ids(neurons, "neurons", self.neurons), self._below(threshold), False)
 
     def _columns(self, neurons: Ids) -> NDArray[Any]:
-        return np.ascontiguousarray(self._table[neurons >> 6, :, neurons & 63])
+        return np.ascontiguousarray(self._table[neurons >> 6, : self.points, neurons & 63])
 
     def _rows(self, points: Ids) -> NDArray[Any]:
         rows = self._table[:, points].transpose(1, 0, 2).reshape(len(points), -1)
@@ -132,18 +136,19 @@ class CorrelationTree(Structure):
         parts: dict[int, tuple[Ids, NDArray[Any]]] = {}
 
         def part(first: int, last: int) -> None:
-            room = 1024
+            room = 1024 + int(1.25 * self._density[of_points] * (last - first))
             while True:
                 found, values = np.empty(room, np.int64), np.empty(room, self.dtype)
                 total = self._query(items, threshold, of_points, None, counts, found, values, visited, first, last)
-                if total + self.fan_out < room:
+                if total + 128 <= room:
                     parts[first] = (found[:total], values[:total])
                     return
-                room = total + self.fan_out + 1
+                room = total + 128
 
         self._shared(part, len(items), of_points)
         starts = np.zeros(len(items) + 1, np.int64)
         np.cumsum(counts, out=starts[1:])
+        self._density[of_points] = float(starts[-1]) / max(len(items), 1)
         if len(parts) == 1:
             ((ids, numbers),) = parts.values()
             return Firing(starts, ids, numbers)
@@ -153,7 +158,8 @@ class CorrelationTree(Structure):
     def _counted(self, items: Ids, threshold: Any, of_points: bool) -> NDArray[np.int64]:
         counts, visited, none = np.empty(len(items), np.int64), np.empty(len(items), np.int64), np.empty(0, np.int64)
         numbers = np.empty(0, self.dtype)
-        self._query(items, threshold, of_points, None, counts, none, numbers, visited, 0, len(items))
+        if len(items):
+            self._query(items, threshold, of_points, None, counts, none, numbers, visited, 0, len(items))
         return visited
 
     def _query(
