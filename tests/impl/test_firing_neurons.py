@@ -41,6 +41,11 @@ def structures(rng: np.random.Generator, n: int, m: int, d: int, dtype: Any, **o
     return [Table(data, weights, threshold=1.0, **options), *trees]
 
 
+def fraction(x: Any, w: Any) -> Fraction:
+    """⟨w, x⟩ of the stored numbers."""
+    return sum((Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x, w, strict=True)), Fraction(0))
+
+
 def everything(structure: Any, threshold: float | None) -> list[Any]:
     """Every answer of a structure."""
     points, neurons = np.arange(structure.points), np.arange(structure.neurons)
@@ -203,9 +208,8 @@ def test_correlations_stay_within_their_bounds_after_many_moves(dtype: str) -> N
             if step % 10 == 9:
                 found = tree.correlations(np.arange(n))
                 for i, r in itertools.product(range(n), range(0, m, 3)):
-                    pairs = zip(data[i].tolist(), tree.weights[r].tolist(), strict=True)
-                    exact = sum(Fraction(x) * Fraction(w) for x, w in pairs)
-                    ratio = abs(Fraction(float(found.value[i, r])) - exact) / Fraction(float(found.error[i, r]))
+                    off = abs(Fraction(float(found.value[i, r])) - fraction(data[i], tree.weights[r]))
+                    ratio = off / Fraction(float(found.error[i, r]))
                     worst = max(worst, float(ratio))
     assert 0.005 < worst <= 1.0
 
@@ -238,13 +242,9 @@ def test_a_refresh_makes_correlations_fresh() -> None:
 def test_correlations_beyond_the_range_of_their_type_keep_their_sign(dtype: str) -> None:
     most = float(ml_dtypes.finfo(DTYPES[dtype]).max)
     data = np.array([[most, most], [most, -most], [1.0, 0.5]], DTYPES[dtype])
-    weights = np.array([[most, -most / 2], [-most, most / 2], [most, most], [-most, -most], [1.0, 1.0]], DTYPES[dtype])
-    exact = np.array(
-        [
-            [sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x, w, strict=True)) for w in weights]
-            for x in data
-        ]
-    )
+    rows = [[most, -most / 2], [-most, most / 2], [most, most], [-most, -most], [1.0, 1.0]]
+    weights = np.array(rows, DTYPES[dtype])
+    exact = np.array([[fraction(x, w) for w in weights] for x in data])
     for kind in (Tree, Table, Recomputed):
         structure = kind(data, weights, threshold=2.0)
         structure.update([4], weights[4:])

@@ -1,9 +1,10 @@
 """The compiled kernels of the structures: laying a tile of correlations, repairing maxima, and reading what fires.
 
 A table of the tree has the shape (blocks, at least n, 64): 64 neurons of a block lie side by side for every point, so
-that a block of 64 leaves of a point is contiguous and a column of one neuron is read with a stride of 64.  Neurons beyond
-the last one hold −∞.  Nodes lie in rows, one row a root, the lowest level first; node p of a level has the children
-p·B … p·B + B − 1 of the level below, B = 2^bits.  No correlation is NaN, which is all that ``fastmath`` relies on.
+that a block of 64 leaves of a point is contiguous and a column of one neuron is read with a stride of 64.  Neurons
+beyond the last one hold −∞.  Nodes lie in rows, one row a root, the lowest level first; node p of a level has the
+children p·B … p·B + B − 1 of the level below, B = 2^bits.  No correlation is NaN, which is all that ``fastmath`` relies
+on.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def _lay(
 ) -> None:
     """Copy a tile (points, neurons) of correlations to the table, and write the lowest maxima of both sides.
 
-    nodes (n, ·): of every point over neurons.  point_nodes (m, ·): of every neuron over points.  The first point and the
-    first neuron of the tile are multiples of 64.  Compiled by :func:`lay`.
+    nodes (n, ·): of every point over neurons.  point_nodes (m, ·): of every neuron over points.  The first point and
+    the first neuron of the tile are multiples of 64.  Compiled by :func:`lay`.
     """
     rows, columns = tile.shape
     fan = 1 << bits
@@ -95,10 +96,11 @@ def query(dtype: str) -> Callable[..., int]:
     """The compiled :func:`_query`."""
     types, real = _types(dtype)
     integer, whole = types.int64, types.Array(types.int64, 1, "C", readonly=True)
+    numbers = types.Array(types.int64, 1, "C")
     signature = types.int64(
-        types.Array(real, 3, "C", readonly=True), types.boolean, integer, types.Array(real, 2, "C", readonly=True), whole,
-        integer, whole, real, types.boolean, types.Array(types.boolean, 2, "C"), types.Array(types.int64, 1, "C"),
-        types.Array(types.int64, 1, "C"), types.Array(real, 1, "C"), types.Array(types.int64, 1, "C"), integer, integer,
+        types.Array(real, 3, "C", readonly=True), types.boolean, integer, types.Array(real, 2, "C", readonly=True),
+        whole, integer, whole, real, types.boolean, types.Array(types.boolean, 2, "C"), numbers, numbers,
+        types.Array(real, 1, "C"), numbers, integer, integer,
     )  # fmt: skip
     return _with(_query, signature, select=_select)
 
@@ -203,7 +205,7 @@ def _query(
 
 
 def _select(row: Any, threshold: Any, first: Any, found: Any, count: Any) -> Any:
-    """Append ``first`` + j for all row[j] > threshold to ``found``, from place ``count`` on; returns the place after them.
+    """Append ``first`` + j for all row[j] > threshold to ``found`` from place ``count`` on; returns the place after.
 
     64 comparisons become the bits of one number, whose ones are taken off from the lowest on.
     """
@@ -350,7 +352,10 @@ def _store(
     columns: Any, neurons: Any, table: Any, weights: Any, new_weights: Any, moves: Any, new_moves: Any, errors: Any,
     new_errors: Any,
 ) -> None:  # fmt: skip
-    """Put the new correlations ``columns`` (k, n) of ``neurons`` in place in a table (n, m).  Compiled by :func:`store`."""
+    """Put the new correlations ``columns`` (k, n) of ``neurons`` in place in a table (n, m), or nowhere in an empty one.
+
+    Compiled by :func:`store`.
+    """
     keep(neurons, weights, new_weights, moves, new_moves, errors, new_errors)  # type: ignore[name-defined]  # noqa: F821
     for start in range(0, table.shape[0], 64):
         for t in range(len(neurons)):
@@ -363,15 +368,16 @@ def scan(dtype: str) -> Callable[..., int]:
     """The compiled :func:`_scan`."""
     types, real = _types(dtype)
     integer, numbers = types.int64, types.Array(types.int64, 1, "C")
+    items = types.Array(types.int64, 1, "C", readonly=True)
     signature = types.int64(
-        types.Array(real, 2, "C", readonly=True), types.Array(types.int64, 1, "C", readonly=True), real, numbers, numbers,
-        types.Array(real, 1, "C"), integer, integer,
+        types.Array(real, 2, "C", readonly=True), items, real, numbers, numbers, types.Array(real, 1, "C"), integer,
+        integer,
     )  # fmt: skip
     return _with(_scan, signature, select=_select)
 
 
 def _scan(table: Any, items: Any, threshold: Any, counts: Any, found: Any, values: Any, first: Any, last: Any) -> int:
-    """Read what exceeds ``threshold`` in the rows ``items[first:last]`` of a table; the results are as in :func:`_query`.
+    """Read what exceeds ``threshold`` in the rows ``items[first:last]`` of a table; results are as in :func:`_query`.
 
     Nothing of a row is appended where there is not room for all of it.  Compiled by :func:`scan`.
     """

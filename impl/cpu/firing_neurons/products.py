@@ -103,7 +103,7 @@ def move_errors(
     errors: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64], sizes: NDArray[np.float64],
     coefficients: NDArray[np.float64], terms: int, d: int, dtype: np.dtype[Any],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """(k, 2): the bounds after w_r ← w_r + Σ_j α_rj x_j and ĉ_ri ← ĉ_ri + Σ_j α_rj Ĝ_ji in place of ``errors`` (FIRE-5).
+    """(k, 2): what becomes of ``errors`` by w_r ← w_r + Σ_j α_rj x_j and ĉ_ri ← ĉ_ri + Σ_j α_rj Ĝ_ji (FIRE-5).
 
     before, after (k,): norms of the weights.  sizes (k,): S_r = Σ_j |α_rj|‖x_j‖.  coefficients (k,): Σ_j |α_rj|.
     terms: how many j there are.

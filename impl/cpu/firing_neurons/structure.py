@@ -68,6 +68,7 @@ class Structure(abc.ABC):
 
     kind: str  # the name of the structure in a file
     keeps: bool = True  # whether it keeps correlations
+    route: str = ""  # why it was chosen, where :func:`structure` chose it
 
     def __init__(
         self, data: NDArray[Any], weights: NDArray[Any], *, threshold: float, refresh: int | None = None,
@@ -255,7 +256,7 @@ class Structure(abc.ABC):
         self._moves, self._errors = np.array(moves), np.array(errors, order="C")
 
     def restore(self, tiles: Iterator[tuple[int, int, NDArray[Any]]]) -> None:
-        """Take the correlations of a structure with the same data and weights: tiles whose places are multiples of 64."""
+        """Take correlations of a structure with the same data and weights: tiles whose places are multiples of 64."""
         self._prepare(tiles)
 
     def _below(self, threshold: float | None) -> Any:
