@@ -184,9 +184,8 @@ def test_the_kernel_of_one_step_returns_output_gradient_and_new_weights(dtype: s
     for loss in ("squared", "cross_entropy"):
         arrays = problem(9, 50, 4, 3, loss, dtype)
         output, gradient, new = firing.train_step(**arrays, threshold=0.5, rate=0.25, loss=loss)
-        _, expected, slope = dense(
-            {k: v.astype(float) for k, v in arrays.items()}, arrays["weights"].astype(float), 0.5, loss, np.arange(9)
-        )
+        wide = {name: array.astype(float) for name, array in arrays.items()}
+        _, expected, slope = dense(wide, wide["weights"], 0.5, loss, np.arange(9))
         for found, exact in ((output, expected), (gradient, slope), (new, wide["weights"] - 0.25 * slope)):
             assert found.dtype == np.dtype(dtype)
             np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5)

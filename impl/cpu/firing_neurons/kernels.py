@@ -102,14 +102,16 @@ def query(dtype: str) -> Callable[..., int]:
         whole, integer, whole, real, types.boolean, types.Array(types.boolean, 2, "C"), numbers, numbers,
         types.Array(real, 1, "C"), numbers, integer, integer,
     )  # fmt: skip
-    return _with(_query, signature, select=_select)
+    return _with(_query, signature, below_it=_below_it, select=_select)
 
 
 def _with(kernel: Callable[..., Any], signature: Any, **steps: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled kernel, which calls steps by their names."""
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read
     options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": _FAST}
-    made = {name: jitted(step, **options) for name, step in steps.items()}
+    made: dict[str, Any] = {}
+    for name, step in steps.items():  # a step may call those before it
+        made[name] = jitted(FunctionType(step.__code__, {**globals(), **made}), **options)
     return compiled(FunctionType(kernel.__code__, {**globals(), **made}), signature, _FAST)
 
 
@@ -137,7 +139,7 @@ def _query(
         root = roots[number]
         row = nodes[root]
         top = offsets[levels] - offsets[levels - 1]
-        hot = select(row[offsets[levels - 1] : offsets[levels]], threshold, 0, here, 0)  # type: ignore[name-defined]  # noqa: F821
+        hot = select(row[offsets[levels - 1] : offsets[levels]], threshold, here, 0)  # type: ignore[name-defined]  # noqa: F821
         read = top
         for level in range(levels - 2, -1, -1):
             at, size, count = offsets[level], offsets[level + 1] - offsets[level], 0
@@ -164,21 +166,27 @@ def _query(
                         start = (here[j] * padded + root) * 64
                         for c in range(0, 64, line):
                             touched += flat[start + c]
-                block = table[begin >> 6, root]
+                of = here[k]  # no view of the block is made, which would cost more than reading it
                 if mark:
                     part = marks[begin:end]
                     for c in range(len(part)):
-                        part[c] = block[c] > threshold
+                        part[c] = table[of, root, c] > threshold
                     for c in range(len(part)):
                         total += part[c]
                 elif total + 128 <= len(found):
-                    count = total
-                    total = select(block, threshold, begin, found, total)  # type: ignore[name-defined]  # noqa: F821
-                    for c in range(count, total):
-                        values[c] = block[found[c] - begin]
+                    mask = np.uint64(0)
+                    for c in range(64):
+                        mask |= np.uint64(table[of, root, c] > threshold) << np.uint64(c)
+                    while mask != 0:
+                        lowest = mask & (~mask + np.uint64(1))
+                        c = below_it(lowest)  # type: ignore[name-defined]  # noqa: F821
+                        found[total] = begin + c
+                        values[total] = table[of, root, c]
+                        total += 1
+                        mask ^= lowest
                 else:
                     for c in range(64):
-                        total += block[c] > threshold
+                        total += table[of, root, c] > threshold
                 continue
             if of_points:
                 start, near = ((begin >> 6) * padded + root) * 64 + (begin & 63), 1
@@ -204,32 +212,33 @@ def _query(
     return total
 
 
-def _select(row: Any, threshold: Any, first: Any, found: Any, count: Any) -> Any:
-    """Append ``first`` + j for all row[j] > threshold to ``found`` from place ``count`` on; returns the place after.
+def _below_it(lowest: Any) -> Any:
+    """How many bits are below the only one of ``lowest`` that is 1: the ones of ``lowest`` − 1 are counted."""
+    ones = lowest - np.uint64(1)
+    ones = ones - ((ones >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    ones = (ones & np.uint64(0x3333333333333333)) + ((ones >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    ones = (ones + (ones >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((ones * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+def _select(row: Any, threshold: Any, found: Any, count: Any) -> Any:
+    """Append all j with row[j] > threshold to ``found`` from place ``count`` on; returns the place after them.
 
     64 comparisons become the bits of one number, whose ones are taken off from the lowest on.
     """
-    one = np.uint64(1)
-    twos, fours, bytes_ = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
     whole = len(row) // 64
     blocks = row[: 64 * whole].reshape((whole, 64))
     for k in range(whole):
-        block = blocks[k]
         mask = np.uint64(0)
         for c in range(64):
-            mask |= np.uint64(block[c] > threshold) << np.uint64(c)
+            mask |= np.uint64(blocks[k, c] > threshold) << np.uint64(c)
         while mask != 0:
-            lowest = mask & (~mask + one)
-            place = lowest - one  # as many ones as there are zeros below the lowest one
-            place = place - ((place >> one) & twos)
-            place = (place & fours) + ((place >> np.uint64(2)) & fours)
-            place = (place + (place >> np.uint64(4))) & bytes_
-            place = (place * np.uint64(0x0101010101010101)) >> np.uint64(56)
-            found[count] = first + 64 * k + np.int64(place)
+            lowest = mask & (~mask + np.uint64(1))
+            found[count] = 64 * k + below_it(lowest)  # type: ignore[name-defined]  # noqa: F821
             count += 1
             mask ^= lowest
     for c in range(64 * whole, len(row)):
-        found[count] = first + c
+        found[count] = c
         count += row[c] > threshold
     return count
 
@@ -352,7 +361,7 @@ def _store(
     columns: Any, neurons: Any, table: Any, weights: Any, new_weights: Any, moves: Any, new_moves: Any, errors: Any,
     new_errors: Any,
 ) -> None:  # fmt: skip
-    """Put the new correlations ``columns`` (k, n) of ``neurons`` in place in a table (n, m), or nowhere in an empty one.
+    """Put the new correlations ``columns`` (k, n) of ``neurons`` in place in a table (n, m); nowhere in an empty one.
 
     Compiled by :func:`store`.
     """
@@ -373,7 +382,7 @@ def scan(dtype: str) -> Callable[..., int]:
         types.Array(real, 2, "C", readonly=True), items, real, numbers, numbers, types.Array(real, 1, "C"), integer,
         integer,
     )  # fmt: skip
-    return _with(_scan, signature, select=_select)
+    return _with(_scan, signature, below_it=_below_it, select=_select)
 
 
 def _scan(table: Any, items: Any, threshold: Any, counts: Any, found: Any, values: Any, first: Any, last: Any) -> int:
@@ -386,7 +395,7 @@ def _scan(table: Any, items: Any, threshold: Any, counts: Any, found: Any, value
         row = table[items[number]]
         begun = total
         if total + len(row) + 64 <= len(found):
-            total = select(row, threshold, 0, found, total)  # type: ignore[name-defined]  # noqa: F821
+            total = select(row, threshold, found, total)  # type: ignore[name-defined]  # noqa: F821
             for k in range(begun, total):
                 values[k] = row[found[k]]
         else:
