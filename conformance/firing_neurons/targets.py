@@ -6,7 +6,8 @@ from assay.conformance.interface.targets import Target, lazily
 
 __all__ = ["TARGETS"]
 
-_TABLE, _INDEX = "target_table", "target_index"
+_TABLE, _INDEX, _CPU = "target_table", "target_index", "target_cpu"
+_TYPES = ("float64", "float32", "bfloat16", "float16")
 _DOUBLE, _SINGLE = ("float64", "float32"), ("float32",)
 
 
@@ -22,6 +23,10 @@ def _library(
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
+        _library(_CPU, "routed", "assay:cpu", _TYPES),
+        _library(_CPU, "tree", "assay:cpu-tree", _TYPES),
+        _library(_CPU, "table", "assay:cpu-table", _TYPES),
+        _library(_CPU, "recomputed", "assay:cpu-recomputed", _TYPES),
         _library(_TABLE, "numpy_table", "numpy:table", _DOUBLE),
         _library(_TABLE, "numpy_scan", "numpy:scan", _DOUBLE),
         _library(_TABLE, "heaps", "heapq:stale_entries", _DOUBLE),
