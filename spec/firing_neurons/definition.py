@@ -113,9 +113,9 @@ def margins(query: Query, relative: float | None = None) -> Enclosure:
         middle = query.rows @ query.columns.T - query.threshold
         size = np.abs(query.rows) @ np.abs(query.columns).T + abs(query.threshold)
         radius = (float(gamma(d + 4, _ROUNDOFF)) * size + (d + 1) * 2.0**-1073) * (1 + 2.0**-40)
-        lowest = (lowest_bits(x).min(axis=1) for x in (query.rows, query.columns))
+        left, right = (lowest_bits(x).min(axis=1) for x in (query.rows, query.columns))
         more = int(lowest_bits(np.array([query.threshold]))[0])
-        exact = exact_sums(*lowest, more, size, 53, 2.0**-1022)
+        exact = exact_sums(left, right, more, size, 53, 2.0**-1022)
         radius = np.where(exact, 0.0, radius)
         far = np.isfinite(middle) & (np.abs(middle) > _NEAR * radius)
         if relative is not None:

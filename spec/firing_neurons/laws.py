@@ -33,11 +33,21 @@ def _names(instance: Instance) -> list[str]:
     return [query.name for query in queries(instance)]
 
 
-def _rewritten(instance: Instance, calls: Iterable[Call], **changes: Any) -> Instance:
-    """The instance with other calls, and perhaps other arrays or another threshold."""
-    with_arrays = {"data": instance.data, "weights": instance.weights, "threshold": instance.threshold} | changes
-    data, weights, threshold = (with_arrays[name] for name in ("data", "weights", "threshold"))
-    return type(instance).of(data, weights, calls, threshold=threshold, provenance=instance.provenance)
+def _rewritten(
+    instance: Instance,
+    calls: Iterable[Call],
+    *,
+    data: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
+) -> Instance:
+    """The instance with other calls, and perhaps other data or weights."""
+    return type(instance).of(
+        instance.data if data is None else data,
+        instance.weights if weights is None else weights,
+        calls,
+        threshold=instance.threshold,
+        provenance=instance.provenance,
+    )
 
 
 def _query_by_query(

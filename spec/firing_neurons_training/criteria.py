@@ -90,10 +90,11 @@ def _best(gap: Array, change: Array, slack: Array, allowed: Array) -> Array:
         best: Array = left[int(in_units_of(left, allowed).max(axis=1).argmin())]
         return best
     low, high = np.minimum(change, 0.0).sum(axis=0), np.maximum(change, 0.0).sum(axis=0)
-    box = np.maximum(np.maximum(gap - high, low - gap) - slack, 0.0)
+    box: Array = np.maximum(np.maximum(gap - high, low - gap) - slack, 0.0)
     if not (np.isfinite(allowed) & (allowed > 0.0)).all():
         return box
-    return np.maximum(box, _shown(gap, change, slack, allowed) * allowed * (1 - 2.0**-40))
+    shown = _shown(gap, change, slack, allowed) * allowed * (1 - 2.0**-40)
+    return np.asarray(np.maximum(box, shown))
 
 
 def _shown(gap: Array, change: Array, slack: Array, allowed: Array) -> float:
