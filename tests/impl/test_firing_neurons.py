@@ -350,6 +350,23 @@ def test_the_structure_keeps_copies_of_its_arrays() -> None:
             array[:] = 1.0
 
 
+def test_arrays_may_lie_in_any_order() -> None:
+    """The rows of a transposed or a reversed array are those that it says."""
+    rng = np.random.default_rng(4)
+    data, weights, new = drawn(rng, (4, 3), np.float64), drawn(rng, (5, 3), np.float64), drawn(rng, (3, 3), np.float64)
+    for kind in (Tree, Table, Recomputed):
+        plain = kind(data, weights, threshold=0.1)
+        plain.update([4, 0, 2], new)
+        for order in (
+            np.asfortranarray,
+            lambda x: np.ascontiguousarray(x[::-1])[::-1],
+            lambda x: np.repeat(x, 2, 1)[:, ::2],
+        ):
+            structure = kind(order(data), order(weights), threshold=0.1)
+            structure.update(order(np.array([[4, 0], [0, 0], [2, 0]]))[:, 0], order(new))
+            assert (structure.fired(range(4)) == plain.fired(range(4))).all()
+
+
 def test_answers_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(9)
     data, weights = drawn(rng, (40, 3), np.float32), drawn(rng, (300, 3), np.float32)
