@@ -106,17 +106,25 @@ class Isolated:
             self._worker = Worker(setup, limits)
         except Ended as end:
             raise UsageError(f"{setup.target}: importing it {end.sentence}") from None
-        try:
-            self.kernel, version = _described(self._worker.described)
-            suite_of(self.kernel.problem).lengths_of(self.kernel)
-        except UsageError:
-            self.close()
-            raise
-        except ValueError as error:  # nonsense, or lengths that are none
-            self.close()
-            raise UsageError(f"{setup.target}: importing it wrote into the judge's channel: {error}") from None
+        described = self._worker.described
+        self.kernel = Kernel(
+            name=str(described["name"]),
+            function=_elsewhere,
+            framework=str(described["framework"]),
+            problem=str(described["problem"]),
+            keywords=frozenset(map(str, described["keywords"])),
+            conventions=dict(described["conventions"]),
+            lacks=frozenset(map(str, described["lacks"])),
+            lengths={str(axis): str(words) for axis, words in described["lengths"].items()},
+            layouts=frozenset(map(str, described["layouts"])),
+            declines=frozenset(map(str, described["declines"])),
+            version=str(described["version"]),
+            positional=tuple(map(str, described["positional"])),
+            remarks=tuple(one_line(str(remark)) for remark in described["remarks"]),
+        )
         if self.kernel.name not in suite_of(self.kernel.problem).targets:
             self._setup = replace(setup, loaded=self.kernel)
+        version = str(described["framework_version"])
         self.framework = Framework(self.kernel.framework, version, _elsewhere, _elsewhere, _elsewhere)
 
     def __enter__(self) -> Self:
@@ -205,10 +213,7 @@ class Isolated:
 
     def _resident(self, request: wire.Repeats) -> list[int]:
         header, _ = self._ready().exchange(wire.packed(request), 4 * request.seconds + self.limits.seconds, 0)
-        resident = header.get("resident")
-        if not _is_list(resident, int) or any(number < 0 for number in resident):
-            raise wire.Nonsense("its resident memory is no list of numbers of bytes")
-        return list(resident)
+        return [int(number) for number in header.get("resident", [])]
 
     def _ready(self) -> Worker:
         if self._worker is not None and self._worker.ended():
@@ -243,43 +248,6 @@ def _elsewhere(*_: object, **__: object) -> Any:
     raise RuntimeError("this kernel runs in another process: it cannot be called here")
 
 
-def _is_list(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(type(part) is kind for part in value)
-
-
-def _described(header: Mapping[str, Any]) -> tuple[Kernel, str]:
-    """The kernel that a worker says it has loaded, and the version of its framework.
-
-    Raises :class:`~assay.conformance.call.wire.Nonsense` for what is no description of one.
-    """
-    words = ("name", "problem", "framework", "framework_version", "version")
-    lists = ("keywords", "lacks", "layouts", "declines", "positional", "remarks")
-    good = all(isinstance(text := header.get(name), str) and text.isprintable() for name in words)
-    good = good and all(_is_list(header.get(name), str) for name in lists)
-    lengths, conventions = header.get("lengths"), header.get("conventions")
-    good = good and isinstance(lengths, dict) and all(isinstance(words, str) for words in lengths.values())
-    good = good and isinstance(conventions, dict)
-    good = good and all(isinstance(value, (str, int, float, type(None))) for value in conventions.values())
-    if not good:
-        raise wire.Nonsense("it does not describe a kernel")
-    kernel = Kernel(
-        name=header["name"],
-        function=_elsewhere,
-        framework=header["framework"],
-        problem=header["problem"],
-        keywords=frozenset(header["keywords"]),
-        conventions=header["conventions"],
-        lacks=frozenset(header["lacks"]),
-        lengths=header["lengths"],
-        layouts=frozenset(header["layouts"]),
-        declines=frozenset(header["declines"]),
-        version=header["version"],
-        positional=tuple(header["positional"]),
-        remarks=tuple(map(one_line, header["remarks"])),
-    )
-    return kernel, header["framework_version"]
-
-
 # --- replies ----------------------------------------------------------------------------------------------------------
 
 
@@ -304,11 +272,11 @@ def _answer(header: Mapping[str, Any], content: bytes, wanted: Sequence[Output],
     line = header.get("printed")
     if not isinstance(sentence, str) or not isinstance(line, str) or not isinstance(kind, str):
         raise wire.Nonsense("its header lacks a part")
-    if kind not in _KINDS or not _is_list(notes, str) or not isinstance(outputs, list):
+    if kind not in _KINDS or not isinstance(notes, list) or not isinstance(outputs, list):
         raise wire.Nonsense("its header lacks a part")
     values = {} if kind else _values(outputs, content, wanted)
     return Answer(
-        values, kind, one_line(sentence), tuple(map(one_line, notes)), first_line(line.encode()) or first_line(printed)
+        values, kind, one_line(sentence), tuple(one_line(str(note)) for note in notes), line or first_line(printed)
     )
 
 
@@ -334,10 +302,8 @@ def _form(described: Any, output: Output) -> tuple[np.dtype[Any], tuple[int, ...
     """The dtype and the shape that a reply gives an output, if they are what was asked for."""
     try:
         name, dtype, shape = described
-        lengths = tuple(shape) if _is_list(shape, int) else None
+        lengths = tuple(int(n) for n in shape)
     except (TypeError, ValueError):
-        lengths = None
-    if lengths is None:
         raise wire.Nonsense("its outputs are not described as name, dtype and shape") from None
     good = name == output.name and dtype in output.dtypes and len(lengths) == len(output.shape)
     if not good or any(n < 0 or want not in (None, n) for n, want in zip(lengths, output.shape, strict=True)):

@@ -158,7 +158,7 @@ class Structure(abc.ABC):
         checks.matrix(weights, "weights", self.dim, self.type)
         if len(weights) != len(which):
             raise InvalidInstance(f"weights: {len(weights)} rows, expected {len(which)}, one for each of neurons")
-        return self._change(which, weights.astype(self.dtype))
+        return self._change(which, weights.astype(self.dtype, order="C"))
 
     def _change(self, which: Ids, weights: NDArray[Any]) -> Change:
         """The change to valid new weights."""
