@@ -29,6 +29,7 @@ __all__ = ["PROBLEMS", "InvalidInstance", "Law", "Prediction", "Problem", "Prove
 PROBLEMS: tuple[str, ...] = (
     "attention", "attention_gradient", "rope", "rope_attention", "document_similarity", "small_transformers",
     "small_transformers_merge", "layer_collapse", "tensor_attention", "tensor_attention_gradient", "firing_neurons",
+    "firing_neurons_training",
 )  # fmt: skip
 
 
