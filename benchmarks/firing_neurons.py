@@ -154,14 +154,14 @@ def fired(most: int) -> Rows:
             points = np.arange(n)
             before = network.structure.correlations(points).value.copy()
             first = np.diff(network.structure.firing(points).starts)
-            losses = [network.step(rate=rate).loss for _ in range(100)]
+            losses = [network.step(rate=rate).loss for _ in range(30)]
             moved = float(np.abs(network.structure.correlations(points).value - before).max())
             last = np.diff(network.structure.firing(points).starts)
             said, then = (firing.forecast(m, b, points=n, failure=1e-3, moved=by) for by in (0.0, moved))
             rows.append({
                 "m": m, "c": c, "½ m^(1−c)": 0.5 * m ** (1 - c), "expected": said.expected, "mean": float(first.mean()),
                 "least": int(first.min()), "most": int(first.max()), "tails": f"{said.least}–{said.most}",
-                "R": moved, "most after 100 steps": int(last.max()), "tail at b − R": then.most,
+                "R": moved, "most after 30 steps": int(last.max()), "tail at b − R": then.most,
                 "touched / m": float(network.structure.fired(points).any(axis=0).mean()),
                 "loss": f"{losses[0]:.3g} → {losses[-1]:.3g}",
             })  # fmt: skip
@@ -242,12 +242,12 @@ def digits(most: int) -> Rows:
     data = found.data - found.data.mean(axis=0)
     data /= np.linalg.norm(data, axis=1)[:, None]
     rng = np.random.default_rng(3)
-    wide = rng.standard_normal((4000, 100))
+    wide = rng.standard_normal((2500, 50))
     wide /= np.linalg.norm(wide, axis=1)[:, None]
-    teacher = wide @ rng.standard_normal((100, 4))
+    teacher = wide @ rng.standard_normal((50, 4))
     sets = {
-        "digits": (data, np.eye(10)[found.target], 4096, 40, 0.02, "cross_entropy"),
-        "synthetic": (wide, np.eye(4)[teacher.argmax(axis=1)], 8192, 20, 0.005, "cross_entropy"),
+        "digits": (data, np.eye(10)[found.target], 2048, 30, 0.02, "cross_entropy"),
+        "synthetic": (wide, np.eye(4)[teacher.argmax(axis=1)], 4096, 12, 0.005, "cross_entropy"),
     }
     rows = []
     for name, (x, y, m, steps, rate, loss) in sets.items():

@@ -170,6 +170,7 @@ class Structure(abc.ABC):
     def move(self, neurons: Any, coefficients: NDArray[Any], points: Any) -> None:
         """Move weights along points: w_r ← w_r + Σ_j α_rj x_j for α = ``coefficients`` (k, q) and points j (q,).
 
+        Coefficients are rounded to the type of correlations, whatever theirs is.
         This is a step of gradient descent.  With q < d ≤ n ≤ m it takes n·q operations a neuron in place of n·d,
         through the products of all points, which are computed once.  The drift is bounded (:meth:`correlations`) and a
         neuron's correlations are computed afresh at its ``refresh``-th move, which costs n·d/refresh a move.
@@ -192,7 +193,8 @@ class Structure(abc.ABC):
     def _moved(self, which: Ids, weights: NDArray[Any], alpha: NDArray[Any], along: Ids) -> Change:
         moves = self._moves[which] + 1
         due = moves >= self.refresh
-        if not (len(along) < self.dim <= self.points <= self.neurons) or due.all():
+        beyond = not self.norms.max() ** 2 < float(np.finfo(self.dtype).max) / 2.0  # of the products of points
+        if not (len(along) < self.dim <= self.points <= self.neurons) or beyond or due.all():
             return self._change(which, weights)
         if self._gram is None:
             require_memory(self.points * self.points * self.dtype.itemsize, "the products of all points")
