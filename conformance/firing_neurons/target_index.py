@@ -96,7 +96,7 @@ class _FaissFlat:
     def __init__(self, rows: Array) -> None:
         import faiss
 
-        self.index = faiss.IndexIDMap2(faiss.IndexFlatIP(rows.shape[1]))
+        self.index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(rows.shape[1]))
         self.index.add_with_ids(rows, np.arange(len(rows)))
 
     def change(self, ids: Array, rows: Array) -> None:
@@ -121,7 +121,7 @@ class _FaissGraph:
     def make(self) -> None:
         import faiss
 
-        self.index = faiss.IndexHNSWFlat(self.rows.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+        self.index: Any = faiss.IndexHNSWFlat(self.rows.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
         self.index.hnsw.efConstruction = max(200, len(self.rows))
         self.index.hnsw.efSearch = max(200, len(self.rows))
         self.index.add(self.rows)
@@ -155,7 +155,7 @@ class _Hnswlib(_Candidates):
         import hnswlib as library
 
         super().__init__(rows)
-        self.index = library.Index("ip", rows.shape[1])
+        self.index: Any = library.Index("ip", rows.shape[1])
         self.index.init_index(len(rows), M=32, ef_construction=max(200, len(rows)))
         self.index.set_num_threads(1)
         self.index.set_ef(max(200, 2 * len(rows)))
@@ -182,7 +182,7 @@ class _Usearch(_Candidates):
 
         super().__init__(rows)
         most = max(200, 2 * len(rows))
-        self.index = Library(
+        self.index: Any = Library(
             ndim=rows.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=most, expansion_search=most
         )
         self.index.add(np.arange(len(rows), dtype=np.uint64), rows, threads=1)
