@@ -40,7 +40,8 @@ __all__ = [
 #: The problems that are built, in the order of the papers.
 PROBLEMS: tuple[str, ...] = (
     "attention", "attention_gradient", "rope", "rope_attention", "document_similarity", "small_transformers",
-    "small_transformers_merge", "layer_collapse", "tensor_attention", "tensor_attention_gradient",
+    "small_transformers_merge", "layer_collapse", "tensor_attention", "tensor_attention_gradient", "firing_neurons",
+    "firing_neurons_training",
 )  # fmt: skip
 
 

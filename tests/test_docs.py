@@ -33,6 +33,7 @@ RUNNING = [
         "attention",
         "attention_gradient",
         "document_similarity_fast",
+        "firing_neurons",
         "layer_collapse",
         "layer_collapse_fast",
         "rope",

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Oracle, Output, Script, Step
 
-__all__ = ["CALL_SECONDS", "Answer", "Fault", "Handed", "Kept", "answered", "handed", "played", "returned_by"]
+__all__ = [
+    "CALL_SECONDS", "Answer", "Fault", "Handed", "Kept", "answered", "entered", "handed", "played", "returned_by",
+]  # fmt: skip
 
 #: Seconds that the calls of one script may take together, unless the caller sets another limit.
 CALL_SECONDS = 60.0
@@ -199,7 +201,7 @@ def played(kernel: Kernel, framework: Framework, script: Script, prepared: list[
     values: dict[str, NDArray[Any]] = {}
     structure: Any = None
     for step, call in zip(script, prepared, strict=True):
-        returned = _entered(kernel, structure, step)(*call.arguments, **call.keywords)
+        returned = entered(kernel, structure, step)(*call.arguments, **call.keywords)
         structure = returned if step.method == "new" else structure
         if step.outputs:
             values |= returned_by(returned, framework, step.outputs)
@@ -207,7 +209,7 @@ def played(kernel: Kernel, framework: Framework, script: Script, prepared: list[
     return values
 
 
-def _entered(kernel: Kernel, structure: Any, step: Step) -> Callable[..., Any]:
+def entered(kernel: Kernel, structure: Any, step: Step) -> Callable[..., Any]:
     """What a step calls: the kernel itself, or a method of the structure that it made."""
     if step.method in ("", "new"):
         return kernel.function
@@ -304,7 +306,7 @@ class _Stage:
         try:
             with warnings.catch_warnings(), np.errstate(), deadline(max(self.end - time.monotonic(), 1e-3)):
                 warnings.simplefilter("ignore")
-                returned = _entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
+                returned = entered(self.kernel, structure, step)(*call.arguments, **call.keywords)
                 if step.outputs:
                     outputs = returned_by(returned, self.framework, step.outputs)
                     values |= outputs

@@ -93,6 +93,8 @@ def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool
             return False
         if criterion.value is not None and values[name].shape != criterion.value.shape:
             return False
+        if not criterion.outputs and np.ndim(criterion.allowed) and values[name].shape != np.shape(criterion.allowed):
+            return False  # an answer to another question, as of fewer points
         parts = parts_of(values, name, criterion)
         passes = (criterion.ratio(*parts) <= 1.0) & np.isfinite(criterion.allowed)
         if not (passes | (criterion.error(*parts) == 0.0)).all():

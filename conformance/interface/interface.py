@@ -59,7 +59,8 @@ class Capability:
     needed(instance): whether only kernels with this capability can be asked for the instance.  The default is never:
     such a capability is needed by some cases and by no instance.
     keywords: a kernel that names one of these keywords has the capability.  Where there are none, every kernel is taken
-    to have it unless it declares otherwise (``--option NAME=no``).
+    to have it unless it declares otherwise (``--option NAME=no``).  ``method.keyword`` is a keyword of a method of the
+    structure that a kernel makes: a class shows it, and a function that is annotated to return one.
     """
 
     name: str

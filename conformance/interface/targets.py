@@ -10,6 +10,7 @@ import inspect
 import math
 import os
 import sys
+import typing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -399,10 +400,33 @@ def _read(function: Any, name: str, interface: Interface) -> tuple[Form, frozens
         raise UsageError(
             f"{name}: wrong signature {inspect.signature(function)}: {reason}; expected {interface.signature}"
         )
+    of_methods = _named_by_methods(function, interface)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return form, interface.keywords
+        return form, frozenset(keyword for keyword in interface.keywords if "." not in keyword) | of_methods
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    return form, frozenset(named & interface.keywords)
+    return form, frozenset(named & interface.keywords) | of_methods
+
+
+def _named_by_methods(function: Any, interface: Interface) -> frozenset[str]:
+    """Those keywords of an interface, ``method.keyword``, that the methods of the structure name which is made.
+
+    The structure is of the class that is called, or of the one that a function is annotated to return.
+    """
+    asked = [keyword.split(".") for keyword in interface.keywords if "." in keyword]
+    if not asked:
+        return frozenset()
+    kind: Any = function
+    if not inspect.isclass(function):
+        try:
+            kind = typing.get_type_hints(function).get("return")
+        except Exception:  # a hint may be any code: what cannot be read tells nothing
+            kind = None
+    shown = set()
+    for method, keyword in asked:
+        named = {p.name: p.kind for p in _parameters(getattr(kind, method, None)) or ()}
+        if keyword in named or inspect.Parameter.VAR_KEYWORD in named.values():
+            shown.add(f"{method}.{keyword}")
+    return frozenset(shown)
 
 
 def _misspelt(function: Any, form: Form, interface: Interface) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.call.call import entered
 from assay.conformance.call.deadline import Hung, deadline
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import engaged, require_installed, require_level, require_precision
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assay.conformance.interface.steps import Step
+    from assay.conformance.interface.steps import Script, Step
     from assay.conformance.judge.judge import Judge
     from assay.conformance.judge.level import Progress
     from assay.conformance.profile.questions import Question
@@ -250,7 +251,8 @@ def answers(judge: Judge, questions: Sequence[Question] | None = None) -> tuple[
         asked_for = (one for one in instances if not interface.lacking(kernel, interface.needs(one)))
         return next(asked_for, instances[0])
 
-    ask = Ask(judge.precision, interface.has(kernel), _Direct(judge), typical)
+    direct = _Direct(judge)
+    ask = Ask(judge.precision, interface.has(kernel), direct, typical, direct.steps)
     # A capability with a keyword is asked for even if the kernel declares to lack it: the sheet shows what happens.
     named = {c.name for c in interface.capabilities if set(c.keywords) & kernel.keywords}
     offered = named | interface.has(kernel)
@@ -280,16 +282,29 @@ class _Direct:
             script = judge.suite.interface.script(instance, judge.kernel, judge.precision)
         except Declined as reason:
             raise NoAnswer(f"declined: {first_line(reason)}") from None
-        if any(step.method for step in script):
-            raise NoAnswer("only a pure function can be asked")
         values: dict[str, NDArray[np.float64]] = {}
+        structure: Any = None
         for step in script:
-            values |= self._returned(step, without, arrays)
+            structure, outputs = self._returned(structure, step, without, arrays)
+            values |= outputs
         return values
 
+    def steps(self, script: Script) -> tuple[Mapping[str, NDArray[np.float64]] | str, ...]:
+        """What becomes of every step of a script: its outputs, or why there are none."""
+        told: list[Mapping[str, NDArray[np.float64]] | str] = []
+        structure: Any = None
+        for step in script:
+            try:
+                structure, outputs = self._returned(structure, step, (), {})
+                told.append(outputs)
+            except NoAnswer as reason:
+                told.append(str(reason))
+        return tuple(told)
+
     def _returned(
-        self, step: Step, without: Sequence[str], arrays: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[np.float64]]:
+        self, structure: Any, step: Step, without: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> tuple[Any, dict[str, NDArray[np.float64]]]:
+        """The structure after a step, and the outputs of the step."""
         framework = self.judge.framework
         arguments = [framework.to_native(np.array(arrays.get(name, array))) for name, array in step.arrays]
         keywords = {
@@ -300,7 +315,9 @@ class _Direct:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"), deadline(_ASK_SECONDS):
                 warnings.simplefilter("ignore")
-                returned = self.judge.kernel.function(*arguments, **keywords)
+                returned = entered(self.judge.kernel, structure, step)(*arguments, **keywords)
+                if not step.outputs:
+                    return (returned if step.method == "new" else structure), {}
                 parts = returned if isinstance(returned, (tuple, list)) else (returned,)
                 values = [np.array(framework.to_numpy(part)).astype(np.float64) for part in parts]
         except KeyboardInterrupt:
@@ -314,4 +331,5 @@ class _Direct:
         shapes = [value.shape for value in values]
         if shapes != [output.shape for output in step.outputs]:
             raise NoAnswer(f"returns shapes {', '.join(map(str, shapes))}")
-        return {output.name: value for output, value in zip(step.outputs, values, strict=True)}
+        outputs = {output.name: value for output, value in zip(step.outputs, values, strict=True)}
+        return (returned if step.method == "new" else structure), outputs

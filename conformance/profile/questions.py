@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assay.conformance.interface.steps import Script
     from assay.spec.precision import Precision
 
 __all__ = ["REPEATS", "Ask", "NoAnswer", "Question", "nan_in"]
@@ -30,12 +31,15 @@ class Ask:
     instance's after it was validated, so that they may hold NaN; keywords in ``without`` are not passed.  It raises
     :class:`NoAnswer`.
     typical(): an instance without malice.
+    steps(script): what becomes of every step of a script of one's own, in order: outputs by name, or a sentence where
+    the step raises or returns something else.
     """
 
     precision: Precision
     capabilities: Set[str]
     call: Callable[..., Mapping[str, NDArray[np.float64]]]
     typical: Callable[[], Any]
+    steps: Callable[[Script], tuple[Mapping[str, NDArray[np.float64]] | str, ...]]
 
 
 @dataclass(frozen=True)
@@ -79,5 +83,5 @@ def nan_in(name: str, words: str) -> Question:
     return Question(f"nan-{name}", "NaN and infinity", words, ask_it)
 
 
-#: Of every problem whose kernels are pure functions.
+#: Of every problem.
 REPEATS = Question("repeats", "determinism", "the same call again", _repeats)

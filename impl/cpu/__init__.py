@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         attention,
         attention_gradient,
         document_similarity,
+        firing_neurons,
         layer_collapse,
         rope,
         rope_attention,
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "attention", "attention_gradient", "document_similarity", "layer_collapse", "rope", "rope_attention",
-    "small_transformers", "tensor_attention", "tensor_attention_gradient",
+    "attention", "attention_gradient", "document_similarity", "firing_neurons", "layer_collapse", "rope",
+    "rope_attention", "small_transformers", "tensor_attention", "tensor_attention_gradient",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec import untrusted
+from assay.spec.criterion import decided
 from assay.spec.floats import dtype_named
 from assay.spec.instances import dimacs, families, file, truth
 from assay.spec.instances.extra import MissingExtra
@@ -115,7 +116,8 @@ class HardProblem:
     def decode(self, output: Any) -> Answer:
         """The answer that an output says: the one that the last arrow names, (1, 1, n, 1) for attention.
 
-        For document similarity it is (i, j, similarity), or the similarity or the pair alone.
+        For document similarity it is (i, j, similarity), or the similarity or the pair alone; for firing neurons the
+        answers to all queries, one after another.
 
         Raises ``ValueError`` for another shape, NaN or infinity.
         """
@@ -130,6 +132,7 @@ class HardProblem:
     def error(self, output: Any) -> float | None:
         """At least the largest error of an element of an output, within 10⁻⁹ of it; less than ``accuracy`` decodes.
 
+        Of answers of yes or no it is how far the margin of a wrong one is from 0 (firing neurons).
         ``None`` where the output is no number of the definition, as a pair of documents is none, and for instances of
         more than 2^25 pairs of a query and a key, whose certified evaluation would take long.
         """
@@ -138,6 +141,9 @@ class HardProblem:
         if name not in spec.OUTPUTS or sizes["n"] * keys > _EVALUABLE:
             return None
         exact = spec.define(self.reduced.target, output=name)
+        if np.asarray(output).dtype.kind == "b" and np.size(output) == exact.midpoint.size:
+            wrong = decided(exact, np.asarray(0.0)).error(np.asarray(output).reshape(exact.shape))
+            return float(wrong.max(initial=0.0) * (1 + 2.0**-50))
         array = np.asarray(output).astype(np.float64)
         if exact.shape == () and array.shape in ((1,), (3,)):  # the similarity, with or without its pair before it
             array = array[-1]

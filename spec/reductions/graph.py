@@ -10,6 +10,7 @@ from assay.spec.reductions.satisfiability import KOV_1, OV_1
 from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
 from assay.spec.reductions.to_attention_gradient import GRAD_3, GRAD_4, GRAD_9, GRAD_10
 from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
+from assay.spec.reductions.to_firing_neurons import FN_9
 from assay.spec.reductions.to_gaussian_sum import OV_6
 from assay.spec.reductions.to_layer_collapse import LC_11
 from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
@@ -56,6 +57,7 @@ REDUCTIONS: tuple[Reduction, ...] = (
     ST_7A,
     ST_7B,
     ST_7C,
+    FN_9,
 )
 
 

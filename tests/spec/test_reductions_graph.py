@@ -16,6 +16,7 @@ from assay.spec import (
     attention,
     attention_gradient,
     document_similarity,
+    firing_neurons,
     layer_collapse,
     rope_attention,
     small_transformers,
@@ -77,6 +78,8 @@ def solved(target: Any) -> Any:
     if isinstance(target, document_similarity.Instance):
         i, j = document_similarity.best_pairs(target)[0]
         return i, j, float(document_similarity.define(target).midpoint)
+    if isinstance(target, firing_neurons.Instance):
+        return firing_neurons.define(target, output="data_of").midpoint > 0
     if isinstance(target, layer_collapse.Instance):
         return layer_collapse.define(target).midpoint
     if isinstance(target, rope_attention.Instance):
@@ -171,6 +174,10 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     elif each.target == "document_similarity":
         others = {} if target.right is None else {"m": len(target.right)}
         assert sizes == {"n": len(target.left), "d": target.left.shape[1], **others}
+        assert target.provenance.family == each.name
+    elif each.target == "firing_neurons":
+        lengths = {"n": "points", "d": "dim", "neurons": "neurons", "steps": "steps"}
+        assert {name: sizes[name] for name in lengths} == {name: target.lengths()[x] for name, x in lengths.items()}
         assert target.provenance.family == each.name
     elif each.target in ("rope_attention", "rope_attention_gradient"):
         target = target.instance if isinstance(target, Backward) else target
