@@ -10,11 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assay.cli import main
+from assay.spec import attention
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+REPORTS = (Path(__file__).parents[1] / "docs" / "reports.md").read_text(encoding="utf-8")
 
 
 def block(language: str, containing: str) -> str:
@@ -93,6 +97,23 @@ def test_it_is_rejected_at_the_smallest_shape_and_named(
     monkeypatch.chdir(rejection.folder)
     assert main(words[1:]) == 1
     capsys.readouterr()
+
+
+def test_the_page_of_reports_shows_the_last_lines_of_the_report(rejection: Check) -> None:
+    last = rejection.out.splitlines()[-4:]
+    shown = re.search(r"```\n(FAILED mine.*?)```", REPORTS, re.DOTALL)
+    assert shown is not None
+    words = [line.split(":")[0].split()[0] for line in shown[1].splitlines()]
+    assert words == [line.split(":")[0].split()[0] for line in last] == ["FAILED", "behaves", "family", "replay"]
+    assert shown[1].splitlines()[1] == last[1]
+
+
+def test_the_page_of_reports_shows_the_script_of_its_finding(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zeros, value = np.zeros((1, 1, 2, 1), np.float32), np.array([[[[-2.0], [-0.0]]]], np.float32)
+    attention.Instance(zeros[:, :, :1], zeros, value, scale=1.0, causal="top-left").save("found.npz")
+    assert main(["replay", "found.npz", "--target", "mine.py:flash", "--script"]) == 0
+    script = re.sub(r"numpy [\d.]+", "numpy …", capsys.readouterr().out)
+    assert f"```python\n{script}```" in re.sub(r"numpy [\d.]+", "numpy …", REPORTS)
 
 
 def test_it_is_rejected_after_few_and_small_calls(rejection: Check) -> None:

@@ -6,6 +6,7 @@ certified value.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def script(kernel: Kernel, framework: Framework, steps: Script, instance: Any, p
     lines, function = _function(kernel)
     arrays = _Arrays(name, instance, path).lines(names)
     if any("saved[" in line for line in arrays):
-        arrays = [f"saved = np.load({path!r})", *arrays]
+        arrays = [f"saved = np.load({_text(path)})", *arrays]
     head = [
         *(f"# {line}" for line in _said(kernel, framework, instance, outcome)),
         *_imports(name, [*arrays, *lines], names),
@@ -88,11 +89,11 @@ def _function(kernel: Kernel) -> tuple[list[str], str]:
     if module.endswith(".py"):
         file = Path(module)
         if not file.stem.isidentifier():
-            return ["import runpy", "", f"{name} = runpy.run_path({module!r})[{name!r}]"], name
+            return ["import runpy", "", f"{name} = runpy.run_path({_text(module)})[{_text(name)}]"], name
         lines = [f"from {file.stem} import {name.partition('.')[0]}"]
         folder = str(file.parent)
         if folder != ".":
-            lines = ["import sys", "", f"sys.path.insert(0, {folder!r})", *lines]
+            lines = ["import sys", "", f"sys.path.insert(0, {_text(folder)})", *lines]
         return lines, name
     return [f"from {module} import {name.partition('.')[0]}"], name
 
@@ -154,11 +155,15 @@ class _Arrays:
                 short = array.dtype.isbuiltin == 2  # a type that a file holds as whole numbers
                 if self.framework == "torch":
                     view = f".view(np.int{8 * array.dtype.itemsize})" if short else ""
-                    return f"torch.from_numpy(saved[{member!r}]{view})" + (
+                    return f"torch.from_numpy(saved[{_text(member)}]{view})" + (
                         f".view(torch.{array.dtype.name})" if short else ""
                     )
                 view = f".view(ml_dtypes.{array.dtype.name})" if short else ""
-                return f"jnp.array(saved[{member!r}]{view})" if self.framework == "jax" else f"saved[{member!r}]{view}"
+                return (
+                    f"jnp.array(saved[{_text(member)}]{view})"
+                    if self.framework == "jax"
+                    else f"saved[{_text(member)}]{view}"
+                )
         if array.size > _WRITTEN:
             raise UsageError(f"--script: {name} has {array.size} numbers, too many to write down, and no file holds it")
         return self._written(array)
@@ -220,7 +225,12 @@ def _plain(value: Any) -> str:
         return f"({', '.join(map(_plain, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, (float, np.generic)) and not isinstance(value, np.str_):
         return _number(value)
-    return repr(value)
+    return _text(value) if isinstance(value, str) else repr(value)
+
+
+def _text(words: str) -> str:
+    """A string of Python in double quotes, as formatters write it."""
+    return json.dumps(words, ensure_ascii=False)
 
 
 def _call(function: str, framework: str, step: Step) -> list[str]:
@@ -251,21 +261,21 @@ def _shown(step: Step, outcome: Outcome) -> list[str]:
     """The lines that print what was returned beside what is right."""
     outputs = [output.name for output in step.outputs]
     if outcome.output not in outputs or outcome.index is None:  # nothing was returned, or it is judged as a whole
-        right = [f"print({outcome.expected!r})"] if outcome.expected else []
+        right = [f"print({_text(outcome.expected)})"] if outcome.expected else []
         shape = outcome.kind in ("shape", "dtype")
         return ["print(out.shape, out.dtype)" if shape and len(outputs) == 1 else "print(out)", *right]
     part = "out" if len(outputs) == 1 else f"out[{outputs.index(outcome.output)}]"
     index = f"[{', '.join(map(str, outcome.index))}]" if outcome.index else ""
     kind = "bool" if isinstance(outcome.got, bool) else "float" if isinstance(outcome.got, float) else ""
-    lines = [f"print('returned ', {kind}({part}{index}))" if kind else f"print('returned ', {part}{index})"]
+    lines = [f'print("returned ", {kind}({part}{index}))' if kind else f'print("returned ", {part}{index})']
     if outcome.interval is not None:
         low, high = outcome.interval
         middle = low if low == high else low / 2 + high / 2
-        lines.append(f"print('certified', {_number(middle)}, {f'± {_half(low, high, middle):.1e}'!r})")
+        lines.append(f'print("certified", {_number(middle)}, "± {_half(low, high, middle):.1e}")')
     else:
-        lines.append(f"print('certified', {outcome.expected!r})")
+        lines.append(f'print("certified", {_text(outcome.expected)})')
     if outcome.allowed:
-        lines.append(f"print('tolerance', {outcome.allowed:.3g})")
+        lines.append(f'print("tolerance", {outcome.allowed:.3g})')
     return lines
 
 

@@ -203,7 +203,7 @@ def test_a_large_input_is_read_from_its_file(kernels: Run, target: str, words: t
     dtype = np.float32 if precision == "float32" else ml_dtypes.bfloat16
     attention.Instance(*(rng.standard_normal((1, 2, n, 8)).astype(dtype) for n in (40, 50, 50))).save("large.npz")
     text = kernels("replay", "large.npz", "--target", target, *words, "--precision", precision, "--script")[1]
-    assert "saved = np.load('large.npz')" in text
+    assert 'saved = np.load("large.npz")' in text
     done = shown(text)
     assert done.returncode == 0, done.stderr
     report = assay.replay("large.npz", target, precision=precision, framework=words[1] if words else None)
