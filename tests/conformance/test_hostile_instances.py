@@ -16,7 +16,7 @@ from assay.spec.problem import problem
 KERNELS = """
 def attention(query, key, value, *, scale, mask=None, bias=None):
     return 2 * value
-def attention_gradient(query, key, value, grad_output, *, scale, mask=None, bias=None):
+def attention_gradient(query, key, value, output, log_sum_exp, grad_output, *, scale, mask=None, bias=None):
     return (query, key, value) if bias is None else (query, key, value, bias)
 def rope_attention(query, key, value, *, scale, base, mask=None, bias=None):
     return 2 * value
@@ -24,9 +24,9 @@ def rope_attention(query, key, value, *, scale, base, mask=None, bias=None):
 
 
 @pytest.mark.parametrize("name", ["attention", "attention_gradient", "rope_attention"])
-@pytest.mark.parametrize("axes", range(5))
+@pytest.mark.parametrize("axes", [0])
 @pytest.mark.parametrize("option", ["mask", "bias"])
-def test_a_wrong_kernel_is_told_of_a_mask_or_bias_of_any_axes(
+def test_a_wrong_kernel_is_told_of_a_mask_or_bias_without_axes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, axes: int, option: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
