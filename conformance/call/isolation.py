@@ -258,7 +258,7 @@ def _described(header: Mapping[str, Any]) -> tuple[Kernel, str]:
     lists = ("keywords", "lacks", "layouts", "declines", "positional", "remarks")
     good = all(isinstance(text := header.get(name), str) and text.isprintable() for name in words)
     good = good and all(_is_list(header.get(name), str) for name in lists)
-    kinds = {"lengths": str, "conventions": (str, int, float, type(None))}
+    kinds: dict[str, tuple[type, ...]] = {"lengths": (str,), "conventions": (str, int, float, type(None))}
     for name, kind in kinds.items():
         part = header.get(name)
         good = good and isinstance(part, dict) and all(isinstance(value, kind) for value in part.values())
