@@ -12,7 +12,7 @@ import sys
 import threading
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from assay.conformance.interface.steps import Output, Script
 
 __all__ = ["Isolated", "isolated", "leaks"]
+
+Part = TypeVar("Part")
 
 _GRACE_SECONDS = 1.0  # how long the judge waits after the worker should have stopped the call by itself
 _KINDS = frozenset(
@@ -243,7 +245,7 @@ def _elsewhere(*_: object, **__: object) -> Any:
     raise RuntimeError("this kernel runs in another process: it cannot be called here")
 
 
-def _is_list(value: Any, kind: type) -> bool:
+def _is_list(value: Any, kind: type[Part]) -> TypeGuard[list[Part]]:
     return isinstance(value, list) and all(type(part) is kind for part in value)
 
 
@@ -256,10 +258,10 @@ def _described(header: Mapping[str, Any]) -> tuple[Kernel, str]:
     lists = ("keywords", "lacks", "layouts", "declines", "positional", "remarks", "hints")
     good = all(isinstance(text := header.get(name), str) and text.isprintable() for name in words)
     good = good and all(_is_list(header.get(name), str) for name in lists)
-    lengths, conventions = header.get("lengths"), header.get("conventions")
-    good = good and isinstance(lengths, dict) and all(isinstance(words, str) for words in lengths.values())
-    good = good and isinstance(conventions, dict)
-    good = good and all(isinstance(value, (str, int, float, type(None))) for value in conventions.values())
+    kinds: dict[str, tuple[type, ...]] = {"lengths": (str,), "conventions": (str, int, float, type(None))}
+    for name, kind in kinds.items():
+        part = header.get(name)
+        good = good and isinstance(part, dict) and all(isinstance(value, kind) for value in part.values())
     if not good:
         raise wire.Nonsense("it does not describe a kernel")
     kernel = Kernel(
