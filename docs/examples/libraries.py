@@ -42,7 +42,7 @@ def openvino_operator(
         mask = np.ones((1, 1, query.shape[2], key.shape[2]), dtype=bool)
     feeds = [np.array(array) for array in (query, key, value, np.float32(scale))]
     if mask is not None:
-        feeds.append(np.broadcast_to(mask, (*(1, 1, *mask.shape)[-4:-2], query.shape[2], key.shape[2])).copy())
+        feeds.append(np.broadcast_to(mask, (*(1, 1, 1, *mask.shape)[-4:-2], query.shape[2], key.shape[2])).copy())
     return np.array(_openvino("operator", mask is not None, is_causal)(feeds)[0])
 
 
