@@ -247,7 +247,7 @@ def digits(most: int) -> Rows:
     teacher = wide @ rng.standard_normal((50, 4))
     sets = {
         "digits": (data, np.eye(10)[found.target], 2048, 30, 0.02, "cross_entropy"),
-        "synthetic": (wide, np.eye(4)[teacher.argmax(axis=1)], 4096, 12, 0.005, "cross_entropy"),
+        "synthetic": (wide, np.eye(4)[teacher.argmax(axis=1)], 4096, 12, 0.2, "cross_entropy"),
     }
     rows = []
     for name, (x, y, m, steps, rate, loss) in sets.items():

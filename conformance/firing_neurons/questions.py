@@ -22,7 +22,8 @@ _N, _M, _D = 4, 6, 3
 
 def _numbers(ask: Ask, *shape: int, seed: int = 0) -> NDArray[Any]:
     rng = np.random.default_rng(seed)
-    return (rng.integers(1, 9, shape) * rng.choice([-1, 1], shape)).astype(dtype_named(ask.precision.storage))
+    numbers = rng.integers(1, 9, shape) * rng.choice([-1, 1], shape)
+    return np.asarray(numbers.astype(dtype_named(ask.precision.storage)))
 
 
 def _turned(ask: Ask, *neurons: int) -> NDArray[Any]:

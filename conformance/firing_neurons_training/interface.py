@@ -62,7 +62,7 @@ def criteria(instance: Instance, _kernel: Kernel, precision: Precision) -> Mappi
     held = dict(right(instance, precision))
     held["step"] = held.pop("new_weights")
     accuracy = reference_accuracy(precision)
-    undecided = errors(instance, precision, evaluate(instance, accuracy)).undecided.any(axis=1)[:, None]
+    undecided = np.asarray(errors(instance, precision, evaluate(instance, accuracy)).undecided.any(axis=1))[:, None]
     allowed = np.where(undecided, np.inf, tolerance(instance, precision, "new_weights"))
     held["new_weights"] = close(define(instance, accuracy, output="new_weights"), allowed)
     return held

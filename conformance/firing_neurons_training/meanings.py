@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,11 +36,14 @@ def _slope(instance: Instance, output: Array) -> Array:
     targets = instance.targets.astype(np.float64)
     if instance.loss == "squared":
         return output - targets
-    return targets.sum(axis=1, keepdims=True) * _softmax(output) - targets
+    return np.asarray(targets.sum(axis=1, keepdims=True) * _softmax(output) - targets)
 
 
 def _gradient(
-    instance: Instance, output: Array, fires: Callable[[Array, float], Array] = lambda c, b: c > b, outer: bool = True
+    instance: Instance,
+    output: Array,
+    fires: Callable[[Array, float], NDArray[Any]] = lambda c, b: c > b,
+    outer: bool = True,
 ) -> Array:
     """The gradient of a step whose output is this one and whose neurons count where ``fires`` says, in float64."""
     data, weights, second = (x.astype(np.float64) for x in (instance.data, instance.weights, instance.outer))
@@ -83,7 +86,7 @@ def _close(value: Array, proper: Criterion) -> Criterion:
     return close(Enclosure(value, np.full_like(value, 2.0**-48 * size)), np.full_like(value, _FACTOR * most))
 
 
-def _counts(sentence_id: str, sentence: str, fires: Callable[[Array, float], Array]) -> Meaning:
+def _counts(sentence_id: str, sentence: str, fires: Callable[[Array, float], NDArray[Any]]) -> Meaning:
     """A wrong set of pairs counts in the gradient; the output is right."""
     wrong = _wrong(gradient=lambda i, _: _gradient(i, _usual(i), fires))
     return Meaning(sentence_id, sentence, wrong)

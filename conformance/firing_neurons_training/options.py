@@ -90,14 +90,14 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
         targets = rng.integers(0, 3, (n, c)) / 2.0
     if "late" in words:
         data[:-1] *= 0.25
-    stored = [x.astype(dtype) for x in (data, targets, weights, outer)]
+    x, y, w, a = (array.astype(dtype) for array in (data, targets, weights, outer))
     threshold = float(words.get("b", 0.5))
     if "tie" in words:
-        table = stored[0].astype(np.float64) @ stored[2].astype(np.float64).T
+        table = x.astype(np.float64) @ w.astype(np.float64).T
         threshold = float(np.sort(table, axis=None)[table.size // 2])
     loss = "cross_entropy" if "cross_entropy" in words else "squared"
     rate = float(words.get("rate", 0.125))
-    return Instance(*stored, threshold=threshold, rate=rate, loss=loss, provenance=provenance)
+    return Instance(x, y, w, a, threshold=threshold, rate=rate, loss=loss, provenance=provenance)
 
 
 def _other_numbers(instance: Instance) -> Instance:

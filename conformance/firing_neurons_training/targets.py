@@ -41,10 +41,9 @@ def _dense(
 ) -> Any:
     """Products of whole matrices, in the type of the arrays or in float32."""
     kind = data.dtype
-    data, targets, weights, outer = (
-        x.astype(np.float64 if kind == np.float64 else np.float32) for x in (data, targets, weights, outer)
-    )
-    hidden = data @ weights.T
+    wide: Any = np.float64 if kind == np.float64 else np.float32
+    data, targets, weights, outer = (np.asarray(x, wide) for x in (data, targets, weights, outer))
+    hidden: Array = data @ weights.T
     fires = hidden > threshold
     output = np.where(fires, hidden - hidden.dtype.type(threshold), 0) @ outer
     slope = output - targets

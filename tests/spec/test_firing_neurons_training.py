@@ -212,6 +212,18 @@ def test_dense_steps_in_every_order_are_right(name: str, loss: str) -> None:
     assert all(0.01 <= value <= 1.0 for value in worst.values()), worst
 
 
+@pytest.mark.claim("FN-13")
+def test_many_outputs_that_are_added_one_after_another_are_right() -> None:
+    """Roundings of a sum of equal terms go one way: 3,000 of them are more than a few units."""
+    one, outer = np.ones((1, 1), np.float32), np.full((1, 3000), 1 / 3, np.float32)
+    instance = Instance(one, 0 * outer, one, outer, rate=1.0)
+    gradient = np.cumsum(outer * outer, dtype=np.float32)[-1:, None]
+    found = ratios(instance, "float32", (outer, gradient, one - gradient))
+    assert 0.0 < found["gradient"] <= 1.0
+    least = float(criteria(instance, "float32")["gradient"].error(gradient).item())
+    assert least > 20 * 2.0**-24 * float(np.square(outer).sum())
+
+
 def in_short(instance: Instance, name: str) -> tuple[Array, Array, Array]:
     """A step whose sums are float32 and whose results are stored in a short type after every operation."""
     kind = dtype_named(name)

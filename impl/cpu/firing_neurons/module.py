@@ -104,7 +104,7 @@ class _Sparse(torch.autograd.Function):  # type: ignore[misc, unused-ignore]  # 
         return torch.from_numpy(found.output)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[misc, unused-ignore]
+    @torch.autograd.function.once_differentiable  # type: ignore[misc, untyped-decorator, unused-ignore]
     def backward(ctx: Any, upstream: Any) -> Any:
         module = ctx.module
         residual = np.ascontiguousarray(upstream.detach().numpy())

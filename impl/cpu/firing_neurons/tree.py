@@ -204,7 +204,7 @@ def most_visited(leaves: int, found: int) -> int:
     if not found:
         return 1
     level = min(found.bit_length() - 1, height - 1)
-    return 1 + 2 * (2 ** (level + 1) - 1 + found * max(0, height - level - 1))
+    return 1 + 2 * ((2 << level) - 1 + found * max(0, height - level - 1))
 
 
 def most_repaired(leaves: int, changed: int) -> float:
