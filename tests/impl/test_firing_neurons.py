@@ -157,7 +157,7 @@ def test_the_formula_of_visited_nodes_is_attained() -> None:
 
 
 @pytest.mark.claim("FIRE-3")
-def test_visits_are_counted_as_a_walk_of_the_tree_counts_them() -> None:
+def test_visits_after_updates_are_those_of_a_walk_of_a_tree_of_exact_maxima() -> None:
     rng = np.random.default_rng(2)
     for fan_out, levels in ((64, 1), (2, 64), (4, 2), (8, 64)):
         data, weights = drawn(rng, (70, 3), np.float64), drawn(rng, (300, 3), np.float64)
