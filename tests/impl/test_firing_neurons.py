@@ -162,6 +162,10 @@ def test_visits_after_updates_are_those_of_a_walk_of_a_tree_of_exact_maxima() ->
     for fan_out, levels in ((64, 1), (2, 64), (4, 2), (8, 64)):
         data, weights = drawn(rng, (70, 3), np.float64), drawn(rng, (300, 3), np.float64)
         tree = Tree(data, weights, threshold=2.0, fan_out=fan_out, levels=levels)
+        for count in (1, 40, 3):  # maxima that are lost have to sink
+            which = rng.permutation(300)[:count]
+            weights[which] /= 8.0
+            tree.update(which, weights[which])
         for visits, rows in (
             (tree.visited(np.arange(70)), data @ weights.T),
             (tree.visited_data(np.arange(300)), weights @ data.T),
