@@ -157,11 +157,15 @@ def test_the_formula_of_visited_nodes_is_attained() -> None:
 
 
 @pytest.mark.claim("FIRE-3")
-def test_visits_are_counted_as_a_walk_of_the_tree_counts_them() -> None:
+def test_visits_after_updates_are_those_of_a_walk_of_a_tree_of_exact_maxima() -> None:
     rng = np.random.default_rng(2)
     for fan_out, levels in ((64, 1), (2, 64), (4, 2), (8, 64)):
         data, weights = drawn(rng, (70, 3), np.float64), drawn(rng, (300, 3), np.float64)
         tree = Tree(data, weights, threshold=2.0, fan_out=fan_out, levels=levels)
+        for count in (1, 40, 3):  # maxima that are lost have to sink
+            which = rng.permutation(300)[:count]
+            weights[which] /= 8.0
+            tree.update(which, weights[which])
         for visits, rows in (
             (tree.visited(np.arange(70)), data @ weights.T),
             (tree.visited_data(np.arange(300)), weights @ data.T),
