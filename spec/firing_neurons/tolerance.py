@@ -48,7 +48,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "fir
     >>> from assay.spec.firing_neurons import Instance, fired
     >>> instance = Instance.of(np.array([[0.1]]), np.array([[0.3], [2.0]]), [fired([0])], threshold=1.0)
     >>> print(*(f"{tolerance(instance, name)[0]:.0e}" for name in ("float64", "float32", "bfloat16")))
-    2e-16 1e-07 4e-03
+    1e-16 7e-08 4e-03
     """
     found = errors(instance, precision_named(precision, PRECISIONS))
     if output in ("fired", "data_of"):

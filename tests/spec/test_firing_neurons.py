@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -436,3 +438,16 @@ def test_a_law_says_nothing_where_a_number_would_be_lost() -> None:
     y = np.ones((1, 1), np.float32)
     (folded,) = (law for law in LAWS if law.id == "threshold")
     assert folded.transform(Instance.of(y, y, [fired([0])], threshold=0.1), np.random.default_rng(0)) == ()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(f"firing_neurons.{name}" for name in ("instance", "definition", "exactness", "rounding", "tolerance")),
+        *(f"firing_neurons.{name}" for name in ("criteria", "play")),
+        *(f"firing_neurons_training.{name}" for name in ("instance", "definition", "tolerance", "criteria")),
+    ],
+)
+def test_the_examples_of_a_module_run(module: str) -> None:
+    failed, ran = doctest.testmod(importlib.import_module(f"assay.spec.{module}"))
+    assert (failed, ran > 0) == (0, True)
