@@ -65,7 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     rng = np.random.default_rng(5)
     whole = attention.Instance(*(rng.standard_normal((1, 2, n, 3)).astype(np.float32) for n in (4, 6, 6)))
     whole.save("instance.npz")
-    write("other.npz", Stored("firing_neurons", whole.arrays(), whole.values()))
+    write("other.npz", Stored("weighted_sums", whole.arrays(), whole.values()))
     content = (tmp_path / "instance.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     members = dict(np.load("instance.npz"))

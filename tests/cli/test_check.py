@@ -111,12 +111,11 @@ def test_a_report_goes_into_a_pipe_or_through_a_link_as_any_file_does(tmp_path: 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, *_arguments: Any, **_keywords: Any) -> int:
-        path.touch()
+    def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "r.json").write_bytes(b"before")
-    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match=r"r\.json: cannot be written \(No space left on device\)"):
         write(tmp_path / "r.json", "after")
     assert [path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".py"] == [b"before"]
@@ -324,7 +323,7 @@ BAD = {
     "no instance": ("replay noise.npz --target kernels.py:good", "noise.npz: not a readable instance file"),
     "instance of another problem": (
         "replay other.npz --target kernels.py:good",
-        "an instance of 'firing_neurons'",
+        "an instance of 'weighted_sums'",
     ),
     "replay of a misspelled class": ("replay instance.npz --target kernels.py:good --precision f32", "'f32'"),
     "data sheet in no folder": ("profile kernels.py:good --json nowhere/p.json", "nowhere/p.json: cannot be written"),

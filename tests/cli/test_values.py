@@ -47,7 +47,7 @@ def test_bound_outside_the_domain_has_no_least(run: Run) -> None:
         ("reference instance.npz --output sum", "unknown output 'sum'"),
         ("reference instance.npz --relative 2", "between 0 and 1"),
         ("reference instance.npz -o nowhere/r.npz", "nowhere/r.npz: cannot be written"),
-        ("reference other.npz", "an instance of 'firing_neurons', expected one of attention"),
+        ("reference other.npz", "an instance of 'weighted_sums', expected one of attention"),
         ("bound instance.npz --precision f32", "unknown precision class 'f32'"),
         ("bound instance.npz --precision float32 --output sum", "unknown output 'sum'"),
     ],
