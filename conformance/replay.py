@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.conformance.call.process import Limits
@@ -14,17 +16,14 @@ from assay.conformance.interface.suite import Case, Family, suite
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.level import LEAK_SECONDS, assembled
 from assay.conformance.report.finding import CaseResult
+from assay.conformance.report.report import Report
 from assay.conformance.report.script import script
 from assay.spec.memory import require_evaluable
 from assay.spec.problem import named
 from assay.spec.saved import known_problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from assay.conformance.judge.judge import Judge
-    from assay.conformance.report.report import Report
 
 __all__ = ["replay", "script_of"]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from assay.spec.problem import PROBLEMS, InvalidInstance, problem
 from assay.spec.storage import problem_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["known_problem_of", "load"]
 
