@@ -273,7 +273,7 @@ def _plan(
     target: str | None,
     problem: str | None,
     precision: str | None,
-    framework: str | None,
+    framework: str | None = None,
     project: Project | None = None,
 ) -> list[Judgement]:
     """What to judge: one target, those of a project, or each installed built-in in each class that it documents."""

@@ -68,7 +68,7 @@ def test_an_interrupted_check_says_and_writes_what_it_found(more: Run, tmp_path:
     assert status == 130
     verdict = out.partition("\nINTERRUPTED kernels.py:interrupted  attention  float32  smoke  seed 0   ")[2]
     assert " failed" in verdict.partition("\n")[0]
-    assert "\n   replay   assay replay .assay/failures/" in out
+    assert "\nreplay: assay replay .assay/failures/" in out
     assert "never ran" not in out
     assert error.startswith("assay: interrupted in kernels.py:interrupted float32 after ")
     assert error.count("\n") == 1

@@ -148,5 +148,5 @@ def test_the_plugin_judges_a_kernel_of_the_problem(kernels: Run, pytester: pytes
     pytester.makepyfile(pairs=KERNELS)
     options = ("-p", "no:cacheprovider", "--pyargs", "assay.conformance", "--assay-level", "smoke")
     result = pytester.runpytest(*options, "--assay-kernel", "pairs.py:bad")
-    result.assert_outcomes(failed=1)
+    assert result.parseoutcomes()["failed"] >= 1  # of the tests that the families of the kernel are
     assert WORDS in result.stdout.str()
