@@ -133,7 +133,7 @@ def test_a_shared_buffer_is_always_found() -> None:
 
     def kernel(points: Array, *, factor: float = 2.0) -> Any:
         shared["points"] = points.copy()
-        time.sleep(0.002)
+        time.sleep(0.03)  # a busy machine lets the other threads begin later
         return doubled(shared["points"], factor=factor)
 
     for _ in range(5):
