@@ -586,7 +586,9 @@ class _ZeroRows(Played):
     """Rows of zeros are taken for none, and nothing fires there."""
 
     def products(self, data: Array, weights: Array) -> Array:
-        return np.where(data.any(axis=1)[:, None] & weights.any(axis=1), super().products(data, weights), -1e300)
+        return np.where(
+            np.asarray(data.any(axis=1))[:, None] & weights.any(axis=1), super().products(data, weights), -1e300
+        )
 
 
 def _tied(margin: Array) -> Array:
