@@ -147,6 +147,84 @@ class _Before(Played):
         self.weights[neurons - 1] = weights
 
 
+class _FirstRow(Played):
+    def update(self, neurons: Whole, weights: Array) -> None:
+        self.weights[neurons] = weights[:1]
+
+
+class _Close(Played):
+    """A change of a neuron of at most a fiftieth in every coordinate is lost."""
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        new = (np.abs(weights - self.weights[neurons]) > 0.02 * np.abs(self.weights[neurons])).any(axis=1)
+        self.weights[neurons[new]] = weights[new]
+
+
+class _Negative(Played):
+    """Weights that are those of before up to signs are taken for those of before."""
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        new = (np.abs(weights) != np.abs(self.weights[neurons])).any(axis=1)
+        self.weights[neurons[new]] = weights[new]
+
+
+class _SameSet(Played):
+    """Weights that are those of before in another order are taken for those of before."""
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        new = (np.sort(weights, axis=1) != np.sort(self.weights[neurons], axis=1)).any(axis=1)
+        self.weights[neurons[new]] = weights[new]
+
+
+class _NoZeros(Played):
+    def update(self, neurons: Whole, weights: Array) -> None:
+        new = weights.any(axis=1)
+        self.weights[neurons[new]] = weights[new]
+
+
+class _LastCall(Played):
+    """Updates wait for a query, and a further one takes the place of the one that waits."""
+
+    waiting: tuple[Whole, Array] | None = None
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        self.waiting = neurons, weights
+
+    def settle(self) -> None:
+        if self.waiting is not None:
+            super().update(*self.waiting)
+        self.waiting = None
+
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        self.settle()
+        return super().fired(points, threshold)
+
+    def data_of(self, neurons: Whole, threshold: float | None) -> Array:
+        self.settle()
+        return super().data_of(neurons, threshold)
+
+
+class _FirstCall(Played):
+    """Of the updates of a neuron between two queries the first one is carried out."""
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(instance)
+        self.known: set[int] = set()
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        new = np.array([neuron not in self.known for neuron in neurons.tolist()], bool)
+        self.known |= set(neurons.tolist())
+        self.weights[neurons[new]] = weights[new]
+
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        self.known = set()
+        return super().fired(points, threshold)
+
+    def data_of(self, neurons: Whole, threshold: float | None) -> Array:
+        self.known = set()
+        return super().data_of(neurons, threshold)
+
+
 class _Once(Played):
     """Only the first update of a neuron is carried out."""
 
@@ -398,6 +476,29 @@ class _Kept(Played):
         return self.kept.setdefault((points.tobytes(), self.asked(threshold)), super().fired(points, threshold))
 
 
+class _KeptOfNeurons(_Kept):
+    """The answer to a query of the points of a neuron is kept, through updates."""
+
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        return Played.fired(self, points, threshold)
+
+    def data_of(self, neurons: Whole, threshold: float | None) -> Array:
+        return self.kept.setdefault((neurons.tobytes(), self.asked(threshold)), super().data_of(neurons, threshold))
+
+
+class _KeptByNumbers(_Kept):
+    """The answer to a query is kept until the next update, in whatever order it is asked."""
+
+    def update(self, neurons: Whole, weights: Array) -> None:
+        super().update(neurons, weights)
+        self.kept.clear()
+
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        return self.kept.setdefault(
+            (np.sort(points).tobytes(), self.asked(threshold)), Played.fired(self, points, threshold)
+        )
+
+
 class _KeptByPoints(_Kept):
     """The answer to a query is kept until the next update, whatever the threshold."""
 
@@ -459,6 +560,35 @@ class _ZeroOfNeurons(Played):
 class _ZeroOfPoints(Played):
     def fired(self, points: Whole, threshold: float | None) -> Array:
         return self.products(self.data[points], self.weights)
+
+
+class _IgnoredOfPoints(Played):
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        return super().fired(points, None)
+
+
+class _IgnoredOfNeurons(Played):
+    def data_of(self, neurons: Whole, threshold: float | None) -> Array:
+        return super().data_of(neurons, None)
+
+
+class _TiesOfPoints(Played):
+    def fired(self, points: Whole, threshold: float | None) -> Array:
+        return _tied(super().fired(points, threshold))
+
+
+class _TiesOfNeurons(Played):
+    def data_of(self, neurons: Whole, threshold: float | None) -> Array:
+        return _tied(super().data_of(neurons, threshold))
+
+
+class _ZeroRows(Played):
+    """Rows of zeros are taken for none, and nothing fires there."""
+
+    def products(self, data: Array, weights: Array) -> Array:
+        return np.where(
+            np.asarray(data.any(axis=1))[:, None] & weights.any(axis=1), super().products(data, weights), -1e300
+        )
 
 
 def _tied(margin: Array) -> Array:
@@ -555,6 +685,14 @@ MEANINGS: tuple[Meaning, ...] = tuple(
         ("subtracted", "new weights are subtracted from the old ones", _Subtracted),
         ("next", "the next neuron is updated in place of the one that was named", _Next),
         ("before", "the neuron before the one that was named is updated", _Before),
+        ("first-row-of-batch", "all neurons of a batch get the weights of the first", _FirstRow),
+        ("close", "a small change of weights is lost", _Close),
+        ("negative", "weights that changed their signs alone are not taken", _Negative),
+        ("same-set", "weights that changed their order alone are not taken", _SameSet),
+        ("no-zeros", "new weights that are all 0 are not taken", _NoZeros),
+        ("last-call", "of the updates between two queries the last call alone is carried out", _LastCall),
+        ("first-call", "of the updates of a neuron between two queries the first is carried out", _FirstCall),
+        ("zero-rows", "rows of zeros are taken for none", _ZeroRows),
         ("first-update", "only the first update of a neuron is carried out", _Once),
         ("late", "updates come one update late", _Late),
         ("third", "every third update brings all first weights back", _Third),
@@ -576,9 +714,13 @@ MEANINGS: tuple[Meaning, ...] = tuple(
         ("as-of-fired", "the points of a neuron are as of the last query of the other side", _AsOfLastFired),
         ("sibling", "the sibling of an updated neuron is not reported", _Sibling),
         ("kept", "answers are kept through updates", _Kept),
+        ("kept-of-neurons", "answers on the points of a neuron are kept through updates", _KeptOfNeurons),
+        ("kept-by-numbers", "an answer is kept for the same points in another order", _KeptByNumbers),
         ("kept-by-points", "answers are kept whatever the threshold", _KeptByPoints),
         ("reported-once", "what fires is reported once, and not again before its next update", _ReportedOnce),
         ("ties", "a product at the threshold fires", _compares(lambda c, b: _tied(c - b))),
+        ("ties-of-points", "a product at the threshold fires among the neurons of a point", _TiesOfPoints),
+        ("ties-of-neurons", "a product at the threshold fires among the points of a neuron", _TiesOfNeurons),
         ("absolute", "the absolute value of a product is compared", _compares(lambda c, b: np.abs(c) - b)),
         ("less", "neurons below the threshold are reported", _compares(lambda c, b: b - c)),
         ("zero", "the threshold is taken for 0", _compares(lambda c, b: c)),
@@ -588,6 +730,8 @@ MEANINGS: tuple[Meaning, ...] = tuple(
         ("nothing", "no neuron fires", _compares(lambda c, b: np.full_like(c, -np.inf))),
         ("sticky", "the threshold of a query is kept for later queries", _thresholds(_sticky)),
         ("ignored", "the threshold of a query is ignored", _thresholds(lambda s, b: s.threshold)),
+        ("ignored-of-points", "the threshold of a query is ignored for the neurons of a point", _IgnoredOfPoints),
+        ("ignored-of-neurons", "the threshold of a query is ignored for the points of a neuron", _IgnoredOfNeurons),
         ("threshold-added", "the threshold of a query is added to the first", _thresholds(lambda s, b: s.threshold + (b or 0.0))),
         ("zero-is-none", "a threshold of 0 is taken for none", _thresholds(lambda s, b: b or s.threshold)),
         ("zero-of-neurons", "the points of a neuron are compared with 0", _ZeroOfNeurons),

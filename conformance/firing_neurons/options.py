@@ -52,7 +52,8 @@ def resized(row: Row, lengths: Mapping[str, int]) -> Row:
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
-#: How far from 1 the numbers of one side are that are large or tiny and yet in the domain of a class.
+#: How far from 1 the numbers of one side are that are large or tiny and yet in the domain of a class.  Where it is more
+#: than 75 in float32, squares of tiny ones are 0: at 70 they are subnormal, and a norm is nearly right.
 _EXTREMES = {"float64": 600, "float16": 5}
 
 
@@ -71,7 +72,7 @@ class Numbers:
     def side(self, rng: Random, rows: int, d: int, storage: str, *, weights: bool) -> Array:
         """Rows of one side."""
         power = self.weights if weights else self.data
-        power = np.rint(power * _EXTREMES.get(storage, 70)) if self.extreme else power
+        power = np.rint(power * _EXTREMES.get(storage, 80)) if self.extreme else power
         return self.drawn(rng, rows, d) * 2.0**power
 
 
@@ -84,6 +85,16 @@ def _whole(rng: Random, rows: int, d: int) -> Array:
     drawn = rng.integers(-2, 3, (rows, d)).astype(np.float64)
     drawn[:, -1] = np.where((drawn == 0).all(axis=1), 1.0, drawn[:, -1])
     return drawn
+
+
+def _large_whole(rng: Random, rows: int, d: int) -> Array:
+    """Integers of seven bits, of one sign a row, of which the sums go beyond 16 bits."""
+    return np.asarray(rng.integers(64, 128, (rows, d)) * rng.choice([-1.0, 1.0], (rows, 1)))
+
+
+def _zeros(rng: Random, rows: int, d: int) -> Array:
+    """Every third row is all zeros."""
+    return np.where(np.arange(rows)[:, None] % 3 == 2, 0.0, _normal(rng, rows, d))
 
 
 def _lengths(rng: Random, rows: int, d: int) -> Array:
@@ -111,6 +122,8 @@ def _groups(spread: float) -> Callable[[Random, int, int], Array]:
 NUMBERS: dict[str, Numbers] = {
     "normal": Numbers(_normal),
     "whole": Numbers(_whole),
+    "large-whole": Numbers(_large_whole),
+    "zeros": Numbers(_zeros),
     "lengths": Numbers(_lengths),
     "late": Numbers(_late),
     "alike": Numbers(lambda rng, n, d: 1.0 + 0.1 * _normal(rng, n, d)),
@@ -135,6 +148,19 @@ def _quantile(share: float) -> Callable[[Array], float]:
     return lambda table: _short(float(np.quantile(table, share)))
 
 
+def _between(table: Array) -> float:
+    """Halfway between two products so near that shorter types do not tell them apart, to 24 bits.
+
+    Their distance is at least 2^−14 of them, which float32 does tell.
+    """
+    products = np.unique(table)
+    middle, gaps = (products[1:] + products[:-1]) / 2, np.diff(products)
+    far = (gaps > 2.0**-14 * np.abs(middle)) & (np.abs(middle) > np.abs(table).max() / 3)
+    if not far.any():
+        return _short(float(products[-1]))
+    return float(np.float32(middle[far][np.argmin(gaps[far] / np.abs(middle[far]))]))
+
+
 #: Options ``b=WORD``: the threshold of the structure, from the first products (n, m).
 THRESHOLDS: dict[str, Callable[[Array], float]] = {
     "half": _quantile(0.5),
@@ -145,6 +171,7 @@ THRESHOLDS: dict[str, Callable[[Array], float]] = {
     "below": lambda table: -_short(0.4 * float(np.abs(table).max())),
     "none": lambda table: _short(3 * float(np.abs(table).max())),
     "all": lambda table: -_short(3 * float(np.abs(table).max())),
+    "between": _between,
     "tie": lambda table: float(np.sort(table, axis=None)[table.size // 2]),
 }
 
@@ -167,7 +194,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     with np.errstate(over="ignore", invalid="ignore"):
         threshold = THRESHOLDS[words.get("b", "half")](data @ weights.T)
         unit = float(max(precision.product, precision.accumulate, precision.working, precision.input_rounding))
-        room = 2.0 ** _EXTREMES.get(precision.storage, 70)
+        room = 2.0 ** _EXTREMES.get(precision.storage, 80)
         scene = Scene(rng, data, weights, threshold, unit, room, lambda k: rows(k, weights=True))
         calls = list(SCRIPTS[words.get("script", "queries")](scene))
         stored = (data.astype(dtype), weights.astype(dtype))

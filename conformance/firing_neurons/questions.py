@@ -124,7 +124,7 @@ def _repeated(ask: Ask) -> str:
 
 
 def _kept(ask: Ask) -> str:
-    """Whether the structure reads arrays of an update after the call."""
+    """Whether the same query is answered alike twice after an update."""
     rows = _numbers(ask, 1, _D, seed=3)
     first, second = ask.steps((_made(ask), _update([0], rows), _fired(range(_N), "x"), _fired(range(_N), "y")))[2:]
     if isinstance(first, str) or isinstance(second, str):

@@ -70,12 +70,15 @@ class Scene:
 
 
 def _queries(s: Scene) -> Calls:
-    """No update: all points, all neurons, and a few of them in any order."""
+    """No update: all points, all neurons, and a few of them in any order; twice the same ends and others between."""
     yield fired(s.some(s.points))
     yield from s.everything()
     yield data_of(s.some(s.neurons))
-    yield fired(s.rng.permutation(len(s.data)).tolist())
-    yield data_of(s.rng.permutation(len(s.weights)).tolist())
+    points, neurons = (s.rng.permutation(len(side)).tolist() for side in (s.data, s.weights))
+    yield fired(points)
+    yield data_of(neurons)
+    yield fired([*points[:1], *points[-2:0:-1], *points[1:][-1:]])
+    yield data_of([*neurons[:1], *neurons[-2:0:-1], *neurons[1:][-1:]])
 
 
 def _once(s: Scene) -> Calls:
@@ -208,6 +211,49 @@ def _back(s: Scene) -> Calls:
     yield from s.everything()
 
 
+def _likenesses(s: Scene) -> Calls:
+    """New weights resemble the old ones: negated, turned round, of two neurons exchanged, of one coordinate, all 0."""
+    neuron, other = (s.few(2) * 2)[:2]
+    row = s.weights[[neuron]]
+    yield from s.everything()
+    for like in (-row, row[:, ::-1], np.where(np.arange(row.shape[1]) == row.shape[1] - 1, -2 * row, row), 0 * row):
+        yield update([neuron], like)
+        yield from s.everything()
+    if neuron != other:
+        yield update([neuron, other], s.weights[[neuron, other]])
+        yield update([neuron, other], s.weights[[other, neuron]])
+        yield from s.everything()
+    yield update([neuron], row)
+    yield update([neuron], np.where(np.arange(row.shape[1]) == 0, -row, row))
+    yield from s.everything()
+
+
+def _steps(s: Scene) -> Calls:
+    """Small steps of one neuron, each seen by a threshold halfway; the finest are right outside of the tolerance."""
+    finest = 32 * (s.data.shape[1] + 8) * s.unit
+    for size in (0.25, 2.0**-7, 2.0**-10, 2.0**-14, finest):
+        if size < finest:
+            continue
+        i, j = int(s.rng.integers(len(s.data))), int(s.rng.integers(len(s.weights)))
+        row = s.weights[j]
+        step = min(size, 0.5) * np.abs(row) * np.where(s.data[i] < 0, -1.0, 1.0)
+        halfway = float(s.data[i] @ (row + step / 2))
+        for new in (row, row + step, row):
+            yield update([j], new[None])
+            yield fired([i], threshold=halfway)
+            yield data_of([j], threshold=halfway)
+
+
+def _walk(s: Scene) -> Calls:
+    """A neuron goes a long way in small steps."""
+    j = int(s.rng.integers(len(s.weights)))
+    row, way = s.weights[j], np.where(s.data[int(s.rng.integers(len(s.data)))] < 0, -1.0, 1.0)
+    for number in range(1, 25):
+        yield update([j], (row + number / 96 * np.abs(row).max() * way)[None])
+        if number % 8 == 0:
+            yield from s.everything()
+
+
 def _many(s: Scene) -> Calls:
     """One neuron is updated many times."""
     neuron = len(s.weights) // 2
@@ -284,6 +330,9 @@ SCRIPTS: dict[str, Callable[[Scene], Calls]] = {
     "again": _again,
     "grows": _grows,
     "back": _back,
+    "likenesses": _likenesses,
+    "steps": _steps,
+    "walk": _walk,
     "many": _many,
     "thresholds": _thresholds,
     "near": _near,
