@@ -81,4 +81,4 @@ def _listen(read: int, watched_process: int) -> None:
     last = heard.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace")
     case = "".join(c if c.isprintable() else "\ufffd" for c in last) or "loading the kernel"
     with contextlib.suppress(OSError):
-        os.write(2, f"assay: the kernel ended the process in: {case}; --isolate makes that a finding\n".encode())
+        os.write(2, f"assay: the process ended in: {case}; --isolate tells whether the kernel ended it\n".encode())

@@ -41,7 +41,7 @@ def test_failures_are_kept_in_the_project_and_nowhere_else(
     assert status == 1
     assert not list((tmp_path / "system").iterdir())
     assert (tmp_path / ".assay" / ".gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
-    line = next(line for line in out.splitlines() if line.startswith("   replay")).split()
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
     assert line[3].startswith(".assay/failures/")
     assert run(*line[2:])[0] == 1
     assert not list(tmp_path.rglob("*.part"))
