@@ -3,6 +3,7 @@
 A kernel that is not isolated may take the command with it: by a segmentation fault, an abort, an exit behind Python's
 back.  Nothing runs in the process after that.  So a child, forked before anything is loaded, hears over a pipe which
 case is judged, and where the pipe ends without a farewell it says that in one line.
+It names no culprit: a scheduler that kills the command at its limit of time looks the same from there.
 """
 
 from __future__ import annotations

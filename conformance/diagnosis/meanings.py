@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
-from assay.conformance.diagnosis.evidence import midpoints, wrong_parts
+from assay.conformance.diagnosis.evidence import midpoints
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
 
@@ -371,27 +371,15 @@ def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) ->
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:
-    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do.
-
-    Where an input is beyond the domain of a class, its tolerance is infinite and covers anything.  Such a class is not
-    named: of what is wrong there it says nothing.
-    """
-    return [
-        f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
-        for other in others
-        if all(_covers(evidence.right(failure.instance, other), failure, evidence) for failure in failures)
-    ]
-
-
-def _covers(criteria: Criteria | None, failure: Judged, evidence: Evidence) -> bool:
-    """Whether a failure is right under the criteria of another class, which judge every number that is wrong."""
-    if criteria is None or not is_right_for(criteria, failure.outcome.values):
-        return False
-    proper = evidence.known(failure.instance) or {}
-    return all(
-        name in criteria and bool(np.isfinite(np.broadcast_to(criteria[name].allowed, wrong.shape)[wrong]).all())
-        for name, wrong in wrong_parts(failure, proper).items()
-    )
+    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
+    sentences = []
+    for other in others:
+        answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
+        if all(criteria is not None and is_right_for(criteria, outcome.values) for criteria, outcome in answers):
+            sentences.append(
+                f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
+            )
+    return sentences
 
 
 def unexplained(failures: Sequence[Judged]) -> str:

@@ -17,7 +17,7 @@ from assay.conformance.diagnosis import variations
 from assay.conformance.diagnosis.diagnosis import MOST, Diagnosis, diagnosed
 from assay.conformance.diagnosis.evidence import Evidence, Judged
 from assay.conformance.diagnosis.features import conditions
-from assay.conformance.diagnosis.meanings import Both, Meaning, explains, other_classes, solves
+from assay.conformance.diagnosis.meanings import Both, Meaning, explains, solves
 from assay.conformance.diagnosis.when import separating
 from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import Case, suite
@@ -103,26 +103,11 @@ def test_a_meaning_that_hardly_changes_the_answer_explains_nothing() -> None:
         assert not explains(meaning, failure(instance, off), right)
 
 
-def evidence(failures: list[Judged], classes: Any = right) -> Evidence:
+def evidence(failures: list[Judged]) -> Evidence:
     kernel = kernel_of(cpu.attention.exact, "attention")
     script = suite("attention").interface.script
     names = {output.name: output for output in outputs_of(script(failures[0].instance, kernel, FLOAT32))}
-    return Evidence(failures, [], lambda i, c: right(i) if c is None else classes(i), lambda _: names)
-
-
-def test_a_class_in_which_an_input_may_overflow_is_no_explanation_of_its_failure() -> None:
-    """An infinite tolerance covers an answer of any size."""
-    instance = drawn()
-    criterion = right(instance)["output"]
-    slightly = failure(instance, criterion.value.midpoint + 3 * criterion.allowed)
-
-    def of_class(allowed: float) -> Any:
-        wide = np.full(criterion.value.midpoint.shape, allowed)
-        return lambda _: {"output": dataclasses.replace(criterion, allowed=wide)}
-
-    other = [precision("tf32")]
-    assert other_classes([slightly], evidence([slightly], of_class(1.0)), other)
-    assert not other_classes([slightly], evidence([slightly], of_class(np.inf)), other)
+    return Evidence(failures, [], lambda i, c: right(i) if c is None else None, lambda _: names)
 
 
 def test_no_place_is_told_that_a_smaller_input_contradicts() -> None:
