@@ -3,6 +3,7 @@
 A kernel that is not isolated may take the command with it: by a segmentation fault, an abort, an exit behind Python's
 back.  Nothing runs in the process after that.  So a child, forked before anything is loaded, hears over a pipe which
 case is judged, and where the pipe ends without a farewell it says that in one line.
+It names no culprit: a scheduler that kills the command at its limit of time looks the same from there.
 """
 
 from __future__ import annotations
@@ -81,4 +82,4 @@ def _listen(read: int, watched_process: int) -> None:
     last = heard.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace")
     case = "".join(c if c.isprintable() else "\ufffd" for c in last) or "loading the kernel"
     with contextlib.suppress(OSError):
-        os.write(2, f"assay: the kernel ended the process in: {case}; --isolate makes that a finding\n".encode())
+        os.write(2, f"assay: the process ended in: {case}; --isolate tells whether the kernel ended it\n".encode())

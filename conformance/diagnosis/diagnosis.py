@@ -244,8 +244,10 @@ class _Session:
         return any(len(self.evidence.outputs(failure.instance)) > 1 for failure in every)
 
     def _places(self, every: Sequence[Judged]) -> list[str]:
-        """Where the outputs are wrong, and what stands there."""
+        """Where the outputs are wrong, and what stands there: also in the inputs that were made smaller."""
         views = self._seen([*every, *self._resized(every)])
+        if any(not failure.shrunk for failure in every):
+            views += self._seen([failure for failure in every if failure.shrunk])
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = self._several(every)
         sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]

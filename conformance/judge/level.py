@@ -23,6 +23,7 @@ import numpy as np
 from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.diagnosis.evidence import Judged as JudgedCase
+from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import LEVELS
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases_of_level, typical_cases
@@ -376,7 +377,10 @@ class Run:
             raise _Uncallable(f"each of the first {_ALIKE} calls {first[0].sentence}: the run ends here{hint}")
 
     def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
-        """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time."""
+        """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time.
+
+        Where it fails with its arrays in C order as well, it loses its layout: one is named only if it matters.
+        """
         kinds = [result.finding.kind for result in self.results if result.finding is not None]
         wanted = len(kinds) < _SHRUNK_FINDINGS or outcome.kind not in kinds
         if not wanted or outcome.kind in ("hung", "leak") or self.left < 1:
@@ -384,18 +388,24 @@ class Run:
 
         def attempt(candidate: Any) -> Outcome | None:
             try:
-                return self.judge.outcome(replace(case, instance=candidate))
+                return self.judge.outcome(replace(smallest, instance=candidate))
             except (ValueError, ArithmeticError):  # it cannot be evaluated
                 return None
 
+        smallest = case
         seconds = _SHRINK_SECONDS / 2 if kinds else _SHRINK_SECONDS
         begun, costly = time.monotonic(), outcome.kind in _COSTLY
         if costly and not kinds:  # every attempt starts a process
             seconds *= 5
+        if case.layout != Layout():
+            plain = replace(case, layout=Layout())
+            result = self.judge.outcome(plain)
+            if result.failed and result.kind == outcome.kind:
+                smallest, outcome = plain, result
         instance, smaller = shrunk(case.instance, outcome, attempt, seconds)
         if costly:
             self.uncounted += time.monotonic() - begun
-        return (case if instance is case.instance else replace(case, instance=instance)), smaller
+        return (smallest if instance is case.instance else replace(smallest, instance=instance)), smaller
 
     # --- where cases come from ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,8 @@ class Failure:
         kept = Family(REMEMBERED, family.hunts or "what failed before", family.source, family.level)
         after, beside = tuple(others[: len(self.after)]), tuple(others[len(self.after) :])
         needs = frozenset({CONCURRENT_CALLS}) if beside else frozenset[str]()
-        return Case(f"again: {self.case}", kept, instance, LAYOUTS[self.layout], after, beside, needs)
+        layout = replace(LAYOUTS[self.layout], by_the_way=True)
+        return Case(f"again: {self.case}", kept, instance, layout, after, beside, needs)
 
 
 @dataclass

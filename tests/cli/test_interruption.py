@@ -130,9 +130,22 @@ def test_a_kernel_that_ends_the_process_is_told_with_its_case(more: Run) -> None
     _, error = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGSEGV
     assert error.count("\n") == 1
-    assert error.startswith("assay: the kernel ended the process in: ")
-    assert error.endswith("; --isolate makes that a finding\n")
+    assert error.startswith("assay: the process ended in: ")
+    assert error.endswith("; --isolate tells whether the kernel ended it\n")
     assert "loading" not in error
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+def test_a_kernel_is_not_blamed_for_a_signal_from_outside(more: Run, tmp_path: Path) -> None:
+    process = _command("check", "kernels.py:waits", "--level", "smoke")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)  # as a scheduler does at its limit of time
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGTERM
+    assert error.startswith("assay: the process ended in: ")
+    assert "the kernel ended the process" not in error
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")

@@ -20,6 +20,7 @@ from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Chosen
 from assay.conformance.report.report import ConformanceError
 from assay.impl import cpu
 from assay.spec.attention import Instance
@@ -259,6 +260,27 @@ def test_a_reproducer_shows_the_finding_again(
             words = shlex.split(finding.reproducer)
             assert words[:2] == ["assay", "replay"]
             assert main(words[1:]) == 1, finding.reproducer
+
+
+def doubles(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+    return cpu.attention.exact(query, key, value, 2 * scale)
+
+
+@pytest.mark.parametrize("family", ["layouts", "combinations"])
+def test_a_layout_that_does_not_matter_is_in_no_reproducer(family: str, tmp_path: Path) -> None:
+    """A smaller input may lie the same in every layout: its reproducer would judge nothing, and have no script."""
+    chosen = Chosen(families=(family,))
+    report = assay.check(doubles, "attention", reproducers=tmp_path, chosen=chosen, level="standard", seconds=8)
+    shrunk = [finding for finding in report.failures if finding.before]
+    assert shrunk
+    assert not any("--layout" in finding.reproducer for finding in shrunk)
+
+
+def test_a_layout_that_changes_nothing_is_replayed_in_c_order(tmp_path: Path) -> None:
+    path = tmp_path / "one.npz"
+    Instance(*(np.ones((1, 1, 1, 1), np.float32) for _ in range(3))).save(path)
+    report = assay.replay(path, lambda query, key, value, *, scale: -value, layout="mixed")
+    assert [case.status for case in report.cases] == ["failed"]
 
 
 def test_a_verdict_in_a_process_of_its_own_is_that_in_ours() -> None:

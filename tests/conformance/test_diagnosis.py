@@ -19,6 +19,7 @@ from assay.conformance.diagnosis.evidence import Evidence, Judged
 from assay.conformance.diagnosis.features import conditions
 from assay.conformance.diagnosis.meanings import Both, Meaning, explains, solves
 from assay.conformance.diagnosis.when import separating
+from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import Case, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
@@ -100,6 +101,31 @@ def test_a_meaning_that_hardly_changes_the_answer_explains_nothing() -> None:
     loose = Meaning("loose", "anything near", lambda i, _: {"output": wide})
     for meaning in (hardly, loose):
         assert not explains(meaning, failure(instance, off), right)
+
+
+def evidence(failures: list[Judged]) -> Evidence:
+    kernel = kernel_of(cpu.attention.exact, "attention")
+    script = suite("attention").interface.script
+    names = {output.name: output for output in outputs_of(script(failures[0].instance, kernel, FLOAT32))}
+    return Evidence(failures, [], lambda i, c: right(i) if c is None else None, lambda _: names)
+
+
+def test_no_place_is_told_that_a_smaller_input_contradicts() -> None:
+    def off(instance: Instance, rows: slice) -> Judged:
+        value = right(instance)["output"].value.midpoint.copy()
+        rng = np.random.default_rng(5)
+        value[:, :, rows] += rng.uniform(1, 2, value[:, :, rows].shape)
+        return failure(instance, value)
+
+    first = [off(drawn(n_q, 7), slice(0, 1)) for n_q in (9, 11, 13, 17)]
+    small = dataclasses.replace(off(drawn(6, 7), slice(0, 4)), shrunk=True)
+
+    def places(failures: list[Judged]) -> list[str]:
+        told = diagnosed(evidence(failures), suite("attention")).sentences
+        return [sentence for sentence in told if "only queries 0 are wrong" in sentence]
+
+    assert places(first)
+    assert not places([small, *first])
 
 
 def test_a_meaning_explains_a_failure_of_a_criterion_without_a_value() -> None:
