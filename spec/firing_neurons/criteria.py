@@ -10,6 +10,7 @@ from assay.spec.criterion import Criterion, decided
 from assay.spec.firing_neurons.definition import margins, queries
 from assay.spec.firing_neurons.rounding import PRECISIONS
 from assay.spec.firing_neurons.tolerance import errors
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def criteria(instance: Instance, precision: str | Precision, *, repeatable: bool
     >>> held_to.ratio(np.array([[True, True]])), held_to.expected((0, 1))
     (array([[ 0., inf]]), 'expected no: it is a tie')
     """
+    require_evaluable(instance)
     u = precision_named(precision, PRECISIONS)
     allowed = errors(instance, u)
     held_to = {query.name: fires(margins(query), allowed[query.name]) for query in queries(instance)}

@@ -17,6 +17,7 @@ from assay.spec.enclosure import Enclosure
 from assay.spec.firing_neurons.exactness import exact_sums, lowest_bits
 from assay.spec.flint_context import bits
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "fired") -
     """
     if not 0.0 < relative < 1.0:
         raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
+    require_evaluable(instance)
     asked = list(queries(instance))
     if output in ("fired", "data_of"):
         parts = [margins(query, relative) for query in asked if query.call.method == output]

@@ -181,6 +181,15 @@ class Instance(AnyInstance):
         asked = np.nan if self.thresholds is None else float(self.thresholds[step])
         return None if np.isnan(asked) else asked
 
+    def spanned(self) -> int:
+        """The margins of every query, and the weights as every update leaves them."""
+        (m, d), n = self.weights.shape, len(self.data)
+        calls = self.calls()
+        margins = sum(
+            len(call.operands) * (m if call.method == "fired" else n) for call in calls if call.weights is None
+        )
+        return int(super().spanned() + margins + m * d * sum(call.weights is not None for call in calls))
+
     def smaller(self) -> Iterator[Self]:
         """Without a run of steps anywhere in the script, the longest first; then as of every instance."""
         steps = len(self.operations)

@@ -19,6 +19,7 @@ from assay.spec.firing_neurons.exactness import exact_sums, lowest_bits, signifi
 from assay.spec.firing_neurons.rounding import PRECISIONS, Correlations
 from assay.spec.floating_point import require_usual
 from assay.spec.floats import dtype_named
+from assay.spec.memory import require_evaluable
 from assay.spec.precision import Precision
 from assay.spec.precision import precision as precision_named
 from assay.spec.rounding import compound, gamma
@@ -50,6 +51,7 @@ def tolerance(instance: Instance, precision: str | Precision, output: str = "fir
     >>> print(*(f"{tolerance(instance, name)[0]:.0e}" for name in ("float64", "float32", "bfloat16")))
     1e-16 7e-08 4e-03
     """
+    require_evaluable(instance)
     found = errors(instance, precision_named(precision, PRECISIONS))
     if output in ("fired", "data_of"):
         parts = [bound.ravel() for name, bound in found.items() if name.startswith(f"{output} ")]

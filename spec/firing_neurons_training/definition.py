@@ -16,6 +16,7 @@ from assay.spec.enclosure import ArbArithmetic, ArbBall, Enclosure
 from assay.spec.firing_neurons.definition import Query, margins
 from assay.spec.firing_neurons.instance import data_of
 from assay.spec.floating_point import require_usual
+from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,7 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     if not 0.0 < relative < 1.0:
         raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
     require_usual()
+    require_evaluable(instance)
     data, targets, weights, outer = _wide(instance)
     margin = margins(Query("", data_of(range(len(weights))), weights, data, instance.threshold))
     fires = margin.midpoint > 0.0

@@ -47,5 +47,9 @@ class Instance(AnyInstance):
         if self.loss == "cross_entropy":
             self._require(bool((self.targets >= 0).all()), "targets", "numbers of at least 0 for the cross entropy")
 
+    def spanned(self) -> int:
+        """Margins and slopes of every neuron on every point, and the choices of undecided pairs of every neuron."""
+        return int(super().spanned() + len(self.data) * len(self.weights) * 2)
+
 
 load = Instance.load

@@ -11,6 +11,7 @@ import pytest
 from assay.conformance.interface.suite import suite
 from assay.conformance.judge.cases import cases
 from assay.spec import memory
+from assay.spec.firing_neurons import fired
 from assay.spec.memory import CRITERIA
 from assay.spec.problem import PROBLEMS, InvalidInstance, problem
 
@@ -62,6 +63,10 @@ def large(name: str, n: int) -> Any:
         return kind(x(1, 1, 8 * n, 4), positions=np.arange(8 * n))
     if name.startswith("tensor"):
         return kind(tokens, *(x(1, 1, few, 4) for _ in range(4)), *([x(1, 1, n, 4)] * name.endswith("gradient")))
+    if name == "firing_neurons":
+        return kind.of(x(n, 4), x(n, 4), [fired(range(n))])
+    if name == "firing_neurons_training":
+        return kind(x(n, 4), x(n, 1), x(n, 4), x(n, 1))
     return kind(tokens, tokens, tokens, *([x(1, 1, n, 4)] * (name == "attention_gradient")))
 
 
@@ -78,7 +83,11 @@ def test_criteria_hold_no_more_memory_than_is_required_before(name: str) -> None
     assert most <= CRITERIA * instance.spanned() + (24 << 20)  # and the blocks of rows, whatever the size
 
 
-@pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in ("rope", "document_similarity")])
+#: What has no scores, or decides by integers of any size.
+_ANY_SIZE = ("rope", "document_similarity", "firing_neurons")
+
+
+@pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in _ANY_SIZE])
 @pytest.mark.parametrize("size", [1e200, 1e307])
 def test_numbers_whose_scores_no_float64_holds_are_refused_in_one_line(name: str, size: float) -> None:
     if name == "small_transformers_merge":
