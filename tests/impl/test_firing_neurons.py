@@ -218,6 +218,22 @@ def test_correlations_stay_within_their_bounds_after_many_moves(dtype: str) -> N
     assert 0.005 < worst <= 1.0
 
 
+@pytest.mark.claim("FIRE-4")
+def test_a_bound_that_is_below_the_normal_numbers_is_rounded_up() -> None:
+    """Weights so small that 2^-53 times their norm is 0 in float64, and points so large that products are normal."""
+    data, weights = np.array([[(1 + 2.0**-52) * 2.0**1020]]), np.array([[(2**13 + 1) * 2.0**-1074]])
+    for kind in (Tree, Table, Recomputed):
+        found = kind(data, weights, threshold=0.0).correlations([0])
+        off = abs(Fraction(float(found.value[0, 0])) - fraction(data[0], weights[0]))
+        assert 0 < off <= Fraction(float(found.error[0, 0]))
+
+
+@pytest.mark.claim("FIRE-4")
+def test_a_bound_that_says_nothing_is_infinite_and_not_nan() -> None:
+    found = Table(np.zeros((1, 4)), np.full((1, 4), 1.7e308), threshold=0.0).correlations([0])
+    assert np.isposinf(found.error).all()
+
+
 @pytest.mark.claim("FIRE-5")
 def test_a_move_leads_to_the_weights_and_answers_of_an_update_where_all_arithmetic_is_exact() -> None:
     rng = np.random.default_rng(5)
