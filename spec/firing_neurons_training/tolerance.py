@@ -106,7 +106,8 @@ def errors(instance: Instance, precision: Precision, exact: Exact) -> Errors:
             return compound(entry, operand, gamma(k, u), stored)
 
         count = may.sum(axis=0)[:, None]
-        rate = summed(count)
+        once_more = 0.0 if stored in (0.0, operand) else stored  # of an activation, where it is not its rounding by p
+        rate = compound(summed(count), once_more)
         output = off.T @ outer + rate * ((active + off).T @ outer)
         # what is lost in a factor meets the other one, and goes through roundings that at most double it
         output = output + 2 * lost_entry * (active + off).sum(axis=0)[:, None]

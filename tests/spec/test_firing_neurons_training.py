@@ -409,6 +409,20 @@ def test_sizes_that_underflow_are_not_taken_to_be_exact() -> None:
     assert max(ratios(instance, "float64", stepped(instance, np.float64)).values()) <= 1.0
 
 
+@pytest.mark.claim("FN-13")
+def test_a_margin_that_is_stored_twice_is_paid_for_where_products_round_nothing() -> None:
+    precision, worst = PRECISIONS["bfloat16"].with_("stored", operand=0.0), 0.0
+    for numerator in range(128, 256):
+        x = numerator / 128
+        w = round(256 * (1 + 1.2 * 2.0**-8) / x) / 256
+        if not 2.0**-8 < x * w - 1 < 2.0**-7:  # the product is rounded up by almost a unit, and the difference too
+            continue
+        for outer in (1.0, 1.2578125):  # and the result
+            instance = one_by_one(x, 0.0, w, outer, dtype="bfloat16", threshold=-(2.0**-8 + 2.0**-14), rate=0.0)
+            worst = max(worst, ratios(instance, precision, in_short(instance, "bfloat16"))["output"])
+    assert 0.5 <= worst <= 1.0
+
+
 # --- the hull ---------------------------------------------------------------------------------------------------------
 
 
