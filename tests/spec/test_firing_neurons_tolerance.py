@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -352,6 +353,55 @@ def test_sums_that_may_overflow_by_their_roundings_are_outside_the_domain() -> N
     ):
         instance = Instance.of(one * 1.0009765625, one * size, [fired([0])])
         assert np.isfinite(errors(instance, precision)["fired at step 2"]).all() == inside
+
+
+def together(*rates: Fraction) -> Fraction:
+    return math.prod((1 + rate for rate in rates), start=Fraction(1)) - 1
+
+
+@pytest.mark.claim("FN-5")
+@pytest.mark.claim("FN-6")
+@pytest.mark.parametrize("name", ["tf32", "bfloat16", "float16"])
+def test_bounds_are_those_of_the_claims_in_rational_numbers(name: str) -> None:
+    """Term by term from the text, for one neuron of one coordinate that is updated once; numbers that are not held."""
+    precision = PRECISIONS[name]
+    limits, (x, w, new, b0, b) = np.finfo(np.float32) if name == "tf32" else ml_dtypes.finfo(name), NUMBERS
+    u = Fraction(max(precision.product, precision.accumulate, precision.working))
+    s, entry = Fraction(max(precision.output, precision.stored)), Fraction(precision.input_rounding)
+    kappa, zero = Fraction(float(limits.eps)) / 2, Fraction(precision.tiny)
+    tau, tau_s = zero + Fraction(float(limits.tiny)), Fraction(precision.output_tiny) + zero
+    sigma, of_b = (together(k * u / (1 - k * u), s) for k in (2, 1))
+    beta = together(kappa, entry)
+
+    def lost(weight: Fraction, thresholds: int) -> Fraction:
+        return 2 * (tau * (2 * weight + 2 * x + 2 * tau + thresholds) + 6 * zero + 2 * tau_s)
+
+    def of_thresholds(asked: Fraction) -> Fraction:
+        return together(beta, of_b) * (asked if asked == b0 else asked + 2 * b0)
+
+    calls = [fired([0]), fired([0], threshold=float(b)), update([0], [[float(new)]]), fired([0])]
+    instance = Instance.of(np.array([[float(x)]]), np.array([[float(w)]]), calls, threshold=float(b0))
+    fresh = together(kappa, kappa, entry, entry, sigma)
+    expected = [fresh * w * x + of_thresholds(b0) + lost(w, 1), fresh * w * x + of_thresholds(b) + lost(w, 3)]
+    expected.append(fresh * new * x + of_thresholds(b0) + lost(new, 1))
+    for found, exact in zip(errors(instance, precision).values(), expected, strict=True):
+        assert 1 <= Fraction(found.item()) / exact <= 1 + Fraction(1, 10**8)
+
+    v, wide = max(u, s), (1 + kappa) ** 2
+    moved = wide * ((new - w) * x + kappa * (new + w) * x)
+    start = together(entry, entry, sigma) * wide * w * x + of_thresholds(b0) + lost(w, 1)
+    value = max(abs(c - shift) for c in (w * x, new * x) for shift in (0, b0))
+    value += 2 * together(kappa, kappa) * (new * x + b0)
+    error = (1 + sigma) * (start + together(entry, entry, sigma, v) * moved) + sigma * value
+    error += 2 * (lost(w, 1) + lost(new, 1))
+    drift = v * wide * new * x + v * (1 + v) * moved + 2 * (lost(w, 1) + lost(new, 1))
+    scratch = together(entry, entry, sigma) * (wide * new * x + drift) + drift + of_thresholds(b0) + lost(new, 1)
+    error = max(error, scratch) + together(kappa, kappa) * new * x + 2 * tau_s + 2 * tau
+    *_, found = errors(instance, PRECISIONS[f"{name}-incremental"]).values()
+    assert 1 <= Fraction(found.item()) / error <= 1 + Fraction(1, 10**6)
+
+
+NUMBERS = tuple(map(Fraction, (0.7, 0.6, 1.7, 0.3, 0.9)))
 
 
 # --- how sharp --------------------------------------------------------------------------------------------------------
