@@ -272,13 +272,14 @@ class _Correlations:
             v, kappa = max(model.sums, model.stored), compound(gamma(d + 1, model.sums), model.stored)
             product = compound(model.entry, model.entry, kappa, v)
             lost = 2 * sum(model.lost(w[None], self.data, (0.0,))[0] for w in (row, before))
+            drift = v * size * wide + v * (1 + v) * (change + self.drifts[neuron]) + lost  # H, of whatever age
             changed = []
             for error, weight in self.ages[neuron]:
                 moved = change + weight
                 after = (1 + kappa) * (error + product * moved + weight) + kappa * value + lost
-                changed.append((after, v * size * wide + v * (1 + v) * moved + lost))
-            self.drifts[neuron] = v * size * wide + v * (1 + v) * (change + self.drifts[neuron]) + lost
-            self._age(neuron, self._fresh(row, size, self.drifts[neuron].copy()), changed)
+                changed.append((after, drift))
+            self.drifts[neuron] = drift
+            self._age(neuron, self._fresh(row, size, drift), changed)
         self.weights[neuron], self.sizes[neuron] = row, size
         self.largest[neuron] = np.maximum(self.largest[neuron], size)
         self.lowest[neuron] = min(self.lowest[neuron], int(_lowest(row[None])[0]))
