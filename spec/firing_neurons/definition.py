@@ -161,6 +161,8 @@ def _rounded(fraction: Fraction) -> tuple[float, float]:
         middle = float(fraction)
     except OverflowError:
         return (1.0 if fraction > 0 else -1.0) * float(np.finfo(np.float64).max), np.inf
+    if middle == 0.0 and fraction:  # it keeps its sign
+        return (1.0 if fraction > 0 else -1.0) * 2.0**-1074, 2.0**-1074
     exact = Fraction(middle) == fraction
     return middle, 0.0 if exact else abs(middle) * 2.0**-52 + 2.0**-1074
 

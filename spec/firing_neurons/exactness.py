@@ -56,5 +56,5 @@ def exact_sums(
     unit = np.minimum(np.where(unit >= NONE // 2, NONE, unit), more)
     room = np.ldexp(1.0, np.clip(unit + int(bits), -1100, 1023).astype(np.int64))
     normal = np.ldexp(1.0, np.clip(unit, -1100, 1023).astype(np.int64)) >= least
-    exact: NDArray[np.bool_] = (size == 0.0) | ((size * _SLACK <= room) & normal)
+    exact: NDArray[np.bool_] = (size * _SLACK <= room) & normal  # a size may be 0 because it underflowed
     return exact

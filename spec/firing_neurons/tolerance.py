@@ -99,6 +99,8 @@ class _Model:
         limits = _limits(precision)
         numbers = [x.astype(np.float64) for x in (instance.data, instance.weights, instance.new_weights)]
         converted, entry = _on_entry(numbers, precision)
+        if precision.input_rounding and precision.of(Correlations).updates and _long(instance, precision):
+            entry = precision.input_rounding
         u = max(precision.product, precision.accumulate, precision.working)
         stored = max(precision.output, precision.stored)
         largest = min(precision.largest, precision.largest_output, float(limits.max))
@@ -160,11 +162,18 @@ class _Model:
         if self.bits == 0 or any(self.of_threshold(threshold) for threshold in asked):
             return np.zeros(total.shape, dtype=bool)
         more = int(lowest_bits(np.array(asked)).min())
-        return exact_sums(left, right, more, total, self.bits, self.least)
+        kept = (left >= self.lowest_kept)[:, None] & (right >= self.lowest_kept)  # none is lost on entry
+        return exact_sums(left, right, more, total, self.bits, self.least) & kept
+
+    @property
+    def lowest_kept(self) -> int:
+        """The exponent of the least normal number of products: what is below may be lost on entry."""
+        return int(lowest_bits(np.array([self.precision.tiny]))[0])
 
     def within(self, bound: Array, total: Array) -> Array:
         """The bound, and +inf where an entry or a sum may be beyond the largest number."""
-        return np.where((2 * total <= self.largest) & ~np.isnan(bound) & self.inside, bound * _SLACK, np.inf)
+        fits = (2 * total <= self.largest) & (total + bound <= self.largest)  # not where the bound is NaN
+        return np.where(fits & self.inside, bound * _SLACK, np.inf)
 
 
 def _limits(precision: Precision) -> Any:
@@ -182,6 +191,22 @@ def _on_entry(numbers: list[Array], precision: Precision) -> tuple[float, float]
     rounding = precision.input_rounding
     short = rounding == 0.0 or max(map(significant_bits, numbers)) <= -math.log2(rounding)
     return 0.0 if kept else float(_limits(precision).eps) / 2, 0.0 if kept and short else rounding
+
+
+def _long(instance: Instance, precision: Precision) -> bool:
+    """Whether some difference of old and new weights has more bits than those of entries that products keep."""
+    weights, most = instance.weights.astype(np.float64), -math.log2(precision.input_rounding)
+    for call in instance.calls():
+        if call.weights is None:
+            continue
+        before, after = weights[call.operands], call.weights.astype(np.float64)
+        with np.errstate(all="ignore"):
+            change = after - before
+            exact = (after - change == before) & (before + change == after)
+        if not exact.all() or significant_bits(change) > most:
+            return True
+        weights[call.operands] = after
+    return False
 
 
 def _lowest(x: Array) -> Exponents:
@@ -221,14 +246,21 @@ class _Correlations:
         with np.errstate(all="ignore"):
             self.sizes = np.abs(weights) @ self.points.T * _SLACK
         self.largest = self.sizes.copy()  # of all that they were
-        self.ages = [[self._fresh(row, size)] for row, size in zip(weights, self.sizes, strict=True)]
+        self.drifts = np.zeros_like(self.sizes)  # H of weights that are never stored as given
+        self.ages = [
+            [self._fresh(row, size, drift)] for row, size, drift in zip(weights, self.sizes, self.drifts, strict=True)
+        ]
 
-    def _fresh(self, row: Array, size: Array) -> tuple[Array, Array]:
-        """E and H of a neuron whose correlations have just been computed, of the converted numbers: (n,)."""
+    def _fresh(self, row: Array, size: Array, drift: Array) -> tuple[Array, Array]:
+        """E and H of a neuron whose correlations have just been computed, of the converted numbers: (n,).
+
+        drift: H, by how much the stored weights, of which they are computed, may be off.
+        """
         model, asked = self.model, (self.model.threshold,)
         with np.errstate(all="ignore"):
-            bound = model.relative(len(row), size * (1 + model.converted) ** 2, asked, converted=False)
-            return bound + model.lost(row[None], self.data, asked)[0], np.zeros_like(size)
+            size = size * (1 + model.converted) ** 2 + drift
+            bound = model.relative(len(row), size, asked, converted=False) + drift
+            return bound + model.lost(row[None], self.data, asked)[0], drift
 
     def update(self, neuron: int, row: Array) -> None:
         """New weights for a neuron."""
@@ -242,12 +274,14 @@ class _Correlations:
             v, kappa = max(model.sums, model.stored), compound(gamma(d + 1, model.sums), model.stored)
             product = compound(model.entry, model.entry, kappa, v)
             lost = 2 * sum(model.lost(w[None], self.data, (0.0,))[0] for w in (row, before))
+            drift = v * size * wide + v * (1 + v) * (change + self.drifts[neuron]) + lost  # H, of whatever age
             changed = []
             for error, weight in self.ages[neuron]:
                 moved = change + weight
                 after = (1 + kappa) * (error + product * moved + weight) + kappa * value + lost
-                changed.append((after, v * size * wide + v * (1 + v) * moved + lost))
-            self._age(neuron, self._fresh(row, size), changed)
+                changed.append((after, drift))
+            self.drifts[neuron] = drift
+            self._age(neuron, self._fresh(row, size, drift), changed)
         self.weights[neuron], self.sizes[neuron] = row, size
         self.largest[neuron] = np.maximum(self.largest[neuron], size)
         self.lowest[neuron] = min(self.lowest[neuron], int(_lowest(row[None])[0]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from assay.spec.firing_neurons.exactness import lowest_bits
+from assay.spec.firing_neurons.exactness import NONE, lowest_bits
 from assay.spec.firing_neurons.instance import Instance as Firing
 from assay.spec.firing_neurons.instance import data_of
 from assay.spec.firing_neurons.tolerance import errors as errors_of_margins
@@ -88,7 +88,8 @@ def errors(instance: Instance, precision: Precision, exact: Exact) -> Errors:
     u = max(precision.product, precision.accumulate, precision.working)
     stored, operand = max(precision.output, precision.stored), precision.operand
     lost = max(precision.output_tiny, precision.stored_tiny, precision.operand_tiny) + 2 * precision.tiny
-    entry = float(compound(precision.input_rounding, _converted(instance, precision)))
+    converted = _converted(instance, precision)
+    entry, lost_entry = float(compound(precision.input_rounding, converted)), _lost(precision, converted)
     data, targets, weights, outer = (
         np.abs(x.astype(np.float64)) for x in (instance.data, instance.targets, instance.weights, instance.outer)
     )
@@ -101,26 +102,41 @@ def errors(instance: Instance, precision: Precision, exact: Exact) -> Errors:
         active = np.where(may, np.maximum(high, 0.0), 0.0)
         off = np.where(may, delta * (1.0 + undecided), 0.0)
 
-        def summed(k: Array | float, *more: float) -> Array:
-            return compound(entry, operand, gamma(k, u), stored, *more)
+        def summed(k: Array | float) -> Array:
+            return compound(entry, operand, gamma(k, u), stored)
 
         count = may.sum(axis=0)[:, None]
-        rate = summed(count)
-        output = off.T @ outer + rate * ((active + off).T @ outer) + lost * (outer.sum(axis=0) + 2 * count + 2)
-        slope, slope_off = _slope(exact, output, targets, instance.loss, (u, stored, entry, lost, precision.elementary))
+        once_more = 0.0 if stored in (0.0, operand) else stored  # of an activation, where it is not its rounding by p
+        rate = compound(summed(count), once_more)
+        output = off.T @ outer + rate * ((active + off).T @ outer)
+        # what is lost in a factor meets the other one, and goes through roundings that at most double it
+        output = output + 2 * lost_entry * (active + off).sum(axis=0)[:, None]
+        output = output + 2 * lost * (outer.sum(axis=0) + 2 * count + 2)
+        rates = (u, stored, entry, lost, lost_entry, precision.elementary)
+        slope, slope_off = _slope(exact, output, targets, instance.loss, rates)
         pairs = outer @ slope.T
         pairs_off = outer @ slope_off.T
         of_pairs = pairs_off + summed(outer.shape[1]) * (pairs + pairs_off)
-        of_pairs = of_pairs + lost * (outer.sum(axis=1)[:, None] + 2 * outer.shape[1] + 2)
+        of_pairs = of_pairs + 2 * lost_entry * (slope + slope_off).sum(axis=1)
+        of_pairs = of_pairs + 2 * lost * (outer.sum(axis=1)[:, None] + 2 * outer.shape[1] + 2)
         fired = may.sum(axis=1)[:, None]
         whole = np.where(may, pairs + of_pairs, 0.0) @ data  # at least every |gradient|
         hull = np.where(undecided, pairs + of_pairs, 0.0) @ data
-        gradient = np.where(may, of_pairs, 0.0) @ data + summed(np.maximum(fired - 1, 0) * outer.shape[1] + 1) * whole
-        gradient = gradient + lost * (np.where(may, data.sum(axis=1), 0.0).sum(axis=1)[:, None] + 2 * fired + 2)
-        step, new = _step(instance, precision, exact, (weights, whole, gradient, hull), (u, stored, entry, lost))
+        of_sum = summed(np.maximum(fired - 1, 0) * outer.shape[1] + 1)
+        gradient = np.where(may, of_pairs, 0.0) @ data + of_sum * whole
+        gradient = gradient + 2 * lost_entry * np.where(may, pairs + of_pairs, 0.0).sum(axis=1)[:, None]
+        gradient = gradient + 2 * lost * (np.where(may, data.sum(axis=1), 0.0).sum(axis=1)[:, None] + 2 * fired + 2)
+        step, new = _step(
+            instance, precision, exact, (weights, whole, gradient, hull), (u, stored, entry, lost, lost_entry)
+        )
         largest = min(precision.largest, precision.largest_output) / 2
-        sums = (output + active.T @ outer, whole + gradient, weights + abs(instance.rate) * whole, pairs + of_pairs)
-        inside = max(float(x.max()) for x in sums) <= largest
+        total = targets if instance.loss == "squared" else targets.sum(axis=1)
+        sums = (
+            output + active.T @ outer, total, slope + slope_off, outer, pairs + of_pairs, whole + gradient,
+            weights + abs(instance.rate) * whole, np.array(abs(instance.rate)),
+        )  # fmt: skip
+        inside = all(bool((x <= largest).all()) for x in sums)  # not where one is NaN
+        inside &= max(float(x.max()) for x in (rate, of_sum, summed(outer.shape[1]))) <= 1.0
         if _all_exact(instance, precision, entry):
             output, gradient, step, new = (np.zeros_like(x) for x in (output, gradient, step, new))
         return Errors(undecided, *(_kept(bound, inside) for bound in (output, gradient, step, new)))
@@ -131,18 +147,21 @@ def _step(
     precision: Precision,
     exact: Exact,
     sizes: tuple[Array, Array, Array, Array],
-    rates: tuple[float, float, float, float],
+    rates: tuple[float, float, float, float, float],
 ) -> tuple[Array, Array]:
     """What new weights are off by: from those of the returned gradient, and from those of the kernel's decisions.
 
     sizes: |w|, at least every |gradient|, what it is off by, and how much undecided pairs can change it: (m, d).
     """
-    u, stored, entry, lost = rates
+    u, stored, entry, lost, lost_entry = rates
     weights, whole, gradient, hull = sizes
     rate, once = abs(instance.rate), compound(u, stored)
-    moved = rate * np.minimum(whole, np.abs(exact.gradient.midpoint) + exact.gradient.radius + gradient + hull)
+    slope = np.minimum(whole, np.abs(exact.gradient.midpoint) + exact.gradient.radius + gradient + hull)
+    of_rate = _of_rate(instance, precision)
+    moved = rate * slope
     largest = np.abs(exact.new_weights.midpoint) + exact.new_weights.radius + rate * (gradient + hull)
-    rounded = compound(_of_rate(instance, precision), once) * moved + entry * weights + 4 * lost
+    rounded = compound(of_rate, once) * moved + entry * weights + 4 * lost
+    rounded = rounded + 2 * _lost(precision, of_rate) * slope + lost_entry
     rounded = rounded + once * (np.minimum(weights + moved, largest) + rounded)
     return 2 * rate * gradient + rounded, rate * gradient + rounded
 
@@ -170,8 +189,10 @@ def _all_exact(instance: Instance, precision: Precision, entry: float) -> bool:
     stages.append((size, unit))
     stages.append((weights + abs(instance.rate) * size, min(of_weights, unit + of_rate)))
     least = max(precision.tiny, float(_limits(precision).tiny))
+    if min(*lowest, of_threshold, of_rate) < np.log2(precision.tiny):  # a number that may be lost on entry
+        return False
     return all(
-        float(size.max()) == 0.0
+        (unit >= NONE // 2 and float(size.max()) == 0.0)  # not because it underflowed
         or (abs(unit) < 900 and float(size.max()) * _SLACK <= 2.0 ** (bits + unit) and 2.0**unit >= least)
         for size, unit in stages
     )
@@ -198,6 +219,11 @@ def _converted(instance: Instance, precision: Precision) -> float:
     return max(_conversion(x.astype(np.float64), precision) for x in instance.arrays().values())
 
 
+def _lost(precision: Precision, converted: float) -> float:
+    """What a number may lose on entry besides, as in FN-5."""
+    return precision.tiny + (float(_limits(precision).tiny) if converted else 0.0)
+
+
 def _of_rate(instance: Instance, precision: Precision) -> float:
     return _conversion(np.array(instance.rate), precision)
 
@@ -209,21 +235,22 @@ def _conversion(x: Array, precision: Precision) -> float:
 
 
 def _slope(
-    exact: Exact, output: Array, targets: Array, loss: str, rates: tuple[float, float, float, float, float]
+    exact: Exact, output: Array, targets: Array, loss: str, rates: tuple[float, float, float, float, float, float]
 ) -> tuple[Array, Array]:
     """|ℓ| at most, and what it is off by: (n, c) each; output: what z is off by."""
-    u, stored, entry, lost, elementary = rates
+    u, stored, entry, lost, lost_entry, elementary = rates
     slope = np.abs(exact.slope.midpoint) + exact.slope.radius
     if loss == "squared":
-        off = output + entry * targets
+        off = output + entry * targets + lost_entry
         return slope, off + compound(u, stored) * (slope + off) + 2 * lost
     z = exact.output.midpoint
     most = output.max(axis=1, keepdims=True)
     width = z.max(axis=1, keepdims=True) - z.min(axis=1, keepdims=True) + 2 * most
     c = z.shape[1]
-    exponent = 2 * most + 2 * compound(u, stored) * (2 * width + np.log(c) + 2)
+    exponent = 2 * most + 2 * compound(u, stored) * (2 * width + np.log(c) + 2) + 2 * elementary * np.log(c)
     rate = compound(np.expm1(exponent), 2 * elementary, elementary, gamma(c + 6, u), stored, stored)
     total = targets.sum(axis=1, keepdims=True)
     share = slope + targets  # at least Σy·p
     off = compound(rate, entry, gamma(c + 2, u)) * share + entry * targets + 4 * (c + 1) * lost * (1 + total)
+    off = off + 2 * (c + 1) * lost_entry
     return slope, off + compound(u, stored) * (slope + off) + 2 * lost

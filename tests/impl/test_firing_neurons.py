@@ -218,6 +218,61 @@ def test_correlations_stay_within_their_bounds_after_many_moves(dtype: str) -> N
     assert 0.005 < worst <= 1.0
 
 
+@pytest.mark.claim("FIRE-4")
+def test_a_bound_that_is_below_the_normal_numbers_is_rounded_up() -> None:
+    """Weights so small that 2^-53 times their norm is 0 in float64, and points so large that products are normal."""
+    data, weights = np.array([[(1 + 2.0**-52) * 2.0**1020]]), np.array([[(2**13 + 1) * 2.0**-1074]])
+    for kind in (Tree, Table, Recomputed):
+        found = kind(data, weights, threshold=0.0).correlations([0])
+        off = abs(Fraction(float(found.value[0, 0])) - fraction(data[0], weights[0]))
+        assert 0 < off <= Fraction(float(found.error[0, 0]))
+
+
+@pytest.mark.claim("FIRE-4")
+def test_a_bound_that_says_nothing_is_infinite_and_not_nan() -> None:
+    found = Table(np.zeros((1, 4)), np.full((1, 4), 1.7e308), threshold=0.0).correlations([0])
+    assert np.isposinf(found.error).all()
+
+
+@pytest.mark.claim("FIRE-4")
+@pytest.mark.claim("FIRE-5")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bounds_are_those_of_the_claims_in_rational_numbers(dtype: str) -> None:
+    """Every term by itself is so large that half of it would be missed."""
+    kind = np.finfo(dtype)
+    u, tiny, d, q = Fraction(float(kind.eps)) / 2, Fraction(float(kind.tiny)), 9, 5
+    of_d, of_q = d * u / (1 - d * u), q * u / (1 - q * u)
+    names = ("e", "a", "before", "after", "sizes", "coefficients")
+    for name in (*names, "all", "none"):
+        e, a, before, after, sizes, coefficients = (float(name in (each, "all")) for each in names)
+        one = [np.array([x]) for x in (before, after, sizes, coefficients)]
+        found = products.move_errors(np.array([[e, a]]), *one, q, d, np.dtype(dtype))[0]
+        e, a, before, after, sizes, coefficients = map(Fraction, (e, a, before, after, sizes, coefficients))
+        terms = (
+            e, of_d * sizes, of_q * (1 + of_d) * sizes, of_q * sizes, u * after, u * (1 + u) * (before + e),
+            u * (1 + u) * (1 + of_q) * (1 + of_d) * sizes, 2 * q * tiny * 3,
+        )  # fmt: skip
+        for value, exact in zip(
+            found, (sum(terms), (1 + 2 * u) * a + 2 * tiny * (q + 1) + 4 * d * tiny * coefficients), strict=True
+        ):
+            assert exact <= Fraction(float(value)) <= exact * (1 + Fraction(1, 2**29))
+        fresh = products.fresh_errors(np.array([float(before)]), 1.0, d, np.dtype(dtype))[0]
+        assert of_d * before <= Fraction(fresh[0]) <= of_d * before * (1 + Fraction(1, 2**29))
+        assert Fraction(fresh[1]) == 2 * d * tiny
+
+
+@pytest.mark.claim("FIRE-4")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_some_correlation_errs_by_nearly_its_bound(dtype: str) -> None:
+    rng = np.random.default_rng(12)
+    data, weights = (1 + drawn(rng, (n, 1), dtype) ** 2 % np.dtype(dtype).type(2.0**-6) for n in (30, 40))
+    found, worst = Table(data, weights, threshold=0.0).correlations(np.arange(30)), Fraction(0)
+    for i, r in itertools.product(range(30), range(40)):
+        off = abs(Fraction(float(found.value[i, r])) - fraction(data[i], weights[r]))
+        worst = max(worst, off / Fraction(float(found.error[i, r])))
+    assert 0.9 < worst <= 1
+
+
 @pytest.mark.claim("FIRE-5")
 def test_a_move_leads_to_the_weights_and_answers_of_an_update_where_all_arithmetic_is_exact() -> None:
     rng = np.random.default_rng(5)

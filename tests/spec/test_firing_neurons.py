@@ -30,7 +30,7 @@ from assay.spec.firing_neurons import (
     tolerance,
     update,
 )
-from assay.spec.firing_neurons.exactness import exact_sums, lowest_bits, significant_bits
+from assay.spec.firing_neurons.exactness import NONE, exact_sums, lowest_bits, significant_bits
 from assay.spec.firing_neurons.extremes import Eager, Lazy
 from assay.spec.floats import dtype_named
 from assay.spec.problem import InvalidInstance
@@ -314,7 +314,25 @@ def test_a_history_of_large_weights_is_not_exact_in_an_incremental_structure() -
 def test_exact_sums_of_zeros_are_exact() -> None:
     zero = lowest_bits(np.zeros((1, 3))).min(axis=1)
     one = lowest_bits(np.ones((1, 3))).min(axis=1)
-    assert exact_sums(zero, one, -1074, np.zeros((1, 1)), 24, 2.0**-126).all()
+    assert exact_sums(zero, one, NONE, np.zeros((1, 1)), 24, 2.0**-126).all()
+    tiny = np.array([-700])  # of numbers whose product is 0 in float64
+    assert not exact_sums(tiny, tiny, NONE, np.zeros((1, 1)), 53, 2.0**-1022).any()
+
+
+@pytest.mark.claim("FN-12")
+@pytest.mark.claim("FN-10")
+def test_a_margin_below_all_numbers_keeps_its_sign_and_is_no_tie() -> None:
+    weights = np.array([[1e-200, 0.0], [-1e-200, 0.0], [0.0, 1.0]])
+    instance = Instance.of(np.array([[1e-200, 0.0]]), weights, [fired([0])])
+    margin = define(instance)
+    assert np.sign(margin.midpoint).tolist() == [1.0, -1.0, 0.0]
+    assert (margin.lower <= [0.0, 0.0, 0.0]).all()
+    assert (margin.upper >= [0.0, 0.0, 0.0]).all()
+    assert margin.radius[2] == 0.0
+    held_to = criteria(instance, "float64")["fired at step 2"]
+    for answer in ([True, False, False], [False, False, False]):  # of exact arithmetic, and of float64
+        assert held_to.ratio(np.array([answer])).max() <= 1.0
+    assert errors(instance, PRECISIONS["float64"])["fired at step 2"][0, :2].min() > 0.0
 
 
 # --- the criteria -----------------------------------------------------------------------------------------------------

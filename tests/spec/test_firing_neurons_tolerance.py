@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -224,6 +226,9 @@ def _converted(instance: Instance, kind: Round) -> Instance:
     return instance.replace(**changed)
 
 
+KINDS_OF_SUMS = {"float32": np.float32, "float64": np.float64}
+
+
 def flushing(name: str) -> Arithmetic:
     """A machine that takes subnormal numbers for 0, on entry and as results, in the type of the sums."""
     usual, least = machine(name), 2.0**-1022 if name == "float64" else 2.0**-126
@@ -297,6 +302,112 @@ def test_an_update_of_one_neuron_leaves_the_bounds_of_the_others() -> None:
     assert (before == after).all(axis=0).tolist() == [True, False, True, True]
     fresh = errors(instance, PRECISIONS["float32"])
     assert np.allclose(before, fresh["fired at step 2"], rtol=1e-6)
+
+
+@pytest.mark.claim("FN-6")
+@pytest.mark.claim("FN-10")
+def test_a_difference_that_a_product_cuts_is_paid_for_though_both_weights_are_short() -> None:
+    rng, one = np.random.default_rng(9), np.ones((1, 1), np.float32)
+    for power, exact in ((-9, True), (-12, False), (-80, False)):
+        calls = [update([0], one * 2.0**power), fired([0])]
+        instance = Instance.of(one, one, calls, threshold=2.0**power)
+        allowed = errors(instance, PRECISIONS["tf32-incremental"])["fired at step 3"].item()
+        assert (allowed == 0.0) == exact
+        assert errors(instance, PRECISIONS["tf32"])["fired at step 3"].item() == 0.0
+        for adds, one_sum in ((False, False), (True, False), (True, True)):
+            structure = Incremental(instance, machine("tf32"), rng, folded=False, adds=adds, one_sum=one_sum)
+            assert worst(structure, instance, PRECISIONS["tf32-incremental"]) <= 1.0
+
+
+@pytest.mark.claim("FN-10")
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_entries_that_a_machine_may_flush_are_not_taken_to_be_exact(name: str) -> None:
+    """A subnormal number times a large one is a normal number, which a machine loses that takes the first one for 0."""
+    rng, kind = np.random.default_rng(10), KINDS_OF_SUMS[name]
+    least = -1026 if name == "float64" else -130
+    small, large = np.full((1, 1), 2.0**least, kind), np.full((1, 1), 2.0**20, kind)
+    for x, w in ((small, large), (large, small)):
+        instance = Instance.of(x, w, [fired([0])], threshold=2.0 ** (least + 19))
+        for folded in (False, True):
+            assert worst(Fresh(instance, flushing(name), rng, folded=folded), instance, PRECISIONS[name]) <= 1.0
+
+
+@pytest.mark.claim("FN-6")
+def test_a_product_from_scratch_of_weights_that_drifted_pays_for_their_drift() -> None:
+    """Where differences are added to the weights, what is stored differs from what was given also after a product."""
+    rng, one = np.random.default_rng(11), np.ones((1, 1), np.float32)
+    calls = [update([0], one * row) for row in (2.0**12, 1.0 + 2.0**-20)] + [fired([0])]
+    instance = Instance.of(one, one * 1.1, calls, threshold=1.0)
+    precision = incremental(PRECISIONS["float32"], 1.0)
+    structure = Incremental(instance, machine("float32"), rng, folded=False, adds=True, one_sum=False, most=1.0)
+    assert worst(structure, instance, precision) <= 1.0
+
+
+@pytest.mark.claim("FN-5")
+def test_sums_that_may_overflow_by_their_roundings_are_outside_the_domain() -> None:
+    one = np.ones((1, 1), np.float16)
+    rough = PRECISIONS["float16"].with_("rough", input_rounding=0.5)
+    for size, precision, inside in (
+        (30000.0, PRECISIONS["float16"], True),
+        (30000.0, rough, False),
+        (100, rough, True),
+    ):
+        instance = Instance.of(one * 1.0009765625, one * size, [fired([0])])
+        assert np.isfinite(errors(instance, precision)["fired at step 2"]).all() == inside
+
+
+def together(*rates: Fraction) -> Fraction:
+    return math.prod((1 + rate for rate in rates), start=Fraction(1)) - 1
+
+
+@pytest.mark.claim("FN-5")
+@pytest.mark.claim("FN-6")
+@pytest.mark.parametrize("name", ["tf32", "bfloat16", "float16"])
+def test_bounds_are_those_of_the_claims_in_rational_numbers(name: str) -> None:
+    """Term by term from the text, for one neuron of one coordinate that is updated twice; numbers that are not held."""
+    precision = PRECISIONS[name]
+    limits, (x, w, new, b0, b) = np.finfo(np.float32) if name == "tf32" else ml_dtypes.finfo(name), NUMBERS
+    u = Fraction(max(precision.product, precision.accumulate, precision.working))
+    s, entry = Fraction(max(precision.output, precision.stored)), Fraction(precision.input_rounding)
+    kappa, zero = Fraction(float(limits.eps)) / 2, Fraction(precision.tiny)
+    tau, tau_s = zero + Fraction(float(limits.tiny)), Fraction(precision.output_tiny) + zero
+    sigma, of_b = (together(k * u / (1 - k * u), s) for k in (2, 1))
+    beta = together(kappa, entry)
+
+    def lost(weight: Fraction, thresholds: int) -> Fraction:
+        return 2 * (tau * (2 * weight + 2 * x + 2 * tau + thresholds) + 6 * zero + 2 * tau_s)
+
+    def of_thresholds(asked: Fraction) -> Fraction:
+        return together(beta, of_b) * (asked if asked == b0 else asked + 2 * b0)
+
+    calls = [fired([0]), fired([0], threshold=float(b)), update([0], [[float(new)]]), fired([0])]
+    instance = Instance.of(np.array([[float(x)]]), np.array([[float(w)]]), calls, threshold=float(b0))
+    fresh = together(kappa, kappa, entry, entry, sigma)
+    expected = [fresh * w * x + of_thresholds(b0) + lost(w, 1), fresh * w * x + of_thresholds(b) + lost(w, 3)]
+    expected.append(fresh * new * x + of_thresholds(b0) + lost(new, 1))
+    for found, exact in zip(errors(instance, precision).values(), expected, strict=True):
+        assert 1 <= Fraction(found.item()) / exact <= 1 + Fraction(1, 10**8)
+
+    v, wide = max(u, s), (1 + kappa) ** 2
+    rows, drift = (w, new, w), Fraction(0)
+    error, weight = together(entry, entry, sigma) * wide * w * x + of_thresholds(b0) + lost(w, 1), Fraction(0)
+    for old, row in itertools.pairwise(rows):  # the largest of every number of updates since a product
+        loss = 2 * (lost(old, 1) + lost(row, 1))
+        change = wide * (abs(row - old) * x + kappa * (row + old) * x)
+        value = max(abs(c - at) + 2 * together(kappa, kappa) * (c + b0) for c in (old * x, row * x) for at in (0, b0))
+        moved, drift = change + weight, v * wide * row * x + v * (1 + v) * (change + drift) + loss
+        after = (1 + sigma) * (error + together(entry, entry, sigma, v) * moved + weight) + sigma * value + loss
+        scratch = together(entry, entry, sigma) * (wide * row * x + drift) + drift + of_thresholds(b0) + lost(row, 1)
+        error, weight = max(after, scratch), max(drift, v * wide * row * x + v * (1 + v) * moved + loss)
+    error += together(kappa, kappa) * w * x + 2 * tau_s + 2 * tau
+    twice = Instance.of(
+        instance.data, instance.weights, [*calls[2:3], update([0], [[float(w)]]), fired([0])], threshold=float(b0)
+    )
+    (found,) = errors(twice, PRECISIONS[f"{name}-incremental"]).values()
+    assert 1 <= Fraction(found.item()) / error <= 1 + Fraction(1, 10**6)
+
+
+NUMBERS = tuple(map(Fraction, (0.7, 0.6, 1.7, 0.3, 0.9)))
 
 
 # --- how sharp --------------------------------------------------------------------------------------------------------

@@ -324,6 +324,105 @@ def test_large_integers_are_not_taken_to_be_exact() -> None:
     assert tolerance(Instance(one, one, one, one, rate=0.1), "float32").all()  # a rate that the type does not hold
 
 
+def one_by_one(*numbers: float, dtype: str = "float16", **options: Any) -> Instance:
+    """One point, one target, one neuron and one outer weight."""
+    return Instance(*(np.array([[x]]).astype(dtype_named(dtype)) for x in numbers), **options)
+
+
+OUT_OF_RANGE = {
+    "the slope of the loss": one_by_one(1.0, 65000.0, 30000.0, -0.05, rate=0.0),
+    "the rate": one_by_one(1.0, 1.0, 1.0009765625, 1.0, rate=1e5),
+}
+
+
+@pytest.mark.claim("FN-13")
+@pytest.mark.parametrize("what", OUT_OF_RANGE)
+@np.errstate(over="ignore", invalid="ignore")
+def test_a_step_whose_intermediate_numbers_overflow_is_outside_the_domain(what: str) -> None:
+    instance = OUT_OF_RANGE[what]
+    step = in_short(instance, "float16")
+    assert not all(np.isfinite(x).all() for x in step)
+    assert max(ratios(instance, "float16", step).values()) <= 1.0
+
+
+@pytest.mark.claim("FN-13")
+def test_numbers_that_are_beyond_the_type_are_outside_the_domain() -> None:
+    target = one_by_one(1.0, 1e5, 1.0, 0.001, rate=0.0, dtype="float64")
+    outer = one_by_one(1.0, 1.0, 2.0**-10, 1e5, rate=0.0, dtype="float64")
+    for instance in (target, outer):
+        assert np.isposinf(tolerance(instance, "float16", "gradient")).all()
+        assert np.isfinite(tolerance(instance, "bfloat16", "gradient")).all()
+
+
+def held(instance: Instance, name: str) -> Instance:
+    """The instance with its numbers rounded to a type, and to 0 what the type loses."""
+    kind = dtype_named(name)
+    names = ("data", "targets", "weights", "outer")
+    return instance.replace(**{each: getattr(instance, each).astype(kind).astype(float) for each in names})
+
+
+@pytest.mark.claim("FN-13")
+def test_the_sum_of_the_targets_of_a_cross_entropy_may_overflow() -> None:
+    instance = Instance(
+        *(np.array([x]).astype(np.float16) for x in ([1.0], [60000.0, 60000.0], [1.0], [0.5, 0.25])),
+        rate=0.0, loss="cross_entropy",
+    )  # fmt: skip
+    assert np.isposinf(tolerance(instance, "float16", "gradient")).all()
+
+
+LOST = {
+    "a rate": one_by_one(1.0, 30000.0, 2.0**-9, 1.0, rate=2e-8),
+    "an outer weight": one_by_one(1.0, 0.0, 30000.0, 1e-8, rate=0.0, dtype="float64"),
+    "an outer weight in the gradient": one_by_one(1.0, 30000.0, 1.0, 1e-8, rate=0.0, dtype="float64"),
+    "a coordinate": Instance(
+        np.array([[1.0, 2e-8]]), np.array([[30000.0]]), np.ones((1, 2)), np.ones((1, 1)), rate=0.0
+    ),
+}
+
+
+@pytest.mark.claim("FN-13")
+@pytest.mark.parametrize("what", LOST)
+def test_a_small_factor_that_a_type_loses_is_paid_for_times_the_other_factor(what: str) -> None:
+    instance = LOST[what]
+    assert max(ratios(instance, "float16", in_short(held(instance, "float16"), "float16")).values()) <= 1.0
+
+
+@pytest.mark.claim("FN-13")
+def test_a_subnormal_factor_that_a_machine_flushes_is_paid_for() -> None:
+    one = np.ones((1, 1), np.float32)
+    flat = np.array([[1.0, 0.0]], np.float32)
+    for scale in (2.0**120, 1.0):
+        instance = Instance(np.array([[1.0, 2.0**-127]], np.float32), one * scale, flat + flat[:, ::-1], one, rate=0.0)
+        assert max(ratios(instance, "float32", stepped(instance.replace(data=flat), np.float32)).values()) <= 1.0
+    exact = Instance(2.0**-130 * one, one, 2.0**20 * one, one, rate=0.0)  # whose products are normal numbers
+    lost = stepped(exact.replace(data=0 * one), np.float32)
+    assert max(ratios(exact, "float32", lost).values()) <= 1.0
+    slow = Instance(one, 0 * one, 2.0**20 * one, one, rate=2.0**-130)
+    still = stepped(slow.replace(rate=0.0), np.float32)
+    assert max(ratios(slow, "float32", still).values()) <= 1.0
+
+
+@pytest.mark.claim("FN-13")
+def test_sizes_that_underflow_are_not_taken_to_be_exact() -> None:
+    instance = one_by_one(1e-200, 0.0, 1e-200, 1e300, dtype="float64", rate=0.0)
+    assert tolerance(instance, "float64").item() > 0.0
+    assert max(ratios(instance, "float64", stepped(instance, np.float64)).values()) <= 1.0
+
+
+@pytest.mark.claim("FN-13")
+def test_a_margin_that_is_stored_twice_is_paid_for_where_products_round_nothing() -> None:
+    precision, worst = PRECISIONS["bfloat16"].with_("stored", operand=0.0), 0.0
+    for numerator in range(128, 256):
+        x = numerator / 128
+        w = round(256 * (1 + 1.2 * 2.0**-8) / x) / 256
+        if not 2.0**-8 < x * w - 1 < 2.0**-7:  # the product is rounded up by almost a unit, and the difference too
+            continue
+        for outer in (1.0, 1.2578125):  # and the result
+            instance = one_by_one(x, 0.0, w, outer, dtype="bfloat16", threshold=-(2.0**-8 + 2.0**-14), rate=0.0)
+            worst = max(worst, ratios(instance, precision, in_short(instance, "bfloat16"))["output"])
+    assert 0.5 <= worst <= 1.0
+
+
 # --- the hull ---------------------------------------------------------------------------------------------------------
 
 

@@ -93,10 +93,11 @@ def fresh_errors(weight_norms: NDArray[Any], longest: float, d: int, dtype: np.d
     kind = np.finfo(dtype)
     found = np.empty((len(weight_norms), 2))
     with np.errstate(over="ignore", invalid="ignore"):
-        found[:, 0] = float(gamma(d, unit(dtype))) * weight_norms * _SLACK
+        relative = float(gamma(d, unit(dtype))) * weight_norms * _SLACK
+        found[:, 0] = relative + np.where(weight_norms > 0.0, 2.0**-1074, 0.0)  # it may have lost its last bits
         beyond = ~(weight_norms * longest < float(kind.max) / 2.0)
     found[:, 1] = np.where(beyond, np.inf, 2.0 * d * float(kind.tiny))
-    return found
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def move_errors(

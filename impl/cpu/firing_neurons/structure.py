@@ -222,7 +222,7 @@ class Structure(abc.ABC):
         which = checks.ids(points, "points", self.points)
         with np.errstate(over="ignore", invalid="ignore"):
             error = self.norms[which, None] * self._errors[:, 0] + self._errors[:, 1]
-        error = np.nextafter(error, np.inf)
+        error = np.nextafter(np.where(np.isnan(error), np.inf, error), np.inf)  # 0 times ∞ says nothing
         return Certified(
             self._rows(which), error, f"{self.kind}: at most {int(self._moves.max())} moves since a product"
         )
