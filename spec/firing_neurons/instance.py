@@ -185,10 +185,9 @@ class Instance(AnyInstance):
         """The margins of every query, and the weights as every update leaves them."""
         (m, d), n = self.weights.shape, len(self.data)
         calls = self.calls()
-        margins = sum(
-            len(call.operands) * (m if call.method == "fired" else n) for call in calls if call.weights is None
-        )
-        return int(super().spanned() + margins + m * d * sum(call.weights is not None for call in calls))
+        asked = [call for call in calls if call.weights is None]
+        margins = sum(len(call.operands) * (m if call.method == "fired" else n) for call in asked)
+        return int(super().spanned() + margins + m * d * (len(calls) - len(asked)))
 
     def smaller(self) -> Iterator[Self]:
         """Without a run of steps anywhere in the script, the longest first; then as of every instance."""

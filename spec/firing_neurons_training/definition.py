@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 
-from assay.spec.enclosure import ArbArithmetic, ArbBall, Enclosure
+from assay.spec.enclosure import ArbArithmetic, ArbBall, Enclosure, require_held
 from assay.spec.firing_neurons.definition import Query, margins
 from assay.spec.firing_neurons.instance import data_of
 from assay.spec.floating_point import require_usual
@@ -76,6 +76,8 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     bits = max(128, 64 + int(-1.1 * np.log2(relative)))
     while bits <= _MOST_BITS:
         balls = _balls(instance, (data, targets, weights, outer), fires, ArbArithmetic(bits))
+        for name, ball in balls.items():
+            require_held(name, ball, np.asarray(True))
         found = {name: _enclosure(ball) for name, ball in balls.items()}
         sizes = _sizes(instance, (data, weights, outer), fires, found)
         if all((balls[name].error() <= relative * size + 2.0**-1000).all() for name, size in sizes.items()):
