@@ -55,10 +55,10 @@ def flash(query, key, value, **keywords):
 
 #: The README's command in a process of its own, which says on stderr what it took.
 CHECKED = """
-import json, pathlib, sys
+import json, sys
 from assay.cli import main
 status = main(sys.argv[1:])
-products = sys.modules[str(pathlib.Path("mine.py").resolve())].products
+products = sys.modules["mine"].products
 loaded = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"status": status, "products": products, "loaded": loaded}), file=sys.stderr)
 """
@@ -140,7 +140,19 @@ def test_mended_it_passes_the_check_and_the_replay(
     reproducers = re.findall(r"^   saved +(\S+)", rejection.out, re.MULTILINE)
     assert reproducers
     for reproducer in reproducers:
-        assert main(["replay", reproducer, "--target", "mine.py:flash", "--option", "grouped_heads=no"]) == 0
+        assert (
+            main(
+                [
+                    "replay",
+                    str(rejection.folder / reproducer),
+                    "--target",
+                    "mine.py:flash",
+                    "--option",
+                    "grouped_heads=no",
+                ]
+            )
+            == 0
+        )
     capsys.readouterr()
 
 

@@ -61,7 +61,7 @@ def _differentiated(meaning: Meaning) -> Meaning:
                 if array.ndim == value.midpoint.ndim
                 else [-1]
             )
-            if min(missing) < 0:
+            if min(missing, default=0) < 0:
                 return None
             if any(missing):
                 width = [(0, n) for n in missing]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ def more(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "torch.py").write_text(TORCH, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "stand_in")
-    monkeypatch.delitem(__import__("sys").modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)  # so that what was there, or nothing, is there again afterwards
+    del sys.modules["torch"]
     text = (tmp_path / "kernels.py").read_text(encoding="utf-8")
     (tmp_path / "tensors.py").write_text(text + MORE, encoding="utf-8")
     (tmp_path / "empty.py").write_text("number = 7\n", encoding="utf-8")

@@ -58,7 +58,7 @@ def test_the_problem_is_told_by_the_arrays_and_a_right_stack_passes(kernels: Run
     assert (status, error) == (0, "")
     assert "\nPASSED stacking.py:good  layer_collapse  float32  smoke  seed 0" in out
     status, _, error = kernels("check", "stacking.py:good", "--option", "skip=no")
-    assert (status, "unknown option skip=no: expected one of" in error) == (2, True)
+    assert (status, "unknown option skip=no (did you mean skips or no_skip?): expected one of" in error) == (2, True)
 
 
 def test_a_failure_is_named_and_its_reproducer_replays(kernels: Run, tmp_path: Path, thorough: bool) -> None:

@@ -30,7 +30,7 @@ VALUES = (*METADATA, ["a"], [1], [None], [[]], [True], [1.5], {"a": {}}, {"a": "
 DESCRIBED: dict[str, Any] = {
     "name": "kernels.py:good", "problem": "attention", "positional": ["query", "key", "value"], "framework": "numpy",
     "framework_version": "2", "keywords": ["scale"], "conventions": {}, "lacks": ["mask"], "lengths": {}, "layouts": [],
-    "declines": [], "version": "1", "remarks": [],
+    "declines": [], "version": "1", "remarks": [], "hints": [],
 }  # fmt: skip
 ANSWER: dict[str, Any] = {
     "kind": "", "sentence": "", "notes": ["a note"], "printed": "", "outputs": [["output", "float32", [1, 1, 2, 2]]],

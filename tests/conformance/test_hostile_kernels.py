@@ -239,4 +239,5 @@ def test_a_disk_that_is_full_loses_nothing_of_what_was_found(monkeypatch: pytest
     with engaged(lambda query, key, value, *, scale: 3 * value, "attention", reproducers=tmp_path) as judge:
         case = Case("one", Family("one", "one", ""), Instance(x, x, x))
         finding = judge.finding(case, judge.outcome(case))
-    assert finding.reproducer == f"# not saved in {tmp_path}: No space left on device"
+    assert (finding.reproducer, finding.instance_path) == ("", "")
+    assert judge.unsaved == f"failing inputs are not kept: {tmp_path} cannot be written (No space left on device)"

@@ -240,6 +240,7 @@ def test_the_options_of_a_check_are_options_of_pytest_but_for_those_that_pytest_
     of_pytest = set(re.findall(r"--assay-([a-z-]+)", help_text))
     #: --junitxml, -q, -n, --lf; a corpus is another run, and a report of one run is no report of its tests
     others = {"json", "html", "junit", "resume", "quiet", "scheduler", "corpus", "again", "last-failed", "family"}
+    others |= {"jobs"}  # of built-ins alone; -n of pytest-xdist
     assert options - others - {"help"} <= of_pytest
     assert "kernel" in of_pytest
 
