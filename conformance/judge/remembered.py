@@ -18,6 +18,7 @@ from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family
 from assay.spec import untrusted
 from assay.spec.problem import InvalidInstance
+from assay.spec.written import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,7 @@ class Failures:
         self.folder.mkdir(parents=True, exist_ok=True)
         ignore = self.root / _FOLDER / ".gitignore"
         if not ignore.exists():
-            _write(ignore, "# kept by assay for the next check; may be deleted at any time\n*\n")
+            write_bytes(ignore, b"# kept by assay for the next check; may be deleted at any time\n*\n")
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest instances until another of ``size`` bytes has room.  Those of this run stay."""
@@ -187,17 +188,7 @@ class Failures:
     def _store(self, failures: list[Failure]) -> None:
         self._prepare()
         document = {"schema": _SCHEMA, "failures": [asdict(failure) for failure in failures]}
-        _write(self._list, json.dumps(document, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        write_bytes(self._list, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _failure(entry: dict[str, Any]) -> Failure:
