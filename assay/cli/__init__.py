@@ -68,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         invocation = Invocation(shlex.join(["assay", *words]), own=arguments is None)
         status = int(app(words, prog_name="assay", standalone_mode=False, obj=invocation) or PASSED)
-    except (UsageError, InvalidInstance, Uncertified, FloatingPointError) as error:
-        return refuse(str(error), MISUSED)
-    except Unwritable as error:
+    except (UsageError, InvalidInstance, Uncertified, FloatingPointError, Unwritable) as error:
         return refuse(str(error), MISUSED)
     except MemoryError as error:
         return refuse(f"not enough memory: {first_line(error) or 'for what was asked'}", MISUSED)

@@ -117,8 +117,6 @@ def check(
     ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
-    from assay.conformance.report.text import verdict_line
-
     if error is not None:
         option = [*(option or ()), f"error={error!r}"]
     if corpus is not None:
@@ -187,14 +185,10 @@ def check(
                 try:
                     files.write(written, others, last=bool(interruption) or len(written) == len(plan))
                 finally:  # on a full disk nothing that was found is lost
-                    for capability, sentence in known_findings(judgement.kernel).items():
-                        more = "" if target else ", as this run does"
-                        say(f"known: {sentence}; --option {capability}=no leaves it out{more}", beside=files.stdout)
-                    for line in known_lines(project, judgement, reports[judgement]):
-                        say(line, beside=files.stdout)
-                    brief = quiet or (len(plan) > 1 and reports[judgement].passed)
                     report = reports[judgement]
-                    say(verdict_line(report, colour=coloured()) if brief else _text(report), beside=files.stdout)
+                    brief = quiet or (len(plan) > 1 and report.passed)
+                    for line in _said(judgement, report, project, target, brief=brief):
+                        say(line, beside=files.stdout)
                 if interruption:
                     raise Interrupted(interruption + files.resumption(reports, plan))
             except KeyboardInterrupt:  # between two judgements
@@ -325,6 +319,19 @@ def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generato
                 report = next(coming)
             watch.tell(done + 1, len(waiting), "")
             yield report  # with no bar, which would take what is said meanwhile for a part of it
+
+
+def _said(
+    judgement: Judgement, report: Report, project: Project | None, target: str | None, *, brief: bool
+) -> Iterator[str]:
+    """What is said of one judgement: what is known of its kernel, and last the report, or in brief its verdict."""
+    from assay.conformance.report.text import verdict_line
+
+    more = "" if target else ", as this run does"
+    for capability, sentence in known_findings(judgement.kernel).items():
+        yield f"known: {sentence}; --option {capability}=no leaves it out{more}"
+    yield from known_lines(project, judgement, report)
+    yield verdict_line(report, colour=coloured()) if brief else _text(report)
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:
