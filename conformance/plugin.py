@@ -65,7 +65,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "MIB",
         "help": "with --assay-isolate: how far the process may grow (default 8192)",
     },
-    "reproducers": {"metavar": "DIR", "help": "the folder for failing instances (default a new one)"},
+    "reproducers": {"metavar": "DIR", "help": "the folder for failing instances (default .assay in the project)"},
     "known": {
         "metavar": "FILE",
         "help": "known failures: tables [[known]] with a reason, and any of kernel, precision and family (TOML)",
@@ -127,11 +127,9 @@ def settings(config: pytest.Config) -> dict[str, Any]:
     """
     from assay.conformance.interface.targets import option_values
 
-    project = _project(config)
-    kernels = _said(config, "kernel")
-    speaks = project is not None and (kernels is None or set(kernels) <= set(project.kernels))
+    project = _speaking(config)
     arguments: dict[str, Any] = {"level": "smoke", "seed": 0, "isolate": False}
-    arguments |= dict(project.settings) if project is not None and speaks else {}
+    arguments |= {} if project is None else project.settings
     options = {**arguments.get("options", {}), **option_values(_said(config, "option") or [])}
     if _said(config, "error") is not None:
         options["error"] = repr(_said(config, "error"))
@@ -159,10 +157,12 @@ def _collects(config: pytest.Config) -> bool:
     return any(argument.startswith(_TESTS) for argument in config.args)
 
 
-def _project(config: pytest.Config) -> Project | None:
+def _speaking(config: pytest.Config) -> Project | None:
+    """The project, unless options name kernels that it does not name: it has no say in those."""
     from assay.conformance.interface.project import project
 
-    return project(config.rootpath)
+    found, kernels = project(config.rootpath), _said(config, "kernel")
+    return found if found is None or kernels is None or set(kernels) <= set(found.kernels) else None
 
 
 def _plan(config: pytest.Config) -> list[Asked]:
@@ -188,7 +188,7 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
     from assay.spec.problem import PROBLEMS
 
     require_installed()
-    project, arguments = _project(config), settings(config)
+    project, arguments = _speaking(config), settings(config)
     require_level(arguments["level"])
     require_seconds(arguments["seconds"])
     problem, kernels, classes = arguments["problem"], _said(config, "kernel"), _classes(config)
@@ -197,7 +197,7 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
     for name in classes or []:
         require_precision(name)
     known = known_failures(Path(_said(config, "known"))) if _said(config, "known") else ()
-    if project is not None and (kernels is None or set(kernels) <= set(project.kernels)):
+    if project is not None:
         kernels = list(project.kernels) if kernels is None and project.kernels else kernels
         classes = classes or list(project.precisions) or None
         known = (*known, *project.known)
