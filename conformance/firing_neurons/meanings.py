@@ -250,8 +250,6 @@ class _Late(Played):
 class _Third(Played):
     """Every third update all products are again those of the first weights."""
 
-    products_of: Array | None = None
-
     def update(self, neurons: Whole, weights: Array) -> None:
         super().update(neurons, weights)
         if self.updates % 3 == 0:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Block = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "escalate", "require_held"]
+__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "ball_tiers", "escalate", "require_held"]
 
 _BLOCK = 1 << 17  # numbers held at a time
 _MOST_BITS = 1 << 17
@@ -204,6 +204,11 @@ def _tiers(relative: float) -> Iterator[Arithmetic]:
         yield Float64Ball
     if relative >= 2.0**-97:
         yield DoubleDoubleBall
+    yield from ball_tiers(relative)
+
+
+def ball_tiers(relative: float) -> Iterator[ArbArithmetic]:
+    """Balls of twice as many bits each time, up to the most that ``relative`` is worth."""
     bits, most = _first_bits(relative), _most_bits(relative)
     while bits <= most:
         yield ArbArithmetic(bits)

@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 
-from assay.spec.enclosure import ArbArithmetic, ArbBall, Enclosure, require_held
+from assay.spec.enclosure import ArbBall, Enclosure, ball_tiers, require_held
 from assay.spec.firing_neurons.definition import Query, margins
 from assay.spec.firing_neurons.instance import data_of
 from assay.spec.floating_point import require_usual
 from assay.spec.memory import require_evaluable
+from assay.spec.problem import Uncertified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from assay.spec.enclosure import ArbArithmetic
     from assay.spec.firing_neurons_training.instance import Instance
 
     Array = NDArray[np.float64]
 
 __all__ = ["Exact", "define", "evaluate", "symbolic"]
 
-_MOST_BITS = 1 << 14
 _OUTPUTS = ("output", "gradient", "new_weights")
 
 
@@ -73,17 +74,15 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
     data, targets, weights, outer = _wide(instance)
     margin = margins(Query("", data_of(range(len(weights))), weights, data, instance.threshold))
     fires = margin.midpoint > 0.0
-    bits = max(128, 64 + int(-1.1 * np.log2(relative)))
-    while bits <= _MOST_BITS:
-        balls = _balls(instance, (data, targets, weights, outer), fires, ArbArithmetic(bits))
+    for arithmetic in ball_tiers(relative):
+        balls = _balls(instance, (data, targets, weights, outer), fires, arithmetic)
         for name, ball in balls.items():
             require_held(name, ball, np.asarray(True))
         found = {name: _enclosure(ball) for name, ball in balls.items()}
         sizes = _sizes(instance, (data, weights, outer), fires, found)
         if all((balls[name].error() <= relative * size + 2.0**-1000).all() for name, size in sizes.items()):
             return Exact(margin, **found)
-        bits *= 2
-    raise ArithmeticError(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
+    raise Uncertified(f"relative: {relative!r} was not reached with {arithmetic.precision} bits")
 
 
 def _wide(instance: Instance) -> tuple[Array, Array, Array, Array]:
