@@ -496,9 +496,9 @@ def option_values(words: Iterable[str]) -> dict[str, str]:
 def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -> Kernel:
     """The kernel with what ``options`` declare.
 
-    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lists of those of a kind that
-    it has, lengths of axes or of groups of axes, ``layouts`` that it takes (``contiguous=yes`` is short for that one
-    alone), and families that it ``declines``.
+    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lists of capabilities of
+    which it has no others, lengths of axes or of groups of axes, ``layouts`` that it takes (``contiguous=yes`` is short
+    for that one alone), and families that it ``declines``.
     """
     if not options:
         return kernel

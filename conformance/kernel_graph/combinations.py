@@ -73,9 +73,10 @@ def _cost(row: Row) -> float:
     return float(n * (m or n) * (4 + d) + n * columns)
 
 
-COVERING = Covering(
-    _FACTORS, _row, _cost, (Together({"asked": frozenset({"graph", "laplacian", "diagonal"}), "number": frozenset({"one"})}, "one_point"),)
-)  # fmt: skip
+_ALONE = Together(
+    {"asked": frozenset({"graph", "laplacian", "diagonal"}), "number": frozenset({"one"})}, needs="one_point"
+)
+COVERING = Covering(_FACTORS, _row, _cost, (_ALONE,))
 
 
 def squares(instance: Instance) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

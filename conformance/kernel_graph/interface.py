@@ -84,7 +84,7 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
 
 
 def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mapping[str, Criterion]:
-    """Closeness to the exact sums, within the tolerance of the class, and the error that an approximate kernel is asked.
+    """Closeness to the exact sums, within the tolerance of the class, and the error asked of an approximate kernel.
 
     A kernel that returns a certificate is held to that as well.
     """
