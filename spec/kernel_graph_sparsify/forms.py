@@ -197,9 +197,8 @@ def _positive(h: Array, w: Array, c: float, sign: float) -> bool:
         rest = float(entry.sum(axis=1).max()) * (1 + 1e-9) + n * 2.0**-1000
         share = float(gamma(n + 1, _U))
         trace = float(np.abs(np.diag(m)).sum())
-        shift = (rest + 1.01 * share / (1.0 - share) * trace) * (1 + 2.0**-40) + 4.0 * _U * float(
-            np.abs(np.diag(m)).max()
-        )
+        shift = (rest + 1.01 * share / (1.0 - share) * trace) * (1 + 2.0**-40)
+        shift += 4.0 * _U * (float(np.abs(np.diag(m)).max()) + shift)  # of the subtraction itself
         m[np.diag_indices(n)] -= shift
     if not np.isfinite(m).all():
         return False
