@@ -52,7 +52,7 @@ def resized(row: Row, lengths: Mapping[str, int]) -> Row:
 
 def _unlike(rng: Generator, n: int, columns: int) -> Array:
     """Columns of different sizes."""
-    return np.asarray(rng.standard_normal((n, columns)) * np.exp2(3.0 * np.arange(columns)))
+    return np.asarray(rng.standard_normal((n, columns)) * np.exp2(3.0 * (np.arange(columns) % 4)))
 
 
 #: What vectors are: (rng, n, columns) → numbers.
@@ -67,10 +67,10 @@ VECTORS: dict[str, Callable[[Generator, int, int], Array]] = {
 }
 
 
-def _graded(points: Array, vectors: Array) -> Array:
-    """Vectors that grow as points lie farther from the first one: light weights count as much as heavy ones."""
+def _graded(points: Array, vectors: Array, most: float) -> Array:
+    """Vectors that grow, up to 2^most, as points lie farther from the first: light weights count as heavy ones do."""
     far = np.linalg.norm(points - points[:1], axis=1)
-    return np.asarray(vectors * np.exp2(np.minimum(4 * far, 20.0))[:, None])
+    return np.asarray(vectors * np.exp2(np.minimum(4 * far, most))[:, None])
 
 
 def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
@@ -89,7 +89,7 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     stored = placed(made, function, parameter, precision.storage, rng)
     vectors = VECTORS[words.get("v", "normal")](rng, n, columns)
     if "graded" in words:
-        vectors = _graded(made[:n], vectors)
+        vectors = _graded(made[:n], vectors, 8.0 if precision.storage == "float16" else 20.0)
     return Instance(
         stored[:n],
         vectors.astype(dtype_named(precision.storage)),

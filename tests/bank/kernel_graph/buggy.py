@@ -346,10 +346,10 @@ _POWER = (lambda z, p: z ** -(p / 2), lambda z, p: 1 / z)
 #: (name, kernel, class, what is wrong, where it was seen, what the diagnosis says)
 _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | None], ...] = (
     # distances
-    ("expansion", _of(distances=right_expansion), F32, "differences are declared, and norms and products computed", "scikit-learn/scikit-learn#9354, #13410", "norms and products"),
-    ("by-number", _of(distances=_by_number), F32, "another route from 26 points on", "pytorch/pytorch#37734, #42479", "norms and products"),
+    ("expansion", _of(distances=right_expansion), F32, "differences are declared, and norms and products computed", "scikit-learn/scikit-learn#9354, #13410", "float32-expansion"),
+    ("by-number", _of(distances=_by_number), F32, "another route from 26 points on", "pytorch/pytorch#37734, #42479", "float32-expansion"),
     ("unclamped", _of(distances=_unclamped), EXPANSION, "a negative square under a root", "pytorch/pytorch#57690, #123082; open-mmlab/mmcv#2178", None),
-    ("self-distance", _of(distances=right_expansion, diagonal=_less_one), F32, "f of a point with itself is taken away, but its distance is not 0", "scikit-learn/scikit-learn#13554, #343", "norms and products"),
+    ("self-distance", _of(distances=right_expansion, diagonal=_less_one), F32, "f of a point with itself is taken away, but its distance is not 0", "scikit-learn/scikit-learn#13554, #343", "float32-expansion"),
     ("coincident-nan", _of(value=_quotient), F32, "a root of 0 divided by itself", "pytorch/pytorch#37154, #36493, #45720; cornellius-gp/gpytorch#869", None),
     ("manhattan", _of(distances=_manhattan), F32, "sums of absolute differences", NEW, "sums of absolute differences"),
     ("largest-coordinate", _of(distances=_largest), F32, "the largest difference", NEW, "the largest difference"),
