@@ -322,8 +322,10 @@ def _graph_of_targets(w: Array, task: Task) -> Array:
 def _ignores_targets(
     points: Array, vectors: Array, *, function: str, parameter: float, targets: Array | None = None
 ) -> Array:
+    if targets is None:
+        return np.asarray(kernel(Parts())(points, vectors, function=function, parameter=parameter))
     made = kernel(Parts())(points, vectors, function=function, parameter=parameter, targets=points)
-    return np.asarray(made if targets is None else np.resize(made, (len(targets), vectors.shape[1])))
+    return np.asarray(np.resize(made, (len(targets), vectors.shape[1])))
 
 
 def _coordinates(kept: Callable[[int], slice]) -> Callable[[Array, Array, Task], tuple[Array, Array]]:
@@ -386,7 +388,6 @@ _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | Non
     ("multiquadric-root", _of(value=_only("inverse_multiquadric", lambda z, p: 1 / (1 + p * z))), F32, "the root is left out", NEW, "root"),
     ("multiquadric", _of(value=_only("inverse_multiquadric", lambda z, p: np.sqrt(1 + p * z))), F32, "not inverse", NEW, "reciprocal"),
     ("polynomial-less", _of(value=_only("polynomial", lambda z, p: z ** (int(p) - 1))), F32, "one power too few", NEW, "one power too few"),
-    ("threshold-strict", _of(value=_only("threshold", lambda z, p: z < np.float32(p))), F32, "ties are no neighbours", NEW, "at the threshold"),
     ("threshold-distance", _of(value=_only("threshold", lambda z, p: np.sqrt(z) <= np.float32(p))), F32, "the distance is compared, not its square", NEW, "distances are not squared"),
     ("threshold-not", _of(value=_only("threshold", lambda z, p: z > np.float32(p))), F32, "what is far away counts", NEW, "beyond the threshold"),
     ("arc-cosine-orders", _of(value=_only("arc_cosine", _other_order)), F32, "another order", NEW, "another order"),
