@@ -332,7 +332,7 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("last-entry", _sided(lambda a: np.where(np.arange(len(a.b)) < len(a.b) - 1, a.b, 0)), "the last entry of the right side is left out", NEW, None),
     ("backwards", _sided(lambda a: a.b[::-1]), "the right side backwards", NEW, "backwards"),
     ("one-tolerance-more", _kernel(_nearly(4.0)), "an error of four times the tolerance", NEW, None),
-    ("expansion", _kernel(_grounded_first, _expanded), "distances by norms and products in float32", "scikit-learn/scikit-learn#9354", "norms and products"),
+    ("expansion", _kernel(_grounded_first, _expanded), "distances by norms and products in float32", "scikit-learn/scikit-learn#9354", None),
     ("unsquared", _kernel(_grounded_first, _unsquared), "distances are not squared", NEW, "distances are not squared"),
     ("parameter-one", _kernel(_grounded_first, _at_one), "the parameter is ignored", NEW, "parameter is ignored"),
     ("weak-bridges", _of(_halves), "edges between two halves are too weak", NEW, None),
