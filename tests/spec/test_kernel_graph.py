@@ -160,7 +160,7 @@ def test_a_function_of_the_users_own_is_used_and_told_but_never_saved(tmp_path: 
     assert np.abs(2 * define(own).midpoint - define(instance).midpoint).max() < 1e-14
     assert own.digest() == instance.replace(function=mine).digest()
     assert own.digest() not in (instance.digest(), instance.replace(function=other).digest())
-    with pytest.raises(InvalidInstance, match="function: 'mine', a Function of your own, .*: a file holds no code"):
+    with pytest.raises(InvalidInstance, match=r"function: 'mine', a Function of your own, .*: a file holds no code"):
         own.save(tmp_path / "x.npz")
     assert not list(tmp_path.iterdir())
 
@@ -184,7 +184,7 @@ def test_balls_values_and_bounds_of_a_function_are_those_of_mpmath(name: str, p:
         exact = [by_mpmath(name, p, mpmath.mpf(x)) for x in z.tolist()]
         for x, value in zip(z.tolist(), exact, strict=True):
             ball = f.ball(flint.arb(x))
-            assert abs(mpmath.mpf(ball.mid().str(55, radius=False)) - value) < mpmath.mpf(10) ** -40
+            assert abs(mpmath.mpf(ball.mid().str(55, radius=False)) - value) <= mpmath.mpf(10) ** -40 * (1 + abs(value))
     assert np.abs(f(z) - np.array(exact, float)).max() <= 2.0**-49 * (np.abs(np.array(exact, float)).max() + f.terms)
     if f.arrays is not None:
         for arithmetic in (Float64Ball, DoubleDoubleBall):
@@ -231,6 +231,7 @@ def test_the_definition_is_the_sum_of_mpmath_in_every_arithmetic(name: str, p: f
         return
     instance = drawn(name, p, **options)
     exact = sums(instance)
+    size = 100 * (1 + np.abs(np.array(exact, float)).max())
     for relative, digits in ((1e-11, 10), (1e-24, 22), (1e-45, 40)):
         found = define(instance, relative)
         balls = found.balls
@@ -241,8 +242,8 @@ def test_the_definition_is_the_sum_of_mpmath_in_every_arithmetic(name: str, p: f
                 if balls is not None:
                     with bits(300):
                         middle = mpmath.mpf(balls[index].mid().str(58, radius=False))
-                    assert abs(middle - value) <= mpmath.mpf(10) ** -digits * 100
-        assert (found.radius <= relative * 100 + 1e-14).all()
+                    assert abs(middle - value) <= mpmath.mpf(10) ** -digits * size
+        assert (found.radius <= (relative + 2.0**-52) * size).all()
 
 
 @pytest.mark.claim("KTOL-5")
@@ -294,7 +295,7 @@ def test_a_distance_at_a_threshold_is_decided() -> None:
 def test_an_unknown_output_or_accuracy_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown output 'x'"):
         define(drawn(), output="x")
-    with pytest.raises(ValueError, match="relative: 0.0"):
+    with pytest.raises(ValueError, match=r"relative: 0\.0"):
         define(drawn(), 0.0)
 
 
