@@ -107,6 +107,9 @@ def injected(kernel: Callable[..., Any], signature: Any, fast: set[str], **steps
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read
     made: dict[str, Any] = {}
     for name, step in steps.items():
+        if not isinstance(step, FunctionType):  # written for the compiler
+            made[name] = step
+            continue
         flags = _STRICT if name == "exp" else fast
         options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": flags}
         made[name] = jitted(FunctionType(step.__code__, {**step.__globals__, **made}), **options)
