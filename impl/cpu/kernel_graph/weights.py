@@ -1,9 +1,9 @@
 """The compiled kernels of direct sums: squared distances of a tile, the function of them, and sums over the tile.
 
 An exponential of our own takes the place of the library's, because the compiler turns it into vector instructions:
-e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64) or
-7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions are
-told apart by a number, once a tile.
+e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64)
+or 7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions
+are told apart by a number, once a tile.
 """
 
 from __future__ import annotations
