@@ -1,9 +1,9 @@
 """The compiled kernels of direct sums: squared distances of a tile, the function of them, and sums over the tile.
 
 An exponential of our own takes the place of the library's, because the compiler turns it into vector instructions:
-e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64) or
-7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions are
-told apart by a number, once a tile.
+e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64)
+or 7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions
+are told apart by a number, once a tile.
 """
 
 from __future__ import annotations
@@ -107,6 +107,9 @@ def injected(kernel: Callable[..., Any], signature: Any, fast: set[str], **steps
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read
     made: dict[str, Any] = {}
     for name, step in steps.items():
+        if not isinstance(step, FunctionType):  # written for the compiler
+            made[name] = step
+            continue
         flags = _STRICT if name == "exp" else fast
         options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": flags}
         made[name] = jitted(FunctionType(step.__code__, {**step.__globals__, **made}), **options)
