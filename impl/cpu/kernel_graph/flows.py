@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.kernel_graph import cholesky
 from assay.impl.cpu.kernel_graph.extra import linear_algebra, sparse, traversal
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +38,8 @@ class Flows:
 
     capacity (K,): Σ_F |F|·w_CF, the least weights w_CF between points of two cells.  weights (K, K): |C||F|·w_CF, 0 on
     the diagonal.  factor: of their Laplacian, or None.  parent, order, strength: a tree on the cells, each cell with
-    its parent, from the leaves to the root, and the weight between the two.
+    its parent, from the leaves to the root, and the weight between the two.  gap: a proved λ ≥ 0 such that the cells'
+    Laplacian A has x'Ax ≥ λ·Σ_C |C|x_C² wherever Σ_C |C|x_C = 0.
     """
 
     cells: Cells
@@ -47,6 +50,7 @@ class Flows:
     parent: Ids
     order: Ids
     strength: Array
+    gap: float
 
     def bound(self, residual: Array, doubt: Array) -> float:
         """A bound of √(r'L⁺r) for every r with sum 0 and |r_i − residual_i| ≤ doubt_i; infinite where there is none.
@@ -63,7 +67,7 @@ class Flows:
         squares = np.where(alone, 0.0, cells.sums(rest * rest))
         with np.errstate(divide="ignore", invalid="ignore"):
             inside = math.sqrt(2.0 * float(np.where(squares > 0, squares / self.capacity, 0.0).sum()))
-        between = self._tree(np.abs(totals) + totals_doubt)
+        between = self._rest(np.abs(totals) + totals_doubt)
         if self.factor is not None:
             potential = linear_algebra().cho_solve(self.factor, totals - totals.mean(), check_finite=False)
             flowing = self.degrees * potential - self.weights @ potential
@@ -71,9 +75,16 @@ class Flows:
             energy = float(potential @ flowing) + float(np.abs(potential) @ rounded) * _ROOM
             left = np.abs(totals - flowing) + rounded + totals_doubt
             if energy >= 0 and math.isfinite(energy):
-                between = min(between, math.sqrt(energy * _ROOM) + self._tree(left))
+                between = min(between, math.sqrt(energy * _ROOM) + self._rest(left))
         found = (inside + between) * _ROOM * _ROOM
         return found if math.isfinite(found) else math.inf
+
+    def _rest(self, most: Array) -> float:
+        """A bound of the energy of totals with sum 0 that are at most ``most``: by the tree or by the gap."""
+        tree = self._tree(most)
+        if not self.gap > 0:
+            return tree
+        return min(tree, math.sqrt(float((most * most / self.cells.sizes).sum()) / self.gap) * _ROOM)
 
     def _tree(self, most: Array) -> float:
         """√Σ_e(Σ_below most)²/w_e over the tree: a bound for totals with sum 0 that are at most ``most``."""
@@ -123,7 +134,52 @@ def flows(graph: PointGraph, cells: Cells) -> Flows:
         except linear_algebra().LinAlgError:
             factor = None
     parent, order, strength = _spanning(weights)
-    return Flows(cells, capacity, weights, degrees, factor, parent, order, strength)
+    gap = 0.0 if factor is None else _gap(weights, degrees, cells.sizes, factor)
+    return Flows(cells, capacity, weights, degrees, factor, parent, order, strength, gap)
+
+
+def _gap(weights: Array, degrees: Array, sizes: Array, factor: Any) -> float:
+    """A proved lower bound of the second eigenvalue of (A, diag(sizes)), estimated first by inverse iteration."""
+    count = len(sizes)
+    x = np.random.default_rng(0).standard_normal(count)
+    for _ in range(12):
+        x = linear_algebra().cho_solve(factor, sizes * (x - float(sizes @ x) / sizes.sum()), check_finite=False)
+        x = x - float(sizes @ x) / sizes.sum()
+        norm = math.sqrt(float(sizes @ (x * x)))
+        if not (norm > 0 and math.isfinite(norm)):
+            return 0.0
+        x /= norm
+    estimated = float(x @ (degrees * x - weights @ x))
+    for share in (0.8, 0.3, 0.03):
+        if estimated > 0 and _has_gap(weights, degrees, sizes, share * estimated):
+            return share * estimated
+    return 0.0
+
+
+def _has_gap(weights: Array, degrees: Array, sizes: Array, gap: float) -> bool:
+    """Whether a factorisation of A − gap·diag(sizes) + β·sizes·sizes' proves the gap (KG-14, KG-16)."""
+    count = len(sizes)
+    scale = np.ldexp(1.0, -(np.frexp(sizes)[1] // 2))
+    v = scale * (sizes * math.sqrt(float(degrees.sum()) / float(sizes.sum()) ** 2))
+    main = scale * scale * (degrees - gap * sizes) + v * v
+    most = float((scale * scale * (degrees + gap * sizes)).max())
+    error = 1.01 * ((float(gamma(count + 12, _UNIT)) + 8 * _UNIT) * most + 8 * _UNIT * float(v @ v))
+    trace = 1.01 * float(np.abs(main).sum())
+    shift = error + cholesky.rounding(count, trace) + 2 * _UNIT * float(np.abs(main).max())
+    if not math.isfinite(shift):
+        return False
+    places = cholesky.bounds_of_tiles(count)
+
+    def tile(i: int, j: int) -> Array:
+        rows, columns = slice(*places[i]), slice(*places[j])
+        here = weights[rows, columns] * -scale[rows, None]
+        here *= scale[columns]
+        here += np.multiply.outer(v[rows], v[columns])
+        if i == j:
+            np.fill_diagonal(here, main[rows] - shift)
+        return here
+
+    return cholesky.factored(count, tile) is not None
 
 
 def _spanning(weights: Array) -> tuple[Ids, Ids, Array]:
