@@ -6,12 +6,13 @@ Predictions are nanoseconds of one core of an AMD EPYC of 2024.  Only speed depe
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import direct, grid
+from assay.impl.cpu.kernel_graph import direct, gaussians, grid, polynomial, smooth
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES", "Offer", "Request", "degree", "offers"]
 
-ROUTES = ("direct", "grid")
+ROUTES = ("direct", "grid", "gaussians", "polynomial")
 
 _PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "threshold": 0.5, "polynomial": 0.5}
 _POWER = 18.0  # of a power that is not half a whole number
@@ -114,4 +115,56 @@ def _grid(request: Request) -> Offer:
     )  # fmt: skip
 
 
-_MAKERS: dict[str, Callable[[Request], Offer]] = {"direct": _direct, "grid": _grid}
+def _gaussians(request: Request) -> Offer:
+    """The offer with the distance of near pairs that is predicted to cost the least."""
+    scene, d = request.scene, request.scene.points.shape[1]
+    if scene.name not in gaussians.FUNCTIONS:
+        raise Infeasible("the function is not known as a sum of Gaussians" if scene.name != "gaussian" else "it is one")
+    if d > grid.MOST_DIMENSION:
+        raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
+    count = min(len(scene.goals), 64)
+    chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
+    z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
+    high, rest = scene.farthest, max(math.log(4.0 / request.relative), 1.0)
+    step = 7.5 / (rest + 4.0)
+    both = float(len(scene.points) + len(scene.goals))
+    width = 8.0 * math.ceil((rest + 4.0) / 8.0 * 0.9)
+    each = both * (0.12 * width**d + 60.0 * d)
+    rate = {"rational": 1.0, "inverse_multiquadric": scene.parameter}.get(scene.name, math.inf)
+    best = (math.inf, 0.0)
+    for k in range(2, 40):
+        radius = math.sqrt(high) * 2.0 ** (-k / 2.0)
+        most = (rest + 2.0) / radius**2
+        if most > rate * rest * 1.5:
+            radius, most = 0.0, rate * rest * 1.5
+        terms = max(0.0, math.log(max(most * high / 6.0, 1.0)) / step)
+        pairs = float((z <= radius * radius).sum(axis=1).mean()) * 2.5
+        cost = terms * each + len(scene.goals) * pairs * (pair(scene) + 5.0) + both * 200.0 + 5e7
+        nodes = (math.sqrt(high * most * (rest + 4.0)) * 0.7 + width) ** d
+        if 20.0 * nodes <= request.memory and cost + 4.0 * nodes * terms < best[0]:
+            best = (cost + 4.0 * nodes * terms, radius)
+        if radius == 0.0:
+            break
+    if not best[0] < math.inf:
+        raise Infeasible("no distance of near pairs has grids that fit in the memory")
+    return Offer(
+        "gaussians",
+        best[0],
+        lambda: gaussians.planned(
+            scene, request.relative, request.floor, best[1], request.memory, request.workers
+        ),
+    )  # fmt: skip
+
+
+def _polynomial(request: Request) -> Offer:
+    scene = request.scene
+    found = smooth.degree_of(scene, request.relative, request.floor)
+    if found.rank > polynomial.MOST_RANK:
+        raise Infeasible(f"rank {found.rank}, more than {polynomial.MOST_RANK}")
+    cost = (len(scene.points) + len(scene.goals)) * found.rank * 1.2 + 30.0 * found.rank**2
+    return Offer("polynomial", cost, lambda: smooth.planned(scene, found, request.workers))
+
+
+_MAKERS: dict[str, Callable[[Request], Offer]] = {
+    "direct": _direct, "grid": _grid, "gaussians": _gaussians, "polynomial": _polynomial
+}  # fmt: skip

@@ -86,7 +86,10 @@ def multiply(
             refused.append(f"{offer.name}: {reason}")
             continue
         output, bound = completed(plan, problem)
-        if entries or (bound <= error).all():
+        least = float(problem.scene.function(np.array([problem.scene.farthest]))[0])
+        if (entries and plan.relative + plan.floor / max(least, 2.0**-1000) <= error) or (
+            not entries and (bound <= error).all()
+        ):
             reason = "; ".join(refused) if refused else "as asked for" if route else "predicted to be the fastest"
             return Certified(output, bound, f"{offer.name}: {plan.words}; {reason}")
         refused.append(f"{offer.name}: the certificate is {float(bound.max()):.2g}")
