@@ -45,7 +45,10 @@ def chosen(graph: PointGraph, degrees: Array) -> tuple[str, str]:
     share = float(np.median(np.asarray(_near(graph, _NEIGHBOURS).sum(axis=1)).reshape(-1) / degrees))
     if share >= _LOCAL:
         if d <= 2 and n <= _FACTORISED:
-            return "truncated", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: λ₂ is small, the graph local"
+            return (
+                "truncated",
+                f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: λ₂ is small, the graph local",
+            )
         return "multigrid", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees, too many points to factorise"
     return "cells", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: wide enough for cells"
 

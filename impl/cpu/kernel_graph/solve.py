@@ -174,7 +174,9 @@ class Solver:
         iterations = products = 0
         level, stalled, first = 0, 0, math.inf
         for _ in range(_ROUNDS):
-            wanted = _GAIN if not math.isfinite(best.upper) else max(_GAIN, 0.05 * tolerance * best.target[0] / best.upper)
+            wanted = (
+                _GAIN if not math.isfinite(best.upper) else max(_GAIN, 0.05 * tolerance * best.target[0] / best.upper)
+            )
             step, count = self.gradients(best.residual, wanted, most - iterations)
             iterations += count
             products += count
@@ -286,4 +288,3 @@ def _degrees(graph: PointGraph) -> Array:
         if least > 10 * error or error < 1e-9:
             return np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
         error /= 100.0
-

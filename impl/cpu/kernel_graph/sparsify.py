@@ -207,9 +207,7 @@ def _multiple(graph: PointGraph, inverse: Array, degree: float, rng: np.random.G
     """c such that the expected mean degree is about ``degree``, foreseen from some rows."""
     n = graph.n
     rows = np.sort(rng.choice(n, min(n, _ROWS), replace=False))
-    share = np.concatenate(
-        [graph.tile(slice(r, r + 1), slice(0, n)) * (inverse[r] + inverse) for r in rows.tolist()]
-    )
+    share = np.concatenate([graph.tile(slice(r, r + 1), slice(0, n)) * (inverse[r] + inverse) for r in rows.tolist()])
     low, high = degree / 2.0, degree / 2.0
     while np.minimum(high * share, 1.0).sum() < degree * len(rows) and high < 2.0**60:
         high *= 2.0
@@ -244,4 +242,3 @@ def matched(n: int, left: Ids, right: Ids, weight: Array, degrees: Array, sweeps
         scale *= np.sqrt(np.divide(degrees, sums, out=np.ones(n), where=sums > 0))
     found: Array = weight * scale[left] * scale[right]
     return found
-
