@@ -44,7 +44,7 @@ def gauss(name: str, error: float) -> Kernel:
 def _sums(points: Array, goals: Array, vectors: Array, parameter: float, error: float) -> Array:
     import finufft
 
-    n, d = points.shape
+    d = points.shape[1]
     every = np.concatenate([points, goals])
     extent = float(np.ptp(every, axis=0).max())
     digits = math.log(8 * d / error)
