@@ -56,6 +56,7 @@ __all__ = [
 #: The number of meanings that are reported.  A failure that more of them explain alike says nothing about which it is.
 MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
+_INSIDE = 0.75  # the share of the failures that must be inside the domain of another class
 _SHARE = 0.1  # the share of the failures that one meaning has to explain
 _NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
@@ -371,15 +372,24 @@ def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) ->
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:
-    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
+    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do.
+
+    An input that is outside the domain of such a class, as a few may be, says nothing for it and nothing against it.
+    """
     sentences = []
     for other in others:
-        answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
-        if all(criteria is not None and is_right_for(criteria, outcome.values) for criteria, outcome in answers):
-            sentences.append(
-                f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
-            )
+        answers = [(evidence.right(failure.instance, other), failure.outcome) for failure in failures]
+        inside = [(criteria, outcome) for criteria, outcome in answers if criteria is None or _judges(criteria)]
+        enough = bool(inside) and len(inside) >= _INSIDE * len(answers)
+        if enough and all(criteria is not None and is_right_for(criteria, o.values) for criteria, o in inside):
+            which = "every failure" if len(inside) == len(answers) else "every failure inside its domain"
+            sentences.append(f"it rounds like a kernel of the class {other.name}: {which} is within its tolerance")
     return sentences
+
+
+def _judges(criteria: Criteria) -> bool:
+    """Whether there is an output of which something is judged."""
+    return any(criterion.judges() for criterion in criteria.values())
 
 
 def unexplained(failures: Sequence[Judged]) -> str:
