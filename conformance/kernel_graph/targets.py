@@ -42,13 +42,15 @@ TARGETS: dict[str, Target] = {
         _numpy("numpy:differences", "numpy_differences", _DOUBLE, needed=""),
         _numpy("scipy:cdist", "scipy_distances", _DOUBLE),
         _numpy("scipy:csgraph", "scipy_csgraph", _DOUBLE),
-        _numpy("sklearn:rbf_kernel", "rbf_kernel", _EXPANSION, needed="sklearn", extra="documents"),
+        _numpy(
+            "sklearn:rbf_kernel", "rbf_kernel", ("float64-expansion", "float32"), needed="sklearn", extra="documents"
+        ),
         _numpy("sklearn:gaussian_process", "gaussian_process", _DOUBLE, needed="sklearn", extra="documents"),
         _torch("torch:cdist", "cdist", _EXPANSION, "use_mm_for_euclid_dist_if_necessary"),
         _torch("torch:cdist-mm", "cdist", _EXPANSION, "use_mm_for_euclid_dist"),
         _torch("torch:cdist-differences", "cdist", _DOUBLE, "donot_use_mm_for_euclid_dist"),
-        _torch("gpytorch:kernels", "gpytorch", _EXPANSION, needed="torch gpytorch", extra="graphs"),
-        _torch("pykeops:lazy_tensor", "keops", _DOUBLE, needed="pykeops", extra="graphs"),
+        _torch("gpytorch:kernels", "gpytorch", _EXPANSION, needed="torch gpytorch", extra="graph-peers"),
+        _torch("pykeops:lazy_tensor", "keops", _DOUBLE, needed="pykeops", extra="graph-peers"),
         _finufft("finufft:gauss-1e-12", "float64", 1e-12),
         _finufft("finufft:gauss-1e-6", "float64", 1e-6),
         _finufft("finufft:gauss-1e-5", "float32", 1e-5),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import Target, lazily
 from assay.conformance.kernel_graph.target_numpy import only
 from assay.conformance.kernel_graph_solve.targets import weights
+from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +26,15 @@ _KEYWORDS = frozenset({"function", "parameter", "error", "seed"})
 
 
 def own(name: str) -> Kernel:
-    """assay's sparsifier, which proves the error of what it draws."""
+    """assay's sparsifier, which proves the error of what it draws, and declines what it cannot prove."""
     from assay.impl.cpu.kernel_graph.sparsify import sparsify
 
     def kernel(points: Array, *, function: str, parameter: float, error: float, seed: int) -> Edges:
-        left, right, weight = sparsify(points, function=function, parameter=parameter, error=error, seed=seed).edges
+        try:
+            found = sparsify(points, function=function, parameter=parameter, error=error, seed=seed)
+        except InvalidInstance as refusal:
+            raise Declined(str(refusal)) from None
+        left, right, weight = found.edges
         return left, right, weight.astype(np.float64)
 
     return Kernel(name, kernel, keywords=_KEYWORDS)
@@ -92,8 +97,12 @@ TARGETS: dict[str, Target] = {
     for target in (
         _target("assay:cpu", "own", _BOTH, needed="numba scipy", extra="cpu"),
         _target("numpy:every_edge", "every", _BOTH, needed="", extra=""),
-        _target("networkit:local_degree", "networkit", (), "LocalDegreeSparsifier", needed="networkit", extra="graphs"),
-        _target("networkit:random_edge", "networkit", (), "RandomEdgeSparsifier", needed="networkit", extra="graphs"),
-        _target("stag:approximate_similarity_graph", "stag", (), needed="stag", extra="graphs"),
+        _target(
+            "networkit:local_degree", "networkit", (), "LocalDegreeSparsifier", needed="networkit", extra="graph-peers"
+        ),
+        _target(
+            "networkit:random_edge", "networkit", (), "RandomEdgeSparsifier", needed="networkit", extra="graph-peers"
+        ),
+        _target("stag:approximate_similarity_graph", "stag", (), needed="stag", extra="graph-peers"),
     )
 }
