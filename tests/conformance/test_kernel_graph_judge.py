@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from bank.kernel_graph.buggy import BUGGY
 from bank.kernel_graph.correct import CORRECT, plain
+from bank.kernel_graph_solve.correct import CORRECT as SOLVERS
+from bank.kernel_graph_sparsify.correct import CORRECT as SPARSIFIERS
 
 import assay
 from assay.conformance.interface.suite import Case, Family, Row, suite
@@ -39,11 +41,9 @@ def judged(
 
 
 def test_the_names_of_the_arrays_and_keywords_tell_the_problem() -> None:
-    from bank import kernel_graph_solve, kernel_graph_sparsify
-
     assert kernel_of(plain).problem == PROBLEM
-    assert kernel_of(kernel_graph_solve.CORRECT[0].function).problem == SOLVE
-    assert kernel_of(kernel_graph_sparsify.CORRECT[0].function).problem == SPARSIFY
+    assert kernel_of(SOLVERS[0].function).problem == SOLVE
+    assert kernel_of(SPARSIFIERS[0].function).problem == SPARSIFY
 
 
 def test_a_kernel_lacks_the_functions_that_its_list_does_not_name() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bank.chosen import named, pairs, wrong
 from bank.chosen import outcomes as judged
-from bank.kernel_graph_solve import BUGGY, CORRECT
+from bank.kernel_graph_solve.buggy import BUGGY
+from bank.kernel_graph_solve.correct import CORRECT
 
 from assay.conformance.judge.level import Run
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bank.chosen import named, pairs, wrong
 from bank.chosen import outcomes as judged
-from bank.kernel_graph_sparsify import BUGGY, CORRECT
+from bank.kernel_graph_sparsify.buggy import BUGGY
+from bank.kernel_graph_sparsify.correct import CORRECT
 
 from assay.conformance.judge.level import Run
 

@@ -65,6 +65,11 @@ def large(name: str, n: int) -> Any:
         return kind(tokens, *(x(1, 1, few, 4) for _ in range(4)), *([x(1, 1, n, 4)] * name.endswith("gradient")))
     if name == "firing_neurons":
         return kind.of(x(n, 4), x(n, 4), [fired(range(n))])
+    if name.startswith("kernel_graph"):
+        side = np.where(np.arange(n) % 2 == 0, 1, -1).astype(np.float32)
+        arrays = {"kernel_graph": (x(n, 1),), "kernel_graph_solve": (side,)}
+        options = {"kernel_graph_solve": {"tolerance": 0.5}, "kernel_graph_sparsify": {"error": 0.5}}
+        return kind(x(n, 4), *arrays.get(name, ()), function="gaussian", **options.get(name, {}))
     if name == "firing_neurons_training":
         return kind(x(n, 4), x(n, 1), x(n, 4), x(n, 1))
     return kind(tokens, tokens, tokens, *([x(1, 1, n, 4)] * (name == "attention_gradient")))
