@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import sympy
 
+from assay.spec.kernel_graph.distances import reach
 from assay.spec.kernel_graph.spectral import pair_weights, spread, weight_error
+from assay.spec.kernel_graph.tolerance import entries
 from assay.spec.kernel_graph_solve import (
     PRECISIONS,
     Instance,
@@ -160,22 +162,24 @@ def test_a_correct_solve_with_the_weights_of_its_class_is_never_blamed(function:
             e *= t * np.sqrt((right @ matrix @ right) / (e @ matrix @ e))
             for constant in (0.0, -float((right + e)[0])):
                 assert float(held.ratio((right + e + constant).astype(dtype))) <= 1.0
-            if t:
+            if t and (function != "arc_cosine" or name == "float64"):  # angles of near points are not known in float32
                 assert float(held.ratio((right + e).astype(dtype))) > 0.9
                 assert float(held.ratio((right + 1.5 * e).astype(dtype))) > 1.0
 
 
 @pytest.mark.claim("KTOL-7")
 def test_solutions_that_are_wrong_are_blamed_whatever_the_condition_number() -> None:
-    """Two far clusters: the condition number is 10^43, and every float64 elimination of the matrix is noise."""
+    """Two far clusters: the condition number is 10^43, and the energy hardly sees how far apart their potentials are."""
     x = np.array([[0.0], [0.1], [10.0], [10.1]])
-    instance = Instance(x, np.array([1.0, 0.0, -1.0, 0.0]), function="gaussian", parameter=1.0, tolerance=1e-8)
+    instance = Instance(x, np.array([1.0, -1.0, 0.5, -0.5]), function="gaussian", parameter=1.0, tolerance=1e-8)
     held = criteria(instance, "float64")["x"]
     exact = define(instance).midpoint
     assert float(held.ratio(exact)) <= 1.0
     assert float(held.ratio(exact * (1 + 1e-7))) > 5.0
-    assert float(held.ratio(np.linalg.lstsq(laplacian(instance), instance.right_side, rcond=None)[0])) > 1e6
-    assert float(held.ratio(np.array([1.0, 0.0, -1.0, 0.0]))) > 1e6
+    assert float(held.ratio(exact + np.array([0.0, 0.0, 1.0, 1.0]))) <= 1.0
+    across = instance.replace(right_side=np.array([1.0, 0.0, -1.0, 0.0]))
+    assert float(tolerance(across, "float64")) > 1e5  # no vector of float64 is close to this solution
+    assert define(across).midpoint[0] > 1e42
     assert float(held.ratio(-exact)) > 1e6
 
 
@@ -210,9 +214,6 @@ def test_a_resistance_is_at_most_the_spread_of_a_tree() -> None:
     ("function", "p"), [("gaussian", 3.0), ("gaussian", 60.0), ("laplacian", 2.0), ("coulomb", 1.0)]
 )
 def test_weights_that_err_as_a_class_allows_make_forms_that_err_by_no_more(function: str, p: float, name: str) -> None:
-    from assay.spec.kernel_graph.distances import reach
-    from assay.spec.kernel_graph.tolerance import entries
-
     machine = PRECISIONS[name]
     instance = drawn(function, p, 10, np.dtype(machine.storage))
     x = instance.points.astype(float)
