@@ -144,6 +144,16 @@ def test_equal_points_are_refused_where_a_function_is_infinite() -> None:
         Instance(x, x, function="coulomb", parameter=0.5)
 
 
+@pytest.mark.parametrize("function", ["gaussian", "laplacian", "rational"])
+def test_points_that_are_too_far_apart_for_float64_are_outside_every_class(function: str) -> None:
+    x = 1e200 * np.arange(1.0, 4.0)[:, None]
+    instance = Instance(x, np.ones((3, 1)), function=function)
+    for name in PRECISIONS:
+        if name.startswith("float64"):
+            judge = Judge(kernel_of(plain, PROBLEM), PRECISIONS[name])
+            assert judge.outcome(Case("mine", Family("mine", "", ""), instance)).status == "outside"
+
+
 # --- what docs/findings.md tells --------------------------------------------------------------------------------------
 
 _TARGETS = [

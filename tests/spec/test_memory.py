@@ -88,8 +88,10 @@ def test_criteria_hold_no_more_memory_than_is_required_before(name: str) -> None
     assert most <= CRITERIA * instance.spanned() + (24 << 20)  # and the blocks of rows, whatever the size
 
 
-#: What has no scores, or decides by integers of any size.
-_ANY_SIZE = ("rope", "document_similarity", "firing_neurons")
+#: What has no scores, or decides by integers of any size; and weights, of which those of points so far apart are 0.
+_ANY_SIZE = (
+    "rope", "document_similarity", "firing_neurons", "kernel_graph", "kernel_graph_solve", "kernel_graph_sparsify"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in _ANY_SIZE])
