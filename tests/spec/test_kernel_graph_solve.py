@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sympy
 
+from assay.spec.flint_context import bits
 from assay.spec.kernel_graph.distances import reach
 from assay.spec.kernel_graph.spectral import pair_weights, spread, weight_error
 from assay.spec.kernel_graph.tolerance import entries
@@ -180,6 +181,9 @@ def test_solutions_that_are_wrong_are_blamed_whatever_the_condition_number() -> 
     across = instance.replace(right_side=np.array([1.0, 0.0, -1.0, 0.0]))
     assert float(tolerance(across, "float64")) > 1e-7  # fewer digits of a difference in a cluster fit into float64
     assert define(across).midpoint[0] > 1e18
+    near = solved(across, 2.0**-40).potentials  # of far clusters too the differences within one are known
+    with bits(300):
+        assert abs(near[0] - near[1]).rad() < 1e-9
     assert float(held.ratio(-exact)) > 1e6
 
 
