@@ -114,7 +114,8 @@ def _boxes(rng: Generator, n: int, d: int) -> Array:
 def _period(rng: Generator, n: int, d: int) -> Array:
     """Points just below π and just above −π, and beyond 4π."""
     ends = np.array([np.pi - 3e-16, -np.pi + 3e-16, 4 * np.pi, -4 * np.pi, 3.5])
-    return rng.choice(ends, (n, d)) * (1 + 0.05 * rng.random((n, d)) * (rng.random((n, 1)) < 0.8))
+    spread: Array = 1 + 0.05 * rng.random((n, d)) * (rng.random((n, 1)) < 0.8)
+    return np.asarray(rng.choice(ends, (n, d)) * spread)
 
 
 def _far(distance: float) -> Callable[[Generator, int, int], Array]:

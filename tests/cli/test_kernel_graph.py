@@ -178,6 +178,7 @@ def test_a_list_names_the_families_the_classes_and_the_targets(kernels: Run, pro
         assert word in out
 
 
+@pytest.mark.thorough
 def test_the_plugin_judges_a_kernel(kernels: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(graphs=KERNELS)
     options = ("-p", "no:cacheprovider", "--pyargs", "assay.conformance", "--assay-level", "smoke")
