@@ -577,3 +577,38 @@ def test_an_unknown_class_or_output_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown output 'x'"):
         tolerance(instance, "float32", "x")
     assert MACHINES["float32"].of(Distances).form == "difference"
+
+
+@pytest.mark.claim("KTOL-3")
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize(("function", "p"), [("gaussian", 1.0), ("laplacian", 9.0), ("matern", 2.5), ("coulomb", 8.0)])
+def test_what_a_machine_flushes_to_zero_is_paid_for(function: str, p: float, size: float) -> None:
+    """Squares, weights and products below the least normal number become 0, though a vector may bring them back."""
+    least = np.float32(2.0**-126)
+
+    def flushed(a: Array) -> Array:
+        return np.where(np.abs(a) < least, np.float32(0), a)
+
+    def squares(x: Array, y: Array) -> Array:
+        return np.asarray(flushed(flushed(flushed(x[:, None] - y) ** 2).sum(-1, dtype=np.float32)))
+
+    def value(name: str, parameter: float, z: Array) -> Array:
+        if name == "matern":
+            r = np.sqrt(np.float32(5) * z)
+            return np.asarray(flushed((1 + r + r * r / np.float32(3)) * flushed(np.exp(-r))))
+        return flushed(f_in_type(name, parameter, z))
+
+    x = np.sqrt(np.float32([[0.0], [80.0], [170.0], [260.0], [88.0], [87.0]]))
+    if function in ("matern", "coulomb"):
+        x = x * np.float32(10.0 if function == "matern" else 2000.0)
+    x = np.concatenate([x, x + np.float32(1e-21) if function != "coulomb" else -x[1:]])
+    v = np.full((len(x), 1), size, np.float32)
+    instance = Instance(x, v, function=function, parameter=p)
+    for form in DISTANCES:
+        held = criteria(instance, "float32" if form == "difference" else f"float32-{form}")["output"]
+        w = value(function, p, np.where(np.eye(len(x)) > 0, np.float32(1), squares(x, x)))
+        np.fill_diagonal(w, 0)
+        out = np.zeros_like(v)
+        for j in range(len(x)):
+            out = flushed(out + flushed(w[:, j, None] * v[j]))
+        assert (held.ratio(out) <= 1.0).all()
