@@ -108,7 +108,7 @@ def _late(rng: Generator, n: int, d: int) -> Array:
 def _boxes(rng: Generator, n: int, d: int) -> Array:
     """Points right beside the borders of boxes of side 2, on either side."""
     borders = 2.0 * rng.integers(-2, 3, (n, d))
-    return borders + rng.choice([-1, 1], (n, d)) * np.exp2(-rng.integers(2, 7, (n, d)).astype(np.float64))
+    return np.asarray(borders + rng.choice([-1, 1], (n, d)) * np.exp2(-rng.integers(2, 7, (n, d)).astype(np.float64)))
 
 
 def _period(rng: Generator, n: int, d: int) -> Array:
