@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from assay.conformance.interface.suite import Suite
-from assay.conformance.kernel_graph_solve.combinations import COVERING, FEATURES
+from assay.conformance.kernel_graph.graphs import FEATURES
+from assay.conformance.kernel_graph_solve.combinations import COVERING
 from assay.conformance.kernel_graph_solve.families import TABLE, TYPICAL
 from assay.conformance.kernel_graph_solve.interface import INTERFACE, criteria
 from assay.conformance.kernel_graph_solve.meanings import MEANINGS

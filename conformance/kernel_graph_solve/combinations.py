@@ -1,4 +1,4 @@
-"""The factors of which every pair of values is tried, and what may decide whether a solver fails."""
+"""The factors of which every pair of values is tried."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import numpy as np
 from assay.conformance.interface.covering import Covering, Factor, Together, length
 from assay.conformance.interface.suite import Row
 from assay.conformance.kernel_graph.points import sizes
-from assay.conformance.kernel_graph_solve.meanings import weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from assay.spec.kernel_graph_solve import Instance
-
-__all__ = ["COVERING", "FEATURES"]
+__all__ = ["COVERING"]
 
 _FACTORS = (
     Factor("points", {
@@ -70,24 +67,3 @@ def _cost(row: Row) -> float:
 
 
 COVERING = Covering(_FACTORS, _row, _cost, (_DECAYED,))
-
-
-def _spread(instance: Instance) -> float:
-    """The quotient of the largest degree and the least."""
-    degrees = weights(instance).sum(axis=1)
-    return float(degrees.max() / max(float(degrees.min()), 1e-300))
-
-
-def _away(instance: Instance) -> bool:
-    points = instance.points.astype(np.float64)
-    return bool((np.abs(points).max(axis=0) > 10 * np.ptp(points, axis=0)).any())
-
-
-#: Words that follow "fails when" → whether it holds of an instance.
-FEATURES: Mapping[str, Callable[[Instance], bool]] = {
-    "points lie far from the origin, compared with their distances": _away,
-    "there are two points": lambda i: len(i.points) == 2,
-    "there are more than eight points": lambda i: len(i.points) > 8,
-    "degrees differ by more than ten times": lambda i: _spread(i) > 10,
-    "the parameter is not 1": lambda i: i.parameter != 1.0,
-}

@@ -9,8 +9,8 @@ import numpy as np
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS
+from assay.conformance.kernel_graph.graphs import weights
 from assay.conformance.kernel_graph.interface import FUNCTIONS, functions
-from assay.conformance.kernel_graph_solve.meanings import weights
 from assay.spec.kernel_graph_solve import criteria as right
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning
+from assay.conformance.kernel_graph.graphs import weights
 from assay.spec.criterion import bounded
 
 if TYPE_CHECKING:
@@ -22,24 +23,11 @@ if TYPE_CHECKING:
     Criteria = Mapping[str, Criterion]
     Right = Callable[[Instance], Criteria | None]
 
-__all__ = ["MEANINGS", "weights"]
+__all__ = ["MEANINGS"]
 
 _LARGEST = 128  # points: what is larger is not compared
 _NEAR = 1e-3  # of the sizes of potentials: as near as a solver of a wrong meaning comes to it
 _APART = 0.05  # and as far as it is from the right ones
-
-
-def weights(instance: Any, squared: bool = True) -> Array:
-    """The weights of all pairs in float64, 0 on the diagonal.  squared: of squared distances, as it should be."""
-    points = instance.points.astype(np.float64)
-    z = np.zeros((len(points), len(points)))
-    for c in range(points.shape[1]):
-        z += np.square(points[:, c, None] - points[:, c])
-    with np.errstate(all="ignore"):
-        w = instance.weight()(z if squared else np.sqrt(z))
-    w = np.where(np.isfinite(w), w, 0.0)
-    np.fill_diagonal(w, 0.0)
-    return np.asarray(w)
 
 
 def _laplacian(w: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import Target, lazily
-from assay.spec.kernel_graph.functions import named
+from assay.conformance.kernel_graph.graphs import dense_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,21 +19,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["TARGETS", "weights"]
+__all__ = ["TARGETS"]
 
 _KEYWORDS = frozenset({"function", "parameter", "tolerance"})
-
-
-def weights(points: Array, function: str, parameter: float) -> NDArray[np.float64]:
-    """The weights of all pairs in float64, from differences."""
-    x = points.astype(np.float64)
-    z = np.zeros((len(x), len(x)))
-    for c in range(x.shape[1]):
-        z += np.square(x[:, c, None] - x[:, c])
-    with np.errstate(divide="ignore"):
-        w = named(function, parameter)(z)
-    np.fill_diagonal(w, 0.0)
-    return np.asarray(w)
 
 
 def own(name: str) -> Kernel:
@@ -53,7 +41,7 @@ def _solver(solve: Callable[[Array, Array, float], Array]) -> Callable[..., Arra
     """solve(L, b, tolerance): the potentials, in float64."""
 
     def solver(points: Array, right_side: Array, *, function: str, parameter: float, tolerance: float) -> Array:
-        w = weights(points, function, parameter)
+        w = dense_weights(points, function, parameter)
         x = solve(np.diag(w.sum(axis=1)) - w, right_side.astype(np.float64), tolerance)
         return np.asarray(x).astype(right_side.dtype)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from assay.conformance.interface.covering import Covering, Factor, length
 from assay.conformance.interface.suite import Row
+from assay.conformance.kernel_graph.graphs import FEATURES as OF_GRAPHS
 from assay.conformance.kernel_graph.points import sizes
-from assay.conformance.kernel_graph_solve.combinations import FEATURES as OF_GRAPHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ COVERING = Covering(_FACTORS, _row, _cost)
 
 #: Words that follow "fails when" → whether it holds of an instance.
 FEATURES: Mapping[str, Callable[[Instance], bool]] = {
-    **OF_GRAPHS,  # type: ignore[dict-item]
+    **OF_GRAPHS,
     "the error is above 1/2": lambda i: i.error > 0.5,
     "the seed is not 0": lambda i: i.seed != 0,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning
-from assay.conformance.kernel_graph_solve.meanings import weights
+from assay.conformance.kernel_graph.graphs import weights
 from assay.spec.criterion import bounded
 
 if TYPE_CHECKING:

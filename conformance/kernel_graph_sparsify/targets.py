@@ -10,8 +10,8 @@ import numpy as np
 
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import Target, lazily
+from assay.conformance.kernel_graph.graphs import dense_weights
 from assay.conformance.kernel_graph.target_numpy import only
-from assay.conformance.kernel_graph_solve.targets import weights
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def every(name: str) -> Kernel:
     """Every edge of the graph."""
 
     def kernel(points: Array, *, function: str, parameter: float, error: float, seed: int) -> Edges:
-        w = weights(points, function, parameter)
+        w = dense_weights(points, function, parameter)
         left, right = np.nonzero(np.triu(w, 1))
         return left, right, w[left, right]
 
@@ -57,7 +57,7 @@ def networkit(name: str, sparsifier: str) -> Kernel:
 
     def kernel(points: Array, *, function: str, parameter: float, error: float, seed: int) -> Edges:
         library.engineering.setSeed(seed, False)
-        w = weights(points, function, parameter)
+        w = dense_weights(points, function, parameter)
         graph = library.Graph(len(w), weighted=True)
         for i, j in zip(*np.nonzero(np.triu(w, 1)), strict=True):
             graph.addEdge(int(i), int(j), float(w[i, j]))
