@@ -612,3 +612,17 @@ def test_what_a_machine_flushes_to_zero_is_paid_for(function: str, p: float, siz
         for j in range(len(x)):
             out = flushed(out + flushed(w[:, j, None] * v[j]))
         assert (held.ratio(out) <= 1.0).all()
+
+
+@pytest.mark.claim("KTOL-2")
+@pytest.mark.parametrize(("function", "z"), [("gaussian", 87.5), ("laplacian", 7656.0), ("matern", 8800.0)])
+def test_a_weight_that_is_flushed_to_zero_may_be_missing_however_large_the_vector_is(function: str, z: float) -> None:
+    x = np.sqrt(np.array([[0.0], [z]])).astype(np.float32)
+    p = 0.5 if function == "matern" else 1.0
+    heavy = np.full((1, 1), 1e30, np.float32)  # with targets, so that no point meets itself
+    instance = Instance(x[:1], heavy, function=function, parameter=p, targets=x[1:])
+    held = criteria(instance, "float32")["output"]
+    assert float(held.ratio(np.zeros((1, 1), np.float32)).max()) <= 1.0
+    assert define(instance).midpoint.min() > 0.0
+    near = criteria(instance.replace(targets=x[1:] / np.float32(2)), "float32")["output"]
+    assert float(near.ratio(np.zeros((1, 1), np.float32)).max()) > 100.0
