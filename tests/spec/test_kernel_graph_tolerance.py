@@ -221,7 +221,7 @@ def test_no_correct_kernel_errs_by_more_than_its_class_allows(function: str, p: 
 @pytest.mark.parametrize(("function", "p"), [("gaussian", 0.5), ("laplacian", 1.5), ("matern", 1.5)])
 def test_both_modes_of_cdist_keep_the_classes_that_they_are_of(function: str, p: float) -> None:
     pytest.importorskip("torch")
-    for _, instance in instances(function, p, np.float32, seed=3):
+    for _, instance in instances(function, p, np.float32, seed=3)[::4]:
         assert worst(instance, "difference", [by_torch("donot_use_mm_for_euclid_dist")]) <= 1.0
         assert worst(instance, "expansion", [by_torch("use_mm_for_euclid_dist")]) <= 1.0
 
