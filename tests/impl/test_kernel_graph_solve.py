@@ -43,9 +43,11 @@ def test_the_true_error_lies_between_the_bounds(d: int, function: str, parameter
     true = exact(matrix, b)
     off = found.value - found.value.mean() - true
     error = np.sqrt(off @ matrix @ off / (true @ matrix @ true))
-    assert found.certified and found.error <= 1e-4
-    assert found.least <= error * (1 + 1e-3) + 1e-12 and error <= found.error * (1 + 1e-3) + 1e-12
-    assert found.error <= 10 * error
+    assert found.certified
+    assert found.error <= 1e-4
+    assert found.least <= error * (1 + 1e-3) + 1e-12
+    assert error <= found.error * (1 + 1e-3) + 1e-12
+    assert found.error <= max(10 * error, 1e-11)
 
 
 @pytest.mark.claim("KG-16")
@@ -99,25 +101,31 @@ def test_every_preconditioner_ends_in_a_proof(name: str) -> None:
         pytest.importorskip("pyamg")
     x, b, _ = case(300, 2, "gaussian", 40.0)
     found = cpu.kernel_graph.solve(x, b, parameter=40.0, tolerance=1e-6, preconditioner=name)
-    assert found.certified and found.preconditioner == name
+    assert found.certified
+    assert found.preconditioner == name
 
 
-def test_more_cells_than_are_kept_take_few_iterations() -> None:
-    x, b, _ = case(2500, 2, "gaussian", 200.0)
+def test_fewer_cells_than_points_take_few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.impl.cpu.kernel_graph import cells
+
+    monkeypatch.setattr(cells, "_FEW", 300)
+    x, b, _ = case(700, 2, "gaussian", 200.0)
     found = cpu.kernel_graph.solve(x, b, parameter=200.0, tolerance=1e-8)
-    assert found.certified and found.iterations <= 60
+    assert found.certified
+    assert found.iterations <= 60
 
 
 def test_what_the_precision_does_not_allow_is_not_called_solved() -> None:
     x, b, _ = case(50, 2, "gaussian", 5.0)
     found = cpu.kernel_graph.solve(x, b, parameter=5.0, tolerance=1e-17)
-    assert found.status == "not certified at this precision" and not found.certified
+    assert found.status == "not certified at this precision"
+    assert not found.certified
     assert 1e-17 < found.error < 1e-9
 
 
 @pytest.mark.claim("KG-16")
 def test_resistances_lie_between_their_bounds() -> None:
-    x, _, matrix = case(150, 3, "gaussian", 5.0)
+    x, _, _matrix = case(150, 3, "gaussian", 5.0)
     x[4] = x[9]
     graph = cpu.kernel_graph.graph(x, "gaussian", 5.0)
     weights = graph.tile(slice(0, 150), slice(0, 150))
@@ -125,13 +133,15 @@ def test_resistances_lie_between_their_bounds() -> None:
     pairs = np.array([[0, 1], [4, 9], [2, 140], [3, 3]])
     found = cpu.kernel_graph.effective_resistance(x, pairs, parameter=5.0)
     true = np.array([inverse[i, i] + inverse[j, j] - 2 * inverse[i, j] for i, j in pairs])
-    assert (found.lower <= true * (1 + 1e-10)).all() and (true * (1 - 1e-10) <= found.upper).all()
+    assert (found.lower <= true * (1 + 1e-10)).all()
+    assert (true * (1 - 1e-10) <= found.upper).all()
     assert (found.upper - found.lower <= 1e-7 * true).all()
 
 
 def test_two_points_have_the_inverse_of_their_weight_as_resistance() -> None:
     found = cpu.kernel_graph.effective_resistance(np.array([[0.0], [1.0]]), np.array([[0, 1]]), parameter=2.0)
-    assert found.lower[0] <= np.exp(2.0) * (1 + 1e-15) and np.exp(2.0) * (1 - 1e-15) <= found.upper[0]
+    assert found.lower[0] <= np.exp(2.0) * (1 + 1e-15)
+    assert np.exp(2.0) * (1 - 1e-15) <= found.upper[0]
 
 
 def test_wrong_arguments_are_refused_in_one_line() -> None:

@@ -37,8 +37,10 @@ def test_the_error_is_what_was_asked_for(d: int, function: str, parameter: float
     x = points(160, d)
     found = cpu.kernel_graph.sparsify(x, function=function, parameter=parameter, error=0.5)
     low, high = extremes(cpu.kernel_graph.graph(x, function, parameter), found.graph)
-    assert found.proof == "computed" and found.error <= 0.5
-    assert 0.5 <= found.lower <= low * (1 + 1e-9) and high * (1 - 1e-9) <= found.upper <= 1.5
+    assert found.proof == "computed"
+    assert found.error <= 0.5
+    assert 0.5 <= found.lower <= low * (1 + 1e-9)
+    assert high * (1 - 1e-9) <= found.upper <= 1.5
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,7 +54,8 @@ def test_the_same_seed_gives_the_same_graph() -> None:
     first, second = (cpu.kernel_graph.sparsify(points(120, 2), parameter=4.0, error=0.6, seed=7) for _ in range(2))
     assert (first.graph != second.graph).nnz == 0
     left, right, weight = first.edges
-    assert (left < right).all() and (weight > 0).all()
+    assert (left < right).all()
+    assert (weight > 0).all()
     assert len(np.unique(left * 120 + right)) == len(left)
 
 
@@ -86,34 +89,37 @@ def test_well_separated_pairs_cover_every_pair_of_points_once(d: int) -> None:
         left, right = order[first[a] : last[a]], order[first[b] : last[b]]
         count[np.ix_(left, right)] += 1
         gaps = np.linalg.norm(x[left][:, None] - x[right], axis=2)
-        wider = max(np.ptp(x[left], axis=0) @ np.ptp(x[left], axis=0), np.ptp(x[right], axis=0) @ np.ptp(x[right], axis=0))
+        wider = max(
+            np.ptp(x[left], axis=0) @ np.ptp(x[left], axis=0), np.ptp(x[right], axis=0) @ np.ptp(x[right], axis=0)
+        )
         assert gaps.min() >= 0.75 * np.sqrt(wider) * (1 - 1e-12)
     assert (count + count.T == 1 - np.eye(90)).all()
 
 
 @pytest.mark.claim("KG-2")
 def test_edges_drawn_through_pairs_are_those_of_a_sparsifier() -> None:
-    from assay.impl.cpu.kernel_graph import sparsify as module
     from assay.impl.cpu.kernel_graph.graphs import from_edges
     from assay.impl.cpu.kernel_graph.pairs import drawn_through
+    from assay.impl.cpu.kernel_graph.sparsify import matched
 
     for d in (2, 5):
         graph = cpu.kernel_graph.graph(points(250, d), "gaussian", 4.0)
         edges = drawn_through(graph, graph.degrees(), 40.0, np.random.default_rng(0))
-        weight = module.matched(250, *edges, graph.degrees())
+        weight = matched(250, *edges, graph.degrees())
         low, high = extremes(graph, from_edges(250, edges[0], edges[1], weight))
         assert 0.55 < low < high < 1.45
 
 
 @pytest.mark.claim("KG-15")
 def test_a_probe_accepts_a_true_claim_and_rejects_a_false_one() -> None:
-    x = points(150, 2)
+    x = points(80, 2)
     found = cpu.kernel_graph.sparsify(x, parameter=5.0, error=0.6)
     low, high = extremes(cpu.kernel_graph.graph(x, "gaussian", 5.0), found.graph)
     true = max(1.0 - low, high - 1.0)
     accepted = cpu.kernel_graph.probe(x, found.graph, parameter=5.0, error=1.3 * true)
-    assert accepted.accepted and accepted.probability < 2.0**-20
-    for seed in range(3):
+    assert accepted.accepted
+    assert accepted.probability < 2.0**-20
+    for seed in range(2):
         assert not cpu.kernel_graph.probe(x, found.graph, parameter=5.0, error=0.97 * true, seed=seed).accepted
 
 

@@ -2,9 +2,9 @@
 
 :func:`exact` sums over all pairs, :func:`multiply` does it faster and with a certificate, and :func:`adjacency` and
 :func:`laplacian` are linear operators of SciPy, whose plan is made once.  :func:`sparsify` and :func:`solve` return
-results with their proofs, :func:`certify` proves how well any graph approximates another, :func:`probe` shows it for many
-points but for a small probability, and :func:`effective_resistance` gives two bounds.  :func:`graph` is the kernel graph
-of points as :func:`certify` takes it.
+results with their proofs, :func:`certify` proves how well any graph approximates another, :func:`probe` shows it for
+many points but for a small probability, and :func:`effective_resistance` gives two bounds.  :func:`graph` is the kernel
+graph of points as :func:`certify` takes it.
 """
 
 from assay.impl.cpu.kernel_graph.certify import certify, holds
@@ -18,6 +18,6 @@ from assay.impl.cpu.kernel_graph.solve import solve
 from assay.impl.cpu.kernel_graph.sparsify import sparsify
 
 __all__ = [
-    "ROUTES", "adjacency", "certify", "effective_resistance", "exact", "graph", "holds", "laplacian", "multiply", "probe",
-    "solve", "sparsify",
+    "ROUTES", "adjacency", "certify", "effective_resistance", "exact", "graph", "holds", "laplacian", "multiply",
+    "probe", "solve", "sparsify",
 ]  # fmt: skip

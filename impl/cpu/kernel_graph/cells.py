@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ids = NDArray[np.int64]
 
-__all__ = ["Cells", "Coarse", "divided", "coarse", "number"]
+__all__ = ["Cells", "Coarse", "coarse", "divided", "number"]
 
 _FEW, _MANY = 2000, 6000
 _DROP = 0.14  # e^-2: the share of a weight across a cell's box that asks for smaller cells

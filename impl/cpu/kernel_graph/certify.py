@@ -58,9 +58,7 @@ class Interval:
         return max(1.0 - self.lower, self.upper - 1.0)
 
 
-def certify(
-    original: Any, approximation: Any, *, slack: float = 3e-4, progress: bool | Told = False
-) -> Interval:
+def certify(original: Any, approximation: Any, *, slack: float = 3e-4, progress: bool | Told = False) -> Interval:
     """The interval between whose ends H's Laplacian is proved to lie, in multiples of G's.
 
     original: G, a symmetric (n, n) matrix of weights, sparse or dense, or a graph of points (``kernel_graph.Points``).
@@ -99,9 +97,7 @@ def certify(
     )  # fmt: skip
 
 
-def holds(
-    original: Any, approximation: Any, lower: float, upper: float, *, progress: bool | Told = False
-) -> bool:
+def holds(original: Any, approximation: Any, lower: float, upper: float, *, progress: bool | Told = False) -> bool:
     """Whether lower·L_G ⪯ L_H ⪯ upper·L_G was proved; False says that it was not, not that it is false.
 
     Arguments as in :func:`certify`.  G must be connected, or the answer is False.
@@ -138,9 +134,7 @@ def _parts(graph: Graph) -> NDArray[np.int32] | None:
 # --- the proof --------------------------------------------------------------------------------------------------------
 
 
-def proves(
-    graph: Graph, other: SparseGraph, multiple: float, *, upper: bool, told: Told | None = None
-) -> bool:
+def proves(graph: Graph, other: SparseGraph, multiple: float, *, upper: bool, told: Told | None = None) -> bool:
     """Whether L_H ⪯ multiple·L_G (``upper``) or L_H ⪰ multiple·L_G is proved by one factorisation (KG-14)."""
     p, q = (multiple, -1.0) if upper else (-multiple, 1.0)
     # The exact weights of G lie within 1 ± η of the computed ones: the claim is proved for the latter, and harder.

@@ -97,7 +97,7 @@ class Flows:
 
 
 def least_weights(graph: PointGraph, cells: Cells) -> Array:
-    """(K, K): a lower bound of the weights between any point of one cell and any other point of another, or the same."""
+    """(K, K): lower bounds of the weights between the points of two cells, and of two points of one on the diagonal."""
     far = np.zeros((len(cells.sizes),) * 2)
     near = np.zeros_like(far)
     for low, high in zip(cells.low.T, cells.high.T, strict=True):

@@ -203,7 +203,9 @@ def of_points(points: Any, function: Any, parameter: float = 1.0) -> PointGraph:
     except ValueError as error:
         raise InvalidInstance(str(error)) from None
     if not f.weights:
-        raise InvalidInstance(f"function: {f.name} with parameter {parameter} may be negative: no graph has its weights")
+        raise InvalidInstance(
+            f"function: {f.name} with parameter {parameter} may be negative: no graph has its weights"
+        )
     if f.singular_at_zero:
         require_apart(exact)
         near = _nearest(exact)

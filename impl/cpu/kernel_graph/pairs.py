@@ -71,9 +71,7 @@ class Pairs:
         return near, far
 
 
-def _grow(
-    points: Any, order: Any, first: Any, last: Any, left: Any, right: Any, low: Any, high: Any
-) -> int:
+def _grow(points: Any, order: Any, first: Any, last: Any, left: Any, right: Any, low: Any, high: Any) -> int:
     """Fill the arrays of a tree; the number of its nodes."""
     n, d = points.shape
     first[0], last[0] = 0, n
@@ -185,7 +183,7 @@ def pairs(points: Array, separation: float = 1.0) -> Pairs:
 
 
 def projected(points: Array, dimension: int, seed: int) -> Array:
-    """Points (n, ``dimension``) whose squared distances are those of points (n, d) on the average (a Gaussian matrix)."""
+    """Points (n, ``dimension``) with the squared distances of points (n, d) on the average, by a Gaussian matrix."""
     rng = np.random.default_rng([seed, 2])
     return points @ (rng.standard_normal((points.shape[1], dimension)) / math.sqrt(dimension))
 
@@ -195,9 +193,9 @@ def drawn_through(
 ) -> tuple[Ids, Ids, Array]:
     """Edges (left, right, weight) of about this mean degree, as ``sparsify.drawn`` has them, drawn pair by pair.
 
-    degrees (n,): near those of the graph.  In more than ``dimension`` dimensions the pairs are those of projected points,
-    whose weights say how many candidates are drawn; edges that this misjudges are drawn too rarely, which the proof of
-    the result finds out.  A pair of |A| and |B| points with largest weight w₊ has |A||B|·min(1, c·w₊(1/d_A + 1/d_B))
+    degrees (n,): near those of the graph.  In more than ``dimension`` dimensions the pairs are those of projected
+    points, whose weights say how many candidates are drawn; edges that this misjudges are drawn too rarely, which the
+    proof of the result finds out.  A pair of |A| and |B| points with largest weight w₊ has |A||B|·min(1, c·w₊(1/d_A + 1/d_B))
     candidates, of which each is kept in proportion to its own weight.
     """
     flat = graph.points.shape[1] <= dimension

@@ -45,13 +45,16 @@ def chosen(graph: PointGraph, degrees: Array) -> tuple[str, str]:
     share = float(np.median(np.asarray(_near(graph, _NEIGHBOURS).sum(axis=1)).reshape(-1) / degrees))
     if share >= _LOCAL:
         if d <= 2 and n <= _FACTORISED:
-            return "truncated", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: λ₂ is small, the graph local"
+            return (
+                "truncated",
+                f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: λ₂ is small, the graph local",
+            )
         return "multigrid", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees, too many points to factorise"
     return "cells", f"{_NEIGHBOURS} neighbours hold {share:.0%} of the degrees: wide enough for cells"
 
 
 def made(name: str, graph: PointGraph, degrees: Array, cells: Cells, seed: int = 0) -> Map:
-    """The preconditioner of this name.  Raises InvalidInstance for an unknown name or one that the graph is too large for."""
+    """The preconditioner of this name.  Raises InvalidInstance for an unknown one, or for too large a graph."""
     if name == "jacobi":
         return lambda residual: residual / degrees
     if name == "cells":

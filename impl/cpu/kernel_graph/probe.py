@@ -42,7 +42,7 @@ _DRAWS = 6
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the claim was accepted, and the most probability with which a false one is: over the coins of the probes."""
+    """Whether the claim was accepted, and a bound of the probability, over the coins, with which a false one is."""
 
     accepted: bool
     probability: float

@@ -44,8 +44,8 @@ def effective_resistance(
 ) -> Resistances:  # fmt: skip
     """Bounds of the effective resistances (e_i − e_j)'L⁺(e_i − e_j) between the two points of each pair.
 
-    points (n, d), function and parameter as of every kernel graph; pairs (m, 2) integers.  tolerance: of the energy error
-    of the solves, one for each pair; the bounds are about that share apart where the precision allows it.  A point has
+    points (n, d), function and parameter as of every kernel graph; pairs (m, 2) integers.  tolerance: of the energy
+    error of the solves, one for each pair; the bounds are about that share apart where the precision allows it.  A point has
     the resistance 0 to itself.
 
     Raises InvalidInstance for wrong arguments and for a graph that falls apart in float64.
@@ -54,7 +54,7 @@ def effective_resistance(
     ends = np.asarray(pairs)
     if ends.ndim != 2 or ends.shape[1] != 2 or ends.dtype.kind not in "iu":
         raise InvalidInstance(f"pairs: {ends.dtype} of shape {ends.shape}, expected integers of shape (m, 2)")
-    if ends.size and not (0 <= ends.min() and ends.max() < graph.n):
+    if ends.size and not (ends.min() >= 0 and ends.max() < graph.n):
         raise InvalidInstance(f"pairs: a number outside 0 to {graph.n - 1}")
     if not 0 < tolerance < 1:
         raise InvalidInstance(f"tolerance: {tolerance!r}, expected a number between 0 and 1")

@@ -1,8 +1,8 @@
 """Solves of Laplacian systems of kernel graphs whose energy error is proved, from above and from below.
 
 Conjugate gradients on fast products, in rounds: each round solves for the residual of what is there, and that residual
-is computed anew with a proved bound of its error.  The energy of the residual is bounded by flows and potentials (KG-16):
-no eigenvalue is needed, and no estimate decides.
+is computed anew with a proved bound of its error.  The energy of the residual is bounded by flows and potentials
+(KG-16), and no estimate decides.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def solve(
     """x with |x − L⁺b|_L ≤ tolerance·|L⁺b|_L for the Laplacian L of a kernel graph, proved, or said not to be.
 
     points (n, d) and right_side (n,), b, of one type, and function and parameter, as of
-    :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall apart
-    in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most: the most
+    :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall
+    apart in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most: the most
     iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the digits.
 
     The value is float64.  The memory is that of the products and of the graph of the cells, at most 6,000² numbers.
@@ -327,4 +327,3 @@ def _degrees(graph: PointGraph) -> Array:
         if least > 10 * error or error < 1e-9:
             return np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
         error /= 100.0
-
