@@ -65,7 +65,8 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
             own = own.times(arithmetic.exact(vectors[at]))
             value = own.plus_ball(value.scaled(-1.0))
             size = size + np.abs(own.rounded()[0])
-        fine = (value.error() <= relative * np.minimum(size, np.finfo(np.float64).max) + least).all(axis=1)
+        fine = value.error() <= relative * np.minimum(size, np.finfo(np.float64).max) + least
+        fine = (fine & np.isfinite(value.rounded()[0])).all(axis=1)
         return Evaluated({"output": _stacked(value)}, fine[None])
 
     shape = (len(rows), vectors.shape[1])

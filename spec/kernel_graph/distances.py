@@ -60,7 +60,7 @@ def exactly_enough(x: Reach) -> Array:
 
 
 def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
-    """Δ of every pair, (m, n), what small numbers lose included.
+    """Δ of every pair, (m, n), what small numbers lose included; +inf where something may overflow.
 
     scale: of the distances, where a kernel computes scale·z.
     """
@@ -73,11 +73,13 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
     if form == "difference":
         # |e|, e_c = (2u + u²)(a_ic + b_jc)
         e = (2.0 * u + u * u) * np.sqrt(_sums(x))
+        e = np.where(max(1.0, scale) * e <= u * precision.largest / 4, e, np.inf)
         root = np.sqrt(z)
         wide: Array = gamma(d + 6, u) * (root + e) ** 2 + 2.0 * root * e + e * e + lost
         return wide
     rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
-    expanded: Array = rate * _sums(x) + lost
+    sums = _sums(x)
+    expanded: Array = np.where(max(1.0, scale) * sums <= precision.largest / 4, rate * sums + lost, np.inf)
     return expanded
 
 
