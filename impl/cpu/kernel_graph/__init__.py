@@ -1,0 +1,1 @@
+"""Kernel graphs on the CPU."""
