@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         attention_gradient,
         document_similarity,
         firing_neurons,
+        kernel_graph,
         layer_collapse,
         rope,
         rope_attention,
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "attention", "attention_gradient", "document_similarity", "firing_neurons", "layer_collapse", "rope",
-    "rope_attention", "small_transformers", "tensor_attention", "tensor_attention_gradient",
+    "attention", "attention_gradient", "document_similarity", "firing_neurons", "kernel_graph", "layer_collapse",
+    "rope", "rope_attention", "small_transformers", "tensor_attention", "tensor_attention_gradient",
 ]  # fmt: skip
 
 
