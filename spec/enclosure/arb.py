@@ -12,6 +12,8 @@ import numpy as np
 from assay.spec import flint_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -68,6 +70,10 @@ class ArbBall:
         with flint_context.bits(self.precision):
             return ArbBall(_each(function, self.balls, *arrays), self.precision)
 
+    def each(self, function: Callable[[Any], Any]) -> ArbBall:
+        """A function of one ``flint.arb``, of every ball, at the precision of these."""
+        return self._new(function)
+
     def __getitem__(self, index: Any) -> ArbBall:
         return ArbBall(np.asarray(self.balls[index], dtype=object), self.precision)
 
@@ -111,6 +117,9 @@ class ArbBall:
 
     def divided(self, other: ArbBall) -> ArbBall:
         return self._new(lambda x, y: x / y, other.balls)
+
+    def sqrt(self) -> ArbBall:
+        return self._new(lambda x: x.sqrt())
 
     def log(self) -> ArbBall:
         return self._new(lambda x: x.log())

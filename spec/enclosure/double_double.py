@@ -317,6 +317,19 @@ class DoubleDoubleBall:
         good = (other.rad <= least) & (other.high > 2.0**-100) & np.isfinite(pair[0])
         return DoubleDoubleBall(*pair, np.where(good, rad, np.inf))
 
+    def sqrt(self) -> DoubleDoubleBall:
+        """√x of numbers that are at least 0, one step of Newton's from float64 (ENC-14); 0, or above 2^-900."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = np.sqrt(self.high)
+            square = _two_product(root, root)
+            rest = _add((self.high, self.low), (-square[0], -square[1]))
+            pair = _fast_two_sum(root, np.where(root == 0.0, 0.0, rest[0] / (2.0 * root)))
+            spread = np.minimum(self.rad / (root * (1 - 2.0**-50)), np.sqrt(self.rad))
+        ball = self._ball(pair, np.where(self.rad == 0.0, 0.0, spread * (1 + 2.0**-50)), 4)
+        zero = (self.high == 0.0) & (self.low == 0.0)
+        rad = np.where(zero & (self.rad == 0.0), 0.0, ball.rad)
+        return DoubleDoubleBall(*pair, np.where(zero | (self.high > 2.0**-900), rad, np.inf))
+
     def log(self) -> DoubleDoubleBall:
         """ln x from a guess and the residual of our own exp (ENC-8)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

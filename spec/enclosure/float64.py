@@ -172,6 +172,13 @@ class Float64Ball:
         rad = np.where((self.mid == 0.0) & (self.rad == 0.0), 0.0, rad * UP)
         return Float64Ball(mid, np.where(other.rad <= least, known(mid, rad), np.inf))
 
+    def sqrt(self) -> Float64Ball:
+        """√x of numbers that are at least 0, whatever of the balls is below (ENC-14)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mid = np.sqrt(self.mid)
+            rad = np.where(self.rad == 0.0, 0.0, np.minimum(self.rad / mid, np.sqrt(self.rad))) + U * mid
+        return Float64Ball(mid, known(mid, rad * UP))
+
     def log(self) -> Float64Ball:
         """ln x of positive balls: a guess l, corrected by the residual x e^(−l) − 1 with our own exp (ENC-3)."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -1,0 +1,86 @@
+"""Δ: what a kernel of a class may err in a squared distance (proofs_notes/kernel_graph.md, KTOL-1).
+
+The names are those of the proof: a_ic bounds |x_ic − m_c| for every centre m of the box of all points, and for none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.spec.kernel_graph.rounding import Distances
+from assay.spec.rounding import compound, gamma
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.spec.precision import Precision
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Reach", "errors", "exactly_enough", "reach", "roundoff"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """The coordinates of rows and points, and a and b of KTOL-1: (m, d) and (n, d)."""
+
+    rows: Array
+    points: Array
+    a: Array
+    b: Array
+
+    def __getitem__(self, at: NDArray[np.intp] | slice) -> Reach:
+        return Reach(self.rows[at], self.points, self.a[at], self.b)
+
+
+def roundoff(precision: Precision) -> float:
+    """u: of the products, sums and elementwise operations of a class."""
+    return max(precision.product, precision.working)
+
+
+def reach(rows: Array, points: Array, precision: Precision) -> Reach:
+    """a and b of all coordinates; a centre that is a mean may leave the box by a rounding."""
+    every = np.concatenate([rows, points])
+    low, high = every.min(axis=0), every.max(axis=0)
+    wider = 1.0 + float(gamma(len(every), roundoff(precision)))
+    a, b = (wider * np.maximum(np.abs(x), np.maximum(x - low, high - x)) for x in (rows, points))
+    return Reach(rows, points, a, b)
+
+
+def exactly_enough(x: Reach) -> Array:
+    """z: the squared distances in float64, with a relative error below (d + 4)·2^-53: (m, n)."""
+    z = np.zeros((len(x.rows), len(x.points)))
+    for c in range(x.rows.shape[1]):
+        gap = x.rows[:, c, None] - x.points[:, c]
+        z += gap * gap
+    return z
+
+
+def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
+    """Δ of every pair, (m, n), what small numbers lose included.
+
+    scale: of the distances, where a kernel computes scale·z.
+    """
+    d, u = x.rows.shape[1], roundoff(precision)
+    form = precision.of(Distances).form
+    lost = 4.0 * precision.tiny * d * max(1.0, 1.0 / scale)
+    if form == "given":
+        return gamma(d + 6, u) * z + lost
+    if form == "difference":
+        # |e|, e_c = (2u + u²)(a_ic + b_jc)
+        e = (2.0 * u + u * u) * np.sqrt(_sums(x))
+        root = np.sqrt(z)
+        wide: Array = gamma(d + 6, u) * (root + e) ** 2 + 2.0 * root * e + e * e + lost
+        return wide
+    rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
+    return rate * _sums(x) + lost
+
+
+def _sums(x: Reach) -> Array:
+    """Σ_c(a_ic + b_jc)²: (m, n)."""
+    a, b = x.a, x.b
+    sums: Array = (a * a).sum(axis=1)[:, None] + 2.0 * (a @ b.T) + (b * b).sum(axis=1)
+    return sums
