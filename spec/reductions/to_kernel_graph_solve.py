@@ -15,6 +15,9 @@ import flint
 import numpy as np
 
 from assay.spec import flint_context
+from assay.spec.kernel_graph.spectral import pair_weights
+from assay.spec.kernel_graph_solve.criteria import energy_error
+from assay.spec.kernel_graph_solve.definition import LARGEST, solved
 from assay.spec.kernel_graph_solve.instance import Instance
 from assay.spec.problem import Provenance
 from assay.spec.reductions.problems import Solutions
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["OV_7", "difference", "quotient"]
 
 _YES, _NO = 3, 16  # e^(−2λd)·R is at most the one, or at least the other
+_BY_DIFFERENCE = Fraction(_NO - _YES, _NO + _YES)
 _FINE = 1 << 60  # the accuracy is rounded down to a multiple of its inverse
 _BITS = 256
 
@@ -51,6 +55,22 @@ def _forward(source: OrthogonalVectors, tolerance: float = 0.5) -> Instance:
 def _accuracy(source: OrthogonalVectors, target: Instance) -> Fraction:
     """√(13/16), but for 2^-60."""
     return Fraction(math.isqrt((_NO - _YES) * _FINE**2 // _NO) - 1, _FINE)
+
+
+def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | None:
+    """The energy error; where x'Lx exceeds 2b'x, the relative error of b'x, such that 13/19 becomes the accuracy."""
+    x = output_array(output, (source.n + source.m,))
+    if len(x) > LARGEST:
+        return None
+    exact = solved(target, 2.0**-80)
+    energy = energy_error(x, pair_weights(target), exact)[1]
+    scale = exp_bounds(-2 * Fraction(target.parameter) * source.d)[0]
+    if quotient(source, target, x)[0] * scale < 2 * difference(source, x):
+        return energy
+    low, high = rational_bounds(exact.energy)
+    bridge = difference(source, x)
+    off = max(abs(bridge - low), abs(bridge - high)) / low
+    return float(off * _accuracy(source, target) / _BY_DIFFERENCE) * (1 + 2.0**-50)
 
 
 def difference(source: OrthogonalVectors, x: NDArray[Any]) -> Fraction:
@@ -133,4 +153,5 @@ OV_7 = Reduction(
     preconditions=("(16nm)^−d is at least 2^-1000", "some weight between the sides is at least 2^-1022"),
     options=("tolerance",),
     output="x",
+    error=_error,
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.spec.kernel_graph_sparsify.criteria import LARGEST, interval
 from assay.spec.kernel_graph_sparsify.instance import Instance
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import Solutions
@@ -19,6 +20,8 @@ from assay.spec.reductions.rounding import exp_bounds, output_array
 from assay.spec.reductions.to_kernel_graph import gadget_points, measure, steepness
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 
 __all__ = ["OV_8A", "OV_8B", "counting_error", "cut"]
@@ -52,28 +55,45 @@ def _made(source: OrthogonalVectors, error: float | None, seed: int, *, counting
     )
 
 
-def cut(source: OrthogonalVectors, output: Any) -> Fraction:
-    """The exact weight of the edges between the sides.
-
-    output: (left, right, weight), a mapping of these names, or an array (edges, 3) of the three side by side.
-    Raises ``ValueError`` for anything else, for an end that is no point, and for NaN and infinity.
-    """
+def _edges(source: OrthogonalVectors, output: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """The ends and the weights of an output, checked."""
     if isinstance(output, Mapping):
         output = [output[name] for name in ("left", "right", "weight") if name in output]
     if isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] == 3:
         output = list(output.T)
     if not isinstance(output, (list, tuple)) or len(output) != 3:
         raise ValueError("output is no graph: expected left, right and weight of its edges")
-    ends = [np.asarray(each) for each in output[:2]]
-    weight = output_array(output[2], (len(ends[0]),) if ends[0].ndim == 1 else (-1,))
+    shape = np.shape(output[0])
+    weight = output_array(output[2], shape if len(shape) == 1 else (-1,))
     points = source.n + source.m
-    for name, each in zip(("left", "right"), ends, strict=True):
+    ends = []
+    for name, each in zip(("left", "right"), map(np.asarray, output[:2]), strict=True):
         if each.shape != weight.shape:
             raise ValueError(f"{name} has shape {each.shape}: expected {weight.shape}")
-        if each.size and not ((each >= 0) & (each < points) & (each == np.floor(each.astype(np.float64)))).all():
+        if not ((each >= 0) & (each < points) & (each == np.floor(each.astype(np.float64)))).all():
             raise ValueError(f"{name} holds an end that is no point: expected whole numbers from 0 to {points - 1}")
-    across = (ends[0] < source.n) != (ends[1] < source.n)
+        ends.append(each.astype(np.int64))
+    return ends[0], ends[1], weight
+
+
+def cut(source: OrthogonalVectors, output: Any) -> Fraction:
+    """The exact weight of the edges between the sides.
+
+    output: (left, right, weight), a mapping of these names, or an array (edges, 3) of the three side by side.
+    Raises ``ValueError`` for anything else, for an end that is no point, and for NaN and infinity.
+    """
+    left, right, weight = _edges(source, output)
+    across = (left < source.n) != (right < source.n)
     return sum((Fraction(w) for w in weight[across].tolist()), Fraction(0))
+
+
+def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | None:
+    """At least the largest |x'L_H x / x'L_G x − 1|."""
+    if source.n + source.m > LARGEST:
+        return None
+    left, right, weight = _edges(source, output)
+    low, high = interval(target, left, right, weight.astype(np.float64))
+    return max(1.0 - low, high - 1.0) * (1 + 2.0**-50)
 
 
 def _decode(source: OrthogonalVectors, target: Instance, output: Any, *, counting: bool) -> Solutions:
@@ -122,7 +142,8 @@ def _arrow(name: str, statement: str, *, counting: bool) -> Reduction:
         preconditions=("(16nm)^−d is at least 2^-1000", "some weight between the sides is at least 2^-1022"),
         counts=counting,
         options=("error", "seed"),
-        output="edges",
+        output="form",
+        error=_error,
     )
 
 

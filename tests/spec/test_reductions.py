@@ -479,7 +479,7 @@ def test_sums_of_the_wrong_shape_or_with_nan_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         reduced.decode(np.zeros(2))
     with pytest.raises(ValueError, match="finite"):
-        reduced.decode(np.array([math.nan]))
+        reduced.decode(np.array([[math.nan]]))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import orthogonal_pairs, reduction
 from assay.spec.reductions.rounding import exp_bounds
 from assay.spec.reductions.to_kernel_graph import histogram_row
-from assay.spec.reductions.to_kernel_graph_solve import difference, quotient
+from assay.spec.reductions.to_kernel_graph_solve import OV_7, difference, quotient
 from assay.spec.reductions.to_kernel_graph_sparsify import counting_error, cut
 
 if TYPE_CHECKING:
@@ -162,12 +162,16 @@ def test_potentials_rounded_to_float64_decide_by_their_difference() -> None:
         left, right = (rng.random((4, 18)) < 0.7 for _ in range(2))
         if number % 2:
             right[1] &= ~left[2]
+        left[3] = left[0] ^ (np.arange(18) == 0)  # a strong edge
         source = OrthogonalVectors(left, right)
         reduced, truth = reduction("OV-7").apply(source), orthogonal_pairs(source).exists
-        x = potentials(reduced.target).astype(np.float64)
+        x = potentials(reduced.target).astype(np.float64) * (1 + 2.0**-52 * rng.integers(-1, 2, 8))
         rounded += quotient(source, reduced.target, x)[0] * unit(source, reduced.target) > 2 * difference(source, x)
         for stretch in (0.4, 1.0, 1.6):
             assert reduced.decode(x * stretch).exists == truth
+        reached = OV_7.error(source, reduced.target, x)
+        assert reached is not None
+        assert reached < reduced.accuracy
         answer = reduced.decode(x)
         assert answer.exists == witnessed(source, answer.witness)
     assert rounded > 0
