@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Reach", "errors", "exactly_enough", "reach", "roundoff"]
+__all__ = ["Reach", "errors", "exactly_enough", "off_sphere", "reach", "roundoff"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,8 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
     form = precision.of(Distances).form
     lost = 4.0 * precision.tiny * d * max(1.0, 1.0 / scale)
     if form == "given":
-        return gamma(d + 6, u) * z + lost
+        given: Array = gamma(d + 6, u) * z + lost
+        return given
     if form == "difference":
         # |e|, e_c = (2u + u²)(a_ic + b_jc)
         e = (2.0 * u + u * u) * np.sqrt(_sums(x))
@@ -76,7 +77,15 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
         wide: Array = gamma(d + 6, u) * (root + e) ** 2 + 2.0 * root * e + e * e + lost
         return wide
     rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
-    return rate * _sums(x) + lost
+    expanded: Array = rate * _sums(x) + lost
+    return expanded
+
+
+def off_sphere(x: Reach) -> Array:
+    """What z may differ from 2 − 2⟨x, y⟩, of points that are normalised or not: 2|1 − ‖x‖²| + 2|1 − ‖y‖²|, (m, n)."""
+    rows, points = (np.abs((side * side).sum(axis=1) - 1.0) + 2.0**-50 * side.shape[1] for side in (x.rows, x.points))
+    off: Array = 2.0 * (rows[:, None] + points)
+    return off
 
 
 def _sums(x: Reach) -> Array:

@@ -48,6 +48,7 @@ class Function:
     weights: whether f ≥ 0 everywhere, so that there is a graph with these weights.
     analytic: the real number at or below 0 on whose right f is analytic: its singularity nearest to the distances;
     −inf for an entire function, ``None`` for one that is not analytic.
+    sphere: whether the points are on the unit sphere, so that a kernel may have z from inner products.
     last: f is given on [0, last], and distances beyond that are taken for ``last``.
     lipschitz: (a, b) → sup of |z f'(z)/f(z)| on [a, b], or a bound of it; arrays.  +inf where there is none.
     scale: f is a function of scale·z, as which a kernel may compute the distances.
@@ -75,6 +76,7 @@ class Function:
     singular_at_zero: bool = False
     weights: bool = True
     analytic: float | None = None
+    sphere: bool = False
     last: float = math.inf
     lipschitz: Callable[[Array, Array], Array] | None = None
     scale: float = 1.0
@@ -206,11 +208,10 @@ def _coulomb(p: float) -> Function:
 
 
 def _matern(p: float) -> Function:
-    ball = {
-        0.5: lambda r: (-r).exp(),
-        1.5: lambda r: (1 + r) * (-r).exp(),
-        2.5: lambda r: (1 + r + r * r / 3) * (-r).exp(),
-    }[p]
+    def ball(z: Any) -> Any:
+        r = (_arb(2.0 * p) * z).sqrt()
+        factor = {0.5: _arb(1.0), 1.5: 1 + r, 2.5: 1 + r + r * r / 3}[p]
+        return factor * (-r).exp()
 
     def values(z: Array) -> Array:
         r = np.sqrt(2.0 * p * z)
@@ -230,7 +231,7 @@ def _matern(p: float) -> Function:
 
     return Function(
         "matern",
-        lambda z: ball((_arb(2.0 * p) * z).sqrt()),
+        ball,
         values,
         monotone="decreasing",
         completely_monotone=True,
@@ -358,6 +359,7 @@ def _arc_cosine(p: float) -> Function:
         extent=None if p == 0.0 else extent,
         weights=p < 2.0,
         analytic=0.0,
+        sphere=True,
         last=4.0,
         shift=2.0,
         operations=4 if p == 0.0 else 8,

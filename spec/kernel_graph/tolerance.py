@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.floating_point import require_usual
-from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, reach, roundoff
+from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, off_sphere, reach, roundoff
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
@@ -74,7 +74,8 @@ def _of_rows(
     instance: Instance, precision: Precision, f: Function, x: Reach, at: NDArray[np.intp], vectors: Array
 ) -> Array:
     """KTOL-3 for some rows."""
-    n, own = len(x.points), at[:, None] == np.arange(len(x.points))
+    n = len(x.points)
+    own: NDArray[np.bool_] = np.equal.outer(at, np.arange(n))
     graph = instance.targets is None
     used = ~own if graph else np.ones_like(own)
     size, h, inside = entries(f, x, precision, used)
@@ -100,7 +101,7 @@ def _of_rows(
     own = vectors[at] if instance.laplacian else 0.0  # there may be more targets than vectors
     bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + own)
     largest = min(precision.largest, precision.largest_output)
-    good = inside.all(axis=1)[:, None] & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
+    good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
     return np.where(good & ~np.isnan(bound), bound * _SLACK, np.inf)
 
 
@@ -114,6 +115,8 @@ def entries(
     u = roundoff(precision)
     z = exactly_enough(x)
     delta = errors(x, z, precision, f.scale)
+    if f.sphere:
+        delta = delta + off_sphere(x)
     inside = max(1.0, f.scale) * (z + delta) <= precision.largest / 4
     # Δ' = Δ + 1.01 r u (z + Δ + s); the last term is that of z and of the argument of f here
     wide = delta + 1.01 * f.argument * u * (z + delta + f.shift) + _here(x) * (z + f.shift)
@@ -146,4 +149,4 @@ def entries(
 
 def _here(x: Reach) -> float:
     """What a squared distance and the argument of f are off relatively where they are computed here, twice."""
-    return 2.0 * (x.rows.shape[1] + 8) * 2.0**-53
+    return float(2.0 * (x.rows.shape[1] + 8) * 2.0**-53)

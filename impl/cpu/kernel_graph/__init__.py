@@ -1,5 +1,11 @@
-"""Kernel graphs on the CPU: :func:`exact`, sums over all pairs."""
+"""Kernel graphs on the CPU.
+
+:func:`exact` sums over all pairs, :func:`multiply` does it faster and with a certificate, and :func:`adjacency` and
+:func:`laplacian` are linear operators of SciPy, whose plan is made once.
+"""
 
 from assay.impl.cpu.kernel_graph.direct import exact
+from assay.impl.cpu.kernel_graph.multiply import ROUTES, multiply
+from assay.impl.cpu.kernel_graph.operators import adjacency, laplacian
 
-__all__ = ["exact"]
+__all__ = ["ROUTES", "adjacency", "exact", "laplacian", "multiply"]

@@ -7,12 +7,14 @@ of a tile of 512 sources are in that type, and tiles are summed in float64.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import weights
-from assay.impl.cpu.kernel_graph.problem import Problem, checked
+from assay.impl.cpu.kernel_graph import rounding, weights
+from assay.impl.cpu.kernel_graph.problem import checked
+from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.threads import available
 from assay.spec.floating_point import require_usual
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["exact", "summed"]
+    from assay.impl.cpu.kernel_graph.problem import Problem, Scene
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Direct", "exact", "plain", "planned", "summed"]
 
 _PIECE = 64  # targets of a task, at least
 
@@ -61,47 +67,105 @@ def exact(
         return summed(problem, threads or available(), tell)
 
 
-def summed(
-    problem: Problem, workers: int, tell: Callable[[int, int], None] | None = None, dtype: np.dtype[Any] | None = None
-) -> NDArray[Any]:
-    """The sums of a checked problem in the arithmetic of ``dtype`` (default: the type of its points)."""
-    require_usual()
-    work = dtype or problem.points.dtype
+def summed(problem: Problem, workers: int, tell: Callable[[int, int], None] | None = None) -> NDArray[Any]:
+    """The sums of a checked problem in the arithmetic of its points."""
+    scene, work = problem.scene, problem.points.dtype
     sources = np.ascontiguousarray(problem.points.T, work)
     targets = sources if problem.graph else np.ascontiguousarray(problem.goals.T, work)
     vectors = np.ascontiguousarray(problem.vectors.T, work)
+    run = _own if scene.code is None else _compiled
+    out = run(scene, targets, sources, vectors, problem.laplacian, problem.diagonal, workers, tell)
+    return np.ascontiguousarray(out.T)
+
+
+def plain(scene: Scene, vectors: Array, workers: int, values: Any = None) -> Array:
+    """Σ_j f(z_ij)v_j (m, columns) in float64, for the graph without j = i; ``values``: another f."""
+    sources = np.ascontiguousarray(scene.points.T)
+    targets = sources if scene.graph else np.ascontiguousarray(scene.goals.T)
+    columns = np.ascontiguousarray(vectors.T)
+    if values is None and scene.code is not None:
+        out = _compiled(scene, targets, sources, columns, False, 0.0, workers, None)
+    else:
+        out = _own(scene, targets, sources, columns, False, 0.0, workers, None, values)
+    return np.ascontiguousarray(out.T)
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """Sums over all pairs in float64, as a plan (KG-18)."""
+
+    scene: Scene
+    relative: float
+    floor: float
+    rounding: float
+    workers: int
+    words: str
+
+    def apply(self, vectors: Array) -> Array:
+        return plain(self.scene, vectors, self.workers)
+
+    def doubt(self, sizes: Array) -> Array | float:
+        """What undecided pairs add, for |vectors|: where a rounded distance may move f by more than ``relative``."""
+        scene = self.scene
+        if scene.code is not None and scene.name != "threshold":
+            return 0.0
+        apart = (scene.points.shape[1] + 4.0) * U * SLACK
+
+        def spread(z: NDArray[Any]) -> NDArray[Any]:
+            low, high = scene.function.between(z * (1.0 - 2.0 * apart), z * (1.0 + 2.0 * apart))
+            return np.asarray(high - low)
+
+        return plain(scene, sizes, self.workers, spread) * (1.0 + 2.0**-20)
+
+
+def planned(scene: Scene, workers: int) -> Direct:
+    """The plan of direct sums, which exists for every function."""
+    known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1])
+    relative, floor = known or (2.0**-46, 2.0**-1020)
+    n = len(scene.points)
+    flat = n if known is None and scene.name != "threshold" else min(n, weights.TILE) + -(-n // weights.TILE)
+    return Direct(scene, relative, floor, gamma(flat + 6.0), workers, "all pairs in float64")
+
+
+def _compiled(
+    scene: Scene, targets: NDArray[Any], sources: NDArray[Any], vectors: NDArray[Any], laplacian: bool,
+    diagonal: float, workers: int, tell: Callable[[int, int], None] | None,
+) -> NDArray[Any]:  # fmt: skip
+    """(columns, m): a named function, by compiled kernels."""
+    require_usual()
+    work = sources.dtype
     count = targets.shape[1]
     out = np.empty((len(vectors), count), work)
-    if problem.code is None:
-        _own(problem, targets, sources, vectors, out)
-        return np.ascontiguousarray(out.T)
     kernel = weights.direct(work.name)
-    code, a, b, c = problem.code
+    assert scene.code is not None
+    code, a, b, c = scene.code
     piece = max(_PIECE, -(-count // (16 * workers)))
-    starts = range(0, count, piece)
     done = 0
 
     def task(first: int) -> int:
         last = min(first + piece, count)
         kernel(
-            targets, sources, vectors, vectors, code, work.type(a), work.type(b), c, problem.graph, problem.laplacian,
-            problem.diagonal, first, last, out,
+            targets, sources, vectors, vectors, code, work.type(a), work.type(b), c, scene.graph, laplacian, diagonal,
+            first, last, out,
         )  # fmt: skip
         return last - first
 
     with ThreadPoolExecutor(workers) as pool:
-        for finished in pool.map(task, starts):
+        for finished in pool.map(task, range(0, count, piece)):
             done += finished
             if tell is not None:
                 tell(done, count)
-    return np.ascontiguousarray(out.T)
+    return out
 
 
 def _own(
-    problem: Problem, targets: NDArray[Any], sources: NDArray[Any], vectors: NDArray[Any], out: NDArray[Any]
-) -> None:
-    """The same for a function of the user's own, which takes an array of squared distances."""
+    scene: Scene, targets: NDArray[Any], sources: NDArray[Any], vectors: NDArray[Any], laplacian: bool,
+    diagonal: float, workers: int, tell: Callable[[int, int], None] | None, values: Any = None,
+) -> NDArray[Any]:  # fmt: skip
+    """(columns, m): a function of the user's own, which takes an array of squared distances."""
     count, n = targets.shape[1], sources.shape[1]
+    out = np.empty((len(vectors), count), sources.dtype)
+    weigh = values or scene.function
     rows = max(1, weights.TILE * weights.TILE // max(n, 1))
     for first in range(0, count, rows):
         last = min(first + rows, count)
@@ -110,15 +174,18 @@ def _own(
             apart = x[first:last, None] - y
             z += apart * apart
         own = np.arange(last - first)
-        if problem.graph:
+        if scene.graph:
             z[own, first + own] = 1.0  # the function may be infinite at 0
-        weight = np.asarray(problem.values(z), out.dtype)
-        if problem.graph:
+        weight = np.asarray(weigh(z), out.dtype)
+        if scene.graph:
             weight[own, first + own] = 0.0
         for k, row in enumerate(vectors):
-            if problem.laplacian:
+            if laplacian:
                 out[k, first:last] = (weight * (row[first:last, None] - row)).sum(axis=1)
             else:
                 out[k, first:last] = (weight * row).sum(axis=1)
-                if problem.graph and problem.diagonal:
-                    out[k, first:last] += out.dtype.type(problem.diagonal) * row[first:last]
+                if scene.graph and diagonal:
+                    out[k, first:last] += out.dtype.type(diagonal) * row[first:last]
+        if tell is not None:
+            tell(last, count)
+    return out

@@ -90,7 +90,7 @@ def designed(decay: float, dimension: int, above: float, below: float) -> Design
     centre = (width - 1) // 2
     with flint_context.bits(128):
         exponent = -2 * flint.arb(decay) * flint.arb(step) ** 2
-        near = [float((exponent * (l - centre) ** 2).exp()) for l in range(width)]
+        near = [float((exponent * (node - centre) ** 2).exp()) for node in range(width)]
         scale = float((flint.arb(step) * (4 * flint.arb(decay) / flint.arb.pi()).sqrt()) ** dimension)
     table = np.array(near + [0.0] * (-width % 8))
     g = 2.0 * decay * step * step
@@ -147,6 +147,15 @@ class Gaussian:
     floor: float
     rounding: float
     workers: int
+
+    @property
+    def words(self) -> str:
+        design = self.design
+        return f"grid of {' x '.join(map(str, self.extents))} nodes, {design.width} an axis for a point"
+
+    def doubt(self, sizes: Array) -> Array | float:
+        """What subtracting a point's own vector rounds."""
+        return 2.0 * self.rounding * (1.0 + self.relative) * sizes if self.graph else 0.0
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""

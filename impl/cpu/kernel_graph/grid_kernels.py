@@ -2,8 +2,8 @@
 
 A point touches ``width`` nodes an axis, of which the first has the number ``first``.  The factor of node first + l is
 start·ratio^l·table[l], which are e^(−2λ(x − t)²) (KG-8): ``start`` and ``ratio`` are kept of every point and axis,
-``table`` is shared.  The last axis is padded to a multiple of eight nodes with factors of 0.  Node numbers are unsigned,
-so that the compiler need not look for negative ones.
+``table`` is shared.  The last axis is padded to a multiple of eight nodes with factors of 0.  Node numbers are
+unsigned, so that the compiler need not look for negative ones.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _row(start: Any, ratio: Any, table: Any, out: Any) -> None:
 
 @functools.cache
 def _add_eight() -> Any:
-    """grid[here : here + 8] += s·z[at : at + 8] as one vector: the compiler does not see that the two arrays are apart."""
+    """grid[here : here + 8] += s·z[at : at + 8] as one vector: no compiler sees that the arrays are apart."""
     from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
@@ -147,8 +147,8 @@ def _spread(
             t = v * x[j]
             for k in range(rows):
                 w = t * y[k]
-                for l in range(0, padded, 8):
-                    add(grid, here + np.uint64(l), w, z, l)  # type: ignore[name-defined]  # noqa: F821
+                for k8 in range(0, padded, 8):
+                    add(grid, here + np.uint64(k8), w, z, k8)  # type: ignore[name-defined]  # noqa: F821
                 here += near
             at += far
 
@@ -178,8 +178,8 @@ def _gather(
             at += np.uint64(place[0, p] * strides[0])
             square *= squares(x, width)  # type: ignore[name-defined]  # noqa: F821
         total = 0.0
-        for l in range(0, padded, 8):
-            first = at + np.uint64(l)
+        for k8 in range(0, padded, 8):
+            first = at + np.uint64(k8)
             s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for j in range(slices):
                 here = first
@@ -196,8 +196,8 @@ def _gather(
                     s7 += s * grid[here + np.uint64(7)]
                     here += near
                 first += far
-            total += s0 * z[l] + s1 * z[l + 1] + s2 * z[l + 2] + s3 * z[l + 3]
-            total += s4 * z[l + 4] + s5 * z[l + 5] + s6 * z[l + 6] + s7 * z[l + 7]
+            total += s0 * z[k8] + s1 * z[k8 + 1] + s2 * z[k8 + 2] + s3 * z[k8 + 3]
+            total += s4 * z[k8 + 4] + s5 * z[k8 + 5] + s6 * z[k8 + 6] + s7 * z[k8 + 7]
         out[order[p]] = total
         own[order[p]] = square
 
@@ -205,8 +205,8 @@ def _gather(
 def _squares(row: Any, count: Any) -> Any:
     """Σ of the squares of the first numbers."""
     total = 0.0
-    for l in range(count):
-        total += row[l] * row[l]
+    for k in range(count):
+        total += row[k] * row[k]
     return total
 
 

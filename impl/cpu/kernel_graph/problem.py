@@ -2,62 +2,114 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.weights import code_of
+from assay.spec.kernel_graph.instance import Instance
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-__all__ = ["Problem", "checked"]
+    from assay.spec.kernel_graph.functions import Function
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Problem", "Scene", "checked", "scene_of"]
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The points and the function of sums, without vectors: what a plan is made of.
+
+    points (n, d), goals (m, d): float64.  goals: the points where sums are asked for; ``None`` for the points
+    themselves.  name: of a named function, "" for one of the user's own.
+    """
+
+    points: Array
+    targets: Array | None
+    name: str
+    parameter: float
+    function: Function
+
+    @property
+    def graph(self) -> bool:
+        return self.targets is None
+
+    @property
+    def goals(self) -> Array:
+        return self.points if self.targets is None else self.targets
+
+    @property
+    def code(self) -> tuple[int, float, float, float] | None:
+        """What the compiled kernels read of a named function."""
+        return code_of(self.name, self.parameter) if self.name else None
+
+    @functools.cached_property
+    def box(self) -> tuple[Array, Array]:
+        """The least and the largest coordinates of all points and targets."""
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        if self.targets is not None and len(self.targets):
+            low, high = np.minimum(low, self.targets.min(axis=0)), np.maximum(high, self.targets.max(axis=0))
+        return low, high
+
+    @functools.cached_property
+    def farthest(self) -> float:
+        """At least every squared distance."""
+        sides = self.box[1] - self.box[0]
+        return float((sides * sides).sum()) * (1.0 + 1e-12) + 1e-300
+
+    @functools.cached_property
+    def peak(self) -> float:
+        """At least every |weight|; +∞ where f is singular at 0."""
+        f = self.function
+        if f.singular_at_zero:
+            return math.inf
+        if self.name == "arc_cosine":
+            return 2.0
+        low, high = f.between(np.zeros(1), np.array([self.farthest]))
+        return float(max(abs(low[0]), abs(high[0]))) * (1.0 + 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A checked problem.
+    """A checked problem: the scene, and the vectors in their own type."""
 
-    goals (m, d): the points where sums are asked for; ``points`` themselves where ``graph``.  code: what the compiled
-    kernels read of a named function; ``None`` for a function of the user's own, whose NumPy form is ``values``.
-    """
-
+    scene: Scene
     points: NDArray[Any]
     vectors: NDArray[Any]
     goals: NDArray[Any]
-    name: str
-    parameter: float
-    values: Callable[[NDArray[Any]], NDArray[Any]]
-    code: tuple[int, float, float, float] | None
-    graph: bool
     laplacian: bool
     diagonal: float
+
+    @property
+    def graph(self) -> bool:
+        return self.scene.graph
 
 
 def checked(
     points: Any, vectors: Any, function: Any, parameter: float, laplacian: bool, diagonal: float, targets: Any
 ) -> Problem:
-    """The problem of these arguments; raises :class:`~assay.spec.problem.InvalidInstance`."""
-    for name, array in (("points", points), ("vectors", vectors), ("targets", targets)):
-        if array is None and name == "targets":
-            continue
-        if not isinstance(array, np.ndarray) or array.ndim != 2:
-            raise InvalidInstance(f"{name}: expected an array with two axes")
-        if array.dtype.name not in ("float32", "float64") or array.dtype != points.dtype:
-            raise InvalidInstance(f"{name}: {array.dtype.name}, expected float32 or float64, as points")
-        if not np.isfinite(array).all():
-            raise InvalidInstance(f"{name}: NaN or infinity in it, expected finite numbers")
-    if len(vectors) != len(points):
-        raise InvalidInstance(f"vectors: {len(vectors)} rows, expected {len(points)}")
-    if targets is not None and laplacian:
-        raise InvalidInstance("laplacian: refused with targets")
-    graph = targets is None
-    goals = points if graph else targets
-    code = code_of(function, float(parameter))
-    return Problem(
-        points, vectors, goals, function, float(parameter), lambda z: z, code, graph, bool(laplacian), float(diagonal)
+    """The problem of these arguments; raises :class:`~assay.spec.problem.InvalidInstance`, naming the argument."""
+    instance = Instance(
+        points, vectors, function=function, parameter=parameter, laplacian=laplacian, diagonal=diagonal, targets=targets
     )
+    if points.dtype.name not in DTYPES or not points.dtype.isnative:
+        raise InvalidInstance(f"points: dtype {points.dtype.str}, expected float32 or float64 of this machine")
+    goals = points if targets is None else targets
+    scene = scene_of(points, targets, function, instance.weight(), parameter)
+    return Problem(scene, points, vectors, goals, bool(laplacian), float(diagonal))
+
+
+def scene_of(points: Any, targets: Any, function: Any, weight: Function, parameter: float) -> Scene:
+    """The scene of arrays that have been checked."""
+    name = function if isinstance(function, str) else ""
+    wide = None if targets is None else np.ascontiguousarray(targets, np.float64)
+    return Scene(np.ascontiguousarray(points, np.float64), wide, name, float(parameter), weight)

@@ -1,8 +1,8 @@
 """What every fast route gives: sums with all weights of one function, and how far the weights are from the function.
 
 A plan is made once for some points and applied to any vectors.  In exact arithmetic it sums with weights w̃_ij in
-[(1 − relative)w_ij − floor, (1 + relative)w_ij + floor]; arithmetic adds at most rounding·Σ_j w_ij|v_j| and
-grain·Σ_j|v_j|.
+[(1 − relative)w_ij − floor, (1 + relative)w_ij + floor], and arithmetic adds at most rounding·Σ_j w̃_ij|v_j|.  What a
+plan cannot say so, ``doubt`` adds for given |v|.
 """
 
 from __future__ import annotations
@@ -37,4 +37,7 @@ class Plan(Protocol):
     def floor(self) -> float: ...
     @property
     def rounding(self) -> float: ...
+    @property
+    def words(self) -> str: ...
     def apply(self, vectors: Array) -> Array: ...
+    def doubt(self, sizes: Array) -> Array | float: ...

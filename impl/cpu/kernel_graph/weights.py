@@ -1,9 +1,9 @@
 """The compiled kernels of direct sums: squared distances of a tile, the function of them, and sums over the tile.
 
 An exponential of our own takes the place of the library's, because the compiler turns it into vector instructions:
-e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64) or
-7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions are
-told apart by a number, once a tile.
+e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64)
+or 7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions
+are told apart by a number, once a tile.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from assay.impl.cpu.compiled import compiled, jitted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXP32", "EXP64", "TILE", "code_of", "direct", "injected"]
+__all__ = ["EXP32", "EXP64", "FUSED", "TILE", "WEIGH", "code_of", "direct", "injected"]
 
 TILE = 512  # sources of a tile: their distances and weights stay in the first cache
 
 GAUSSIAN, LAPLACIAN, HALVES, POWER, MATERN3, MATERN5, POLYNOMIAL, ARC0, ARC1, TANGENT, THRESHOLD = range(11)
-_FUSED = {"contract", "nsz", "reassoc"}
+FUSED = {"contract", "nsz", "reassoc"}
 _STRICT = {"contract", "nsz"}  # the exponential: sums in the order that is written
 _PI = math.pi
 
@@ -176,6 +176,9 @@ def _weigh(z: Any, width: Any, code: Any, a: Any, b: Any, c: Any) -> None:
             z[j] = nought if code == ARC0 else first if code == ARC1 else first + cosine * nought
 
 
+WEIGH = _weigh
+
+
 def _direct(
     targets: Any, sources: Any, at: Any, vectors: Any, code: Any, a: Any, b: Any, c: Any, graph: Any, laplacian: Any,
     diagonal: Any, first: Any, last: Any, out: Any,
@@ -238,6 +241,6 @@ def direct(dtype: str) -> Callable[..., None]:
         types.float64, types.int64, types.int64, types.Array(real, 2, "C"),
     )  # fmt: skip
     made: Callable[..., None] = injected(
-        _direct, signature, _FUSED, exp=_exp32 if dtype == "float32" else _exp64, weigh=_weigh
+        _direct, signature, FUSED, exp=_exp32 if dtype == "float32" else _exp64, weigh=_weigh
     )
     return made

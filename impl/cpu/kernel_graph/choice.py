@@ -1,0 +1,170 @@
+"""Which route serves a request: every route makes an offer with a predicted time, or says why it cannot.
+
+Predictions are nanoseconds of one core of an AMD EPYC of 2024.  Only speed depends on them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.impl.cpu.kernel_graph import direct, gaussians, grid, polynomial, smooth
+from assay.spec.approximation import Infeasible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from assay.impl.cpu.kernel_graph.problem import Scene
+    from assay.impl.cpu.kernel_graph.sums import Plan
+
+__all__ = ["ROUTES", "Offer", "Request", "degree", "offers"]
+
+ROUTES = ("direct", "grid", "gaussians", "polynomial")
+
+_PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "threshold": 0.5, "polynomial": 0.5}
+_POWER = 18.0  # of a power that is not half a whole number
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a plan should meet: weights within relative·w + floor of the exact ones."""
+
+    scene: Scene
+    relative: float
+    floor: float
+    memory: int
+    workers: int
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A route that is predicted to serve: the time of one column in nanoseconds of a core."""
+
+    name: str
+    cost: float
+    make: Callable[[], Plan]
+
+
+def offers(request: Request, route: str | None, refused: list[str]) -> Iterator[Offer]:
+    """The offers for a request, the cheapest first, or the one of ``route``; reasons go to ``refused``.
+
+    Raises :class:`~assay.spec.approximation.Infeasible` where the route that is asked for cannot serve.
+    """
+    if route is not None:
+        yield _MAKERS[route](request)
+        return
+    found = []
+    for name, maker in _MAKERS.items():
+        try:
+            found.append(maker(request))
+        except Infeasible as reason:
+            refused.append(f"{name}: {reason}")
+    yield from sorted(found, key=lambda offer: offer.cost)
+
+
+def degree(scene: Scene) -> float:
+    """About the largest sum of weights of a point, from some points."""
+    count = min(len(scene.goals), 48)
+    chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
+    z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
+    if scene.graph:
+        z[np.arange(len(chosen)), chosen] = np.inf
+    weight = np.zeros_like(z)
+    apart = np.isfinite(z) & (z > 0.0)
+    weight[apart] = np.abs(scene.function(z[apart]))
+    return 1.5 * float(weight.sum(axis=1).max(initial=0.0)) + 1e-300
+
+
+def pair(scene: Scene) -> float:
+    """Nanoseconds of one pair of the direct sums."""
+    if scene.code is None:
+        return 20.0
+    if scene.name in ("rational", "coulomb"):
+        return 1.0 if 2.0 * scene.parameter == int(2.0 * scene.parameter) <= 64 else _POWER
+    return _PAIR.get(scene.name, 1.0) + 0.1 * scene.points.shape[1]
+
+
+def _direct(request: Request) -> Offer:
+    scene = request.scene
+    cost = pair(scene) * len(scene.goals) * len(scene.points)
+    return Offer("direct", cost, functools.partial(direct.planned, scene, request.workers))
+
+
+def _grid(request: Request) -> Offer:
+    scene = request.scene
+    if scene.name != "gaussian":
+        raise Infeasible("the function is no Gaussian")
+    d = scene.points.shape[1]
+    if d > grid.MOST_DIMENSION:
+        raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
+    design = grid.designed(scene.parameter, d, request.relative, request.floor)
+    nodes = float(np.prod((scene.box[1] - scene.box[0]) / design.step + design.width + 9.0))
+    each = 0.12 * design.padded * design.width ** (d - 1) + 60.0 * d
+    cost = each * (len(scene.points) + len(scene.goals)) + 3.0 * nodes
+    return Offer(
+        "grid",
+        cost,
+        lambda: grid.gaussian(
+            scene.points, scene.targets, scene.parameter, request.relative, request.floor, request.memory,
+            request.workers,
+        ),
+    )  # fmt: skip
+
+
+def _gaussians(request: Request) -> Offer:
+    """The offer with the distance of near pairs that is predicted to cost the least."""
+    scene, d = request.scene, request.scene.points.shape[1]
+    if scene.name not in gaussians.FUNCTIONS:
+        raise Infeasible("the function is not known as a sum of Gaussians" if scene.name != "gaussian" else "it is one")
+    if d > grid.MOST_DIMENSION:
+        raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
+    count = min(len(scene.goals), 64)
+    chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
+    z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
+    high, rest = scene.farthest, max(math.log(4.0 / request.relative), 1.0)
+    step = 7.5 / (rest + 4.0)
+    both = float(len(scene.points) + len(scene.goals))
+    width = 8.0 * math.ceil((rest + 4.0) / 8.0 * 0.9)
+    each = both * (0.12 * width**d + 60.0 * d)
+    rate = {"rational": 1.0, "inverse_multiquadric": scene.parameter}.get(scene.name, math.inf)
+    best = (math.inf, 0.0)
+    for k in range(2, 40):
+        radius = math.sqrt(high) * 2.0 ** (-k / 2.0)
+        most = (rest + 2.0) / radius**2
+        if most > rate * rest * 1.5:
+            radius, most = 0.0, rate * rest * 1.5
+        terms = max(0.0, math.log(max(most * high / 6.0, 1.0)) / step)
+        pairs = float((z <= radius * radius).sum(axis=1).mean()) * 2.5
+        cost = terms * each + len(scene.goals) * pairs * (pair(scene) + 5.0) + both * 200.0 + 5e7
+        nodes = (math.sqrt(high * most * (rest + 4.0)) * 0.7 + width) ** d
+        if 20.0 * nodes <= request.memory and cost + 4.0 * nodes * terms < best[0]:
+            best = (cost + 4.0 * nodes * terms, radius)
+        if radius == 0.0:
+            break
+    if not best[0] < math.inf:
+        raise Infeasible("no distance of near pairs has grids that fit in the memory")
+    return Offer(
+        "gaussians",
+        best[0],
+        lambda: gaussians.planned(
+            scene, request.relative, request.floor, best[1], request.memory, request.workers
+        ),
+    )  # fmt: skip
+
+
+def _polynomial(request: Request) -> Offer:
+    scene = request.scene
+    found = smooth.degree_of(scene, request.relative, request.floor)
+    if found.rank > polynomial.MOST_RANK:
+        raise Infeasible(f"rank {found.rank}, more than {polynomial.MOST_RANK}")
+    cost = (len(scene.points) + len(scene.goals)) * found.rank * 1.2 + 30.0 * found.rank**2
+    return Offer("polynomial", cost, lambda: smooth.planned(scene, found, request.workers))
+
+
+_MAKERS: dict[str, Callable[[Request], Offer]] = {
+    "direct": _direct, "grid": _grid, "gaussians": _gaussians, "polynomial": _polynomial
+}  # fmt: skip

@@ -1,0 +1,159 @@
+"""Fast multiplication with a kernel graph, and a certificate (KG-19)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.certified import Certified
+from assay.impl.cpu.kernel_graph import choice
+from assay.impl.cpu.kernel_graph.problem import checked
+from assay.impl.cpu.kernel_graph.sums import SLACK, U
+from assay.impl.cpu.threads import available
+from assay.spec.approximation import Infeasible
+from assay.spec.floating_point import require_usual
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.impl.cpu.kernel_graph.problem import Problem
+    from assay.impl.cpu.kernel_graph.sums import Plan
+
+    Array = NDArray[np.float64]
+
+__all__ = ["ROUTES", "completed", "multiply"]
+
+ROUTES = choice.ROUTES
+_STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output to the type of the input
+_SHARE = 0.45  # of the requested error for the relative part, and as much for the absolute part
+
+
+def multiply(
+    points: NDArray[Any],
+    vectors: NDArray[Any],
+    *,
+    function: Any,
+    parameter: float = 1.0,
+    error: float = 1e-6,
+    laplacian: bool = False,
+    diagonal: float = 0.0,
+    targets: NDArray[Any] | None = None,
+    entries: bool = False,
+    route: str | None = None,
+    memory: int = 1 << 30,
+    threads: int | None = None,
+) -> Certified:
+    """The sums of :func:`exact`, within ``error`` of the exact ones, and faster where a route is.
+
+    Arrays and options are those of :class:`assay.spec.kernel_graph.Instance`, float32 or float64; the value has their
+    type.  error: absolute, in units of the output.  With ``entries`` it is relative to every weight instead: the result
+    is a sum with weights within a factor 1 ± error of the exact ones (KG-12), and then the rounding of one sum.
+    The returned ``error`` has the shape of the value, or broadcasts to it, and is proved.
+
+    route: ``None`` takes the route that is predicted to be the fastest and says why; one of :data:`ROUTES` insists.
+    memory: the most bytes of working storage.  threads: the most threads (default: the CPUs of this process); the
+    result does not depend on their number.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` for bad input, ``ValueError`` for other bad arguments, and
+    :class:`~assay.spec.approximation.Infeasible` where no route can be certified to ``error``.
+
+    >>> x = np.linspace(0.0, 1.0, 50).reshape(50, 1)
+    >>> found = multiply(x, x, function="gaussian", parameter=9.0, error=1e-8, route="grid")
+    >>> float(found.value[0, 0].round(6)), bool((found.error <= 1e-8).all())
+    (2.656142, True)
+    """
+    require_usual()
+    problem = checked(points, vectors, function, parameter, laplacian, diagonal, targets)
+    if isinstance(error, bool) or not isinstance(error, (int, float, np.number)) or not 0.0 < error < math.inf:
+        raise ValueError(f"error: {error!r}, expected a positive finite number")
+    if route not in (None, *ROUTES):
+        raise ValueError(f"route: {route!r}, expected one of {', '.join(ROUTES)} or None")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    if memory < 1:
+        raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
+    workers = threads or available()
+    if not problem.vectors.size or not len(problem.goals):
+        return Certified(np.zeros((len(problem.goals), problem.vectors.shape[1]), points.dtype), np.zeros(1), "empty")
+    request = choice.Request(problem.scene, *_weights(problem, float(error), entries), memory, workers)
+    refused: list[str] = []
+    for offer in choice.offers(request, route, refused):
+        try:
+            plan = offer.make()
+        except Infeasible as reason:
+            refused.append(f"{offer.name}: {reason}")
+            continue
+        output, bound = completed(plan, problem)
+        least = float(problem.scene.function(np.array([problem.scene.farthest]))[0])
+        if (entries and plan.relative + plan.floor / max(least, 2.0**-1000) <= error) or (
+            not entries and (bound <= error).all()
+        ):
+            reason = "; ".join(refused) if refused else "as asked for" if route else "predicted to be the fastest"
+            return Certified(output, bound, f"{offer.name}: {plan.words}; {reason}")
+        refused.append(f"{offer.name}: the certificate is {float(bound.max()):.2g}")
+    raise Infeasible(f"error {error:g}: " + "; ".join(refused))
+
+
+def _weights(problem: Problem, error: float, entries: bool) -> tuple[float, float]:
+    """(relative, floor) that weights should meet."""
+    scene = problem.scene
+    if entries:
+        least = float(scene.function(np.array([scene.farthest]))[0])
+        return 0.9 * error, 0.05 * error * least
+    vectors = np.abs(problem.vectors.astype(np.float64))
+    mass = vectors.sum(axis=0)
+    if problem.laplacian:
+        mass = mass + len(vectors) * vectors.max(axis=0)
+    most = float(mass.max())
+    if most == 0.0:
+        return 0.5, 1.0
+    peak = scene.peak
+    if not peak < math.inf:  # what the sums of a sample of points are
+        largest = float(vectors.max())
+        typical = choice.degree(scene)
+        return _SHARE * error / (typical * largest * (2.0 if problem.laplacian else 1.0)), _SHARE * error / most
+    return _SHARE * error / (most * peak), _SHARE * error / most
+
+
+def completed(plan: Plan, problem: Problem) -> tuple[NDArray[Any], Array]:
+    """The output in the type of the input and its certificate, (m, columns) or (1, columns) (KG-19)."""
+    scene, graph = problem.scene, problem.graph
+    vectors = np.ascontiguousarray(problem.vectors, np.float64)
+    n, columns = vectors.shape
+    sizes = np.abs(vectors)
+    mass = sizes.sum(axis=0) * (1.0 + n * U)
+    largest = sizes.max(axis=0)
+    peak = scene.peak
+    ones = problem.laplacian or not peak < math.inf
+    every = plan.apply(np.concatenate([vectors, np.ones((n, 1))], axis=1) if ones else vectors)
+    sums = every[:, :columns]
+    relative, floor, lost = plan.relative, plan.floor, plan.rounding
+    if not relative + lost * (1.0 + relative) < 0.5:
+        return sums.astype(problem.points.dtype), np.full((1, columns), math.inf)
+    # Σ_j w_ij|v_j| is at most `reach`, and weights at most (1 + relative)w + floor
+    reach = np.broadcast_to(peak * mass, (1, columns)) if peak < math.inf else np.full((1, columns), math.inf)
+    degree = None
+    if ones:
+        degree = every[:, columns:]
+        most = (degree + n * floor * (1.0 + lost)) / (1.0 - relative - lost * (1.0 + relative)) * SLACK
+        reach = np.minimum(most * largest, reach)
+    bound = (relative + lost * (1.0 + relative)) * reach + floor * (1.0 + lost) * mass + plan.doubt(sizes)
+    if problem.laplacian:
+        assert degree is not None
+        own = sizes
+        bound = bound + (relative + lost * (1.0 + relative)) * most * own + floor * (1.0 + lost) * n * own
+        bound = bound + plan.doubt(np.ones((n, 1))) * own
+        product = degree * vectors
+        out = product - sums
+        bound = bound + 2.0 * U * (np.abs(product) + np.abs(out))
+    elif graph and problem.diagonal:
+        product = problem.diagonal * vectors
+        out = sums + product
+        bound = bound + 2.0 * U * (np.abs(product) + np.abs(out))
+    else:
+        out = sums
+    unit, least = _STORED[problem.points.dtype.name]
+    bound = (bound + unit * np.abs(out) * 1.01 + least + n * 2.0**-1000) * SLACK
+    return out.astype(problem.points.dtype, copy=False), np.asarray(bound)

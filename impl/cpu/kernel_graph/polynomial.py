@@ -1,0 +1,265 @@
+"""Sums with a polynomial of the squared distance, by features of its rank (KG-6).
+
+P(|x − y|²) of degree p is φ(x)ᵀ M φ(y) with the features x^α, |α| ≤ p, and |x|^(2k) x^α, |α| = p − k, k = 1 … p: they
+are C(d + p, p) + C(d + p − 1, p − 1), and no fewer do.  Points are centred and scaled by a power of two, so that
+|x| ≤ 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
+from assay.spec.approximation import Infeasible
+from assay.spec.instances.extra import required
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+__all__ = [
+    "MOST_RANK", "Basis", "Frame", "Polynomial", "fitted", "frame", "monomials", "multinomial", "planned", "rank",
+]  # fmt: skip
+
+MOST_RANK = 6000
+_BLOCK = 1024  # points whose features are in memory at a time
+
+
+def rank(dimension: int, degree: int) -> int:
+    """C(d + p, p) + C(d + p − 1, p − 1)."""
+    return math.comb(dimension + degree, degree) + (math.comb(dimension + degree - 1, degree - 1) if degree else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """The features: number f is feature parent[f] times coordinate factor[f]; from coordinate d on, times |x|^(2(·−d)).
+
+    lift: the matrix that writes |x|^(2a) x^α, 2a + 2|α| ≤ …, row (α, a), in the features.  full: those (α, a).
+    most: the most numbers that a column of ``lift`` adds up.
+    """
+
+    dimension: int
+    degree: int
+    parent: tuple[int, ...]
+    factor: tuple[int, ...]
+    full: tuple[tuple[tuple[int, ...], int], ...]
+    lift: Any
+    most: int
+
+
+@functools.lru_cache(maxsize=16)
+def basis(dimension: int, degree: int) -> Basis:
+    """The features of a dimension and degree."""
+    sparse = required("scipy.sparse", "cpu")
+    zero = (0,) * dimension
+    index: dict[tuple[tuple[int, ...], int], int] = {(zero, 0): 0}
+    parent, factor = [0], [0]
+    last: list[tuple[int, ...]] = [zero]
+    for _ in range(degree):
+        grown = []
+        for alpha in last:
+            top = max((c for c in range(dimension) if alpha[c]), default=0)
+            for c in range(top, dimension):
+                beta = (*alpha[:c], alpha[c] + 1, *alpha[c + 1 :])
+                index[beta, 0] = len(parent)
+                parent.append(index[alpha, 0])
+                factor.append(c)
+                grown.append(beta)
+        last = grown
+    pure = [alpha for alpha, _ in index]
+    for alpha in pure:
+        k = degree - sum(alpha)
+        if k >= 1:
+            index[alpha, k] = len(parent)
+            parent.append(index[alpha, 0])
+            factor.append(dimension + k)
+    full, rows, columns, values = [], [], [], []
+    for alpha in pure:
+        c = sum(alpha)
+        for a in range(degree - c + 1):
+            j = 2 * a + c
+            k = max(j - degree, 0)
+            rest = a - k  # |x|^(2k) stays, |x|^(2·rest) is multiplied out
+            for gamma_ in _compositions(rest, dimension):
+                ways = math.factorial(rest)
+                for g in gamma_:
+                    ways //= math.factorial(g)
+                beta = tuple(x + 2 * g for x, g in zip(alpha, gamma_, strict=True))
+                rows.append(len(full))
+                columns.append(index[beta, k])
+                values.append(float(ways))
+            full.append((alpha, a))
+    lift = sparse.csr_array((values, (rows, columns)), shape=(len(full), len(parent)))
+    most = int(np.bincount(columns, minlength=len(parent)).max())
+    return Basis(dimension, degree, tuple(parent), tuple(factor), tuple(full), lift, most)
+
+
+@functools.lru_cache(maxsize=16)
+def monomials(dimension: int, degree: int) -> Basis:
+    """The features x^α, |α| ≤ p, alone: C(d + p, p)."""
+    whole = basis(dimension, degree)
+    count = math.comb(dimension + degree, degree)
+    pure = tuple(each for each in whole.full if each[1] == 0)
+    return Basis(dimension, degree, whole.parent[:count], whole.factor[:count], pure, None, 1)
+
+
+def multinomial(alpha: tuple[int, ...]) -> float:
+    """The number of ways to order the factors of x^α."""
+    ways = math.factorial(sum(alpha))
+    for k in alpha:
+        ways //= math.factorial(k)
+    return float(ways)
+
+
+def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
+    """All ways to write ``total`` as an ordered sum of ``parts`` whole numbers."""
+    found = []
+    for bars in itertools.combinations(range(total + parts - 1), parts - 1):
+        ends = (-1, *bars, total + parts - 1)
+        found.append(tuple(ends[k + 1] - ends[k] - 1 for k in range(parts)))
+    return found
+
+
+def _matrix(basis_: Basis, coefficients: Array) -> Any:
+    """M in the features: φ(x)ᵀ M φ(y) = Σ_k a_k |x − y|^(2k)."""
+    sparse = required("scipy.sparse", "cpu")
+    p = basis_.degree
+    place = {each: k for k, each in enumerate(basis_.full)}
+    rows, columns, values = [], [], []
+    for alpha, a in basis_.full:
+        c = sum(alpha)
+        ways = math.factorial(c)
+        for x in alpha:
+            ways //= math.factorial(x)
+        for b in range(p - c - a + 1):
+            k = a + b + c
+            many = math.factorial(k) // (math.factorial(a) * math.factorial(b) * math.factorial(c)) * ways * (-2) ** c
+            rows.append(place[alpha, a])
+            columns.append(place[alpha, b])
+            values.append(float(many) * coefficients[k])
+    count = len(basis_.full)
+    middle = sparse.csr_array((values, (rows, columns)), shape=(count, count))
+    return (basis_.lift.T @ middle @ basis_.lift).toarray()
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Centre and scale of some points: x' = (x − centre)/scale has |x'| ≤ reach ≤ 1."""
+
+    centre: Array
+    scale: float
+    reach: float
+    other: float
+
+
+def frame(points: Array, targets: Array | None) -> Frame:
+    """The frame of points and targets; ``other`` is the reach of the targets."""
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2.0
+
+    def far(x: Array) -> float:
+        if not len(x):
+            return 0.0
+        moved = x - centre
+        return math.sqrt(float((moved * moved).sum(axis=1).max())) * (1.0 + (x.shape[1] + 8) * 2.0**-52) + 1e-290
+
+    reach = far(points)
+    other = reach if targets is None else far(targets)
+    scale = 2.0 ** math.ceil(math.log2(max(reach, other)))
+    return Frame(centre, scale, reach / scale, other / scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Polynomial:
+    """Sums with Σ_k a_k (|x − y|/scale)^(2k) for fixed points, as a plan."""
+
+    points: Array
+    targets: Array | None
+    frame: Frame
+    coefficients: Array
+    basis: Basis
+    matrix: Array
+    relative: float
+    floor: float
+    rounding: float
+    grain: float
+    workers: int
+
+    @property
+    def words(self) -> str:
+        return f"degree {self.basis.degree} in the squared distance, rank {len(self.basis.parent)}"
+
+    def doubt(self, sizes: Array) -> Array | float:
+        """What subtracting a point's own vector rounds."""
+        return 2.0 * self.grain * sizes if self.targets is None else 0.0
+
+    def apply(self, vectors: Array) -> Array:
+        """(n, columns) → (m, columns); for the graph, without j = i."""
+        n, columns = vectors.shape
+        starts = range(0, n, _BLOCK)
+
+        def moments(start: int) -> Array:
+            part = self._features(self.points[start : start + _BLOCK])
+            return np.asarray(part @ vectors[start : start + _BLOCK])
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            total = np.zeros((len(self.basis.parent), columns))
+            for each in pool.map(moments, starts):
+                total += each
+            weighted = self.matrix @ total
+            goals = self.points if self.targets is None else self.targets
+            out = np.empty((len(goals), columns))
+
+            def evaluate(start: int) -> None:
+                out[start : start + _BLOCK] = self._features(goals[start : start + _BLOCK]).T @ weighted
+
+            for _ in pool.map(evaluate, range(0, len(goals), _BLOCK)):
+                pass
+        if self.targets is None:
+            out -= self.coefficients[0] * vectors
+        return out
+
+    def _features(self, points: Array) -> Array:
+        x = np.ascontiguousarray((points - self.frame.centre).T) / self.frame.scale
+        square = (x * x).sum(axis=0)
+        factors = [*x, np.ones_like(square)]
+        for _ in range(self.basis.degree):
+            factors.append(factors[-1] * square)
+        found = np.empty((len(self.basis.parent), x.shape[1]))
+        found[0] = 1.0
+        for f in range(1, len(found)):
+            np.multiply(found[self.basis.parent[f]], factors[self.basis.factor[f]], out=found[f])
+        return found
+
+
+def planned(
+    points: Array, targets: Array | None, where: Frame, coefficients: Array, relative: float, floor: float, workers: int
+) -> Polynomial:
+    """The plan for P(z) = Σ_k a_k (z/scale²)^k, which is within relative·|f| + floor of the function that is meant."""
+    d, p = points.shape[1], len(coefficients) - 1
+    if rank(d, p) > MOST_RANK:
+        raise Infeasible(f"degree {p} in {d} dimensions has rank {rank(d, p)}, more than {MOST_RANK}")
+    table = basis(d, p)
+    n = len(points)
+    sizes = sum(abs(a) * (where.reach + where.other) ** (2 * k) for k, a in enumerate(coefficients)) * SLACK
+    features = 2 * p * (d + 4) + 8
+    sums = min(n, _BLOCK) + -(-n // _BLOCK) + len(table.parent)
+    grain = gamma(2 * features + sums + 2 * table.most + 3 * p + 24) * sizes
+    return Polynomial(
+        points, targets, where, np.asarray(coefficients), table, _matrix(table, np.asarray(coefficients)), relative,
+        floor + grain, 0.0, grain, workers,
+    )  # fmt: skip
+
+
+def fitted(values: Any, degree: int, last: float) -> Array:
+    """The coefficients a_0 … a_p of an interpolant of ``values`` on [0, last] in Chebyshev points."""
+    nodes = np.cos((np.arange(degree + 1) + 0.5) * math.pi / (degree + 1))
+    found = np.polynomial.chebyshev.chebfit(nodes, values((nodes + 1.0) * last / 2.0), degree)
+    return np.polynomial.Chebyshev(found, domain=[0.0, last]).convert(kind=np.polynomial.Polynomial).coef

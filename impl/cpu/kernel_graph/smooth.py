@@ -1,0 +1,187 @@
+"""The polynomial route: functions that a polynomial approximates on the distances that occur (KG-6, KG-7).
+
+A polynomial f needs no approximation.  A Gaussian of centred points is e^(−λ|x|²)·e^(2λ⟨x,y⟩)·e^(−λ|y|²), whose middle
+has rank C(d + p, p) with a relative error of every weight.  Other functions that are analytic near the distances have a
+polynomial in z on [0, R], which is certified as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import flint
+import numpy as np
+
+from assay.impl.cpu.kernel_graph import polynomial
+from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
+from assay.spec.approximation import Infeasible, certified_error, exp_of_least_degree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.impl.cpu.kernel_graph.polynomial import Frame, Polynomial
+    from assay.impl.cpu.kernel_graph.problem import Scene
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Centred", "Degree", "degree_of", "planned"]
+
+_BLOCK = 1024
+_MOST_RANGE = 30.0  # of 2λ⟨x, y⟩: beyond it a float64 polynomial has lost its digits
+
+
+@dataclass(frozen=True, eq=False)
+class Degree:
+    """The polynomial of a request.  exponent: of e^t for a centred Gaussian; coefficients in u = z/high otherwise."""
+
+    degree: int
+    rank: int
+    coefficients: tuple[float, ...]
+    relative: float
+    floor: float
+    high: float
+    centred: bool
+
+
+def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
+    """The polynomial of least degree for a request; raises :class:`~assay.spec.approximation.Infeasible`."""
+    d = scene.points.shape[1]
+    high = scene.farthest
+    if scene.name == "polynomial":
+        p = int(scene.parameter)
+        return Degree(p, polynomial.rank(d, p), (*([0.0] * p), 1.0), 0.0, 0.0, 1.0, False)
+    if scene.name == "gaussian":
+        where = polynomial.frame(scene.points, scene.targets)
+        reach = 2.0 * scene.parameter * where.reach * where.other * where.scale**2 * (1.0 + 1e-9)
+        if reach > _MOST_RANGE:
+            raise Infeasible(f"2λ⟨x, y⟩ may be {reach:.3g}, more than {_MOST_RANGE:g}")
+        reach = 2.0 ** (math.ceil(math.log2(max(reach, 2.0**-40)) * 8.0) / 8.0)
+        wanted = min(0.5, max(relative + floor, 1e-14) * 0.9)
+        found = exp_of_least_degree(reach, 2.0 ** (math.floor(math.log2(wanted) * 4.0) / 4.0))
+        p = found.degree
+        return Degree(p, math.comb(d + p, p), found.coefficients, found.error, 0.0, reach, True)
+    if scene.name not in ("rational", "inverse_multiquadric"):
+        raise Infeasible("the function is not analytic at 0" if scene.name else "no series of the function is given")
+    high = float(2.0 ** (math.ceil(math.log2(high) * 4.0) / 4.0)) * (1.0 + 1e-12)
+    allowed = 0.8 * (relative * float(scene.function(np.array([high]))[0]) + floor)
+    coefficients, off = _approximated(scene.name, scene.parameter, high, 2.0 ** math.floor(math.log2(allowed)))
+    p = len(coefficients) - 1
+    return Degree(p, polynomial.rank(d, p), coefficients, 0.0, off, high, False)
+
+
+@functools.lru_cache(maxsize=64)
+def _approximated(name: str, parameter: float, high: float, allowed: float) -> tuple[tuple[float, ...], float]:
+    """Coefficients in u = z/high, and the certified error on [0, 1], at most ``allowed``."""
+    power, rate = (parameter, 1.0) if name == "rational" else (0.5, parameter)
+
+    def exact(u: Any) -> Any:
+        return ((u * (flint.arb(high) * flint.arb(rate)) + 1).log() * -flint.arb(power)).exp()
+
+    grid = np.linspace(0.0, 1.0, 201)
+    for degree in range(1, 31):
+        found = polynomial.fitted(lambda u: (1.0 + rate * high * u) ** -power, degree, 1.0)
+        guess = np.abs(np.polynomial.polynomial.polyval(grid, found) - (1.0 + rate * high * grid) ** -power).max()
+        if guess > 0.9 * allowed:
+            continue
+        off = certified_error(exact, [float(x) for x in found], (0.0, 1.0), lambda x: x * 0 + 1)
+        off = (off + 128.0 * U * float(np.abs(found).sum())) * SLACK
+        if off <= allowed:
+            return tuple(map(float, found)), off
+    raise Infeasible(f"no polynomial of degree 30 is within {allowed:.2g} on [0, {high:.3g}]")
+
+
+def planned(scene: Scene, found: Degree, workers: int) -> Polynomial | Centred:
+    """The plan of a polynomial."""
+    where = polynomial.frame(scene.points, scene.targets)
+    if found.centred:
+        return _centred(scene, found, where, workers)
+    k = np.arange(found.degree + 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = np.array(found.coefficients) * (where.scale**2 / found.high) ** k
+    if not np.isfinite(scaled).all():
+        raise Infeasible("the coefficients of the polynomial overflow")
+    return polynomial.planned(scene.points, scene.targets, where, scaled, found.relative, found.floor, workers)
+
+
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """Gaussian sums of centred points by the monomials of ⟨x, y⟩, as a plan: weights are relative to the exact ones."""
+
+    points: Array
+    targets: Array | None
+    frame: Frame
+    decay: float
+    basis: polynomial.Basis
+    weights: Array
+    relative: float
+    floor: float
+    rounding: float
+    grain: float
+    own: float
+    workers: int
+
+    @property
+    def words(self) -> str:
+        return f"degree {self.basis.degree} in the products, rank {len(self.weights)}"
+
+    def doubt(self, sizes: Array) -> Array | float:
+        """What subtracting a point's own vector adds: P(2λ|x|²)e^(−2λ|x|²) is 1 up to this."""
+        return self.own * sizes if self.targets is None else 0.0
+
+    def apply(self, vectors: Array) -> Array:
+        """(n, columns) → (m, columns); for the graph, without j = i."""
+        n, columns = vectors.shape
+
+        def moments(start: int) -> Array:
+            part, front = self._features(self.points[start : start + _BLOCK])
+            return np.asarray(part @ (front[:, None] * vectors[start : start + _BLOCK]))
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            total = np.zeros((len(self.weights), columns))
+            for each in pool.map(moments, range(0, n, _BLOCK)):
+                total += each
+            total *= self.weights[:, None]
+            goals = self.points if self.targets is None else self.targets
+            out = np.empty((len(goals), columns))
+
+            def evaluate(start: int) -> None:
+                part, front = self._features(goals[start : start + _BLOCK])
+                out[start : start + _BLOCK] = front[:, None] * (part.T @ total)
+
+            for _ in pool.map(evaluate, range(0, len(goals), _BLOCK)):
+                pass
+        return out - vectors if self.targets is None else out
+
+    def _features(self, points: Array) -> tuple[Array, Array]:
+        x = np.ascontiguousarray((points - self.frame.centre).T) / self.frame.scale
+        front = np.exp((x * x).sum(axis=0) * -self.decay)
+        found = np.empty((len(self.weights), x.shape[1]))
+        found[0] = 1.0
+        for f in range(1, len(found)):
+            np.multiply(found[self.basis.parent[f]], x[self.basis.factor[f]], out=found[f])
+        return found, front
+
+
+def _centred(scene: Scene, found: Degree, where: Frame, workers: int) -> Centred:
+    d, p = scene.points.shape[1], found.degree
+    table = polynomial.monomials(d, p)
+    decay = scene.parameter * where.scale**2
+    sizes = np.array([sum(alpha) for alpha, _ in table.full])
+    ways = np.array([polynomial.multinomial(alpha) for alpha, _ in table.full])
+    weights = np.array(found.coefficients)[sizes] * (2.0 * decay) ** sizes * ways
+    # Σ|c_k|t^k ≤ Σ|c_k|reach^k e^(−…): relative to 1, not to the weight, because terms of either sign may cancel
+    largest = sum(abs(c) * found.high**k for k, c in enumerate(found.coefficients)) * SLACK
+    n = len(scene.points)
+    sums = min(n, _BLOCK) + -(-n // _BLOCK) + len(weights)
+    exponent = 2.0 * decay * (d + 8.0)
+    roundings = 2.0 * (2.0 * p + 2.0 * d + 24.0) + 6.0 * p + sums + 2.0 * exponent
+    grain = gamma(roundings) * largest
+    own = found.relative + 2.0 * grain + 2.0 * U
+    return Centred(
+        scene.points, scene.targets, where, decay, table, weights, found.relative, found.floor + grain, 0.0, grain,
+        own, workers,
+    )  # fmt: skip
