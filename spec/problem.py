@@ -41,7 +41,7 @@ __all__ = [
 PROBLEMS: tuple[str, ...] = (
     "attention", "attention_gradient", "rope", "rope_attention", "document_similarity", "small_transformers",
     "small_transformers_merge", "layer_collapse", "tensor_attention", "tensor_attention_gradient", "firing_neurons",
-    "firing_neurons_training",
+    "firing_neurons_training", "kernel_graph", "kernel_graph_solve", "kernel_graph_sparsify",
 )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ class Interface:
     conventions: what ``options`` may declare, as name → allowed values.  The first value is the default; an empty tuple
     means that any positive number is allowed.
     least: the least number that a convention of numbers allows, where that is not every positive one.
+    lists: what ``options`` may declare as a list, as name → capabilities.  Of these a kernel has those that its list
+    names, and lacks the others.
     """
 
     forms: tuple[Form, ...]
@@ -88,6 +90,7 @@ class Interface:
     capabilities: tuple[Capability, ...] = ()
     conventions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     least: Mapping[str, float] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keywords(self) -> frozenset[str]:

@@ -496,9 +496,9 @@ def option_values(words: Iterable[str]) -> dict[str, str]:
 def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -> Kernel:
     """The kernel with what ``options`` declare.
 
-    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lengths of axes or of groups
-    of axes, ``layouts`` that it takes (``contiguous=yes`` is short for that one alone), and families that it
-    ``declines``.
+    They are conventions by name, capabilities set to ``no`` that the kernel does not have, lists of capabilities of
+    which it has no others, lengths of axes or of groups of axes, ``layouts`` that it takes (``contiguous=yes`` is short
+    for that one alone), and families that it ``declines``.
     """
     if not options:
         return kernel
@@ -522,6 +522,8 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
             raise UsageError(
                 f"option {name}={value}: expected no, for a kernel without it; one that has it declares nothing"
             )
+        elif name in interface.lists:
+            lacks |= set(interface.lists[name]) - _some_of(name, value, interface.lists[name])
         elif name == "contiguous" and str(value).lower() in ("true", "yes", "1"):
             layouts = {"contiguous"}
         elif name == "layouts":
@@ -532,7 +534,8 @@ def _declared(kernel: Kernel, known: Suite, options: Mapping[str, Any] | None) -
             lengths[name] = str(value)
         else:
             names = [*interface.conventions, *(f"{capability}=no" for capability in capabilities)]
-            names += [f"{axis}=LENGTHS" for axis in axes] + ["contiguous=yes", "layouts=NAMES", "declines=FAMILIES"]
+            names += [f"{name}=NAMES" for name in interface.lists] + [f"{axis}=LENGTHS" for axis in axes]
+            names += ["contiguous=yes", "layouts=NAMES", "declines=FAMILIES"]
             hint = did_you_mean(name, [word.partition("=")[0] for word in names])
             unknown = f"unknown option {name}={value}" + (f" ({hint.removeprefix('; ')})" if hint else "")
             raise UsageError(f"{unknown}: expected one of {', '.join(names)}")

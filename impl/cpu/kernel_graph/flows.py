@@ -172,7 +172,7 @@ def _has_gap(weights: Array, degrees: Array, sizes: Array, gap: float) -> bool:
 
     def tile(i: int, j: int) -> Array:
         rows, columns = slice(*places[i]), slice(*places[j])
-        here = weights[rows, columns] * -scale[rows, None]
+        here: Array = weights[rows, columns] * -scale[rows, None]
         here *= scale[columns]
         here += np.multiply.outer(v[rows], v[columns])
         if i == j:

@@ -18,6 +18,8 @@ from assay.impl.cpu.compiled import jitted
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from assay.impl.cpu.kernel_graph.graphs import PointGraph
@@ -149,9 +151,9 @@ def _separate(left: Any, right: Any, low: Any, high: Any, separation: Any, a: An
 @functools.cache
 def _kernel(which: str) -> Any:
     """The compiled function of this name."""
-    kernel = {"grow": _grow, "separate": _separate}[which]
+    kernels: dict[str, Callable[..., Any]] = {"grow": _grow, "separate": _separate}
     known = __name__.startswith("assay.")  # a cache written under another module name could not be read
-    return jitted(kernel, nogil=True, cache=known, error_model="numpy")
+    return jitted(kernels[which], nogil=True, cache=known, error_model="numpy")
 
 
 def tree(points: Array) -> Tree:
@@ -195,8 +197,8 @@ def drawn_through(
 
     degrees (n,): near those of the graph.  In more than ``dimension`` dimensions the pairs are those of projected
     points, whose weights say how many candidates are drawn; edges that this misjudges are drawn too rarely, which the
-    proof of the result finds out.  A pair of |A| and |B| points with largest weight w₊ has |A||B|·min(1, c·w₊(1/d_A + 1/d_B))
-    candidates, of which each is kept in proportion to its own weight.
+    proof of the result finds out.  A pair of |A| and |B| points with largest weight w₊ has |A||B|·q candidates, q =
+    min(1, c·w₊(1/d_A + 1/d_B)), of which each is kept in proportion to its own weight.
     """
     flat = graph.points.shape[1] <= dimension
     found = pairs(graph.points if flat else projected(graph.points, dimension, 0))

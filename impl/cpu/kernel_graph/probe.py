@@ -118,8 +118,8 @@ def _accepts(
     tolerance = _SMALL * growth * growth / (40.0 * math.sqrt(n))
     start = np.sqrt(bound_degrees) * rng.standard_normal(n)
     start -= start.mean()
-    before, here_error = np.zeros(n), 0.0
-    here, here_error, norm = solver.energy(start, np.abs(start) * 4 * _UNIT, tolerance)
+    before = np.zeros(n)
+    here, here_error, _ = solver.energy(start, np.abs(start) * 4 * _UNIT, tolerance)
     errors = [here_error]
     smallest = math.inf
     width = int(np.diff(other.matrix.indptr).max(initial=0))

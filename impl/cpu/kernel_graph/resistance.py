@@ -45,8 +45,8 @@ def effective_resistance(
     """Bounds of the effective resistances (e_i − e_j)'L⁺(e_i − e_j) between the two points of each pair.
 
     points (n, d), function and parameter as of every kernel graph; pairs (m, 2) integers.  tolerance: of the energy
-    error of the solves, one for each pair; the bounds are about that share apart where the precision allows it.  A point has
-    the resistance 0 to itself.
+    error of the solves, one for each pair; the bounds are about that share apart where the precision allows it.  A
+    point has the resistance 0 to itself.
 
     Raises InvalidInstance for wrong arguments and for a graph that falls apart in float64.
     """

@@ -78,8 +78,8 @@ def solve(
 
     points (n, d) and right_side (n,), b, of one type, and function and parameter, as of
     :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall
-    apart in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most: the most
-    iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the digits.
+    apart in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most:
+    the most iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the digits.
 
     The value is float64.  The memory is that of the products and of the graph of the cells, at most 6,000² numbers.
     Raises InvalidInstance.
@@ -215,10 +215,10 @@ class Solver:
             left = self.flows.bound(rest, doubts)
             energy, unsure = float(y @ value), float(np.abs(y) @ doubt) * (1 + 2.0**-20)
             unsure += (n + 4) * 1.1 * _UNIT * float(np.abs(y) @ np.abs(value))
-            least, most = _between(energy, unsure, share)
-            left += 1.01 * share * (best.norm[1] + most)
-            upper = min(upper, _up(most + left))
-            lower = max(0.0, _down(least - left))
+            low_y, high_y = _between(energy, unsure, share)
+            left += 1.01 * share * (best.norm[1] + high_y)
+            upper = min(upper, _up(high_y + left))
+            lower = max(0.0, _down(low_y - left))
         low, high = max(best.norm[0] - upper, 0.0), best.norm[1] + upper
         error = _up(upper / low) if low > 0 and math.isfinite(upper) else math.inf
         least = _down(lower / high) if high > 0 and math.isfinite(high) else 0.0
@@ -285,7 +285,8 @@ class Solver:
 
     def _flat(self, residual: Array) -> Array:
         z = self.precondition(residual)
-        return z - z.mean()
+        flat: Array = z - z.mean()
+        return flat
 
 
 def _ratio(proof: _Proof) -> float:
@@ -325,5 +326,6 @@ def _degrees(graph: PointGraph) -> Array:
         found = multiply(graph.points, ones, function=graph.name, parameter=graph.parameter, error=error)
         least = float(found.value.min())
         if least > 10 * error or error < 1e-9:
-            return np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
+            degrees: Array = np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
+            return degrees
         error /= 100.0

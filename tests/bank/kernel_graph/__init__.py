@@ -1,0 +1,1 @@
+"""Kernel graphs that are multiplied, right and wrong; nothing here uses assay."""
