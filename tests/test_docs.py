@@ -34,6 +34,7 @@ RUNNING = [
         "attention_gradient",
         "document_similarity_fast",
         "firing_neurons",
+        "kernel_graph",
         "kernel_graph_solve",
         "layer_collapse",
         "layer_collapse_fast",

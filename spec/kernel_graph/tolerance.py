@@ -125,14 +125,14 @@ def entries(
         z, wide = np.where(inside & used, z, 1.0), np.where(inside & used, wide, 0.0)
     low, high = np.maximum(z - wide, 0.0), z + wide
     value = f(z)
-    if f.lipschitz is None or (wide > _NEAR * z).any():
+    near = wide <= _NEAR * z  # false where a distance is no number
+    if f.lipschitz is None or not near.all():
         least, most = f.between(low, high)
         first, last = f.between(np.maximum(z - _here(x) * (z + f.shift), 0.0), z + _here(x) * (z + f.shift))
         size = np.maximum(np.abs(least), np.abs(most))
         h = np.maximum(most - first, last - least) + _NOISE * (size + f.terms)
     if f.lipschitz is not None:
         # |f(y)/f(z)| is at most (z/y)^(±L)
-        near = wide <= _NEAR * z
         change = np.abs(value) * np.expm1(f.lipschitz(low, high) * np.log1p(wide / np.where(near, low, 1.0)))
         if near.all():
             h, size = change, np.abs(value) + change

@@ -15,6 +15,7 @@ from assay.spec.enclosure import ArbArithmetic, Enclosure
 from assay.spec.floating_point import require_usual
 from assay.spec.kernel_graph.definition import weights
 from assay.spec.kernel_graph.symbols import expression
+from assay.spec.memory import require_evaluable
 from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "x") -> En
     """
     if output != "x":
         raise ValueError(f"unknown output {output!r}: expected 'x'")
+    require_evaluable(instance)
     balls = solved(instance, relative).potentials
     middle = np.array([float(ball.mid()) for ball in balls])
     with flint_context.bits(_MOST_BITS):

@@ -79,7 +79,8 @@ def solve(
     points (n, d) and right_side (n,), b, of one type, and function and parameter, as of
     :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall
     apart in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most:
-    the most iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the digits.
+    the most iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the
+    digits.
 
     The value is float64.  The memory is that of the products and of the graph of the cells, at most 6,000² numbers.
     Raises InvalidInstance.
