@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.floating_point import require_usual
-from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, off_sphere, reach, roundoff
+from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, reach, roundoff
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
@@ -114,9 +114,7 @@ def entries(
     """
     u = roundoff(precision)
     z = exactly_enough(x)
-    delta = errors(x, z, precision, f.scale)
-    if f.sphere:
-        delta = delta + off_sphere(x)
+    delta = errors(x, z, precision, f.scale, sphere=f.sphere)
     inside = max(1.0, f.scale) * (z + delta) <= precision.largest / 4
     # Δ' = Δ + 1.01 r u (z + Δ + s); the last term is that of z and of the argument of f here
     wide = delta + 1.01 * f.argument * u * (z + delta + f.shift) + _here(x) * (z + f.shift)

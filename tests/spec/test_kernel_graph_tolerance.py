@@ -249,6 +249,25 @@ def test_a_search_for_the_worst_points_climbs_below_what_is_allowed(form: str, d
     assert best > 0.05  # a search finds points, not roundings that all have the worst sign
 
 
+@pytest.mark.claim("KTOL-1")
+@pytest.mark.parametrize("order", [0.0, 1.0, 2.0])
+def test_a_kernel_of_cosines_is_right_in_every_class(order: float) -> None:
+    """Inner products, of points that are normalised again or not, and angles of them."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((24, 300)) + 8.0
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    instance = Instance(x, rng.standard_normal((24, 2)).astype(np.float32), function="arc_cosine", parameter=order)
+
+    def cosines(x: Array, y: Array) -> Array:
+        return 2 - 2 * np.einsum("ic,jc->ij", x, y)
+
+    def normalised(x: Array, y: Array) -> Array:
+        return cosines(*(side / np.sqrt((side * side).sum(1, keepdims=True)) for side in (x, y)))
+
+    for form in DISTANCES:
+        assert worst(instance, form, [cosines, normalised, plain]) <= 1.0
+
+
 # --- a machine at its bounds, so that the tolerance is not vacuous ----------------------------------------------------
 
 
@@ -403,7 +422,7 @@ def claimed(instance: Instance, name: str) -> Array:
     machine = PRECISIONS[name]
     f, key = instance.weight(), (str(instance.function), instance.parameter)
     r, s, operations, calls, power, terms, lost, scale = (mpmath.mpf(x) for x in TABLE[key])
-    form = machine.of(Distances).form
+    form = "expansion" if f.sphere else machine.of(Distances).form
     u = mpmath.mpf(max(machine.product, machine.working))
     tiny, acc, out = mpmath.mpf(machine.tiny), mpmath.mpf(machine.accumulate), mpmath.mpf(machine.output)
     entry, operand, elementary = (mpmath.mpf(x) for x in (machine.input_rounding, machine.operand, machine.elementary))
