@@ -2,13 +2,14 @@
 
     python benchmarks/kernel_graph_solve.py [--part dense] [--part large] [--part preconditioners] [--most 100000]
 
-``dense`` compares the two proved bounds with the true error, from a dense solve; ``large`` has no such comparison.  Each
-part prints a table and writes ``benchmarks/results/kernel_graph_solve_<part>.json``.
+``dense`` compares the two proved bounds with the true error, from a dense solve; ``large`` has no such comparison.
+Each part prints a table and writes ``benchmarks/results/kernel_graph_solve_<part>.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from typing import Any
 
@@ -65,16 +66,16 @@ def dense(n: int = 3000) -> Rows:
             for name, inner in (("plain", None), ("jacobi", scipy.sparse.diags_array(1 / degrees))):
                 count = [0]
 
-                def stop(y: Any, count: list[int] = count, true: Any = true, matrix: Any = matrix) -> None:
+                def stop(
+                    y: Any, count: list[int] = count, true: Any = true, matrix: Any = matrix, norm: float = norm
+                ) -> None:
                     count[0] += 1
                     e = y - y.mean() - true
                     if np.sqrt(max(e @ matrix @ e, 0.0)) <= 1e-8 * norm:
                         raise StopIteration
 
-                try:
+                with contextlib.suppress(StopIteration):
                     scipy.sparse.linalg.cg(matrix, b, rtol=1e-15, maxiter=1000, M=inner, callback=stop)
-                except StopIteration:
-                    pass
                 counts[name] = count[0]
             rows.append(
                 {

@@ -1,9 +1,9 @@
 """Sparsifiers of kernel graphs: errors over seeds, at 20,000 points, of peers, and an attack on the certificate.
 
-    python benchmarks/kernel_graph_sparsify.py [--part seeds] [--part large] [--part peers] [--part attack] [--seeds 100]
+    python benchmarks/kernel_graph_sparsify.py [--part seeds] [--part large] [--part peers] [--part attack]
 
-Each part prints a table and writes ``benchmarks/results/kernel_graph_sparsify_<part>.json``.  ``large`` takes some minutes
-and 3.2 GB; it runs only where asked for.
+Each part prints a table and writes ``benchmarks/results/kernel_graph_sparsify_<part>.json``.  ``large`` takes some
+minutes and 3.2 GB; it runs only where asked for.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def seeds(count: int, n: int = 400, error: float = 0.5) -> Rows:
         rows.append(
             {
                 "n": n, "d": d, "function": function, "parameter": parameter, "asked": error, "seeds": count,
-                "within": sum(e <= error for e in errors), "largest": max(errors), "median ε√D": float(np.median(ratios)),
-                "most drawn": max(attempts),
+                "within": sum(e <= error for e in errors), "largest": max(errors),
+                "median ε√D": float(np.median(ratios)), "most drawn": max(attempts),
             }
         )  # fmt: skip
     return rows
@@ -58,9 +58,9 @@ def large(n: int = 20_000, error: float = 0.3) -> Rows:
         degree = 2.0 * len(found.edges[0]) / n
         rows.append(
             {
-                "n": n, "d": d, "function": function, "parameter": parameter, "error": found.error, "mean degree": degree,
-                "ε√D": found.error * np.sqrt(degree), "attempts": found.attempts, "seconds": time.perf_counter() - begun,
-                "proof": found.proof,
+                "n": n, "d": d, "function": function, "parameter": parameter, "error": found.error,
+                "mean degree": degree, "ε√D": found.error * np.sqrt(degree), "attempts": found.attempts,
+                "seconds": time.perf_counter() - begun, "proof": found.proof,
             }
         )  # fmt: skip
     return rows
@@ -75,13 +75,11 @@ def peers(n: int = 1000) -> Rows:
 
     made: dict[str, Any] = {}
     try:
-        import stag.data
-        import stag.kde
+        import stag.cluster
+        import stag.utility
 
-        data = stag.data.DenseMat(x)
-        made["stag.cluster.approximate_similarity_graph"] = csr_array(
-            __import__("stag.cluster", fromlist=["x"]).approximate_similarity_graph(data, 5.0).adjacency().to_scipy()
-        )
+        found = stag.cluster.approximate_similarity_graph(stag.utility.DenseMat(x), 5.0)
+        made["stag.cluster.approximate_similarity_graph"] = csr_array(found.adjacency().to_scipy())
     except Exception as reason:  # a peer that is not there or not as its page says
         print(f"stag: {reason!r}"[:200])
     try:

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from assay.impl import cpu
+from assay.impl.cpu.kernel_graph.solve import Solver
 from assay.spec.kernel_graph_solve import orthogonal
 
 PARAMETER = 6.0  # of e^(−parameter·z), images scaled to [0, 1]
@@ -54,7 +55,8 @@ def main(picture: str | None) -> None:
     sides = np.zeros((n, 10))
     sides[labelled, truth[labelled]] = 1.0
     sides[labelled] -= sides[labelled].mean(axis=0)
-    solved = [cpu.kernel_graph.solve(points, orthogonal(side), tolerance=1e-8, **options) for side in sides.T]
+    solver = Solver.of(cpu.kernel_graph.graph(points, **options))  # what the ten solves share
+    solved = [solver.solve(orthogonal(side), 1e-8) for side in sides.T]
     assert all(each.certified for each in solved)
     propagated = np.column_stack([each.value for each in solved]).argmax(axis=1)
     matrix = np.diag(degrees) - dense + degrees.mean() / n

@@ -201,9 +201,10 @@ class Solver:
         least, most = _between(energy, unsure, share)
         return _Proof(upper + 1.01 * share * most, (least, most), residual, doubt)
 
-    def solve(self, b: Array, tolerance: float, most: int, told: Told) -> Solution:
-        """The solution for b, whose exact sum is 0."""
+    def solve(self, b: Array, tolerance: float, most: int = 600, told: Told | None = None) -> Solution:
+        """The solution for b, whose exact sum is 0; the other arguments are those of :func:`solve`."""
         n = len(b)
+        told = told or (lambda done, total: None)
         x, best, iterations, products, level = self._rounds(b, 0.0, tolerance, most, told)
         upper, lower = best.upper, 0.0
         y, count = self.gradients(best.residual, 1e-2, _SHARPENING)
