@@ -19,6 +19,7 @@ import scipy.sparse.linalg
 from timing import publish
 
 from assay.impl import cpu
+from assay.impl.cpu.kernel_graph import cells, flows
 from assay.spec.kernel_graph_solve import orthogonal
 
 graphs = cpu.kernel_graph
@@ -122,11 +123,41 @@ def preconditioners(n: int = 4000) -> Rows:
     return rows
 
 
+def attack(count: int = 10_000) -> Rows:
+    """Bounds by flows against the true energy of a dense pseudo-inverse, with doubts that are used up adversely."""
+    rng = np.random.default_rng(0)
+    functions = [("gaussian", 3.0), ("gaussian", 30.0), ("coulomb", 1.0), ("polynomial", 2.0), ("matern", 1.5)]
+    wrong, least, done = 0, np.inf, 0
+    while done < count:
+        n, d = int(rng.integers(2, 40)), int(rng.integers(1, 6))
+        x = rng.random((n, d)) * rng.choice([1.0, 1.0, 1e-3], (n, 1))
+        function, parameter = functions[int(rng.integers(len(functions)))]
+        graph = graphs.graph(x, function, parameter)
+        weights = graph.tile(slice(0, n), slice(0, n))
+        matrix = np.diag(weights.sum(axis=1)) - weights
+        values, vectors = np.linalg.eigh(matrix)
+        if values[1] < 1e-9 * values[-1]:
+            continue  # the dense eigenvalues are not accurate enough to compare with
+        inverse = vectors[:, 1:] / values[1:] @ vectors[:, 1:].T
+        through = flows.flows(graph, cells.divided(graph.points, int(rng.integers(1, n + 1))))
+        for power in range(3):
+            r = np.linalg.matrix_power(inverse / np.abs(inverse).max(), power) @ rng.standard_normal(n)
+            r -= r.mean()
+            given = r + rng.choice([0.0, 1e-12, 1e-3, 1.0]) * np.abs(r).max() * rng.standard_normal(n)
+            bound, energy = through.bound(given, np.abs(given - r)), np.sqrt(r @ inverse @ r)
+            wrong += bound < energy * (1 - 1e-6)
+            least = min(least, bound / energy)
+            done += 1
+    return [{"cases": done, "bounds below the energy": wrong, "least bound / energy": least}]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=["dense", "large", "preconditioners"])
+    parser.add_argument("--part", action="append", choices=["dense", "large", "preconditioners", "attack"])
     parser.add_argument("--most", type=int, default=100_000)
     given = parser.parse_args()
-    for part in given.part or ["dense", "large", "preconditioners"]:
-        rows = {"dense": dense, "large": lambda: large(given.most), "preconditioners": preconditioners}[part]()
+    for part in given.part or ["dense", "large", "preconditioners", "attack"]:
+        rows = {
+            "dense": dense, "large": lambda: large(given.most), "preconditioners": preconditioners, "attack": attack,
+        }[part]()  # fmt: skip
         publish(f"kernel_graph_solve_{part}", rows)
