@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from assay.conformance.interface.interface import Capability, Form, Interface
 from assay.conformance.interface.steps import Output, Step
 from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS
 from assay.conformance.kernel_graph.interface import FUNCTIONS, functions
+from assay.conformance.kernel_graph_solve.meanings import weights
 from assay.spec.kernel_graph_solve import criteria as right
 
 if TYPE_CHECKING:
@@ -21,10 +24,34 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERFACE", "criteria"]
 
+_LARGEST = 256  # points: larger instances of the table are well-conditioned
+_ROUNDING = 2.0**-47  # of entries, and of the sums of an elimination
+
 _FORM = Form(
     ("points", "right_side"), "(points, right_side, *, function, parameter, tolerance), which returns the potentials"
 )
-_CAPABILITIES = (*functions(), Capability(CONCURRENT_CALLS), Capability(FRESH_OUTPUTS))
+
+
+def _ill_conditioned(instance: Instance) -> bool:
+    """Whether rounding the entries of the Laplacian alone may cost more than the tolerance allows, in float64.
+
+    Elimination of the matrix loses as much as its condition number says.  Elimination of the graph does not: only
+    positive numbers are added, multiplied and divided.
+    """
+    n = len(instance.points)
+    if n > _LARGEST:
+        return False
+    w = weights(instance)
+    values = np.linalg.eigvalsh(np.diag(w.sum(axis=1)) - w)
+    return bool(n * _ROUNDING * values[-1] > instance.tolerance * values[1])
+
+
+_CAPABILITIES = (
+    *functions(),
+    Capability("ill_conditioned", _ill_conditioned),
+    Capability(CONCURRENT_CALLS),
+    Capability(FRESH_OUTPUTS),
+)
 
 
 def _script(instance: Instance, _kernel: Kernel, precision: Precision) -> Script:

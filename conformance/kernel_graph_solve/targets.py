@@ -74,7 +74,8 @@ def dense(name: str, how: str) -> Kernel:
         "cholesky": grounded,
     }
     version = importlib.metadata.version("scipy" if how == "cholesky" else "numpy")
-    return Kernel(name, _solver(solvers[how]), keywords=_KEYWORDS, version=version)
+    lacks = frozenset({"ill_conditioned"}) if how == "cholesky" else frozenset[str]()
+    return Kernel(name, _solver(solvers[how]), keywords=_KEYWORDS, lacks=lacks, version=version)
 
 
 def gradients(name: str) -> Kernel:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from assay.spec.kernel_graph_sparsify import Instance
 
     Array = NDArray[np.float64]
+    Ids = NDArray[np.int64]
     Criteria = Mapping[str, Criterion]
     Right = Callable[[Instance], Criteria | None]
 
@@ -28,7 +29,7 @@ _NEAR = 1e-3
 _OUTPUTS = ("left", "right", "weight")
 
 
-def _meaning(name: str, sentence: str, holds: Callable[[Array, Array, Array, Array], bool]) -> Meaning:
+def _meaning(name: str, sentence: str, holds: Callable[[Array, Ids, Ids, Array], bool]) -> Meaning:
     """holds(weights of the graph, left, right, weight): whether the edges, which are a graph, are of this meaning."""
 
     def criteria(instance: Instance, _right: Right) -> Criteria | None:
@@ -51,7 +52,7 @@ def _alike(a: Array, b: Array) -> bool:
     return bool(len(a)) and bool((np.abs(a - b) <= _NEAR * np.abs(b)).all())
 
 
-def _every(i: Array, w: Array) -> bool:
+def _every(i: Ids, w: Array) -> bool:
     """Whether there are as many edges as pairs with a weight."""
     return len(i) >= int(np.count_nonzero(np.triu(w, 1)))
 
@@ -63,7 +64,7 @@ def _weighed(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     )
 
 
-def _components(n: int, i: Array, j: Array, h: Array) -> int:
+def _components(n: int, i: Ids, j: Ids, h: Array) -> int:
     """The number of components of the edges that have a weight."""
     label = np.arange(n)
     kept = h > 0
@@ -77,15 +78,15 @@ def _components(n: int, i: Array, j: Array, h: Array) -> int:
     return len(np.unique(label))
 
 
-def _tree(w: Array, i: Array, j: Array, h: Array) -> bool:
+def _tree(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return len(i) == len(w) - 1 and len(w) > 2 and _components(len(w), i, j, h) == 1
 
 
-def _apart(w: Array, i: Array, j: Array, h: Array) -> bool:
+def _apart(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return bool(np.isfinite(h).all() and (h >= 0).all()) and _components(len(w), i, j, h) > 1
 
 
-def _kept(w: Array, i: Array, j: Array, h: Array) -> bool:
+def _kept(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return not _every(i, w) and _alike(h, w[i, j]) and _components(len(w), i, j, h) == 1 and not _tree(w, i, j, h)
 
 

@@ -45,7 +45,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     points, vectors = instance.points.astype(np.float64), instance.vectors.astype(np.float64)
     graph = instance.targets is None
     rows = points if instance.targets is None else instance.targets.astype(np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         least = _LEAST * (1.0 + np.abs(vectors).sum(axis=0))
 
     def evaluated(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:

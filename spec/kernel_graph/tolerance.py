@@ -98,7 +98,7 @@ def _of_rows(
         total = total + both.sum(axis=1)[:, None] * mine
     # |exact| is at most Σ(|f| + h)|v|
     bound = bound + precision.output * total + precision.output_tiny
-    own = vectors[at] if instance.laplacian else 0.0  # there may be more targets than vectors
+    own = vectors[at] if instance.laplacian else np.zeros(1)  # there may be more targets than vectors
     bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + own)
     largest = min(precision.largest, precision.largest_output)
     good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)

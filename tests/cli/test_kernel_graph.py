@@ -130,6 +130,7 @@ def test_a_kernel_that_declares_differences_and_expands_is_named_so(kernels: Run
     status, out, _ = kernels("check", "graphs.py:expanding", "--level", "smoke", *GAUSSIAN)
     assert status == 1
     assert "it rounds like a kernel of the class float32-expansion" in out
+    assert "points 2, dim 1, columns 1" in out
     declared = ("--precision", "float32-expansion", *GAUSSIAN)
     assert kernels("check", "graphs.py:expanding", "--level", "smoke", *declared)[0] == 0
 
@@ -153,7 +154,9 @@ def test_reference_and_bound_tell_the_value_and_what_a_class_may_err(kernels: Ru
     assert kernels("bound", "kernel_graph_sparsify.npz", "--precision", "float64")[0] == 0
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem", [pytest.param(p, marks=[pytest.mark.thorough] if p == "kernel_graph" else []) for p in PROBLEMS]
+)
 def test_a_data_sheet_tells_choices(kernels: Run, tmp_path: Path, problem: str) -> None:
     good, _, _, precision = PROBLEMS[problem]
     sheet = ("--precision", precision, "--level", "smoke", "--json", "p.json", *GAUSSIAN)
@@ -178,6 +181,7 @@ def test_a_list_names_the_families_the_classes_and_the_targets(kernels: Run, pro
         assert word in out
 
 
+@pytest.mark.thorough
 def test_the_plugin_judges_a_kernel(kernels: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(graphs=KERNELS)
     options = ("-p", "no:cacheprovider", "--pyargs", "assay.conformance", "--assay-level", "smoke")

@@ -6,6 +6,7 @@ A solver gets the points, so that it makes the weights itself: :func:`weights` i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,16 +154,31 @@ def nearly(share: float) -> Callable[[Asked], Array]:
     return solve
 
 
+#: Entries of a matrix are rounded: what is lost grows with its condition number.
+OF_A_MATRIX = MappingProxyType({"ill_conditioned": "no"})
+
 CORRECT: tuple[Entry, ...] = (
-    Entry("grounded", kernel(grounded), BOTH, "the last vertex is grounded"),
-    Entry("grounded-first", kernel(grounded_first), BOTH, "the first vertex is grounded, and the mean taken away"),
-    Entry("with-ones", kernel(_with_ones), BOTH, "a multiple of 11ᵀ is added"),
-    Entry("pseudoinverse", kernel(_pseudoinverse), BOTH, "the pseudoinverse"),
-    Entry("least-squares", kernel(_least_squares), BOTH, "least squares"),
-    Entry("normalised", kernel(_normalised), BOTH, "the normalised Laplacian is solved, and scaled back"),
-    Entry("gradients", kernel(_gradients(False)), BOTH, "conjugate gradients"),
-    Entry("jacobi", kernel(_gradients(True)), BOTH, "conjugate gradients with the degrees"),
+    Entry("grounded", kernel(grounded), BOTH, "the last vertex is grounded", options=OF_A_MATRIX),
+    Entry(
+        "grounded-first",
+        kernel(grounded_first),
+        BOTH,
+        "the first vertex is grounded, and the mean taken away",
+        options=OF_A_MATRIX,
+    ),
+    Entry("with-ones", kernel(_with_ones), BOTH, "a multiple of 11ᵀ is added", options=OF_A_MATRIX),
+    Entry("pseudoinverse", kernel(_pseudoinverse), BOTH, "the pseudoinverse", options=OF_A_MATRIX),
+    Entry("least-squares", kernel(_least_squares), BOTH, "least squares", options=OF_A_MATRIX),
+    Entry(
+        "normalised",
+        kernel(_normalised),
+        BOTH,
+        "the normalised Laplacian is solved, and scaled back",
+        options=OF_A_MATRIX,
+    ),
+    Entry("gradients", kernel(_gradients(False)), BOTH, "conjugate gradients", options=OF_A_MATRIX),
+    Entry("jacobi", kernel(_gradients(True)), BOTH, "conjugate gradients with the degrees", options=OF_A_MATRIX),
     Entry("eliminated", kernel(_eliminated), BOTH, "star and mesh"),
-    Entry("shifted", kernel(_shifted), F64, "a constant added"),
-    Entry("nearly", kernel(nearly(0.9)), F64, "an error of nine tenths of the tolerance"),
+    Entry("shifted", kernel(_shifted), F64, "a constant added", options=OF_A_MATRIX),
+    Entry("nearly", kernel(nearly(0.9)), F64, "an error of nine tenths of the tolerance", options=OF_A_MATRIX),
 )
