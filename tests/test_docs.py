@@ -35,6 +35,7 @@ RUNNING = [
         "document_similarity_fast",
         "firing_neurons",
         "kernel_graph",
+        "kernel_graph_solve",
         "layer_collapse",
         "layer_collapse_fast",
         "rope",

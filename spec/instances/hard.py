@@ -132,10 +132,14 @@ class HardProblem:
     def error(self, output: Any) -> float | None:
         """At least the largest error of an element of an output, within 10⁻⁹ of it; less than ``accuracy`` decodes.
 
+        Where the last arrow is about another error, as that of a solve in its energy, it is that one.
         Of answers of yes or no it is how far the margin of a wrong one is from 0 (firing neurons).
         ``None`` where the output is no number of the definition, as a pair of documents is none, and for instances of
         more than 2^25 pairs of a query and a key, whose certified evaluation would take long.
         """
+        last = self.reduced.reduction.parts[-1]
+        if last.error is not None:
+            return last.error(*self.reduced.stages[-2:], output)
         spec, sizes, name = spec_of(self.problem), self.reduced.sizes, self.reduced.reduction.output
         keys = sizes.get("combinations", sizes.get("m", sizes["n"]))
         if name not in spec.OUTPUTS or sizes["n"] * keys > _EVALUABLE:

@@ -7,7 +7,6 @@ Claims and proofs: proofs_notes/reductions.md.
 
 from __future__ import annotations
 
-from assay.spec.reductions.gaussian_sum import GaussianSum
 from assay.spec.reductions.graph import REDUCTIONS, dot, draw, path, paths, problems, reduction
 from assay.spec.reductions.problems import (
     ClosestPair,
@@ -35,7 +34,6 @@ __all__ = [
     "FurthestPair",
     "GapKMaxInnerProduct",
     "GapMaxInnerProduct",
-    "GaussianSum",
     "Integral",
     "KOrthogonalVectors",
     "MaxInnerProduct",

@@ -11,7 +11,9 @@ from assay.spec.reductions.to_attention import OV_2, OV_3, OV_4
 from assay.spec.reductions.to_attention_gradient import GRAD_3, GRAD_4, GRAD_9, GRAD_10
 from assay.spec.reductions.to_document_similarity import DOC_5A, DOC_5B, DOC_5C
 from assay.spec.reductions.to_firing_neurons import FN_9
-from assay.spec.reductions.to_gaussian_sum import OV_6
+from assay.spec.reductions.to_kernel_graph import OV_6, OV_9
+from assay.spec.reductions.to_kernel_graph_solve import OV_7
+from assay.spec.reductions.to_kernel_graph_sparsify import OV_8A, OV_8B
 from assay.spec.reductions.to_layer_collapse import LC_11
 from assay.spec.reductions.to_rope_attention import ROPE_5A, ROPE_5B, ROPE_5C, ROPE_5D
 from assay.spec.reductions.to_small_transformers import ST_7A, ST_7B, ST_7C
@@ -30,6 +32,10 @@ REDUCTIONS: tuple[Reduction, ...] = (
     OV_4,
     OV_5,
     OV_6,
+    OV_7,
+    OV_8A,
+    OV_8B,
+    OV_9,
     KOV_1,
     KOV_2,
     KOV_3,

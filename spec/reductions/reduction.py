@@ -33,13 +33,15 @@ class Reduction:
 
     forward(instance, **options): the target instance.  It raises InvalidInstance where a precondition does not hold.
     decoder(instance, target, output): the exact answer of ``instance`` from any output within the needed accuracy.
-    accuracy(instance, target): an error *strictly below* it in each element of the output changes no answer; 0 where
-    the target has exact answers only.
+    accuracy(instance, target): an error *strictly below* it in each element of the output, or in the whole where
+    ``error`` is given, changes no answer; 0 where the target has exact answers only.
     sizes(sizes, **options): the sizes of the target from those of the source, before anything is allocated.
     measure(instance): the sizes of a source instance.
     counts: whether decoding gives the number of solutions, and not only whether there is one.
     output: the output of the target that is decoded, by its name in ``OUTPUTS`` of that problem.
     options: the names of the options of ``forward`` and ``sizes``.
+    error(instance, target, output): where accuracy is no error of single elements, at least the error that it is about,
+    certified; ``None`` where the instance is too large to tell.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Reduction:
     counts: bool = False
     options: tuple[str, ...] = ()
     output: str = "output"
+    error: Callable[[Any, Any, Any], float | None] | None = None
 
     @property
     def parts(self) -> tuple[Reduction, ...]:

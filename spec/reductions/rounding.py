@@ -16,7 +16,10 @@ from assay.spec.problem import InvalidInstance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TYPES", "above", "dtype_named", "exp_bounds", "log_bounds", "output_array", "root_of_log", "round_up"]
+__all__ = [
+    "TYPES", "above", "dtype_named", "exp_bounds", "log_bounds", "output_array", "rational_bounds", "root_of_log",
+    "round_up",
+]  # fmt: skip
 
 #: Number type of arrays → significant bits, exponent of the least normal number, largest finite number.
 TYPES: dict[str, tuple[int, int, int]] = {
@@ -57,13 +60,13 @@ def round_up(x: Fraction, dtype: str) -> Fraction:
 def log_bounds(n: int) -> tuple[Fraction, Fraction]:
     """Certified rational bounds of ln n from below and above, relatively 2^-180 apart."""
     with flint_context.bits(_BITS):
-        return _bounds(flint.arb(n).log())
+        return rational_bounds(flint.arb(n).log())
 
 
 def exp_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
     """Certified rational bounds of e^x from below and above, relatively about 2^-180 apart."""
     with flint_context.bits(_BITS + 64 + abs(x.numerator // x.denominator).bit_length()):
-        return _bounds((flint.arb(flint.fmpq(x.numerator, x.denominator))).exp())
+        return rational_bounds((flint.arb(flint.fmpq(x.numerator, x.denominator))).exp())
 
 
 def root_of_log(n: int, factor: Fraction) -> Fraction:
@@ -118,7 +121,8 @@ def floor_float(x: Fraction) -> float:
     return math.nextafter(near, -math.inf) if Fraction(near) > x else near
 
 
-def _bounds(ball: Any) -> tuple[Fraction, Fraction]:
+def rational_bounds(ball: Any) -> tuple[Fraction, Fraction]:
+    """The ends of a ball, as rationals, from below and above."""
     return _rational(ball.lower()), _rational(ball.upper())
 
 

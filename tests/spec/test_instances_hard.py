@@ -15,6 +15,7 @@ import jsonschema
 import ml_dtypes
 import numpy as np
 import pytest
+from graphs import edges
 
 import assay
 from assay.impl import cpu
@@ -23,7 +24,8 @@ from assay.spec.instances.formula import Formula
 from assay.spec.instances.hard import FAMILIES, Answer, HardProblem, hard, load
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.problem import InvalidInstance
-from assay.spec.reductions import GapMaxInnerProduct, GaussianSum, sufficient_classes
+from assay.spec.problem import problem as spec_of
+from assay.spec.reductions import GapMaxInnerProduct, sufficient_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -361,32 +363,50 @@ def test_an_ordinary_instance_is_no_hard_one(tmp_path: Path) -> None:
 # --- another problem than attention -----------------------------------------------------------------------------------
 
 
+KERNEL_GRAPHS = ("kernel_graph", "kernel_graph_solve", "kernel_graph_sparsify")
+
+
 @pytest.fixture
-def sums(monkeypatch: pytest.MonkeyPatch) -> HardProblem:
-    """Sums of Gaussians as a problem: their instances hold integers, and their arrows know no type."""
-    monkeypatch.setattr("assay.spec.instances.hard.PROBLEMS", ("gaussian_sum",))
-    return hard("gaussian_sum", "planted-ov", 1, n=8, d=6)
+def sums() -> HardProblem:
+    """Products with kernel graphs: arrows that know no type."""
+    return hard("kernel_graph", "planted-ov", 1, n=8, d=6)
 
 
+@pytest.mark.parametrize("problem", KERNEL_GRAPHS)
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_hard_instance_of_another_problem_is_saved_and_loaded_the_same(
-    sums: HardProblem, suffix: str, tmp_path: Path
+    problem: str, suffix: str, tmp_path: Path
 ) -> None:
-    sums.save(tmp_path / f"x{suffix}")
+    made = hard(problem, "planted-ov", 1, n=8, d=6)
+    made.save(tmp_path / f"x{suffix}")
     loaded = load(tmp_path / f"x{suffix}")
-    assert same(sums, loaded)
-    assert isinstance(loaded.instance, GaussianSum)
-    assert loaded.right(loaded.decode([float(total.mid()) for total in sums.instance.define()]))
+    assert same(made, loaded)
+    assert loaded.instance.problem == problem
 
 
-def test_the_json_of_another_problem_keeps_the_schema_and_its_integers(sums: HardProblem) -> None:
+def test_certified_outputs_of_kernel_graphs_decode_and_count_as_accurate() -> None:
+    for planted in ("planted-ov", OrthogonalVectors([[1, 0, 1], [1, 1, 1]], [[0, 0, 1], [1, 1, 0]])):
+        for problem in KERNEL_GRAPHS:
+            made = hard(problem, planted, 1, **({"n": 6, "d": 5} if planted == "planted-ov" else {}))
+            target = made.instance
+            output = edges(target) if problem == "kernel_graph_sparsify" else None
+            if output is None:
+                output = spec_of(problem).define(target).midpoint
+            else:
+                output = np.stack([output[0], output[1], output[2].astype(np.float64)], axis=1)
+            answer, error = made.decode(output), made.error(output)
+            assert made.right(answer)
+            assert error is not None
+            assert error < made.accuracy
+            assert np.isfinite(error)
+
+
+def test_the_json_of_another_problem_keeps_the_schema_and_its_numbers(sums: HardProblem) -> None:
     whole = json.loads(sums.to_json())
     jsonschema.validate(whole, file.schema())
-    assert whole["arrays"]["points"]["numbers"] == sums.instance.points.ravel().tolist()
-    assert whole["values"] == {
-        "numerator": sums.instance.decay.numerator,
-        "denominator": sums.instance.decay.denominator,
-    }
+    numbers = [float.fromhex(x) for x in whole["arrays"]["points"]["numbers"]]
+    assert numbers == sums.instance.points.ravel().tolist()
+    assert whole["values"]["function"] == "gaussian"
 
 
 def test_where_the_arrows_know_no_type_there_is_none_to_choose(sums: HardProblem) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import edges, potentials, sums
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,9 @@ from assay.spec import (
     attention_gradient,
     document_similarity,
     firing_neurons,
+    kernel_graph,
+    kernel_graph_solve,
+    kernel_graph_sparsify,
     layer_collapse,
     rope_attention,
     small_transformers,
@@ -98,8 +102,12 @@ def solved(target: Any) -> Any:
         return np.array([gradient(loss) for loss in target.losses])
     if isinstance(target, OrthogonalVectors):
         return orthogonal_pairs(target)
-    if hasattr(target, "define"):
-        return np.exp(-float(target.decay) * target.distances()).sum(axis=1)
+    if isinstance(target, kernel_graph.Instance):
+        return sums(target)
+    if isinstance(target, kernel_graph_solve.Instance):
+        return potentials(target)
+    if isinstance(target, kernel_graph_sparsify.Instance):
+        return edges(target)
     return target.answer()
 
 
@@ -168,9 +176,14 @@ def test_sizes_are_known_before_the_target_is_built(each: Any) -> None:
     elif each.target == "loss_integral":
         assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.losses[0].queries), *target.losses[0].keys.shape)
         assert sizes["calls"] == len(target.losses) == len(target.weights)
-    elif each.target == "gaussian_sum":
-        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.queries), *target.points.shape)
-        assert sizes["decay"] == target.decay
+    elif each.target == "kernel_graph":
+        assert (sizes["n"], sizes["m"], sizes["d"]) == (len(target.targets), *target.points.shape)
+        assert sizes["parameter"] == Fraction(target.parameter)
+        assert target.provenance.family == each.name
+    elif each.target in ("kernel_graph_solve", "kernel_graph_sparsify"):
+        assert (sizes["n"], sizes["d"]) == target.points.shape
+        assert sizes["parameter"] == Fraction(target.parameter)
+        assert target.provenance.family == each.name
     elif each.target == "document_similarity":
         others = {} if target.right is None else {"m": len(target.right)}
         assert sizes == {"n": len(target.left), "d": target.left.shape[1], **others}
@@ -235,8 +248,8 @@ def test_paths_are_found_and_their_lack_is_said() -> None:
     assert path("satisfiability", "attention", counts=True).counts
     with pytest.raises(ValueError, match="no reduction from attention to satisfiability"):
         path("attention", "satisfiability")
-    with pytest.raises(ValueError, match="no reduction from orthogonal_vectors to gaussian_sum that counts"):
-        path("orthogonal_vectors", "gaussian_sum", counts=True)
+    with pytest.raises(ValueError, match="no reduction from orthogonal_vectors to kernel_graph_solve that counts"):
+        path("orthogonal_vectors", "kernel_graph_solve", counts=True)
     with pytest.raises(ValueError, match="unknown problem 'sat'"):
         path("sat", "attention")
     with pytest.raises(ValueError, match="unknown reduction 'OV-0'"):
@@ -351,8 +364,8 @@ def test_the_worst_kernel_of_a_sufficient_class_still_decodes(dtype: str) -> Non
 
 
 def test_sufficiency_is_of_problems_with_a_definition_only() -> None:
-    with pytest.raises(ValueError, match="the target is gaussian_sum: tolerances are known for attention"):
-        sufficient_classes(reduction("OV-6").apply(OrthogonalVectors([[1]], [[1]])))
+    with pytest.raises(ValueError, match="the target is closest_pair: tolerances are known for attention"):
+        sufficient_classes(reduction("OV-5").apply(OrthogonalVectors([[1]], [[1]])))
 
 
 @pytest.mark.claim("OV-1")

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from assay.spec.problem import PROBLEMS, InvalidInstance, problem
-from assay.spec.reductions import GaussianSum
 from assay.spec.rope import Instance as Rope
 
 INSTANCES: dict[str, Any] = {name: problem(name).Instance for name in PROBLEMS} | {
-    "gaussian_sum": GaussianSum,
     "rope": Rope,
 }
 ROWS = [

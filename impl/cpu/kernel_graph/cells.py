@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ids = NDArray[np.int64]
 
-__all__ = ["Cells", "Coarse", "divided", "coarse", "number"]
+__all__ = ["Cells", "Coarse", "coarse", "divided", "number"]
 
 _FEW, _MANY = 2000, 6000
 _DROP = 0.14  # e^-2: the share of a weight across a cell's box that asks for smaller cells
@@ -35,7 +35,8 @@ class Cells:
 
     def sums(self, values: Array) -> Array:
         """(K,): the sum of the values of each cell."""
-        return np.bincount(self.labels, values, len(self.sizes))
+        found: Array = np.bincount(self.labels, values, len(self.sizes)).astype(np.float64)
+        return found
 
 
 def divided(points: Array, count: int) -> Cells:
@@ -74,7 +75,7 @@ def divided(points: Array, count: int) -> Cells:
 
 def number(graph: PointGraph) -> int:
     """How many cells serve a graph: 2,000, and up to 6,000 where its weights fall much across a cell of those."""
-    n, d = graph.points.shape
+    n, d = graph.n, graph.points.shape[1]
     few = min(n, _FEW)
     if few == n:
         return n

@@ -97,7 +97,7 @@ class Flows:
 
 
 def least_weights(graph: PointGraph, cells: Cells) -> Array:
-    """(K, K): a lower bound of the weights between any point of one cell and any other point of another, or the same."""
+    """(K, K): lower bounds of the weights between the points of two cells, and of two points of one on the diagonal."""
     far = np.zeros((len(cells.sizes),) * 2)
     near = np.zeros_like(far)
     for low, high in zip(cells.low.T, cells.high.T, strict=True):
@@ -172,7 +172,7 @@ def _has_gap(weights: Array, degrees: Array, sizes: Array, gap: float) -> bool:
 
     def tile(i: int, j: int) -> Array:
         rows, columns = slice(*places[i]), slice(*places[j])
-        here = weights[rows, columns] * -scale[rows, None]
+        here: Array = weights[rows, columns] * -scale[rows, None]
         here *= scale[columns]
         here += np.multiply.outer(v[rows], v[columns])
         if i == j:

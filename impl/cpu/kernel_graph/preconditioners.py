@@ -54,7 +54,7 @@ def chosen(graph: PointGraph, degrees: Array) -> tuple[str, str]:
 
 
 def made(name: str, graph: PointGraph, degrees: Array, cells: Cells, seed: int = 0) -> Map:
-    """The preconditioner of this name.  Raises InvalidInstance for an unknown name or one that the graph is too large for."""
+    """The preconditioner of this name.  Raises InvalidInstance for an unknown one, or for too large a graph."""
     if name == "jacobi":
         return lambda residual: residual / degrees
     if name == "cells":

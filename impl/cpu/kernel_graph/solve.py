@@ -1,8 +1,8 @@
 """Solves of Laplacian systems of kernel graphs whose energy error is proved, from above and from below.
 
 Conjugate gradients on fast products, in rounds: each round solves for the residual of what is there, and that residual
-is computed anew with a proved bound of its error.  The energy of the residual is bounded by flows and potentials (KG-16):
-no eigenvalue is needed, and no estimate decides.
+is computed anew with a proved bound of its error.  The energy of the residual is bounded by flows and potentials
+(KG-16), and no estimate decides.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from assay.impl.cpu.kernel_graph.multiply import multiply
 from assay.impl.cpu.progress import told as shown
 from assay.spec.approximation import Infeasible
 from assay.spec.kernel_graph_solve import Instance
+from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +77,10 @@ def solve(
     """x with |x − L⁺b|_L ≤ tolerance·|L⁺b|_L for the Laplacian L of a kernel graph, proved, or said not to be.
 
     points (n, d) and right_side (n,), b, of one type, and function and parameter, as of
-    :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall apart
-    in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most: the most
-    iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the digits.
+    :class:`assay.spec.kernel_graph_solve.Instance`, which refuses b whose sum is not exactly 0 and graphs that fall
+    apart in float64.  preconditioner: one of ``preconditioners.NAMES``; None chooses, and ``route`` says why.  most:
+    the most iterations.  progress: True shows a bar, and a function is called with (done, total), in hundredths of the
+    digits.
 
     The value is float64.  The memory is that of the products and of the graph of the cells, at most 6,000² numbers.
     Raises InvalidInstance.
@@ -154,11 +156,44 @@ class Solver:
             return *self.graph.differences(x), self.graph.relative + 2.0**-51
         return *self.product(x, _OUTER[level] or 1e-15), 0.0
 
-    def proof(self, x: Array, b: Array, level: int) -> _Proof:
-        """What is proved of x as a solution for b."""
+    def degree_bound(self) -> Array:
+        """(n,): upper bounds of the degrees; infinite where there are none."""
+        graph = self.graph
+        if graph.n <= _SMALL:
+            degrees = graph.degrees() * (1 + float(gamma(graph.n + 2, _UNIT)))
+            return degrees * (1 + graph.relative) + graph.n * graph.absolute
+        share = 1e-3 * float(self.degrees.min())
+        try:
+            found = multiply(
+                graph.points, np.ones((graph.n, 1)), function=graph.name, parameter=graph.parameter, error=share
+            )
+        except Infeasible:
+            return np.full(graph.n, np.inf)
+        bound: Array = (found.value + found.error)[:, 0] * (1 + 2.0**-50)
+        return bound
+
+    def norm(self, x: Array) -> float:
+        """An upper bound of |x|_L."""
+        value, doubt, share = self.proved_product(x, 0)
+        energy, unsure = float(x @ value), float(np.abs(x) @ doubt) * (1 + 2.0**-20)
+        unsure += (len(x) + 4) * 1.1 * _UNIT * float(np.abs(x) @ np.abs(value))
+        return _between(energy, unsure, share)[1]
+
+    def energy(
+        self, b: Array, unsure: Array, tolerance: float, start: Array | None = None
+    ) -> tuple[Array, float, tuple[float, float]]:
+        """x, a bound of |x − L⁺b|_L, and bounds of |x|_L, for every b with sum 0 that is within ``unsure`` of b.
+
+        tolerance: of the error, relative to |L⁺b|_L; what is proved may be more.  start: an approximate solution.
+        """
+        x, best, _, _, _ = self._rounds(b, unsure, tolerance, 10_000, lambda done, total: None, start)
+        return x, best.upper, best.norm
+
+    def proof(self, x: Array, b: Array, level: int, unsure: Array | float = 0.0) -> _Proof:
+        """What is proved of x as a solution for b, or for any right side with sum 0 within ``unsure`` of it."""
         value, doubt, share = self.proved_product(x, level)
         residual = b - value
-        doubt = doubt * (1 + 2.0**-40) + 2 * _UNIT * (np.abs(b) + np.abs(value))
+        doubt = doubt * (1 + 2.0**-40) + 2 * _UNIT * (np.abs(b) + np.abs(value)) + unsure
         upper = self.flows.bound(residual, doubt)
         rounding = (len(b) + 4) * 1.1 * _UNIT * float(np.abs(x) @ (np.abs(b) + np.abs(residual)))  # of the sums below
         energy = float(x @ b) - float(x @ residual)  # x'Lx
@@ -166,35 +201,11 @@ class Solver:
         least, most = _between(energy, unsure, share)
         return _Proof(upper + 1.01 * share * most, (least, most), residual, doubt)
 
-    def solve(self, b: Array, tolerance: float, most: int, told: Told) -> Solution:
-        """The solution for b, whose exact sum is 0."""
+    def solve(self, b: Array, tolerance: float, most: int = 600, told: Told | None = None) -> Solution:
+        """The solution for b, whose exact sum is 0; the other arguments are those of :func:`solve`."""
         n = len(b)
-        x = np.zeros(n)
-        best = _Proof(math.inf, (0.0, 0.0), b, np.zeros(n))
-        iterations = products = 0
-        level, stalled, first = 0, 0, math.inf
-        for _ in range(_ROUNDS):
-            wanted = (
-                _GAIN if not math.isfinite(best.upper) else max(_GAIN, 0.05 * tolerance * best.target[0] / best.upper)
-            )
-            step, count = self.gradients(best.residual, wanted, most - iterations)
-            iterations += count
-            products += count
-            trial = x + step
-            trial -= trial.mean()
-            proof = self.proof(trial, b, level)
-            products += 1
-            if proof.upper < 0.5 * best.upper or not math.isfinite(best.upper):
-                stalled = 0
-            else:
-                level, stalled = min(level + 1, len(_OUTER) - 1), stalled + 1
-            if proof.upper <= best.upper:
-                x, best = trial, proof
-            ratio = _ratio(best)
-            first = min(first, max(ratio, tolerance)) if math.isfinite(first) else ratio
-            told(*_share(ratio, tolerance))
-            if ratio <= tolerance or stalled >= len(_OUTER) or iterations >= most:
-                break
+        told = told or (lambda done, total: None)
+        x, best, iterations, products, level = self._rounds(b, 0.0, tolerance, most, told)
         upper, lower = best.upper, 0.0
         y, count = self.gradients(best.residual, 1e-2, _SHARPENING)
         iterations_after = count
@@ -206,10 +217,10 @@ class Solver:
             left = self.flows.bound(rest, doubts)
             energy, unsure = float(y @ value), float(np.abs(y) @ doubt) * (1 + 2.0**-20)
             unsure += (n + 4) * 1.1 * _UNIT * float(np.abs(y) @ np.abs(value))
-            least, most = _between(energy, unsure, share)
-            left += 1.01 * share * (best.norm[1] + most)
-            upper = min(upper, _up(most + left))
-            lower = max(0.0, _down(least - left))
+            low_y, high_y = _between(energy, unsure, share)
+            left += 1.01 * share * (best.norm[1] + high_y)
+            upper = min(upper, _up(high_y + left))
+            lower = max(0.0, _down(low_y - left))
         low, high = max(best.norm[0] - upper, 0.0), best.norm[1] + upper
         error = _up(upper / low) if low > 0 and math.isfinite(upper) else math.inf
         least = _down(lower / high) if high > 0 and math.isfinite(high) else 0.0
@@ -219,6 +230,36 @@ class Solver:
             x, error, least, status, iterations, products, self.name,
             f"{iterations} iterations, {iterations_after} more for the bounds; {self.name}: {self.why}",
         )  # fmt: skip
+
+    def _rounds(
+        self, b: Array, unsure: Array | float, tolerance: float, most: int, told: Told, start: Array | None = None
+    ) -> tuple[Array, _Proof, int, int, int]:
+        """x, what is proved of it, the numbers of iterations and of products, and the level of the last product."""
+        n = len(b)
+        x = np.zeros(n) if start is None else start
+        best = _Proof(math.inf, (0.0, 0.0), b, np.zeros(n))
+        if start is not None:
+            best = self.proof(x, b, 0, unsure)
+        iterations = products = level = stalled = 0
+        for _ in range(_ROUNDS):
+            target = 0.05 * tolerance * best.target[0] / best.upper if math.isfinite(best.upper) else _GAIN
+            step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations)
+            iterations += count
+            products += count + 1
+            trial = x + step
+            trial -= trial.mean()
+            proof = self.proof(trial, b, level, unsure)
+            if proof.upper < 0.5 * best.upper or not math.isfinite(best.upper):
+                stalled = 0
+            else:
+                level, stalled = min(level + 1, len(_OUTER) - 1), stalled + 1
+            if proof.upper <= best.upper:
+                x, best = trial, proof
+            ratio = _ratio(best)
+            told(*_share(ratio, tolerance))
+            if ratio <= tolerance or stalled >= len(_OUTER) or iterations >= most:
+                break
+        return x, best, iterations, products, level
 
     def gradients(self, residual: Array, wanted: float, most: int) -> tuple[Array, int]:
         """A correction for a residual by conjugate gradients, and the number of iterations; no bound goes with it."""
@@ -246,7 +287,8 @@ class Solver:
 
     def _flat(self, residual: Array) -> Array:
         z = self.precondition(residual)
-        return z - z.mean()
+        flat: Array = z - z.mean()
+        return flat
 
 
 def _ratio(proof: _Proof) -> float:
@@ -286,5 +328,6 @@ def _degrees(graph: PointGraph) -> Array:
         found = multiply(graph.points, ones, function=graph.name, parameter=graph.parameter, error=error)
         least = float(found.value.min())
         if least > 10 * error or error < 1e-9:
-            return np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
+            degrees: Array = np.maximum(found.value[:, 0], max(least, 1e-300) * 0.5)
+            return degrees
         error /= 100.0

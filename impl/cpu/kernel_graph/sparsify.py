@@ -1,4 +1,4 @@
-"""Sparsifiers of kernel graphs that carry their proof: few edges, reweighted, that keep x'Lx within 1 ± error for all x.
+"""Sparsifiers of kernel graphs that carry their proof: few edges that keep x'Lx within 1 ± error for all x.
 
 Edges are drawn with probabilities in proportion to an overestimate of their leverage, weights are scaled until all
 degrees are those of the graph, and what came out is proved (:mod:`assay.impl.cpu.kernel_graph.certify`), or drawn
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import certify as certified
+from assay.impl.cpu.kernel_graph.certify import estimate, prove_near, reference
 from assay.impl.cpu.kernel_graph.graphs import SparseGraph, from_edges, of_points, row_blocks
 from assay.impl.cpu.progress import told as shown
 from assay.spec.problem import InvalidInstance
@@ -81,7 +81,8 @@ def sparsify(
     same graph.  progress: True shows bars of the factorisations.
 
     Where ``error`` allows fewer edges than all, about 2·n/error² are kept.  The time is that of n² weights and of
-    three factorisations of n³/3 multiplications, the memory n² float64 numbers.  Above ``COMPUTED`` points the proof is ``probable``.
+    three factorisations of n³/3 multiplications, the memory n² float64 numbers.  Above ``COMPUTED``
+    points edges are drawn through well-separated pairs, and the proof is ``probable`` (KG-2, KG-15).
 
     Raises InvalidInstance for wrong arguments, and for a graph that falls apart in float64: one whose parts are joined
     by weights so small that no float64 computation sees them.
@@ -102,7 +103,7 @@ def sparsify(
 
 def _computed(graph: PointGraph, error: float, seed: int, progress: bool | Told) -> Sparsifier:
     with shown(progress, "factorising the graph") as told:
-        known = certified.reference(graph, told)
+        known = reference(graph, told)
     if known is None:
         raise InvalidInstance(
             "points: the graph falls apart in float64 (weights between its parts are lost), expected one that is joined"
@@ -118,7 +119,7 @@ def _computed(graph: PointGraph, error: float, seed: int, progress: bool | Told)
         if not everything:
             weight = matched(n, left, right, weight, known.degrees)
         other = SparseGraph(from_edges(n, left, right, weight), n)
-        low, high, least, most = (1.0, 1.0, None, None) if everything else certified.estimate(known, other, 1e-3)
+        low, high, _least, _most = (1.0, 1.0, None, None) if everything else estimate(known, other, 1e-3)
         spread = (high - low) / (high + low)
         if spread > 0.998 * error and not everything:
             degree *= 1.03 * max(1.0, min(4.0, (spread / error) ** 2))
@@ -128,7 +129,7 @@ def _computed(graph: PointGraph, error: float, seed: int, progress: bool | Told)
             other = SparseGraph(other.matrix * scale, n)
             low, high = low * scale, high * scale
         room = min(0.2, 0.45 * (error / spread - 1.0)) if spread > 0 else 1.0
-        found = certified.prove_near(graph, other, low, high, (low, high), max(room, 1e-4), progress)
+        found = prove_near(graph, other, low, high, (low, high), max(room, 1e-4), progress)
         if found.error <= error:
             mean = 2.0 * len(weight) / n
             return Sparsifier(
