@@ -9,6 +9,7 @@ import pytest
 from bank.kernel_graph.buggy import BUGGY
 from bank.kernel_graph.correct import CORRECT, plain
 from bank.kernel_graph_solve.correct import CORRECT as SOLVERS
+from bank.kernel_graph_sparsify.buggy import BUGGY as WRONG_SPARSIFIERS
 from bank.kernel_graph_sparsify.correct import CORRECT as SPARSIFIERS
 
 from assay.conformance.interface.suite import Case, Family, Row, suite
@@ -138,6 +139,28 @@ def test_equal_points_are_refused_where_a_function_is_infinite() -> None:
     x = np.zeros((2, 1), np.float32)
     with pytest.raises(ValueError, match="points: 0 and 1 are equal"):
         Instance(x, x, function="coulomb", parameter=0.5)
+
+
+def test_a_sparsifier_may_declare_how_often_a_seed_fails() -> None:
+    every, doubled = SPARSIFIERS[0].function, next(e.function for e in WRONG_SPARSIFIERS if e.name == "doubled")
+
+    def failing(share: int) -> Any:
+        """Wrong for one seed of so many."""
+
+        def kernel(points: Any, *, function: str, parameter: float, error: float, seed: int) -> Any:
+            chosen = doubled if seed % share == 0 else every
+            return chosen(points, function=function, parameter=parameter, error=error, seed=seed)
+
+        return kernel
+
+    def outcome(share: int, **declared: str) -> Any:
+        judge = Judge(kernel_of(failing(share), SPARSIFY, options=declared), suite(SPARSIFY).spec.PRECISIONS["float64"])
+        case = next(iter(cases(suite(SPARSIFY), judge.precision, "smoke", 0)))
+        return judge.outcome(case)
+
+    assert outcome(4).failed
+    assert outcome(4, failure="0.001").status == "passed"
+    assert outcome(1, failure="0.001").failed
 
 
 def test_what_elimination_of_a_matrix_loses_is_asked_unless_a_solver_declares_it_away() -> None:
