@@ -121,7 +121,8 @@ class Direct:
 def planned(scene: Scene, workers: int) -> Direct:
     """The plan of direct sums, which exists for every function."""
     known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1])
-    relative, floor = known or (2.0**-46, 2.0**-1020)
+    # values of a user's function are within 2^-50(|f| + terms), of what `doubt` pays for
+    relative, floor = known or (2.0**-46, 2.0**-1020 + 2.0**-48 * scene.function.terms)
     n = len(scene.points)
     flat = n if known is None and scene.name != "threshold" else min(n, weights.TILE) + -(-n // weights.TILE)
     return Direct(scene, relative, floor, gamma(flat + 6.0), workers, "all pairs in float64")

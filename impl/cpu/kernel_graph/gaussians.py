@@ -204,7 +204,7 @@ class Mixed:
 
     def doubt(self, sizes: Array) -> Array | float:
         """What subtracting a point's own vector rounds."""
-        return self.own * sizes
+        return self.own * sizes if self.own else 0.0
 
 
 def planned(scene: Scene, relative: float, floor: float, radius: float, memory: int, workers: int) -> Mixed:

@@ -62,7 +62,7 @@ def multiply(
     >>> x = np.linspace(0.0, 1.0, 50).reshape(50, 1)
     >>> found = multiply(x, x, function="gaussian", parameter=9.0, error=1e-8, route="grid")
     >>> float(found.value[0, 0].round(6)), bool((found.error <= 1e-8).all())
-    (2.656142, True)
+    (2.720243, True)
     """
     require_usual()
     problem = checked(points, vectors, function, parameter, laplacian, diagonal, targets)

@@ -48,7 +48,7 @@ def adjacency(
     >>> x = np.linspace(0.0, 1.0, 5).reshape(5, 1)
     >>> a = adjacency(x, function="gaussian", parameter=2.0)
     >>> (a @ np.ones(5)).round(4)
-    array([2.0926, 2.9778, 3.2451, 2.9778, 2.0926])
+    array([1.949 , 2.6962, 2.9781, 2.6962, 1.949 ])
     """
     return _operator(
         points, function, parameter, error, False, diagonal, entries, route, memory, threads

@@ -2,7 +2,7 @@
 
 An exponential of our own takes the place of the library's, because the compiler turns it into vector instructions:
 e^x = 2^k·P(r) with k = round(x·log₂e), r = x − k·ln 2 in two steps and P the Taylor polynomial of degree 13 (float64)
-or 7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KGF-1).  Functions
+or 7 (float32).  It errs by at most 8 units roundoff, and is 0 where e^x would be no normal number (KG-20).  Functions
 are told apart by a number, once a tile.
 """
 
@@ -57,7 +57,7 @@ def code_of(function: str, parameter: float) -> tuple[int, float, float, float]:
 
 
 def _exp64(x: Any) -> Any:
-    """e^x in float64, x ≤ 700; 0 below −708.3.  |error| ≤ 8u·e^x (KGF-1)."""
+    """e^x in float64, x ≤ 700; 0 below −708.3.  |error| ≤ 8u·e^x (KG-20)."""
     y = max(x, -709.0)
     t = y * 1.4426950408889634 + 6755399441055744.0
     k = t - 6755399441055744.0
@@ -81,7 +81,7 @@ def _exp64(x: Any) -> Any:
 
 
 def _exp32(x: Any) -> Any:
-    """e^x in float32, x ≤ 80; 0 below −87.3.  |error| ≤ 8u·e^x (KGF-1)."""
+    """e^x in float32, x ≤ 80; 0 below −87.3.  |error| ≤ 8u·e^x (KG-20)."""
     one = np.float32(1.0)
     y = max(x, np.float32(-88.0))
     t = y * np.float32(1.44269504) + np.float32(12582912.0)
