@@ -148,7 +148,7 @@ def attack(count: int = 10_000) -> Rows:
             wrong += bound < energy * (1 - 1e-6)
             least = min(least, bound / energy)
             done += 1
-    return [{"cases": done, "bounds below the energy": wrong, "least bound / energy": least}]
+    return [{"cases": done, "bounds below the energy": int(wrong), "least bound / energy": float(least)}]
 
 
 if __name__ == "__main__":
