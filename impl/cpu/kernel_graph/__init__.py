@@ -7,5 +7,6 @@
 from assay.impl.cpu.kernel_graph.direct import exact
 from assay.impl.cpu.kernel_graph.multiply import ROUTES, multiply
 from assay.impl.cpu.kernel_graph.operators import adjacency, laplacian
+from assay.impl.cpu.kernel_graph.weighed import eliminate
 
-__all__ = ["ROUTES", "adjacency", "exact", "laplacian", "multiply"]
+__all__ = ["ROUTES", "adjacency", "eliminate", "exact", "laplacian", "multiply"]
