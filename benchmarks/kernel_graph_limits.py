@@ -78,7 +78,7 @@ def exponent(function: str, parameter: float, d: int, largest: int) -> tuple[flo
 
 
 def proved_degree(d: int) -> int:
-    """The least p that KG-10 proves for z^(−1/2), boxes of half side 1/2, one unit apart; relative to the least weight."""
+    """The least p that KG-10 proves for z^(−1/2), boxes of half side 1/2, one unit apart; relative to the least one."""
     farthest = math.sqrt(1 + 2 * math.sqrt(d) + 4 * d)
     for p in range(1, 60):
         lebesgue = 2 / math.pi * math.log(p + 1) + 1
