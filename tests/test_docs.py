@@ -34,6 +34,8 @@ RUNNING = [
         "attention_gradient",
         "document_similarity_fast",
         "firing_neurons",
+        "kernel_graph",
+        "kernel_graph_solve",
         "layer_collapse",
         "layer_collapse_fast",
         "rope",

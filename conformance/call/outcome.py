@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Criteria = Mapping[str, Criterion]
 
-__all__ = ["Outcome", "compared", "is_right_for", "parts_of"]
+__all__ = ["Outcome", "answers", "compared", "is_right_for", "parts_of"]
 
 _SHOWN = 8  # elements of an output that is judged as a whole
 
@@ -82,12 +82,8 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
     return replace(worst, wrong=tuple(wrong))
 
 
-def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether every output is right under ``criteria``.
-
-    Where what is allowed is infinite, nothing is known of an output: it is right there only if it has no error at all.
-    Nothing is right that lacks an output which a criterion takes, as after a call that raised.
-    """
+def answers(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether there is every output that these criteria take, of the shape that they are about."""
     for name, criterion in criteria.items():
         if any(output not in values for output in criterion.outputs or (name,)):
             return False
@@ -95,6 +91,18 @@ def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool
             return False
         if not criterion.outputs and np.ndim(criterion.allowed) and values[name].shape != np.shape(criterion.allowed):
             return False  # an answer to another question, as of fewer points
+    return True
+
+
+def is_right_for(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether every output is right under ``criteria``.
+
+    Where what is allowed is infinite, nothing is known of an output: it is right there only if it has no error at all.
+    Nothing is right that lacks an output which a criterion takes, as after a call that raised.
+    """
+    if not answers(criteria, values):
+        return False
+    for name, criterion in criteria.items():
         parts = parts_of(values, name, criterion)
         passes = (criterion.ratio(*parts) <= 1.0) & np.isfinite(criterion.allowed)
         if not (passes | (criterion.error(*parts) == 0.0)).all():

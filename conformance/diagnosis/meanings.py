@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from assay.conformance.call.outcome import is_right_for
+from assay.conformance.call.outcome import answers, is_right_for, parts_of
 from assay.conformance.diagnosis.evidence import midpoints
 from assay.spec.enclosure import Enclosure
 from assay.spec.problem import InvalidInstance
@@ -56,6 +56,7 @@ __all__ = [
 #: The number of meanings that are reported.  A failure that more of them explain alike says nothing about which it is.
 MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
+_INSIDE = 0.75  # the share of the failures that must be inside the domain of another class as a whole
 _SHARE = 0.1  # the share of the failures that one meaning has to explain
 _NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
@@ -371,15 +372,27 @@ def together(shared: Sequence[tuple[Meaning, frozenset[int]]], failures: int) ->
 
 
 def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequence[Precision]) -> list[str]:
-    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do."""
+    """Sentences that name the classes whose tolerance covers every failure: the kernel rounds where they do.
+
+    What is outside the domain of such a class, as parts of a few failures may be, says nothing for it or against it.
+    """
     sentences = []
     for other in others:
-        answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
-        if all(criteria is not None and is_right_for(criteria, outcome.values) for criteria, outcome in answers):
-            sentences.append(
-                f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
-            )
+        judged = [(evidence.right(failure.instance, other), failure.outcome.values) for failure in failures]
+        if not all(criteria is not None and _never_wrong(criteria, values) for criteria, values in judged):
+            continue
+        covered = sum(is_right_for(criteria, values) for criteria, values in judged if criteria is not None)
+        if covered >= _INSIDE * len(judged):
+            which = "every failure" if covered == len(judged) else "every failure inside its domain"
+            sentences.append(f"it rounds like a kernel of the class {other.name}: {which} is within its tolerance")
     return sentences
+
+
+def _never_wrong(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether every output is there, and no part of it is wrong by more than is allowed where something is judged."""
+    return answers(criteria, values) and all(
+        bool((criterion.ratio(*parts_of(values, name, criterion)) <= 1.0).all()) for name, criterion in criteria.items()
+    )
 
 
 def unexplained(failures: Sequence[Judged]) -> str:

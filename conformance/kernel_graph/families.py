@@ -70,7 +70,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
     _family("laplacian", "A for L, A − D, D + A, normalised Laplacians, roots or numbers of neighbours for degrees, loops in degrees", "scipy/scipy#3838, #14490, #3835, #10505, #7953; scikit-learn/scikit-learn#811; networkx/networkx#741",
         smoke="star 5x2:2 degrees; clusters 6x2:2 degrees laplacian=1; normal 2:2 degrees; normal 4:2 degrees coulomb=0.5; grid 6:2 degrees threshold=2; normal 5:2 degrees polynomial=1; normal 3:1 degrees v=ones",
         standard=_each("star 9x3:3 degrees") + "; clusters 12x2:2 degrees gaussian=2; line 8:2 degrees v=unit; normal 9x2:3 degrees rational=1 v=ones; clusters 20:3 degrees matern=0.5"),
-    _family("ties", "a distance at the threshold, which counts; a threshold of distances and not of their squares",
+    _family("ties", "a threshold of distances and not of their squares; what is beyond it; distances that are just at it",
         smoke="grid 6x2:2 threshold=2; grid 7:3 threshold=4; grid 5:2 threshold=0; grid 6:1 threshold=9",
         standard="grid 12x2:3 threshold=5; grid 16:2 threshold=1; grid 9/8x2:4 threshold=6; grid 10:2 degrees threshold=4; normal 12:2 threshold=1.5"),
     _family("sphere", "arc-cosine functions: another order, 1/π left out, the angle of equal and of opposite points",

@@ -54,14 +54,22 @@ _CAPABILITIES = (
     Capability("graph", lambda i: i.targets is None),
     Capability("several_columns", lambda i: i.vectors.shape[1] > 1),
     Capability("one_point", lambda i: len(i.points) == 1),
+    Capability("requested_error", keywords=("error",)),
     Capability(CONCURRENT_CALLS),
     Capability(FRESH_OUTPUTS),
 )
 
 #: ``error``: a positive number E, of an approximate kernel: it is asked for an error of at most E·Σ_j|v_j| in every
-#: element of a column v, or 2E·Σ_j|v_j| with a Laplacian, beside the tolerance of the class, in place of that alone.
+#: element of a column v, or 2E·Σ_j|v_j| with a Laplacian, beside the tolerance of the class, in place of that alone.  A
+#: kernel that has the keyword ``error`` gets the least E·Σ_j|v_j| of all columns.
 #: ``certificate``: asked for ``return_certificate=True``, it returns bounds of its own errors as well, like the output.
 _CONVENTIONS: dict[str, tuple[str, ...]] = {"error": (), "certificate": ("no", "yes")}
+
+
+def _least(instance: Instance) -> float:
+    """The least Σ_j|v_j| of a column that is not 0; 1 if there is none."""
+    sizes = np.abs(instance.vectors.astype(np.float64)).sum(axis=0)
+    return float(min(sizes[sizes > 0], default=1.0))
 
 
 def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
@@ -75,7 +83,7 @@ def _script(instance: Instance, kernel: Kernel, precision: Precision) -> Script:
     shape = (rows, instance.vectors.shape[1])
     outputs = [Output("output", shape, (precision.result,), (axis, "columns"))]
     if "error" in kernel.conventions and "error" in kernel.keywords:
-        keywords["error"] = float(kernel.conventions["error"])
+        keywords["error"] = float(kernel.conventions["error"]) * _least(instance)
     if kernel.conventions.get("certificate") == "yes":
         keywords["return_certificate"] = True
         outputs.append(Output(CERTIFICATE, shape, ("float64",), (axis, "columns")))

@@ -161,7 +161,7 @@ def _signless(sums: Sums, degrees: Array) -> Sums:
 # --- sums -------------------------------------------------------------------------------------------------------------
 
 
-def _kept(name: str, sentence: str, kept: Callable[[Array, Instance], Array]) -> Meaning:
+def _kept(name: str, sentence: str, kept: Callable[[Array, Instance], NDArray[np.bool_]]) -> Meaning:
     """Some pairs are left out: kept(weights, instance) says which are not."""
 
     def change(instance: Instance) -> Sums:
@@ -265,8 +265,7 @@ MEANINGS: tuple[Meaning, ...] = (
     *(Meaning(f"matern-{order:g}", f"Matérn of order {order:g}", wrong(_orders(order))) for order in (0.5, 1.5, 2.5)),
     *(Meaning(f"arc-cosine-{order}", f"an arc-cosine of another order: {order}", wrong(_orders(float(order), "arc_cosine"))) for order in (0, 1, 2)),
     _valued("arc-cosine-pi", "the factor 1/π is left out", "arc_cosine", lambda z, p: math.pi * named("arc_cosine", p)(z)),
-    _valued("strict", "a distance at the threshold does not count", "threshold", lambda z, p: z < p),
-    _valued("beyond", "what lies beyond the threshold counts", "threshold", lambda z, p: z > p),
+    _valued("beyond", "what lies beyond the threshold counts", "threshold", lambda z, p: (z > p).astype(np.float64)),
     _valued("all", "every pair counts, whatever its distance", "threshold", lambda z, p: np.ones_like(z)),
     # diagonals and targets
     _diagonal("neighbour", "a point is a neighbour of itself: f(0) stands on the diagonal", lambda i, f0: f0),

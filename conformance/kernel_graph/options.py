@@ -12,7 +12,6 @@ from assay.conformance.interface.lengths import Axes
 from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph import Instance
-from assay.spec.kernel_graph.functions import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,7 +119,7 @@ def _last_point(instance: Instance) -> Instance:
 
 def _other_function(instance: Instance) -> Instance:
     """The next function that has the same parameter."""
-    others = [name for name in ("gaussian", "inverse_multiquadric", "rational", "laplacian") if name in NAMES]
+    others = ["gaussian", "inverse_multiquadric", "rational", "laplacian"]
     if instance.function not in others:
         return instance
     return instance.replace(function=others[(others.index(str(instance.function)) + 1) % len(others)])

@@ -108,13 +108,14 @@ def _late(rng: Generator, n: int, d: int) -> Array:
 def _boxes(rng: Generator, n: int, d: int) -> Array:
     """Points right beside the borders of boxes of side 2, on either side."""
     borders = 2.0 * rng.integers(-2, 3, (n, d))
-    return borders + rng.choice([-1, 1], (n, d)) * np.exp2(-rng.integers(2, 7, (n, d)).astype(np.float64))
+    return np.asarray(borders + rng.choice([-1, 1], (n, d)) * np.exp2(-rng.integers(2, 7, (n, d)).astype(np.float64)))
 
 
 def _period(rng: Generator, n: int, d: int) -> Array:
     """Points just below π and just above −π, and beyond 4π."""
     ends = np.array([np.pi - 3e-16, -np.pi + 3e-16, 4 * np.pi, -4 * np.pi, 3.5])
-    return rng.choice(ends, (n, d)) * (1 + 0.05 * rng.random((n, d)) * (rng.random((n, 1)) < 0.8))
+    spread: Array = 1 + 0.05 * rng.random((n, d)) * (rng.random((n, 1)) < 0.8)
+    return np.asarray(rng.choice(ends, (n, d)) * spread)
 
 
 def _far(distance: float) -> Callable[[Generator, int, int], Array]:

@@ -11,12 +11,12 @@ from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph import Instance
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 __all__ = ["QUESTIONS"]
 
 
-def _instance(ask: Ask, points: NDArray[Any], **options: Any) -> Instance:
+def _instance(ask: Ask, points: ArrayLike, **options: Any) -> Instance:
     """Points with ones for vectors, under the first function that the kernel takes; the Gaussian of 1 if it can."""
     dtype = dtype_named(ask.precision.storage)
     function = "gaussian" if "gaussian" in ask.capabilities else "laplacian"

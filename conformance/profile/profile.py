@@ -329,7 +329,15 @@ class _Direct:
         except BaseException as error:
             raise NoAnswer(f"raises {type(error).__name__}: {first_line(error)}") from None
         shapes = [value.shape for value in values]
-        if shapes != [output.shape for output in step.outputs]:
+        if not _fits(shapes, [output.shape for output in step.outputs]):
             raise NoAnswer(f"returns shapes {', '.join(map(str, shapes))}")
         outputs = {output.name: value for output, value in zip(step.outputs, values, strict=True)}
         return (returned if step.method == "new" else structure), outputs
+
+
+def _fits(shapes: Sequence[tuple[int, ...]], expected: Sequence[tuple[int | None, ...]]) -> bool:
+    """Whether these are the expected shapes; ``None`` stands for any length."""
+    return len(shapes) == len(expected) and all(
+        len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
+        for shape, wanted in zip(shapes, expected, strict=True)
+    )

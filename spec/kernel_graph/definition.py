@@ -45,7 +45,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
     points, vectors = instance.points.astype(np.float64), instance.vectors.astype(np.float64)
     graph = instance.targets is None
     rows = points if instance.targets is None else instance.targets.astype(np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         least = _LEAST * (1.0 + np.abs(vectors).sum(axis=0))
 
     def evaluated(arithmetic: Arithmetic, block: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Evaluated:
@@ -65,7 +65,8 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
             own = own.times(arithmetic.exact(vectors[at]))
             value = own.plus_ball(value.scaled(-1.0))
             size = size + np.abs(own.rounded()[0])
-        fine = (value.error() <= relative * np.minimum(size, np.finfo(np.float64).max) + least).all(axis=1)
+        fine = value.error() <= relative * np.minimum(size, np.finfo(np.float64).max) + least
+        fine = (fine & np.isfinite(value.rounded()[0])).all(axis=1)
         return Evaluated({"output": _stacked(value)}, fine[None])
 
     shape = (len(rows), vectors.shape[1])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Reach", "errors", "exactly_enough", "off_sphere", "reach", "roundoff"]
+__all__ = ["Reach", "errors", "exactly_enough", "reach", "roundoff"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,14 @@ def exactly_enough(x: Reach) -> Array:
     return z
 
 
-def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
-    """Δ of every pair, (m, n), what small numbers lose included.
+def errors(x: Reach, z: Array, precision: Precision, scale: float, *, sphere: bool = False) -> Array:
+    """Δ of every pair, (m, n), what small numbers lose included; +inf where something may overflow.
 
     scale: of the distances, where a kernel computes scale·z.
+    sphere: whether the points are on the unit sphere, where a kernel of any class may have z from inner products.
     """
     d, u = x.rows.shape[1], roundoff(precision)
-    form = precision.of(Distances).form
+    form = "expansion" if sphere else precision.of(Distances).form
     lost = 4.0 * precision.tiny * d * max(1.0, 1.0 / scale)
     if form == "given":
         given: Array = gamma(d + 6, u) * z + lost
@@ -73,15 +74,17 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float) -> Array:
     if form == "difference":
         # |e|, e_c = (2u + u²)(a_ic + b_jc)
         e = (2.0 * u + u * u) * np.sqrt(_sums(x))
+        e = np.where(max(1.0, scale) * e <= u * precision.largest / 4, e, np.inf)
         root = np.sqrt(z)
         wide: Array = gamma(d + 6, u) * (root + e) ** 2 + 2.0 * root * e + e * e + lost
         return wide
     rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
-    expanded: Array = rate * _sums(x) + lost
-    return expanded
+    sums = _sums(x)
+    expanded: Array = np.where(max(1.0, scale) * sums <= precision.largest / 4, rate * sums + lost, np.inf)
+    return expanded + _off_sphere(x) if sphere else expanded
 
 
-def off_sphere(x: Reach) -> Array:
+def _off_sphere(x: Reach) -> Array:
     """What z may differ from 2 − 2⟨x, y⟩, of points that are normalised or not: 2|1 − ‖x‖²| + 2|1 − ‖y‖²|, (m, n)."""
     rows, points = (np.abs((side * side).sum(axis=1) - 1.0) + 2.0**-50 * side.shape[1] for side in (x.rows, x.points))
     off: Array = 2.0 * (rows[:, None] + points)

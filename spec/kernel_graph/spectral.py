@@ -80,9 +80,10 @@ def weight_error(instance: Weighted, precision: Precision, w: Weights) -> float:
     x = instance.points.astype(np.float64)
     used = ~np.eye(len(x), dtype=bool)
     with np.errstate(all="ignore"):
-        _, h, inside = entries(instance.weight(), reach(x, x, precision), precision, used)
+        size, h, inside = entries(instance.weight(), reach(x, x, precision), precision, used)
         if not inside.all():
             return np.inf
+        h = h + precision.operand * (size + h) + precision.operand_tiny
         above = np.triu(used, 1)
         h, low = np.maximum(h, h.T)[above], w.low[above]
         order = np.argsort(-h / low, kind="stable")

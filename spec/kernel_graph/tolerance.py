@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.floating_point import require_usual
-from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, off_sphere, reach, roundoff
+from assay.spec.kernel_graph.distances import Reach, errors, exactly_enough, reach, roundoff
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.memory import require_evaluable
 from assay.spec.precision import precision as precision_named
@@ -98,8 +98,8 @@ def _of_rows(
         total = total + both.sum(axis=1)[:, None] * mine
     # |exact| is at most Σ(|f| + h)|v|
     bound = bound + precision.output * total + precision.output_tiny
-    own = vectors[at] if instance.laplacian else 0.0  # there may be more targets than vectors
-    bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + own)
+    last = vectors[at] if instance.laplacian else np.zeros(1)  # there may be more targets than vectors
+    bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + last)
     largest = min(precision.largest, precision.largest_output)
     good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
     return np.where(good & ~np.isnan(bound), bound * _SLACK, np.inf)
@@ -114,9 +114,7 @@ def entries(
     """
     u = roundoff(precision)
     z = exactly_enough(x)
-    delta = errors(x, z, precision, f.scale)
-    if f.sphere:
-        delta = delta + off_sphere(x)
+    delta = errors(x, z, precision, f.scale, sphere=f.sphere)
     inside = max(1.0, f.scale) * (z + delta) <= precision.largest / 4
     # Δ' = Δ + 1.01 r u (z + Δ + s); the last term is that of z and of the argument of f here
     wide = delta + 1.01 * f.argument * u * (z + delta + f.shift) + _here(x) * (z + f.shift)
@@ -125,14 +123,14 @@ def entries(
         z, wide = np.where(inside & used, z, 1.0), np.where(inside & used, wide, 0.0)
     low, high = np.maximum(z - wide, 0.0), z + wide
     value = f(z)
-    if f.lipschitz is None or (wide > _NEAR * z).any():
+    near = wide <= _NEAR * z  # false where a distance is no number
+    if f.lipschitz is None or not near.all():
         least, most = f.between(low, high)
         first, last = f.between(np.maximum(z - _here(x) * (z + f.shift), 0.0), z + _here(x) * (z + f.shift))
         size = np.maximum(np.abs(least), np.abs(most))
         h = np.maximum(most - first, last - least) + _NOISE * (size + f.terms)
     if f.lipschitz is not None:
         # |f(y)/f(z)| is at most (z/y)^(±L)
-        near = wide <= _NEAR * z
         change = np.abs(value) * np.expm1(f.lipschitz(low, high) * np.log1p(wide / np.where(near, low, 1.0)))
         if near.all():
             h, size = change, np.abs(value) + change

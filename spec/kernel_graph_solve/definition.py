@@ -15,6 +15,7 @@ from assay.spec.enclosure import ArbArithmetic, Enclosure
 from assay.spec.floating_point import require_usual
 from assay.spec.kernel_graph.definition import weights
 from assay.spec.kernel_graph.symbols import expression
+from assay.spec.memory import require_evaluable
 from assay.spec.problem import InvalidInstance, Uncertified
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ _MOST_BITS = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """L⁺b, (n,), and its squared energy b'L⁺b, as ``flint.arb``."""
+    """L⁺b, (n,), its squared energy b'L⁺b, and the squared energy that the radii may have, as ``flint.arb``."""
 
     potentials: NDArray[np.object_]
     energy: Any
+    unknown: Any
 
 
 def define(instance: Instance, relative: float = 1e-12, output: str = "x") -> Enclosure:
@@ -52,6 +54,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "x") -> En
     """
     if output != "x":
         raise ValueError(f"unknown output {output!r}: expected 'x'")
+    require_evaluable(instance)
     balls = solved(instance, relative).potentials
     middle = np.array([float(ball.mid()) for ball in balls])
     with flint_context.bits(_MOST_BITS):
@@ -63,7 +66,11 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "x") -> En
 
 @functools.lru_cache(maxsize=2)  # an instance is asked for its solution and held to its criterion
 def solved(instance: Instance, relative: float) -> Solved:
-    """L⁺b in balls of as many bits as it takes: radii of at most ``relative``·max|x|, and of the energy."""
+    """L⁺b in balls of as many bits as it takes.
+
+    Radii are at most ``relative``·max|x|, and ``relative``·|L⁺b|_L in the norm of the energy, so that also the
+    differences of potentials that a large weight holds together are known.
+    """
     if not 0.0 < relative < 1.0:
         raise ValueError(f"relative: {relative!r}, expected a number between 0 and 1")
     require_usual()
@@ -78,7 +85,8 @@ def solved(instance: Instance, relative: float) -> Solved:
                 largest = max(abs(ball).mid() for ball in found.potentials)
                 allowed = flint.arb(relative) * largest
                 close = all(flint.arb(ball.rad()) < allowed for ball in found.potentials)
-                if close and found.energy.rad() < flint.arb(relative) * found.energy:
+                sharp = flint.arb(found.energy.rad()) < flint.arb(relative) * found.energy
+                if close and sharp and found.unknown < flint.arb(relative) ** 2 * found.energy:
                     return found
         bits *= 2
     raise Uncertified(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")
@@ -106,7 +114,10 @@ def _solved(instance: Instance, bits: int) -> Solved | None:
         potentials[:] = [value - mean for value in values]
         energy = sum((flint.arb(number) * value for number, value in zip(b, values, strict=True)), flint.arb(0))
         good = all(value.is_finite() for value in values) and energy > 0
-    return Solved(potentials, energy) if good else None
+        # Σ_{i<j} w_ij(r_i + r_j)² ≤ 2·Σ_i r_i²·Σ_j w_ij
+        radii = [flint.arb(ball.rad()) for ball in potentials]
+        unknown = sum((2 * r * r * sum(w[i].tolist(), flint.arb(0)) for i, r in enumerate(radii)), flint.arb(0))
+    return Solved(potentials, energy, unknown) if good else None
 
 
 def _above(ball: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph.rounding import PRECISIONS
-from assay.spec.kernel_graph.spectral import Weights, pair_weights, weight_error
+from assay.spec.kernel_graph.spectral import Weights, pair_weights, spread, weight_error
 from assay.spec.kernel_graph_solve.definition import Solved, solved
 from assay.spec.precision import precision as precision_named
 
@@ -55,10 +55,13 @@ def limit(instance: Instance, precision: Precision, w: Weights, exact: Solved) -
     x = np.array([float(ball.mid()) for ball in exact.potentials])
     energy = float(exact.energy.abs_lower().sqrt().mid()) * (1 - 2.0**-40)
     with np.errstate(all="ignore"):
-        # a potential is at most as large as the range of all, whichever vertex is grounded, or where their mean is 0
-        size = np.maximum(x.max() - x, x - x.min()) * (1 + 1e-9) * (1.0 + instance.tolerance)
+        rate = (instance.tolerance + eta) / (1.0 - eta)
+        # a potential is at most as large as the range of all, whichever vertex is grounded, or where their mean is 0;
+        # an error of energy ρ moves the difference of two by at most √R·ρ, R their resistance
+        moved = np.sqrt(spread(w.low)) * rate * energy * (1 + 2.0**-38)
+        size = (np.maximum(x.max() - x, x - x.min()) + moved) * (1 + 1e-9)
         off = float(limits.eps) / 2 * size + float(limits.smallest_subnormal)
         pairs = off[:, None] + off
         cost = float(np.sqrt(0.5 * np.sum(w.high * (pairs * pairs)))) / energy
-    total = (instance.tolerance + eta) / (1.0 - eta) + cost
+    total = rate + cost
     return total * (1 + 1e-9) if np.isfinite(total) and size.max() <= float(limits.max) / 2 else np.inf

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.kernel_graph_sparsify.criteria import criteria, interval
 from assay.spec.kernel_graph_sparsify.definition import define, symbolic
 from assay.spec.kernel_graph_sparsify.instance import Instance, load
 from assay.spec.kernel_graph_sparsify.tolerance import tolerance
 
+if TYPE_CHECKING:
+    from assay.spec.problem import Law
+
 __all__ = [
-    "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "interval", "load", "symbolic", "tolerance",
+    "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "interval", "load",
+    "symbolic", "tolerance",
 ]  # fmt: skip
 
 NAME = "kernel_graph_sparsify"
 OUTPUTS: tuple[str, ...] = ("left", "right", "weight")
+LAWS: tuple[Law, ...] = ()

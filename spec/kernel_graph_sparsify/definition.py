@@ -11,6 +11,7 @@ import numpy as np
 import sympy
 
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.floating_point import require_usual
 from assay.spec.kernel_graph.definition import weights
 from assay.spec.kernel_graph.symbols import expression
 from assay.spec.memory import require_evaluable
@@ -39,6 +40,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "weight") 
     """
     if output not in ("left", "right", "weight"):
         raise ValueError(f"unknown output {output!r}: expected 'left', 'right' or 'weight'")
+    require_usual()
     require_evaluable(instance)
     x, f = instance.points.astype(np.float64), instance.weight()
     left, right = np.triu_indices(len(x), 1)

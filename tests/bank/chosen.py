@@ -90,6 +90,9 @@ CHOICES = {
     "rope_attention": Choice(_BY_TURNS, share=7, wrong=others_than("angles-float16"), named=one_of(20, 5)),
     # wrong in few calls: most of a level comes before the first failure
     "rope_attention, narrow": Choice(wrong=one_of(3, 1), named=only(4)),
+    "kernel_graph": Choice(share=2, askable=True, named=one_of(3)),
+    "kernel_graph_solve": Choice(share=2, askable=True, named=one_of(2)),
+    "kernel_graph_sparsify": Choice(share=2, askable=True),
     "small_transformers": Choice(share=3, askable=True, named=one_of(6, 3)),
     "small_transformers_merge": Choice(
         ("float32", "bfloat16", "float64"), share=6, askable=True, wrong=one_of(3), named=one_of(9, 3)

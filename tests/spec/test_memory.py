@@ -65,6 +65,11 @@ def large(name: str, n: int) -> Any:
         return kind(tokens, *(x(1, 1, few, 4) for _ in range(4)), *([x(1, 1, n, 4)] * name.endswith("gradient")))
     if name == "firing_neurons":
         return kind.of(x(n, 4), x(n, 4), [fired(range(n))])
+    if name.startswith("kernel_graph"):
+        side = np.where(np.arange(n) % 2 == 0, 1, -1).astype(np.float32)
+        arrays = {"kernel_graph": (x(n, 1),), "kernel_graph_solve": (side,)}
+        options = {"kernel_graph_solve": {"tolerance": 0.5}, "kernel_graph_sparsify": {"error": 0.5}}
+        return kind(x(n, 4), *arrays.get(name, ()), function="gaussian", **options.get(name, {}))
     if name == "firing_neurons_training":
         return kind(x(n, 4), x(n, 1), x(n, 4), x(n, 1))
     return kind(tokens, tokens, tokens, *([x(1, 1, n, 4)] * (name == "attention_gradient")))
@@ -83,8 +88,10 @@ def test_criteria_hold_no_more_memory_than_is_required_before(name: str) -> None
     assert most <= CRITERIA * instance.spanned() + (24 << 20)  # and the blocks of rows, whatever the size
 
 
-#: What has no scores, or decides by integers of any size.
-_ANY_SIZE = ("rope", "document_similarity", "firing_neurons")
+#: What has no scores, or decides by integers of any size; and weights, of which those of points so far apart are 0.
+_ANY_SIZE = (
+    "rope", "document_similarity", "firing_neurons", "kernel_graph", "kernel_graph_solve", "kernel_graph_sparsify"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name not in _ANY_SIZE])

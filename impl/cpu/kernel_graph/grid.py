@@ -162,7 +162,7 @@ class Gaussian:
         out = np.empty((self.targets.place.shape[1], vectors.shape[1]))
         with ThreadPoolExecutor(self.workers) as pool:
             for c in range(vectors.shape[1]):
-                out[:, c] = self._column(np.ascontiguousarray(vectors[:, c]), pool)
+                out[:, c] = self._column(np.array(vectors[:, c]), pool)
         return out
 
     def _column(self, vector: Array, pool: ThreadPoolExecutor) -> Array:

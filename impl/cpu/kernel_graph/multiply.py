@@ -120,7 +120,7 @@ def _weights(problem: Problem, error: float, entries: bool) -> tuple[float, floa
 def completed(plan: Plan, problem: Problem) -> tuple[NDArray[Any], Array]:
     """The output in the type of the input and its certificate, (m, columns) or (1, columns) (KG-19)."""
     scene, graph = problem.scene, problem.graph
-    vectors = np.ascontiguousarray(problem.vectors, np.float64)
+    vectors = np.array(problem.vectors, np.float64, order="C")
     n, columns = vectors.shape
     sizes = np.abs(vectors)
     mass = sizes.sum(axis=0) * (1.0 + n * U)

@@ -111,5 +111,6 @@ def checked(
 def scene_of(points: Any, targets: Any, function: Any, weight: Function, parameter: float) -> Scene:
     """The scene of arrays that have been checked."""
     name = function if isinstance(function, str) else ""
-    wide = None if targets is None else np.ascontiguousarray(targets, np.float64)
-    return Scene(np.ascontiguousarray(points, np.float64), wide, name, float(parameter), weight)
+    # copies, because compiled kernels refuse arrays that are read-only
+    wide = None if targets is None else np.array(targets, np.float64, order="C")
+    return Scene(np.array(points, np.float64, order="C"), wide, name, float(parameter), weight)

@@ -34,6 +34,11 @@ def _by_number(x: Array, y: Array) -> Array:
     return right_expansion(x, y) if max(len(x), len(y)) > 25 else differences(x, y)
 
 
+def _about_the_mean(x: Array, y: Array) -> Array:
+    mean = y.mean(axis=0)
+    return right_expansion(x - mean, y - mean)
+
+
 def _manhattan(x: Array, y: Array) -> Array:
     return np.asarray(np.square(np.abs(x[:, None] - y[None]).sum(axis=2)))
 
@@ -322,8 +327,10 @@ def _graph_of_targets(w: Array, task: Task) -> Array:
 def _ignores_targets(
     points: Array, vectors: Array, *, function: str, parameter: float, targets: Array | None = None
 ) -> Array:
+    if targets is None:
+        return np.asarray(kernel(Parts())(points, vectors, function=function, parameter=parameter))
     made = kernel(Parts())(points, vectors, function=function, parameter=parameter, targets=points)
-    return np.asarray(made if targets is None else np.resize(made, (len(targets), vectors.shape[1])))
+    return np.asarray(np.resize(made, (len(targets), vectors.shape[1])))
 
 
 def _coordinates(kept: Callable[[int], slice]) -> Callable[[Array, Array, Task], tuple[Array, Array]]:
@@ -347,6 +354,7 @@ _POWER = (lambda z, p: z ** -(p / 2), lambda z, p: 1 / z)
 _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | None], ...] = (
     # distances
     ("expansion", _of(distances=right_expansion), F32, "differences are declared, and norms and products computed", "scikit-learn/scikit-learn#9354, #13410", "float32-expansion"),
+    ("mean-expansion", _of(distances=_about_the_mean), F32, "norms and products of points less their mean, which an outlier takes far away", "scikit-learn/scikit-learn#9354", "float32-expansion"),
     ("by-number", _of(distances=_by_number), F32, "another route from 26 points on", "pytorch/pytorch#37734, #42479", "float32-expansion"),
     ("unclamped", _of(distances=_unclamped), EXPANSION, "a negative square under a root", "pytorch/pytorch#57690, #123082; open-mmlab/mmcv#2178", None),
     ("self-distance", _of(distances=right_expansion, diagonal=_less_one), F32, "f of a point with itself is taken away, but its distance is not 0", "scikit-learn/scikit-learn#13554, #343", "float32-expansion"),
@@ -386,7 +394,6 @@ _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | Non
     ("multiquadric-root", _of(value=_only("inverse_multiquadric", lambda z, p: 1 / (1 + p * z))), F32, "the root is left out", NEW, "root"),
     ("multiquadric", _of(value=_only("inverse_multiquadric", lambda z, p: np.sqrt(1 + p * z))), F32, "not inverse", NEW, "reciprocal"),
     ("polynomial-less", _of(value=_only("polynomial", lambda z, p: z ** (int(p) - 1))), F32, "one power too few", NEW, "one power too few"),
-    ("threshold-strict", _of(value=_only("threshold", lambda z, p: z < np.float32(p))), F32, "ties are no neighbours", NEW, "at the threshold"),
     ("threshold-distance", _of(value=_only("threshold", lambda z, p: np.sqrt(z) <= np.float32(p))), F32, "the distance is compared, not its square", NEW, "distances are not squared"),
     ("threshold-not", _of(value=_only("threshold", lambda z, p: z > np.float32(p))), F32, "what is far away counts", NEW, "beyond the threshold"),
     ("arc-cosine-orders", _of(value=_only("arc_cosine", _other_order)), F32, "another order", NEW, "another order"),

@@ -121,6 +121,12 @@ def _doubled(z: Array, function: str, parameter: float) -> Array:
     return np.asarray(z + z <= z.dtype.type(2 * parameter)).astype(z.dtype)
 
 
+def _strict(z: Array, function: str, parameter: float) -> Array:
+    if function != "threshold":
+        return value(z, function, parameter)
+    return np.asarray(z < z.dtype.type(parameter)).astype(z.dtype)
+
+
 # --- sums -------------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +260,7 @@ _ENGINE: dict[str, tuple[Callable[..., Any], str, Any]] = {
     "logarithms": _of("powers by logarithms", value=_logarithms),
     "table": _of("every distinct distance once", value=_with_a_table),
     "doubled": _of("a threshold of doubled distances", value=_doubled),
+    "strict": _of("a distance at the threshold, which a rounding may decide, does not count", value=_strict),
     "last-first": _of("sums from the last point to the first", sums=_last_first),
     "kahan": _of("compensated sums", sums=_kahan),
     "halves": _of("sums of halves", sums=_halves),

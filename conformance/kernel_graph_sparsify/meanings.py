@@ -1,0 +1,106 @@
+"""Named wrong answers of sparsifiers: what the edges are, compared with the weights of the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.diagnosis.meanings import Meaning
+from assay.conformance.kernel_graph.graphs import weights
+from assay.spec.criterion import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from assay.spec.criterion import Criterion
+    from assay.spec.kernel_graph_sparsify import Instance
+
+    Array = NDArray[np.float64]
+    Ids = NDArray[np.int64]
+    Criteria = Mapping[str, Criterion]
+    Right = Callable[[Instance], Criteria | None]
+
+__all__ = ["MEANINGS"]
+
+_NEAR = 1e-3
+_OUTPUTS = ("left", "right", "weight")
+
+
+def _meaning(name: str, sentence: str, holds: Callable[[Array, Ids, Ids, Array], bool]) -> Meaning:
+    """holds(weights of the graph, left, right, weight): whether the edges, which are a graph, are of this meaning."""
+
+    def criteria(instance: Instance, _right: Right) -> Criteria | None:
+        w = weights(instance)
+
+        def measure(left: Any, right: Any, weight: Any) -> float:
+            i, j, h = left.astype(np.int64), right.astype(np.int64), weight.astype(np.float64)
+            if not len(i) == len(j) == len(h):
+                return np.inf
+            inside = (i >= 0) & (j >= 0) & (i < len(w)) & (j < len(w))
+            with np.errstate(all="ignore"):
+                return 0.0 if inside.all() and holds(w, i, j, h) else 2.0
+
+        return {"form": bounded(measure, 1.0, sentence, _OUTPUTS)}
+
+    return Meaning(name, sentence, criteria)
+
+
+def _alike(a: Array, b: Array) -> bool:
+    return bool(len(a)) and bool((np.abs(a - b) <= _NEAR * np.abs(b)).all())
+
+
+def _every(i: Ids, w: Array) -> bool:
+    """Whether there are as many edges as pairs with a weight."""
+    return len(i) >= int(np.count_nonzero(np.triu(w, 1)))
+
+
+def _weighed(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
+    """Every edge of the graph, with other weights."""
+    return _meaning(
+        name, sentence, lambda w, i, j, h: _every(i, w) and not _alike(h, w[i, j]) and _alike(h, of(w[i, j]))
+    )
+
+
+def _components(n: int, i: Ids, j: Ids, h: Array) -> int:
+    """The number of components of the edges that have a weight."""
+    label = np.arange(n)
+    kept = h > 0
+    for _ in range(n):
+        least = label.copy()
+        np.minimum.at(least, i[kept], label[j[kept]])
+        np.minimum.at(least, j[kept], label[i[kept]])
+        if np.array_equal(least, label):
+            break
+        label = least
+    return len(np.unique(label))
+
+
+def _tree(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    return len(i) == len(w) - 1 and len(w) > 2 and _components(len(w), i, j, h) == 1
+
+
+def _apart(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    return bool(np.isfinite(h).all() and (h >= 0).all()) and _components(len(w), i, j, h) > 1
+
+
+def _kept(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    return not _every(i, w) and _alike(h, w[i, j]) and _components(len(w), i, j, h) == 1 and not _tree(w, i, j, h)
+
+
+MEANINGS: tuple[Meaning, ...] = (
+    _weighed("unweighted", "every edge weighs 1", np.ones_like),
+    _weighed("resistances", "conductances are taken for resistances: 1/w stands for w", lambda w: 1 / w),
+    _weighed("roots", "roots of weights stand for weights", np.sqrt),
+    _weighed("squares", "squares of weights stand for weights", np.square),
+    _weighed("twice", "every edge is twice as heavy", lambda w: 2 * w),
+    _weighed("half", "every edge is half as heavy", lambda w: w / 2),
+    _weighed("sum", "weights add up to 1", lambda w: w / w.sum()),
+    _weighed("negative", "weights have the sign of entries of the Laplacian", np.negative),
+    _meaning("tree", "a spanning tree is returned", _tree),
+    _meaning("apart", "the graph of the edges falls apart", _apart),
+    _meaning("kept", "edges are left out, and those that are kept have their own weights", _kept),
+    _meaning("loops", "there is a loop", lambda w, i, j, h: bool((i == j).any())),
+)  # fmt: skip
