@@ -174,21 +174,23 @@ class Both:
         return self.first.criteria(instance, second) or self.second.criteria(instance, right)
 
 
-def explaining(meanings: Sequence[Explanation], failures: Sequence[Judged], right: Right, end: float) -> list[Any]:
-    """The meanings that explain every one of the failures; none where the time runs out before.
+def explaining(
+    meanings: Sequence[Explanation], failures: Sequence[Judged], right: Right, end: float
+) -> tuple[list[Any], int]:
+    """The meanings that explain every failure that there was time to compare, and how many these are.
 
     The smallest failure, which is compared the fastest, comes first, and what does not explain it is not asked again.
     """
     left = list(meanings)
-    for failure in sorted(failures, key=lambda failure: failure.instance.size()):
+    for compared, failure in enumerate(sorted(failures, key=lambda failure: failure.instance.size())):
         kept = []
-        for meaning in left:
+        for number, meaning in enumerate(left):
             if time.monotonic() > end:
-                return []
+                return [*kept, *left[number:]], compared
             if explains(meaning, failure, right):
                 kept.append(meaning)
         left = kept
-    return left
+    return left, len(failures)
 
 
 def explains(meaning: Explanation, failure: Judged, right: Right) -> bool:
@@ -326,7 +328,8 @@ def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right,
     thousands is found by chance.
     """
     both = [Both(a, b) for a in meanings for b in meanings if a is not b]
-    return _one_order(explaining(both, failures, right, end))
+    found, compared = explaining(both, failures, right, end)
+    return _one_order(found) if compared == len(failures) else []
 
 
 def _one_order(both: Sequence[Both]) -> list[Both]:

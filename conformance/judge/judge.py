@@ -378,7 +378,8 @@ class Judge:
         if not named or any(f.outcome.kind not in NUMERIC or not f.outcome.values for f in failures):
             return []
         known, end = self.criteria_if_known, time.monotonic() + _AGAIN_SECONDS * max(self.slowness, 1.0)
-        left = explaining(named, failures, known, end)
+        left, compared = explaining(named, failures, known, end)
+        left = left if compared == len(failures) else []
         return [m.sentence for m in left if not contradictions(m, passes, known, end, 1) and time.monotonic() < end]
 
     @property
