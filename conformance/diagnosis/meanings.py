@@ -6,6 +6,7 @@ output that these criteria name is compared.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -380,9 +381,20 @@ def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequen
         answers = ((evidence.right(failure.instance, other), failure.outcome) for failure in failures)
         if all(criteria is not None and is_right_for(criteria, outcome.values) for criteria, outcome in answers):
             sentences.append(
-                f"it rounds like a kernel of the class {other.name}: every failure is within its tolerance"
+                f"it rounds like a kernel of the class {other.name}{_rounding(other)}: every failure is within its "
+                f"tolerance, and --precision {other.name} judges it as one"
             )
     return sentences
+
+
+def _rounding(precision: Precision) -> str:
+    """What machines of a class round that others on the same types do not, in words."""
+    words = []
+    if precision.input_rounding:
+        words.append(f"products read {round(1 - math.log2(precision.input_rounding))} significant bits of their inputs")
+    if precision.stored:
+        words.append(f"every intermediate result is stored in {precision.result}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def unexplained(failures: Sequence[Judged]) -> str:

@@ -348,7 +348,8 @@ class Run:
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
         if outcome.status in JUDGED and case.row is not None:
             self.judged.append(case)
-        family, ratio = case.family, outcome.ratio
+        family = case.family
+        ratio = outcome.ratio if finding is None else max(outcome.ratio, finding.ratio)  # the smaller input's is shown
         self.results.append(
             CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
         )

@@ -67,7 +67,7 @@ class Failure:
     beside: tuple[str, ...] = ()
 
     def loaded(self, folder: Path, suite: Suite) -> Case | None:
-        """The case once more, in its own family; ``None`` where its files are no longer there, or hold something else."""
+        """The case once more, in its own family; ``None`` where its files are gone, or hold something else."""
         load = suite.spec.Instance.load
         try:
             instance, *others = (load(folder / name) for name in (self.instance, *self.after, *self.beside))
