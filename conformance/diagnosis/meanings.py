@@ -184,7 +184,7 @@ def explaining(
     """
     left = list(meanings)
     for compared, failure in enumerate(sorted(failures, key=lambda failure: failure.instance.size())):
-        kept = []
+        kept: list[Any] = []
         for number, meaning in enumerate(left):
             if time.monotonic() > end:
                 return [*kept, *left[number:]], compared
