@@ -28,7 +28,7 @@ from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Invocatio
 from assay.cli.crash import watched
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
 from assay.cli.jobs import in_processes
-from assay.cli.project import known_lines, only_known, speaking
+from assay.cli.project import known_lines, known_to_fail, speaking
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
 from assay.spec.instances.extra import how_to_install
@@ -117,6 +117,8 @@ def check(
     ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
+    from assay.conformance.report.text import only_known
+
     if error is not None:
         option = [*(option or ()), f"error={error!r}"]
     if corpus is not None:
@@ -197,7 +199,8 @@ def check(
                 raise Interrupted(place + files.resumption(reports, plan)) from None
     if target is None and project is None and not quiet:
         _summarise([reports[judgement] for judgement in plan], _problems(problem), files.stdout)
-    return _status([reports[judgement] for judgement in plan if not only_known(project, judgement, reports[judgement])])
+    unknown = [done for done in plan if not only_known(reports[done], known_to_fail(project, done, reports[done]))]
+    return _status([reports[judgement] for judgement in unknown])
 
 
 @contextlib.contextmanager
@@ -325,13 +328,14 @@ def _said(
     judgement: Judgement, report: Report, project: Project | None, target: str | None, *, brief: bool
 ) -> Iterator[str]:
     """What is said of one judgement: what is known of its kernel, and last the report, or in brief its verdict."""
-    from assay.conformance.report.text import verdict_line
+    from assay.conformance.report.text import to_text, verdict_line
 
     more = "" if target else ", as this run does"
     for capability, sentence in known_findings(judgement.kernel).items():
         yield f"known: {sentence}; --option {capability}=no leaves it out{more}"
     yield from known_lines(project, judgement, report)
-    yield verdict_line(report, colour=coloured()) if brief else _text(report)
+    told = {"colour": coloured(), "known": known_to_fail(project, judgement, report)}
+    yield verdict_line(report, **told) if brief else to_text(report, **told)
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:

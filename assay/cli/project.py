@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.project import Known, Project
     from assay.conformance.report.report import Report
 
-__all__ = ["known_lines", "only_known", "speaking"]
+__all__ = ["known_lines", "known_to_fail", "speaking"]
 
 
 def speaking(target: str | None) -> Project | None:
@@ -28,15 +28,18 @@ def speaking(target: str | None) -> Project | None:
     return project
 
 
-def only_known(project: Project | None, judgement: Judgement, report: Report) -> bool:
-    """Whether a report failed, and nothing but what is known of a family, and nothing else is missing."""
-    families = {finding.family for finding in report.failures} | {gap.family for gap in report.incomplete}
-    return bool(families) and all(_known(project, judgement, family) is not None for family in families)
+def known_to_fail(project: Project | None, judgement: Judgement, report: Report) -> dict[str, str]:
+    """The families of a report that are known to fail → why."""
+    families = {case.family for case in report.cases} | {gap.family for gap in report.incomplete}
+    known = {family: _known(project, judgement, family) for family in families}
+    return {family: one.reason for family, one in known.items() if one is not None}
 
 
 def known_lines(project: Project | None, judgement: Judgement, report: Report) -> Iterator[str]:
     """A line for each family that is known to fail: why, or that it passed."""
-    failed = {finding.family for finding in report.failures} | {gap.family for gap in report.incomplete}
+    from assay.conformance.report.text import missed
+
+    failed = missed(report)
     for family in dict.fromkeys(case.family for case in report.cases):
         known = _known(project, judgement, family)
         if known is not None and family in failed:

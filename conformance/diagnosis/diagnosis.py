@@ -8,10 +8,11 @@ class whose tolerance covers every failure.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from assay.conformance.diagnosis.meanings import (
 from assay.conformance.diagnosis.variations import given_options, mutant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from assay.conformance.diagnosis.meanings import Explanation, Meaning
     from assay.conformance.diagnosis.weights import Weights
@@ -48,7 +49,10 @@ _FRESH_OF = 3  # failing cases that are asked again with other numbers
 _LARGE = 0.25  # the part of an answer that is no error of rounding
 _SHARED = 18  # failures of which the shares of meanings are taken
 _PLACED = 12  # failures that a sentence on places is made from
+_CALLS_SECONDS = 8.0
+_FRESH_SECONDS = 4.0
 _MEANING_SECONDS = 6.0
+_COMPARED = 4  # failures with which a meaning is compared at least: large ones take longer than there is time for
 _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
@@ -85,6 +89,7 @@ class _Session:
     others: Sequence[Precision]
     lost: Callable[[], Sequence[str]]
     steady: bool = True
+    compared: str = ""  # with how many failures a meaning was compared, where there was no time for all
     weights: Weights | None = None
     more: list[Judged] | None = None
     shared: list[tuple[Meaning, frozenset[int]]] | None = None
@@ -118,17 +123,27 @@ class _Session:
         """When a part of the diagnosis has to end, which has so many seconds on a machine that is not busy."""
         return min(self.evidence.end, time.monotonic() + seconds * self.evidence.slowness)
 
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        """A part of the diagnosis that asks the kernel has so many seconds, and leaves the rest to the other parts."""
+        evidence, end = self.evidence, self.evidence.end
+        evidence.end = self._end(seconds)
+        try:
+            yield
+        finally:
+            evidence.end = end
+
     def _calls(self, numeric: Sequence[Judged]) -> list[str]:
         """What is kept from call to call."""
         evidence = self.evidence
         unshrunk = [f for f in numeric if not f.shrunk] or list(numeric)
-        try:
+        told: list[str] = []
+        with self._at_most(_CALLS_SECONDS), contextlib.suppress(OutOfTime):
             again = runs.repeats(evidence, unshrunk)
             self.steady = again.steady
-            kept = runs.other_calls(evidence, unshrunk)
-        except OutOfTime:
-            return []
-        return [*again.sentences, *kept]
+            told += again.sentences
+            told += runs.other_calls(evidence, unshrunk)
+        return told
 
     def _unmoved(self, numeric: Sequence[Judged]) -> list[str]:
         """What the answer has of a call before, or does not depend on although it should."""
@@ -144,22 +159,24 @@ class _Session:
         fresh = []
         chosen = [f.case for f in numeric if not f.shrunk]
         step = max(1, len(chosen) // _FRESH_OF)
-        try:
+        with self._at_most(_FRESH_SECONDS), contextlib.suppress(OutOfTime):
             for case in chosen[::step][:_FRESH_OF]:
                 for seed in (1, 2):
                     again = self.evidence.again(case, seed)
                     judged = None if again is None else self.evidence.tried(again)
                     if judged is not None and judged.outcome.kind in NUMERIC:
                         fresh.append(judged)
-        except OutOfTime:
-            pass
         return fresh
 
     def _whole(self, every: Sequence[Judged]) -> tuple[list[str], bool]:
         """Meanings that explain every failure, and whether a kernel of the first would pass what this one passed."""
         evidence = self.evidence
-        end = self._end(_MEANING_SECONDS)
-        whole: list[Any] = explaining(self.suite.meanings, every, evidence.known, end)
+        evidence.end = max(evidence.end, time.monotonic() + _MEANING_SECONDS * evidence.slowness)
+        whole, compared = explaining(self.suite.meanings, every, evidence.known, self._end(_MEANING_SECONDS))
+        if compared < len(every) and (compared < _COMPARED or len(whole) > MOST_SENTENCES):
+            whole = []
+        elif whole and compared < len(every):
+            self.compared = f" (compared with {compared} of {len(every)} failures)"
         if not whole:
             some = [meaning for meaning, _ in self._shared(every)]
             end = self._end(_PAIR_SECONDS)
@@ -170,14 +187,14 @@ class _Session:
             whole = self._narrowed(whole, every)
         sound = [meaning for meaning in whole if not self._contradicted(meaning)]
         if sound:
-            return [meaning.sentence for meaning in sound[:MOST_SENTENCES]], True
+            return [meaning.sentence + self.compared for meaning in sound[:MOST_SENTENCES]], True
         if not any(_varied(failure) for failure in every):
             return [], False  # zeros or NaN that passing cases speak against are explained by much
         resized = self._resized(every)
         whole = [m for m in whole if all(explains(m, failure, evidence.known) for failure in resized)]
         if not whole:
             return [], False  # it came to the same in the lengths of the failures only
-        return [whole[0].sentence], False  # of what fails it is true; when that is has to be told too
+        return [whole[0].sentence + self.compared], False  # of what fails it is true; when that is has to be told too
 
     def _contradicted(self, meaning: Explanation, most: int = 1) -> bool:
         """Whether so many passing cases speak against a meaning."""

@@ -6,6 +6,7 @@ output that these criteria name is compared.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -175,21 +176,23 @@ class Both:
         return self.first.criteria(instance, second) or self.second.criteria(instance, right)
 
 
-def explaining(meanings: Sequence[Explanation], failures: Sequence[Judged], right: Right, end: float) -> list[Any]:
-    """The meanings that explain every one of the failures; none where the time runs out before.
+def explaining(
+    meanings: Sequence[Explanation], failures: Sequence[Judged], right: Right, end: float
+) -> tuple[list[Any], int]:
+    """The meanings that explain every failure that there was time to compare, and how many these are.
 
     The smallest failure, which is compared the fastest, comes first, and what does not explain it is not asked again.
     """
     left = list(meanings)
-    for failure in sorted(failures, key=lambda failure: failure.instance.size()):
-        kept = []
-        for meaning in left:
+    for compared, failure in enumerate(sorted(failures, key=lambda failure: failure.instance.size())):
+        kept: list[Any] = []
+        for number, meaning in enumerate(left):
             if time.monotonic() > end:
-                return []
+                return [*kept, *left[number:]], compared
             if explains(meaning, failure, right):
                 kept.append(meaning)
         left = kept
-    return left
+    return left, len(failures)
 
 
 def explains(meaning: Explanation, failure: Judged, right: Right) -> bool:
@@ -327,7 +330,8 @@ def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right,
     thousands is found by chance.
     """
     both = [Both(a, b) for a in meanings for b in meanings if a is not b]
-    return _one_order(explaining(both, failures, right, end))
+    found, compared = explaining(both, failures, right, end)
+    return _one_order(found) if compared == len(failures) else []
 
 
 def _one_order(both: Sequence[Both]) -> list[Both]:
@@ -384,7 +388,10 @@ def other_classes(failures: Sequence[Judged], evidence: Evidence, others: Sequen
         covered = sum(is_right_for(criteria, values) for criteria, values in judged if criteria is not None)
         if covered >= _INSIDE * len(judged):
             which = "every failure" if covered == len(judged) else "every failure inside its domain"
-            sentences.append(f"it rounds like a kernel of the class {other.name}: {which} is within its tolerance")
+            sentences.append(
+                f"it rounds like a kernel of the class {other.name}{_rounding(other)}: {which} is within its tolerance, "
+                f"and --precision {other.name} judges it as one"
+            )
     return sentences
 
 
@@ -393,6 +400,16 @@ def _never_wrong(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool
     return answers(criteria, values) and all(
         bool((criterion.ratio(*parts_of(values, name, criterion)) <= 1.0).all()) for name, criterion in criteria.items()
     )
+
+
+def _rounding(precision: Precision) -> str:
+    """What machines of a class round that others on the same types do not, in words."""
+    words = []
+    if precision.input_rounding:
+        words.append(f"products read {round(1 - math.log2(precision.input_rounding))} significant bits of their inputs")
+    if precision.stored:
+        words.append(f"every intermediate result is stored in {precision.result}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def unexplained(failures: Sequence[Judged]) -> str:

@@ -33,8 +33,8 @@ from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import again
-from assay.conformance.judge.remembered import REMEMBERED, Failure, Failures
-from assay.conformance.report.finding import Finding
+from assay.conformance.judge.remembered import Failure, Failures
+from assay.conformance.report.finding import AGAIN, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -374,11 +374,12 @@ class Judge:
 
     def _explained(self, told: Sequence[str], failures: Sequence[Judged], passes: Sequence[Case]) -> list[str]:
         """The wrong meanings among some sentences that explain every failure and that no passing case contradicts."""
-        named = [meaning for meaning in self.suite.meanings if meaning.sentence in told]
+        named = [one for one in self.suite.meanings if any(said.startswith(one.sentence) for said in told)]
         if not named or any(f.outcome.kind not in NUMERIC or not f.outcome.values for f in failures):
             return []
         known, end = self.criteria_if_known, time.monotonic() + _AGAIN_SECONDS * max(self.slowness, 1.0)
-        left = explaining(named, failures, known, end)
+        left, compared = explaining(named, failures, known, end)
+        left = left if compared == len(failures) else []
         return [m.sentence for m in left if not contradictions(m, passes, known, end, 1) and time.monotonic() < end]
 
     @property
@@ -418,8 +419,8 @@ class Judge:
 
         path: where the instance is saved already.  If it is left out, the instance is saved now.
         """
-        path = path or self._saved(case.instance, case.name)
-        if self.remembering and case.family.id != REMEMBERED:  # those are in the list
+        path = path or self._saved(case.instance, case.name.removeprefix(AGAIN))
+        if self.remembering and not case.name.startswith(AGAIN):  # those are in the list
             self._remember(case)
         return Finding(
             kind=outcome.kind,

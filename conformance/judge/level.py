@@ -28,11 +28,11 @@ from assay.conformance.interface.suite import LEVELS
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases_of_level, typical_cases
 from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
-from assay.conformance.judge.remembered import REMEMBERED
 from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes
 from assay.conformance.report.finding import (
+    AGAIN,
     INTERRUPTED,
     JUDGED,
     NOT_CALLED_AGAIN,
@@ -348,7 +348,8 @@ class Run:
         reason = outcome.sentence if outcome.status in ("skipped", "declined") else ""
         if outcome.status in JUDGED and case.row is not None:
             self.judged.append(case)
-        family, ratio = case.family, outcome.ratio
+        family = case.family
+        ratio = outcome.ratio if finding is None else max(outcome.ratio, finding.ratio)  # the smaller input's is shown
         self.results.append(
             CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
         )
@@ -365,7 +366,7 @@ class Run:
         """
         if self.chosen.first_failure and outcome.failed and case.family.level == "must":
             raise _Ended("ended at the first failure: -x")
-        if self.alike is None or outcome.status not in JUDGED or case.family.id == REMEMBERED:
+        if self.alike is None or outcome.status not in JUDGED or case.name.startswith(AGAIN):
             return
         self.alike = [*self.alike, outcome] if _is_like(outcome, self.alike) else None
         if self.alike is None or len(self.alike) < _ALIKE:
@@ -424,7 +425,8 @@ class Run:
 
         The canaries are NaN or huge numbers, as the seed of the case says.
         """
-        judged = any(result.family == case.family.id and result.status in JUDGED for result in self.results)
+        here = (result for result in self.results if result.family == case.family.id and not result.again)
+        judged = any(result.status in JUDGED for result in here)
         if self.given_up:
             return case, Outcome("skipped", sentence=self.given_up), 0.0
         if self.left < (0 if judged else -self.allotted):
@@ -540,7 +542,7 @@ class Run:
         """
         import hypothesis
 
-        if any(result.family == DRAWN.id and result.status == "failed" for result in self.results):
+        if any(one.family == DRAWN.id and one.status == "failed" and not one.again for one in self.results):
             return
 
         passing: list[Judged] = []

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family
+from assay.conformance.judge.drawn import DRAWN
+from assay.conformance.report.finding import AGAIN
 from assay.spec import untrusted
 from assay.spec.problem import InvalidInstance
 from assay.spec.written import write_bytes
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Suite
 
-__all__ = ["REMEMBERED", "Failure", "Failures", "project"]
-
-#: The family of what failed before.  Its cases count for no other family: they are beyond what a level judges.
-REMEMBERED = "remembered"
+__all__ = ["Failure", "Failures", "project"]
 
 _FOLDER = ".assay"
 _SCHEMA = 1
@@ -68,18 +67,18 @@ class Failure:
     beside: tuple[str, ...] = ()
 
     def loaded(self, folder: Path, suite: Suite) -> Case | None:
-        """The case once more; ``None`` where its files are no longer there, or hold something else."""
+        """The case once more, in its own family; ``None`` where its files are gone, or hold something else."""
         load = suite.spec.Instance.load
-        family = next((family for family in suite.families if family.id == self.family), Family("", "", ""))
         try:
             instance, *others = (load(folder / name) for name in (self.instance, *self.after, *self.beside))
         except (InvalidInstance, OSError):
             return None
-        kept = Family(REMEMBERED, family.hunts or "what failed before", family.source, family.level)
+        families = (*suite.families, DRAWN)
+        family = next((one for one in families if one.id == self.family), Family(self.family, "", ""))
         after, beside = tuple(others[: len(self.after)]), tuple(others[len(self.after) :])
         needs = frozenset({CONCURRENT_CALLS}) if beside else frozenset[str]()
         layout = replace(LAYOUTS[self.layout], by_the_way=True)
-        return Case(f"again: {self.case}", kept, instance, layout, after, beside, needs)
+        return Case(f"{AGAIN}{self.case}", family, instance, layout, after, beside, needs)
 
 
 @dataclass

@@ -39,11 +39,12 @@ def gaps(cases: Sequence[CaseResult]) -> tuple[Gap, ...]:
     """What never ran of what the kernel should have been judged on.
 
     A family is a gap if none of its cases was judged, and some case was not because the kernel declined it, because
-    time had run out, or because the kernel was not called any more.  A case that needs what the kernel says it lacks,
+    time had run out, or because the kernel was not called any more.  What was
+    judged again because it failed in an earlier run closes no gap.  A case that needs what the kernel says it lacks,
     that cannot be made here, or that is outside of the domain of the class leaves no gap.  The level as a whole is a
     gap if more cases ran out of time than were judged, or if nothing was judged.
     """
-    judged = {case.family for case in cases if case.status in JUDGED}
+    judged = {case.family for case in cases if case.status in JUDGED and not case.again}
     missing: dict[str, list[CaseResult]] = {}
     for case in cases:
         if case.level == "must" and case.family not in judged and _is_missed(case):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assay.conformance.call.wrong import Wrong
 
-__all__ = ["INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "AboutFamily", "CaseResult", "Finding"]
+__all__ = ["AGAIN", "INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "AboutFamily", "CaseResult", "Finding"]
 
 #: The statuses of cases that were judged.
 JUDGED = frozenset({"passed", "failed"})
@@ -17,6 +17,8 @@ NOT_CALLED_AGAIN = "not called again"
 
 #: The reason of a case that was skipped because its level had used up its time.
 OUT_OF_TIME = "time budget"
+#: How the name of a case begins that failed in an earlier run and is judged again before the level.
+AGAIN = "again: "
 #: How a report says that the user ended the run.
 INTERRUPTED = "interrupted"
 
@@ -92,3 +94,8 @@ class CaseResult:
     seconds: float = 0.0
     reason: str = ""
     finding: Finding | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether it failed in an earlier run and was judged beyond what the level judges."""
+        return self.name.startswith(AGAIN)

@@ -20,32 +20,47 @@ from assay.conformance.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from assay.conformance.report.alike import Alike
     from assay.conformance.report.report import Report
 
-__all__ = ["summary", "to_text", "verdict_line"]
+__all__ = ["missed", "only_known", "summary", "to_text", "verdict_line"]
 
 _SHOWN = 3  # findings
 _COLOURS = {"PASSED": "32", "FAILED": "1;31", "INCOMPLETE": "1;33", "INTERRUPTED": "1;33"}
+_KNOWN = "KNOWN FAILURES"  # the verdict on a kernel that fails where that is known, and nowhere else
 #: The facts of a finding that stand at the end of the report instead, once.
 _AT_THE_END = frozenset({"family", "replay"})
 
 
-def to_text(*reports: Report, colour: bool = False) -> str:
+def to_text(*reports: Report, colour: bool = False, known: Mapping[str, str] | None = None) -> str:
     """The text for a terminal.
+
+    known: families that are known to fail → why.  Findings of others come first.
 
     It begins with the families, what was not judged, notes and findings, and ends with the verdict, what never ran, the
     diagnosis, and of the first finding the family and the line that replays it.
     """
-    return "\n\n".join(_text(report, colour) for report in reports)
+    return "\n\n".join(_text(report, colour, known or {}) for report in reports)
 
 
-def verdict_line(report: Report, *, colour: bool = False) -> str:
+def verdict_line(report: Report, *, colour: bool = False, known: Mapping[str, str] | None = None) -> str:
     """One line: verdict, kernel, problem, class, level, seed, and the numbers of cases."""
     word = verdict(report)
-    return _painted(word, report, colour) + headline(report).removeprefix(word)
+    said = _KNOWN if only_known(report, known or {}) else word
+    return _painted(said, report, colour and said == word) + headline(report).removeprefix(word)
+
+
+def only_known(report: Report, known: Mapping[str, str]) -> bool:
+    """Whether a report is no pass for families alone of which it is known: they failed, or never ran."""
+    families = missed(report)
+    return bool(families) and families <= known.keys() and not report.interrupted
+
+
+def missed(report: Report) -> set[str]:
+    """The families that failed or never ran; the level as a whole has no name."""
+    return {finding.family for finding in report.failures} | {gap.family for gap in report.incomplete}
 
 
 def summary(*reports: Report, colour: bool = False) -> str:
@@ -69,10 +84,10 @@ def summary(*reports: Report, colour: bool = False) -> str:
     return "\n".join([top, *(_painted(line, report, colour) for line, report in zip(lines, reports, strict=True))])
 
 
-def _text(report: Report, colour: bool) -> str:
-    groups = alike(report.failures)
+def _text(report: Report, colour: bool, known: Mapping[str, str]) -> str:
+    groups = sorted(alike(report.failures), key=lambda group: known.keys() >= set(group.families))
     if _uncallable(report):  # one finding is as good as all
-        return "\n\n".join([*(_finding(1, group) for group in groups[:1]), _end(report, groups, colour)])
+        return "\n\n".join([*(_finding(1, group) for group in groups[:1]), _end(report, groups, colour, known)])
     parts = [_families(report)] if report.ran and report.level != "replay" else []
     if remarks := [line for line in (not_judged(report), *(f"note: {note}" for note in report.notes)) if line]:
         parts.append("\n".join(remarks))
@@ -80,7 +95,7 @@ def _text(report: Report, colour: bool) -> str:
     parts += [_finding(place, group) for place, group in enumerate(shown, start=1)]
     if hidden := [group for group in groups if group not in shown]:
         parts.append(_hidden(hidden))
-    return "\n\n".join([*parts, _end(report, groups, colour)])
+    return "\n\n".join([*parts, _end(report, groups, colour, known)])
 
 
 def _uncallable(report: Report) -> bool:
@@ -88,9 +103,12 @@ def _uncallable(report: Report) -> bool:
     return bool(report.ended and not report.interrupted and not report.diagnosis)
 
 
-def _end(report: Report, groups: Sequence[Alike], colour: bool) -> str:
+def _end(report: Report, groups: Sequence[Alike], colour: bool, known: Mapping[str, str]) -> str:
     """The last lines of a report."""
-    lines = [verdict_line(report, colour=colour)]
+    lines = [verdict_line(report, colour=colour, known=known)]
+    if known.keys() & missed(report):
+        new = sorted(missed(report) - known.keys() - {""})
+        lines += [f"not known: {', '.join(new)}"] * bool(new)
     if report.ended and not report.interrupted:
         lines.append(report.ended)
     elif not report.interrupted:
@@ -140,7 +158,7 @@ def _hidden(groups: Sequence[Alike]) -> str:
 def _families(report: Report) -> str:
     header = ("family", "judged", "failed", "worst", "")
     rows = [
-        (row.id, str(row.judged), str(row.failed), ratio(row.worst_ratio), "" if row.level == "must" else row.level)
+        (row.id, str(row.judged), str(row.failed), row.worst, "" if row.level == "must" else row.level)
         for row in families(report)
         if row.judged
     ]

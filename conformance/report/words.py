@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from assay.conformance.report.finding import JUDGED, OUT_OF_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from assay.conformance.call.wrong import Wrong
+    from assay.conformance.report.coverage import Gap
     from assay.conformance.report.finding import CaseResult, Finding
     from assay.conformance.report.report import Report
 
@@ -38,12 +39,13 @@ NOT_JUDGED = {"skipped": "skipped", "declined": "declined", "outside": "outside 
 
 _LATE = "OUT OF TIME"
 _LACKS = "lacks "
+_NAMED = 4  # families of which one sentence says that they never ran
 _REASONS = 8  # that are told of the cases that were not judged; --json has the others
 _LONGEST_REASON = 100  # letters
 
 _SAID_AS_IT_IS = (
-    "as if", "calls:", "changes", "every", "fails", "lost precision", "no known", "raises", "returns", "shape:",
-    "weights:", "where:", "writes",
+    "as if", "calls:", "changes", "every", "fails", "it rounds", "lost precision", "no known", "raises", "returns",
+    "shape:", "weights:", "where:", "writes",
 )  # fmt: skip
 
 
@@ -56,6 +58,12 @@ class FamilyRow:
     judged: int
     failed: int
     worst_ratio: float
+    without_ratio: str = ""  # what the first failure is that has no ratio
+
+    @property
+    def worst(self) -> str:
+        """The largest error in tolerances, or what there is in its place."""
+        return number(self.worst_ratio) if math.isfinite(self.worst_ratio) else self.without_ratio or "-"
 
 
 def families(report: Report) -> list[FamilyRow]:
@@ -70,6 +78,7 @@ def families(report: Report) -> list[FamilyRow]:
             judged=sum(case.status in JUDGED for case in cases),
             failed=sum(case.status == "failed" for case in cases),
             worst_ratio=max(case.ratio for case in cases),
+            without_ratio=next(iter(_without_ratio(cases)), ""),
         )
         for name, cases in grouped.items()
     ]
@@ -91,24 +100,46 @@ def headline(report: Report) -> str:
 
 
 def never_ran(report: Report) -> list[str]:
-    """A sentence for everything that should have been judged and was not."""
-    return [f"never ran: {gap.sentence}" for gap in report.incomplete]
+    """A sentence for everything that should have been judged and was not: one for families with the same reason."""
+    alike: dict[str, list[Gap]] = {}
+    for gap in report.incomplete:
+        alike.setdefault(gap.reason, []).append(gap)
+    return [f"never ran: {_of_families(gaps)}" for gaps in alike.values()]
+
+
+def _of_families(gaps: Sequence[Gap]) -> str:
+    """Gaps with one reason in words."""
+    if len(gaps) == 1:
+        return gaps[0].sentence
+    named = ", ".join(gap.family for gap in gaps[:_NAMED])
+    more = f" and {len(gaps) - _NAMED} more" if len(gaps) > _NAMED else ""
+    return f"{len(gaps)} families ({named}{more}): {sum(gap.cases for gap in gaps)} cases not judged, {gaps[0].reason}"
+
+
+def _without_ratio(cases: Iterable[CaseResult]) -> Counter[str]:
+    """What the failures are that have no ratio, with their numbers."""
+    found = (case.finding for case in cases if case.finding is not None and math.isinf(case.ratio))
+    return Counter("no error allowed" if finding.kind == "error" else finding.kind for finding in found)
 
 
 def counted(report: Report) -> str:
     """``212 judged, 30 skipped, worst 0.31 tolerances, 12.3 s``.
 
-    There is no worst where something was found that has no ratio: an error where none is allowed, or an exception.
+    The worst is that of the errors that have a ratio.  Failures that have none, as an exception or an error where none
+    is allowed, are counted beside those that failed.
     """
     words = [f"{report.ran} judged"]
     if report.failures:
-        words.append(f"{len(report.failures)} failed")
+        apart = _without_ratio(case for case in report.cases if case.level == "must")
+        told = ", ".join(f"{count} {kind}" for kind, count in apart.items())
+        words.append(f"{len(report.failures)} failed{f' ({told})' if told else ''}")
     beside = sum(case.status == "failed" and case.level != "must" for case in report.cases)
     if beside:
         words.append(f"{beside} failed that bind{'s' * (beside == 1)} nobody")
     words += [f"{count} {word}" for word, count in _missed(report).items()]
-    if report.ran and math.isfinite(report.worst_ratio):
-        words.append(f"worst {number(report.worst_ratio)} tolerances")
+    ratios = [case.ratio for case in report.cases if case.level == "must" and case.status in JUDGED]
+    if finite := [value for value in ratios if math.isfinite(value)]:
+        words.append(f"worst {number(max(finite))} tolerances")
     return ", ".join([*words, f"{report.seconds:.1f} s"])
 
 

@@ -79,7 +79,7 @@ def test_every_wrong_meaning_is_exposed_and_called_by_its_name(meaning: Meaning)
         if len(exposed) == 3:
             break
     assert exposed, "no case of standard exposes it"
-    assert meaning in explaining(MEANINGS, exposed, judge().criteria_if_known, time.monotonic() + 60.0)
+    assert meaning in explaining(MEANINGS, exposed, judge().criteria_if_known, time.monotonic() + 60.0)[0]
 
 
 def test_identifiers_and_sentences_are_unique() -> None:

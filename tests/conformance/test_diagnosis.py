@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+import types
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bank.attention.beginners import BEGINNERS, Beginner
 
 from assay.conformance.attention.target_numpy import formula
 from assay.conformance.call.outcome import Outcome
-from assay.conformance.diagnosis import variations
+from assay.conformance.diagnosis import meanings, variations
 from assay.conformance.diagnosis.diagnosis import MOST, Diagnosis, diagnosed
 from assay.conformance.diagnosis.evidence import Evidence, Judged
 from assay.conformance.diagnosis.features import conditions
@@ -108,6 +109,27 @@ def evidence(failures: list[Judged]) -> Evidence:
     script = suite("attention").interface.script
     names = {output.name: output for output in outputs_of(script(failures[0].instance, kernel, FLOAT32))}
     return Evidence(failures, [], lambda i, c: right(i) if c is None else None, lambda _: names)
+
+
+@pytest.mark.parametrize(("until", "told"), [(7, True), (3, False)])
+def test_a_meaning_is_told_with_the_number_of_failures_that_there_was_time_to_compare(
+    monkeypatch: pytest.MonkeyPatch, until: int, told: bool
+) -> None:
+    instances = [drawn(n, 7, is_causal=True, scale=1.0) for n in range(5, 14)]
+    failures = [failure(one, right(one.replace(causal=None))["output"].value.midpoint) for one in instances]
+    late: list[bool] = []
+
+    def known(instance: Instance, _: Any) -> Any:
+        if instance.query.shape[2] >= 4 + until:
+            late.append(True)  # the certified value of a large instance takes all the time there is
+        return right(instance)
+
+    some = dataclasses.replace(evidence(failures), right=known)
+    clock = types.SimpleNamespace(monotonic=lambda: np.inf if late else time.monotonic())
+    monkeypatch.setattr(meanings, "time", clock)
+    sentences = diagnosed(some, suite("attention")).sentences
+    assert (sentences[0] == f"causal mask ignored (compared with {until} of 9 failures)") is told
+    assert told or not any("compared" in sentence for sentence in sentences)
 
 
 def test_no_place_is_told_that_a_smaller_input_contradicts() -> None:

@@ -288,11 +288,22 @@ def test_the_command_line_takes_kernels_options_and_known_failures_of_the_projec
     assert main(["check", "--json", "report.json", "--quiet"]) == 0
     text = capsys.readouterr().out
     assert "known: causal: issue 12\n" in text
+    assert "\nKNOWN FAILURES " in text
+    assert "FAILED" not in text
+    assert main(["check", "--quiet"]) == 0  # what failed before is judged again, and known too
+    assert "\nKNOWN FAILURES " in capsys.readouterr().out
     (report,) = json.loads((below / "report.json").read_text())["reports"]
     assert report["level"] == "smoke"
     pytester.makepyprojecttoml(TABLE + KNOWN % "tails")
     assert main(["check", "--quiet"]) == 1
-    assert "known to fail, and passed: tails (issue 12)" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "known to fail, and passed: tails (issue 12)" in text
+    assert "\nFAILED " in text
+    pytester.makepyprojecttoml(TABLE + "".join(KNOWN % family for family in families[1:]))
+    assert main(["check"]) == 1
+    text = capsys.readouterr().out
+    assert "\nnot known: causal\n" in text
+    assert "\nfamily: causal," in text
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,12 @@ def test_weights_are_two_heat_maps_without_scripts_and_survive_json() -> None:
 
 @pytest.mark.parametrize(
     "sentence",
-    ["where: only heads 1 are wrong", "fails when dim is odd: 12 of 12 fresh cases", "weights: hidden keys get weight"],
+    [
+        "where: only heads 1 are wrong",
+        "it rounds like tf32",
+        "fails when dim is odd: 12 of 12 fresh cases",
+        "weights: hidden keys get weight",
+    ],
 )
 def test_what_is_no_meaning_is_not_called_a_behaviour(sentence: str) -> None:
     text = to_text(report(*FAILED_CASES, diagnosis=[sentence]))
@@ -71,7 +76,7 @@ def test_the_last_lines_are_verdict_diagnosis_family_and_one_replay_line() -> No
     )
     *_, first, behaves, family, replay = to_text(FAILED).splitlines()
     assert first == verdict_line(FAILED)
-    assert first.startswith("FAILED my:kernel  attention  float32  standard  seed 0   6 judged, 3 failed, ")
+    assert first.startswith("FAILED my:kernel  attention  float32  standard  seed 0   6 judged, 3 failed (1 raised, ")
     assert behaves == "behaves like: causal mask aligned bottom-right"
     assert family == "family: causal, made for: a causal mask off by one (seen in example/project#1)"
     assert replay == f"replay: {REPRODUCER}"
@@ -134,6 +139,29 @@ def test_a_failure_goes_before_what_never_ran() -> None:
     assert "never ran: bias: 1 case not judged, no biases" in text
 
 
+def test_families_that_never_ran_for_one_reason_are_one_line() -> None:
+    reason = "not called again: exited 3 times"
+    late = [CaseResult(f"f{n} 1", f"f{n}", "must", "skipped", reason=reason) for n in range(31)]
+    other = CaseResult("bias 1", "bias", "must", "declined", reason="no biases")
+    lines = [line for line in to_text(report(*PASSED_CASES, *late, other)).splitlines() if "never ran" in line]
+    assert lines == [
+        f"never ran: 31 families (f0, f1, f2, f3 and 27 more): 31 cases not judged, {reason}",
+        "never ran: bias: 1 case not judged, no biases",
+    ]
+
+
+def test_what_was_judged_again_closes_no_gap() -> None:
+    declined = CaseResult("bias 1", "bias", "must", "declined", reason="no biases")
+    before = CaseResult("again: bias 2", "bias", "must", "passed")
+    assert [gap.family for gap in report(*PASSED_CASES, before, declined).incomplete] == ["bias"]
+
+
+def test_what_failed_without_a_ratio_is_counted_beside_the_worst_error() -> None:
+    assert "3 failed (1 raised, 1 non-finite), " in verdict_line(FAILED)
+    assert "worst 2.5e+05 tolerances" in verdict_line(FAILED)
+    assert re.search(r"^mask +1 +1 +raised$", to_text(FAILED), re.MULTILINE)
+
+
 def test_failure_tells_input_element_interval_error_family_and_reproducer() -> None:
     text = to_text(FAILED)
     for fact in (
@@ -181,7 +209,7 @@ def test_all_that_was_not_judged_is_one_line_whose_counts_are_those_of_the_verdi
 
 
 def test_the_families_the_list_and_the_verdict_agree_on_how_many_failed() -> None:
-    assert "3 failed, 1 failed that binds nobody" in verdict_line(FAILED)
+    assert "3 failed (1 raised, 1 non-finite), 1 failed that binds nobody" in verdict_line(FAILED)
     rows = families(FAILED)
     assert sum(row.failed for row in rows if row.level == "must") == 3
     assert sum(row.failed for row in rows if row.level != "must") == 1
@@ -192,9 +220,10 @@ def test_where_an_error_has_no_ratio_none_is_printed() -> None:
     exact = replace(ERROR, kind="error", tolerance=0.0, ratio=float("inf"), sentence="output[0] is 3, expected 5")
     text = to_text(report(CaseResult("causal 3x5", "causal", "must", "failed", float("inf"), finding=exact)))
     assert "exact    in [0.25, 0.2500000000000001], no error is allowed there" in text
-    for word in ("tolerances", "tolerance 0", "inf", "worst  inf"):
+    for word in ("tolerances,", "worst 2", "tolerance 0", "inf", "worst  inf"):
         assert word not in text
-    assert re.search(r"^causal +1 +1 +-$", text, re.MULTILINE)
+    assert re.search(r"^causal +1 +1  no error allowed$", text, re.MULTILINE)
+    assert "1 failed (1 no error allowed)" in text
     assert "inf" not in summary(FAILED)
     assert "inf" not in verdict_line(FAILED)
     assert "inf tolerances" not in to_html(FAILED) + to_junit(FAILED)
