@@ -2,6 +2,8 @@
 
 ``quick`` is the profile by default, ``--hypothesis-profile=thorough`` that of CI; both draw the same every time.  Tests
 marked ``thorough`` run under the latter alone: what they would find is found by the others, but on fewer inputs.
+Beside them the quick profile judges every built-in kernel in one of its classes; ``.ci/run`` judges it in all, by
+``assay check``, and so does ``pytest conformance``, which does not read this file.
 A run of one profile can leave out what a run of the other has done (tests/once.py).
 """
 
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 from once import Recorder, Reducer, read
-from sharing import group_of, place_of, table
+from sharing import group_of, of_one_class, place_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _THOROUGH)
+    config.pluginmanager.register(Clock(), "processor-seconds")
     if path := config.getoption("--write-passed"):
         config.pluginmanager.register(Recorder(path), "tests-that-passed")
     if path := config.getoption("--less-passed"):
@@ -59,9 +62,20 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _thorough(config):
         return
-    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    further = _in_further_classes(config, items)
+    left_out = [item for item in items if item.get_closest_marker("thorough") or item in further]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    items[:] = [item for item in items if not (item.get_closest_marker("thorough") or item in further)]
+
+
+def _in_further_classes(config: pytest.Config, items: list[pytest.Item]) -> set[pytest.Item]:
+    """The tests of built-in kernels in classes beyond one, where no option says what is to be judged."""
+    if any(config.getoption(f"assay_{name}", None) for name in ("kernel", "problem", "precision")):
+        return set()
+    found = {item: item.callspec.params.get("test") for item in items if hasattr(item, "callspec")}
+    built_in = {item: test for item, test in found.items() if type(test).__name__ == "Asked"}
+    one = of_one_class([(f"{test.problem}-{test.kernel}", test.precision) for test in built_in.values()])
+    return {item for item, is_of_it in zip(built_in, one, strict=True) if not is_of_it}
 
 
 # --- which process runs what ------------------------------------------------------------------------------------------
@@ -81,10 +95,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 # --- where the time goes ----------------------------------------------------------------------------------------------
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    item.stash[_BEGUN] = _processor_seconds()
-    return (yield)
+class Clock:
+    """Takes the time of every test: hooks of this file itself would see those of its folder alone."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        item.stash[_BEGUN] = _processor_seconds()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """The seconds travel with the report of the teardown, under pytest-xdist to the process that prints."""
+        report = yield
+        if report.when == "teardown":
+            report.user_properties.append((_SECONDS, _processor_seconds() - item.stash[_BEGUN]))
+        return report
 
 
 _BEGUN = pytest.StashKey[float]()
@@ -96,15 +121,6 @@ def _processor_seconds() -> float:
 
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """The seconds travel with the report of the teardown, under pytest-xdist to the process that prints."""
-    report = yield
-    if report.when == "teardown":
-        report.user_properties.append((_SECONDS, _processor_seconds() - item.stash[_BEGUN]))
-    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

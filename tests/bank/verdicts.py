@@ -126,10 +126,10 @@ class Verdicts:
                 gathered.judged += 1
         return [failure for failure in gathered.found if failure.place < gathered.end(most)][:most]
 
-    def at_smoke(self, entry: Any) -> list[Failure]:
-        """Those of them that are failures of the lowest level, whose cases every level begins with."""
+    def fails_at_smoke(self, entry: Any) -> bool:
+        """Whether a wrong kernel fails a case of the lowest level, whose cases every level begins with."""
         cases_of_smoke = len(self.level(entry.precision, "smoke"))
-        return [failure for failure in self.failures(entry) if failure.place < cases_of_smoke]
+        return any(failure.place < cases_of_smoke for failure in self.failures(entry, 1))
 
     def diagnosis(self, entry: Any, most: int = ENOUGH) -> str:
         """What a kernel is told to behave like by its first failures, in lower case."""
