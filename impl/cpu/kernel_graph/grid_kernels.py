@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.weights import EXP64, injected
+from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,9 +92,10 @@ def _row(start: Any, ratio: Any, table: Any, out: Any) -> None:
 @functools.cache
 def _add_eight() -> Any:
     """grid[here : here + 8] += s·z[at : at + 8] as one vector: no compiler sees that the arrays are apart."""
-    from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic
+
+    ir: Any = required("llvmlite.ir", "cpu")
 
     def typed(context: Any, grid: Any, here: Any, s: Any, z: Any, at: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -81,7 +81,8 @@ def basis(dimension: int, degree: int) -> Basis:
             index[alpha, k] = len(parent)
             parent.append(index[alpha, 0])
             factor.append(dimension + k)
-    full, rows, columns, values = [], [], [], []
+    full: list[tuple[tuple[int, ...], int]] = []
+    rows, columns, values = [], [], []
     for alpha in pure:
         c = sum(alpha)
         for a in range(degree - c + 1):
@@ -168,7 +169,8 @@ def frame(points: Array, targets: Array | None) -> Frame:
         if not len(x):
             return 0.0
         moved = x - centre
-        return math.sqrt(float((moved * moved).sum(axis=1).max())) * (1.0 + (x.shape[1] + 8) * 2.0**-52) + 1e-290
+        square = float((moved * moved).sum(axis=1).max())
+        return float(math.sqrt(square) * (1.0 + (x.shape[1] + 8) * 2.0**-52) + 1e-290)
 
     reach = far(points)
     other = reach if targets is None else far(targets)
@@ -262,4 +264,5 @@ def fitted(values: Any, degree: int, last: float) -> Array:
     """The coefficients a_0 … a_p of an interpolant of ``values`` on [0, last] in Chebyshev points."""
     nodes = np.cos((np.arange(degree + 1) + 0.5) * math.pi / (degree + 1))
     found = np.polynomial.chebyshev.chebfit(nodes, values((nodes + 1.0) * last / 2.0), degree)
-    return np.polynomial.Chebyshev(found, domain=[0.0, last]).convert(kind=np.polynomial.Polynomial).coef
+    series: Any = np.polynomial.Chebyshev(found, domain=[0.0, last]).convert(kind=np.polynomial.Polynomial)
+    return np.asarray(series.coef, np.float64)
