@@ -85,7 +85,7 @@ def pair(scene: Scene) -> float:
         return 20.0
     if scene.name in ("rational", "coulomb"):
         return 1.0 if 2.0 * scene.parameter == int(2.0 * scene.parameter) <= 64 else _POWER
-    return _PAIR.get(scene.name, 1.0) + 0.1 * scene.points.shape[1]
+    return float(_PAIR.get(scene.name, 1.0) + 0.1 * scene.points.shape[1])
 
 
 def _direct(request: Request) -> Offer:

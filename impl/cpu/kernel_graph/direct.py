@@ -149,7 +149,7 @@ def _compiled(
             targets, sources, vectors, vectors, code, work.type(a), work.type(b), c, scene.graph, laplacian, diagonal,
             first, last, out,
         )  # fmt: skip
-        return last - first
+        return int(last - first)
 
     with ThreadPoolExecutor(workers) as pool:
         for finished in pool.map(task, range(0, count, piece)):

@@ -136,7 +136,7 @@ def _density(name: str, parameter: float, high: float) -> tuple[Any, ...]:
             return a * s - (math.exp(min(s, 700.0)) if decays else 0.0) - front
 
         def amplified(theta: float) -> float:
-            return math.cos(theta) ** -a
+            return float(math.cos(theta) ** -a)
 
         def least(small: float) -> float:  # step·Σ_{k<k0} e^(a s_k)/Γ(a) ≤ e^(a s₀)/(Γ(a)·a)·(1 + …)
             return (math.log(small) + math.lgamma(a + 1.0) - 1.0) / a
@@ -298,7 +298,7 @@ def _flattened(wide: tuple[tuple[float, float], ...], high: float, allowed: floa
     t, c = np.array(wide).T
 
     def values(x: Array) -> Array:
-        return np.exp(-np.multiply.outer(x, t)) @ c
+        return np.asarray(np.exp(-np.multiply.outer(x, t)) @ c)
 
     for degree in range(3, 15):
         u = polynomial.fitted(lambda x: values(x * high), degree, 1.0)

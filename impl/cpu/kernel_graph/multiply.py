@@ -90,8 +90,8 @@ def multiply(
         if (entries and plan.relative + plan.floor / max(least, 2.0**-1000) <= error) or (
             not entries and (bound <= error).all()
         ):
-            reason = "; ".join(refused) if refused else "as asked for" if route else "predicted to be the fastest"
-            return Certified(output, bound, f"{offer.name}: {plan.words}; {reason}")
+            why = "; ".join(refused) if refused else "as asked for" if route else "predicted to be the fastest"
+            return Certified(output, bound, f"{offer.name}: {plan.words}; {why}")
         refused.append(f"{offer.name}: the certificate is {float(bound.max()):.2g}")
     raise Infeasible(f"error {error:g}: " + "; ".join(refused))
 
