@@ -93,6 +93,8 @@ def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | 
         return None
     left, right, weight = _edges(source, output)
     low, high = interval(target, left, right, weight.astype(np.float64))
+    if not np.isfinite(high):  # weights that span too much for a proof in float64
+        return None
     return max(1.0 - low, high - 1.0) * (1 + 2.0**-50)
 
 

