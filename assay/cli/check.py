@@ -334,8 +334,11 @@ def _said(
     for capability, sentence in known_findings(judgement.kernel).items():
         yield f"known: {sentence}; --option {capability}=no leaves it out{more}"
     yield from known_lines(project, judgement, report)
-    told = {"colour": coloured(), "known": known_to_fail(project, judgement, report)}
-    yield verdict_line(report, **told) if brief else to_text(report, **told)
+    known = known_to_fail(project, judgement, report)
+    if brief:
+        yield verdict_line(report, colour=coloured(), known=known)
+    else:
+        yield to_text(report, colour=coloured(), known=known)
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:

@@ -139,7 +139,8 @@ class HardProblem:
         """
         last = self.reduced.reduction.parts[-1]
         if last.error is not None:
-            return last.error(*self.reduced.stages[-2:], output)
+            source, target = self.reduced.stages[-2:]
+            return last.error(source, target, output)
         spec, sizes, name = spec_of(self.problem), self.reduced.sizes, self.reduced.reduction.output
         keys = sizes.get("combinations", sizes.get("m", sizes["n"]))
         if name not in spec.OUTPUTS or sizes["n"] * keys > _EVALUABLE:

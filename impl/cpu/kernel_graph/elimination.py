@@ -370,7 +370,8 @@ def _between_wide(parts: Any, names: Any, pairs: Any, steps: _Steps) -> Any:
     others = np.setdiff1d(np.arange(len(names)), at := np.searchsorted(names, wanted))
     if len(others):
         order = np.concatenate([others, at])
-        parts = wide.left(*(x[np.ix_(order, order)] for x in parts), len(at))
+        mantissa, exponent = (x[np.ix_(order, order)] for x in parts)
+        parts = wide.left(mantissa, exponent, len(at))
         steps.did(len(names) ** 3 - len(at) ** 3)
         names = wanted
     if len(names) == 2:
