@@ -92,7 +92,7 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
     else:
         raise Infeasible("narrow terms do not end: near pairs have to be taken out")
     upper, cut = 2e-40, top
-    while True:
+    for _ in range(4000):
         s = (cut - 1) * step
         more = upper + step * mass(s) * math.exp(-rate * math.exp(s) * low) / at_low * SLACK
         if more > error / 4.0:
@@ -102,13 +102,13 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
     at_high = value(high)
     bottom = math.floor(least(error * at_high * 1e-3) / step)
     lower = error * 1e-3
-    while True:
+    for _ in range(4000):
         s = bottom * step
         more = lower + step * mass(s) / at_high * SLACK
         if more > error / 4.0:
             break
         lower, bottom = more, bottom + 1
-    if cut - bottom > 400:
+    if not 0 < cut - bottom <= 400:
         raise Infeasible(f"{cut - bottom} Gaussians")
     with flint_context.bits(100):
         points = [flint.arb(step) * k for k in range(bottom, cut)]
