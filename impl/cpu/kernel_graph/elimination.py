@@ -155,7 +155,7 @@ def resistances(graph: Graph, pairs: Iterable[tuple[int, int]], *, progress: boo
 
     >>> path = Graph(np.array([[0, 2.0, 1.0], [0, 0, 2.0], [0, 0, 0]]))  # 2 beside 1 in series, so 1/2 and 1 abreast
     >>> found = resistances(path, [(0, 2)])
-    >>> bool(found.lower[0] <= 0.5 <= found.upper[0]), found.error < 1e-14
+    >>> bool(found.lower[0] <= 0.5 <= found.upper[0]), found.error < 1e-13
     (True, True)
     """
     require_usual()
