@@ -47,6 +47,7 @@ def test_what_a_part_raises_is_raised_after_all_others_have_ended() -> None:
         try:
             if start == 3:
                 raise KeyError("three")
+            time.sleep(0.02)
         finally:
             running.remove(start)
 
@@ -61,17 +62,28 @@ def test_a_part_may_share_work_of_its_own() -> None:
     assert sorted(done) == list(range(100))
 
 
-def test_threads_stay_alive_between_calls_and_do_not_pile_up() -> None:
+def kept() -> int:
+    """The number of threads that are kept."""
+    return sum(thread.name.startswith("assay kernel") for thread in threading.enumerate())
+
+
+def require_at_most(count: int) -> None:
+    """Threads that nobody holds end by themselves, a little later."""
+    limit = time.monotonic() + 60
+    while kept() > count:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_the_same_threads_serve_one_call_after_the_other() -> None:
+    served: set[int | None] = set()
     for _ in range(20):
-        share(lambda start: None, range(50), 3)
-    before = {thread.ident for thread in threading.enumerate()}
-    for _ in range(20):
-        share(lambda start: None, range(50), 3)
         with Borrowed(3) as pool:
-            assert [future.result() for future in [pool.submit(int, k) for k in range(9)]] == list(range(9))
-    assert len({thread.ident for thread in threading.enumerate()} - before) <= 3  # those that had not been needed yet
-    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("assay kernel")]
-    assert len(names) <= 3
+            for future in [pool.submit(threading.get_ident) for _ in range(9)]:
+                served.add(future.result())
+        share(lambda start: None, range(50), 3)
+    assert len(served) <= 3
+    require_at_most(3)
 
 
 def test_threads_of_another_number_end_when_nobody_holds_them() -> None:
@@ -80,10 +92,7 @@ def test_threads_of_another_number_end_when_nobody_holds_them() -> None:
             for future in [pool.submit(int, k) for k in range(20)]:
                 future.result()
     share(lambda start: None, range(50), 20)
-    limit = time.monotonic() + 60
-    while sum(thread.name.startswith("assay kernel") for thread in threading.enumerate()) > 20:
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+    require_at_most(20)
 
 
 def test_what_was_submitted_has_ended_when_borrowed_threads_are_left() -> None:
@@ -128,17 +137,17 @@ def test_many_threads_may_share_at_once() -> None:
 
 
 FORKED = """
-import os, sys
+import os, time
 from assay.impl.cpu.threads import Borrowed, share
-done = []
-share(done.append, range(50), 3)
 with Borrowed(3) as pool:
-    pool.submit(int, 1).result()
+    for _ in range(3):
+        pool.submit(time.sleep, 0.1)
+time.sleep(0.1)  # now all are idle: a child that took them for its own would wait for ever
 child = os.fork()
 more = []
-share(more.append, range(50), 3)
 with Borrowed(3) as pool:
     assert [f.result() for f in [pool.submit(int, k) for k in range(5)]] == list(range(5))
+share(more.append, range(50), 3)
 assert sorted(more) == list(range(50))
 if child:
     assert os.waitpid(child, 0)[1] == 0
