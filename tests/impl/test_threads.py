@@ -41,19 +41,31 @@ def test_every_part_is_done_once_whatever_the_number_of_threads() -> None:
 
 def test_what_a_part_raises_is_raised_after_all_others_have_ended() -> None:
     running: set[int] = set()
+    caller = threading.current_thread()
 
     def part(start: int) -> None:
+        if threading.current_thread() is caller:
+            time.sleep(0.05)  # until others are at work, as a rule
+            raise KeyError("mine")
         running.add(start)
-        try:
-            if start == 3:
-                raise KeyError("three")
-            time.sleep(0.02)
-        finally:
-            running.remove(start)
+        time.sleep(0.2)
+        running.remove(start)
 
-    with pytest.raises(KeyError, match="three"):
+    with pytest.raises(KeyError, match="mine"):
         share(part, range(1000), 4)
     assert not running
+
+
+def test_what_a_part_raises_on_another_thread_is_raised_too() -> None:
+    caller = threading.current_thread()
+
+    def part(start: int) -> None:
+        if threading.current_thread() is not caller:
+            raise KeyError("theirs")
+        time.sleep(0.05)
+
+    with pytest.raises(KeyError, match="theirs"):
+        share(part, range(200), 2)
 
 
 def test_a_part_may_share_work_of_its_own() -> None:
