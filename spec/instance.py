@@ -156,8 +156,23 @@ def _other_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
     }
 
 
+def _default_values(kind: type[Instance]) -> dict[str, Any]:
+    """The default of every field, ``MISSING`` where there is none."""
+    return {item.name: item.default for item in dataclasses.fields(kind)}
+
+
+_defaults: Callable[[Any], dict[str, Any]] = functools.cache(_default_values)
+
+
+def _linked_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
+    """The fields that hold a word which brings other options, in order."""
+    plain = _other_fields(kind).items()
+    return {name: item for name, item in plain if item.metadata.get("needs") or item.metadata.get("takes")}
+
+
 _declared: Callable[[Any], dict[str, _Array]] = functools.cache(_array_fields)
 _plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_other_fields)
+_choices: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_linked_fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,11 +198,12 @@ class Instance:
                 )
 
     def __post_init__(self) -> None:
+        kind, defaults = type(self), _defaults(type(self))
         lengths: dict[str, int] = {}
         broadcast = []
-        for name, declaration in _declared(type(self)).items():
+        for name, declaration in _declared(kind).items():
             value = getattr(self, name)
-            if value is None and self._default(name) is None:
+            if value is None and defaults[name] is None:
                 continue
             self._require_array(name, value, declaration)
             if declaration.broadcast:
@@ -197,13 +213,16 @@ class Instance:
         for name, value, declaration in broadcast:
             _require_broadcast(name, value, tuple(lengths[axis] for axis in declaration.axes))
         self._store(**{name: value for name, value in self.usual().items() if getattr(self, name) is None})
-        for name, item in _plain_fields(type(self)).items():
-            self._require_plain(name, item)
-        for name, item in _plain_fields(type(self)).items():
+        for name, item in _plain_fields(kind).items():
+            value = getattr(self, name)
+            # what was not given needs no look, and calls on small arrays are many
+            if value is not item.default or not (value is None or isinstance(value, (bool, str))):
+                self._require_plain(name, value, item)
+        for name, item in _choices(kind).items():
             self._require_chosen(name, item.metadata)
-        for name, value in self.arrays().items():
-            declaration = _declared(type(self))[name]
-            if declaration.kind == "real" and declaration.values != "any":
+        for name, declaration in _declared(kind).items():
+            value = getattr(self, name)
+            if value is not None and declaration.kind == "real" and declaration.values != "any":
                 good, words = _GOOD[declaration.values]
                 if (index := floats.first_that_is_not(good, value)) is not None:
                     raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")
@@ -223,11 +242,8 @@ class Instance:
         elif value.dtype.kind not in _KINDS[declaration.kind]:
             raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS[declaration.kind]}")
 
-    def _require_plain(self, name: str, item: dataclasses.Field[Any]) -> None:
+    def _require_plain(self, name: str, value: Any, item: dataclasses.Field[Any]) -> None:
         """The option is what its declaration says; a truth value where its default is one."""
-        value = getattr(self, name)
-        if value is None and item.default is None:
-            return
         if item.metadata.get("real"):
             value = _finite_number(name, value)
         if isinstance(item.default, bool):
@@ -262,7 +278,7 @@ class Instance:
 
     @classmethod
     def _default(cls, name: str) -> Any:
-        return next(item.default for item in dataclasses.fields(cls) if item.name == name)
+        return _defaults(cls)[name]
 
     # --- what it holds ------------------------------------------------------------------------------------------------
 
@@ -496,18 +512,18 @@ def parts_of(length: int) -> Iterator[list[int]]:
 
 def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths: dict[str, int]) -> None:
     """The shape fits the axes and the lengths of earlier arrays, to which it adds its own."""
-    axes = declaration.axes
-    own = dict(zip(axes, value.shape, strict=False))
-    fits = value.ndim == len(axes) and all(
-        lengths.get(axis, own[axis]) == length for axis, length in zip(axes, value.shape, strict=True)
-    )
+    axes, shape = declaration.axes, value.shape
+    own = dict(zip(axes, shape, strict=False))
+    fits = len(shape) == len(axes) and lengths.items() <= (lengths | own).items()
+    if len(own) < len(axes):  # one axis twice
+        fits = fits and all(own[axis] == length for axis, length in zip(axes, shape, strict=True))
     if not fits:
         known = {axis: lengths[axis] for axis in axes if axis in lengths}
         where = f" with {', '.join(f'{axis} = {length}' for axis, length in known.items())}" if known else ""
         raise InvalidInstance(f"{name}: shape {value.shape}, expected ({', '.join(axes)}){where}")
     if not declaration.empty and 0 in value.shape:
         raise InvalidInstance(f"{name}: shape {value.shape}, expected every side at least 1")
-    lengths.update(zip(axes, value.shape, strict=True))
+    lengths.update(own)
 
 
 def _require_broadcast(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> None:

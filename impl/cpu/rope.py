@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +117,7 @@ def rotated(
         kernel(*arguments, 0, tokens)
     else:
         step = -(-tokens // (4 * workers))
-        with ThreadPoolExecutor(workers) as pool:
-            parts = range(0, tokens, step)
-            for done in [pool.submit(kernel, *arguments, i, min(i + step, tokens)) for i in parts]:
-                done.result()
+        cpus.share(lambda i: kernel(*arguments, i, min(i + step, tokens)), range(0, tokens, step), workers)
     return results[0], results[1]
 
 

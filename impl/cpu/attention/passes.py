@@ -20,7 +20,7 @@ from assay.impl.cpu.features import CHUNK, Extremes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,7 @@ _ROWS = 32 * CHUNK  # rows of one task
 class Team:
     """Threads, and the function that is called with the number of points just done."""
 
-    pool: ThreadPoolExecutor
+    pool: Executor
     workers: int
     advance: Callable[[int], None]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from assay.impl.cpu.attention.tiles import exact, storage
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import Extremes
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import Borrowed, available
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
@@ -170,7 +169,7 @@ def _polynomial(
         tell(points[1], points[0])
 
     plans = []
-    with ThreadPoolExecutor(workers) as pool:
+    with Borrowed(workers) as pool:
         team = Team(pool, workers, advance)
         for sketch in sketches:
             head = sketch.head

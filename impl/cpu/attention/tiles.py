@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,8 @@ LANES = 16  # queries are taken in multiples of this
 STRIDE = QUERY_TILE + LANES  # no power of two: rows would share a few sets of the cache
 KEY_TILE = 64
 UNLIMITED = 1 << 62
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+_WORTH = (0.5, 0.012)  # nanoseconds for a query and a key, and for each of their columns: what a thread is worth
 
 
 def exact(
@@ -102,14 +103,14 @@ def tiled(
     are the numbers of the query and the key.
     """
     value, mask, sink = instance.value, instance.mask, instance.sink
-    work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
+    work = _DOUBLE if query.dtype.kind == "f" and query.dtype.itemsize == 8 else _SINGLE  # whatever its byte order
     b, h, n_q, _ = query.shape
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
     lse = np.empty((b, h, n_q), work)
     full = (b, h, n_q, n_k)
-    no_mask, no_bias = np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work)
-    lengths = np.full(b, n_k, np.int64) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
+    no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
+    lengths = np.array([n_k] * b, np.int64) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
@@ -132,15 +133,17 @@ def tiled(
         no_bias if bias is None else np.broadcast_to(bias.astype(work, copy=False), full),
         work.type(0.0 if instance.softcap is None else instance.softcap),
         sink is not None,
-        np.zeros(1, work) if sink is None else sink.astype(work),
-        np.zeros((0, 0), work) if relative is None else np.ascontiguousarray(relative, work),
-        np.zeros((0, 2), np.int64) if support is None else np.ascontiguousarray(support, np.int64),
-        *exponential(work),
+        no_sink if sink is None else sink.astype(work),
+        no_relative if relative is None else np.ascontiguousarray(relative, work),
+        no_support if support is None else np.ascontiguousarray(support, np.int64),
         out,
         lse,
     )
-    kernel = _kernel(work.name, support is not None)
-    run(kernel, arguments, b * h // members * -(-members * n_q // size), threads)
+    kernel = _kernel(work, support is not None)
+    items = b * h // members * -(-members * n_q // size)
+    columns = d_v + (query.shape[3] if support is None else len(support))
+    fixed, each = _WORTH
+    run(kernel, arguments, items, threads, items * size * n_k * (fixed + each * columns))
     return out, lse
 
 
@@ -153,16 +156,20 @@ def storage(instance: Masked, threads: int) -> int:
     return 8 * int(b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
 
 
-def run(kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None) -> None:
-    """Share ``items`` query tiles among threads; each writes its own rows."""
-    workers = min(threads or cpus.available(), items)
+def run(
+    kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None,
+    nanoseconds: float = math.inf,
+) -> None:  # fmt: skip
+    """Share ``items`` query tiles among threads; each writes its own rows.
+
+    nanoseconds: about the time of one core that all of them take.
+    """
+    workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
         kernel(*arguments, 0, items)
         return
     step = max(1, items // (8 * workers))  # causal tiles differ in cost
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(kernel, *arguments, i, min(i + step, items)) for i in range(0, items, step)]:
-            done.result()
+    cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), range(0, items, step), workers)
 
 
 def query_tile(heads: int, queries: int) -> int:
@@ -173,6 +180,18 @@ def query_tile(heads: int, queries: int) -> int:
     most = QUERY_TILE if heads * queries >= 8 * QUERY_TILE else QUERY_TILE // 4
     tiles = -(-queries // most)
     return -(-queries // (tiles * LANES)) * LANES
+
+
+@functools.cache
+def _nothing(work: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+    """What stands for the mask, the bias, the sink, and the places and pairs of ``related`` scores that are absent."""
+    nothing = (
+        np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work), np.zeros(1, work), np.zeros((0, 0), work),
+        np.zeros((0, 2), np.int64),
+    )  # fmt: skip
+    for array in nothing:
+        array.flags.writeable = False
+    return nothing
 
 
 @functools.cache
@@ -194,13 +213,14 @@ def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], 
 
 
 @functools.cache
-def _kernel(dtype: str, related: bool) -> Callable[..., None]:
+def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
     """The compiled kernel of one dtype, for scores of products or of ``related`` ones: one signature, all options."""
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    real = types.float32 if work == _SINGLE else types.float64
+    names = ("reduction", "coefficients", "integer", "mantissa")
+    numbers = dict(zip(names, exponential(work), strict=True))  # for the compiler: an argument would cost every call
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
@@ -209,13 +229,11 @@ def _kernel(dtype: str, related: bool) -> Callable[..., None]:
         *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
         view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
         view(real, 1), types.Array(real, 2, "C", readonly=True), types.Array(types.int64, 2, "C", readonly=True),
-        types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
-        types.NumberClass(integer), types.int64, types.Array(real, 4, "C"), types.Array(real, 3, "C"),
-        types.int64, types.int64,
+        types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
     called, options = steps(), compiling()
     scored = _related if related else FunctionType(_products.__code__, {**globals(), **called})
-    tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": jitted(scored, **options)})
+    tiles = FunctionType(_tiles.__code__, {**globals(), **called, **numbers, "scored": jitted(scored, **options)})
     if related:
         tiles.__qualname__ = "_related_tiles"  # the compiled code on disk is identified by this name
     compiled: Callable[..., None] = jitted(tiles, signature, **options)
@@ -241,18 +259,18 @@ def steps() -> dict[str, Callable[..., Any]]:
 def _tiles(
     query: Any, key: Any, value: Any, scale: Any, members: Any, size: Any, bottom_right: Any, left: Any, right: Any,
     lengths: Any, has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, has_sink: Any, sink: Any,
-    relative: Any, support: Any, reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any,
-    first: Any, last: Any,
+    relative: Any, support: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Query tiles first … last−1, numbered over (batch, heads, tile).  Compiled by :func:`_kernel`.
 
     A tile takes its rows from the queries of ``members`` heads that share keys and values, one head after the other.
+    The numbers of :func:`exponential` and ``scored`` are globals that :func:`_kernel` gives.
     """
     _, h_q, n_q, d = query.shape
     d_v = value.shape[3]
     group = h_q // key.shape[1]
     tiles = (members * n_q + size - 1) // size
-    zero, one = scale - scale, coefficients[-1]
+    zero, one = scale - scale, coefficients[-1]  # type: ignore[name-defined]  # noqa: F821
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
@@ -261,7 +279,7 @@ def _tiles(
     total = np.empty(size, query.dtype)
     top = np.empty(size, query.dtype)
     power = np.empty(size, query.dtype)
-    bits = power.view(integer)
+    bits = power.view(integer)  # type: ignore[name-defined]  # noqa: F821
     for item in range(first, last):
         batch = item // (h_q // members * tiles)
         lead = item // tiles % (h_q // members) * members
@@ -305,7 +323,10 @@ def _tiles(
                     scores[j, r] = lowest
                 for j in range(max(min(position + right + 1, count), 0), wide):
                     scores[j, r] = lowest
-            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)
+            risen = soften(
+                scores, wide, size, top, power, bits,
+                reduction, coefficients, mantissa,  # type: ignore[name-defined]  # noqa: F821
+            )  # fmt: skip
             if risen:
                 for r in range(size):
                     total[r] *= scores[wide, r]

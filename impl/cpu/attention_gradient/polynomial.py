@@ -9,7 +9,6 @@ of a fast forward pass, whose polynomial would be P′.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +24,7 @@ from assay.impl.cpu.attention_gradient.plan import Plan
 from assay.impl.cpu.attention_gradient.sweeps import GROUP
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import Borrowed, available
 from assay.spec.approximation import Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error
 from assay.spec.attention_gradient.instance import Instance
@@ -128,7 +127,7 @@ def gradients(
     forward = instance.forward()
     total = key.shape[0] * key.shape[1] * key.shape[2] + query.shape[0] * query.shape[1] * query.shape[2]
     done = [0]
-    with told(progress, "gradient of attention") as tell, ThreadPoolExecutor(workers) as pool:
+    with told(progress, "gradient of attention") as tell, Borrowed(workers) as pool:
 
         def advance(count: int) -> None:
             done[0] = min(done[0] + count, total)  # a head with a second plan is passed twice

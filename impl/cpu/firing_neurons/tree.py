@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.firing_neurons import checks, kernels
 from assay.impl.cpu.firing_neurons.structure import Firing, Structure, held
 from assay.spec.problem import InvalidInstance
@@ -185,9 +185,7 @@ class CorrelationTree(Structure):
                 part(0, items)
             return
         step = -(-items // (4 * workers))
-        with ThreadPoolExecutor(workers) as pool:
-            for done in [pool.submit(part, i, min(i + step, items)) for i in range(0, items, step)]:
-                done.result()
+        cpus.share(lambda i: part(i, min(i + step, items)), range(0, items, step), workers)
 
 
 def level_sizes(leaves: int, fan_out: int, levels: int) -> list[int]:

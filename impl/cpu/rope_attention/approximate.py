@@ -8,7 +8,6 @@ Three routes compute the same thing.  The *polynomial* route rotates queries and
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from assay.impl.cpu.rope_attention.bound import exact_error
 from assay.impl.cpu.rope_attention.jobs import longest
 from assay.impl.cpu.rope_attention.tiles import attended
 from assay.impl.cpu.rope_attention.turned import OFF, turned
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import Borrowed, available
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance as Attention
 from assay.spec.floating_point import require_usual
@@ -180,7 +179,7 @@ def _fourier(request: _Request, scores: Turned) -> _Offer:
 
     def compute() -> Certified:
         total, done = sum(plan.columns for plan in plans), 0
-        with told(request.progress, "attention") as tell, ThreadPoolExecutor(request.workers) as pool:
+        with told(request.progress, "attention") as tell, Borrowed(request.workers) as pool:
 
             def advance(count: int) -> None:
                 nonlocal done

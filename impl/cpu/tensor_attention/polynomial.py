@@ -11,7 +11,6 @@ with the sums for nothing (TEN-8).  The error of the arithmetic comes from the r
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from assay.impl.cpu.tensor_attention.choice import candidates, predicted, realis
 from assay.impl.cpu.tensor_attention.combinations import instance_of
 from assay.impl.cpu.tensor_attention.heads import heads
 from assay.impl.cpu.tensor_attention.tiles import attended, windows
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import Borrowed, available
 from assay.spec.approximation import Infeasible
 from assay.spec.floating_point import require_usual
 from assay.spec.problem import InvalidInstance
@@ -146,7 +145,7 @@ def _polynomial(
     certified = np.zeros((b, h_q, 1, value.shape[3]))
     plans = []
     total, done = sum(head.points for head in found), 0
-    with told(progress, "attention") as tell, ThreadPoolExecutor(workers) as pool:
+    with told(progress, "attention") as tell, Borrowed(workers) as pool:
 
         def advance(count: int) -> None:
             nonlocal done

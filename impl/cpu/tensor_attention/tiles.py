@@ -11,7 +11,6 @@ are long.  Order 2 is the kernel of attention itself.  Where queries see differe
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,7 +143,7 @@ def shared(
             kernel(*arguments, item, item + 1)
             tell(item + 1, items)
         return
-    with ThreadPoolExecutor(workers) as pool:  # the last tiles of a causal head take longest, so they come first
+    with cpus.Borrowed(workers) as pool:  # the last tiles of a causal head take longest, so they come first
         waiting = [pool.submit(kernel, *arguments, item, item + 1) for item in reversed(range(items))]
         for number, done in enumerate(waiting):
             done.result()
