@@ -26,9 +26,9 @@ def _torch(
     )
 
 
-def _finufft(name: str, precision: str, error: float) -> Target:
+def _finufft(name: str, error: float) -> Target:
     load = lazily(f"{__package__}.target_finufft", "gauss", name, error)
-    return Target(name, (precision,), ("finufft",), "graphs", load)
+    return Target(name, (), ("finufft",), "graphs", load)
 
 
 #: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
@@ -51,8 +51,8 @@ TARGETS: dict[str, Target] = {
         _torch("torch:cdist-differences", "cdist", _DOUBLE, "donot_use_mm_for_euclid_dist"),
         _torch("gpytorch:kernels", "gpytorch", _EXPANSION, needed="torch gpytorch", extra="graph-peers"),
         _torch("pykeops:lazy_tensor", "keops", _DOUBLE, needed="pykeops", extra="graph-peers"),
-        _finufft("finufft:gauss-1e-12", "float64", 1e-12),
-        _finufft("finufft:gauss-1e-6", "float64", 1e-6),
-        _finufft("finufft:gauss-1e-5", "float32", 1e-5),
+        _finufft("finufft:gauss-1e-12", 1e-12),
+        _finufft("finufft:gauss-1e-6", 1e-6),
+        _finufft("finufft:gauss-1e-5", 1e-5),
     )
 }

@@ -110,6 +110,8 @@ def _decode(source: OrthogonalVectors, target: Instance, output: Any) -> Solutio
     """
     x = output_array(output, (source.n + source.m,))
     bridge = difference(source, x)
+    if bridge <= 0:  # of every x whose error is below the accuracy it is positive, as b'x* = R is
+        raise ValueError("output solves nothing: expected that its first number exceeds that of the first right point")
     low, high = quotient(source, target, x)
     unit = exp_bounds(-2 * Fraction(target.parameter) * source.d)
     # ‖x − x*‖² = x'Lx − 2b'x + R < R would make x'Lx < 2b'x

@@ -5,6 +5,7 @@ The points are those of OV-7.  OV-8a decides at any error below 15/17; OV-8b cou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.kernel_graph_sparsify.criteria import LARGEST, interval
+from assay.spec.kernel_graph_sparsify.definition import define
 from assay.spec.kernel_graph_sparsify.instance import Instance
 from assay.spec.problem import InvalidInstance, Provenance
 from assay.spec.reductions.problems import Solutions
@@ -73,6 +75,8 @@ def _edges(source: OrthogonalVectors, output: Any) -> tuple[NDArray[np.int64], N
         if not ((each >= 0) & (each < points) & (each == np.floor(each.astype(np.float64)))).all():
             raise ValueError(f"{name} holds an end that is no point: expected whole numbers from 0 to {points - 1}")
         ends.append(each.astype(np.int64))
+    if (ends[0] == ends[1]).any():
+        raise ValueError("output joins a point with itself: expected edges between two points")
     return ends[0], ends[1], weight
 
 
@@ -88,14 +92,38 @@ def cut(source: OrthogonalVectors, output: Any) -> Fraction:
 
 
 def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | None:
-    """At least the largest |x'L_H x / x'L_G x − 1|."""
+    """At least the largest |x'L_H x / x'L_G x − 1|: of the whole graphs, or of their edges one by one (KG-12)."""
     if source.n + source.m > LARGEST:
         return None
     left, right, weight = _edges(source, output)
     low, high = interval(target, left, right, weight.astype(np.float64))
-    if not np.isfinite(high):  # weights that span too much for a proof in float64
-        return None
-    return max(1.0 - low, high - 1.0) * (1 + 2.0**-50)
+    error = max(1.0 - low, high - 1.0)
+    if not np.isfinite(error):  # weights that span too much for a proof in float64
+        error = _edge_by_edge(target, left, right, weight)
+    return error * (1 + 2.0**-50) if np.isfinite(error) else None
+
+
+def _edge_by_edge(target: Instance, left: NDArray[np.int64], right: NDArray[np.int64], weight: NDArray[Any]) -> float:
+    """At least the largest relative error of an edge, 1 of one left out; +∞ where one is told twice or below 0."""
+    exact = define(target, 2.0**-40)
+    place = {
+        (int(i), int(j)): number
+        for number, (i, j) in enumerate(
+            zip(*(define(target, output=end).midpoint.tolist() for end in ("left", "right")), strict=True)
+        )
+    }
+    found = np.zeros(len(exact.midpoint))
+    told = set()
+    for i, j, w in zip(left.tolist(), right.tolist(), weight.tolist(), strict=True):
+        pair = (min(i, j), max(i, j))
+        if pair in told or w < 0:
+            return math.inf
+        told.add(pair)
+        found[place[pair]] = w
+    least = exact.midpoint - exact.radius
+    if not (least > 0).all():
+        return math.inf
+    return float(((np.abs(found - exact.midpoint) + exact.radius) / least).max()) * (1 + 2.0**-48)
 
 
 def _decode(source: OrthogonalVectors, target: Instance, output: Any, *, counting: bool) -> Solutions:

@@ -36,6 +36,9 @@ def _made(arrow: Any, source: str) -> HardProblem:
 def _saved(made: HardProblem, path: str) -> np.ndarray[Any, Any]:
     """Save an instance, and return its exact output: numbers in float64, or answers of yes and no."""
     made.save(path)
+    if made.problem == "kernel_graph_sparsify":  # every edge, with its ends
+        names = spec_of(made.problem).OUTPUTS
+        return np.stack([spec_of(made.problem).define(made.reduced.target, output=n).midpoint for n in names], axis=1)
     exact = spec_of(made.problem).define(made.reduced.target, output=made.reduced.reduction.output)
     if made.problem == "firing_neurons":  # defined are the margins of its answers
         return np.asarray(exact.midpoint > 0)
