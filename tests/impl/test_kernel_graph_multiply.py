@@ -448,3 +448,9 @@ def test_bounds_of_direct_sums_exist_for_every_named_function() -> None:
     assert all(pair is not None and pair[0] < 1e-12 and pair[1] < 1e-12 for pair in known)
     scene = checked(points(29, 9, 2), vectors(29, 9), "threshold", 0.5, False, 0.0, None).scene
     assert direct(scene, 1).words
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("laplacian", 1.0), ("matern", 0.5), ("coulomb", 0.5)])
+def test_narrow_gaussians_without_end_are_refused_not_looked_for_for_ever(name: str, parameter: float) -> None:
+    with pytest.raises(Infeasible, match="narrow terms do not end"):
+        gaussians.mixture(name, parameter, 0.0, 10.0, 1e-6)

@@ -40,6 +40,7 @@ __all__ = ["FUNCTIONS", "Mixed", "Mixture", "mixture", "planned"]
 FUNCTIONS = ("coulomb", "rational", "inverse_multiquadric", "laplacian", "matern")
 _LEAST = 1e-11  # the least relative error: below it the rounding of terms counts
 _MOST_TERMS = 80
+_STEEPEST = 600.0  # the logarithm of the largest rate
 _FLAT = 6.0  # terms with t·D² at most this are in the polynomial
 _LOG = 4  # r² and D² are rounded to this many steps an octave, so that mixtures are kept
 
@@ -84,6 +85,8 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
     top = math.ceil(math.log(40.0 / max(low, 1e-3) / rate + 40.0) / step) + 4
     for _ in range(400):  # where another term falls by more than half, and is far below everything
         s = top * step
+        if s > _STEEPEST:
+            raise Infeasible("narrow terms do not end: near pairs have to be taken out")
         if mass(s) * math.exp(-rate * math.exp(s) * low) * step < 1e-40 * at_low and _falls(
             lambda s: log_mass(s) - rate * math.exp(s) * low, s, step
         ):
