@@ -454,3 +454,14 @@ def test_bounds_of_direct_sums_exist_for_every_named_function() -> None:
 def test_narrow_gaussians_without_end_are_refused_not_looked_for_for_ever(name: str, parameter: float) -> None:
     with pytest.raises(Infeasible, match="narrow terms do not end"):
         gaussians.mixture(name, parameter, 0.0, 10.0, 1e-6)
+
+
+def test_a_mixture_is_asked_for_an_error_up_to_one() -> None:
+    with pytest.raises(Infeasible, match="relative error 8 of a mixture, expected 1e-11 to 1"):
+        gaussians.mixture("coulomb", 0.5, 0.01, 1.0, 8.0)
+    scattered = np.random.default_rng(5).random((60, 3))
+    certified = cpu.kernel_graph.multiply(
+        scattered, np.ones((60, 1)), function="rational", parameter=1.0, error=1e4, route="gaussians"
+    )
+    exact = define(Instance(scattered, np.ones((60, 1)), function="rational", parameter=1.0))
+    assert (np.abs(certified.value - exact.midpoint) <= certified.error + exact.radius).all()

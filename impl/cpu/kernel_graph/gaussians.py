@@ -60,8 +60,8 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
 
     Raises :class:`~assay.spec.approximation.Infeasible`.
     """
-    if error < _LEAST:
-        raise Infeasible(f"relative error {error:g} of a mixture, expected at least {_LEAST:g}")
+    if not _LEAST <= error <= 1.0:  # terms that are left out never weigh more than the whole
+        raise Infeasible(f"relative error {error:g} of a mixture, expected {_LEAST:g} to 1")
     power, rate, log_mass, amplified, least, value = _density(name, parameter, high)
 
     def mass(s: float) -> float:
@@ -278,8 +278,8 @@ def _up(x: float) -> float:
 
 
 def _coarse(error: float) -> float:
-    """An error rounded down to a quarter of an octave."""
-    return float(2.0 ** (math.floor(math.log2(error) * _LOG) / _LOG))
+    """An error rounded down to a quarter of an octave, at most 1."""
+    return float(2.0 ** (math.floor(math.log2(min(error, 1.0)) * _LOG) / _LOG))
 
 
 def _sum_series(pairs: tuple[tuple[float, float], ...], turn: Callable[[Any], Any]) -> Callable[[Any], Any]:
