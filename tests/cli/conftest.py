@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ number = 7
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """``assay …`` in that folder: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "kernels", raising=False)  # that of another test, if this process ran one
     (tmp_path / "kernels.py").write_text(KERNELS, encoding="utf-8")
     (tmp_path / "raises.py").write_text("raise OSError('no driver\\nsecond line')\n", encoding="utf-8")
     (tmp_path / "broken.py").write_text("def kernel(:\n", encoding="utf-8")
