@@ -6,18 +6,13 @@ import functools
 
 from assay.conformance.firing_neurons.options import NUMBERS
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, by_levels, worded
+from assay.conformance.interface.suite import Family, Row, hunting, worded
 
 __all__ = ["TABLE", "TYPICAL"]
 
 _said = functools.partial(worded, patterns=NUMBERS)
-
-
-def _family(
-    identifier: str, hunts: str, source: str, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    return by_levels(Family(identifier, hunts, source), _said, smoke=smoke, standard=standard, thorough=thorough)
-
+#: A family with its rows, which each level adds as a text.
+_family = functools.partial(hunting, _said)
 
 _EDGES = "15/17:31 33/16:8 7/65:5 2/129:4 64/3:33"
 

@@ -6,19 +6,13 @@ import functools
 
 from assay.conformance.firing_neurons_training.options import NUMBERS
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, by_levels, worded
+from assay.conformance.interface.suite import Family, Row, hunting, worded
 
 __all__ = ["TABLE", "TYPICAL"]
 
 _said = functools.partial(worded, patterns=NUMBERS)
-
-
-def _family(
-    identifier: str, hunts: str, *, smoke: str = "", standard: str = "", thorough: str = ""
-) -> tuple[Family, tuple[Row, ...]]:
-    family = Family(identifier, hunts, "assay's bank")
-    return by_levels(family, _said, smoke=smoke, standard=standard, thorough=thorough)
-
+#: A family with its rows, which each level adds as a text.
+_family = functools.partial(hunting, _said)
 
 #: Every family with its rows; a size is points/neurons:dim:outputs.
 TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (

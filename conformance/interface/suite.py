@@ -47,6 +47,7 @@ __all__ = [
     "Row",
     "Suite",
     "by_levels",
+    "hunting",
     "look_here",
     "rows",
     "suite",
@@ -166,6 +167,30 @@ def by_levels(
     """A family with its rows, which each level adds as a text.  said(level, text): the rows of a text."""
     levels = {"smoke": smoke, "standard": standard, "thorough": thorough}
     return family, tuple(row for level, text in levels.items() if text for row in said(level, text))
+
+
+def hunting(
+    said: Callable[[str, str], Iterable[Row]],
+    identifier: str,
+    hunts: str,
+    source: str = "assay's bank",
+    keeps: tuple[str, ...] = (),
+    *,
+    smoke: str = "",
+    standard: str = "",
+    thorough: str = "",
+) -> tuple[Family, tuple[Row, ...]]:
+    """A family of its words, as :class:`Family` has them, with its rows, as :func:`by_levels` has them.
+
+    >>> def said(level, text):
+    ...     return worded(level, text, ["large"])
+    >>> family, made = hunting(said, "sums", "sums in a short type", smoke="large 1x9:3; 1x17:3")
+    >>> family.source, [row.size for row in made]
+    ("assay's bank", ['1x9:3', '1x17:3'])
+    """
+    return by_levels(
+        Family(identifier, hunts, source, keeps=keeps), said, smoke=smoke, standard=standard, thorough=thorough
+    )
 
 
 @dataclass(frozen=True)

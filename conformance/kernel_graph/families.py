@@ -5,27 +5,14 @@ from __future__ import annotations
 import functools
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, by_levels, worded
+from assay.conformance.interface.suite import Family, Row, hunting, worded
 from assay.conformance.kernel_graph.points import POINTS
 
 __all__ = ["TABLE", "TYPICAL"]
 
 _said = functools.partial(worded, patterns=POINTS)
-
-
-def _family(
-    identifier: str,
-    hunts: str,
-    source: str = "assay's bank",
-    keeps: tuple[str, ...] = (),
-    *,
-    smoke: str = "",
-    standard: str = "",
-    thorough: str = "",
-) -> tuple[Family, tuple[Row, ...]]:
-    family = Family(identifier, hunts, source, keeps=keeps)
-    return by_levels(family, _said, smoke=smoke, standard=standard, thorough=thorough)
-
+#: A family with its rows, which each level adds as a text.
+_family = functools.partial(hunting, _said)
 
 #: Every function that is finite at 0, for rows that have a line for each.
 _SMOOTH = ("gaussian=0.5", "laplacian=1", "rational=2", "matern=1.5", "inverse_multiquadric=0.75")

@@ -10,6 +10,7 @@ import numpy as np
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
 from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.rows import doubled
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph import Instance
 
@@ -132,6 +133,6 @@ CHANGES: dict[str, Callable[[Instance], Instance]] = {
     "last": _last_point,
     "vectors": lambda i: i.replace(vectors=i.vectors[::-1].copy()),
     "function": _other_function,
-    "parameter": lambda i: i.replace(parameter=2 * i.parameter) if i.function in ("gaussian", "laplacian") else i,
+    "parameter": doubled,
     "laplacian": lambda i: i.replace(laplacian=not i.laplacian) if i.targets is None and not i.diagonal else i,
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.conformance.interface.covering import Covering, Factor, Together, length
 from assay.conformance.interface.suite import Row
-from assay.conformance.kernel_graph.points import sizes
+from assay.conformance.kernel_graph.rows import FUNCTION, LAYOUT, cost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,16 +22,7 @@ _FACTORS = (
         "far": ("far-100",),
         "outlier": ("outlier",),
     }, role="manner"),
-    Factor("function", {
-        "gaussian": ("gaussian=0.25", "gaussian=1"),
-        "laplacian": ("laplacian=0.5",),
-        "matern": ("matern=1.5",),
-        "rational": ("rational=1.5",),
-        "inverse_multiquadric": ("inverse_multiquadric=2",),
-        "coulomb": ("coulomb=0.5",),
-    }, {name: name for name in (
-        "gaussian", "laplacian", "matern", "rational", "inverse_multiquadric", "coulomb",
-    )}, role="manner"),
+    FUNCTION,
     Factor("right side", {
         "normal": ("b=normal",),
         "few": ("b=pole", "b=first"),
@@ -39,11 +30,7 @@ _FACTORS = (
     }, role="manner"),
     Factor("number", {"few": ("2", "3", "5"), "tile": ("~8", "~16")}, role="size"),
     Factor("dim", {"one": ("1",), "few": ("2", "3"), "tile": ("~8",)}, role="size"),
-    Factor("layout", {
-        "plain": ("contiguous",),
-        "cut out": ("gap", "offset", "spaced"),
-        "turned": ("transposed", "reversed"),
-    }, role="manner"),
+    LAYOUT,
 )  # fmt: skip
 
 
@@ -61,9 +48,4 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     return Row("standard", choice["points"], f"{n}:{d}", (choice["function"], choice["right side"]), choice["layout"])
 
 
-def _cost(row: Row) -> float:
-    n, _, _, d = sizes(row)
-    return float(n**3 + n * n * d)
-
-
-COVERING = Covering(_FACTORS, _row, _cost, (_DECAYED,))
+COVERING = Covering(_FACTORS, _row, cost, (_DECAYED,))

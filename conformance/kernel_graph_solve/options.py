@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +9,12 @@ import numpy as np
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
 from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.rows import doubled, last_point
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph_solve import Instance, orthogonal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -25,24 +25,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Generator = np.random.Generator
 
-__all__ = ["AXES", "CHANGES", "RIGHT_SIDES", "built", "resized"]
+__all__ = ["AXES", "CHANGES", "RIGHT_SIDES", "built"]
 
 #: Axes by the name under which a solver declares their lengths.
 AXES: dict[str, Axes] = {
     "dim": Axes(("dim",), (3, 2, 1, 8, 16)),
     "points": Axes(("points",), (64, 16, 32, 8), multiples=True),
 }
-
-
-def resized(row: Row, lengths: Mapping[str, int]) -> Row:
-    """The row with other lengths of some axes.
-
-    >>> from assay.conformance.interface.suite import Row
-    >>> resized(Row("smoke", "normal", "5:3"), {"dim": 8}).size
-    '5:8'
-    """
-    n, _, _, d = sizes(row)
-    return replace(row, size=f"{lengths.get('points', n)}:{lengths.get('dim', d)}")
 
 
 def _pole(rng: Generator, n: int) -> Array:
@@ -88,18 +77,11 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     )
 
 
-def _last_point(instance: Instance) -> Instance:
-    """The last point is another one."""
-    points = instance.points.copy()
-    points[-1] = points[-1][::-1] if points.shape[1] > 1 else -points[-1]
-    return instance.replace(points=points)
-
-
 #: What another call differs in.
 CHANGES: dict[str, Callable[[Instance], Instance]] = {
     **SHARED,
-    "last": _last_point,
+    "last": last_point,
     "side": lambda i: i.replace(right_side=i.right_side[::-1].copy()),
-    "parameter": lambda i: i.replace(parameter=2 * i.parameter) if i.function in ("gaussian", "laplacian") else i,
+    "parameter": doubled,
     "tolerance": lambda i: i.replace(tolerance=min(0.5, 100 * i.tolerance)),
 }

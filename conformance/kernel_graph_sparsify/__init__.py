@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from assay.conformance.interface.suite import Suite
+from assay.conformance.kernel_graph.rows import resized
 from assay.conformance.kernel_graph_sparsify.combinations import COVERING, FEATURES
 from assay.conformance.kernel_graph_sparsify.families import TABLE, TYPICAL
 from assay.conformance.kernel_graph_sparsify.interface import INTERFACE, criteria
 from assay.conformance.kernel_graph_sparsify.meanings import MEANINGS
-from assay.conformance.kernel_graph_sparsify.options import AXES, CHANGES, built, resized
+from assay.conformance.kernel_graph_sparsify.options import AXES, CHANGES, built
 from assay.conformance.kernel_graph_sparsify.questions import QUESTIONS
 from assay.conformance.kernel_graph_sparsify.targets import TARGETS
 from assay.spec import kernel_graph_sparsify

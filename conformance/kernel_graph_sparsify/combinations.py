@@ -9,7 +9,7 @@ import numpy as np
 from assay.conformance.interface.covering import Covering, Factor, length
 from assay.conformance.interface.suite import Row
 from assay.conformance.kernel_graph.graphs import FEATURES as OF_GRAPHS
-from assay.conformance.kernel_graph.points import sizes
+from assay.conformance.kernel_graph.rows import FUNCTION, LAYOUT, cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,24 +24,11 @@ _FACTORS = (
         "uneven": ("line", "clusters", "star"),
         "far": ("far-100",),
     }, role="manner"),
-    Factor("function", {
-        "gaussian": ("gaussian=0.25", "gaussian=1"),
-        "laplacian": ("laplacian=0.5",),
-        "matern": ("matern=1.5",),
-        "rational": ("rational=1.5",),
-        "inverse_multiquadric": ("inverse_multiquadric=2",),
-        "coulomb": ("coulomb=0.5",),
-    }, {name: name for name in (
-        "gaussian", "laplacian", "matern", "rational", "inverse_multiquadric", "coulomb",
-    )}, role="manner"),
+    FUNCTION,
     Factor("error", {"small": ("e=0.1",), "usual": ("e=0.3",), "large": ("e=0.7",)}, role="manner"),
     Factor("number", {"few": ("2", "3", "5"), "tile": ("~8", "~16"), "more": ("24",)}, role="size"),
     Factor("dim", {"one": ("1",), "few": ("2", "3"), "tile": ("~8",)}, role="size"),
-    Factor("layout", {
-        "plain": ("contiguous",),
-        "cut out": ("gap", "offset", "spaced"),
-        "turned": ("transposed", "reversed"),
-    }, role="manner"),
+    LAYOUT,
 )  # fmt: skip
 
 
@@ -53,12 +40,7 @@ def _row(choice: Mapping[str, str], seed: int) -> Row:
     return Row("standard", choice["points"], f"{n}:{d}", options, choice["layout"])
 
 
-def _cost(row: Row) -> float:
-    n, _, _, d = sizes(row)
-    return float(n**3 + n * n * d)
-
-
-COVERING = Covering(_FACTORS, _row, _cost)
+COVERING = Covering(_FACTORS, _row, cost)
 
 #: Words that follow "fails when" → whether it holds of an instance.
 FEATURES: Mapping[str, Callable[[Instance], bool]] = {

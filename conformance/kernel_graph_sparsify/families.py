@@ -5,25 +5,14 @@ from __future__ import annotations
 import functools
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, by_levels, worded
+from assay.conformance.interface.suite import Family, Row, hunting, worded
 from assay.conformance.kernel_graph.points import POINTS
 
 __all__ = ["TABLE", "TYPICAL"]
 
 _said = functools.partial(worded, patterns=POINTS)
-
-
-def _family(
-    identifier: str,
-    hunts: str,
-    source: str = "assay's bank",
-    *,
-    smoke: str = "",
-    standard: str = "",
-    thorough: str = "",
-) -> tuple[Family, tuple[Row, ...]]:
-    return by_levels(Family(identifier, hunts, source), _said, smoke=smoke, standard=standard, thorough=thorough)
-
+#: A family with its rows, which each level adds as a text.
+_family = functools.partial(hunting, _said)
 
 #: Every family with its rows; a size is points:dim.
 TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (

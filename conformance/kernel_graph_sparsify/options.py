@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,33 +9,23 @@ import numpy as np
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
 from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.rows import doubled, last_point
 from assay.spec.kernel_graph_sparsify import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from assay.conformance.interface.suite import Row
     from assay.spec.precision import Precision
     from assay.spec.problem import Provenance
 
-__all__ = ["AXES", "CHANGES", "built", "resized"]
+__all__ = ["AXES", "CHANGES", "built"]
 
 #: Axes by the name under which a sparsifier declares their lengths.
 AXES: dict[str, Axes] = {
     "dim": Axes(("dim",), (3, 2, 1, 8, 16)),
     "points": Axes(("points",), (64, 16, 32, 128), multiples=True),
 }
-
-
-def resized(row: Row, lengths: Mapping[str, int]) -> Row:
-    """The row with other lengths of some axes.
-
-    >>> from assay.conformance.interface.suite import Row
-    >>> resized(Row("smoke", "normal", "5:3"), {"points": 8}).size
-    '8:3'
-    """
-    n, _, _, d = sizes(row)
-    return replace(row, size=f"{lengths.get('points', n)}:{lengths.get('dim', d)}")
 
 
 def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
@@ -58,18 +47,11 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     )
 
 
-def _last_point(instance: Instance) -> Instance:
-    """The last point is another one."""
-    points = instance.points.copy()
-    points[-1] = points[-1][::-1] if points.shape[1] > 1 else -points[-1]
-    return instance.replace(points=points)
-
-
 #: What another call differs in.
 CHANGES: dict[str, Callable[[Instance], Instance]] = {
     **SHARED,
-    "last": _last_point,
+    "last": last_point,
     "seed": lambda i: i.replace(seed=i.seed + 1),
     "error": lambda i: i.replace(error=min(0.9, 2 * i.error)),
-    "parameter": lambda i: i.replace(parameter=2 * i.parameter) if i.function in ("gaussian", "laplacian") else i,
+    "parameter": doubled,
 }

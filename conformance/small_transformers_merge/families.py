@@ -5,21 +5,14 @@ from __future__ import annotations
 import functools
 
 from assay.conformance.interface import families as shared
-from assay.conformance.interface.suite import Family, Row, by_levels, rows, worded
+from assay.conformance.interface.suite import Family, Row, hunting, rows, worded
 from assay.conformance.small_transformers_merge.options import LOGS
 
 __all__ = ["TABLE", "TYPICAL"]
 
 _said = functools.partial(worded, patterns=LOGS)
-
-
-def _family(
-    identifier: str, hunts: str, source: str, *, smoke: str = "", standard: str = "", thorough: str = "",
-    keeps: tuple[str, ...] = (),
-) -> tuple[Family, tuple[Row, ...]]:  # fmt: skip
-    family = Family(identifier, hunts, source, keeps=keeps)
-    return by_levels(family, _said, smoke=smoke, standard=standard, thorough=thorough)
-
+#: A family with its rows, which each level adds as a text.
+_family = functools.partial(hunting, _said)
 
 #: Every family with its rows; a size is parts:batch×heads×queries×value dim.
 TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
