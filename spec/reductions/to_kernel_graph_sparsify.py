@@ -105,25 +105,18 @@ def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | 
 
 def _edge_by_edge(target: Instance, left: NDArray[np.int64], right: NDArray[np.int64], weight: NDArray[Any]) -> float:
     """At least the largest relative error of an edge, 1 of one left out; +∞ where one is told twice or below 0."""
+    points = len(target.points)
+    ends = np.sort(np.stack([left, right]), axis=0)
+    if (weight < 0).any() or len(np.unique(ends, axis=1).T) < len(weight):
+        return math.inf
+    told = np.zeros((points, points))
+    told[ends[0], ends[1]] = weight
     exact = define(target, 2.0**-40)
-    place = {
-        (int(i), int(j)): number
-        for number, (i, j) in enumerate(
-            zip(*(define(target, output=end).midpoint.tolist() for end in ("left", "right")), strict=True)
-        )
-    }
-    found = np.zeros(len(exact.midpoint))
-    told = set()
-    for i, j, w in zip(left.tolist(), right.tolist(), weight.tolist(), strict=True):
-        pair = (min(i, j), max(i, j))
-        if pair in told or w < 0:
-            return math.inf
-        told.add(pair)
-        found[place[pair]] = w
     least = exact.midpoint - exact.radius
     if not (least > 0).all():
         return math.inf
-    return float(((np.abs(found - exact.midpoint) + exact.radius) / least).max()) * (1 + 2.0**-48)
+    off = np.abs(told[np.triu_indices(points, 1)] - exact.midpoint) + exact.radius
+    return float((off / least).max()) * (1 + 2.0**-48)
 
 
 def _decode(source: OrthogonalVectors, target: Instance, output: Any, *, counting: bool) -> Solutions:

@@ -12,6 +12,7 @@ from graphs import edges, energy_error, potentials, sums
 
 from assay.spec.instances.orthogonal_vectors import OrthogonalVectors
 from assay.spec.kernel_graph.functions import named
+from assay.spec.kernel_graph_sparsify import interval
 from assay.spec.problem import InvalidInstance
 from assay.spec.reductions import orthogonal_pairs, reduction
 from assay.spec.reductions.rounding import exp_bounds
@@ -238,6 +239,39 @@ def test_a_sparsifier_is_read_in_every_form_and_what_is_none_is_refused() -> Non
             reduced.decode(wrong)
     with pytest.raises(InvalidInstance, match=r"error 0.9: expected a number above 0 and below 0.882353"):
         reduction("OV-8a").apply(WIDE, error=0.9)
+
+
+def test_the_error_of_a_sparsifier_is_that_of_its_worst_edge_where_float64_proves_nothing_of_the_whole() -> None:
+    source = OrthogonalVectors(np.ones((3, 6), int), np.ones((3, 6), int))
+    reduced = reduction("OV-8a").apply(source)
+    left, right, exact = edges(reduced.target)
+    weight = np.array([float(each) for each in exact])
+    assert interval(reduced.target, left, right, weight)[1] == np.inf
+    error = reduced.reduction.parts[-1].error
+    assert error is not None
+
+    def off(weights: Any) -> float | None:
+        return error(source, reduced.target, (right, left, weights))
+
+    for at in range(len(weight)):
+        scaled = weight.copy()
+        scaled[at] *= 1.25
+        assert 0.25 <= (off(scaled) or 0.0) <= 0.25 + 1e-9
+        scaled[at] = 0.0
+        assert 1.0 <= (off(scaled) or 0.0) <= 1.0 + 1e-9
+    assert (off(weight) or 1.0) < 1e-9
+    twice = [np.append(each, each[0]) for each in (left, right, weight)]
+    assert error(source, reduced.target, twice) is None
+    assert off(np.where(np.arange(len(weight)) == 0, -weight, weight)) is None
+    with pytest.raises(ValueError, match="joins a point with itself"):
+        error(source, reduced.target, (left, left, weight))
+
+
+def test_potentials_that_solve_nothing_are_refused() -> None:
+    reduced = reduction("OV-7").apply(WIDE)
+    for output in (np.zeros(2), np.array([-1.0, 1.0])):
+        with pytest.raises(ValueError, match="output solves nothing"):
+            reduced.decode(output)
 
 
 # --- OV-9 -------------------------------------------------------------------------------------------------------------
