@@ -73,8 +73,7 @@ def exact(
         query, key, ids, base, layout, rotary_dim, scaling, factor, original_length, low_frequency,
         high_frequency, truncate, attention_factor,
     )  # fmt: skip
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    cpus.require_number(threads)
     outputs = tuple(
         x.astype(query.dtype, copy=False)
         for x in rotated(query, query[:, :0] if key is None else key, instance.positions, rotation(instance), threads)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
-__all__ = ["Borrowed", "available", "share", "worth"]
+__all__ = ["Borrowed", "available", "require_number", "share", "worth"]
 
 _NAME = "assay kernel"  # of the threads, by which they know themselves
 _WORTH = 40e3  # nanoseconds of work for which another thread is woken: it takes about half of it to wake and to join
@@ -30,6 +30,12 @@ _WORTH = 40e3  # nanoseconds of work for which another thread is woken: it takes
 def available() -> int:
     """The number of CPUs that this process may run on, at least 1: the default number of threads of a kernel."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_number(threads: int | None) -> None:
+    """Raise ``ValueError`` for a number of threads below 1; ``None`` stands for :func:`available`."""
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: {threads!r}, expected at least 1")
 
 
 def worth(workers: int, nanoseconds: float) -> int:

@@ -27,7 +27,7 @@ from assay.impl.cpu.attention.tiles import exact, storage
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import Extremes
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.threads import Borrowed, available
+from assay.impl.cpu.threads import Borrowed, available, require_number
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
@@ -105,8 +105,7 @@ def approximate(
         raise ValueError(f"error: {error!r}, expected a positive finite number")
     if fallback not in ("exact", "raise"):
         raise ValueError(f"fallback: {fallback!r}, expected 'exact' or 'raise'")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     if memory < 1:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()

@@ -77,8 +77,7 @@ def exact(
     instance = Instance(
         query, key, value, scale, is_causal, causal, window, mask, bias, key_lengths, softcap, sink, return_lse
     )
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    cpus.require_number(threads)
     output, lse = tiled(instance, query, key, bias, threads=threads)
     output = output.astype(query.dtype, copy=False)
     return (output, lse) if return_lse else output

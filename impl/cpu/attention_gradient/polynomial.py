@@ -24,7 +24,7 @@ from assay.impl.cpu.attention_gradient.plan import Plan
 from assay.impl.cpu.attention_gradient.sweeps import GROUP
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.threads import Borrowed, available
+from assay.impl.cpu.threads import Borrowed, available, require_number
 from assay.spec.approximation import Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error
 from assay.spec.attention_gradient.instance import Instance
@@ -107,8 +107,7 @@ def approximate(
             raise InvalidInstance(f"{name}: shape {array.shape}, expected {query.shape[:3]} and columns")
     instance = Instance(query, key, value, grad_output, scale, is_causal, causal, window, key_lengths=key_lengths)
     errors = _errors(error)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     return gradients(instance, errors, 0.0, memory, threads or available(), progress)
 
 

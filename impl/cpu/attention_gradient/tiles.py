@@ -20,6 +20,7 @@ import numpy as np
 from assay.impl.cpu import attention
 from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
 from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.threads import require_number
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
 from assay.spec.instances.extra import required
@@ -83,8 +84,7 @@ def exact(
         "sink": sink,
     }  # fmt: skip
     instance = Instance(query, key, value, scale, is_causal, **options)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     b, h_q, n_q, d = query.shape
     h_k, n_k, d_v = value.shape[1:]
     kind = query.dtype.newbyteorder("=")

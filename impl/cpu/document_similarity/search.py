@@ -69,8 +69,7 @@ def exact(
     """
     require_usual()
     instance = Instance(left, right, least, measure)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    cpus.require_number(threads)
     workers = threads or cpus.available()
     rows, columns = len(left), len(left if right is None else right)
     torch = usable_torch(rows * columns * left.shape[1])

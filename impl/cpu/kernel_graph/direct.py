@@ -6,7 +6,6 @@ of a tile of 512 sources are in that type, and tiles are summed in float64.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from assay.impl.cpu.kernel_graph import rounding, weights
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import Borrowed, available, require_number
 from assay.spec.floating_point import require_usual
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def exact(
     array([10.,  5., 13.])
     """
     problem = checked(points, vectors, function, parameter, laplacian, diagonal, targets)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     with told(progress, "kernel sums") as tell:
         return summed(problem, threads or available(), tell)
 
@@ -151,7 +149,7 @@ def _compiled(
         )  # fmt: skip
         return int(last - first)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with Borrowed(workers) as pool:
         for finished in pool.map(task, range(0, count, piece)):
             done += finished
             if tell is not None:

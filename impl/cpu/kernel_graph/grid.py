@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid_kernels
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
+from assay.impl.cpu.threads import Borrowed, share
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible
 
@@ -160,12 +160,12 @@ class Gaussian:
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
         out = np.empty((self.targets.place.shape[1], vectors.shape[1]))
-        with ThreadPoolExecutor(self.workers) as pool:
+        with Borrowed(self.workers) as pool:
             for c in range(vectors.shape[1]):
                 out[:, c] = self._column(np.array(vectors[:, c]), pool)
         return out
 
-    def _column(self, vector: Array, pool: ThreadPoolExecutor) -> Array:
+    def _column(self, vector: Array, pool: Borrowed) -> Array:
         design, width = self.design, self.design.width
         grid = np.zeros(int(self.extents[0]) * int(self.strides[0]))
         stride = int(self.strides[0])
@@ -200,8 +200,7 @@ class Gaussian:
                 min(first + size, count), grid, out, own,
             )  # fmt: skip
 
-        for _ in pool.map(gather, range(0, count, size)):
-            pass
+        share(gather, range(0, count, size), self.workers)
         if self.graph:
             own *= design.scale
             own *= vector
@@ -281,9 +280,7 @@ def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: 
             place, starts, ratios,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(task, range(0, n, size)):
-            pass
+    share(task, range(0, n, size), workers)
     return _Placed(order, place, starts, ratios)
 
 

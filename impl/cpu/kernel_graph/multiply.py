@@ -11,7 +11,7 @@ from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import choice
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.impl.cpu.kernel_graph.sums import SLACK, U
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import available, require_number
 from assay.spec.approximation import Infeasible
 from assay.spec.floating_point import require_usual
 
@@ -70,8 +70,7 @@ def multiply(
         raise ValueError(f"error: {error!r}, expected a positive finite number")
     if route not in (None, *ROUTES):
         raise ValueError(f"route: {route!r}, expected one of {', '.join(ROUTES)} or None")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     if memory < 1:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()

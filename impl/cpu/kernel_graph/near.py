@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.kernel_graph import weights
 from assay.impl.cpu.kernel_graph.weights import EXP64, TILE, WEIGH, injected
 
@@ -146,9 +146,7 @@ class Near:
                 *self.code, self.last, self.series, begin, min(begin + size, m), out,
             )  # fmt: skip
 
-        with ThreadPoolExecutor(self.workers) as pool:
-            for _ in pool.map(task, range(0, m, size)):
-                pass
+        cpus.share(task, range(0, m, size), self.workers)
         found = np.empty((m, len(columns)))
         found[self.shuffle] = out.T
         return found

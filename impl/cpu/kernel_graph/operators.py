@@ -11,7 +11,7 @@ from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import choice
 from assay.impl.cpu.kernel_graph.multiply import completed
 from assay.impl.cpu.kernel_graph.problem import Problem, checked
-from assay.impl.cpu.threads import available
+from assay.impl.cpu.threads import available, require_number
 from assay.spec.approximation import Infeasible
 from assay.spec.floating_point import require_usual
 from assay.spec.instances.extra import required
@@ -88,8 +88,7 @@ def _operator(
         raise ValueError(f"error: {error!r}, expected a number between 0 and 1")
     if route not in (None, *choice.ROUTES):
         raise ValueError(f"route: {route!r}, expected one of {', '.join(choice.ROUTES)} or None")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     wide = np.asarray(points, np.float64) if getattr(points, "dtype", None) == np.float32 else points
     n = len(wide)
     problem = checked(wide, np.zeros((n, 1)), function, parameter, laplacian, diagonal, None)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
+from assay.impl.cpu.threads import Borrowed, share
 from assay.spec.approximation import Infeasible
 from assay.spec.instances.extra import required
 
@@ -211,7 +211,7 @@ class Polynomial:
             part = self._features(self.points[start : start + _BLOCK])
             return np.asarray(part @ vectors[start : start + _BLOCK])
 
-        with ThreadPoolExecutor(self.workers) as pool:
+        with Borrowed(self.workers) as pool:
             total = np.zeros((len(self.basis.parent), columns))
             for each in pool.map(moments, starts):
                 total += each
@@ -222,8 +222,7 @@ class Polynomial:
             def evaluate(start: int) -> None:
                 out[start : start + _BLOCK] = self._features(goals[start : start + _BLOCK]).T @ weighted
 
-            for _ in pool.map(evaluate, range(0, len(goals), _BLOCK)):
-                pass
+            share(evaluate, range(0, len(goals), _BLOCK), self.workers)
         if self.targets is None:
             out -= self.coefficients[0] * vectors
         return out

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import polynomial
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
+from assay.impl.cpu.threads import Borrowed, share
 from assay.spec.approximation import Infeasible, certified_error, exp_of_least_degree
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Centred:
             part, front = self._features(self.points[start : start + _BLOCK])
             return np.asarray(part @ (front[:, None] * vectors[start : start + _BLOCK]))
 
-        with ThreadPoolExecutor(self.workers) as pool:
+        with Borrowed(self.workers) as pool:
             total = np.zeros((len(self.weights), columns))
             for each in pool.map(moments, range(0, n, _BLOCK)):
                 total += each
@@ -152,8 +152,7 @@ class Centred:
                 part, front = self._features(goals[start : start + _BLOCK])
                 out[start : start + _BLOCK] = front[:, None] * (part.T @ total)
 
-            for _ in pool.map(evaluate, range(0, len(goals), _BLOCK)):
-                pass
+            share(evaluate, range(0, len(goals), _BLOCK), self.workers)
         return out - vectors if self.targets is None else out
 
     def _features(self, points: Array) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from assay.impl.cpu import attention
 from assay.impl.cpu.layer_collapse.parts import Network
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.threads import require_number
 from assay.spec.layer_collapse.instance import Instance
 
 if TYPE_CHECKING:
@@ -107,8 +108,7 @@ def exact(
         down_bias,
         activation,
     )
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     work = np.dtype(np.float64) if tokens.dtype.name == "float64" else np.dtype(np.float32)
     network = Network(instance)
     x = tokens.astype(work)

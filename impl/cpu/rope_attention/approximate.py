@@ -27,7 +27,7 @@ from assay.impl.cpu.rope_attention.bound import exact_error
 from assay.impl.cpu.rope_attention.jobs import longest
 from assay.impl.cpu.rope_attention.tiles import attended
 from assay.impl.cpu.rope_attention.turned import OFF, turned
-from assay.impl.cpu.threads import Borrowed, available
+from assay.impl.cpu.threads import Borrowed, available, require_number
 from assay.spec.approximation import Infeasible
 from assay.spec.attention.instance import Instance as Attention
 from assay.spec.floating_point import require_usual
@@ -125,8 +125,7 @@ def approximate(
         raise ValueError(f"error: {error!r}, expected a positive finite number")
     if route not in (None, *ROUTES):
         raise ValueError(f"route: {route!r}, expected one of {', '.join(ROUTES)} or None")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     if memory < 1:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     request = _Request(instance, float(error), memory, threads or available(), progress)

@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.impl.cpu.attention.tiles import tiled
 from assay.impl.cpu.rope_attention.turned import toeplitz, turned
+from assay.impl.cpu.threads import require_number
 from assay.spec.floating_point import require_usual
 from assay.spec.rope_attention.instance import Instance
 
@@ -80,8 +81,7 @@ def exact(
         low_frequency, high_frequency, truncate, attention_factor, query_positions, key_positions, relative_bias,
         is_causal, causal, window, mask, bias, key_lengths, softcap, sink, return_lse,
     )  # fmt: skip
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
     output, lse = attended(instance, turned(instance, work, threads), threads)
     output = output.astype(query.dtype, copy=False)

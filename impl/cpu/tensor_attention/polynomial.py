@@ -27,7 +27,7 @@ from assay.impl.cpu.tensor_attention.choice import candidates, predicted, realis
 from assay.impl.cpu.tensor_attention.combinations import instance_of
 from assay.impl.cpu.tensor_attention.heads import heads
 from assay.impl.cpu.tensor_attention.tiles import attended, windows
-from assay.impl.cpu.threads import Borrowed, available
+from assay.impl.cpu.threads import Borrowed, available, require_number
 from assay.spec.approximation import Infeasible
 from assay.spec.floating_point import require_usual
 from assay.spec.problem import InvalidInstance
@@ -103,8 +103,7 @@ def approximate(
         raise ValueError(f"error: {error!r}, expected a positive finite number")
     if fallback not in ("exact", "raise"):
         raise ValueError(f"fallback: {fallback!r}, expected 'exact' or 'raise'")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     if memory < 1:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
     workers = threads or available()

@@ -69,8 +69,7 @@ def exact(
     require_usual()
     options = {"scale": scale, "is_causal": is_causal, "window": window, "return_lse": return_lse}
     instance = instance_of(query, modes, named, options)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    cpus.require_number(threads)
     work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)
     with told(progress, "attention") as tell:
         output, lse = attended(instance, work, threads, tell)

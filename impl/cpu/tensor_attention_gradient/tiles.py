@@ -22,6 +22,7 @@ from assay.impl.cpu.attention_gradient.tiles import check
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.tensor_attention.combinations import BLOCK, arranged, instance_of, of_tiles, tile_of
 from assay.impl.cpu.tensor_attention.tiles import attended, shared, windows
+from assay.impl.cpu.threads import require_number
 from assay.spec.floating_point import require_usual
 from assay.spec.instances.extra import required
 from assay.spec.problem import InvalidInstance
@@ -79,8 +80,7 @@ def exact(
     beside.update(zip([name for name in last if name not in beside], arrays[given:], strict=True))
     modes: Any = arrays[:given]
     instance = instance_of(query, modes, named, {"scale": scale, "is_causal": is_causal, "window": window})
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads: {threads!r}, expected at least 1")
+    require_number(threads)
     output, log_sum_exp, grad_output = (beside[name] for name in last)
     if instance.order == 2:
         return attention_gradient.exact(
