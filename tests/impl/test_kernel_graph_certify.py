@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from assay.impl import cpu
-from assay.spec.kernel_graph.functions import named
+from assay.impl.cpu.kernel_graph.graphs import of_points
+from assay.spec import flint_context
+from assay.spec.kernel_graph.functions import Function, named
 from assay.spec.problem import InvalidInstance
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -146,6 +148,38 @@ def test_a_graph_in_parts_approximates_nothing_from_below() -> None:
     h = np.zeros((6, 6))
     h[0, 1] = h[1, 0] = 1.0
     assert certify(weights(6, 0), h).lower == 0.0
+
+
+@pytest.mark.claim("KG-13")
+@pytest.mark.parametrize("power", [2.0, 1e4, 1e6])
+def test_weights_of_a_large_power_hold_with_the_rounding_of_one_plus_z(power: float) -> None:
+    """The weight of two points is the interval's only number: 1/w for a second graph of weight 1."""
+    with flint_context.bits(200):
+        for x in np.random.default_rng(3).uniform(0.0, power**-0.5, (8, 2, 1)):
+            gap = flint.fmpq(*x[0, 0].as_integer_ratio()) - flint.fmpq(*x[1, 0].as_integer_ratio())
+            exact = 1 / named("rational", power).ball(flint.arb(gap * gap))
+            found = certify(of_points(x, "rational", power), np.array([[0.0, 1.0], [1.0, 0.0]]))
+            assert flint.arb(found.lower) <= exact <= flint.arb(found.upper)
+
+
+@pytest.mark.claim("KG-13")
+@pytest.mark.parametrize("declared", ["power", "lipschitz", "monotone"])
+def test_what_a_function_of_the_users_own_adds_to_a_distance_is_in_the_error_of_weights(declared: str) -> None:
+    more = {
+        "power": {"power": 1e6, "lipschitz": named("rational", 1e6).lipschitz},
+        "lipschitz": {"lipschitz": named("rational", 1e6).lipschitz}, "monotone": {},
+    }[declared]  # fmt: skip
+    plain = named("rational", 1e6)
+    steep = Function("steep", plain.ball, plain.values, monotone="decreasing", shift=1.0, **more)
+    x = np.random.default_rng(5).uniform(0.0, 1e-3, (12, 1))
+    graph = of_points(x, steep)
+    weight = graph.tile(slice(0, 12), slice(0, 12))
+    shares = []
+    with flint_context.bits(200):
+        for i, j in zip(*np.triu_indices(12, 1), strict=True):
+            gap = flint.fmpq(*x[i, 0].as_integer_ratio()) - flint.fmpq(*x[j, 0].as_integer_ratio())
+            shares.append(float(abs(plain.ball(flint.arb(gap * gap)) / flint.arb(weight[i, j]) - 1).abs_upper()))
+    assert 0.05 * graph.relative < max(shares) <= graph.relative
 
 
 @pytest.mark.claim("KG-13")

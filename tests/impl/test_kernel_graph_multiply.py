@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mpmath import mp
 from assay.impl import cpu
 from assay.impl.cpu.kernel_graph import gaussians, grid, near, polynomial, rounding
 from assay.impl.cpu.kernel_graph.direct import planned as direct
+from assay.impl.cpu.kernel_graph.multiply import completed
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.spec.approximation import Infeasible
 from assay.spec.kernel_graph import Function, Instance, define, tolerance
@@ -335,6 +337,39 @@ def test_a_pair_whose_weight_rounding_may_change_is_in_the_certificate() -> None
 
 
 @pytest.mark.claim("KG-18")
+@pytest.mark.parametrize(("function", "parameter"), [("laplacian", 1e162), ("threshold", 0.0), ("matern", 1.5)])
+def test_squares_that_underflow_are_in_the_certificate(function: str, parameter: float) -> None:
+    x, v = np.array([[0.0], [1e-162], [3e-162]]), np.ones((3, 1))
+    instance = Instance(x, v, function=function, parameter=parameter)
+    found = cpu.kernel_graph.multiply(x, v, function=function, parameter=parameter, error=99.0, route="direct")
+    assert within(found, instance) <= 1.0
+
+
+@pytest.mark.claim("KG-18")
+@pytest.mark.parametrize("route", ["direct", "gaussians"])
+def test_points_whose_squared_distance_underflows_are_refused_where_f_is_infinite(route: str) -> None:
+    x = np.array([[0.0], [1.234567e-160], [1e-158], [1.0]])
+    for options in ({}, {"targets": x[1:2] * 2.0}):
+        with pytest.raises(Infeasible, match="whose square float64 does not hold"):
+            cpu.kernel_graph.multiply(
+                x, np.ones((4, 1)), function="coulomb", parameter=0.5, error=1e155, route=route, **options
+            )
+    far = np.array([[1e-200], [1.0]])  # a small coordinate alone is no reason
+    assert cpu.kernel_graph.multiply(far, np.ones((2, 1)), function="coulomb", route="direct")
+
+
+@pytest.mark.claim("KG-18")
+def test_what_a_function_of_the_users_own_adds_to_a_distance_is_in_the_certificate() -> None:
+    """1 + z is rounded, which moves a steep function of it far more than a rounding of z does."""
+    steep = Function(
+        "steep", lambda z: ((1 + z).log() * -1e5).exp(), lambda z: (1.0 + z) ** -1e5, monotone="decreasing", shift=1.0
+    )
+    x = 3e-3 * points(25, 6, 1)
+    found = cpu.kernel_graph.multiply(x, np.ones((6, 1)), function=steep, error=1e-3)
+    assert within(found, Instance(x, np.ones((6, 1)), function=steep)) <= 1.0
+
+
+@pytest.mark.claim("KG-18")
 def test_a_function_of_the_users_own_is_certified() -> None:
     hat = Function("hat", lambda z: (1 - z).max(0), lambda z: np.maximum(1.0 - z, 0.0), monotone="decreasing")
     x, v = points(21, 20, 2), vectors(21, 20)
@@ -370,6 +405,111 @@ def test_no_certificate_is_below_the_error(seed: int, dtype: str) -> None:
                     continue
                 assert (found.error <= error).all()
                 assert within(found, instance) <= 1.0
+
+
+@pytest.mark.claim("KG-19")
+@pytest.mark.parametrize(("gap", "error"), [(6.176899026192821, 1.4e-4), (6.166674508293178, 1.85e-3), (6.4, 0.2)])
+def test_degrees_below_the_rounding_of_a_grid_do_not_lower_a_certificate(gap: float, error: float) -> None:
+    """A point without a value of its own, so that only the sum over its distant neighbours is in its certificate."""
+    for shift in (0.0, 0.03, 0.1, -0.07):
+        x = gap * np.arange(2.0)[:, None] + shift
+        v = np.array([[0.0], [1.0]])
+        found = cpu.kernel_graph.multiply(
+            x, v, function="gaussian", error=error, laplacian=True, entries=True, route="grid"
+        )
+        assert (found.error > 0.0).all()
+        assert within(found, Instance(x, v, function="gaussian", laplacian=True)) <= 1.0
+
+
+@pytest.mark.claim("KG-19")
+@pytest.mark.parametrize("gap", [3.0, 3.5, 4.0])
+def test_degrees_below_the_error_of_a_polynomial_do_not_lower_a_certificate(gap: float) -> None:
+    for error in (0.3, 1e-2, 1e-3, 1e-5, 1e-7):
+        x, v = np.array([[0.0], [gap]]), np.array([[0.0], [1.0]])
+        found = cpu.kernel_graph.multiply(x, v, function="gaussian", error=error, laplacian=True, route="polynomial")
+        assert within(found, Instance(x, v, function="gaussian", laplacian=True)) <= 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Worst:
+    """A plan whose sums are as far off as its bounds allow, all to one side; the last column is that of degrees."""
+
+    weights: np.ndarray
+    side: float
+    relative: float = 0.2
+    floor: float = 0.01
+    rounding: float = 0.0
+    lost: float = 0.05
+    words: str = "worst"
+
+    def apply(self, v: np.ndarray) -> np.ndarray:
+        moved = self.weights + self.side * (self.relative * self.weights + self.floor * (self.weights > 0.0))
+        away = np.append(np.full(v.shape[1] - 1, -1.0), 1.0)
+        return np.asarray(moved @ v + self.side * self.lost * away * np.abs(v))
+
+    def doubt(self, sizes: np.ndarray) -> np.ndarray:
+        return self.lost * sizes
+
+
+@pytest.mark.claim("KG-19")
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("width", [1.0, 4.0, 60.0])
+def test_a_certificate_holds_for_the_worst_plan_and_not_with_half_of_any_part(side: float, width: float) -> None:
+    """The first point against all others, which are a distance away: every part of the bound is met."""
+    n = 9
+    x = np.zeros((n, 1))
+    x[0] = 1.0
+    v = np.full((n, 1), -1.0)
+    for own in (1.0, 0.0):
+        v[0] = own
+        problem = checked(x, v, "gaussian", width, True, 0.0, None)
+        weights = np.exp(-width * (x - x.T) ** 2) * (1.0 - np.eye(n))
+        exact = weights[0] @ (own - v[:, 0])
+        plan = Worst(weights, side)
+        value, bound = completed(plan, problem)
+        off = abs(float(value[0, 0]) - exact)
+        assert off <= float(bound[0, 0])
+        assert float(bound[0, 0]) <= 1.5 * off + 0.1
+
+
+@pytest.mark.claim("KG-19")
+def test_a_value_that_overflows_its_type_has_no_certificate() -> None:
+    x, v = np.arange(3, dtype=np.float32)[:, None], np.full((3, 1), 3e38, np.float32)
+    with pytest.raises(Infeasible, match="the certificate is inf"):
+        cpu.kernel_graph.multiply(x, v, function="gaussian", parameter=1e-3, error=1e35)
+
+
+@pytest.mark.claim("KG-19")
+def test_weights_of_either_sign_that_cancel_do_not_lower_a_certificate() -> None:
+    log = Function(
+        "log", lambda z: -z.log(), lambda z: -np.log(z), monotone="decreasing", singular_at_zero=True, weights=False
+    )
+    for a in np.random.default_rng(0).uniform(1e-150, 1e-149, 12):
+        x, v, targets = np.array([[a], [1.0 / a]]), np.ones((2, 1)), np.zeros((1, 1))
+        found = cpu.kernel_graph.multiply(x, v, function=log, targets=targets, error=1.0)
+        assert within(found, Instance(x, v, function=log, targets=targets)) <= 1.0
+
+
+@pytest.mark.claim("KG-12")
+@pytest.mark.parametrize("power", [1, 2, 4, 8])
+def test_weights_that_increase_are_relative_or_refused(power: int) -> None:
+    """The smallest weights are those of near points, not those of the farthest ones."""
+    x = np.concatenate([1e-3 * points(26, 4, 2), 1e-3 * points(27, 4, 2) + 10.0])
+    exact = define(Instance(x, np.eye(8), function="polynomial", parameter=power), 1e-25)
+    found = cpu.kernel_graph.adjacency(x, function="polynomial", parameter=power, error=1e-8, entries=True)
+    assert float(exact.ratio(found @ np.eye(8), 1e-8 * np.abs(exact.midpoint) + 1e-300).max()) <= 1.0
+    with pytest.raises(Infeasible, match="weights are within"):
+        cpu.kernel_graph.multiply(
+            x, np.eye(8), function="polynomial", parameter=power, error=1e-8, entries=True, route="polynomial"
+        )
+
+
+@pytest.mark.claim("KG-12")
+def test_weights_that_rounding_decides_are_not_called_relative() -> None:
+    x = np.array([[0.0, 0.0], [1.0, 1e-9], [0.5, 0.5]])  # 1 + 1e-18 apart
+    with pytest.raises(Infeasible, match="weights are within 1 only"):
+        cpu.kernel_graph.multiply(x, np.ones((3, 1)), function="threshold", error=0.5, entries=True)
+    assert cpu.kernel_graph.multiply(x[[0, 2]], np.ones((2, 1)), function="threshold", error=1e-9, entries=True)
 
 
 @pytest.mark.claim("KG-12")
@@ -435,6 +575,23 @@ def test_what_cannot_be_certified_is_refused_in_one_line() -> None:
         cpu.kernel_graph.exact(x.astype(np.float16), v.astype(np.float16), function="gaussian")
     with pytest.raises(InvalidInstance, match="equal"):
         cpu.kernel_graph.multiply(np.zeros((2, 1)), np.ones((2, 1)), function="coulomb", error=1.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameter", "scale"), [("coulomb", 20.0, 1e-20), ("matern", 1.5, 1e6), ("laplacian", 3e-123, 1e125)]
+)
+def test_functions_that_leave_float64_are_refused_in_one_line(function: str, parameter: float, scale: float) -> None:
+    with pytest.raises(Infeasible):
+        cpu.kernel_graph.multiply(
+            scale * points(28, 9, 2), vectors(28, 9), function=function, parameter=parameter, error=1e-3,
+            route="gaussians",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ["polynomial", "gaussian", "coulomb"])
+def test_a_single_point_has_no_neighbours(function: str) -> None:
+    found = cpu.kernel_graph.multiply(np.ones((1, 2)), np.ones((1, 1)), function=function, parameter=8.0, error=1e-3)
+    assert abs(float(found.value[0, 0])) <= float(found.error.max()) <= 1e-3
 
 
 def test_empty_sums_are_zero() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import flint
 import numpy as np
 import pytest
 
 from assay.impl import cpu
+from assay.spec import flint_context
+from assay.spec.kernel_graph.functions import named
 from assay.spec.kernel_graph_solve import orthogonal
 from assay.spec.problem import InvalidInstance
 
@@ -93,6 +96,41 @@ def test_flows_of_half_the_energy_are_below_the_true_one(monkeypatch: pytest.Mon
     monkeypatch.setattr(flows, "least_weights", lambda *given: 2.0 * least(*given))
     through = flows.flows(graph, cells.divided(graph.points, 60))
     assert through.bound(b, np.zeros(60)) < np.sqrt(b @ np.linalg.pinv(matrix) @ b)
+
+
+@pytest.mark.claim("KG-16")
+def test_flows_inside_a_cell_of_equal_weights_are_the_electrical_flow() -> None:
+    """Points that coincide: L⁺ is 1/n on vectors of sum 0, so that half the bound, or no doubt, would be too little."""
+    from assay.impl.cpu.kernel_graph import cells, flows
+
+    graph = cpu.kernel_graph.graph(np.zeros((40, 2)), "gaussian", 1.0)
+    through = flows.flows(graph, cells.divided(graph.points, 1))
+    r = np.where(np.arange(40) % 2, -1.0, 1.0)
+    energy = np.sqrt(r @ r / 40)
+    assert energy <= through.bound(r, np.zeros(40)) <= energy * (1 + 1e-6)
+    pair = np.where(np.arange(40) < 2, 1.0, 0.0)
+    assert np.sqrt(2.0 / 40) <= through.bound(np.zeros(40), pair)
+
+
+@pytest.mark.claim("KG-16")
+@pytest.mark.parametrize("power", [0.5, 1e4, 1e6])
+def test_weights_of_a_large_power_do_not_lower_the_bounds(power: float) -> None:
+    """One plus z is rounded, so that computed weights are off by 10^-10 for a power of 10^6: all bounds know it."""
+    from assay.impl.cpu.kernel_graph import cells, flows
+
+    with flint_context.bits(200):
+        for x in np.random.default_rng(4).uniform(0.0, power**-0.5, (8, 2, 1)):
+            gap = flint.fmpq(*x[0, 0].as_integer_ratio()) - flint.fmpq(*x[1, 0].as_integer_ratio())
+            exact = 1 / named("rational", power).ball(flint.arb(gap * gap))
+            b = np.array([1.0, -1.0])
+            found = cpu.kernel_graph.solve(x, b, function="rational", parameter=power, tolerance=1e-3)
+            error = abs((flint.arb(found.value[0]) - flint.arb(found.value[1])) / exact - 1)
+            assert found.least <= float(error.abs_upper())
+            assert float(error.abs_lower()) <= found.error
+            between = cpu.kernel_graph.effective_resistance(x, np.array([[0, 1]]), function="rational", parameter=power)
+            assert flint.arb(between.lower[0]) <= exact <= flint.arb(between.upper[0])
+            graph = cpu.kernel_graph.graph(x, "rational", power)
+            assert flint.arb(flows.least_weights(graph, cells.divided(x, 2))[0, 1]) <= 1 / exact
 
 
 @pytest.mark.parametrize("name", ["cells", "truncated", "sparsifier", "multigrid"])

@@ -75,7 +75,8 @@ def degree(scene: Scene) -> float:
         z[np.arange(len(chosen)), chosen] = np.inf
     weight = np.zeros_like(z)
     apart = np.isfinite(z) & (z > 0.0)
-    weight[apart] = np.abs(scene.function(z[apart]))
+    with np.errstate(over="ignore"):
+        weight[apart] = np.abs(scene.function(z[apart]))
     return 1.5 * float(weight.sum(axis=1).max(initial=0.0)) + 1e-300
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Direct", "exact", "plain", "planned", "summed"]
+__all__ = ["Direct", "exact", "plain", "planned", "sizes", "summed"]
 
 _PIECE = 64  # targets of a task, at least
 
@@ -88,6 +88,11 @@ def plain(scene: Scene, vectors: Array, workers: int, values: Any = None) -> Arr
     return np.ascontiguousarray(out.T)
 
 
+def sizes(scene: Scene) -> Array:
+    """Σ_j |f(z_ij)| (m, 1) in float64, for the graph without j = i: what degrees are for f of either sign."""
+    return plain(scene, np.ones((len(scene.points), 1)), 1, lambda z: np.abs(scene.function(z)))
+
+
 @dataclass(frozen=True, eq=False)
 class Direct:
     """Sums over all pairs in float64, as a plan (KG-18)."""
@@ -107,20 +112,42 @@ class Direct:
         scene = self.scene
         if scene.code is not None and scene.name != "threshold":
             return 0.0
-        apart = (scene.points.shape[1] + 4.0) * U * SLACK
+        return plain(scene, sizes, self.workers, self._spread) * (1.0 + 2.0**-20)
 
-        def spread(z: NDArray[Any]) -> NDArray[Any]:
-            low, high = scene.function.between(z * (1.0 - 2.0 * apart), z * (1.0 + 2.0 * apart))
-            return np.asarray(high - low)
+    def undecided(self) -> float:
+        """What ``doubt`` may add to one weight, relative to it: a bound of the largest such share of all pairs."""
+        scene = self.scene
+        if scene.code is not None and scene.name != "threshold":
+            return 0.0
 
-        return plain(scene, sizes, self.workers, spread) * (1.0 + 2.0**-20)
+        def share(z: NDArray[Any]) -> NDArray[Any]:
+            spread, value = self._spread(z), np.abs(scene.function(z))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.where(spread > 0.0, spread / value, 0.0)
+
+        # a sum over the pairs of a target is no less than the largest of them
+        shares = plain(scene, np.ones((len(scene.points), 1)), self.workers, share)
+        return float(shares.max(initial=0.0)) * (1.0 + 2.0**-20)
+
+    def _spread(self, z: NDArray[Any]) -> NDArray[Any]:
+        scene = self.scene
+        apart = 2.0 * (scene.points.shape[1] + 4.0) * U * SLACK
+        # twice the change of the argument that values of f may have (KTOL-0), and what underflow took
+        off = 2.0**-50 * scene.function.shift + 2.0 * scene.lost
+        low, high = scene.function.between(np.maximum(z * (1.0 - apart) - off, 0.0), z * (1.0 + apart) + off)
+        return np.asarray(high - low)
 
 
 def planned(scene: Scene, workers: int) -> Direct:
-    """The plan of direct sums, which exists for every function."""
-    known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1])
-    # values of a user's function are within 2^-50(|f| + terms), of what `doubt` pays for
-    relative, floor = known or (2.0**-46, 2.0**-1020 + 2.0**-48 * scene.function.terms)
+    """The plan of direct sums, which exists for every function.
+
+    Raises :class:`~assay.spec.approximation.Infeasible` where f is infinite at 0 and a squared distance underflows.
+    """
+    if scene.code is not None:
+        rounding.require_resolved(scene)
+    known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
+    # values of a user's function are within 2^-50(|f| + terms) + 2^-1060, of what `doubt` pays for
+    relative, floor = known or (2.0**-46, 2.0**-1058 + 2.0**-48 * scene.function.terms)
     n = len(scene.points)
     flat = n if known is None and scene.name != "threshold" else min(n, weights.TILE) + -(-n // weights.TILE)
     return Direct(scene, relative, floor, gamma(flat + 6.0), workers, "all pairs in float64")

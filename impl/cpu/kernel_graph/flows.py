@@ -66,7 +66,7 @@ class Flows:
         alone = cells.sizes == 1
         squares = np.where(alone, 0.0, cells.sums(rest * rest))
         with np.errstate(divide="ignore", invalid="ignore"):
-            inside = math.sqrt(2.0 * float(np.where(squares > 0, squares / self.capacity, 0.0).sum()))
+            inside = math.sqrt(float(np.where(squares > 0, squares / self.capacity, 0.0).sum()))
         between = self._rest(np.abs(totals) + totals_doubt)
         if self.factor is not None:
             potential = linear_algebra().cho_solve(self.factor, totals - totals.mean(), check_finite=False)
@@ -105,10 +105,12 @@ def least_weights(graph: PointGraph, cells: Cells) -> Array:
         far += reach * reach
         gap = np.maximum(0.0, np.maximum(low[:, None] - high, low - high[:, None]))
         near += gap * gap
+    off = 2.0**-50 * graph.function.shift  # of the argument, more than values of f may be off by
     if graph.function.monotone == "decreasing":  # not asked at 0, where f may be infinite
-        weights = np.array(graph.function(np.maximum(far * (1 + 2.0**-40), 2.0**-900)))
+        weights = np.array(graph.function(np.maximum(far * (1 + 2.0**-40) + off, 2.0**-900)))
     else:
-        weights = np.array(graph.function.between(near * (1 - 2.0**-40), far * (1 + 2.0**-40))[0])
+        near = np.maximum(near * (1 - 2.0**-40) - off, 0.0)
+        weights = np.array(graph.function.between(near, far * (1 + 2.0**-40) + off)[0])
     weights *= 1.0 - 2.0**-40
     weights[~(weights > 2.0**-900)] = 0.0
     return weights

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid, polynomial
 from assay.impl.cpu.kernel_graph import near as nearby
-from assay.impl.cpu.kernel_graph.rounding import entry
+from assay.impl.cpu.kernel_graph.rounding import entry, require_resolved
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible, certified_error
@@ -82,6 +82,8 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
         raise Infeasible(f"no mixture for z up to {high:.3g}")
     # the upper end: terms that are left out, relative to f at z = low, where they count most
     at_low = value(low)
+    if low > 0.0 and not at_low < math.inf:
+        raise Infeasible(f"the function is no number in float64 at z = {low:.3g}")
     top = math.ceil(math.log(40.0 / max(low, 1e-3) / rate + 40.0) / step) + 4
     for _ in range(400):  # where another term falls by more than half, and is far below everything
         s = top * step
@@ -103,6 +105,8 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
         upper, cut = more, cut - 1
     # the lower end: terms that are left out, relative to f at z = high
     at_high = value(high)
+    if not at_high > 0.0:
+        raise Infeasible(f"the function is 0 in float64 at z = {high:.3g}")
     bottom = math.floor(least(error * at_high * 1e-3) / step)
     lower = error * 1e-3
     for _ in range(4000):
@@ -145,7 +149,9 @@ def _density(name: str, parameter: float, high: float) -> tuple[Any, ...]:
             return (math.log(small) + math.lgamma(a + 1.0) - 1.0) / a
 
         def value(z: float) -> float:
-            return float(z**-a if name == "coulomb" else (1.0 + rate * z) ** -a) if z > 0.0 or decays else math.inf
+            if decays:
+                return float((1.0 + rate * z) ** -a)
+            return float(z**-a) if z > 0.0 and -a * math.log(z) < 700.0 else math.inf
 
         return a, rate, log_power, amplified, least, value
     nu = 0.5 if name == "laplacian" else parameter
@@ -242,7 +248,8 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
     close, close_relative, most = None, 0.0, 0
     if low > 0.0:
         series, met, size, slope = _series(tuple(pairs), tuple(wide), tuple(map(float, powers)), low)
-        known = entry(scene.name, scene.parameter, scene.points.shape[1])
+        require_resolved(scene)
+        known = entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
         assert known is not None
         assert scene.code is not None
         degree, d = len(series) - 1, scene.points.shape[1]

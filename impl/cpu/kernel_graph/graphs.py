@@ -103,17 +103,19 @@ class PointGraph:
     @functools.cached_property
     def relative(self) -> float:
         """η: the exact weight of every pair lies within η·w + ``absolute`` of the computed w; infinite if unknown."""
-        rate = float(gamma(self.points.shape[1] + 4, 2.0**-53))
+        f = self.function
+        rate = float(gamma(self.points.shape[1] + 8, 2.0**-53))  # d + 2 of z, and the 4 that values of f may make of it
         own = 2.0**-47
-        if self.function.lipschitz is not None:
-            slope = float(np.max(self.function.lipschitz(np.zeros(1), np.full(1, self.far * (1 + 2 * rate)))))
-            return math.expm1(slope * 1.01 * rate) * (1 + own) + own
-        if self.function.monotone is None:
+        if f.lipschitz is not None and (f.shift == 0.0 or f.power > 0.0):
+            slope = float(np.max(f.lipschitz(np.zeros(1), np.full(1, self.far * (1 + 2 * rate)))))
+            return math.expm1(1.01 * (slope * rate + f.power * 2.0**-51)) * (1 + own) + own
+        if f.monotone is None:
             return math.inf
         worst = 0.0
         for rows in row_blocks(self.n):
             z = self.squared(rows, slice(0, self.n))
-            low, high = self.function.between(z * (1 - rate), z * (1 + rate))
+            off = 2.0**-50 * f.shift + (z > 0.0) * self.points.shape[1] * 2.0**-1070
+            low, high = f.between(np.maximum(z * (1 - 2 * rate) - off, 0.0), z * (1 + 2 * rate) + off)
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.where(high > low, (high - low) / np.abs(low), 0.0)
             share[np.arange(len(share)), np.arange(rows.start, rows.stop)] = 0.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import choice
-from assay.impl.cpu.kernel_graph.multiply import completed
+from assay.impl.cpu.kernel_graph.multiply import completed, weight_error
 from assay.impl.cpu.kernel_graph.problem import Problem, checked
 from assay.impl.cpu.threads import available, require_number
 from assay.spec.approximation import Infeasible
@@ -93,9 +93,8 @@ def _operator(
     n = len(wide)
     problem = checked(wide, np.zeros((n, 1)), function, parameter, laplacian, diagonal, None)
     scene = problem.scene
-    least = float(scene.function(np.array([scene.farthest]))[0])
     typical = scene.peak if scene.peak < math.inf else choice.degree(scene) / max(n, 1)
-    floor = 0.05 * error * least if entries else 0.45 * error * typical
+    floor = max(0.05 * error * scene.least, 2.0**-1060) if entries else 0.45 * error * typical
     request = choice.Request(scene, 0.9 * error if entries else 0.45 * error, floor, memory, threads or available())
     refused: list[str] = []
     plan: Plan | None = None
@@ -106,7 +105,7 @@ def _operator(
         except Infeasible as reason:
             refused.append(f"{offer.name}: {reason}")
             continue
-        reached = plan.relative + plan.floor / (max(least, 2.0**-1000) if entries else typical)
+        reached = weight_error(plan, scene) if entries else plan.relative + plan.floor / typical
         if reached <= error:
             break
         refused.append(f"{offer.name}: weights are within {reached:.2g} only")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "Scene", "checked", "scene_of"]
 
 DTYPES = ("float32", "float64")
+_HELD = 2.0**-440  # coordinates of at least this size, and 0, differ by 2^-492 or not at all
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,27 @@ class Scene:
         """At least every squared distance."""
         sides = self.box[1] - self.box[0]
         return float((sides * sides).sum()) * (1.0 + 1e-12) + 1e-300
+
+    @functools.cached_property
+    def lost(self) -> float:
+        """What squares that underflow may take from a squared distance; 0 where none does (KG-18)."""
+        for x in (self.points, self.goals):
+            sizes = np.abs(x[x != 0.0])
+            if sizes.size and float(sizes.min()) < _HELD:
+                return float(self.points.shape[1]) * 2.0**-1073
+        return 0.0
+
+    @functools.cached_property
+    def least(self) -> float:
+        """At most every |weight|; 0 where nothing better is declared."""
+        end = np.array([self.farthest])
+        if self.function.monotone == "decreasing":
+            low = float(self.function(end)[0])
+        elif self.function.singular_at_zero:
+            return 0.0
+        else:
+            low = float(self.function.between(np.zeros(1), end)[0][0])
+        return max(low, 0.0) * (1.0 - 1e-12)
 
     @functools.cached_property
     def peak(self) -> float:
