@@ -205,6 +205,24 @@ def _rows_to_one(instance: Instance) -> Sums:
     return replace(sums, weights=sums.weights / total[:, None], degrees=degrees)
 
 
+def _rows_to_one_without(instance: Instance) -> Sums | None:
+    """Degrees divide the rows of a graph; at targets nothing is a row's own."""
+    sums = dense(instance)
+    if instance.targets is not None:
+        return _rows_to_one(instance)
+    total = np.maximum(sums.weights.sum(axis=1), 1e-300)
+    degrees = None if sums.degrees is None else sums.degrees / total
+    return replace(sums, weights=sums.weights / total[:, None], degrees=degrees)
+
+
+def _pairs_twice(instance: Instance) -> Sums | None:
+    """Every pair of a graph from both of its ends."""
+    if instance.targets is not None:
+        return None
+    sums = dense(instance)
+    return replace(sums, weights=2 * sums.weights, degrees=None if sums.degrees is None else 2 * sums.degrees)
+
+
 def _exchanged(instance: Instance) -> Instance | None:
     if instance.targets is None or len(instance.targets) != len(instance.points):
         return None
@@ -261,6 +279,10 @@ MEANINGS: tuple[Meaning, ...] = (
     _valued("no-root", "the root is left out: 1/(1 + parameter·z)", "inverse_multiquadric", lambda z, p: 1 / (1 + p * z)),
     _valued("not-inverse", "the reciprocal is left out: √(1 + parameter·z)", "inverse_multiquadric", lambda z, p: np.sqrt(1 + p * z)),
     _valued("positive-power", "the reciprocal is left out: a positive power", "coulomb rational", lambda z, p: z**p),
+    _valued("rational-quadratic", "the rational quadratic kernel (1 + z/(2p))^(−p)", "rational", lambda z, p: (1 + z / (2 * p)) ** -p),
+    _valued("one-inside", "1 is added: (1 + z)^p", "polynomial", lambda z, p: (1 + z) ** p),
+    _valued("matern-nu", "the factor of Matérn's argument is √ν", "matern", lambda z, p: named("matern", p)(z / 2)),
+    _valued("matern-linear", "the square in Matérn's polynomial is left out", "matern", lambda z, p: (1 + np.sqrt(5 * z)) * np.exp(-np.sqrt(5 * z)) if p == 2.5 else named("matern", p)(z)),
     _valued("matern-scale", "the factor √(2ν) of Matérn's argument is left out", "matern", lambda z, p: named("matern", p)(z / (2 * p))),
     *(Meaning(f"matern-{order:g}", f"Matérn of order {order:g}", wrong(_orders(order))) for order in (0.5, 1.5, 2.5)),
     *(Meaning(f"arc-cosine-{order}", f"an arc-cosine of another order: {order}", wrong(_orders(float(order), "arc_cosine"))) for order in (0, 1, 2)),
@@ -291,6 +313,8 @@ MEANINGS: tuple[Meaning, ...] = (
     _kept("first-point", "the first point is left out", lambda w, i: _places(w)[1] > 0),
     _kept("upper", "a pair counts for the first point of a pair alone", lambda w, i: np.less(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     _kept("lower", "a pair counts for the last point of a pair alone", lambda w, i: np.greater(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
+    Meaning("pairs-twice", "pairs are counted twice", wrong(_pairs_twice)),
+    Meaning("rows-of-others", "rows are divided by the sums of their weights, without their own", wrong(_rows_to_one_without)),
     Meaning("rows-to-one", "rows are divided by the sums of their weights", wrong(_rows_to_one)),
     _vectors("absolute", "absolute values of vectors are summed", np.abs),
     _vectors("order", "vectors are read in the other order of memory", lambda v: np.asarray(v.T).reshape(v.shape)),
