@@ -1,7 +1,7 @@
 // What every kernel of this folder needs: how kernels are declared, half types, and the exponential of claim ATT-9.
 //
 // Arithmetic is written out: products and sums are contracted nowhere (--fmad=false) but where fma() says so.  So a
-// kernel without tensor cores gives the same bits on every card, and on a CPU under tests/gpu/cuda_on_cpu.h.
+// kernel without tensor cores gives the same bits on every card, and on a CPU under tests/emulated/cuda_on_cpu.h.
 #pragma once
 
 #ifdef __CUDACC__

@@ -16,8 +16,6 @@ import numpy as np
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["FLAGS", "Launch", "Machine", "card", "struct", "view"]

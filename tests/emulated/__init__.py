@@ -1,4 +1,4 @@
-"""Kernels of ``impl/gpu`` on a CPU: g++ builds a ``.cu`` file with ``cuda_on_cpu.h``, and NumPy arrays are its memory."""
+"""Kernels of ``impl/gpu`` on a CPU: g++ builds a ``.cu`` file with ``cuda_on_cpu.h``; NumPy arrays are its memory."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ struct Index {
 
 enum Order : int { ascending, descending, shuffled };
 
-// What a launch is told, in the layout that tests/gpu/emulated.py writes.
+// What a launch is told, in the layout that tests/emulated/__init__.py writes.
 struct Launch {
     unsigned grid[3], block[3];
     uint64_t shared;  // bytes
