@@ -58,7 +58,8 @@ def struct(**members: Any) -> NDArray[Any]:
     >>> struct(first=3, second=0.5).dtype.itemsize
     16
     """
-    fields, values = [], []
+    fields: list[tuple[Any, ...]] = []
+    values = []
     for name, member in members.items():
         if isinstance(member, tuple):
             fields.append((name, np.int64, (len(member),)))
