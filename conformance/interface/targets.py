@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import difflib
 import importlib
 import importlib.util
@@ -58,6 +59,7 @@ class Target:
     load(): makes the kernel, and imports what it needs.
     findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
     capabilities away, and says so; a run of this target finds what is wrong every time.
+    cuda: the kernel runs on a CUDA device alone.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Target:
     extra: str
     load: Callable[[], Kernel]
     findings: Mapping[str, str] = field(default_factory=dict)
+    cuda: bool = False
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
@@ -247,8 +250,9 @@ def keywords_of(function: Any, problem: str) -> frozenset[str]:
 
 
 def missing(target: Target) -> list[str]:
-    """The modules that a built-in target needs and that are not installed."""
-    return [module for module in target.modules if not importable(module)]
+    """What a built-in target needs and what is not installed: modules, or the driver of CUDA devices."""
+    modules = [module for module in target.modules if not importable(module)]
+    return modules or (["the driver of CUDA devices"] if target.cuda and not _has_cuda_driver() else [])
 
 
 def documented(problem: str, precision: str | None = None) -> list[tuple[str, str]]:
@@ -277,6 +281,14 @@ def _built_in(target: Target) -> Kernel:
         raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: {how_to_install(target.extra)}")
     loaded: Kernel = _executed(target.load, target.name)
     return loaded
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------

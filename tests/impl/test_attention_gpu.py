@@ -43,6 +43,7 @@ def kernel(query: Any, key: Any, value: Any, *, scale: Any, is_causal: bool = Fa
 
 
 @needs_compiler
+@pytest.mark.claim("GPU-1")
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
 def test_it_conforms_in_every_type(precision: str) -> None:
     report = assay.check(kernel, precision=precision, level="smoke")
@@ -58,6 +59,7 @@ def test_it_conforms_in_every_type_at_standard(precision: str) -> None:
 
 
 @needs_compiler
+@pytest.mark.claim("GPU-1")
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 def test_every_order_of_threads_and_blocks_gives_the_same_bits(kind: Any) -> None:
     rng = np.random.default_rng(0)
