@@ -52,9 +52,8 @@ def test_it_conforms_in_every_type(precision: str) -> None:
 
 @needs_compiler
 @pytest.mark.thorough
-@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
-def test_it_conforms_in_every_type_at_standard(precision: str) -> None:
-    report = assay.check(kernel, precision=precision, level="standard")
+def test_it_conforms_at_standard() -> None:
+    report = assay.check(kernel, precision="float16", level="standard")
     assert report.passed, report
 
 
