@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.gpu import attention
+    from assay.impl.gpu import attention, attention_gradient
 
-__all__ = ["attention"]
+__all__ = ["attention", "attention_gradient"]
 
 
 def __getattr__(name: str) -> Any:

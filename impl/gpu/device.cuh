@@ -79,6 +79,7 @@ struct numbers<double> {
 };
 
 // e^x for x ≤ 0 and −∞: reduction, polynomial, power of two (ATT-9).  It is 1 at 0, and 0 below the least normal number.
+// A little above 0, where a score and its log-sum-exp were rounded, it is as near.
 template <class Work>
 __device__ __forceinline__ Work exponential(Work x) {
     typedef numbers<Work> of;

@@ -44,7 +44,9 @@ def kernel(query: Any, key: Any, value: Any, *, scale: Any, is_causal: bool = Fa
 
 @needs_compiler
 @pytest.mark.claim("GPU-1")
-@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", "bfloat16", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("float64", "float16"))]
+)
 def test_it_conforms_in_every_type(precision: str) -> None:
     report = assay.check(kernel, precision=precision, level="smoke")
     assert report.passed, report
