@@ -12,8 +12,6 @@ from assay.spec.problem import InvalidInstance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from assay.impl.gpu.machine import Machine
     from assay.spec.softmax.masks import Masked
 
@@ -63,7 +61,7 @@ def options(machine: Machine, instance: Masked, arrays: Mapping[str, Any], keep:
     }
 
 
-def standing_in(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any] | None]:
+def standing_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """NumPy arrays of the same shapes and types, whose only number is 0: what is checked without looking at numbers."""
     return {
         name: array if array is None else np.broadcast_to(np.zeros((), array.dtype), array.shape)
