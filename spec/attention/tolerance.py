@@ -18,6 +18,7 @@ import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
 from assay.spec.attention.extremes import extremes
+from assay.spec.enclosure.products import matrix_product
 from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
@@ -141,8 +142,8 @@ def sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, A
 
     shape = (b, h, n_q, d_v)
     common, deviation, hull, largest = (np.empty(shape) for _ in range(4))
-    absolute = grown @ size
-    total = attended @ size
+    absolute = matrix_product(grown, size)
+    total = matrix_product(attended, size)
     weight = np.stack([excess, grown], axis=3)
     rows = max(1, _BLOCK // max(1, n_k * d_v))
     if b * h * n_q <= rows:
