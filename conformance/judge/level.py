@@ -309,7 +309,7 @@ class Run:
 
     @property
     def left(self) -> float:
-        """Seconds that are left: choosing cases, asking for sizes, restarting and compiling, up to limits, do not count.
+        """Seconds that are left: choosing cases, asking for sizes, restarting and compiling (to a limit) do not count.
 
         A kernel is compiled in its first call, or in the first of every shape if shapes are few for that reason.
         """

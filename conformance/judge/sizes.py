@@ -38,6 +38,7 @@ _ALL = 8  # a kernel that takes eight times a length is taken to have no upper l
 _LONGEST_SQUARE = 512  # two axes of unlike lengths are not made equal beyond this: their product is work
 _STAY_UNEQUAL = 4  # one case in so many keeps axes unequal where nothing else decides it
 _LONGER, _FEW = 4, 2  # where the work of a slice has grown so many times, there are so many slices of several
+_MOST_WORK = 1 << 32  # the product of the lengths of a slice to which a row may grow
 _SPREAD = 3  # neighbouring sizes over which rows of a family about sizes are spread
 _SLOW_SECONDS, _SLOW_FACTOR = 0.1, 4.0  # a first call of a shape that is slower by this, and as many times, compiles
 
@@ -124,7 +125,8 @@ class Sizes:
     def _fewer(self, case: Case, lengths: Mapping[str, int], near: Taken) -> Taken:
         """The same with one or two of what is computed each by itself, where the other axes have become longer.
 
-        One stays one, equal numbers stay equal, and of several in a group there are two.
+        One stays one, equal numbers stay equal, and of several in a group there are two.  The longest axis is shortened
+        where a row that was long in one axis alone would become long in others too.
         """
         groups = self.judge.suite.axes
         apart = {axis for group in groups.values() if group.apart for axis in group.names}
@@ -140,6 +142,10 @@ class Sizes:
             few = {axis: few * min(near[axis] // near[least], _FEW) for axis in axes}
             if all(axis not in self.allowed or n in self.allowed[axis] for axis, n in few.items()):
                 fewer |= few
+        longest = max(fewer, key=fewer.__getitem__)
+        if (work := _product(fewer, apart)) > _MOST_WORK:
+            shorter = max(1, fewer[longest] * _MOST_WORK // work)
+            fewer[longest] = self.allowed[longest].nearest(shorter) if longest in self.allowed else shorter
         return fewer
 
     def _nearest(self, case: Case, lengths: Mapping[str, int], made_equal: set[str]) -> Taken | None:
