@@ -139,6 +139,13 @@ def _laplacian(name: str, sentence: str, of: Callable[[Sums, Array], Sums | None
     return Meaning(name, sentence, wrong(change))
 
 
+def _loops_in_weights(instance: Instance) -> Sums | None:
+    """A point is its own neighbour in A, and not in the degrees: f(0) is taken from the diagonal of the Laplacian."""
+    sums = dense(instance)
+    f0 = float(values(instance, np.zeros(1))[0])
+    return None if sums.degrees is None or f0 == 0 else replace(sums, degrees=sums.degrees - f0)
+
+
 def _normalised(left: float, right: float) -> Callable[[Sums, Array], Sums]:
     """D^−left L D^−right."""
 
@@ -304,6 +311,7 @@ MEANINGS: tuple[Meaning, ...] = (
     _laplacian("roots", "roots of degrees stand for degrees", lambda sums, degrees: replace(sums, degrees=np.sqrt(degrees))),
     _laplacian("counts", "the number of neighbours stands for the degree", lambda sums, degrees: replace(sums, degrees=(sums.weights != 0).sum(axis=1).astype(np.float64))),
     _laplacian("loops", "a loop counts in the degree", lambda sums, degrees: replace(sums, degrees=degrees + 1.0)),
+    Meaning("loops-in-weights", "a loop counts in A and not in the degree: f(0) stays on its diagonal", wrong(_loops_in_weights)),
     _laplacian("symmetric", "the Laplacian is normalised: D^(−½)LD^(−½)", _normalised(0.5, 0.5)),
     _laplacian("random-walk", "the Laplacian is normalised: D^(−1)L", _normalised(1.0, 0.0)),
     _laplacian("columns", "the Laplacian is normalised by the degrees of columns: LD^(−1)", _normalised(0.0, 1.0)),
