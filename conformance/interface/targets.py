@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _LOADED = "__loaded_by_assay__"  # an attribute of modules that were made of a file, which those of another may replace
+_FEW = 24  # names that a line of an error lists
 _FRAMEWORKS = ("torch", "jax", "cupy")  # whose arrays a function may take, besides those of NumPy
 _NEARLY = 0.75  # how alike, as difflib measures it, two keywords are of which one may be the other misspelt
 
@@ -214,8 +215,7 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
     if not colon or not module_name or not function_name:
         hint = did_you_mean(target, built_in)
         raise UsageError(
-            f"unknown target {target!r}: expected module:function, file.py:function "
-            f"or one of {', '.join(built_in)}{hint}"
+            f"unknown target {target!r}: expected module:function, file.py:function or {_one_of(built_in)}{hint}"
         )
     module = _module(module_name, target, built_in)
     function: Any = module
@@ -316,14 +316,14 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
         setattr(module, _LOADED, True)
         sys.modules[name] = module
         try:
-            _executed(lambda: loader.exec_module(module), target)
+            _executed(lambda: loader.exec_module(module), target, path.resolve())
         except UsageError:
             sys.modules.pop(name, None)
             raise
         return module
     look_here()
     if not importable(module_name):
-        hint = did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
+        hint = did_you_mean(target, built_in) or _not_found(module_name, built_in)
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
 
@@ -349,11 +349,42 @@ def _look_beside(file: Path) -> None:
         sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
 
 
-def _executed(run: Callable[[], Any], target: str) -> Any:
+def _one_of(built_in: Collection[str]) -> str:
+    """The built-in names; where they are many, what prints them."""
+    names = list(dict.fromkeys(built_in))
+    return f"one of {', '.join(names)}" if len(names) <= _FEW else "a built-in (assay list names them)"
+
+
+def _not_found(module_name: str, built_in: Collection[str]) -> str:
+    """A clause on a module that Python does not find: where it lies, or else what was expected."""
+    root = module_name.partition(".")[0]
+    if any(os.path.exists(os.path.join("src", name)) for name in (root, f"{root}.py")):
+        return f"; {root!r} lies in src: install its project (pip install -e .), or set PYTHONPATH=src"
+    return f"; expected a module that Python finds here, or {_one_of(built_in)}"
+
+
+def _in_a_package(error: BaseException, path: Path, target: str) -> str:
+    """A clause on a relative import that failed because a file of a package was named instead of its module."""
+    package = path.parent
+    if not isinstance(error, ImportError) or "relative import" not in first_line(error):
+        return ""
+    if not (package / "__init__.py").is_file():
+        return ""
+    names = [] if path.name == "__init__.py" else [path.stem]
+    while (package / "__init__.py").is_file():
+        names.insert(0, package.name)
+        package = package.parent
+    function = target.rpartition(":")[2]
+    return f"; the file is part of a package: {'.'.join(names)}:{function}, where Python finds that, names it"
+
+
+def _executed(run: Callable[[], Any], target: str, path: Path | None = None) -> Any:
+    """What importing a target makes.  path: of the file that is imported, where it is one."""
     try:
         made = run()
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}") from error
+        hint = "" if path is None else _in_a_package(error, path, target)
+        raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}{hint}") from error
     finally:
         unusual = restore()
     if unusual:

@@ -375,7 +375,7 @@ class Run:
             return
         first, self.alike = self.alike, None
         plain = next(iter(typical_cases(self.judge.suite, self.judge.precision, self.seed)), case)
-        if _is_like(self.judge.outcome(plain), first):
+        if _is_like(self.fitting(plain)[1], first):  # in a size that the kernel takes
             hint = "".join(f"; {hint}" for hint in self.judge.kernel.hints)
             raise _Uncallable(f"each of the first {_ALIKE} calls {first[0].sentence}: the run ends here{hint}")
 
