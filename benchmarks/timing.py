@@ -18,7 +18,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["interleaved", "publish"]
+__all__ = ["interleaved", "processor", "publish"]
 
 
 def interleaved(
@@ -40,19 +40,40 @@ def interleaved(
     return {name: {"min": min(times), "median": statistics.median(times)} for name, times in seconds.items()}
 
 
-def publish(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
-    """Print the rows as a table and write them to ``benchmarks/results/<name>.json``."""
-    table = Table(title=name)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+def processor() -> str:
+    """The name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0] if named else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True) -> None:
+    """Print the rows as a table and write them to ``benchmarks/results/<name>.json``.
+
+    upright: one line for a row; otherwise one column, which suits rows of many figures.
+    """
+    cells = [
+        [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
+    ]  # fmt: skip
+    table = Table(title=name, show_header=upright)
+    if upright:
+        for column in rows[0]:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+    else:
+        for line in zip(rows[0], *cells, strict=True):
+            table.add_row(*line)
     Console(width=160).print(table)
     if note:
         print(note)
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     machine = {
+        "processor": processor(),
         "cpus": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
