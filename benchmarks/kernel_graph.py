@@ -42,7 +42,7 @@ REQUESTED = 1e-6
 _VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _TILE = (256, 2048)
 _JUDGED = 256  # rows whose true error is measured
-_FEW = 2048  # rows of brute force that are timed
+_FEW = 1024  # rows of brute force that are timed
 
 # f(z), of arrays of NumPy or torch
 FORMULAS: dict[str, Callable[[Any, Any, float], Any]] = {
