@@ -19,9 +19,9 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FUSED", "add_eight", "array_types", "factors", "gather", "place", "sort", "spread"]
+__all__ = ["add_eight", "array_types", "factors", "gather", "place", "sort", "spread"]
 
-FUSED = {"contract", "nsz"}
+_FUSED = {"contract", "nsz"}
 
 
 def _place(points: Any, step: Any, width: Any, begin: Any, end: Any, first: Any) -> None:
@@ -227,7 +227,7 @@ def array_types() -> tuple[Any, ...]:
 def place() -> Callable[..., None]:
     """The compiled :func:`_place`."""
     types, whole, real, _, table, _, wholes = array_types()
-    made: Callable[..., None] = injected(_place, types.void(table, real, whole, whole, whole, wholes), FUSED)
+    made: Callable[..., None] = injected(_place, types.void(table, real, whole, whole, whole, wholes), _FUSED)
     return made
 
 
@@ -235,7 +235,7 @@ def place() -> Callable[..., None]:
 def sort() -> Callable[..., None]:
     """The compiled :func:`_sort`."""
     types, whole, _, _, _, row, wholes = array_types()
-    made: Callable[..., None] = injected(_sort, types.void(wholes, row, whole, row, row, row, row), FUSED)
+    made: Callable[..., None] = injected(_sort, types.void(wholes, row, whole, row, row, row, row), _FUSED)
     return made
 
 
@@ -244,7 +244,7 @@ def factors() -> Callable[..., None]:
     """The compiled :func:`_factors`."""
     types, whole, real, _, table, row, wholes = array_types()
     signature = types.void(table, row, wholes, row, real, real, whole, whole, whole, wholes, table, table)
-    made: Callable[..., None] = injected(_factors, signature, FUSED, exp=EXP64)
+    made: Callable[..., None] = injected(_factors, signature, _FUSED, exp=EXP64)
     return made
 
 
@@ -253,7 +253,7 @@ def spread() -> Callable[..., None]:
     """The compiled :func:`_spread`."""
     types, whole, _, line, table, row, wholes = array_types()
     signature = types.void(wholes, table, table, row, line, line, whole, row, whole, whole, whole, line)
-    made: Callable[..., None] = injected(_spread, signature, FUSED, row=_row, add=add_eight())
+    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=_row, add=add_eight())
     return made
 
 
@@ -262,5 +262,5 @@ def gather() -> Callable[..., None]:
     """The compiled :func:`_gather`."""
     types, whole, _, line, table, row, wholes = array_types()
     signature = types.void(wholes, table, table, row, line, whole, row, whole, whole, line, line, line)
-    made: Callable[..., None] = injected(_gather, signature, FUSED, row=_row, squares=_squares)
+    made: Callable[..., None] = injected(_gather, signature, _FUSED, row=_row, squares=_squares)
     return made

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import grid, grid_kernels, nonuniform_kernels
+from assay.impl.cpu.kernel_graph import grid, nonuniform_kernels
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.kernel_graph.window import window
 from assay.impl.cpu.threads import Borrowed, share
@@ -123,7 +123,7 @@ def _made(
     rough = of.aliased(turn) / main
     if not images + cut + float((share * rough * (2.0 + rough)).sum()) < 0.5:
         return None
-    table, lost = of.replaced
+    lost = of.replaced[1]
     off = (rough + lost / (of.width * main)) * SLACK
     weight = share / (of.width * main) ** 2
     reach = of.width * float(main[0]) * (1.0 + float(off[0])) * SLACK
