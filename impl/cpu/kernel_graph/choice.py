@@ -104,7 +104,7 @@ def _grid(request: Request) -> Offer:
         raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
     design = grid.designed(scene.parameter, d, request.relative, request.floor)
     nodes = float(np.prod((scene.box[1] - scene.box[0]) / design.step + design.width + 9.0))
-    each = 0.12 * design.padded * design.width ** (d - 1) + 60.0 * d
+    each = 0.08 * design.padded * design.width ** (d - 1) + 35.0 * d
     cost = each * (len(scene.points) + len(scene.goals)) + 3.0 * nodes
     return Offer(
         "grid",

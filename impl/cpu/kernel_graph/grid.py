@@ -18,6 +18,7 @@ import flint
 import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid_kernels
+from assay.impl.cpu.kernel_graph.problem import ends
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
 from assay.impl.cpu.threads import Borrowed, share
 from assay.spec import flint_context
@@ -225,14 +226,17 @@ def gaussian(
         raise Infeasible(f"a grid has at most {MOST_DIMENSION} dimensions, not {d}")
     design = designed(decay, d, above, below)
     goals = points if targets is None else targets
-    largest = max(float(np.abs(points).max(initial=0.0)), float(np.abs(goals).max(initial=0.0)))
+    low, high = ends(points)
+    if targets is not None and len(targets):
+        others = ends(targets)
+        low, high = np.minimum(low, others[0]), np.maximum(high, others[1])
+    box = low, high
+    largest = float(np.abs(box).max())
     if not largest / design.step + design.width + 1.0 < REACH:
         raise Infeasible(
             f"points are {largest:.2g} away from the origin, {largest / design.step:.2g} steps of the grid"
         )
-    ends = np.array([goals.min(axis=0, initial=math.inf), goals.max(axis=0, initial=-math.inf)])
-    ends[0], ends[1] = np.minimum(ends[0], points.min(axis=0)), np.maximum(ends[1], points.max(axis=0))
-    nodes = np.prod((ends[1] - ends[0]) / design.step + design.width + 9.0)
+    nodes = np.prod((box[1] - box[0]) / design.step + design.width + 9.0)
     if 8.0 * nodes * 2.5 > memory:
         raise Infeasible(f"the grid has {nodes:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
     every = (points,) if targets is None else (points, goals)

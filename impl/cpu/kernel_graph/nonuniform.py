@@ -61,7 +61,7 @@ def cost(design: Design, points: int) -> float:
 
 def _cost(width: int, extent: int, dimension: int, points: int) -> float:
     eights = -(-width // 8)
-    each = 60.0 + dimension * (12.0 + width * eights) + 1.5 * eights * width ** (dimension - 1)
+    each = 30.0 + dimension * (5.0 + 0.5 * width * eights) + eights * width ** (dimension - 1)
     return each * points + 0.05 * dimension * float(extent) ** (dimension + 1) + 10.0 * float(extent) ** 2
 
 
@@ -81,9 +81,10 @@ def _designed(decay: float, span: float, dimension: int, allowed: float, points:
     each = math.expm1(math.log1p(allowed) / dimension) * (1.0 - 1e-9)
     rest = math.log(64.0 / each)
     period = span + math.sqrt(rest / decay)
-    modes = math.ceil(period * math.sqrt(decay * rest) / math.pi)
-    if not 1 <= modes <= _MOST_MODES:
-        raise Infeasible(f"{modes:.3g} waves, more than {_MOST_MODES}")
+    waves = period * math.sqrt(decay * rest) / math.pi
+    if not 0.0 < waves <= _MOST_MODES:
+        raise Infeasible(f"{waves:.3g} waves, more than {_MOST_MODES}")
+    modes = math.ceil(waves)
     wanted = math.log(1.0 / each) + 6.3  # about the β that is needed
     least = max(4, math.ceil(wanted / (0.98 * math.pi)))
     offers = []
@@ -179,14 +180,15 @@ class Nonuniform:
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
         out = np.empty((self.targets.place.shape[1], vectors.shape[1]))
+        matrices = [_toeplitz(self.design.row[: int(extent)]) for extent in self.extents]
         with Borrowed(self.workers) as pool:
             for c in range(vectors.shape[1]):
-                out[:, c] = self._column(np.array(vectors[:, c]), pool)
+                out[:, c] = self._column(np.array(vectors[:, c]), matrices, pool)
         if self.graph:
             out -= vectors
         return out
 
-    def _column(self, vector: Array, pool: Borrowed) -> Array:
+    def _column(self, vector: Array, matrices: list[Array], pool: Borrowed) -> Array:
         table, width = self.design.window.replaced[0], self.design.window.width
         stride = int(self.strides[0])
         nodes = np.zeros(int(self.extents[0]) * stride)
@@ -208,7 +210,7 @@ class Nonuniform:
 
         for piece, here in zip(self.slices, pool.map(spread, self.slices), strict=True):
             nodes[piece[2] * stride : piece[3] * stride] += here
-        nodes = self._carried(nodes)
+        nodes = _carried(nodes, matrices)
         target = self.targets
         count = target.place.shape[1]
         out = np.empty(count)
@@ -224,14 +226,14 @@ class Nonuniform:
         share(gather, range(0, count, size), self.workers)
         return out
 
-    def _carried(self, nodes: Array) -> Array:
-        """C along every axis."""
-        extents = [int(k) for k in self.extents]
-        for axis, extent in enumerate(extents):
-            matrix = _toeplitz(self.design.row[:extent])
-            shape = (math.prod(extents[:axis]), extent, math.prod(extents[axis + 1 :]))
-            nodes = nodes.reshape(shape[0], extent) @ matrix if shape[2] == 1 else matrix @ nodes.reshape(shape)
-        return np.ascontiguousarray(nodes).reshape(-1)
+
+def _carried(nodes: Array, matrices: list[Array]) -> Array:
+    """C along every axis."""
+    extents = [len(matrix) for matrix in matrices]
+    for axis, matrix in enumerate(matrices):
+        shape = (math.prod(extents[:axis]), extents[axis], math.prod(extents[axis + 1 :]))
+        nodes = nodes.reshape(shape[0], shape[1]) @ matrix if shape[2] == 1 else matrix @ nodes.reshape(shape)
+    return np.ascontiguousarray(nodes).reshape(-1)
 
 
 def _toeplitz(row: Array) -> Array:
