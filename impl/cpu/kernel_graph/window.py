@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Window", "window"]
 
-_TERMS = 160  # of the power series of I₀
 _KEPT = 64  # powers of u that are looked at one by one
 _BITS = 256
 _OUTSIDE = 2.0**-16  # how far beyond ±1 u may be, because of rounding
@@ -109,9 +108,10 @@ def _chebyshev(beta: float, width: int, node: int, norm: flint.arb) -> tuple[lis
     quarter = flint.arb(beta) ** 2 / 4
     inner = flint.arb_poly([quarter * (1 - middle * middle), -2 * quarter * middle * step, -quarter * step * step])
     total = flint.arb_poly([1])
-    for k in range(_TERMS, 0, -1):  # Σ_k inner^k/(k!)²
+    terms = math.ceil(2.0 * beta) + 24  # the next ones are less than 1/16 of the one before
+    for k in range(terms, 0, -1):  # Σ_k inner^k/(k!)²
         total = 1 + total * inner * (flint.arb(1) / (k * k))
-    left = quarter**_TERMS / flint.arb(_TERMS).fac() ** 2
+    left = quarter**terms / flint.arb(terms).fac() ** 2
     found = [(c - (1 if j == 0 else 0)) / norm for j, c in enumerate(total.coeffs())]
     beyond = sum((abs(c) for c in found[_KEPT:]), flint.arb(0)) * 2 + left / norm
     series = [flint.arb(0)] * _KEPT
