@@ -425,7 +425,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=5, help="of every contender, at least 5")
-    parser.add_argument("--most", type=int, default=400_000, help="points of the exponents and of Coulomb sums, at most")
+    parser.add_argument("--most", type=int, default=400_000, help="points of exponents and Coulomb sums, at most")
     chosen = parser.parse_args()
     wanted = str(THREADS)
     if any(os.environ.get(name) != wanted for name in _VARIABLES):  # they are read where libraries are loaded
