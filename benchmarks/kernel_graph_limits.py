@@ -1,6 +1,6 @@
 """Where kernel graphs stop being easy: degrees, routes and exponents by function and dimension, and the cost p^d.
 
-    python benchmarks/kernel_graph_limits.py [--picture FILE] [--json FILE] [--largest 16384]
+    python benchmarks/kernel_graph_limits.py [--picture FILE] [--json FILE] [--largest 16384] [--eliminate 5000]
 
 KG-4: for each function the least degree p of a polynomial with error 1/n on [0, 4 ln n] (from 1 on where the function
 is singular at 0), its rank in d = 2, 4, 8 and ⌈log₂ n⌉ dimensions (KG-6), and of the fastest route that multiply proves
@@ -133,6 +133,16 @@ def summed(targets: NDArray[Any], points: NDArray[Any], vector: NDArray[Any]) ->
     return total
 
 
+def eliminated(n: int) -> dict[str, Any]:
+    """One elimination of n nodes (KG-17): 0/1 vectors, whose weights span 10^62."""
+    rng = np.random.default_rng(17)
+    points = rng.integers(0, 2, (n, 16)).astype(np.float64)
+    begun = time.process_time(), time.perf_counter()
+    found = kernel_graph.eliminate(points, function="gaussian", parameter=9.0, pairs=[(0, 1), (2, n - 1)])
+    taken = time.process_time() - begun[0], time.perf_counter() - begun[1]
+    return {"n": n, "processor seconds": taken[0], "seconds": taken[1], "bound": float(found.error)}
+
+
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """The picture of docs/hard.md."""
     import matplotlib as mpl
@@ -161,8 +171,12 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=16384)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--eliminate", type=int, metavar="N", help="time one elimination of N nodes, and nothing else")
     arguments = parser.parse_args()
     n = arguments.largest
+    if arguments.eliminate is not None:
+        print(f"{processor()}: {eliminated(arguments.eliminate)}")
+        return 0
     print(f"{processor()}; one thread; n = {n // 4} and {n}; least of 3")
     print("function              p(2^10)  p(2^14)  p(2^20)   " + "d    rank   route        exponent  hard")
     table = []
