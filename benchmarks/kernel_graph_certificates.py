@@ -36,7 +36,7 @@ ROUTES = {
     "rational": ("direct", *("gaussians", "tree") * 4, "polynomial"),
 }  # fmt: skip
 _OTHERS = ("direct", "gaussians", "gaussians", "tree", "tree")
-_PIECE = 50  # certificates between two times that outcomes are kept
+_PIECE = 20  # certificates between two times that outcomes are kept
 
 
 def placed(rng: np.random.Generator, n: int, d: int) -> Any:

@@ -62,7 +62,7 @@ def cost(design: Design, points: int) -> float:
 def _cost(width: int, extent: int, dimension: int, points: int) -> float:
     eights = -(-width // 8)
     each = 30.0 + dimension * (5.0 + 0.5 * width * eights) + eights * width ** (dimension - 1)
-    return each * points + 0.05 * dimension * float(extent) ** (dimension + 1) + 10.0 * float(extent) ** 2
+    return float(each * points + 0.05 * dimension * float(extent) ** (dimension + 1) + 10.0 * float(extent) ** 2)
 
 
 def designed(decay: float, span: float, dimension: int, allowed: float, points: int) -> Design:

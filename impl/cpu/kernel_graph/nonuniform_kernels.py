@@ -57,10 +57,11 @@ def _plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
 @functools.cache
 def row_of_eights() -> Any:
     """row(u, table, count, padded, out): out[l] = Σ_q table[q, l]·u^(count − 1 − q), by eights."""
-    from numba.core import cgutils, types
+    from numba.core import types
     from numba.extending import intrinsic
 
     ir: Any = required("llvmlite.ir", "cpu")
+    cgutils: Any = required("numba.core.cgutils", "cpu")
 
     def typed(context: Any, u: Any, table: Any, count: Any, padded: Any, out: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -89,10 +90,11 @@ def row_of_eights() -> Any:
 @functools.cache
 def sum_of_eights() -> Any:
     """read(grid, here, near, far, x, slices, y, rows, out): out[:8] = Σ_jk x_j·y_k·grid[here + j·far + k·near :]."""
-    from numba.core import cgutils, types
+    from numba.core import types
     from numba.extending import intrinsic
 
     ir: Any = required("llvmlite.ir", "cpu")
+    cgutils: Any = required("numba.core.cgutils", "cpu")
 
     def typed(
         context: Any, grid: Any, here: Any, near: Any, far: Any, x: Any, slices: Any, y: Any, rows: Any, out: Any
