@@ -58,13 +58,23 @@ def machine() -> dict[str, Any]:
     }
 
 
-def publish(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
-    """Print the rows as a table, and the machine, and write them to ``benchmarks/results/<name>.json``."""
-    table = Table(title=name)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True) -> None:
+    """Print the rows as a table, and the machine, and write them to ``benchmarks/results/<name>.json``.
+
+    upright: one line for a row; otherwise one column, which suits rows of many figures.
+    """
+    cells = [
+        [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
+    ]  # fmt: skip
+    table = Table(title=name, show_header=upright)
+    if upright:
+        for column in rows[0]:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+    else:
+        for line in zip(rows[0], *cells, strict=True):
+            table.add_row(*line)
     Console(width=160).print(table)
     about = machine()
     print(", ".join(f"{key} {value}" for key, value in about.items() if key not in ("caches", "system")))

@@ -389,7 +389,11 @@ def test_no_certificate_is_below_the_error(seed: int, dtype: str) -> None:
     d, n = int(rng.integers(1, 4)), int(rng.integers(2, 70))
     x = points(seed, n, d, str(rng.choice(CLUSTERED))).astype(dtype)
     v = (vectors(seed, n) * 10.0 ** rng.uniform(-6, 6, 2)).astype(dtype)
-    routes = {"gaussian": ["grid", "direct"], "laplacian": ["gaussians"], "rational": ["gaussians", "polynomial"]}
+    routes = {
+        "gaussian": ["grid", "nonuniform", "direct"],
+        "laplacian": ["gaussians"],
+        "rational": ["gaussians", "polynomial"],
+    }
     for function, names in routes.items():
         for options in OPTIONS:
             options = given(options, seed + 99, d, dtype)
@@ -422,11 +426,12 @@ def test_degrees_below_the_rounding_of_a_grid_do_not_lower_a_certificate(gap: fl
 
 
 @pytest.mark.claim("KG-19")
+@pytest.mark.parametrize("route", ["polynomial", "nonuniform"])
 @pytest.mark.parametrize("gap", [3.0, 3.5, 4.0])
-def test_degrees_below_the_error_of_a_polynomial_do_not_lower_a_certificate(gap: float) -> None:
+def test_degrees_below_the_error_of_a_plan_do_not_lower_a_certificate(gap: float, route: str) -> None:
     for error in (0.3, 1e-2, 1e-3, 1e-5, 1e-7):
         x, v = np.array([[0.0], [gap]]), np.array([[0.0], [1.0]])
-        found = cpu.kernel_graph.multiply(x, v, function="gaussian", error=error, laplacian=True, route="polynomial")
+        found = cpu.kernel_graph.multiply(x, v, function="gaussian", error=error, laplacian=True, route=route)
         assert within(found, Instance(x, v, function="gaussian", laplacian=True)) <= 1.0
 
 
@@ -546,10 +551,10 @@ def test_operators_are_those_of_the_dense_graph() -> None:
     assert instance.laplacian
 
 
-def test_the_router_says_why_and_takes_the_grid_for_many_points() -> None:
+def test_the_router_says_why_and_takes_a_grid_for_many_points() -> None:
     x, v = points(25, 4000, 2), vectors(25, 4000, 1)
     found = cpu.kernel_graph.multiply(x, v, function="gaussian", parameter=100.0, error=1e-3)
-    assert found.route.startswith("grid: ")
+    assert found.route.startswith(("grid: ", "nonuniform: "))
     assert "polynomial: 2λ⟨x, y⟩ may be" in found.route
     few = cpu.kernel_graph.multiply(x[:50], v[:50], function="gaussian", parameter=100.0, error=1e-3)
     assert few.route.startswith("direct")

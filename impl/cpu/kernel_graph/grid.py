@@ -18,6 +18,7 @@ import flint
 import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid_kernels
+from assay.impl.cpu.kernel_graph.problem import ends
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
 from assay.impl.cpu.threads import Borrowed, share
 from assay.spec import flint_context
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Numbers = NDArray[np.int64]
 
-__all__ = ["MOST_DIMENSION", "Design", "Gaussian", "designed", "gaussian"]
+__all__ = [
+    "MOST_DIMENSION", "REACH", "Design", "Gaussian", "designed", "first_nodes", "gaussian", "ordered", "short",
+    "slices_of",
+]  # fmt: skip
 
 MOST_DIMENSION = 3
-_REACH = 2.0**33  # nodes are numbered below this, so that their coordinates are exact
+REACH = 2.0**33  # nodes are numbered below this, so that their coordinates are exact
 _MOST_WIDTH = 64
 _LEAST_SLICE = 8192  # points of a slice, which one thread spreads
 _SLICES = 16
@@ -77,7 +81,7 @@ def designed(decay: float, dimension: int, above: float, below: float) -> Design
     # (1 + 2q/(1 − q³))^d − 1 ≤ above; a hair less, for the step is rounded down
     each = math.expm1(math.log1p(above) / dimension) * (1.0 - 1e-6)
     q = each / (2.0 + each)
-    step = _short(math.pi / math.sqrt(-4.0 * decay * math.log(q)))
+    step = short(math.pi / math.sqrt(-4.0 * decay * math.log(q)))
     if not 0.0 < step < math.inf:
         raise Infeasible(f"a Gaussian of decay {decay:g} has no grid in float64")
     found = _aliasing(decay, step, dimension)
@@ -98,7 +102,7 @@ def designed(decay: float, dimension: int, above: float, below: float) -> Design
     return Design(decay, dimension, step, width, found, lost, table, scale, 2.0 * dimension * factor)
 
 
-def _short(x: float) -> float:
+def short(x: float) -> float:
     """x rounded down to 20 bits, so that its products with whole numbers below 2^33 are exact."""
     mantissa, exponent = math.frexp(x)
     return math.ldexp(math.floor(math.ldexp(mantissa, _BITS)), exponent - _BITS)
@@ -222,17 +226,21 @@ def gaussian(
         raise Infeasible(f"a grid has at most {MOST_DIMENSION} dimensions, not {d}")
     design = designed(decay, d, above, below)
     goals = points if targets is None else targets
-    largest = max(float(np.abs(points).max(initial=0.0)), float(np.abs(goals).max(initial=0.0)))
-    if not largest / design.step + design.width + 1.0 < _REACH:
+    low, high = ends(points)
+    if targets is not None and len(targets):
+        others = ends(targets)
+        low, high = np.minimum(low, others[0]), np.maximum(high, others[1])
+    box = low, high
+    largest = float(np.abs(box).max())
+    if not largest / design.step + design.width + 1.0 < REACH:
         raise Infeasible(
             f"points are {largest:.2g} away from the origin, {largest / design.step:.2g} steps of the grid"
         )
-    ends = np.array([goals.min(axis=0, initial=math.inf), goals.max(axis=0, initial=-math.inf)])
-    ends[0], ends[1] = np.minimum(ends[0], points.min(axis=0)), np.maximum(ends[1], points.max(axis=0))
-    nodes = np.prod((ends[1] - ends[0]) / design.step + design.width + 9.0)
+    nodes = np.prod((box[1] - box[0]) / design.step + design.width + 9.0)
     if 8.0 * nodes * 2.5 > memory:
         raise Infeasible(f"the grid has {nodes:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
-    firsts = [_first(each, design) for each in ((points,) if targets is None else (points, goals))]
+    every = (points,) if targets is None else (points, goals)
+    firsts = [first_nodes(each, design.step, design.width, workers) for each in every]
     low = np.min([first.min(axis=1) for first in firsts], axis=0)
     high = np.max([first.max(axis=1) for first in firsts], axis=0)
     extents = high - low + design.width
@@ -240,11 +248,8 @@ def gaussian(
     strides = np.ones(d, np.int64)
     for c in range(d - 2, -1, -1):
         strides[c] = strides[c + 1] * extents[c + 1]
-    placed = [
-        _placed(each, first, low, high, design, workers)
-        for each, first in zip((points,) if targets is None else (points, goals), firsts, strict=True)
-    ]
-    slices = _slices(placed[0], design, int(strides[0]))
+    placed = [_placed(each, first, low, high, design, workers) for each, first in zip(every, firsts, strict=True)]
+    slices = slices_of(placed[0].place[0], d, design.width, design.padded, int(strides[0]))
     flat = max(min(piece[4], piece[1] - piece[0]) for piece in slices)
     rounds = max(-(-(piece[1] - piece[0]) // piece[4]) for piece in slices)
     roundings = flat + rounds + len(slices) + design.width ** (d - 1) + design.padded + 4 * d + 16 + design.rounding
@@ -254,14 +259,19 @@ def gaussian(
     )  # fmt: skip
 
 
-def _first(points: Array, design: Design) -> Numbers:
-    first = np.empty((design.dimension, len(points)), np.int64)
-    grid_kernels.place()(np.ascontiguousarray(points), design.step, design.width, first)
+def first_nodes(points: Array, step: float, width: int, workers: int) -> Numbers:
+    """(d, n): the number of the first of ``width`` nodes next to a point, in every axis, within 2^-19 steps."""
+    n, d = points.shape
+    first = np.empty((d, n), np.int64)
+    kernel, points = grid_kernels.place(), np.ascontiguousarray(points)
+    size = max(16384, -(-n // workers))
+    share(lambda begin: kernel(points, step, width, begin, min(begin + size, n), first), range(0, n, size), workers)
     return first
 
 
-def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: Design, workers: int) -> _Placed:
-    d, n = first.shape
+def ordered(first: Numbers, low: Numbers, high: Numbers) -> Numbers:
+    """The order of points by blocks of nodes, from the numbers of their first nodes."""
+    n = first.shape[1]
     shift = 2
     sizes = ((high - low) >> shift) + 1
     while math.prod(map(int, sizes)) > 4 * n + 1024:
@@ -270,6 +280,12 @@ def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: 
     order = np.empty(n, np.int64)
     counts = np.zeros(math.prod(map(int, sizes)) + 1, np.int64)
     grid_kernels.sort()(first, low, shift, sizes, counts, np.empty(n, np.int64), order)
+    return order
+
+
+def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: Design, workers: int) -> _Placed:
+    d, n = first.shape
+    order = ordered(first, low, high)
     place, starts, ratios = np.empty((d, n), np.int64), np.empty((d, n)), np.empty((d, n))
     kernel, points = grid_kernels.factors(), np.ascontiguousarray(points)
     size = max(4096, -(-n // (2 * workers)))
@@ -284,16 +300,21 @@ def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: 
     return _Placed(order, place, starts, ratios)
 
 
-def _slices(placed: _Placed, design: Design, stride: int) -> tuple[tuple[int, int, int, int, int], ...]:
-    """(first and last point, first and last node of the first axis, terms added up in one go) of every slice."""
-    n = placed.place.shape[1]
+def slices_of(
+    first: Numbers, dimension: int, width: int, padded: int, stride: int
+) -> tuple[tuple[int, int, int, int, int], ...]:
+    """(first and last point, first and last node of the first axis, terms added up in one go) of every slice.
+
+    first: of the points in their order, the first node of the first axis.
+    """
+    n = len(first)
     count = max(1, min(_SLICES, n // _LEAST_SLICE))
-    wide = design.width if design.dimension > 1 else design.padded
+    wide = width if dimension > 1 else padded
     found = []
     for k in range(count):
         begin, end = k * n // count, (k + 1) * n // count
-        rows = placed.place[0, begin:end]
+        rows = first[begin:end]
         low, high = int(rows.min()), int(rows.max()) + wide
-        flat = max(_FLAT, 4 * (high - low) * stride // design.width**design.dimension)
+        flat = max(_FLAT, 4 * (high - low) * stride // width**dimension)
         found.append((begin, end, low, high, flat))
     return tuple(found)

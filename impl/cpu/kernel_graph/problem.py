@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Problem", "Scene", "checked", "scene_of"]
+__all__ = ["Problem", "Scene", "checked", "ends", "scene_of"]
 
 DTYPES = ("float32", "float64")
 _HELD = 2.0**-440  # coordinates of at least this size, and 0, differ by 2^-492 or not at all
+
+
+def ends(points: Array) -> tuple[Array, Array]:
+    """The least and the largest coordinates of points (n, d), column by column, which is many times faster."""
+    columns = [np.ascontiguousarray(x) for x in points.T]
+    return np.array([x.min() for x in columns]), np.array([x.max() for x in columns])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +62,10 @@ class Scene:
     @functools.cached_property
     def box(self) -> tuple[Array, Array]:
         """The least and the largest coordinates of all points and targets."""
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        low, high = ends(self.points)
         if self.targets is not None and len(self.targets):
-            low, high = np.minimum(low, self.targets.min(axis=0)), np.maximum(high, self.targets.max(axis=0))
+            others = ends(self.targets)
+            low, high = np.minimum(low, others[0]), np.maximum(high, others[1])
         return low, high
 
     @functools.cached_property
