@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timing import interleaved, processor, publish
+from timing import interleaved, publish
 
 from assay.impl.cpu import kernel_graph
 from assay.spec.kernel_graph import Function, Instance, define
@@ -442,9 +442,7 @@ def main() -> None:
     torch.set_num_threads(1)  # of one tile
     for name in chosen.part or PARTS:
         rows = PARTS[name](chosen.rounds, chosen.most)
-        publish(
-            f"kernel_graph_{name}", rows, f"{processor()}, {THREADS} threads; {PARTS[name].__doc__}", upright=False
-        )  # fmt: skip
+        publish(f"kernel_graph_{name}", rows, f"{THREADS} threads; {PARTS[name].__doc__}", upright=False)
 
 
 if __name__ == "__main__":

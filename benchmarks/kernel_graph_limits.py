@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from timing import processor
 
-from assay.impl.cpu import kernel_graph
+from assay.impl.cpu import kernel_graph, processor
 from assay.spec.kernel_graph.functions import named
 
 if TYPE_CHECKING:
@@ -175,9 +174,9 @@ def main() -> int:
     arguments = parser.parse_args()
     n = arguments.largest
     if arguments.eliminate is not None:
-        print(f"{processor()}: {eliminated(arguments.eliminate)}")
+        print(f"{processor.here().model}: {eliminated(arguments.eliminate)}")
         return 0
-    print(f"{processor()}; one thread; n = {n // 4} and {n}; least of 3")
+    print(f"{processor.here().model}; one thread; n = {n // 4} and {n}; least of 3")
     print("function              p(2^10)  p(2^14)  p(2^20)   " + "d    rank   route        exponent  hard")
     table = []
     for function, parameter in FUNCTIONS:

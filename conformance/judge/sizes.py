@@ -138,8 +138,8 @@ class Sizes:
             if not group.apart or name in case.family.keeps or not axes:
                 continue
             least = min(axes, key=near.__getitem__)
-            few = min(near[least], _FEW)
-            few = {axis: few * min(near[axis] // near[least], _FEW) for axis in axes}
+            count = min(near[least], _FEW)
+            few = {axis: count * min(near[axis] // near[least], _FEW) for axis in axes}
             if all(axis not in self.allowed or n in self.allowed[axis] for axis, n in few.items()):
                 fewer |= few
         longest = max(fewer, key=fewer.__getitem__)
