@@ -1,4 +1,4 @@
-"""A kernel that fails its own class and keeps another one is told which, what that class rounds, and how to claim it."""
+"""A kernel that fails its own class and keeps another is told which one, what it rounds, and how to claim it."""
 
 from __future__ import annotations
 

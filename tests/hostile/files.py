@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "HEADERS", "METADATA", "SECONDS", "Fault", "cut", "faults", "flipped", "good_files", "mutated", "repeated", "replaced",
-    "swapped",
+    "HEADERS", "METADATA", "SECONDS", "Fault", "cut", "faults", "flipped", "good_files", "mutated", "repeated",
+    "replaced", "swapped",
 ]  # fmt: skip
 
 SECONDS = 10.0  # of the processor
