@@ -1,6 +1,7 @@
-"""Files and argument lists of strangers: each is read, run, or refused in one clear line, and none ends in a traceback.
+"""Files, reports and argument lists of strangers: each is read, run, or refused in one clear line, without a traceback.
 
-    python benchmarks/hostile.py [--files 10000] [--lists 500] [--first-list 0] [--seed 0] [--keep FOLDER]
+    python benchmarks/hostile.py [--files 10000] [--reports 10000] [--lists 500] [--first-list 0] [--seed 0]
+                                 [--keep FOLDER]
 
 The exit status is 1 if any of them was a fault; ``--keep`` keeps the files that were.
 """
@@ -18,12 +19,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from hostile.arguments import endings, prepared
 from hostile.files import faults
+from hostile.reports import report_faults
 
 
 def main() -> int:
     """Print what became of the files and of the lists."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--reports", type=int, default=10_000)
     parser.add_argument("--lists", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first-list", type=int, default=0, help="where a run that was interrupted goes on")
@@ -40,6 +43,16 @@ def main() -> int:
                     chosen.keep.mkdir(parents=True, exist_ok=True)
                     (chosen.keep / f"{number}-{path.name}").write_bytes(path.read_bytes())
     print(f"{chosen.files} files: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+    became.clear()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (content, ending, fault) in enumerate(report_faults(Path(folder), chosen.reports, chosen.seed)):
+            became[ending] += 1
+            if fault is not None:
+                wrong[f"report: {fault}"[:200]] += 1
+                if chosen.keep is not None:
+                    chosen.keep.mkdir(parents=True, exist_ok=True)
+                    (chosen.keep / f"{number}-report.json").write_bytes(content)
+    print(f"{chosen.reports} reports: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
     bad = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepared(Path(folder))

@@ -149,6 +149,22 @@ RUN = [
     ("docs/findings.md", "assay check torch:sdpa --level smoke --option nonpositive_causal_scale=no", 0),
     ("docs/findings.md", "assay check onnxruntime:attention --precision float16", 1),
     ("docs/findings.md", "assay check onnxruntime:attention --precision float16-eager", 0),
+    ("docs/findings.md", "assay check jax:dot_product_attention-jit --precision float16", 1),
+    ("docs/findings.md", "assay check rotary-embedding-torch:apply_rotary_emb --problem rope --precision bfloat16", 0),
+    (
+        "docs/findings.md",
+        "assay check torch:cosine_similarity --problem document_similarity --option small_norms=no",
+        0,
+    ),
+    (
+        "docs/findings.md",
+        "assay check torch:sdpa_merger --problem small_transformers_merge --precision float32 "
+        "--option first_part_empty=no",
+        0,
+    ),
+    ("docs/findings.md", "assay check faiss:range_search --problem firing_neurons", 0),
+    ("docs/findings.md", "assay check torch:cdist --problem kernel_graph --precision float32", 1),
+    ("docs/findings.md", "assay check torch:cdist-differences --problem kernel_graph --precision float32", 0),
     ("docs/getting-started.md", "assay check softmax.py:attend --level smoke --option grouped_heads=no", 0),
     ("docs/getting-started.md", "assay check softmax.py:attend --option contiguous=yes", 1),  # grouped heads
 ]
@@ -163,7 +179,7 @@ def test_a_command_of_a_page_ends_as_the_page_says(
     assert [".venv/bin/assay", *words] in (found := list(commands(ROOT / page))) or ["assay", *words] in found
     library = words[1].partition(":")[0]
     if not library.endswith(".py"):
-        pytest.importorskip(library)
+        pytest.importorskip(library.replace("-", "_"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "softmax.py").write_text(blocks(ROOT / "docs" / "getting-started.md", "python")[0], encoding="utf-8")
     assert main([*words, "--quiet", "--level", "smoke", "--seconds", "100"]) == status
