@@ -52,9 +52,10 @@ def test_caches_of_data_are_read_and_those_of_code_and_strange_ones_are_not(
 @pytest.mark.parametrize(
     ("name", "features", "bits"),
     [
-        ("x86-64", "", 128),
-        ("haswell", "+avx2,+fma", 256),
-        ("skylake-avx512", "+avx512f,+avx512vl", 256),  # the compiler keeps to 256 bits there, features or not
+        pytest.param("x86-64", "", 128, marks=pytest.mark.thorough),
+        pytest.param("haswell", "+avx2,+fma", 256, marks=pytest.mark.thorough),
+        # the compiler keeps to 256 bits here, whatever the features
+        pytest.param("skylake-avx512", "+avx512f,+avx512vl", 256, marks=pytest.mark.thorough),
         ("skylake-avx512", "+avx512f,+avx512vl,-prefer-256-bit", 512),
     ],
 )

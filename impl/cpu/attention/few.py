@@ -28,6 +28,7 @@ __all__ = ["KEYS", "MOST_ROWS", "attend", "compiled", "served"]
 
 MOST_ROWS = 6  # rows that share keys: with some more, a lane for every query is faster
 KEYS = 256  # of a tile, which the rows that share it find in the cache
+_LONGEST = 1 << 61  # of windows: its sum with a position is a number of 64 bits
 _WORTH = 0.1  # nanoseconds for a row, a key and a column: what a thread is worth
 
 
@@ -53,27 +54,29 @@ def attend(
     keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
     together, which share keys.  outputs: where output and log-sum-exp go.
     """
-    (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
+    (query, key, value), (lengths, at_the_end, *window), (out, lse) = arrays, seen, outputs
+    left, right = (None if width is None else min(int(width), _LONGEST) for width in window)
     (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
     rows, heads, group = members * n_q, h // members, h // key.shape[1]
     softcap = work.type(0.0 if instance.softcap is None else instance.softcap)
-    scaled = np.ascontiguousarray(query * work.type(instance.scale)).reshape(b, heads, rows, d)
+    scale = work.type(instance.scale)
     shifted = np.arange(n_q)[None] + (lengths - n_q if at_the_end else np.zeros_like(lengths))[:, None]
     begin = np.zeros_like(shifted) if left is None else np.maximum(shifted - left, 0)
     end = np.broadcast_to(lengths[:, None], shifted.shape)
     end = end if right is None else np.minimum(end, shifted + right + 1)
-    begin, end = (np.ascontiguousarray(np.tile(x, (1, members)), np.int64) for x in (begin, end))
     has_sink = instance.sink is not None
     sink = np.zeros(h, work) if instance.sink is None else instance.sink.astype(work)
-    sinks = np.ascontiguousarray(np.repeat(sink, n_q)).reshape(heads, rows)
+    sinks = np.repeat(sink, n_q).reshape(heads, rows)
     outs, sums = out.reshape(b, heads, rows, -1), lse.reshape(b, heads, rows)
 
     def part(item: int) -> None:
         batch, head = divmod(item, heads)
         source = head * members // group
+        lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
+        first, last = (np.tile(x[batch].astype(np.int64), members) for x in (begin, end))
         kernel(
-            scaled[batch, head], key[batch, source], value[batch, source], begin[batch], end[batch], softcap,
-            has_sink, sinks[head], outs[batch, head], sums[batch, head],
+            np.ascontiguousarray(lines), key[batch, source], value[batch, source], first, last, softcap, has_sink,
+            sinks[head], outs[batch, head], sums[batch, head],
         )  # fmt: skip
 
     workers = cpus.worth(min(threads or cpus.available(), b * heads), b * heads * rows * n_k * d * _WORTH)

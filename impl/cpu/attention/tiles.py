@@ -155,10 +155,10 @@ def tiled(
 def storage(instance: Masked, threads: int) -> int:
     """The most bytes that :func:`tiled` takes besides its arrays and its output.
 
-    They are the log-sum-exp and the tiles of every thread.
+    They are the log-sum-exp, the tiles of every thread, and the keys that few queries see.
     """
     b, h, n_q, d = instance.query.shape
-    return 8 * int(b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
+    return 8 * int(b * h * n_q + 4 * b * min(n_q, few.MOST_ROWS) + threads * 300 * (d + instance.value.shape[3] + 80))
 
 
 def run(
