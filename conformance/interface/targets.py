@@ -187,19 +187,26 @@ def _problem_of(function: Any, name: str) -> str:
         if fits and (variadic or set(interface.required) <= named):
             fitting[problem] = max((len(form.positional), len(form.named)) for form in fits)
     most = max(fitting.values(), default=(0, 0))  # arrays, then keywords, that only one problem names tell more
-    return _only([problem for problem, matched in fitting.items() if matched == most], f"{name} has the arrays of")
+    own = f" (its own: {', '.join(positional)})" if positional else ""
+    problems = [problem for problem, matched in fitting.items() if matched == most]
+    return _only(problems, f"{name} has the arrays of", own)
 
 
-def _only(problems: list[str], words: str) -> str:
-    """The one problem that fits.  If none or several fit, a ``UsageError`` lists what there is."""
+def _only(problems: list[str], words: str, own: str = "") -> str:
+    """The one problem that fits.  If none or several fit, a ``UsageError`` lists what there is.
+
+    own: what a function has in place of the arrays of a problem, in words.
+    """
     if len(problems) == 1:
         return problems[0]
     if problems:
         raise UsageError(f"{words} {' and '.join(problems)}: expected --problem, one of these")
     arrays = "; ".join(
-        f"{name} ({', '.join(form.positional)}, …)" for name in PROBLEMS for form in suite(name).interface.forms
+        f"{name} ({', '.join(forms[0].positional)}, …)"
+        for name in PROBLEMS
+        if (forms := [form for form in suite(name).interface.forms if form.tells])
     )
-    raise UsageError(f"{words} no problem: expected --problem, or the arrays and keywords of one: {arrays}")
+    raise UsageError(f"{words} no problem{own}: expected --problem, or the arrays and keywords of one: {arrays}")
 
 
 def function_named(target: str, built_in: Collection[str] = ()) -> Any:
