@@ -87,6 +87,7 @@ def dense(n: int = 3000) -> Rows:
                     "status": found.status, "seconds": seconds, "dense s": dense_seconds,
                 }
             )  # fmt: skip
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -132,6 +133,24 @@ def preconditioners(n: int = 4000) -> Rows:
             found = graphs.solve(x, b, parameter=1 / (2 * sigma * sigma), tolerance=1e-8, preconditioner=name)
             row[name or "chosen"] = found.iterations if name else f"{found.preconditioner} {found.iterations}"
         rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def elimination(n: int = 5000) -> Rows:
+    """One solve by elimination at the largest size that it takes, and what it proves (KG-17)."""
+    x, b = case(n, 2)
+    rows = []
+    for sigma in (0.1, 0.03):
+        parameter = 1 / (2 * sigma * sigma)
+        begun, used = time.perf_counter(), time.process_time()
+        found = graphs.eliminate(x, function="gaussian", parameter=parameter, pairs=np.array([[0, 1]]))
+        rows.append(
+            {
+                "n": n, "d": 2, "σ": sigma, "width of R": float((found.upper[0] - found.lower[0]) / found.lower[0]),
+                "seconds": time.perf_counter() - begun, "processor seconds": time.process_time() - used,
+            }
+        )  # fmt: skip
     return rows
 
 

@@ -147,23 +147,32 @@ def graph_slope(graph) -> float:
 
 
 @pytest.mark.claim("KG-2")
-def test_edges_that_a_projection_misjudges_are_drawn_as_often_as_others_where_that_is_asked_for() -> None:
-    from assay.impl.cpu.kernel_graph.pairs import drawn_through, projected, projection
+def test_the_factor_of_a_projection_leaves_no_edge_that_is_drawn_too_rarely() -> None:
+    from assay.impl.cpu.kernel_graph.pairs import chances, pairs, projected, projection
 
-    n, seeds = 120, 60
+    n = 120
     graph = cpu.kernel_graph.graph(points(n, 10), "coulomb", 0.5)
-    k = projection(graph, 0.01).dimension
-    flat = cpu.kernel_graph.graph(projected(graph.points, k, 0), "coulomb", 0.5)
-    weight, degrees = graph.tile(slice(0, n), slice(0, n)), graph.degrees()
-    hidden = np.triu(flat.tile(slice(0, n), slice(0, n)) < 0.6 * weight, 1)
-    expected = seeds * (6.0 * weight * (1 / degrees[:, None] + 1 / degrees))[hidden].sum()
-    assert expected > 1000
-    shares = []
-    for failure in (0.01, None):
-        drawn = (drawn_through(graph, degrees, 12.0, np.random.default_rng(s), None, failure) for s in range(seeds))
-        shares.append(sum(hidden[left, right].sum() for left, right, _ in drawn) / expected)
-    assert abs(shares[0] - 1.0) < 0.15  # five standard deviations
-    assert shares[1] < 0.8
+    known = projection(graph, 0.01)
+    found = pairs(projected(graph.points, known.dimension, 0))
+    inverse, c = 1 / graph.degrees(), 6.0
+    wanted = c * graph.tile(slice(0, n), slice(0, n)) * (inverse[:, None] + inverse)
+    order, first, last = found.tree.order, found.tree.first, found.tree.last
+    most = [
+        wanted[order[first[a] : last[a]]][:, order[first[b] : last[b]]].max()
+        for a, b in zip(found.a, found.b, strict=True)
+    ]
+    assert (chances(graph, found, inverse, c, known.misjudged) >= np.minimum(most, 1.0)).all()
+    assert (chances(graph, found, inverse, c) < 0.8 * np.minimum(most, 1.0)).any()
+
+
+@pytest.mark.claim("KG-2")
+def test_with_that_factor_edges_are_as_many_as_were_asked_for() -> None:
+    from assay.impl.cpu.kernel_graph.pairs import drawn_through
+
+    graph = cpu.kernel_graph.graph(points(120, 10), "coulomb", 0.5)
+    degrees = graph.degrees()
+    counts = [len(drawn_through(graph, degrees, 12.0, np.random.default_rng(s), None, 0.01)[0]) for s in range(40)]
+    assert abs(sum(counts) / (40 * 120 * 6) - 1.0) < 0.03  # five standard deviations
 
 
 def test_a_function_that_jumps_has_no_projection() -> None:

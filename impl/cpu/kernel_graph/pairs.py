@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ids = NDArray[np.int64]
 
-__all__ = ["Pairs", "Projection", "Tree", "drawn_through", "pairs", "projected", "projection", "tree"]
+__all__ = ["Pairs", "Projection", "Tree", "chances", "drawn_through", "pairs", "projected", "projection", "tree"]
 
 #: The most pairs that are kept, 1.6 GB.
 MOST = 100_000_000
@@ -245,16 +245,10 @@ def drawn_through(
     flat = k is None or graph.points.shape[1] <= k
     found = pairs(graph.points if flat or k is None else projected(graph.points, k, 0))
     made, f = found.tree, graph.function
-    near, far = found.squared()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        most = f.between(near, far)[1]
-    most = np.where(np.isfinite(most), most, 0.0)
-    if not flat and failure is not None and known is not None:
-        most = most * known.misjudged
     inverse = 1.0 / degrees
-    largest = _largest(made, inverse[made.order])
     c = degree / 2.0
-    chance = np.minimum(c * most * (largest[found.a] + largest[found.b]), 1.0)
+    misjudged = 1.0 if flat or failure is None or known is None else known.misjudged
+    chance = chances(graph, found, inverse, c, misjudged)
     sizes = made.sizes
     together = (sizes[found.a] * sizes[found.b]).astype(np.float64)
     certain = chance >= 0.5
@@ -275,6 +269,18 @@ def drawn_through(
     wanted = np.minimum(c * weight * (inverse[left] + inverse[right]), 1.0)
     kept = rng.random(len(left)) * given < wanted
     return left[kept], right[kept], weight[kept] / np.minimum(wanted, given)[kept]
+
+
+def chances(graph: PointGraph, found: Pairs, inverse: Array, c: float, misjudged: float = 1.0) -> Array:
+    """q = min(1, c·w₊(1/d_A + 1/d_B)) of every pair; weights may be ``misjudged`` times those of the pairs' points."""
+    near, far = found.squared()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most = graph.function.between(near, far)[1] * misjudged
+    most = np.where(np.isfinite(most), most, 0.0 if misjudged == 1.0 else 2.0**1000)
+    largest = _largest(found.tree, inverse[found.tree.order])
+    with np.errstate(over="ignore"):
+        quotient: Array = np.minimum(c * most * (largest[found.a] + largest[found.b]), 1.0)
+    return quotient
 
 
 def _largest(made: Tree, values: Array) -> Array:
