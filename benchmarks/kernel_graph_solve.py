@@ -1,6 +1,7 @@
 """Solves of kernel graphs: iterations, proved errors and seconds against SciPy's dense Cholesky and plain gradients.
 
-    python benchmarks/kernel_graph_solve.py [--part dense] [--part large] [--part preconditioners] [--part elimination] [--most 100000]
+    python benchmarks/kernel_graph_solve.py [--part dense] [--part large] [--part preconditioners] [--most 100000]
+    python benchmarks/kernel_graph_solve.py --part elimination
 
 ``dense`` compares the two proved bounds with the true error, from a dense solve; ``large`` with that of a solve that
 goes on as far as float64 reaches.  ``elimination`` takes minutes and runs only where asked for.
@@ -191,6 +192,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     for part in given.part or ["dense", "large", "preconditioners", "attack"]:
         rows = {
-            "dense": dense, "large": lambda: large(given.most), "preconditioners": preconditioners, "elimination": elimination, "attack": attack,
+            "dense": dense, "large": lambda: large(given.most), "preconditioners": preconditioners,
+            "elimination": elimination, "attack": attack,
         }[part]()  # fmt: skip
         publish(f"kernel_graph_solve_{part}", rows)

@@ -38,9 +38,9 @@ def clusters(vectors: np.ndarray) -> np.ndarray:
     return KMeans(10, n_init=10, random_state=0).fit_predict(rows)
 
 
-def main(picture: str | None) -> None:
+def main(picture: str | None, n: int) -> None:
     data = load_digits()
-    points, truth = data.data / 16.0, data.target
+    points, truth = data.data[:n] / 16.0, data.target[:n]
     n = len(points)
     options = {"function": "gaussian", "parameter": PARAMETER}
     dense = cpu.kernel_graph.graph(points, **options).tile(slice(0, n), slice(0, n))
@@ -88,4 +88,6 @@ def main(picture: str | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picture")
-    main(parser.parse_args().picture)
+    parser.add_argument("--digits", type=int, default=1797, help="how many of them")
+    given = parser.parse_args()
+    main(given.picture, given.digits)
