@@ -142,7 +142,7 @@ def elimination(n: int = 5000) -> Rows:
     """One solve by elimination at the largest size that it takes, and what it proves (KG-17)."""
     x = case(n, 2)[0]
     rows = []
-    for sigma in (0.03,):
+    for sigma in (0.05,):
         parameter = 1 / (2 * sigma * sigma)
         begun, used = time.perf_counter(), time.process_time()
         found = graphs.eliminate(x, function="gaussian", parameter=parameter, pairs=np.array([[0, 1]]))
