@@ -208,6 +208,17 @@ def test_the_python_of_a_page_runs_in_order(page: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_digits_are_clustered_and_labelled_as_with_dense_matrices() -> None:
+    """The example on fewer digits than it takes by itself."""
+    for module in ("sklearn", "scipy", "numba"):
+        pytest.importorskip(module)
+    words = [sys.executable, "kernel_graph_digits.py", "--digits", "300"]
+    done = subprocess.run(words, cwd=EXAMPLES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "spectral clustering: 1.000 of 1 agreement" in done.stdout
+    assert "300 of 300 as the dense solve says" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("kernel", "behaves"),
     [

@@ -158,6 +158,14 @@ class PointGraph:
 
     def tile(self, rows: slice, columns: slice) -> Array:
         """The weights between some rows and columns, a new array; 0 on the diagonal of the graph."""
+        return self._kept[rows, columns].copy() if self.n * self.n <= BLOCK else self._computed(rows, columns)
+
+    @functools.cached_property
+    def _kept(self) -> Array:
+        """All weights of a small graph: proofs ask for them again and again."""
+        return self._computed(slice(0, self.n), slice(0, self.n))
+
+    def _computed(self, rows: slice, columns: slice) -> Array:
         z = self.squared(rows, columns)
         own = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
         z[own - rows.start, own - columns.start] = 1.0
