@@ -137,9 +137,8 @@ class Sizes:
             axes = [axis for axis in group.names if axis in near]
             if not group.apart or name in case.family.keeps or not axes:
                 continue
-            least = min(axes, key=near.__getitem__)
-            count = min(near[least], _FEW)
-            few = {axis: count * min(near[axis] // near[least], _FEW) for axis in axes}
+            least = min(near[axis] for axis in axes)
+            few = {axis: min(least, _FEW) * min(near[axis] // least, _FEW) for axis in axes}
             if all(axis not in self.allowed or n in self.allowed[axis] for axis, n in few.items()):
                 fewer |= few
         longest = max(fewer, key=fewer.__getitem__)
