@@ -158,7 +158,7 @@ def _rows(
                 continue
             q, o, largest = query[r], out[r], top[r]
             for j in range(count):
-                t = product(q, key[start + j])  # type: ignore[name-defined]
+                t = product(q, key[start + j])
                 if softcap > zero:
                     t = softcap * np.tanh(t / softcap)
                 s[j] = t
@@ -174,7 +174,7 @@ def _rows(
                 total[r] *= s[count]
                 for c in range(d_v):
                     o[c] *= s[count]
-            total[r] += added(s, count, zero)  # type: ignore[name-defined]
+            total[r] += added(s, count, zero)
             j = 0
             while j + 4 <= count:
                 w, x, y, z = s[j], s[j + 1], s[j + 2], s[j + 3]
