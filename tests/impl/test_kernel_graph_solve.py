@@ -210,3 +210,17 @@ def test_a_solver_for_several_right_sides_gives_what_a_solve_gives() -> None:
             prepared.solve(wrong, tolerance)
     with pytest.raises(InvalidInstance, match="no path"):
         cpu.kernel_graph.solver(np.array([[0.0], [1e3]]))
+
+
+def test_every_iteration_of_a_solve_reports_its_progress() -> None:
+    rng = np.random.default_rng(6)
+    seen: list[tuple[int, int]] = []
+    found = cpu.kernel_graph.solve(
+        rng.random((120, 2)), orthogonal(rng.standard_normal(120)), parameter=50.0, preconditioner="jacobi",
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert found.iterations > 10
+    assert len(seen) >= found.iterations
+    assert seen[-1] == (100, 100)
+    assert all(0 <= done <= total == 100 for done, total in seen)
+    assert len({done for done, _ in seen}) > 8

@@ -268,7 +268,8 @@ class Solver:
         iterations = products = level = stalled = 0
         for _ in range(_ROUNDS):
             target = 0.05 * tolerance * best.target[0] / best.upper if math.isfinite(best.upper) else _GAIN
-            step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations)
+            seen = _seen(told, min(_ratio(best), 1.0), tolerance)
+            step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations, seen)
             iterations += count
             products += count + 1
             trial = x + step
@@ -286,8 +287,13 @@ class Solver:
                 break
         return x, best, iterations, products, level
 
-    def gradients(self, residual: Array, wanted: float, most: int) -> tuple[Array, int]:
-        """A correction for a residual by conjugate gradients, and the number of iterations; no bound goes with it."""
+    def gradients(
+        self, residual: Array, wanted: float, most: int, seen: Callable[[float], None] = lambda left: None
+    ) -> tuple[Array, int]:
+        """A correction for a residual by conjugate gradients, and the number of iterations; no bound goes with it.
+
+        seen: is called after every iteration with the share of the residual that is left, as its norm estimates it.
+        """
         r = residual - residual.mean()
         x = np.zeros_like(r)
         z = self._flat(r)
@@ -308,6 +314,7 @@ class Solver:
                 break
             p = z + (measure / before) * p
             count += 1
+            seen(math.sqrt(measure / begun))
         return x, count
 
     def _flat(self, residual: Array) -> Array:
@@ -326,6 +333,11 @@ def _share(ratio: float, tolerance: float) -> tuple[int, int]:
     if not math.isfinite(ratio) or ratio >= 1:
         return 0, 100
     return min(100, int(100 * math.log(ratio) / math.log(tolerance))) if ratio > 0 else 100, 100
+
+
+def _seen(told: Told, ratio: float, tolerance: float) -> Callable[[float], None]:
+    """What tells how far a round has come that began at this ratio: 100 only a proof may tell."""
+    return lambda left: told(min(_share(ratio * left, tolerance)[0], 99), 100)
 
 
 def _between(energy: float, unsure: float, share: float) -> tuple[float, float]:
