@@ -62,7 +62,8 @@ def other_coordinates(instance: Weighted, rng: np.random.Generator) -> Instances
 
 def translated(instance: Weighted, rng: np.random.Generator) -> Instances:
     """One vector is added to every point and target; nothing where a sum is not exact, nor on the sphere."""
-    step = rng.integers(-3, 4, instance.points.shape[1]).astype(np.float64)
+    dim = instance.points.shape[1]
+    step = (rng.integers(1, 4, dim) * rng.choice((-1, 1), dim)).astype(np.float64)
 
     def change(rows: NDArray[Any]) -> NDArray[Any] | None:
         wide = rows.astype(np.float64)

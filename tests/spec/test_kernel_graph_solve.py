@@ -249,7 +249,8 @@ def coarse(function: str, p: float, n: int = 7) -> Instance:
 
 
 LAWFUL = (
-    *FUNCTIONS, ("inverse_multiquadric", 1.0), ("rational", 0.5), ("matern", 0.5), ("laplacian", 1.0), ("threshold", 2.0)
+    *FUNCTIONS, ("inverse_multiquadric", 1.0), ("rational", 0.5), ("matern", 0.5), ("laplacian", 1.0),
+    ("threshold", 2.0),
 )  # fmt: skip
 
 
@@ -279,12 +280,10 @@ def test_a_law_of_solves_says_nothing_where_a_number_would_be_rounded() -> None:
     assert laws["translate"].transform(thirds, np.random.default_rng(0)) == ()
     small = coarse("gaussian", 3.0).replace(right_side=np.array([1.0, -1.0, 0, 0, 0, 0, 0]) * 2.0**-1074)
     assert any(laws["power"].transform(small, np.random.default_rng(seed)) == () for seed in range(8))
-    wide = coarse("gaussian", 3.0, 3).replace(right_side=np.array([2.0**60, 1.0 - 2.0**60, -1.0]))
+    wide = coarse("gaussian", 3.0, 3).replace(right_side=np.array([2.0**60, 256.0 - 2.0**60, -256.0]))
     for seed in range(8):
         for part in laws["sum"].transform(wide, np.random.default_rng(seed)):
             assert sum(map(Fraction, part.right_side.tolist())) == 0
-    far = coarse("coulomb", 1.5).replace(points=coarse("coulomb", 1.5).points * 2.0**339)
-    assert laws["scale"].transform(far, np.random.default_rng(0)) == ()  # the weights fall below 2^-1022
 
 
 @pytest.mark.claim("KTOL-9")
