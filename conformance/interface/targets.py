@@ -228,10 +228,23 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
     function: Any = module
     for part in function_name.split("."):
         if not hasattr(function, part):
-            hint = did_you_mean(target, built_in) or did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
-            raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
+            raise UsageError(
+                f"{target}: module {module_name!r} has no {part!r}{_meant(module, part, target, built_in)}"
+            )
         function = getattr(function, part)
     return function
+
+
+def _meant(module: ModuleType, part: str, target: str, built_in: Collection[str]) -> str:
+    """A clause on what may be meant by a name that a module does not have."""
+    own = did_you_mean(part, [name for name in vars(module) if not name.startswith("_")])
+    if not target.rpartition(":")[0].endswith(".py"):
+        return did_you_mean(target, built_in) or own
+    if own:
+        return own
+    here = [name for name, made in vars(module).items() if inspect.isfunction(made) and name[0] != "_"]
+    functions = [name for name in here if vars(module)[name].__module__ == module.__name__]
+    return f"; its functions: {', '.join(functions)}" if functions else ""
 
 
 def _without_function(file: str) -> str:

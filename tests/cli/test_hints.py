@@ -146,6 +146,10 @@ SAID = {
         "check tensors.py",
         "tensors.py: names no function, expected tensors.py:FUNCTION, one of tensors.py:good, tensors.py:bad, ",
     ),
+    "a function that a file lacks, by the name of a built-in": (
+        "check kernels.py:attention",
+        "module 'kernels.py' has no 'attention'; its functions: good, bad",
+    ),
     "an object that is called": ("check tensors.py", ", tensors.py:raises_on_odd_dims, tensors.py:called\n"),
     "a file with no function": (
         "check empty.py",
