@@ -116,10 +116,13 @@ def tiled(
         right = 0
     members = instance.group if n_q < LANES and support is None else 1
     query, key, value = (x.astype(work, copy=False) for x in (query, key, value))
-    if support is None and bias is None and mask is None and few.served(members * n_q, key, value):
-        seen = (lengths, instance.causal == "bottom-right", left, right)
-        few.attend(_few(work), instance, (query, key, value), seen, members, (out, lse), threads)
-        return out, lse
+    kernel = _kernel(work, support is not None)
+    if support is None:
+        of_few = _few(work)  # in the first call too, so that no later one has anything to compile
+        if bias is None and mask is None and few.served(members * n_q, key, value):
+            seen = (lengths, instance.causal == "bottom-right", left, right)
+            few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
+            return out, lse
     size = query_tile(b * h // members, members * n_q)
     arguments = (
         query,
@@ -144,7 +147,6 @@ def tiled(
         out,
         lse,
     )
-    kernel = _kernel(work, support is not None)
     items = b * h // members * -(-members * n_q // size)
     columns = d_v + (query.shape[3] if support is None else len(support))
     fixed, each = _WORTH
