@@ -19,7 +19,7 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["add_eight", "array_types", "factors", "gather", "place", "sort", "spread"]
+__all__ = ["array_types", "factors", "gather", "place", "sort", "spread", "spreading"]
 
 _FUSED = {"contract", "nsz"}
 
@@ -90,7 +90,7 @@ def _row(start: Any, ratio: Any, table: Any, out: Any) -> None:
 
 
 @functools.cache
-def add_eight() -> Any:
+def _add_eight() -> Any:
     """grid[here : here + 8] += s·z[at : at + 8] as one vector: no compiler sees that the arrays are apart."""
     from numba.core import types
     from numba.extending import intrinsic
@@ -125,10 +125,11 @@ def _spread(
 ) -> None:  # fmt: skip
     """Add values[order[p]] times the factors to the nodes of ``grid``, for points begin ≤ p < end in their order.
 
-    The grid begins at node ``low`` of the first axis.
+    The grid begins at node ``low`` of the first axis.  The factors are what ``row`` makes of ``starts`` and ``ratios``
+    and of the table, whose last axis is one node or more up to a multiple of eight.
     """
     d = place.shape[0]
-    padded = len(table)
+    padded = table.shape[-1]
     x, y, z = np.ones(padded), np.ones(padded), np.empty(padded)
     rows = width if d > 1 else 1
     slices = width if d > 2 else 1
@@ -250,10 +251,15 @@ def factors() -> Callable[..., None]:
 
 @functools.cache
 def spread() -> Callable[..., None]:
-    """The compiled :func:`_spread`."""
+    """The compiled :func:`_spread`, with the factors of Gaussians."""
+    return spreading(array_types()[3], _row)
+
+
+def spreading(shared: Any, row_of: Any) -> Callable[..., None]:
+    """The compiled :func:`_spread` for a table of type ``shared``, with what makes the factors of a point."""
     types, whole, _, line, table, row, wholes = array_types()
-    signature = types.void(wholes, table, table, row, line, line, whole, row, whole, whole, whole, line)
-    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=_row, add=add_eight())
+    signature = types.void(wholes, table, table, row, line, shared, whole, row, whole, whole, whole, line)
+    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=row_of, add=_add_eight())
     return made
 
 

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import grid, nonuniform_kernels
+from assay.impl.cpu.kernel_graph import nonuniform_kernels
+from assay.impl.cpu.kernel_graph.nodes import nodes, number, require_reach, short
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.kernel_graph.window import window
-from assay.impl.cpu.threads import Borrowed, share
+from assay.impl.cpu.threads import Borrowed
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from assay.impl.cpu.kernel_graph.nodes import Nodes
     from assay.impl.cpu.kernel_graph.window import Window
 
     Array = NDArray[np.float64]
@@ -91,7 +95,7 @@ def _designed(decay: float, span: float, dimension: int, allowed: float, points:
     for width in range(least, least + 5):
         part = min(49, math.ceil(50.0 * wanted / (math.pi * width)))
         for over in _OVERSAMPLING:
-            step = grid.short(period / (2.0 * modes * over))
+            step = short(period / (2.0 * modes * over))
             extent = math.ceil(span / step) + width + 9
             offers.append((_cost(width, extent, dimension, points), width, part, step, extent))
     for _, width, part, step, extent in sorted(offers):
@@ -143,24 +147,11 @@ def _made(
 
 
 @dataclass(frozen=True, eq=False)
-class _Placed:
-    """Points on a grid, in their order by blocks: the first node of each, less the least, and its offsets."""
-
-    order: Numbers
-    place: Numbers
-    offset: Array
-
-
-@dataclass(frozen=True, eq=False)
 class Nonuniform:
     """Sums Σ_j e^(−λ|x_i−y_j|²)v_j for fixed points, as often as wanted; weights are within ``floor``."""
 
     design: Design
-    sources: _Placed
-    targets: _Placed
-    extents: Numbers
-    strides: Numbers
-    slices: tuple[tuple[int, int, int, int, int], ...]
+    nodes: Nodes
     graph: bool
     floor: float
     grain: float
@@ -170,8 +161,7 @@ class Nonuniform:
 
     @property
     def words(self) -> str:
-        design = self.design
-        return f"window of {design.window.width} nodes an axis, on {' x '.join(map(str, self.extents))} nodes"
+        return f"window of {self.design.window.width} nodes an axis, on {self.nodes.words} nodes"
 
     def doubt(self, sizes: Array) -> Array | float:
         """What subtracting a point's own vector rounds."""
@@ -179,8 +169,8 @@ class Nonuniform:
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
-        out = np.empty((self.targets.place.shape[1], vectors.shape[1]))
-        matrices = [_toeplitz(self.design.row[: int(extent)]) for extent in self.extents]
+        out = np.empty((len(self.nodes.targets.order), vectors.shape[1]))
+        matrices = [_toeplitz(self.design.row[: int(extent)]) for extent in self.nodes.extents]
         with Borrowed(self.workers) as pool:
             for c in range(vectors.shape[1]):
                 out[:, c] = self._column(np.array(vectors[:, c]), matrices, pool)
@@ -189,41 +179,22 @@ class Nonuniform:
         return out
 
     def _column(self, vector: Array, matrices: list[Array], pool: Borrowed) -> Array:
-        table, width = self.design.window.replaced[0], self.design.window.width
-        stride = int(self.strides[0])
-        nodes = np.zeros(int(self.extents[0]) * stride)
-        kernel, source = nonuniform_kernels.spread(), self.sources
-
-        def spread(piece: tuple[int, int, int, int, int]) -> Array:
-            begin, end, low, high, flat = piece
-            here = np.zeros((high - low) * stride)
-            total = here if end - begin <= flat else np.zeros_like(here)
-            for first in range(begin, end, flat):
-                kernel(
-                    source.place, source.offset, source.order, vector, table, width, self.strides, low, first,
-                    min(first + flat, end), here,
-                )  # fmt: skip
-                if total is not here:
-                    total += here
-                    here[:] = 0.0
-            return total
-
-        for piece, here in zip(self.slices, pool.map(spread, self.slices), strict=True):
-            nodes[piece[2] * stride : piece[3] * stride] += here
-        nodes = _carried(nodes, matrices)
-        target = self.targets
-        count = target.place.shape[1]
-        out = np.empty(count)
-        read = nonuniform_kernels.gather()
-        size = max(1024, -(-count // (4 * self.workers)))
-
-        def gather(first: int) -> None:
-            read(
-                target.place, target.offset, target.order, table, width, self.strides, first, min(first + size, count),
-                nodes, out,
-            )  # fmt: skip
-
-        share(gather, range(0, count, size), self.workers)
+        table, width, strides = self.design.window.replaced[0], self.design.window.width, self.nodes.strides
+        source, target = self.nodes.sources, self.nodes.targets
+        (offset,), (at,) = source.factors, target.factors
+        spread, gather = nonuniform_kernels.spread(), nonuniform_kernels.gather()
+        grid = self.nodes.spread(
+            lambda low, begin, end, here: spread(
+                source.place, offset, offset, source.order, vector, table, width, strides, low, begin, end, here
+            ),
+            pool,
+        )
+        grid = _carried(grid, matrices)
+        out = np.empty(len(target.order))
+        self.nodes.gather(
+            lambda begin, end: gather(target.place, at, target.order, table, width, strides, begin, end, grid, out),
+            self.workers,
+        )
         return out
 
 
@@ -255,43 +226,24 @@ def gaussian(
     every = (points,) if targets is None else (points, targets)
     design = designed(decay, float((box[1] - box[0]).max()), d, 0.98 * allowed, sum(map(len, every)) * 2 // len(every))
     width, step = design.window.width, design.step
-    largest = float(np.abs(box).max())
-    if not largest / step + width + 1.0 < grid.REACH:
-        raise Infeasible(f"points are {largest:.2g} away from the origin, {largest / step:.2g} steps of the grid")
-    nodes = float(np.prod((box[1] - box[0]) / step + width + 9.0))
-    if 8.0 * (nodes * 3.5 + 2.0 * design.extent**2) > memory:
-        raise Infeasible(f"the grid has {nodes:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
-    firsts = [grid.first_nodes(each, step, width, workers) for each in every]
-    low = np.min([first.min(axis=1) for first in firsts], axis=0)
-    high = np.max([first.max(axis=1) for first in firsts], axis=0)
     padded = width + -width % 8
-    extents = high - low + width
-    extents[-1] += padded - width
-    strides = np.ones(d, np.int64)
-    for c in range(d - 2, -1, -1):
-        strides[c] = strides[c + 1] * extents[c + 1]
-    placed = [_placed(each, first, low, high, step, width, workers) for each, first in zip(every, firsts, strict=True)]
-    slices = grid.slices_of(placed[0].place[0], d, width, padded, int(strides[0]))
-    flat = max(min(piece[4], piece[1] - piece[0]) for piece in slices)
-    rounds = max(-(-(piece[1] - piece[0]) // piece[4]) for piece in slices)
-    roundings = flat + rounds + len(slices) + int(extents.sum()) + 2 * (d - 1) * width + 2 * padded + 8 * d + 32
-    grain = gamma(roundings) * design.amplified**d * SLACK
-    return Nonuniform(
-        design, placed[0], placed[-1], extents, strides, slices, targets is None, design.error + grain, grain, workers
-    )  # fmt: skip
-
-
-def _placed(
-    points: Array, first: Numbers, low: Numbers, high: Numbers, step: float, width: int, workers: int
-) -> _Placed:
-    d, n = first.shape
-    order = grid.ordered(first, low, high)
-    place, offset = np.empty((d, n), np.int64), np.empty((d, n))
+    require_reach(box, step, width)
+    count = number(box, step, width)
+    if 8.0 * (count * 3.5 + 2.0 * design.extent**2) > memory:
+        raise Infeasible(f"the grid has {count:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
     kernel = nonuniform_kernels.offsets()
-    size = max(4096, -(-n // (2 * workers)))
 
-    def task(begin: int) -> None:
-        kernel(points, order, first, low, step, float(width), begin, min(begin + size, n), place, offset)
+    def factored(
+        x: Array, order: Numbers, first: Numbers, low: Numbers, place: Numbers
+    ) -> tuple[tuple[Array, ...], Callable[[int, int], None]]:
+        offset = np.empty(first.shape)
 
-    share(task, range(0, n, size), workers)
-    return _Placed(order, place, offset)
+        def fill(begin: int, end: int) -> None:
+            kernel(x, order, first, low, step, float(width), begin, end, place, offset)
+
+        return (offset,), fill
+
+    found = nodes(every, step, width, padded, factored, workers)
+    roundings = found.roundings + int(found.extents.sum()) + 2 * (d - 1) * width + 2 * padded + 8 * d + 32
+    grain = gamma(roundings) * design.amplified**d * SLACK
+    return Nonuniform(design, found, targets is None, design.error + grain, grain, workers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph.grid_kernels import add_eight, array_types
+from assay.impl.cpu.kernel_graph.grid_kernels import array_types, spreading
 from assay.impl.cpu.kernel_graph.weights import injected
 from assay.spec.instances.extra import required
 
@@ -56,18 +56,22 @@ def _plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 @functools.cache
 def row_of_eights() -> Any:
-    """row(u, table, count, padded, out): out[l] = Σ_q table[q, l]·u^(count − 1 − q), by eights."""
+    """row(u, _, table, out): out[l] = Σ_q table[q, l]·u^(count − 1 − q), by eights.
+
+    The second number is for others: ``_spread`` of :mod:`grid_kernels` hands over two of a point.
+    """
     from numba.core import types
     from numba.extending import intrinsic
 
     ir: Any = required("llvmlite.ir", "cpu")
     cgutils: Any = required("numba.core.cgutils", "cpu")
 
-    def typed(context: Any, u: Any, table: Any, count: Any, padded: Any, out: Any) -> Any:
+    def typed(context: Any, u: Any, _: Any, table: Any, out: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            number, _, rows, width, _ = values
-            given, made = (context.make_array(signature.args[k])(context, builder, values[k]).data for k in (1, 4))
-            factor = _eight_times(ir, builder, number)
+            arrays = [context.make_array(signature.args[k])(context, builder, values[k]) for k in (2, 3)]
+            given, made = (array.data for array in arrays)
+            rows, width = cgutils.unpack_tuple(builder, arrays[0].shape, 2)
+            factor = _eight_times(ir, builder, values[0])
             kept = cgutils.alloca_once(builder, ir.VectorType(ir.DoubleType(), 8))
             one, eight = ir.Constant(width.type, 1), ir.Constant(width.type, 8)
             with cgutils.for_range(builder, builder.sdiv(width, eight)) as block:
@@ -81,7 +85,7 @@ def row_of_eights() -> Any:
                 builder.store(builder.load(kept), _loaded(ir, builder, made, first)[1], align=8)
             return context.get_dummy_value()
 
-        return types.void(u, table, count, padded, out), code
+        return types.void(u, _, table, out), code
 
     made: Any = intrinsic(typed)
     return made
@@ -127,61 +131,25 @@ def sum_of_eights() -> Any:
     return made
 
 
-def _spread(
-    place: Any, offset: Any, order: Any, values: Any, table: Any, width: Any, strides: Any, low: Any, begin: Any,
-    end: Any, grid: Any,
-) -> None:  # fmt: skip
-    """Add values[order[p]] times the factors to the nodes of ``grid``, for points begin ≤ p < end in their order.
-
-    The grid begins at node ``low`` of the first axis.
-    """
-    d = place.shape[0]
-    count, padded = table.shape
-    x, y, z = np.ones(padded), np.ones(padded), np.empty(padded)
-    rows = width if d > 1 else 1
-    slices = width if d > 2 else 1
-    near = np.uint64(strides[d - 2] if d > 1 else 0)
-    far = np.uint64(strides[0] if d > 2 else 0)
-    for p in range(begin, end):
-        row(offset[d - 1, p], table, count, padded, z)  # type: ignore[name-defined]  # noqa: F821
-        at = np.uint64(place[d - 1, p] - low * strides[0])
-        if d > 1:
-            row(offset[d - 2, p], table, count, padded, y)  # type: ignore[name-defined]  # noqa: F821
-            at += np.uint64(place[d - 2, p] * strides[d - 2])
-        if d > 2:
-            row(offset[0, p], table, count, padded, x)  # type: ignore[name-defined]  # noqa: F821
-            at += np.uint64(place[0, p] * strides[0])
-        v = values[order[p]]
-        for j in range(slices):
-            here = at
-            t = v * x[j]
-            for k in range(rows):
-                w = t * y[k]
-                for k8 in range(0, padded, 8):
-                    add(grid, here + np.uint64(k8), w, z, k8)  # type: ignore[name-defined]  # noqa: F821
-                here += near
-            at += far
-
-
 def _gather(
     place: Any, offset: Any, order: Any, table: Any, width: Any, strides: Any, begin: Any, end: Any, grid: Any, out: Any
 ) -> None:
     """out[order[p]] = Σ factors·grid."""
     d = place.shape[0]
-    count, padded = table.shape
+    padded = table.shape[1]
     x, y, z, eight = np.ones(padded), np.ones(padded), np.empty(padded), np.empty(8)
     rows = width if d > 1 else 1
     slices = width if d > 2 else 1
     near = strides[d - 2] if d > 1 else np.int64(0)
     far = strides[0] if d > 2 else np.int64(0)
     for p in range(begin, end):
-        row(offset[d - 1, p], table, count, padded, z)  # type: ignore[name-defined]  # noqa: F821
+        row(offset[d - 1, p], 0.0, table, z)  # type: ignore[name-defined]  # noqa: F821
         at = place[d - 1, p]
         if d > 1:
-            row(offset[d - 2, p], table, count, padded, y)  # type: ignore[name-defined]  # noqa: F821
+            row(offset[d - 2, p], 0.0, table, y)  # type: ignore[name-defined]  # noqa: F821
             at += place[d - 2, p] * strides[d - 2]
         if d > 2:
-            row(offset[0, p], table, count, padded, x)  # type: ignore[name-defined]  # noqa: F821
+            row(offset[0, p], 0.0, table, x)  # type: ignore[name-defined]  # noqa: F821
             at += place[0, p] * strides[0]
         total = 0.0
         for k8 in range(0, padded, 8):
@@ -202,11 +170,8 @@ def offsets() -> Callable[..., None]:
 
 @functools.cache
 def spread() -> Callable[..., None]:
-    """The compiled :func:`_spread`."""
-    kinds, whole, _, line, table, row, wholes = array_types()
-    signature = kinds.void(wholes, table, row, line, table, whole, row, whole, whole, whole, line)
-    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=row_of_eights(), add=add_eight())
-    return made
+    """``_spread`` of :mod:`grid_kernels`, with the factors of a window; it is called with the offsets twice."""
+    return spreading(array_types()[4], row_of_eights())
 
 
 @functools.cache
