@@ -14,6 +14,10 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -32,27 +36,26 @@ def main() -> int:
     parser.add_argument("--first-list", type=int, default=0, help="where a run that was interrupted goes on")
     parser.add_argument("--keep", type=Path)
     chosen = parser.parse_args()
-    became: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (path, ending, fault) in enumerate(faults(Path(folder), chosen.files, chosen.seed)):
+
+    def told(kind: str, count: int, endings: Iterable[tuple[str, Callable[[], bytes], str, Exception | None]]) -> None:
+        """Print what became of a kind: (name, content, ending, fault) each; count the faults, and keep their files."""
+        became: Counter[str] = Counter()
+        for number, (name, content, ending, fault) in enumerate(endings):
             became[ending] += 1
             if fault is not None:
-                wrong[f"{path.name}: {fault}"[:200]] += 1
+                wrong[f"{name}: {fault}"[:200]] += 1
                 if chosen.keep is not None:
                     chosen.keep.mkdir(parents=True, exist_ok=True)
-                    (chosen.keep / f"{number}-{path.name}").write_bytes(path.read_bytes())
-    print(f"{chosen.files} files: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
-    became.clear()
+                    (chosen.keep / f"{number}-{name}").write_bytes(content())
+        print(f"{count} {kind}: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+
     with tempfile.TemporaryDirectory() as folder:
-        for number, (content, ending, fault) in enumerate(report_faults(Path(folder), chosen.reports, chosen.seed)):
-            became[ending] += 1
-            if fault is not None:
-                wrong[f"report: {fault}"[:200]] += 1
-                if chosen.keep is not None:
-                    chosen.keep.mkdir(parents=True, exist_ok=True)
-                    (chosen.keep / f"{number}-report.json").write_bytes(content)
-    print(f"{chosen.reports} reports: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+        files = faults(Path(folder), chosen.files, chosen.seed)
+        told("files", chosen.files, ((path.name, path.read_bytes, *rest) for path, *rest in files))
+    with tempfile.TemporaryDirectory() as folder:
+        reports = report_faults(Path(folder), chosen.reports, chosen.seed)
+        told("reports", chosen.reports, (("report.json", content.__bytes__, *rest) for content, *rest in reports))
     bad = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepared(Path(folder))

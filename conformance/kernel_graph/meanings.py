@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -205,20 +206,13 @@ def _columns(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     return Meaning(name, sentence, outputs(made))
 
 
-def _rows_to_one(instance: Instance) -> Sums:
+def _rows_to_one(instance: Instance, *, itself: bool = True) -> Sums:
+    """Rows are divided by the sums of their weights.  itself: with that of a point of a graph and itself."""
     sums = dense(instance)
-    total = np.maximum(np.abs(values(instance, squares(instance)).sum(axis=1)), 1e-300)
-    degrees = None if sums.degrees is None else sums.weights.sum(axis=1) / total
-    return replace(sums, weights=sums.weights / total[:, None], degrees=degrees)
-
-
-def _rows_to_one_without(instance: Instance) -> Sums | None:
-    """Degrees divide the rows of a graph; at targets nothing is a row's own."""
-    sums = dense(instance)
-    if instance.targets is not None:
-        return _rows_to_one(instance)
-    total = np.maximum(sums.weights.sum(axis=1), 1e-300)
-    degrees = None if sums.degrees is None else sums.degrees / total
+    own = sums.weights.sum(axis=1)
+    of_all = itself or instance.targets is not None  # at targets nothing is a row's own
+    total = np.maximum(np.abs(values(instance, squares(instance)).sum(axis=1)) if of_all else own, 1e-300)
+    degrees = None if sums.degrees is None else own / total
     return replace(sums, weights=sums.weights / total[:, None], degrees=degrees)
 
 
@@ -322,7 +316,7 @@ MEANINGS: tuple[Meaning, ...] = (
     _kept("upper", "a pair counts for the first point of a pair alone", lambda w, i: np.less(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     _kept("lower", "a pair counts for the last point of a pair alone", lambda w, i: np.greater(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     Meaning("pairs-twice", "pairs are counted twice", wrong(_pairs_twice)),
-    Meaning("rows-of-others", "rows are divided by the sums of their weights, without their own", wrong(_rows_to_one_without)),
+    Meaning("rows-of-others", "rows are divided by the sums of their weights, without their own", wrong(functools.partial(_rows_to_one, itself=False))),
     Meaning("rows-to-one", "rows are divided by the sums of their weights", wrong(_rows_to_one)),
     _vectors("absolute", "absolute values of vectors are summed", np.abs),
     _vectors("order", "vectors are read in the other order of memory", lambda v: np.asarray(v.T).reshape(v.shape)),

@@ -104,7 +104,7 @@ def _require_gaussian(scene: Scene) -> int:
 
 def _require_grid(scene: Scene) -> int:
     """The dimension, where grids have as many."""
-    d = scene.points.shape[1]
+    d = int(scene.points.shape[1])
     if d > grid.MOST_DIMENSION:
         raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
     return d

@@ -79,7 +79,7 @@ __device__ __forceinline__ void attend(const Arguments& a) {
     }
 }
 
-KERNEL(attention_float32, Arguments, 256) { attend<float, float>(a); }
-KERNEL(attention_float64, Arguments, 256) { attend<double, double>(a); }
-KERNEL(attention_float16, Arguments, 256) { attend<half_number, float>(a); }
-KERNEL(attention_bfloat16, Arguments, 256) { attend<brain_number, float>(a); }
+KERNEL(attention_float32, Arguments, THREADS) { attend<float, float>(a); }
+KERNEL(attention_float64, Arguments, THREADS) { attend<double, double>(a); }
+KERNEL(attention_float16, Arguments, THREADS) { attend<half_number, float>(a); }
+KERNEL(attention_bfloat16, Arguments, THREADS) { attend<brain_number, float>(a); }

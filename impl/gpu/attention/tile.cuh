@@ -23,7 +23,6 @@ struct Options {
 
 constexpr int ROWS = 64, COLUMNS = 128, DEPTH = 32, PART = 32, THREADS = 256;  // ROWS: of queries, and of keys
 constexpr int APART = DEPTH + 4, SPREAD = ROWS + 4;  // rows in shared memory: no power of two, and a multiple of four
-constexpr int SHARED = 2 * ROWS * APART + PART * COLUMNS;  // numbers that a block has; as in impl/gpu/attention/tile.py
 static_assert(ROWS * SPREAD <= 2 * ROWS * APART, "a tile of weights lies where the two factors lay");
 
 template <class Stored>

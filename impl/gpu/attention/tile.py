@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["COLUMNS", "ROWS", "TYPES", "launch", "options", "standing_in", "work_of"]
+__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "launch", "options", "standing_in", "work_of"]
 
-ROWS, COLUMNS = 64, 128  # of a block
-_THREADS, _SHARED = 256, 2 * 64 * 36 + 32 * 128
+ROWS, COLUMNS, THREADS = 64, 128, 256  # of a block, as in tile.cuh
+_SHARED = 2 * ROWS * 36 + 32 * COLUMNS  # numbers in shared memory: two factors, and the rows that weights multiply
 _UNLIMITED = 1 << 62
 #: The types that kernels have, in the order of their numbers.
 TYPES = ("float32", "float64", "float16", "bfloat16")
@@ -33,7 +33,7 @@ def work_of(query: Any) -> np.dtype[Any]:
 
 def launch(blocks: int, work: np.dtype[Any]) -> Launch:
     """So many blocks, each with a tile."""
-    return Launch(blocks, _THREADS, _SHARED * work.itemsize)
+    return Launch(blocks, THREADS, _SHARED * work.itemsize)
 
 
 def options(machine: Machine, instance: Masked, arrays: Mapping[str, Any], keep: list[Any]) -> dict[str, Any]:

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from assay.impl.cpu.attention_gradient.tiles import check
 from assay.impl.gpu.attention import forward
-from assay.impl.gpu.attention.tile import COLUMNS, ROWS, TYPES, launch, options, standing_in, work_of
+from assay.impl.gpu.attention.tile import COLUMNS, ROWS, THREADS, TYPES, launch, options, standing_in, work_of
 from assay.impl.gpu.machine import Launch, card, struct, view
 from assay.spec.attention.instance import Instance
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from assay.impl.gpu.machine import Machine
 
 __all__ = ["exact", "run"]
 
 _SOURCE = "attention_gradient/exact.cu"
-_THREADS = 256
+_INCOMING = {"grad_output": 4, "output": 4, "log_sum_exp": 3, "grad_log_sum_exp": 3}  # and their numbers of axes
 
 
 def exact(
@@ -74,9 +75,10 @@ def run(machine: Machine, arrays: dict[str, Any], **plain: Any) -> tuple[Any, ..
         raise InvalidInstance("output and log_sum_exp: expected both or neither")
     if given["output"] is None:
         given["output"], given["log_sum_exp"] = forward.run(machine, passed, return_lse=True, **plain)
-    shapes = {"grad_output": (b, h, n_q, d_v), "output": (b, h, n_q, d_v)}
-    for name in ("grad_output", "output", "log_sum_exp", "grad_log_sum_exp"):
-        _check(name, given[name], shapes.get(name, (b, h, n_q)), kind)
+    wide = tuple(map(np.dtype, (kind, np.float32, np.float64)))
+    for name, array in standing_in({name: given[name] for name in _INCOMING}).items():
+        if array is not None or name != "grad_log_sum_exp":
+            check(name, array, (b, h, n_q, d_v)[: _INCOMING[name]], wide[: 1 if name == "grad_output" else 3])
     output, lse, grad_lse = (given[name] for name in ("output", "log_sum_exp", "grad_log_sum_exp"))
     made = {
         "sum": machine.empty((b, h, n_q), work),
@@ -120,7 +122,7 @@ def run(machine: Machine, arrays: dict[str, Any], **plain: Any) -> tuple[Any, ..
         machine.run(_SOURCE, f"{kernel}_{kind.name}", arguments, of)
 
     queries, keys = -(-n_q // ROWS), -(-n_k // ROWS)
-    start("prepare", Launch(-(-b * h * n_q // _THREADS), _THREADS, 0))
+    start("prepare", Launch(-(-b * h * n_q // THREADS), THREADS, 0))
     start("queries", launch(b * h * queries * -(-d // COLUMNS), work))
     start("keys", launch(b * h_k * keys * -(-d // COLUMNS), work))
     start("values", launch(b * h_k * keys * -(-d_v // COLUMNS), work))
@@ -129,16 +131,6 @@ def run(machine: Machine, arrays: dict[str, Any], **plain: Any) -> tuple[Any, ..
         start("bias", launch(padded[0] * padded[1] * -(-padded[2] // ROWS) * -(-padded[3] // ROWS), work))
         results.append(made["to_bias"].astype(bias.dtype))
     if sink is not None:
-        start("sink", Launch(h, _THREADS, _THREADS * work.itemsize))
+        start("sink", Launch(h, THREADS, THREADS * work.itemsize))
         results.append(made["grad_sink"].astype(given["sink"].dtype))
     return tuple(results)
-
-
-def _check(name: str, array: Any, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
-    if array is None and name == "grad_log_sum_exp":
-        return
-    if array is None or tuple(array.shape) != shape:
-        raise InvalidInstance(f"{name}: shape {None if array is None else tuple(array.shape)}, expected {shape}")
-    allowed = (kind.name,) if name == "grad_output" else tuple(dict.fromkeys((kind.name, "float32", "float64")))
-    if array.dtype.name not in allowed:
-        raise InvalidInstance(f"{name}: dtype {array.dtype.name}, expected {' or '.join(allowed)}")

@@ -205,12 +205,12 @@ __device__ __forceinline__ void to_sink(const Arguments& a) {
 }
 
 #define ALL(name, Stored, Work)                                                                      \
-    KERNEL(prepare_##name, Arguments, 256) { prepare<Stored, Work>(a); }                             \
-    KERNEL(queries_##name, Arguments, 256) { to_queries<Stored, Work>(a); }                          \
-    KERNEL(keys_##name, Arguments, 256) { to_keys<false, Stored, Work>(a); }                         \
-    KERNEL(values_##name, Arguments, 256) { to_keys<true, Stored, Work>(a); }                        \
-    KERNEL(bias_##name, Arguments, 256) { to_bias<Stored, Work>(a); }                                \
-    KERNEL(sink_##name, Arguments, 256) { to_sink<Work>(a); }
+    KERNEL(prepare_##name, Arguments, THREADS) { prepare<Stored, Work>(a); }                             \
+    KERNEL(queries_##name, Arguments, THREADS) { to_queries<Stored, Work>(a); }                          \
+    KERNEL(keys_##name, Arguments, THREADS) { to_keys<false, Stored, Work>(a); }                         \
+    KERNEL(values_##name, Arguments, THREADS) { to_keys<true, Stored, Work>(a); }                        \
+    KERNEL(bias_##name, Arguments, THREADS) { to_bias<Stored, Work>(a); }                                \
+    KERNEL(sink_##name, Arguments, THREADS) { to_sink<Work>(a); }
 ALL(float32, float, float)
 ALL(float64, double, double)
 ALL(float16, half_number, float)
