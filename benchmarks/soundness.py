@@ -2,10 +2,10 @@
 
     python benchmarks/soundness.py --seeds 200 --level thorough [--first 60] [--beyond names.txt] [--kernels NAME …]
 
-Cases and references are shared by the kernels.  A level includes the lower ones.  A seed that is done is not run again
-(benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the script then
-ends with exit status 1 and names it.  ``--names`` prints the names of the cases of families; ``--beyond`` takes such a
-list, of an earlier campaign, and judges what has joined since.
+Cases and references are shared by the kernels of a class.  A level includes the lower ones.  A seed that is done is not
+run again (benchmarks/results/soundness-<level>.jsonl); processes share the seeds.  One alarm is one too many: the
+script then ends with exit status 1 and names it.  ``--names`` prints the names of the cases of families; ``--beyond``
+takes such a list, of an earlier campaign, and judges what has joined since.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from banked import CORRECT, drawn
@@ -33,6 +33,13 @@ from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import LAW_CASES
 from assay.spec.attention import LAWS
 from assay.spec.precision import precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bank.entry import Entry
+
+    from assay.conformance.call.outcome import Criteria
 
 Row = dict[str, Any]
 
@@ -69,33 +76,54 @@ def one(
 
     kernels: only these, if any are named.  beyond: only cases of families, of other names than these.
     """
-    suite = suite_of("attention")
-    known: dict[str, list[tuple[Case, Any]]] = {}
-    rows = []
-    for entry in CORRECT:
-        if kernels and entry.name not in kernels:
-            continue
-        name = class_of(entry.precisions, seed)
-        judge = Judge(kernel_of(entry.function, "attention"), precision(name))
-        if name not in known:
-            cases = [case for case in cases_of(suite, judge.precision, level, seed) if case.name not in beyond]
-            cases += [] if beyond else drawn(suite, judge.precision, level, seed)
-            small = sorted(cases, key=lambda case: case.instance.size())[: len(cases) // 2]
-            cases += [] if beyond else lawful(small, level, seed)
-            known[name] = [(case, judge.criteria(case.instance)) for case in cases]
-        with np.errstate(all="ignore"):
-            outcomes = [(case, judge.outcome(case, criteria)) for case, criteria in known[name]]
-        rows.append(
-            {
-                "seed": seed,
-                "kernel": entry.name,
-                "class": name,
-                "judged": sum(outcome.status in ("passed", "failed") for _, outcome in outcomes),
-                "ratio": max(outcome.ratio for _, outcome in outcomes),
-                "alarms": [f"{case.name}: {outcome.sentence}" for case, outcome in outcomes if outcome.failed],
-            }
-        )
-    return rows
+    entries = [entry for entry in CORRECT if not kernels or entry.name in kernels]
+    classes = {entry.name: class_of(entry.precisions, seed) for entry in entries}
+    found: dict[str, Row] = {}
+    for name in dict.fromkeys(classes.values()):
+        mine = [entry for entry in entries if classes[entry.name] == name]
+        found |= in_class(mine, name, _cases(name, level, seed, beyond))
+    return [{"seed": seed, "kernel": entry.name, "class": classes[entry.name]} | found[entry.name] for entry in entries]
+
+
+def _cases(name: str, level: str, seed: int, beyond: frozenset[str]) -> list[Case]:
+    """The cases of a class with one seed: those of families, of Hypothesis and of laws."""
+    suite, own = suite_of("attention"), precision(name)
+    cases = [case for case in cases_of(suite, own, level, seed) if case.name not in beyond]
+    if beyond:
+        return cases
+    cases += drawn(suite, own, level, seed)
+    small = sorted(cases, key=lambda case: case.instance.size())[: len(cases) // 2]
+    return cases + lawful(small, level, seed)
+
+
+def in_class(entries: Sequence[Entry], name: str, cases: Sequence[Case]) -> dict[str, Row]:
+    """Every kernel on every case, case by case: what the kernels have in common is made once, while it is at hand.
+
+    Kernels of one signature lack the same.  The criteria of a case are made for the first kernel that takes it.
+    """
+    references: dict[Any, Criteria] = {}
+    judges = [
+        Judge(kernel_of(entry.function, "attention"), precision(name), references=references) for entry in entries
+    ]
+    rows = [Row(judged=0, ratio=0.0, alarms=[]) for _ in entries]
+    alike: dict[frozenset[str], list[int]] = {}
+    for number, judge in enumerate(judges):
+        alike.setdefault(judge.kernel.keywords, []).append(number)
+    for case in cases:
+        references.clear()
+        criteria = None
+        for numbers in alike.values():
+            if judges[numbers[0]].lacking(case):
+                continue
+            criteria = judges[numbers[0]].criteria(case.instance) if criteria is None else criteria
+            for number in numbers:
+                with np.errstate(all="ignore"):
+                    outcome = judges[number].outcome(case, criteria)
+                row = rows[number]
+                row["judged"] += outcome.status in ("passed", "failed")
+                row["ratio"] = max(row["ratio"], outcome.ratio)
+                row["alarms"] += [f"{case.name}: {outcome.sentence}"] if outcome.failed else []
+    return {entry.name: row for entry, row in zip(entries, rows, strict=True)}
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from assay.conformance.interface.layouts import Layout
 
@@ -282,10 +281,9 @@ def _margin(row: int, least: int = 0) -> int:
 
 
 def _view(buffer: NDArray[Any], first: int, shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[Any]:
-    view: NDArray[Any] = as_strided(
-        buffer[first:], shape, tuple(stride * buffer.itemsize for stride in strides), writeable=True
-    )
-    return view
+    size = buffer.itemsize
+    steps = tuple(stride * size for stride in strides)
+    return np.ndarray(shape, buffer.dtype, buffer.view(np.uint8), first * size, steps)
 
 
 def _bytes(buffer: NDArray[Any], parts: tuple[slice, ...]) -> bytes:
@@ -306,7 +304,7 @@ def _places(buffer: NDArray[Any], array: NDArray[Any]) -> NDArray[np.int64]:
 def _canary(dtype: np.dtype[Any], *, huge: bool) -> Any:
     if dtype == np.bool_:
         return True
-    if np.issubdtype(dtype, np.integer):
+    if dtype.kind in "iu":
         return np.iinfo(dtype).max // 2
     if not huge:
         return dtype.type(np.nan)

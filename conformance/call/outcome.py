@@ -71,10 +71,11 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
         ratio = criterion.ratio(*parts)
         if ratio.size == 0:
             continue
-        if all(part.shape == ratio.shape for part in parts) and (some := wrong_elements(name, ratio)):
-            wrong.append(some)
         index = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-        if float(ratio[index]) > worst.ratio:
+        largest = float(ratio[index])
+        if largest > 1.0 and all(part.shape == ratio.shape for part in parts):
+            wrong += [some] if (some := wrong_elements(name, ratio)) else []
+        if largest > worst.ratio:
             worst = _worst(answer, name, criterion, index, ratio)
     if worst.status == "passed" and not any(criterion.judges() for criterion in criteria.values()):
         exact = all((np.asarray(criterion.allowed) == 0).all() for criterion in criteria.values())

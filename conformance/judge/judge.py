@@ -273,9 +273,9 @@ class Judge:
         kind = tuple(
             (
                 step.method,
-                tuple((array.shape, array.dtype.name) for _, array in step.arrays),
+                tuple((array.shape, array.dtype) for _, array in step.arrays),
                 tuple(
-                    (name, (value.shape, value.dtype.name) if isinstance(value, np.ndarray) else type(value).__name__)
+                    (name, (value.shape, value.dtype) if isinstance(value, np.ndarray) else type(value).__name__)
                     for name, value in sorted(step.keywords.items())
                 ),
             )

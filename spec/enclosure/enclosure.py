@@ -86,6 +86,8 @@ class Enclosure:
             # 2^-50 pays for the roundings of the difference, of this product and of the subtraction.  Where the
             # difference overflows, a quarter of every number is taken (ENC-11).
             gap = np.abs(value - self.midpoint)
+            if np.isfinite(gap).all():  # as nearly always: then so are both, and all that follows comes to this
+                return np.asarray(np.maximum(gap * (1 - 2.0**-50) - self.radius, 0.0))
             quarter = np.abs(0.25 * value - 0.25 * self.midpoint) * (1 - 2.0**-50) - 0.25 * self.radius
             least = np.where(np.isposinf(gap), 4 * quarter, gap * (1 - 2.0**-50) - self.radius)
             least = np.clip(least, 0.0, np.finfo(np.float64).max)
@@ -105,9 +107,12 @@ def in_units_of(error: Array, allowed: Array) -> Array:
 
     An error that is NaN, as a measure of an output that makes no sense may be, counts as +inf.
     """
-    error = np.asarray(error, dtype=np.float64)
+    error, allowed = np.asarray(error, dtype=np.float64), np.asarray(allowed, dtype=np.float64)
+    if np.isfinite(error).all() and np.isfinite(allowed).all() and (allowed > 0.0).all():  # as nearly always
+        with np.errstate(all="ignore"):
+            return np.asarray(np.nextafter(error / np.broadcast_to(allowed, error.shape), 0.0))
     error = np.where(np.isnan(error), np.inf, error)
-    allowed = np.broadcast_to(np.asarray(allowed, dtype=np.float64), error.shape)
+    allowed = np.broadcast_to(allowed, error.shape)
     with np.errstate(all="ignore"):
         ratio = np.where(np.isposinf(error), np.inf, np.nextafter(error / allowed, 0.0))
     ratio = np.where(error == 0.0, 0.0, ratio)

@@ -265,7 +265,10 @@ def whole(task: Task, scaled: str = "score", hidden: str = "-inf", normalised: s
 
 
 def _forward(x: Array) -> Array:
-    return np.add.accumulate(x, axis=-1)[..., -1]
+    others = x.size // max(1, x.shape[-1])
+    if others < 256:  # too few sums at once for a copy to be worth it
+        return np.add.accumulate(x, axis=-1)[..., -1]
+    return np.add.reduce(np.ascontiguousarray(np.moveaxis(x, -1, 0)), axis=0)  # adds slice by slice: the same order
 
 
 def _reverse(x: Array) -> Array:
@@ -284,9 +287,10 @@ def _pairwise(x: Array) -> Array:
 
 
 def _kahan(x: Array) -> Array:
-    total, lost = np.zeros_like(x[..., 0]), np.zeros_like(x[..., 0])
-    for j in range(x.shape[-1]):
-        term = x[..., j] - lost
+    x = np.ascontiguousarray(np.moveaxis(x, -1, 0))
+    total, lost = np.zeros_like(x[0]), np.zeros_like(x[0])
+    for each in x:
+        term = each - lost
         grown = total + term
         lost, total = (grown - total) - term, grown
     return total
@@ -505,21 +509,30 @@ def through_lse(task: Task, form: str) -> tuple[Array, Array]:
 # --- key by key, row by row -------------------------------------------------------------------------------------------
 
 
+_FEW = 1 << 16  # elements of a temporary
+
+
+def _added(start: Array, terms: Array) -> Array:
+    """start + terms[0] + terms[1] + …, from left to right."""
+    total: Array = np.add.accumulate(np.concatenate([start[None], terms]), axis=0)[-1]
+    return total
+
+
 def two_pass(task: Task) -> tuple[Array, Array]:
     """First the maximum, key by key; then sums and numerators, key by key; a reciprocal at the end."""
     w, (out, lse) = task.work, task.blank()
     seen = task.visible()
     for at, q, k, v in task.heads():
-        n_q, n_k = q.shape[0], k.shape[0]
-        columns = [w(task.scale) * (q @ k[j]) for j in range(n_k)]
-        m = np.full(n_q, -np.inf, w)
-        for j in range(n_k):
-            m = np.where(seen[at][:, j], np.maximum(m, columns[j]), m)
-        d, o = np.zeros(n_q, w), np.zeros((n_q, v.shape[1]), w)
-        for j in range(n_k):
-            p = np.where(seen[at][:, j], np.exp(columns[j] - m), w(0))
-            d = d + p
-            o = o + task.rounded(p)[:, None] * v[j]
+        s = w(task.scale) * (q @ k[:, :, None])[..., 0]  # (n_k, n_q): a product of a matrix and a vector for each key
+        shown = seen[at].T
+        m = np.where(shown, s, -np.inf).max(axis=0, initial=-np.inf)
+        p = np.where(shown, np.exp(s - m), w(0))
+        d, o = np.zeros(q.shape[0], w), np.zeros((q.shape[0], v.shape[1]), w)
+        short = task.rounded(p)
+        rows = max(1, _FEW // max(1, o.size))
+        for j in range(0, k.shape[0], rows):  # keys whose terms are made at once, and then added one after the other
+            d = _added(d, p[j : j + rows])
+            o = _added(o, short[j : j + rows, :, None] * v[j : j + rows, None])
         out[at] = o * np.where(d > 0, w(1) / d, w(0))[:, None]
         lse[at] = np.where(d > 0, np.log(d) + m, -np.inf)
     return out, lse
@@ -531,26 +544,37 @@ def gathered(task: Task, *, largest_first: bool = False) -> tuple[Array, Array]:
     seen = task.visible()
     for at, q, k, v in task.heads():
         bias = None if task.bias is None else np.broadcast_to(task.bias, task.shape)[at].astype(w)
-        for i in range(q.shape[0]):
-            keys = np.flatnonzero(seen[at][i])
-            s = k[keys] @ (w(task.scale) * q[i])
+        for rows in _runs(seen[at], k.shape[1] + v.shape[1]):  # they see the same keys
+            keys = np.flatnonzero(seen[at][rows.start])
+            s = (k[keys] @ np.ascontiguousarray(w(task.scale) * q[rows])[:, :, None])[..., 0]
             if task.softcap is not None:
                 s = w(task.softcap) * np.tanh(s * w(1 / task.softcap))
             if bias is not None:
-                s = bias[i, keys] + s
+                s = bias[rows, keys] + s
+            values = v[keys]
             if largest_first:
-                order = np.argsort(-s, kind="stable")
-                keys, s = keys[order], s[order]
+                order = np.argsort(-s, axis=1, kind="stable")
+                values, s = values[order], np.take_along_axis(s, order, axis=1)
             if task.sink is not None:  # one more key, of value zero
-                s = np.append(s, task.sink[at[1]].astype(w))
+                s = np.append(s, np.full((len(s), 1), task.sink[at[1]].astype(w)), axis=1)
             if not s.size:
                 continue
-            m = s.max()
-            p = np.exp(s - m)
-            d = functools.reduce(lambda a, b: a + b, p, w(0)) if largest_first else np.sum(p)
-            out[at][i] = (task.rounded(p[: keys.size]) @ v[keys]) / d
-            lse[at][i] = m + np.log(d)
+            m = s.max(axis=1)
+            p = np.exp(s - m[:, None])
+            d = np.add.accumulate(p, axis=1)[:, -1] if largest_first else p.sum(axis=1)
+            out[at][rows] = (task.rounded(p[:, None, : keys.size]) @ values)[:, 0] / d[:, None]
+            lse[at][rows] = m + np.log(d)
     return out, lse
+
+
+def _runs(seen: NDArray[np.bool_], columns: int) -> Iterator[slice]:
+    """Rows that lie beside each other and see the same keys, as many as there is room for what they gather."""
+    few = max(1, _FEW // max(1, seen.shape[1] * columns))
+    first = 0
+    for row in range(1, len(seen) + 1):
+        if row == len(seen) or row - first == few or (seen[row] != seen[first]).any():
+            yield slice(first, row)
+            first = row
 
 
 # --- base two, folded -------------------------------------------------------------------------------------------------
@@ -806,21 +830,33 @@ def flushing(task: Task) -> tuple[Array, Array]:
     def flushed(x: Array) -> Array:
         return np.where(np.abs(x) < smallest, w(0), x)
 
+    def added(start: Array, terms: Array) -> Array:
+        """start + terms[0] + terms[1] + … from left to right, each sum flushed."""
+        sums = np.add.accumulate(np.concatenate([start[None], terms]), axis=0)
+        if not ((np.abs(sums) < smallest) & (sums != 0)).any():
+            return sums[-1]
+        for term in terms:
+            start = flushed(start + term)
+        return start
+
     seen = task.visible()
     for at, q, k, v in task.heads():
         q, k, v = flushed(q), flushed(k), flushed(v)
         s = np.zeros((q.shape[0], k.shape[0]), w)
-        for c in range(q.shape[1]):
-            s = flushed(s + flushed(q[:, c, None] * k[None, :, c]))
+        few = max(1, _FEW // max(1, s.size))
+        for c in range(0, q.shape[1], few):
+            s = added(s, flushed(q.T[c : c + few, :, None] * k.T[c : c + few, None]))
         s = np.where(seen[at], flushed(s * w(task.scale)), -np.inf)
         m = s.max(axis=1, keepdims=True)
         live = m > -np.inf
         p = flushed(np.exp(s - np.where(live, m, w(0))))
-        d, n = np.zeros_like(m), np.zeros((q.shape[0], v.shape[1]), w)
-        for j in range(k.shape[0]):
-            d = flushed(d + p[:, j, None])
-            n = flushed(n + flushed(task.rounded(p[:, j, None]) * v[j]))
-        out[at] = flushed(_divided(n, d))
+        d, n = np.zeros(q.shape[0], w), np.zeros((q.shape[0], v.shape[1]), w)
+        few = max(1, _FEW // max(1, n.size))
+        for j in range(0, k.shape[0], few):
+            here = slice(j, j + few)
+            d = added(d, p.T[here])
+            n = added(n, flushed(task.rounded(p[:, here]).T[:, :, None] * v[here, None]))
+        out[at] = flushed(_divided(n, d[:, None]))
     return out, lse
 
 
