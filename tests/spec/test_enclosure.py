@@ -17,6 +17,7 @@ from assay.spec.enclosure.arb import from_parts
 
 Array = np.ndarray[Any, Any]
 finite = st.floats(allow_nan=False, allow_infinity=False)
+anything = st.one_of(finite, st.sampled_from([np.inf, -np.inf, np.nan]))
 
 
 def of(mid: float, rad: float = 0.0) -> Enclosure:
@@ -168,3 +169,15 @@ def test_parts_become_balls_without_rounding() -> None:
         assert Fraction(int(man)) * Fraction(2) ** int(exponent) == Fraction(high) + Fraction(low)
         assert float(x.rad()) >= rad * (1 - 1e-6)
     assert from_parts(np.array([-np.inf]), np.zeros(1), np.zeros(1))[0] == flint.arb("-inf")
+
+
+@pytest.mark.claim("ENC-11")
+@given(st.lists(st.tuples(anything, finite, st.floats(0.0, 1.7e308), st.floats(0.0)), min_size=1, max_size=4))
+def test_the_error_of_a_number_is_the_same_beside_any_other(rows: list[tuple[float, float, float, float]]) -> None:
+    given_, mid, rad, tolerance = (np.array(column) for column in zip(*rows, strict=True))
+    together = Enclosure(mid, rad)
+    alone = [Enclosure(mid[i : i + 1], rad[i : i + 1]) for i in range(len(rows))]
+    errors = [one.least_error(given_[i : i + 1]) for i, one in enumerate(alone)]
+    assert together.least_error(given_).tobytes() == np.concatenate(errors).tobytes()
+    ratios = [one.ratio(given_[i : i + 1], tolerance[i : i + 1]) for i, one in enumerate(alone)]
+    assert together.ratio(given_, tolerance).tobytes() == np.concatenate(ratios).tobytes()
