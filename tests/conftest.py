@@ -137,6 +137,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(line)
 
 
+# --- what is known ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _known_once() -> Iterator[None]:
+    """What an instance is held to is found once in a process, whatever tests ask for it."""
+    from assay.conformance.judge.references import shared
+
+    with shared():
+        yield
+
+
 # --- what failed ------------------------------------------------------------------------------------------------------
 
 
