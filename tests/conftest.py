@@ -149,6 +149,17 @@ def _known_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def undiagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are neither explained nor shrunk, which takes seconds: of tests that look at neither."""
+    from assay.conformance.diagnosis.diagnosis import Diagnosis
+    from assay.conformance.judge import level
+    from assay.conformance.judge.judge import Judge
+
+    monkeypatch.setattr(Judge, "diagnosis", lambda *_: Diagnosis())
+    monkeypatch.setattr(level, "_SHRINK_SECONDS", 0.0)
+
+
 # --- what failed ------------------------------------------------------------------------------------------------------
 
 
