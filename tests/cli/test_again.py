@@ -125,7 +125,6 @@ def test_a_corpus_has_no_use_for_a_choice(refused: Callable[..., str], option: s
     assert refused("check", "kernels.py:good", "--corpus", "c", *words) == f"assay: {option}: not with --corpus\n"
 
 
-@pytest.mark.usefixtures("undiagnosed")
 def test_a_folder_that_cannot_be_written_breaks_no_check(run: Run, tmp_path: Path) -> None:
     (tmp_path / ".assay").write_text("in the way", encoding="utf-8")
     status, out, error = run("check", "kernels.py:bad", *SMOKE, "-x")
