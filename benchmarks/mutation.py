@@ -39,6 +39,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
+from assay.conformance.judge.references import References
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def judged(names: Sequence[str], class_name: str, backwards: bool) -> list[Row]:
     smoke = set(named(class_name, "smoke"))
     order = list(enumerate(cases.items()))[:: -1 if backwards else 1]
     entries = {entry.name: entry for entry in BUGGY}
-    references: dict[Any, Any] = {}
+    references = References()
     known: dict[tuple[str, str], tuple[Any, float]] = {}
     rows = []
     for name in names:

@@ -22,6 +22,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
+from assay.conformance.judge.references import References
 from assay.spec.attention import Instance, define
 from assay.spec.floats import dtype_named
 from assay.spec.precision import precision
@@ -70,7 +71,7 @@ def rivals(entry: Any) -> dict[str, bool]:
 
 def main() -> None:
     rows = []
-    references: dict[Any, Any] = {}
+    references = References()
     for entry in track(BUGGY, "buggy kernels", console=Console(stderr=True)):
         row: dict[str, Any] = {"kernel": entry.name, "class": entry.precision}
         for level in ("smoke", "standard"):

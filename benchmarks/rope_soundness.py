@@ -12,7 +12,6 @@ import importlib
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from assay.conformance.interface.suite import LEVELS, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
+from assay.conformance.judge.references import References
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
     judgements, alarms = Counter[str](), 0
     for seed in range(asked.first, asked.first + asked.seeds):
         for name in classes if asked.every_class else [classes[seed % len(classes)]]:
-            references: dict[Any, Any] = {}
+            references = References()
             worst = 0.0
             for entry in correct:
                 if name in entry.precisions:

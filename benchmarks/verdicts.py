@@ -13,12 +13,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of, missing
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.references import References
 from assay.spec.problem import PROBLEMS
 
 
@@ -32,7 +32,7 @@ def written(path: Path, level: str, seeds: list[int]) -> None:
         for precision in known.spec.PRECISIONS.values():
             for seed in seeds:
                 named = list(cases(known, precision, level, seed))
-                references: dict[Any, Any] = {}
+                references = References()
                 for target in targets:
                     judge = Judge(kernel_of(target.name, problem), precision, references=references)
                     rows = {}

@@ -19,6 +19,7 @@ from assay.conformance.engagement import engaged
 from assay.conformance.interface.targets import known_findings
 from assay.conformance.judge.by_family import ByFamily
 from assay.conformance.judge.level import REPEATED
+from assay.conformance.judge.references import shared
 from assay.conformance.plugin import DIAGNOSIS, Asked, asked, settings
 from assay.conformance.report.words import behaviour, never_ran, not_judged
 
@@ -104,7 +105,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def engagements(request: pytest.FixtureRequest) -> Iterator[Engagements]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, shared():
         yield Engagements(stack, request)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import flint
-import sympy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +50,31 @@ BALLS = Scalars(
     smallest=lambda x, y: x.min(y),
 )
 
+
+def _of_sympy(name: str) -> Callable[..., Any]:
+    """A function of SymPy, which is imported by the first call: no judgement needs it, and it takes half a second."""
+
+    def called(*numbers: Any) -> Any:
+        import sympy
+
+        return getattr(sympy, name)(*numbers)
+
+    return called
+
+
+def _pi() -> Any:
+    import sympy
+
+    return sympy.pi
+
+
 #: Expressions of SymPy, exact.
 SYMBOLS = Scalars(
-    exact=sympy.Rational,
-    pi=lambda: sympy.pi,
-    log=sympy.log,
-    floor=sympy.floor,
-    ceiling=sympy.ceiling,
-    largest=sympy.Max,
-    smallest=sympy.Min,
+    exact=_of_sympy("Rational"),
+    pi=_pi,
+    log=_of_sympy("log"),
+    floor=_of_sympy("floor"),
+    ceiling=_of_sympy("ceiling"),
+    largest=_of_sympy("Max"),
+    smallest=_of_sympy("Min"),
 )

@@ -137,6 +137,29 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(line)
 
 
+# --- what is known ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _known_once() -> Iterator[None]:
+    """What an instance is held to is found once in a process, whatever tests ask for it."""
+    from assay.conformance.judge.references import shared
+
+    with shared():
+        yield
+
+
+@pytest.fixture
+def undiagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are neither explained nor shrunk, which takes seconds: of tests that look at neither."""
+    from assay.conformance.diagnosis.diagnosis import Diagnosis
+    from assay.conformance.judge import level
+    from assay.conformance.judge.judge import Judge
+
+    monkeypatch.setattr(Judge, "diagnosis", lambda *_: Diagnosis())
+    monkeypatch.setattr(level, "_SHRINK_SECONDS", 0.0)
+
+
 # --- what failed ------------------------------------------------------------------------------------------------------
 
 

@@ -128,7 +128,7 @@ def test_it_is_rejected_after_few_and_small_calls(rejection: Check) -> None:
 def test_it_is_rejected_without_a_framework_and_without_a_compiler(rejection: Check) -> None:
     """What makes a judgement of a NumPy kernel begin late is what it imports that it has no use for."""
     assert "numpy" in rejection.loaded
-    heavy = {"jax", "llvmlite", "matplotlib", "numba", "onnxruntime", "pandas", "scipy", "torch"}
+    heavy = {"jax", "llvmlite", "matplotlib", "numba", "onnxruntime", "pandas", "scipy", "sympy", "torch"}
     assert heavy & set(rejection.loaded) == set()
 
 

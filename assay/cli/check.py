@@ -117,6 +117,7 @@ def check(
     ] = None,
 ) -> int:
     """Judge a kernel, or every installed built-in in each class that it documents."""
+    from assay.conformance.judge.references import shared
     from assay.conformance.report.text import only_known
 
     if error is not None:
@@ -167,6 +168,7 @@ def check(
         for judgement in plan
         if judgement not in reports
     ]
+    context.with_resource(shared())
     coming = _in_turn(waiting, watch, quiet) if jobs == 1 else _at_once(waiting, watch, quiet, jobs)
     with contextlib.closing(coming):
         for judgement in plan:
@@ -314,7 +316,9 @@ def _in_turn(waiting: Waiting, watch: Watch, quiet: bool) -> Generator[Report, N
 
 def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generator[Report, None, None]:
     """The same reports in the same order from so many processes; ``watch`` follows the judgements."""
-    with contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)))) as coming:
+    from assay.conformance.judge.references import share
+
+    with contextlib.closing(in_processes(_report_of, waiting, min(jobs, len(waiting)), share)) as coming:
         watch.tell(0, len(waiting), "")
         for done in range(len(waiting)):
             with shown(watch, f"{len(waiting)} judgements", quiet=quiet):

@@ -33,6 +33,7 @@ from assay.conformance.interface.suite import suite as suite_of
 from assay.conformance.interface.targets import first_line
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import again
+from assay.conformance.judge.references import References, engaged_here
 from assay.conformance.judge.remembered import Failure, Failures
 from assay.conformance.report.finding import AGAIN, Finding
 
@@ -68,7 +69,7 @@ class Judge:
 
     options: what the user declared; reproducers repeat it.
     reproducers: a folder for failing instances; that of ``failures`` where there is none.
-    references: where the criteria of instances are kept, if judges of several kernels share them.
+    references: where the criteria of instances are kept, by default those that are shared here.
     limits: what one call may take.
     process: where an isolated kernel runs.
     diagnosing: how many times as long as usual a diagnosis may take; at 0 there is none.
@@ -84,7 +85,7 @@ class Judge:
     precision: Precision
     options: Mapping[str, Any] = field(default_factory=dict)
     reproducers: str | Path | None = None
-    references: dict[Any, Criteria] | None = None
+    references: References = field(default_factory=engaged_here)
     limits: Limits = field(default_factory=Limits)
     process: Isolated | None = None
     diagnosing: float = 1.0
@@ -123,14 +124,11 @@ class Judge:
 
     def criteria(self, instance: Any, precision: Precision | None = None) -> Criteria:
         """What the outputs of an instance are held to, in the class of the judge or in another class."""
-        precision = precision or self.precision
-        if self.references is None:
-            return self.suite.criteria(instance, self.kernel, precision)
+        precision, evaluate = precision or self.precision, self.suite.criteria
         kind = (self.kernel.positional, self.kernel.lacks, tuple(sorted(self.kernel.conventions.items())))
-        key = (precision, kind, instance.digest())
-        if key not in self.references:
-            self.references[key] = self.suite.criteria(instance, self.kernel, precision)
-        return self.references[key]
+        size = sum(array.size for array in instance.arrays().values())
+        key = (evaluate, precision, kind, instance.digest())
+        return self.references.of(key, size, lambda: evaluate(instance, self.kernel, precision))
 
     def criteria_if_known(self, instance: Any, precision: Precision | None = None) -> Criteria | None:
         """The criteria of an instance; ``None`` if the instance cannot be evaluated."""

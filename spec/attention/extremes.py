@@ -30,13 +30,19 @@ def extremes(attended: Array, value: Array) -> tuple[Array, Array]:
     if attended.shape[1] == 0:
         empty = np.full((attended.shape[0], value.shape[1]), -np.inf)
         return empty, -empty
+    columns, both = value.shape[1], np.concatenate([value, -value], axis=1)  # the least is the largest of −v, negated
     count = attended.sum(axis=1)
     first = attended.argmax(axis=1)
     last = attended.shape[1] - attended[:, ::-1].argmax(axis=1)  # exclusive
     if ((count == last - first) | (count == 0)).all():
         end = np.where(count, last, first)
-        return _of_intervals(first, end, value), -_of_intervals(first, end, -value)
-    return _of_sets(attended, value), -_of_sets(attended, -value)
+        if (first == first[:1]).all() and (end == end[:1]).all():  # no mask: every row is as the first one
+            found = np.repeat(_of_intervals(first[:1], end[:1], both), len(first), axis=0)
+        else:
+            found = _of_intervals(first, end, both)
+    else:
+        found = _of_sets(attended, both)
+    return found[:, :columns], -found[:, columns:]
 
 
 def _of_intervals(first: Array, end: Array, value: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +48,8 @@ def numbers(instance: Masked) -> dict[str, NDArray[np.object_]]:
 
 def exact_numbers(array: NDArray[Any]) -> NDArray[np.object_]:
     """Every number as a rational one, and −oo for −inf."""
+    import sympy
+
     made = np.empty(array.shape, dtype=object)
     for index in np.ndindex(array.shape):
         number = float(array[index])
@@ -65,6 +66,8 @@ def attend(
     The instance says which key is attended to, the scale and the softcap.
     product(batch, head, i, j): what stands in place of ⟨q_i, k_j⟩.
     """
+    import sympy
+
     b, h, n_q, _ = instance.query.shape
     output = np.empty((b, h, n_q, instance.value.shape[3]), dtype=object)
     log_sum_exp = np.empty((b, h, n_q), dtype=object)
@@ -87,6 +90,8 @@ def _weights(
     i: int,
 ) -> tuple[dict[int, Any], Any]:
     """e^s of every key that row i attends to, and their sum with the sink's."""
+    import sympy
+
     b, h, n_q, _d = instance.query.shape
     n_k = instance.key.shape[2]
     if b * h * n_q * n_k > _LARGEST:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.attention.symbolic import attend, numbers
 
@@ -46,6 +45,8 @@ def symbolic(instance: Instance, output: str = "grad_query") -> NDArray[np.objec
 
 def derivatives(instance: Instance, output: str) -> tuple[dict[str, NDArray[np.object_]], NDArray[np.object_]]:
     """The symbols of every array, and the derivatives of the loss in them; a bias of −inf is no symbol."""
+    import sympy
+
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
     b, h, n_q, _ = instance.query.shape
@@ -62,11 +63,15 @@ def derivatives(instance: Instance, output: str) -> tuple[dict[str, NDArray[np.o
 
 def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
     """Exact rational numbers."""
+    import sympy
+
     exact: NDArray[np.object_] = np.vectorize(lambda x: sympy.Rational(float(x)), otypes=[object])(array)
     return exact
 
 
 def symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
+    import sympy
+
     made = np.empty(array.shape, dtype=object)
     for index, number in np.ndenumerate(array):
         plain = "_".join(map(str, index))
@@ -76,6 +81,8 @@ def symbols(name: str, array: NDArray[np.object_]) -> NDArray[np.object_]:
 
 def loss(instance: Any, output: NDArray[np.object_], log_sum_exp: NDArray[np.object_]) -> Any:
     """Σ dO·o + Σ dlse·lse of what comes in, ``grad_output`` and ``grad_log_sum_exp``, without rows that are empty."""
+    import sympy
+
     loss = (_exact(instance.grad_output) * output).sum()
     if instance.grad_log_sum_exp is not None:
         pairs = zip(_exact(instance.grad_log_sum_exp).ravel(), log_sum_exp.ravel(), strict=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.document_similarity.truth import best_pairs
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
@@ -107,6 +106,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     >>> symbolic(Instance(np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]])))[0, 0]
     sqrt(2)/2
     """
+    import sympy
+
     left, right = instance.sides()
     if left.size + right.size > 4096:
         raise ValueError(f"symbolic: {left.size + right.size} numbers, expected at most 4096")

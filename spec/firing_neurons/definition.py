@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import flint
 import numpy as np
-import sympy
 
 from assay.spec.enclosure import Enclosure
 from assay.spec.firing_neurons.exactness import exact_sums, lowest_bits
@@ -187,6 +186,8 @@ def symbolic(instance: Instance) -> dict[str, NDArray[np.object_]]:
     >>> symbolic(Instance.of(np.array([[3.0]]), np.array([[0.5]]), [fired([0])], threshold=1.0))
     {'fired at step 2': array([[1/2]], dtype=object)}
     """
+    import sympy
+
     asked = list(queries(instance))
     numbers = sum(len(query.rows) * len(query.columns) for query in asked)
     if numbers > 4096:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.enclosure import ArbBall, Enclosure, ball_tiers, require_held
 from assay.spec.firing_neurons.definition import Query, margins
@@ -141,6 +140,8 @@ def symbolic(instance: Instance) -> dict[str, NDArray[np.object_]]:
     >>> symbolic(step)["gradient"][0, 0]
     12
     """
+    import sympy
+
     if (numbers := sum(x.size for x in instance.arrays().values())) > 256:
         raise ValueError(f"symbolic: {numbers} numbers, expected at most 256")
     data, targets, weights, outer = (

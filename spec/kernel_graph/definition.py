@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.enclosure import ArbArithmetic, Enclosure, Evaluated, Result, escalate
 from assay.spec.kernel_graph.symbols import expression
@@ -120,6 +119,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     array([[-1/2],
            [1/2]], dtype=object)
     """
+    import sympy
+
     if instance.spanned() > 4096:
         raise ValueError(f"symbolic: {instance.spanned()} numbers, expected at most 4096")
     points, vectors = _exact(instance.points), _exact(instance.vectors)
@@ -138,6 +139,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
 
 def _exact(array: NDArray[Any]) -> NDArray[np.object_]:
     """The numbers as SymPy rationals."""
+    import sympy
+
     exact = np.empty(array.shape, dtype=object)
     for index, number in np.ndenumerate(array.astype(np.float64)):
         exact[index] = sympy.Rational(float(number))

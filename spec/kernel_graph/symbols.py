@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sympy
-
 if TYPE_CHECKING:
     from assay.spec.kernel_graph.functions import Function
 
@@ -15,9 +13,12 @@ __all__ = ["expression"]
 def expression(function: str | Function, parameter: float, z: Any) -> Any:
     """f(z) for a SymPy number z ≥ 0.  Raises ``ValueError`` for a function of the user's own.
 
+    >>> import sympy
     >>> expression("matern", 1.5, sympy.Integer(3))
     4*exp(-3)
     """
+    import sympy
+
     p = sympy.Rational(parameter)
     if function == "gaussian":
         return sympy.exp(-p * z)
@@ -43,6 +44,8 @@ def expression(function: str | Function, parameter: float, z: Any) -> Any:
 
 
 def _arc_cosine(order: int, z: Any) -> Any:
+    import sympy
+
     u = 1 - sympy.Min(z, 4) / 2
     theta = sympy.acos(u)
     zero = 1 - theta / sympy.pi

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import flint
 import numpy as np
-import sympy
 
 from assay.spec import flint_context
 from assay.spec.enclosure import ArbArithmetic, Enclosure
@@ -133,6 +132,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     >>> symbolic(Instance(x, np.array([1.0, -1.0]), function="gaussian", tolerance=0.5)).tolist()
     [E/2, -E/2]
     """
+    import sympy
+
     n = len(instance.points)
     if n > 6:
         raise ValueError(f"symbolic: {n} points, expected at most 6")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
 from assay.spec.floating_point import require_usual
@@ -65,6 +64,8 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "weight") 
 
 def symbolic(instance: Instance) -> NDArray[np.object_]:
     """The weights of the edges i < j as SymPy expressions.  Raises ``ValueError`` for over 4,096 numbers."""
+    import sympy
+
     if instance.spanned() > 4096:
         raise ValueError(f"symbolic: {instance.spanned()} numbers, expected at most 4096")
     points = [[sympy.Rational(c) for c in row] for row in instance.points.astype(np.float64).tolist()]

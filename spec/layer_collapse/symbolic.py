@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["symbolic"]
 
 _LARGEST = 4096  # scores and numbers of tokens of all layers
-
-_ONE = sympy.Integer(1)
 
 
 def symbolic(instance: Instance, *, uniform: bool = False) -> NDArray[np.object_]:
@@ -49,12 +46,16 @@ def symbolic(instance: Instance, *, uniform: bool = False) -> NDArray[np.object_
 
 def _matrix(array: NDArray[Any] | None, *index: int) -> Any:
     """A matrix of exact rational numbers; a vector is a row."""
+    import sympy
+
     assert array is not None
     part = np.atleast_2d(array[index].astype(np.float64) if index else array.astype(np.float64))
     return sympy.Matrix(part.shape[0], part.shape[1], lambda i, j: sympy.Rational(float(part[i, j])))
 
 
 def _with_bias(product: Any, bias: NDArray[Any] | None, *index: int) -> Any:
+    import sympy
+
     return product if bias is None else product + sympy.ones(product.rows, 1) * _matrix(bias, *index)
 
 
@@ -71,6 +72,8 @@ def _sublayer(instance: Instance, layer: int, name: str, x: Any, function: Any) 
 
 
 def _attention(instance: Instance, layer: int, y: Any, uniform: bool) -> Any:
+    import sympy
+
     n = y.rows
     update = sympy.zeros(n, instance.tokens.shape[1])
     assert instance.scale is not None
@@ -87,7 +90,9 @@ def _attention(instance: Instance, layer: int, y: Any, uniform: bool) -> Any:
                 if (j <= i or not instance.causal) and (instance.mask is None or bool(instance.mask[j]))
             ]
             weights = [
-                _ONE if uniform else sympy.exp(sympy.Rational(instance.scale) * query.row(i).dot(key.row(j)))
+                sympy.Integer(1)
+                if uniform
+                else sympy.exp(sympy.Rational(instance.scale) * query.row(i).dot(key.row(j)))
                 for j in seen
             ]
             total = sum(weights, sympy.Integer(0))
@@ -101,6 +106,8 @@ def _attention(instance: Instance, layer: int, y: Any, uniform: bool) -> Any:
 
 
 def _mlp(instance: Instance, layer: int, y: Any) -> Any:
+    import sympy
+
     up = _with_bias(y * _matrix(instance.up_weights, layer), instance.up_bias, layer)
     activation = {
         "relu": lambda x: sympy.Max(x, 0),
@@ -118,6 +125,8 @@ def _mlp(instance: Instance, layer: int, y: Any) -> Any:
 
 
 def _norm(instance: Instance, x: Any, gain: NDArray[Any] | None, bias: NDArray[Any] | None) -> Any:
+    import sympy
+
     rows = []
     for i in range(x.rows):
         row = x.row(i)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
 from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
 from assay.spec.memory import require_evaluable
@@ -67,6 +66,8 @@ def symbolic(instance: Instance, output: str = "query") -> NDArray[np.object_]:
     >>> symbolic(Instance(np.eye(2).reshape(1, 1, 2, 2), positions=np.array([3, 1])))[0, 0, 0]
     array([cos(3), sin(3)], dtype=object)
     """
+    import sympy
+
     x: NDArray[np.object_] = instance.vectors()[output].astype(np.float64).astype(object)
     if x.size > 4096:
         raise ValueError(f"symbolic: {x.size} elements, expected at most 4096")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sympy
-
 from assay.spec import rope
 from assay.spec.attention.symbolic import attend, exact_numbers, numbers
 from assay.spec.rope_attention.definition import tokens
@@ -39,6 +37,8 @@ def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
 
 
 def _attended(instance: Instance) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    import sympy
+
     arrays = numbers(instance)
     if instance.relative is None:
         turned, n_q = rope.symbolic(tokens(instance)), instance.query.shape[2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import sympy
 
 from assay.spec.attention.symbolic import exact_numbers
 
@@ -29,6 +28,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
     >>> symbolic(Instance(parts, np.array([0.0, 2.0]).reshape(2, 1, 1, 1)))[0, 0, 0, 0]
     (1 + 5*exp(2))/(1 + exp(2))
     """
+    import sympy
+
     if instance.outputs.size > _LARGEST:
         raise ValueError(f"symbolic: {instance.outputs.size} numbers, expected at most {_LARGEST}")
     weight, total = _weights(instance)
@@ -44,6 +45,8 @@ def symbolic(instance: Instance) -> NDArray[np.object_]:
 
 def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
     """The log-sum-exp as an object array (b, h, n); −oo where all parts are empty and there is no sink."""
+    import sympy
+
     _, total = _weights(instance)
     made = np.empty(total.shape, dtype=object)
     for index in np.ndindex(made.shape):
@@ -53,6 +56,8 @@ def symbolic_log_sum_exp(instance: Instance) -> NDArray[np.object_]:
 
 def _weights(instance: Instance) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """e^(l_t) of every part, and their sum with the sink's."""
+    import sympy
+
     logs = exact_numbers(instance.log_sum_exps)
     weight, total = np.empty(logs.shape, dtype=object), np.empty(logs.shape[1:], dtype=object)
     sink = None if instance.sink is None else exact_numbers(instance.sink)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import sympy
 
 from assay.spec.attention.symbolic import attend, exact_numbers
 from assay.spec.attention_gradient.symbolic import loss, symbols
@@ -33,6 +32,8 @@ def symbolic(instance: Incoming, output: str = "grad_query") -> NDArray[np.objec
     >>> symbolic(Instance(x, x, x, x, x, x), "grad_value2")[0, 0, 1, 0]
     E/(E + 3)
     """
+    import sympy
+
     if output not in instance.outputs():
         raise ValueError(f"unknown output {output!r}: expected one of {', '.join(instance.outputs())}")
     b, h, n_q, _ = instance.query.shape

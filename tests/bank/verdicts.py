@@ -10,6 +10,7 @@ made once a class as well, of instances with any option: a kernel is asked what 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.references import References
 from assay.spec.precision import precision
 from bank.drawn import drawn
 
@@ -66,7 +68,7 @@ class Verdicts:
     """The first failures of every wrong kernel of one problem at ``standard``, seed 0; criteria are shared by all."""
 
     problem: str
-    references: dict[Any, Any] = field(default_factory=dict)
+    references: References = field(default_factory=lambda: References(most=sys.maxsize))
     levels: dict[tuple[str, str], list[Case]] = field(default_factory=dict)
     beside: dict[str, list[Case]] = field(default_factory=dict)
     gathered: dict[str, Gathered] = field(default_factory=dict)

@@ -47,6 +47,7 @@ def test_failures_are_kept_in_the_project_and_nowhere_else(
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_what_failed_is_tried_first_and_forgotten_once_it_passes(run: Run, tmp_path: Path) -> None:
     assert all(not case.name.startswith("again: ") for case in _cases(run, "kernels.py:bad", "--family", "heads"))
     first = _cases(run, "kernels.py:bad", "--family", "heads")
@@ -60,6 +61,7 @@ def test_what_failed_is_tried_first_and_forgotten_once_it_passes(run: Run, tmp_p
 
 
 @pytest.mark.parametrize("option", ["--again", "--last-failed"])
+@pytest.mark.usefixtures("undiagnosed")
 def test_again_judges_only_what_failed(run: Run, refused: Callable[..., str], tmp_path: Path, option: str) -> None:
     sentence = refused("check", "kernels.py:bad", option)
     assert sentence == "assay: --again: no failure of kernels.py:bad in float32 is remembered\n"
@@ -75,6 +77,7 @@ def test_again_judges_only_what_failed(run: Run, refused: Callable[..., str], tm
     assert "is remembered" in refused("check", "kernels.py:bad", option)
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_a_kernel_is_known_from_any_folder_of_its_project(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_kernel_is_known_from_any_folder_of_its_project(
     assert not (tmp_path / "below" / ".assay").exists()
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_other_kernels_and_other_classes_have_failures_of_their_own(run: Run, refused: Callable[..., str]) -> None:
     run("check", "kernels.py:bad", *SMOKE, "-x")
     assert "is remembered" in refused("check", "kernels.py:raises", "--again")
@@ -107,6 +111,7 @@ def test_an_unknown_family_is_told_what_may_be_meant(refused: Callable[..., str]
     assert sentence == "assay: unknown family 'head' of attention; did you mean heads?\n"
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_the_first_failure_ends_the_run(run: Run) -> None:
     status, out, _ = run("check", "kernels.py:bad", *SMOKE, "-x")
     assert status == 1
@@ -147,6 +152,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.usefixtures("undiagnosed")
 def test_a_damaged_list_remembers_nothing(run: Run, tmp_path: Path, damage: Callable[[str], str]) -> None:
     run("check", "kernels.py:bad", *SMOKE, "-x")
     (tmp_path / ".assay" / "failures" / "noise.npz").write_bytes(b"nothing of the kind")

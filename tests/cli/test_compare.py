@@ -38,6 +38,7 @@ def test_what_became_better_or_stayed_ends_with_0(files: Run) -> None:
     assert (status, out.splitlines()[0]) == (0, "same: my:kernel  attention  float32  FAILED")
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_two_runs_of_two_kernels_are_compared(run: Run) -> None:
     for kernel in ("good", "bad"):
         run("check", f"kernels.py:{kernel}", "--level", "smoke", "--json", f"{kernel}.json", "--quiet")

@@ -79,7 +79,7 @@ def test_every_layout_and_every_change_is_used() -> None:
 
 
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
-    judge = Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32, references={})
+    judge = Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32)
     for case in (case for case in cases(level="standard") if case.after or case.beside):
         criterion = judge.criteria(case.instance)["output"]
         for other in (*case.after[-1:], *case.beside[:1]):

@@ -29,7 +29,7 @@ FLOAT32 = precision("float32")
 
 @functools.cache
 def judge() -> Judge:
-    return Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32, references={})  # shared by all wrong meanings
+    return Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32)  # shared by all wrong meanings
 
 
 @functools.cache

@@ -36,11 +36,6 @@ FLOAT32 = precision("float32")
 
 
 @functools.cache
-def references() -> dict[Any, Any]:
-    return {}
-
-
-@functools.cache
 def cases(level: str, family: str = "") -> list[Case]:
     """Those of a level, or those of one family of the table in it."""
     whole = suite("attention")
@@ -52,7 +47,7 @@ def cases(level: str, family: str = "") -> list[Case]:
 
 def diagnosis(function: Any, family: str = "") -> Diagnosis:
     """What is told of a kernel by the named cases of smoke and by more of a family: a dozen failures, all passes."""
-    judge = Judge(kernel_of(function, "attention"), FLOAT32, references=references(), diagnosing=3.0)
+    judge = Judge(kernel_of(function, "attention"), FLOAT32, diagnosing=3.0)
     failures: list[Judged] = []
     passes = []
     with np.errstate(all="ignore"):

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.engagement import check
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.judge import level
 from assay.conformance.judge.judge import Judge
 
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from assay.conformance.report.report import Report
 
 Array = np.ndarray[Any, Any]
+
+pytestmark = pytest.mark.usefixtures("undiagnosed")
 
 
 def good(query: Array, key: Array, value: Array, *, scale: float) -> Array:
@@ -32,13 +32,6 @@ def good(query: Array, key: Array, value: Array, *, scale: float) -> Array:
 
 def bad(query: Array, key: Array, value: Array, *, scale: float) -> Array:
     return good(query, key, value, scale=scale or 1.0)
-
-
-@pytest.fixture(autouse=True)
-def undiagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failures are neither explained nor shrunk: both take seconds, and both are done here in any case."""
-    monkeypatch.setattr(Judge, "diagnosis", lambda *_: Diagnosis())
-    monkeypatch.setattr(level, "_SHRINK_SECONDS", 0.0)
 
 
 def judged(kernel: Any, **options: Any) -> Report:

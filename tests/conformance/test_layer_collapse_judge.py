@@ -107,7 +107,7 @@ def test_every_network_of_practice_is_in_most_families(network_: str) -> None:
 
 
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
-    judge = Judge(kernel_of(PLAIN, "layer_collapse"), FLOAT32, references={})
+    judge = Judge(kernel_of(PLAIN, "layer_collapse"), FLOAT32)
     for case in (case for case in cases(level="standard") if case.after or case.beside):
         right = judge.criteria(case.instance)["tokens"]
         for other in (*case.after[-1:], *case.beside[:1]):
@@ -201,7 +201,7 @@ def test_every_meaning_has_a_name_of_its_own_and_changes_some_case() -> None:
     for names in ([meaning.id for meaning in meanings], [meaning.sentence for meaning in meanings]):
         assert [name for name, count in Counter(names).items() if count > 1] == []
     left = {meaning.id: meaning for meaning in meanings}
-    judge = Judge(kernel_of(PLAIN, "layer_collapse"), FLOAT32, references={})
+    judge = Judge(kernel_of(PLAIN, "layer_collapse"), FLOAT32)
     for case in cases(level="smoke"):
         changed = {name for name, one in left.items() if one.criteria(case.instance, judge.criteria) is not None}
         left = {name: one for name, one in left.items() if name not in changed}

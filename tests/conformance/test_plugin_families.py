@@ -181,6 +181,7 @@ def test_a_selection_that_leaves_out_every_conformance_test_is_no_error(run: Run
 # --- known failures ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_known_failures_are_expected_and_one_that_passes_is_told(run: Run, pytester: pytest.Pytester) -> None:
     pytester.path.joinpath("known.toml").write_text(
         """
@@ -245,6 +246,7 @@ def test_the_options_of_a_check_are_options_of_pytest_but_for_those_that_pytest_
     assert "kernel" in of_pytest
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_reproducers_lie_in_the_folder_that_is_named(run: Run, pytester: pytest.Pytester) -> None:
     run(*conformance("--assay-kernel=wrong:good", *OPTIONS, "--assay-reproducers=found", "-k", "causal-cross"))
     assert list(pytester.path.joinpath("found").glob("causal-cross*.npz"))
@@ -266,18 +268,21 @@ reason = "issue 12"
 """
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_the_project_names_the_kernels_of_a_run_that_names_none(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml(TABLE + KNOWN % "causal")
     result = run(*conformance("-v", "-k", "causal"))
     assert outcomes(result) == {"causal": "XFAIL", "causal-cross": "FAILED"}
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_the_project_speaks_of_no_kernel_that_it_does_not_name(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml(TABLE + KNOWN % "causal")
     result = run(*conformance("--assay-kernel=wrong:good", "-v", "-k", "causal and not cross"))
     assert outcomes(result) == {"causal": "FAILED"}
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_the_command_line_takes_kernels_options_and_known_failures_of_the_project(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +313,7 @@ def test_the_command_line_takes_kernels_options_and_known_failures_of_the_projec
     assert "\nfamily: causal," in text
 
 
+@pytest.mark.usefixtures("undiagnosed")
 def test_families_that_are_known_to_fail_and_passed_are_told_in_one_line_for_each_reason(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def test_every_kind_of_case_comes_in_both_layouts() -> None:
 
 
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
-    judge = Judge(kernel_of(cpu.rope.exact, "rope"), FLOAT32, references={})
+    judge = Judge(kernel_of(cpu.rope.exact, "rope"), FLOAT32)
     for case in (case for case in cases(level="standard") if case.after or case.beside):
         right = judge.criteria(case.instance)
         for other in (*case.after[-1:], *case.beside[:1]):

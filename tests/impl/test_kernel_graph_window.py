@@ -74,9 +74,15 @@ def test_waves_are_within_the_aliasing_of_a_window_and_reach_it(width: int, shar
 
 
 @pytest.mark.claim("KG-9")
-@pytest.mark.parametrize("d", [1, 2, 3])
-@pytest.mark.parametrize(("decay", "allowed"), [(0.1, 1e-3), (2.5, 1e-6), (40.0, 1e-2), (300.0, 1e-9), (3000.0, 1e-4)])
-def test_weights_of_a_window_are_within_their_bound(d: int, decay: float, allowed: float) -> None:
+@pytest.mark.parametrize(
+    ("decay", "allowed", "d"),
+    [  # the finest grid in three dimensions takes as long as all others
+        pytest.param(*row, d, marks=[pytest.mark.thorough] if (row[0], d) == (3000.0, 3) else [])
+        for d in (1, 2, 3)
+        for row in ((0.1, 1e-3), (2.5, 1e-6), (40.0, 1e-2), (300.0, 1e-9), (3000.0, 1e-4))
+    ],
+)
+def test_weights_of_a_window_are_within_their_bound(decay: float, allowed: float, d: int) -> None:
     rng = np.random.default_rng(d)
     x = np.concatenate([rng.random((20, d)), 1e-4 * rng.random((8, d)), np.ones((1, d)), np.zeros((1, d))])
     found = plan(x, decay, allowed)
