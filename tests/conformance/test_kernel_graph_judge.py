@@ -37,7 +37,7 @@ SUITES = (PROBLEM, SOLVE, SPARSIFY)
 #: What is compiled on the first call or much like another is judged in CI alone.
 _SLOW = {
     "pykeops:lazy_tensor", "assay:cpu-polynomial", "assay:cpu-multiply", "finufft:gauss-1e-12", "finufft:gauss-1e-5",
-    "torch:cdist-mm", "sklearn:rbf_kernel",
+    "torch:cdist-mm", "sklearn:rbf_kernel", "sklearn:spectral_embedding-lobpcg",
 }  # fmt: skip
 
 
