@@ -28,7 +28,8 @@ __all__ = ["INTERFACE", "criteria"]
 _INDICES = ("int64", "int32", "uint32", "uint64", "int16", "uint16")
 _FORM = Form(
     ("points",),
-    "(points, *, function, parameter, error, seed), which returns the edges (left, right, weight), each once",
+    "(points, *, function, parameter, error, seed), which returns the edges (left, right, weight), each once, "
+    "with either end first",
     named=("error", "seed"),
 )
 _CAPABILITIES = (*functions(), Capability(CONCURRENT_CALLS), Capability(FRESH_OUTPUTS))
