@@ -226,7 +226,7 @@ def _forward_histogram(
     row = _row(d, source.m, function, parameter, by)  # refuses what does not decode
     if row.accuracy < _LEAST:
         raise InvalidInstance(
-            f"function {function}, parameter {float(parameter):.9g}: sums to an accuracy of 2^{_exponent(row.accuracy)},"
+            f"function {function}, parameter {float(parameter):.9g}: sums as exact as 2^{_exponent(row.accuracy)},"
             " which float64 does not hold, expected another parameter or fewer coordinates"
         )
     require_memory(40 * (d + 1) * source.n * d, f"{(d + 1) * source.n} points of {4 * d} coordinates")

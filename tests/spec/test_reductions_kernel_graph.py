@@ -357,7 +357,7 @@ def test_scaling_one_side_asks_for_less_accuracy_than_shifting_it() -> None:
 )
 def test_sums_whose_accuracy_float64_does_not_hold_are_refused(function: str, parameter: float, by: str) -> None:
     """Their certified values in float64 would be 0, or all alike, and count wrongly."""
-    words = rf"function {function}, parameter .*: sums to an accuracy of 2\^-\d+, which float64 does not hold"
+    words = rf"function {function}, parameter .*: sums as exact as 2\^-\d+, which float64 does not hold"
     with pytest.raises(InvalidInstance, match=words):
         reduction("OV-9").apply(WIDE, function=function, parameter=parameter, by=by)
 
