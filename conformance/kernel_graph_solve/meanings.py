@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning
+from assay.conformance.kernel_graph.entries import of_other_weights
 from assay.conformance.kernel_graph.graphs import weights
 from assay.spec.criterion import bounded
 
@@ -94,12 +94,6 @@ def _of(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     return _meaning(name, sentence, lambda i, w, b: of(_potentials(w, b)))
 
 
-def _at_one(instance: Instance, w: Array, b: Array) -> Array | None:
-    if instance.parameter == 1.0 or instance.function == "matern":
-        return None
-    return _potentials(weights(replace(instance, parameter=1.0)), b)
-
-
 def _kernel_matrix(instance: Instance, w: Array, b: Array) -> Array | None:
     own = float(instance.weight()(np.zeros(1))[0])
     return _solved(w + own * np.eye(len(b)), b) if np.isfinite(own) and own else None
@@ -140,6 +134,9 @@ MEANINGS: tuple[Meaning, ...] = (
     _of("last-zero", "the last potential of mean 0 is set to 0", lambda x: np.append(x[:-1], 0.0)),
     _meaning("unit-side", "the right side is divided by its norm", lambda i, w, b: _potentials(w, b / np.linalg.norm(b))),
     _meaning("backwards", "the right side is read backwards", lambda i, w, b: _potentials(w, b[::-1])),
-    _meaning("unsquared", "distances are not squared", lambda i, w, b: None if i.function == "arc_cosine" else _potentials(weights(i, squared=False), b)),
-    _meaning("parameter-one", "the parameter is ignored: 1 stands for it", _at_one),
+    *of_other_weights(
+        lambda name, sentence, made: _meaning(
+            name, sentence, lambda i, w, b: None if (other := made(i)) is None else _potentials(other, b)
+        )
+    ),
 )  # fmt: skip
