@@ -138,6 +138,17 @@ def _kept(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return not _every(i, w) and _alike(h, w[i, j]) and _components(len(w), i, j, h) == 1 and not _tree(w, i, j, h)
 
 
+def _same_weight(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    return len(h) > 2 and bool((h > 0).all()) and _alike(h, np.full_like(h, h.mean())) and not _alike(h, w[i, j])
+
+
+def _rounded(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    """Whether weights are those of the graph with so many decimals."""
+    own = w[i, j]
+    close = (np.abs(h - np.round(own, k)).max(initial=0.0) <= 1e-9 for k in range(7))
+    return _every(i, w) and not np.allclose(h, own, rtol=1e-9, atol=0.0) and any(close)
+
+
 MEANINGS: tuple[Meaning, ...] = (
     _weighed("unweighted", "every edge weighs 1", np.ones_like),
     _weighed("resistances", "conductances are taken for resistances: 1/w stands for w", lambda w: 1 / w),
@@ -148,6 +159,8 @@ MEANINGS: tuple[Meaning, ...] = (
     _weighed("sum", "weights add up to 1", lambda w: w / w.sum()),
     _weighed("negative", "weights have the sign of entries of the Laplacian", np.negative),
     *of_other_weights(_of_weights),
+    _meaning("same-weight", "every edge weighs the same", _same_weight),
+    _meaning("decimals", "weights are rounded to some decimals", _rounded),
     _meaning("tree", "a spanning tree is returned", _tree),
     _meaning("apart", "the graph of the edges falls apart", _apart),
     _meaning("kept", "edges are left out, and those that are kept have their own weights", _kept),

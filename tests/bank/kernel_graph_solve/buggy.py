@@ -156,6 +156,12 @@ def _loops_in_weights(asked: Asked) -> Array:
     return np.asarray(np.linalg.lstsq(laplacian(asked.w) - np.eye(len(asked.b)), asked.b, rcond=1e-13)[0])
 
 
+def _less_degrees(asked: Asked, x: Array) -> Array:
+    """What is orthogonal to the degrees, as of a normalised Laplacian that was not scaled back."""
+    degrees = asked.w.sum(axis=1)
+    return np.asarray(x - degrees * (float(x @ degrees) / float(degrees @ degrees)))
+
+
 def _upper(asked: Asked) -> Array:
     return np.asarray(np.linalg.lstsq(laplacian(np.triu(asked.w)), asked.b, rcond=1e-13)[0])
 
@@ -221,6 +227,7 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("half-parameter", kernel(grounded_first, _at_half), "half the parameter", NEW, "half the parameter"),
     ("loops-in-weights", kernel(_loops_in_weights), "loops in A, and not in the degrees", NEW, "loops of weight 1 count in a"),
     ("upper", kernel(_upper), "only the upper triangle of A is filled", NEW, "first point of a pair alone"),
+    ("along-degrees", _after(_less_degrees), "the mean by degrees is taken away along the degrees", NEW, "multiple of the degrees is added"),
     ("root-of-tolerance", kernel(lambda a: _loose(np.sqrt(a.tolerance))(a)), "the root of the tolerance", NEW, "within the root of the tolerance"),
     ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("nan", _after(lambda a, x: np.where(np.arange(len(x)) == 0, np.nan, x)), "a NaN", NEW, None),
