@@ -178,6 +178,29 @@ def test_potentials_rounded_to_float64_decide_by_their_difference() -> None:
     assert rounded > 0
 
 
+@pytest.mark.claim("OV-7")
+def test_a_difference_that_is_off_by_13_19_of_itself_has_just_the_accuracy_for_its_error() -> None:
+    rng = np.random.default_rng(23)
+    left, right = (rng.random((4, 18)) < 0.7 for _ in range(2))
+    left[3] = left[0] ^ (np.arange(18) == 0)
+    source = OrthogonalVectors(left, right)
+    reduced = reduction("OV-7").apply(source)
+    x = potentials(reduced.target).astype(np.float64) * (1 + 2.0**-52 * rng.integers(-1, 2, 8))
+    for stretch, within in (
+        (6 / 19 + 1e-6, True),
+        (32 / 19 - 1e-6, True),
+        (6 / 19 - 1e-6, False),
+        (32 / 19 + 1e-6, False),
+    ):
+        scaled = x * stretch
+        assert quotient(source, reduced.target, scaled)[0] * unit(source, reduced.target) > 2 * difference(
+            source, scaled
+        )
+        reached = OV_7.error(source, reduced.target, scaled)
+        assert reached is not None
+        assert (reached < reduced.accuracy) == within
+
+
 # --- OV-8 -------------------------------------------------------------------------------------------------------------
 
 
