@@ -137,5 +137,7 @@ def _replayed(judge: Judge, path: str | Path, case: Case) -> Report:
     if outcome.failed:
         finding = judge.finding(case, outcome, str(path))
         diagnosis = judge.diagnosis([Judged(case, outcome)])
-    result = CaseResult("replay", family.id, "must", outcome.status, outcome.ratio, seconds, outcome.sentence, finding)
+    result = CaseResult(
+        "replay", family.id, "must", outcome.status, outcome.ratio, seconds, outcome.sentence, finding, outcome.proved
+    )
     return assembled(judge, "replay", 0, (result,), diagnosis, outcome.notes, seconds)

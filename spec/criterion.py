@@ -29,7 +29,37 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Criterion", "bounded", "close", "close_before_rounding", "decided", "each_close"]
+__all__ = ["Criterion", "Proof", "bounded", "close", "close_before_rounding", "decided", "each_close"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is proved of an output that passes: a quantity is between ``lower`` and ``upper``, whatever it depends on.
+
+    what: the quantity, as "x'L_H x / x'L_G x of every x".
+    least, most: between which it is allowed to be.
+    """
+
+    what: str
+    lower: float
+    upper: float
+    least: float
+    most: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it proves that the output is right."""
+        return self.least <= self.lower and self.upper <= self.most
+
+    @property
+    def share(self) -> float:
+        """How much of what is allowed the interval takes: at most 1, but for a rounding, where it :attr:`holds`.
+
+        >>> Proof("x", 0.75, 1.125, 0.5, 1.5).share
+        0.5
+        """
+        middle, half = (self.least + self.most) / 2, (self.most - self.least) / 2
+        return max(middle - self.lower, self.upper - middle) / half
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +76,8 @@ class Criterion:
     told(*values): the right answer in such words and what is allowed, as a number of the output's own kind, where the
     outputs decide both: as for a number that belongs to a choice that another output makes.  ``allowed`` is then 1, and
     the error is in units of what is allowed.
+    proves(*values): what can be proved of outputs of which no error is known; left out where the error is the whole
+    story, as a distance from a certified value is.
     """
 
     error: Callable[..., Array]
@@ -55,6 +87,7 @@ class Criterion:
     value: Enclosure | None = None
     rounded: bool = False
     told: Callable[..., tuple[str, float]] | None = None
+    proves: Callable[..., Proof] | None = None
 
     def about(self, value: Enclosure, tolerance: Array) -> Criterion:
         """The criterion of the same kind for another value."""
@@ -162,11 +195,18 @@ def decided(margin: Enclosure, tolerance: Array) -> Criterion:
     return Criterion(error, tolerance, expected)
 
 
-def bounded(measure: Callable[..., float], limit: float, words: str, outputs: tuple[str, ...] = ()) -> Criterion:
+def bounded(
+    measure: Callable[..., float],
+    limit: float,
+    words: str,
+    outputs: tuple[str, ...] = (),
+    proves: Callable[..., Proof] | None = None,
+) -> Criterion:
     """A certified measure of the output stays at or below ``limit``.
 
     measure(*values): a lower bound of what the outputs are wrong by, +inf where they make no sense.
     words: what is measured, as in "similarity below the best".
+    proves: as of a :class:`Criterion`.
 
     >>> import numpy as np
     >>> bounded(lambda x: float(x.max()), 0.5, "largest entry").ratio(np.array([1.0, 0.25]))
@@ -177,5 +217,9 @@ def bounded(measure: Callable[..., float], limit: float, words: str, outputs: tu
         return np.asarray(measure(*values), dtype=np.float64)
 
     return Criterion(
-        error, np.asarray(limit, np.float64), lambda _: f"expected {words} of at most {limit:.3g}", outputs
+        error,
+        np.asarray(limit, np.float64),
+        lambda _: f"expected {words} of at most {limit:.3g}",
+        outputs,
+        proves=proves,
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.conformance.call.call import Answer
-    from assay.spec.criterion import Criterion
+    from assay.spec.criterion import Criterion, Proof
 
     Criteria = Mapping[str, Criterion]
 
@@ -37,6 +37,7 @@ class Outcome:
     allowed: what a correct kernel may err there.
     values: the outputs by name.
     wrong: of every output that is judged by its elements and has wrong ones, how many and where.
+    proved: what is proved of outputs that passed, where their criterion proves something.
     """
 
     status: str
@@ -52,6 +53,7 @@ class Outcome:
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     wrong: tuple[Wrong, ...] = ()
+    proved: Proof | None = None
 
     @property
     def failed(self) -> bool:
@@ -80,7 +82,17 @@ def compared(answer: Answer, criteria: Criteria) -> Outcome:
     if worst.status == "passed" and not any(criterion.judges() for criterion in criteria.values()):
         exact = all((np.asarray(criterion.allowed) == 0).all() for criterion in criteria.values())
         return worst if exact else Outcome("outside", values=answer.values, notes=answer.notes)
-    return replace(worst, wrong=tuple(wrong))
+    return replace(worst, wrong=tuple(wrong), proved=None if worst.failed else _proved(answer.values, criteria))
+
+
+def _proved(values: Mapping[str, NDArray[Any]], criteria: Criteria) -> Proof | None:
+    """The first proof that the criteria have of outputs."""
+    proofs = (
+        criterion.proves(*parts_of(values, name, criterion))
+        for name, criterion in criteria.items()
+        if criterion.proves is not None and criterion.judges()
+    )
+    return next(proofs, None)
 
 
 def answers(criteria: Criteria, values: Mapping[str, NDArray[Any]]) -> bool:

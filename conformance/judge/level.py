@@ -353,7 +353,9 @@ class Run:
         family = case.family
         ratio = outcome.ratio if finding is None else max(outcome.ratio, finding.ratio)  # the smaller input's is shown
         self.results.append(
-            CaseResult(case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding)
+            CaseResult(
+                case.name, family.id, family.level, outcome.status, ratio, seconds, reason, finding, outcome.proved
+            )
         )
         if interruption is not None:
             raise interruption

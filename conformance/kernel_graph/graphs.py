@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["FEATURES", "dense_weights", "weights"]
+__all__ = ["FEATURES", "dense_weights", "weights", "weights_of"]
 
 
 def _squares(points: NDArray[Any]) -> Array:
@@ -27,14 +27,15 @@ def _squares(points: NDArray[Any]) -> Array:
     return z
 
 
-def weights(instance: Any, squared: bool = True) -> Array:
-    """The weights of all pairs, 0 on the diagonal and where they are infinite.
+def weights(instance: Any) -> Array:
+    """The weights of all pairs, 0 on the diagonal and where they are infinite."""
+    return weights_of(instance, instance.weight())
 
-    squared: of squared distances, as it should be.
-    """
-    z = _squares(instance.points)
+
+def weights_of(instance: Any, function: Callable[[Array], Array]) -> Array:
+    """The same of another function of squared distances."""
     with np.errstate(all="ignore"):
-        w = instance.weight()(z if squared else np.sqrt(z))
+        w = function(_squares(instance.points))
     w = np.where(np.isfinite(w), w, 0.0)
     np.fill_diagonal(w, 0.0)
     return np.asarray(w)

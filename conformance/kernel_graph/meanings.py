@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning, solves
 from assay.conformance.kernel_graph.combinations import squares
+from assay.conformance.kernel_graph.entries import PARAMETERS, VALUES
 from assay.conformance.kernel_graph.wrong import Sums, dense, outputs, values, wrong
 from assay.spec.kernel_graph.functions import named
 
@@ -183,6 +184,12 @@ def _places(w: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.arange(w.shape[0])[:, None], np.arange(w.shape[1])[None, :]
 
 
+def _first_of_equal(instance: Instance) -> NDArray[np.bool_]:
+    """Which points have no equal one before them, (n,)."""
+    _, first = np.unique(instance.points.astype(np.float64), axis=0, return_index=True)
+    return np.isin(np.arange(len(instance.points)), first)
+
+
 def _vectors(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     """Other vectors."""
 
@@ -265,31 +272,10 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning("unsquared", "distances are not squared", wrong(_unsquared)),
     Meaning("squared", "squared distances are squared again", wrong(_squared)),
     # parameters and functions
-    _of_parameter("parameter-one", "the parameter is ignored: 1 stands for it", lambda p: 1.0),
-    _of_parameter("reciprocal", "1/parameter stands for the parameter", lambda p: 1 / p if p else p),
-    _of_parameter("half", "half the parameter stands for the parameter", lambda p: p / 2),
-    _of_parameter("double", "twice the parameter stands for the parameter", lambda p: 2 * p),
-    _of_parameter("square", "the parameter is squared", lambda p: p * p),
-    _of_parameter("rounded", "the parameter is rounded to an integer", lambda p: float(round(p))),
-    _of_parameter("one-less", "one power too few", lambda p: p - 1),
-    _of_parameter("one-more", "one power too many", lambda p: p + 1),
-    _valued("polynomial-less", "one power too few", "polynomial", lambda z, p: z ** (p - 1)),
-    _valued("sigma", "the parameter is taken for σ: e^(−z/(2σ²))", "gaussian", lambda z, p: np.exp(-z / (2 * p * p))),
-    _valued("laplacian-square", "distances are squared: e^(−parameter·z)", "laplacian", lambda z, p: np.exp(-p * z)),
-    _valued("rational-inside", "1/(1 + z^p) stands for 1/(1 + z)^p", "rational", lambda z, p: 1 / (1 + z**p)),
-    _valued("no-root", "the root is left out: 1/(1 + parameter·z)", "inverse_multiquadric", lambda z, p: 1 / (1 + p * z)),
-    _valued("not-inverse", "the reciprocal is left out: √(1 + parameter·z)", "inverse_multiquadric", lambda z, p: np.sqrt(1 + p * z)),
-    _valued("positive-power", "the reciprocal is left out: a positive power", "coulomb rational", lambda z, p: z**p),
-    _valued("rational-quadratic", "the rational quadratic kernel (1 + z/(2p))^(−p)", "rational", lambda z, p: (1 + z / (2 * p)) ** -p),
-    _valued("one-inside", "1 is added: (1 + z)^p", "polynomial", lambda z, p: (1 + z) ** p),
-    _valued("matern-nu", "the factor of Matérn's argument is √ν", "matern", lambda z, p: named("matern", p)(z / 2)),
-    _valued("matern-linear", "the square in Matérn's polynomial is left out", "matern", lambda z, p: (1 + np.sqrt(5 * z)) * np.exp(-np.sqrt(5 * z)) if p == 2.5 else named("matern", p)(z)),
-    _valued("matern-scale", "the factor √(2ν) of Matérn's argument is left out", "matern", lambda z, p: named("matern", p)(z / (2 * p))),
+    *(_of_parameter(*other) for other in PARAMETERS),
+    *(_valued(*other) for other in VALUES),
     *(Meaning(f"matern-{order:g}", f"Matérn of order {order:g}", wrong(_orders(order))) for order in (0.5, 1.5, 2.5)),
     *(Meaning(f"arc-cosine-{order}", f"an arc-cosine of another order: {order}", wrong(_orders(float(order), "arc_cosine"))) for order in (0, 1, 2)),
-    _valued("arc-cosine-pi", "the factor 1/π is left out", "arc_cosine", lambda z, p: math.pi * named("arc_cosine", p)(z)),
-    _valued("beyond", "what lies beyond the threshold counts", "threshold", lambda z, p: (z > p).astype(np.float64)),
-    _valued("all", "every pair counts, whatever its distance", "threshold", lambda z, p: np.ones_like(z)),
     # diagonals and targets
     _diagonal("neighbour", "a point is a neighbour of itself: f(0) stands on the diagonal", lambda i, f0: f0),
     _diagonal("no-diagonal", "the diagonal is ignored", lambda i, f0: 0.0),
@@ -313,6 +299,7 @@ MEANINGS: tuple[Meaning, ...] = (
     # sums
     _kept("last-point", "the last point is left out", lambda w, i: _places(w)[1] < w.shape[1] - 1),
     _kept("first-point", "the first point is left out", lambda w, i: _places(w)[1] > 0),
+    _kept("coincident", "points that are equal count once", lambda w, i: np.broadcast_to(_first_of_equal(i), w.shape)),
     _kept("upper", "a pair counts for the first point of a pair alone", lambda w, i: np.less(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     _kept("lower", "a pair counts for the last point of a pair alone", lambda w, i: np.greater(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     Meaning("pairs-twice", "pairs are counted twice", wrong(_pairs_twice)),
@@ -320,6 +307,7 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning("rows-to-one", "rows are divided by the sums of their weights", wrong(_rows_to_one)),
     _vectors("absolute", "absolute values of vectors are summed", np.abs),
     _vectors("order", "vectors are read in the other order of memory", lambda v: np.asarray(v.T).reshape(v.shape)),
+    _vectors("centred", "the mean of a column is taken from its vectors", lambda v: v - v.mean(axis=0)),
     _vectors("backwards", "vectors are read backwards", lambda v: v[::-1]),
     _columns("first-column", "the first column stands for every one", lambda o: np.repeat(o[:, :1], o.shape[1], axis=1)),
     _columns("together", "columns are added up", lambda o: np.repeat(o.sum(axis=1, keepdims=True), o.shape[1], axis=1)),

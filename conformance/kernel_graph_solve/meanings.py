@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning
+from assay.conformance.kernel_graph.entries import of_other_weights
 from assay.conformance.kernel_graph.graphs import weights
 from assay.spec.criterion import bounded
 
@@ -94,10 +94,54 @@ def _of(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     return _meaning(name, sentence, lambda i, w, b: of(_potentials(w, b)))
 
 
-def _at_one(instance: Instance, w: Array, b: Array) -> Array | None:
-    if instance.parameter == 1.0 or instance.function == "matern":
+def _without(b: Array, at: int, balance: int | None = None) -> Array:
+    """A right side with 0 there, and made orthogonal to 1: by all numbers, or by one, whose row a solver leaves out."""
+    rest = b.copy()
+    rest[at] = 0.0
+    if balance is None:
+        return np.asarray(rest - rest.mean())
+    rest[balance] -= rest.sum()
+    return rest
+
+
+def _small_residual(name: str, sentence: str, of: Callable[[float], float]) -> Meaning:
+    """The Euclidean norm of b − Lx is held to of(tolerance), in units of that of b."""
+
+    def criteria(instance: Instance, _right: Right) -> Criteria | None:
+        if len(instance.points) > _LARGEST:
+            return None
+        matrix, b = _laplacian(weights(instance)), instance.right_side.astype(np.float64)
+        unit = float(np.linalg.norm(b))
+
+        def measure(x: Any) -> float:
+            if x.shape != b.shape or not np.isfinite(x.astype(np.float64)).all():
+                return np.inf
+            return float(np.linalg.norm(b - matrix @ x.astype(np.float64))) / unit
+
+        return {"x": bounded(measure, float(of(instance.tolerance)), sentence)}
+
+    return Meaning(name, sentence, criteria)
+
+
+def _along_degrees(instance: Instance, _right: Right) -> Criteria | None:
+    """The solution, whatever multiples of the degrees and of 1 are added; graphs of which that says enough."""
+    if not 5 <= len(instance.points) <= _LARGEST:
         return None
-    return _potentials(weights(replace(instance, parameter=1.0)), b)
+    w = weights(instance)
+    try:
+        exact = _potentials(w, instance.right_side.astype(np.float64))
+    except np.linalg.LinAlgError:
+        return None
+    degrees = w.sum(axis=1) / max(float(w.sum(axis=1).max()), 1e-300)
+    basis = np.linalg.qr(np.stack([np.ones_like(degrees), degrees], axis=1))[0]
+
+    def measure(x: Any) -> float:
+        if x.shape != exact.shape or not np.isfinite(x.astype(np.float64)).all():
+            return np.inf
+        off = x.astype(np.float64) - exact
+        return float(np.abs(off - basis @ (basis.T @ off)).max())
+
+    return {"x": bounded(measure, max(_NEAR * float(np.ptp(exact)), 1e-300), "distance from what was meant")}
 
 
 def _kernel_matrix(instance: Instance, w: Array, b: Array) -> Array | None:
@@ -135,11 +179,24 @@ MEANINGS: tuple[Meaning, ...] = (
     _meaning("symmetric", "the normalised Laplacian D^(−½)LD^(−½) is solved", _normalised(0.5, 0.5)),
     _meaning("random-walk", "the normalised Laplacian D^(−1)L is solved", _normalised(1.0, 0.0)),
     _meaning("loops", "loops of weight 1 count in the degrees", lambda i, w, b: _solved(_laplacian(w) + np.eye(len(b)), b)),
+    _meaning("loops-in-weights", "loops of weight 1 count in A and not in the degrees", lambda i, w, b: _solved(_laplacian(w) - np.eye(len(b)), b)),
+    _meaning("upper", "a pair counts for the first point of a pair alone", lambda i, w, b: _solved(_laplacian(np.triu(w)), b)),
+    _meaning("lower", "a pair counts for the last point of a pair alone", lambda i, w, b: _solved(_laplacian(np.tril(w)), b)),
+    _meaning("last-current", "the last number of the right side is left out", lambda i, w, b: _potentials(w, _without(b, -1))),
+    _meaning("first-current", "the first number of the right side is left out", lambda i, w, b: _potentials(w, _without(b, 0))),
+    _meaning("last-at-first", "the last number of the right side is left out, and a row of L", lambda i, w, b: _potentials(w, _without(b, -1, 0))),
+    _meaning("first-at-last", "the first number of the right side is left out, and a row of L", lambda i, w, b: _potentials(w, _without(b, 0, -1))),
+    Meaning("along-degrees", "a multiple of the degrees is added to the solution", _along_degrees),
+    _small_residual("residual", "the residual is within the tolerance, and the energy of the error is not", lambda t: t),
+    _small_residual("residual-root", "the residual is within the root of the tolerance, and the energy of the error is not", np.sqrt),
     _meaning("kernel-matrix", "the matrix of f, with f(0) on the diagonal, is solved", _kernel_matrix),
     _of("turned", "the solution is read backwards", lambda x: x[::-1]),
     _of("last-zero", "the last potential of mean 0 is set to 0", lambda x: np.append(x[:-1], 0.0)),
     _meaning("unit-side", "the right side is divided by its norm", lambda i, w, b: _potentials(w, b / np.linalg.norm(b))),
     _meaning("backwards", "the right side is read backwards", lambda i, w, b: _potentials(w, b[::-1])),
-    _meaning("unsquared", "distances are not squared", lambda i, w, b: None if i.function == "arc_cosine" else _potentials(weights(i, squared=False), b)),
-    _meaning("parameter-one", "the parameter is ignored: 1 stands for it", _at_one),
+    *of_other_weights(
+        lambda name, sentence, made: _meaning(
+            name, sentence, lambda i, w, b: None if (other := made(i)) is None else _potentials(other, b)
+        )
+    ),
 )  # fmt: skip

@@ -76,6 +76,36 @@ def gradients(name: str) -> Kernel:
     return Kernel(name, _solver(solve), keywords=_KEYWORDS, version=importlib.metadata.version("scipy"))
 
 
+def embedding(name: str, eigen_solver: str) -> Kernel:
+    """The spectral embedding of scikit-learn into all dimensions that a graph has, by one of its solvers.
+
+    L⁺ = Σ v_k v_k'/λ_k over the eigenvectors v_k that are not constant, which are the coordinates of the embedding of
+    the weights, given as a precomputed affinity; λ_k = v_k'Lv_k.  Divided by √λ_k they are the embedding by commute
+    times, whose squared distances are effective resistances.  For so many coordinates scikit-learn takes LAPACK where
+    it is asked for ``lobpcg``.  ``arpack``, which is its default, finds all but one, along which the rest of b is.
+    """
+    manifold = importlib.import_module("sklearn.manifold")
+
+    def solve(matrix: Array, b: Array, _tolerance: float) -> Array:
+        number = len(b) - 1 if eigen_solver == "lobpcg" else len(b) - 2
+        coordinates = np.zeros((len(b), 0))
+        if number:
+            affinity = np.diag(np.diag(matrix)) - matrix
+            coordinates = manifold.spectral_embedding(
+                affinity, n_components=number, eigen_solver=eigen_solver, norm_laplacian=False, random_state=0
+            )
+        values = np.einsum("ik,ij,jk->k", coordinates, matrix, coordinates)
+        x = coordinates @ ((coordinates.T @ b) / values)
+        if eigen_solver == "arpack":
+            rest = b - coordinates @ (coordinates.T @ b)
+            energy = float(rest @ matrix @ rest)
+            x = x + rest * ((rest @ rest) / energy) if energy > 0.0 else x
+        return np.asarray(x)
+
+    version = importlib.metadata.version("scikit-learn")
+    return Kernel(name, _solver(solve), keywords=_KEYWORDS, lacks=frozenset({"ill_conditioned"}), version=version)
+
+
 def multigrid(name: str) -> Kernel:
     """``pyamg.smoothed_aggregation_solver`` of all vertices but the last one, to a residual of the tolerance."""
     pyamg, sparse = importlib.import_module("pyamg"), importlib.import_module("scipy.sparse")
@@ -103,6 +133,8 @@ TARGETS: dict[str, Target] = {
         _target("numpy:lstsq", "dense", (), "lstsq", needed="scipy", extra="cpu"),
         _target("scipy:cholesky", "dense", _BOTH, "cholesky", needed="scipy", extra="cpu"),
         _target("scipy:cg", "gradients", (), needed="scipy", extra="cpu"),
+        _target("sklearn:spectral_embedding", "embedding", _BOTH, "arpack", needed="sklearn", extra="documents"),
+        _target("sklearn:spectral_embedding-lobpcg", "embedding", _BOTH, "lobpcg", needed="sklearn", extra="documents"),
         _target("pyamg:smoothed_aggregation", "multigrid", (), needed="pyamg", extra="graphs"),
     )
 }

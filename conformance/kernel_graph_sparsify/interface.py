@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.steps import Script
-    from assay.spec.criterion import Criterion
+    from assay.spec.criterion import Criterion, Proof
     from assay.spec.kernel_graph_sparsify import Instance
     from assay.spec.precision import Precision
 
@@ -28,7 +28,8 @@ __all__ = ["INTERFACE", "criteria"]
 _INDICES = ("int64", "int32", "uint32", "uint64", "int16", "uint16")
 _FORM = Form(
     ("points",),
-    "(points, *, function, parameter, error, seed), which returns the edges (left, right, weight), each once",
+    "(points, *, function, parameter, error, seed), which returns the edges (left, right, weight), each once, "
+    "with either end first",
     named=("error", "seed"),
 )
 _CAPABILITIES = (*functions(), Capability(CONCURRENT_CALLS), Capability(FRESH_OUTPUTS))
@@ -96,9 +97,15 @@ def criteria(instance: Instance, kernel: Kernel, precision: Precision) -> Mappin
         ratios = sorted(float(form.ratio(*draw)) for draw in draws)
         return ratios[_DRAWS - 1 - allowed] if allowed < _DRAWS else 0.0
 
+    def proves(*edges: NDArray[Any]) -> Proof:
+        """Of the seed whose proof is the widest."""
+        assert form.proves is not None
+        proofs = [form.proves(*edges[3 * draw : 3 * draw + 3]) for draw in range(_DRAWS)]
+        return max(proofs, key=lambda proof: proof.share)
+
     names = tuple(name for draw in range(_DRAWS) for name in _names(draw))
     words = f"errors, in units of what is allowed, of all seeds of {_DRAWS} but {allowed}"
-    return {"form": bounded(measure, 1.0, words, names)}
+    return {"form": bounded(measure, 1.0, words, names, proves)}
 
 
 INTERFACE = Interface(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.diagnosis.meanings import Meaning
+from assay.conformance.kernel_graph.entries import of_other_weights
 from assay.conformance.kernel_graph.graphs import weights
 from assay.spec.criterion import bounded
 
@@ -89,6 +90,28 @@ def _weighed(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     )
 
 
+def _of_weights(name: str, sentence: str, made: Callable[[Instance], Array | None]) -> Meaning:
+    """Every edge of the graph, with weights of another function or parameter."""
+
+    def criteria(instance: Instance, _right: Right) -> Criteria | None:
+        w, other = weights(instance), made(instance)
+        if other is None or _alike(other, w):
+            return None
+
+        def measure(left: Any, right: Any, weight: Any) -> float:
+            i, j, h = left.astype(np.int64), right.astype(np.int64), weight.astype(np.float64)
+            if not len(i) == len(j) == len(h) or len(i) == 0:
+                return np.inf
+            inside = (np.minimum(i, j) >= 0).all() and (np.maximum(i, j) < len(w)).all()
+            with np.errstate(all="ignore"):
+                every = inside and not _alike(h, w[i, j]) and len(i) >= int(np.count_nonzero(np.triu(other, 1)))
+                return 0.0 if every and _alike(h, other[i, j]) else 2.0
+
+        return {"form": bounded(measure, 1.0, sentence, _OUTPUTS)}
+
+    return Meaning(name, sentence, criteria)
+
+
 def _components(n: int, i: Ids, j: Ids, h: Array) -> int:
     """The number of components of the edges that have a weight."""
     label = np.arange(n)
@@ -115,6 +138,17 @@ def _kept(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return not _every(i, w) and _alike(h, w[i, j]) and _components(len(w), i, j, h) == 1 and not _tree(w, i, j, h)
 
 
+def _same_weight(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    return len(h) > 2 and bool((h > 0).all()) and _alike(h, np.full_like(h, h.mean())) and not _alike(h, w[i, j])
+
+
+def _rounded(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    """Whether weights are those of the graph with so many decimals."""
+    own = w[i, j]
+    close = (np.abs(h - np.round(own, k)).max(initial=0.0) <= 1e-9 for k in range(7))
+    return _every(i, w) and not np.allclose(h, own, rtol=1e-9, atol=0.0) and any(close)
+
+
 MEANINGS: tuple[Meaning, ...] = (
     _weighed("unweighted", "every edge weighs 1", np.ones_like),
     _weighed("resistances", "conductances are taken for resistances: 1/w stands for w", lambda w: 1 / w),
@@ -124,6 +158,9 @@ MEANINGS: tuple[Meaning, ...] = (
     _weighed("half", "every edge is half as heavy", lambda w: w / 2),
     _weighed("sum", "weights add up to 1", lambda w: w / w.sum()),
     _weighed("negative", "weights have the sign of entries of the Laplacian", np.negative),
+    *of_other_weights(_of_weights),
+    _meaning("same-weight", "every edge weighs the same", _same_weight),
+    _meaning("decimals", "weights are rounded to some decimals", _rounded),
     _meaning("tree", "a spanning tree is returned", _tree),
     _meaning("apart", "the graph of the edges falls apart", _apart),
     _meaning("kept", "edges are left out, and those that are kept have their own weights", _kept),

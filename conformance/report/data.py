@@ -55,6 +55,7 @@ def _report_data(report: Report) -> dict[str, Any]:
 
 def _case_data(case: CaseResult) -> dict[str, Any]:
     data = _fields(case)
+    data["proved"] = None if case.proved is None else _fields(case.proved)
     if case.finding is not None:
         counts = {name: [_fields(wrong) for wrong in getattr(case.finding, name)] for name in ("wrong", "before")}
         data["finding"] = _fields(case.finding) | counts

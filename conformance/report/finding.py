@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay.conformance.call.wrong import Wrong
+    from assay.spec.criterion import Proof
 
 __all__ = ["AGAIN", "INTERRUPTED", "JUDGED", "NOT_CALLED_AGAIN", "OUT_OF_TIME", "AboutFamily", "CaseResult", "Finding"]
 
@@ -84,6 +85,7 @@ class CaseResult:
     kernel said that it does not do this), ``outside`` (beyond the domain of the class).
     ratio: the largest error / tolerance over all outputs.
     reason: why the case was skipped or declined.
+    proved: what is proved of the outputs of a case that passed, where its problem proves something.
     """
 
     name: str
@@ -94,6 +96,7 @@ class CaseResult:
     seconds: float = 0.0
     reason: str = ""
     finding: Finding | None = None
+    proved: Proof | None = None
 
     @property
     def again(self) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from assay.conformance.report.words import NOT_JUDGED, behaviour, facts
+from assay.conformance.report.words import NOT_JUDGED, behaviour, facts, proved
 
 if TYPE_CHECKING:
     from assay.conformance.report.coverage import Gap
@@ -49,7 +49,7 @@ def _suite_element(report: Report) -> ElementTree.Element:
         _element("property", name=name, value=value) for name, value in (run | dict(report.environment)).items()
     )
     suite.extend(cases)
-    remarks = [*(behaviour(sentence) for sentence in report.diagnosis), *report.notes]
+    remarks = [*filter(None, [proved(report)]), *(behaviour(sentence) for sentence in report.diagnosis), *report.notes]
     if remarks:
         suite.append(_element("system-out", "\n".join(remarks)))
     return suite

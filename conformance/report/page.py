@@ -18,6 +18,8 @@ from assay.conformance.report.words import (
     never_ran,
     not_judged,
     number,
+    proof,
+    proved,
     ratio,
     verdict,
 )
@@ -57,6 +59,8 @@ def to_html(*reports: Report) -> str:
         "never_ran": never_ran,
         "not_judged": not_judged,
         "number": number,
+        "proof": proof,
+        "proved": proved,
         "colour": colour,
         "share": _share,
     }

@@ -11,6 +11,7 @@ from assay.conformance.report.finding import AboutFamily, CaseResult, Finding
 from assay.conformance.report.heatmap import Heatmap
 from assay.conformance.report.report import Report
 from assay.conformance.report.schema import report_schema, require
+from assay.spec.criterion import Proof
 
 __all__ = ["from_json"]
 
@@ -65,10 +66,19 @@ def _heatmap_of(data: dict[str, Any]) -> Heatmap:
 
 
 def _case_of(data: dict[str, Any]) -> CaseResult:
-    finding = data["finding"]
+    finding, proved = data["finding"], data.get("proved")
     return CaseResult(
-        **{**data, "ratio": float(data["ratio"]), "finding": None if finding is None else _finding_of(finding)}
+        **{
+            **data,
+            "ratio": float(data["ratio"]),
+            "finding": None if finding is None else _finding_of(finding),
+            "proved": None if proved is None else _proof_of(proved),
+        }
     )
+
+
+def _proof_of(data: dict[str, Any]) -> Proof:
+    return Proof(**{name: value if name == "what" else float(value) for name, value in data.items()})
 
 
 def _got(value: Any) -> float | bool | str | None:

@@ -15,6 +15,7 @@ from assay.conformance.report.words import (
     never_ran,
     not_judged,
     out_of_time,
+    proved,
     ratio,
     verdict,
 )
@@ -105,7 +106,7 @@ def _uncallable(report: Report) -> bool:
 
 def _end(report: Report, groups: Sequence[Alike], colour: bool, known: Mapping[str, str]) -> str:
     """The last lines of a report."""
-    lines = [verdict_line(report, colour=colour, known=known)]
+    lines = [verdict_line(report, colour=colour, known=known), *filter(None, [proved(report)])]
     if known.keys() & missed(report):
         new = sorted(missed(report) - known.keys() - {""})
         lines += [f"not known: {', '.join(new)}"] * bool(new)

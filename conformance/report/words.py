@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ __all__ = [
     "not_judged",
     "number",
     "out_of_time",
+    "proof",
+    "proved",
     "ratio",
     "verdict",
 ]
@@ -192,6 +195,36 @@ def _most(reasons: Counter[str], prefix: str) -> str:
     told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_REASONS))
     more = len(reasons) - _REASONS
     return f"{prefix if told else ''}{told}" + (f", and {more} more (--json tells of every case)" if more > 0 else "")
+
+
+def proof(case: CaseResult) -> str:
+    """What is proved of the outputs of a case; empty where nothing is."""
+    found = case.proved
+    if found is None:
+        return ""
+    lower, upper = _outward(found.lower, decimal.ROUND_FLOOR), _outward(found.upper, decimal.ROUND_CEILING)
+    return f"{found.what} is proved in [{lower}, {upper}], allowed [{found.least:.6g}, {found.most:.6g}]"
+
+
+def _outward(value: float, rounding: str) -> str:
+    """A number with six digits, rounded as an end of an interval must be."""
+    return f"{float(decimal.Context(prec=6, rounding=rounding).create_decimal_from_float(value)):.6g}"
+
+
+def proved(report: Report) -> str:
+    """One line on what is proved of the cases that passed, with the one that comes nearest to what is allowed.
+
+    It is empty where the problem proves nothing of an output.
+    """
+    cases = [case for case in report.cases if case.proved is not None]
+    if not cases:
+        return ""
+    holding = [case for case in cases if case.proved is not None and case.proved.holds]
+    told = f"proved of {len(holding)} of {len(cases)} cases"
+    if not holding:
+        return told
+    nearest = max(holding, key=lambda case: 0.0 if case.proved is None else case.proved.share)
+    return f"{told}, nearest to the limit {nearest.name}: {proof(nearest)}"
 
 
 def behaviour(sentence: str) -> str:

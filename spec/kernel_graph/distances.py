@@ -65,8 +65,17 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float, *, sphere: bo
     scale: of the distances, where a kernel computes scale·z.
     sphere: whether the points are on the unit sphere, where a kernel of any class may have z from inner products.
     """
+    form = precision.of(Distances).form
+    own = _of_form(form, x, z, precision, scale)
+    if not sphere:
+        return own
+    stored = Reach(x.rows, x.points, np.abs(x.rows), np.abs(x.points))
+    return np.maximum(own, _of_form("expansion", stored, z, precision, scale)) + _off_sphere(x)
+
+
+def _of_form(form: str, x: Reach, z: Array, precision: Precision, scale: float) -> Array:
+    """Δ of one of the :data:`FORMS` of distances."""
     d, u = x.rows.shape[1], roundoff(precision)
-    form = "expansion" if sphere else precision.of(Distances).form
     lost = 4.0 * precision.tiny * d * max(1.0, 1.0 / scale)
     if form == "given":
         given: Array = gamma(d + 6, u) * z + lost
@@ -81,7 +90,7 @@ def errors(x: Reach, z: Array, precision: Precision, scale: float, *, sphere: bo
     rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
     sums = _sums(x)
     expanded: Array = np.where(max(1.0, scale) * sums <= precision.largest / 4, rate * sums + lost, np.inf)
-    return expanded + _off_sphere(x) if sphere else expanded
+    return expanded
 
 
 def _off_sphere(x: Reach) -> Array:

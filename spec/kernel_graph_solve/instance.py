@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Instance", "load", "orthogonal"]
+__all__ = ["Instance", "load", "orthogonal", "require_solvable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,7 @@ class Instance(Weighted):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(self.tolerance < 1.0, "tolerance", "a number below 1")
-        total = math.fsum(self.right_side.astype(np.float64).tolist())
-        if total != 0.0:
-            raise InvalidInstance(f"right_side: its sum is {total:.9g}, expected exactly 0")
-        if not np.asarray(self.right_side != 0).any():
-            raise InvalidInstance("right_side: all of it is 0, expected a number that is not")
+        require_solvable(self.right_side)
         if not self.weight().weights:
             raise InvalidInstance(f"function: {self.weight().name!r}, expected one whose values are never negative")
         require_connected(self.weight(), self.points)
@@ -64,6 +61,30 @@ class Instance(Weighted):
         if "right_side" in changes:
             changes["right_side"] = orthogonal(changes["right_side"])
         return self.replace(**changes)
+
+
+def require_solvable(right_side: NDArray[Any]) -> None:
+    """Raise :class:`~assay.spec.problem.InvalidInstance` unless the exact sum of finite numbers is 0, and not all are.
+
+    >>> require_solvable(np.array([1.0, -1.0]))
+    >>> require_solvable(np.array([1.0, -1.0, 2.0**-1074]))
+    Traceback (most recent call last):
+    assay.spec.problem.InvalidInstance: right_side: its sum is 4.94065646e-324, expected exactly 0
+    """
+    total = _sum(right_side.astype(np.float64).tolist())
+    if total != 0.0:
+        raise InvalidInstance(f"right_side: its sum is {total:.9g}, expected exactly 0")
+    if not np.asarray(right_side != 0).any():
+        raise InvalidInstance("right_side: all of it is 0, expected a number that is not")
+
+
+def _sum(numbers: list[float]) -> float:
+    """The exact sum, rounded once; an infinity where float64 has no such number."""
+    try:
+        return math.fsum(numbers)
+    except OverflowError:  # of a partial sum
+        exact = sum(map(Fraction, numbers), Fraction(0))
+        return float(exact) if abs(exact) < 2**1023 else (math.inf if exact > 0 else -math.inf)
 
 
 def orthogonal(right_side: NDArray[Any]) -> NDArray[Any]:

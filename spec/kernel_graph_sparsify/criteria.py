@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.criterion import Criterion, bounded
+from assay.spec.criterion import Criterion, Proof, bounded
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.kernel_graph.spectral import Weights, pair_weights
 from assay.spec.kernel_graph_sparsify.forms import Edges, extremes, proved
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["LARGEST", "criteria", "edges_of", "interval", "violation"]
+__all__ = ["LARGEST", "QUOTIENT", "criteria", "edges_of", "interval", "violation"]
 
 #: Points of the largest instance whose sparsifiers are judged: eigenvectors of all pairs are computed.
 LARGEST = 2048
+#: What :func:`interval` is about.
+QUOTIENT = "x'L_H x / x'L_G x of every x"
 
 
 def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Criterion]:
     """The criterion ``form`` of the three outputs together: how far some quotient of the forms is certainly from 1.
 
     It is +inf for what is no graph: indices out of range, loops, an edge given twice, weights that are negative or no
-    numbers.  :func:`interval` proves the opposite, that no quotient is further away.
+    numbers.  What it ``proves`` is the opposite, that no quotient is further away, as :func:`interval` does.
     Raises :class:`~assay.spec.problem.InvalidInstance` for more than 2,048 points.
 
     >>> from assay.spec.kernel_graph_sparsify import Instance
@@ -47,12 +49,16 @@ def criteria(instance: Instance, precision: str | Precision) -> Mapping[str, Cri
     if len(instance.points) > LARGEST:
         raise InvalidInstance(f"points: {len(instance.points)}, expected at most {LARGEST}, whose forms are compared")
     w = pair_weights(instance)
+    most = limit(instance, u, w)
 
     def measure(left: NDArray[Any], right: NDArray[Any], weight: NDArray[Any]) -> float:
         return violation(instance, w, left, right, weight)
 
+    def proves(left: NDArray[Any], right: NDArray[Any], weight: NDArray[Any]) -> Proof:
+        return Proof(QUOTIENT, *_interval(instance, w, left, right, weight), 1.0 - most, 1.0 + most)
+
     words = "a distance of the quotient of the two quadratic forms from 1"
-    return {"form": bounded(measure, limit(instance, u, w), words, ("left", "right", "weight"))}
+    return {"form": bounded(measure, most, words, ("left", "right", "weight"), proves)}
 
 
 def edges_of(n: int, left: NDArray[Any], right: NDArray[Any], weight: NDArray[Any]) -> Edges | None:
@@ -88,5 +94,11 @@ def interval(instance: Instance, left: NDArray[Any], right: NDArray[Any], weight
     >>> print("{:.5f} {:.5f}".format(*found))
     0.83333 1.50000
     """
+    return _interval(instance, pair_weights(instance), left, right, weight)
+
+
+def _interval(
+    instance: Instance, w: Weights, left: NDArray[Any], right: NDArray[Any], weight: NDArray[Any]
+) -> tuple[float, float]:
     edges = edges_of(len(instance.points), left, right, weight)
-    return (0.0, np.inf) if edges is None else proved(edges.matrix(), pair_weights(instance))
+    return (0.0, np.inf) if edges is None else proved(edges.matrix(), w)

@@ -179,9 +179,10 @@ def histogram_row(f: Function, d: int, m: int, by: str) -> Row:
                 bits *= 2
                 continue
             first = [rational_bounds(inverse[0, t]) for t in range(d + 1)]
-            largest = [rational_bounds(max(row, key=lambda x: float(x.mid())))[1] for row in entries]
+            largest = [max(rational_bounds(entry)[1] for entry in row) for row in entries]
             sides = [sum(abs(inverse[k, t]) * _ball(largest[t]) for t in range(d + 1)) for k in range(d + 1)]
-            condition = (d + 1) * max(sides, key=lambda x: float(x.log().mid()))
+            rows = [sum(map(abs, row)) / _ball(most) for row, most in zip(entries, largest, strict=True)]
+            condition = max(rows, key=lambda x: float(x.mid())) * max(sides, key=lambda x: float(x.log().mid()))
         values = [(low + high) / 2 for low, high in first]
         # the sums are at most m·largest_t: the row itself is off by that much
         off = sum(((high - low) * m * most for (low, high), most in zip(first, largest, strict=True)), Fraction(0))
@@ -197,6 +198,11 @@ def histogram_row(f: Function, d: int, m: int, by: str) -> Row:
         f"function {f.name}: moved by {by}, its values at {d + 1} distances are not independent, expected a function "
         "that is no polynomial of lower degree"
     )
+
+
+def _exponent(x: Fraction) -> int:
+    """⌊log₂ x⌋ or one more, of a positive number of any size."""
+    return x.numerator.bit_length() - x.denominator.bit_length()
 
 
 def _ball(x: Fraction) -> Any:
@@ -217,7 +223,12 @@ def _forward_histogram(
     source: OrthogonalVectors, function: str = "rational", parameter: float = 1.0, by: str = "scalings"
 ) -> Instance:
     d = source.d
-    _row(d, source.m, function, parameter, by)  # refuses what does not decode
+    row = _row(d, source.m, function, parameter, by)  # refuses what does not decode
+    if row.accuracy < _LEAST:
+        raise InvalidInstance(
+            f"function {function}, parameter {float(parameter):.9g}: sums as exact as 2^{_exponent(row.accuracy)},"
+            " which float64 does not hold, expected another parameter or fewer coordinates"
+        )
     require_memory(40 * (d + 1) * source.n * d, f"{(d + 1) * source.n} points of {4 * d} coordinates")
     left, right = gadget_points(source)
     moves = [float(move) for move in _moves(d, by)]
@@ -276,7 +287,10 @@ OV_9 = Reduction(
     accuracy=lambda source, target: _row_of(source, target).accuracy,
     sizes=_sizes_of_histogram,
     measure=measure,
-    preconditions=("f at d + 1 distances, the left points moved d + 1 times, is a regular matrix",),
+    preconditions=(
+        "f at d + 1 distances, the left points moved d + 1 times, is a regular matrix",
+        "the accuracy that is asked for is at least 2^-1000",
+    ),
     counts=True,
     options=("function", "parameter", "by"),
 )

@@ -92,14 +92,13 @@ def cut(source: OrthogonalVectors, output: Any) -> Fraction:
 
 
 def _error(source: OrthogonalVectors, target: Instance, output: Any) -> float | None:
-    """At least the largest |x'L_H x / x'L_G x − 1|: of the whole graphs, or of their edges one by one (KG-12)."""
+    """At least the largest |x'L_H x / x'L_G x − 1|: the lesser of a bound of the whole and one edge by edge (KG-12)."""
     if source.n + source.m > LARGEST:
         return None
     left, right, weight = _edges(source, output)
     low, high = interval(target, left, right, weight.astype(np.float64))
-    error = max(1.0 - low, high - 1.0)
-    if not np.isfinite(error):  # weights that span too much for a proof in float64
-        error = _edge_by_edge(target, left, right, weight)
+    # where weights span too much for a proof of the whole in float64, the edges have one
+    error = min(max(1.0 - low, high - 1.0), _edge_by_edge(target, left, right, weight))
     return error * (1 + 2.0**-50) if np.isfinite(error) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,20 @@ from bank.kernel_graph_solve.correct import CORRECT as SOLVERS
 from bank.kernel_graph_sparsify.buggy import BUGGY as WRONG_SPARSIFIERS
 from bank.kernel_graph_sparsify.correct import CORRECT as SPARSIFIERS
 
+import assay
 from assay.conformance.interface.suite import Case, Family, Row, suite
 from assay.conformance.interface.targets import kernel_of, missing
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Chosen
 from assay.conformance.kernel_graph.options import VECTORS, built
 from assay.conformance.kernel_graph.points import POINTS
 from assay.conformance.kernel_graph_solve.options import built as solve_built
+from assay.conformance.report.finding import CaseResult
+from assay.conformance.report.reading import from_json
+from assay.conformance.report.words import proof as proof_of
+from assay.conformance.report.words import proved
+from assay.spec.criterion import Proof
 from assay.spec.kernel_graph import PRECISIONS, Instance
 from assay.spec.kernel_graph.functions import NAMES
 from assay.spec.problem import Provenance
@@ -29,7 +37,7 @@ SUITES = (PROBLEM, SOLVE, SPARSIFY)
 #: What is compiled on the first call or much like another is judged in CI alone.
 _SLOW = {
     "pykeops:lazy_tensor", "assay:cpu-polynomial", "assay:cpu-multiply", "finufft:gauss-1e-12", "finufft:gauss-1e-5",
-    "torch:cdist-mm", "sklearn:rbf_kernel",
+    "torch:cdist-mm", "sklearn:rbf_kernel", "sklearn:spectral_embedding-lobpcg",
 }  # fmt: skip
 
 
@@ -162,6 +170,54 @@ def test_a_sparsifier_may_declare_how_often_a_seed_fails() -> None:
     assert outcome(4).failed
     assert outcome(4, failure="0.001").status == "passed"
     assert outcome(1, failure="0.001").failed
+
+
+def test_a_pass_of_a_sparsifier_shows_on_screen_in_json_and_in_html_what_is_proved_of_it() -> None:
+    pytest.importorskip("jinja2")
+    heavier = next(entry.function for entry in SPARSIFIERS if entry.name == "heavier")
+    report = assay.check(
+        heavier, SPARSIFY, precision="float64", level="smoke", options={"functions": "gaussian"},
+        chosen=Chosen(families={"errors"}),
+    )  # fmt: skip
+    proofs = [case.proved for case in report.cases if case.status == "passed"]
+    assert proofs
+    for proof in proofs:
+        assert proof is not None
+        assert proof.holds
+        assert 0.9 - 1e-6 <= proof.share <= 0.9 + 1e-6
+    line = proved(report)
+    assert line.startswith(f"proved of {len(proofs)} of {len(proofs)} cases, nearest to the limit errors: ")
+    assert "x'L_H x / x'L_G x of every x is proved in [1.0" in line
+    assert line in report.to_text()
+    assert line in report.to_junit()
+    assert html.unescape(report.to_html()).count("of every x is proved in [") == len(proofs) + 1
+    (read,) = from_json(report.to_json())
+    assert [case.proved for case in read.cases] == [case.proved for case in report.cases]
+
+
+def test_the_ends_of_a_proved_interval_are_rounded_outward() -> None:
+    case = CaseResult("c", "f", "must", "passed", proved=Proof("x", 1.2399999999, 1.2400000001, 0.7, 1.3))
+    assert proof_of(case) == "x is proved in [1.23999, 1.24001], allowed [0.7, 1.3]"
+    nothing = CaseResult("c", "f", "must", "passed", proved=Proof("x", 0.0, np.inf, 0.7, 1.3))
+    assert proof_of(nothing) == "x is proved in [0, inf], allowed [0.7, 1.3]"
+    assert nothing.proved is not None
+    assert not nothing.proved.holds
+
+
+def test_of_several_seeds_the_widest_proof_is_shown_and_of_a_failure_none() -> None:
+    precision = suite(SPARSIFY).spec.PRECISIONS["float64"]
+    every = SPARSIFIERS[0].function
+
+    def one_of_eight(points: Any, *, function: str, parameter: float, error: float, seed: int) -> Any:
+        left, right, weight = every(points, function=function, parameter=parameter, error=error, seed=seed)
+        return left, right, weight * (1 + (0.5 if seed % 8 == 3 else 0.25) * error)
+
+    case = next(iter(cases(suite(SPARSIFY), precision, "smoke", 0)))
+    shown = Judge(kernel_of(one_of_eight, SPARSIFY, options={"failure": "0.001"}), precision).outcome(case).proved
+    assert shown is not None
+    assert shown.share == pytest.approx(0.5, rel=1e-6)
+    doubled = next(entry.function for entry in WRONG_SPARSIFIERS if entry.name == "doubled")
+    assert Judge(kernel_of(doubled, SPARSIFY), precision).outcome(case).proved is None
 
 
 def test_what_elimination_of_a_matrix_loses_is_asked_unless_a_solver_declares_it_away() -> None:

@@ -9,7 +9,7 @@ import pytest
 from assay.impl import cpu
 from assay.spec import flint_context
 from assay.spec.kernel_graph.functions import named
-from assay.spec.kernel_graph_solve import orthogonal
+from assay.spec.kernel_graph_solve import Instance, orthogonal
 from assay.spec.problem import InvalidInstance
 
 pytest.importorskip("scipy")
@@ -204,12 +204,29 @@ def test_a_solver_for_several_right_sides_gives_what_a_solve_gives() -> None:
         assert (found.value == alone.value).all()
         assert found.error == alone.error
     for wrong, tolerance, words in (
-        (np.ones(90), 1e-8, "sum"), (np.zeros(90), 1e-8, "not all 0"), (b[:5], 1e-8, "90"), (b, 1.0, "tolerance"),
+        (b[:5], 1e-8, "90"), (b, 1.0, "tolerance"),
     ):  # fmt: skip
         with pytest.raises(InvalidInstance, match=words):
             prepared.solve(wrong, tolerance)
     with pytest.raises(InvalidInstance, match="no path"):
         cpu.kernel_graph.solver(np.array([[0.0], [1e3]]))
+
+
+def test_a_right_side_without_a_solution_is_refused_in_the_same_words_by_an_instance_and_a_solver() -> None:
+    x = np.random.default_rng(5).random((4, 3))
+    prepared = cpu.kernel_graph.solver(x, parameter=3.0)
+    huge = 1.7e308 * np.array([1.0, 1.0, -1.0, 0.0])
+    for wrong in (np.ones(4), np.zeros(4), np.array([2.0**-1074, 1.0, -1.0, 0.0]), huge):
+        said = []
+        for call in (
+            lambda b: prepared.solve(b, 1e-8),
+            lambda b: Instance(x, b, function="gaussian", parameter=3.0, tolerance=1e-8),
+        ):
+            with pytest.raises(InvalidInstance) as caught:
+                call(wrong)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+        assert said[0].startswith("right_side: ")
 
 
 def test_every_iteration_of_a_solve_reports_its_progress() -> None:

@@ -92,6 +92,14 @@ def test_what_cannot_be_solved_is_refused_in_one_line(words: str, changes: dict[
         good.replace(**changes)
 
 
+def test_a_sum_of_0_whose_parts_are_beyond_float64_is_0() -> None:
+    x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 0.0]])
+    side = 1.7e308 * np.array([1.0, 1.0, -1.0, -1.0])
+    assert Instance(x, side, function="gaussian", tolerance=0.5).right_side is not None
+    with pytest.raises(InvalidInstance, match="right_side: its sum is inf, expected exactly 0"):
+        Instance(x, np.abs(side), function="gaussian", tolerance=0.5)
+
+
 def test_smaller_instances_have_right_sides_that_are_orthogonal() -> None:
     found = list(drawn().smaller())
     assert min(len(smaller.points) for smaller in found) < 9

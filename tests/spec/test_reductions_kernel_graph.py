@@ -178,6 +178,29 @@ def test_potentials_rounded_to_float64_decide_by_their_difference() -> None:
     assert rounded > 0
 
 
+@pytest.mark.claim("OV-7")
+def test_a_difference_that_is_off_by_13_19_of_itself_has_just_the_accuracy_for_its_error() -> None:
+    rng = np.random.default_rng(23)
+    left, right = (rng.random((4, 18)) < 0.7 for _ in range(2))
+    left[3] = left[0] ^ (np.arange(18) == 0)
+    source = OrthogonalVectors(left, right)
+    reduced = reduction("OV-7").apply(source)
+    x = potentials(reduced.target).astype(np.float64) * (1 + 2.0**-52 * rng.integers(-1, 2, 8))
+    for stretch, within in (
+        (6 / 19 + 1e-6, True),
+        (32 / 19 - 1e-6, True),
+        (6 / 19 - 1e-6, False),
+        (32 / 19 + 1e-6, False),
+    ):
+        scaled = x * stretch
+        assert quotient(source, reduced.target, scaled)[0] * unit(source, reduced.target) > 2 * difference(
+            source, scaled
+        )
+        reached = OV_7.error(source, reduced.target, scaled)
+        assert reached is not None
+        assert (reached < reduced.accuracy) == within
+
+
 # --- OV-8 -------------------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +290,27 @@ def test_the_error_of_a_sparsifier_is_that_of_its_worst_edge_where_float64_prove
         error(source, reduced.target, (left, left, weight))
 
 
+@pytest.mark.claim("OV-8")
+def test_the_error_of_a_sparsifier_is_the_lesser_of_two_bounds() -> None:
+    """One of the whole is less where an edge is left out, and one edge by edge where the weights span much."""
+    source = OrthogonalVectors([[1, 1], [1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]])
+    reduced = reduction("OV-8a").apply(source)
+    error = reduced.reduction.parts[-1].error
+    assert error is not None
+    left, right, exact = edges(reduced.target)
+    weight = np.array([float(each) for each in exact])
+    lightest = weight.copy()
+    lightest[int(weight.argmin())] = 0.0  # edge by edge the error is 1
+    low, high = interval(reduced.target, left, right, lightest)
+    whole = error(source, reduced.target, (left, right, lightest))
+    assert whole is not None
+    assert max(1 - low, high - 1) <= whole < 0.5
+    scaled = error(source, reduced.target, (left, right, weight * 1.25))
+    low, high = interval(reduced.target, left, right, weight * 1.25)
+    assert scaled is not None
+    assert 0.25 <= scaled <= min(max(1 - low, high - 1), 0.25 + 1e-9) * (1 + 2.0**-40)
+
+
 def test_potentials_that_solve_nothing_are_refused() -> None:
     reduced = reduction("OV-7").apply(WIDE)
     for output in (np.zeros(2), np.array([-1.0, 1.0])):
@@ -327,6 +371,18 @@ def test_scaling_one_side_asks_for_less_accuracy_than_shifting_it() -> None:
         scaled, shifted = (histogram_row(named(function, parameter), 8, 12, by) for by in ("scalings", "shifts"))
         assert scaled.relative > 10 * shifted.relative or function in ("laplacian", "matern")
         assert 5 < scaled.condition < shifted.condition + 2
+
+
+@pytest.mark.claim("OV-9")
+@pytest.mark.parametrize(
+    ("function", "parameter", "by"),
+    [("gaussian", 300.0, "scalings"), ("laplacian", 800.0, "shifts"), ("inverse_multiquadric", 1e-300, "scalings")],
+)
+def test_sums_whose_accuracy_float64_does_not_hold_are_refused(function: str, parameter: float, by: str) -> None:
+    """Their certified values in float64 would be 0, or all alike, and count wrongly."""
+    words = rf"function {function}, parameter .*: sums as exact as 2\^-\d+, which float64 does not hold"
+    with pytest.raises(InvalidInstance, match=words):
+        reduction("OV-9").apply(WIDE, function=function, parameter=parameter, by=by)
 
 
 def test_a_function_that_has_no_histogram_is_refused_by_name() -> None:

@@ -21,7 +21,7 @@ from assay.impl.cpu.kernel_graph.multiply import multiply
 from assay.impl.cpu.progress import told as shown
 from assay.spec.approximation import Infeasible
 from assay.spec.kernel_graph.connected import require_connected
-from assay.spec.kernel_graph_solve import Instance
+from assay.spec.kernel_graph_solve import Instance, require_solvable
 from assay.spec.problem import InvalidInstance
 from assay.spec.rounding import gamma
 
@@ -223,10 +223,7 @@ class Solver:
         n = self.graph.n
         if not isinstance(b, np.ndarray) or b.shape != (n,) or b.dtype != np.float64 or not np.isfinite(b).all():
             raise InvalidInstance(f"right_side: expected {n} finite numbers of float64")
-        if math.fsum(b.tolist()) != 0.0 or not b.any():
-            raise InvalidInstance(
-                f"right_side: its sum is {math.fsum(b.tolist()):.9g}, expected exactly 0, and not all 0"
-            )
+        require_solvable(b)
         if not 0 < tolerance < 1:
             raise InvalidInstance(f"tolerance: {tolerance!r}, expected a number between 0 and 1")
         told = told or (lambda done, total: None)

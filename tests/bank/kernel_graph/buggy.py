@@ -352,6 +352,33 @@ def _by_samples(x: Array, y: Array, task: Task) -> tuple[Array, Array]:
     return x * root, y * root
 
 
+def _fifth(z: Array, p: Any) -> Array:
+    """Matérn of order 5/2 with 1 + s + s²/5."""
+    s = np.sqrt(5 * z)
+    return np.asarray((1 + s + s * s / 5) * np.exp(-s)) if p == 2.5 else value(z, "matern", float(p))
+
+
+def _without_cosine(z: Array, p: Any) -> Array:
+    """κ₀ + κ₁ for the tangent kernel u·κ₀ + κ₁."""
+    if p == 2:
+        return value(z, "arc_cosine", 0.0) + value(z, "arc_cosine", 1.0)
+    return value(z, "arc_cosine", float(p))
+
+
+def _equal_once(x: Array, y: Array, task: Task) -> tuple[Array, Array]:
+    """Points that are equal to one before them are moved out of sight."""
+    _, first = np.unique(y, axis=0, return_index=True)
+    return x, np.where(np.isin(np.arange(len(y)), first)[:, None], y, y.dtype.type(np.nan))
+
+
+def _centred(w: Array, v: Array) -> Array:
+    return np.asarray(w @ (v - v.mean(axis=0)))
+
+
+def _without_numbers(w: Array, task: Task) -> Array:
+    return np.where(np.isnan(w), w.dtype.type(0), w)
+
+
 _POWER = (lambda z, p: z ** -(p / 2), lambda z, p: 1 / z)
 
 #: (name, kernel, class, what is wrong, where it was seen, what the diagnosis says)
@@ -437,6 +464,16 @@ _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | Non
     ("tail", _of(weights=_tail(8)), F32, "points beyond whole tiles of 8 are left out", NEW, None),
     ("tiles", _of(weights=_inside_tiles(8)), F32, "pairs of different tiles are left out", NEW, None),
     ("later-points", _of(weights=_later), F32, "a pair counts for its first point alone", NEW, "first point of a pair"),
+    # found by a later breaker
+    ("exp2", _of(value=_only("gaussian", lambda z, p: np.exp2(-p * z))), F32, "2^(−p·z): log₂ e is left out", NEW, "2 stands for e"),
+    ("matern-fifth", _of(value=_only("matern", _fifth)), F32, "s²/5 for s²/3", NEW, "s²/5 ends"),
+    ("tangent-sum", _of(value=_only("arc_cosine", _without_cosine)), F32, "κ₀ is not multiplied with the cosine", NEW, "the cosine before κ₀"),
+    ("rational-scale", _of(value=_only("rational", lambda z, p: 1 / (1 + p * z))), F32, "the parameter is a scale", NEW, "the parameter multiplies z"),
+    ("multiquadric-power", _of(value=_only("inverse_multiquadric", lambda z, p: (1 + z) ** (-p / 2))), F32, "the parameter is a power", NEW, "a power of 1 + z, and halved"),
+    ("laplacian-root", _of(value=_only("laplacian", lambda z, p: np.exp(-np.sqrt(p * z)))), F32, "the parameter is under the root", NEW, "root of the parameter"),
+    ("softened", _of(value=_only("coulomb", lambda z, p: (z + z.dtype.type(1e-2)) ** -p)), F32, "distances are softened", NEW, "10^−2 is added"),
+    ("centred-vectors", _of(sums=_centred), F32, "means are taken from vectors, which only a Laplacian allows", NEW, "mean of a column is taken"),
+    ("equal-once", _of(points=_equal_once, weights=_without_numbers), F32, "equal points count once", NEW, "equal count once"),
     # memory
     ("cached-by-shape", _cached(lambda x: (x.shape,))(), F32, "distances are kept by shape", NEW, None),
     ("cached-by-few", _cached(lambda x: (x.shape, x[:1].tobytes()))(), F32, "distances are kept by the first point", NEW, None),

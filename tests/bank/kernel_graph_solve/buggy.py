@@ -148,6 +148,24 @@ def _at_one(points: Array, function: str, _parameter: float) -> Array:
     return weights(points, function, 1.0)
 
 
+def _at_half(points: Array, function: str, parameter: float) -> Array:
+    return weights(points, function, parameter / 2 if function in ("gaussian", "laplacian") else parameter)
+
+
+def _loops_in_weights(asked: Asked) -> Array:
+    return np.asarray(np.linalg.lstsq(laplacian(asked.w) - np.eye(len(asked.b)), asked.b, rcond=1e-13)[0])
+
+
+def _less_degrees(asked: Asked, x: Array) -> Array:
+    """What is orthogonal to the degrees, as of a normalised Laplacian that was not scaled back."""
+    degrees = asked.w.sum(axis=1)
+    return np.asarray(x - degrees * (float(x @ degrees) / float(degrees @ degrees)))
+
+
+def _upper(asked: Asked) -> Array:
+    return np.asarray(np.linalg.lstsq(laplacian(np.triu(asked.w)), asked.b, rcond=1e-13)[0])
+
+
 def _halves(asked: Asked) -> Asked:
     half = np.arange(len(asked.b)) < (len(asked.b) + 1) // 2
     inside = half[:, None] == half
@@ -195,7 +213,7 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("few-steps", kernel(_steps(4)), "four steps of Jacobi's iteration", NEW, None),
     ("residual", kernel(_loose(0.05)), "the residual is small, and the energy of the error is not", NEW, None),
     ("pinned", kernel(_pinned), "the grounded vertex is changed afterwards", NEW, None),
-    ("last-entry", _sided(lambda a: np.where(np.arange(len(a.b)) < len(a.b) - 1, a.b, 0)), "the last entry of the right side is left out", NEW, None),
+    ("last-entry", _sided(lambda a: np.where(np.arange(len(a.b)) < len(a.b) - 1, a.b, 0)), "the last entry of the right side is left out", NEW, "last number of the right side"),
     ("backwards", _sided(lambda a: a.b[::-1]), "the right side backwards", NEW, "backwards"),
     ("one-tolerance-more", kernel(nearly(4.0)), "an error of four times the tolerance", NEW, None),
     ("expansion", kernel(grounded_first, _expanded), "distances by norms and products in float32", "scikit-learn/scikit-learn#9354", None),
@@ -206,6 +224,11 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("last-zero", _after(lambda a, x: np.append((x - x.mean())[:-1], 0.0)), "the last potential is left at 0", NEW, "is set to 0"),
     ("unit-side", _sided(lambda a: a.b / np.linalg.norm(a.b)), "the right side is divided by its norm", NEW, "divided by its norm"),
     ("kernel-matrix", kernel(_kernel_matrix), "A + 1 is solved", NEW, "f(0) on the diagonal"),
+    ("half-parameter", kernel(grounded_first, _at_half), "half the parameter", NEW, "half the parameter"),
+    ("loops-in-weights", kernel(_loops_in_weights), "loops in A, and not in the degrees", NEW, "loops of weight 1 count in a"),
+    ("upper", kernel(_upper), "only the upper triangle of A is filled", NEW, "first point of a pair alone"),
+    ("along-degrees", _after(_less_degrees), "the mean by degrees is taken away along the degrees", NEW, "multiple of the degrees is added"),
+    ("root-of-tolerance", kernel(lambda a: _loose(np.sqrt(a.tolerance))(a)), "the root of the tolerance", NEW, "within the root of the tolerance"),
     ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("nan", _after(lambda a, x: np.where(np.arange(len(x)) == 0, np.nan, x)), "a NaN", NEW, None),
 )  # fmt: skip

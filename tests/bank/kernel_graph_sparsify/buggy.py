@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bank.entry import Entry
+from bank.kernel_graph.engine import differences, value
+from bank.kernel_graph_solve.correct import weights
 from bank.kernel_graph_sparsify.correct import edges_of, kernel, matrix_of, scaled
 
 if TYPE_CHECKING:
@@ -111,6 +113,31 @@ def _in_one_place() -> Callable[..., Any]:
     return kernel(make)
 
 
+def _of_points(made: Callable[[Array, str, float], Array]) -> Callable[..., Any]:
+    """Every edge, with other weights."""
+
+    def sparsify(points: Array, *, function: str, parameter: float, error: float, seed: int) -> Any:
+        with np.errstate(all="ignore"):
+            left, right, weight = edges_of(made(points, function, parameter))
+        return left.astype(np.int64), right.astype(np.int64), weight.astype(points.dtype)
+
+    return sparsify
+
+
+def _unsquared(points: Array, function: str, parameter: float) -> Array:
+    x = points.astype(np.float64)
+    w = value(np.sqrt(differences(x, x)), function, parameter)
+    np.fill_diagonal(w, 0)
+    return w
+
+
+def _merged(w: Array, error: float, rng: np.random.Generator) -> Edges:
+    """Edges are drawn with replacement by their weights, each of the same weight, and one that comes again is lost."""
+    left, right, weight = edges_of(w)
+    drawn = np.unique(rng.choice(len(weight), 4 * len(weight), p=weight / weight.sum()))
+    return left[drawn], right[drawn], np.full(len(drawn), weight.sum() / (4 * len(weight)))
+
+
 _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("unweighted", kernel(_weighed(np.ones_like)), "every edge weighs 1", NEW, "weighs 1"),
     ("resistances", kernel(_weighed(lambda w: 1 / w)), "resistances for weights", "VeinsOfTheEarth/RivGraph#103", "for resistances"),
@@ -140,6 +167,11 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("from-one", kernel(_changed(lambda i, j, w, n: (i + 1, j + 1, w))), "vertices are counted from 1", NEW, "numbered from 1"),
     ("from-the-end", kernel(_changed(lambda i, j, w, n: (i, np.where(j == n - 1, -1, j), w))), "the last vertex is -1", NEW, "an index is negative"),
     ("a-tenth-more", kernel(scaled(1.1)), "a tenth more than the error allows", NEW, "no known wrong semantics"),
+    ("half-parameter", _of_points(lambda x, f, p: weights(x, f, p / 2 if f in ("gaussian", "laplacian") else p)), "half the parameter", NEW, "half the parameter"),
+    ("unsquared", _of_points(_unsquared), "distances are not squared", NEW, "distances are not squared"),
+    ("decimals", kernel(_weighed(lambda w: np.round(w, 2))), "weights with two decimals", NEW, "rounded to some decimals"),
+    ("merged", kernel(_merged), "edges that are drawn twice count once", NEW, "every edge weighs the same"),
+    ("squared-factor", kernel(lambda w, error, rng: (*edges_of(w)[:2], edges_of(w)[2] * (1 + error) ** 2)), "1 + ε of norms, and not of their squares", NEW, None),
     ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("shifted", kernel(_changed(lambda i, j, w, n: (i, j, np.roll(w, 1)))), "weights of other edges", NEW, None),
     ("lengths", kernel(_changed(lambda i, j, w, n: (i, j, w[:-1] if len(w) > 1 else w))), "a weight too few", NEW, None),

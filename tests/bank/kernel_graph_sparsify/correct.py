@@ -82,6 +82,13 @@ def _shuffled(w: Array, error: float, rng: np.random.Generator) -> Edges:
     return left[order], right[order], weight[order]
 
 
+def _turned(w: Array, error: float, rng: np.random.Generator) -> Edges:
+    """Either end may come first: an edge has no direction."""
+    left, right, weight = edges_of(w)
+    turned = rng.random(len(left)) < 0.5
+    return np.where(turned, right, left), np.where(turned, left, right), weight
+
+
 def _sampled(w: Array, error: float, rng: np.random.Generator) -> Edges:
     """Edges by leverage, weighted by 1/p; drawn until all eigenvalues prove it, and all edges where nothing does."""
     left, right, weight = edges_of(w)
@@ -127,6 +134,7 @@ CORRECT: tuple[Entry, ...] = (
     Entry("heavier", kernel(scaled(0.9)), BOTH, "every edge, nine tenths of the error heavier"),
     Entry("lighter", kernel(scaled(-0.9)), BOTH, "every edge, nine tenths of the error lighter"),
     Entry("shuffled", kernel(_shuffled), BOTH, "every edge, in any order"),
+    Entry("turned", kernel(_turned), BOTH, "either end of an edge first"),
     Entry("sampled", kernel(_sampled), BOTH, "edges by leverage, proved by all eigenvalues"),
     Entry("without-light", kernel(_without_light), BOTH, "without the lightest edges"),
     Entry("zeros", kernel(_zeros_too), BOTH, "edges of weight 0 are edges"),
