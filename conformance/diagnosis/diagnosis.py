@@ -65,6 +65,7 @@ _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
+_UNLIKE = 2  # failures of unlike inputs, beside which a factor is no matter of chance
 _STEPS = (1, 2, 3, 5, 4, 8, 16, 32, 64, 128)  # by which an axis becomes longer
 _FACTOR_SECONDS = 3.0
 _LATE = "there was no time to compare the failures with every known wrong semantics, as their inputs are large"
@@ -346,8 +347,10 @@ class _Session:
         return [f"weights: {sentence}" for sentence in common[:2]]
 
     def _factors(self, every: Sequence[Judged]) -> list[str]:
-        """A factor of an output, or of an option."""
+        """A factor of an output, or of an option, which has to explain what fails in other lengths too."""
         evidence = self.evidence
+        if len({failure.instance.digest() for failure in every}) < _UNLIKE:
+            every = [*every, *self._resized(every)]
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = self._several(every)
