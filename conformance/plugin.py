@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.project import Known, Project
 
-__all__ = ["DIAGNOSIS", "Asked", "asked", "settings"]
+__all__ = ["DIAGNOSIS", "LATE", "Asked", "asked", "settings"]
 
 #: The property of a failed test that holds the first sentence of its diagnosis; JUnit XML has it too.
 DIAGNOSIS = "assay diagnosis"
+
+#: The property of a skipped test that holds for how many of its cases there was no time, and the seconds they may need.
+LATE = "assay out of time"
 
 _TESTS = "assay.conformance"
 _FUNCTION = "test_conformance.py::test_kernel_conforms"
@@ -116,6 +119,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _collects(config) or any(_said(config, name) is not None for name in _OPTIONS):
         config.stash[_PLAN] = _plan(config)
         config.pluginmanager.register(_FirstLine(), "assay-first-line")
+        config.pluginmanager.register(_Late(config), "assay-late")
         if _said(config, "kernel") and not _collects(config) and not hasattr(config, "workerinput"):
             config.pluginmanager.register(_Collected(config), "assay-collected")
 
@@ -245,6 +249,45 @@ class _FirstLine:
         if crash is not None and _FUNCTION in item.nodeid:
             crash.message = crash.message.removeprefix("Failed: ").partition("\n")[0]
         return report
+
+
+class _Late:
+    """Ends a run with a failure that had no time for some family and failed nothing else: that is no pass."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.judges = not hasattr(config, "workerinput")  # with pytest-xdist all reports come to one process
+        self.late: dict[str, tuple[int, float | None]] = {}  # test → its cases for which there was no time, seconds
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.late |= {_test(report): tuple(value) for name, value in report.user_properties if name == LATE}
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        allowed = self.config.getoption("assay_allow_incomplete")
+        if self.judges and self.late and not allowed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self.late:
+            return
+        terminalreporter.section("assay: INCOMPLETE, which is no pass", red=True)
+        for name, (cases, _) in self.late.items():
+            terminalreporter.line(f"{name}: no time for {cases} case{'s' * (cases != 1)}")
+        terminalreporter.line(f"{self.more()}; --assay-allow-incomplete lets what is incomplete pass")
+
+    def more(self) -> str:
+        """How many seconds would judge all, where that is known."""
+        from assay.conformance.judge.level import BUDGETS
+        from assay.conformance.report.coverage import rounded_up
+
+        said = settings(self.config)
+        missing = [seconds for _, seconds in self.late.values()]
+        known = [seconds for seconds in missing if seconds is not None]
+        if len(known) < len(missing):
+            return "--assay-seconds gives all tests of a kernel together more"
+        whole = BUDGETS[said["level"]] if said["seconds"] is None else said["seconds"]
+        return f"about --assay-seconds {rounded_up(whole + sum(known))} would judge all"
 
 
 class _Collected:
