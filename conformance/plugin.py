@@ -71,7 +71,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "reproducers": {"metavar": "DIR", "help": "the folder for failing instances (default .assay in the project)"},
     "known": {
         "metavar": "FILE",
-        "help": "known failures: tables [[known]] with a reason, and any of kernel, precision and family (TOML)",
+        "help": "known failures: tables [[known]] with a reason and any of kernel, precision, family, diagnosis",
     },
     "allow-incomplete": {
         "action": "store_true",
@@ -86,6 +86,7 @@ class Asked:
     """One conformance test: a kernel in a class, and one of its families (empty: all of them in one test).
 
     known: why it is known to fail; empty where it is not.
+    perhaps: what is known by its diagnosis, which decides only once it has failed.
     """
 
     problem: str | None
@@ -93,6 +94,12 @@ class Asked:
     precision: str
     family: str = ""
     known: str = ""
+    perhaps: tuple[Known, ...] = ()
+
+    def known_as(self, told: Sequence[str]) -> str:
+        """Why a failure with this diagnosis is known; empty where it is not."""
+        covering = (one for one in self.perhaps if one.covers(self.kernel, self.precision, self.family, told))
+        return next((one.reason for one in covering), "")
 
     @property
     def id(self) -> str:
@@ -220,7 +227,8 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
             require_precision(precision, judge.kernel.problem)
             for family in families:
                 reason = next((one.reason for one in known if one.covers(kernel, precision, family)), "")
-                yield Asked(problem, kernel, precision, family, reason)
+                perhaps = tuple(one for one in known if one.diagnosis)
+                yield Asked(problem, kernel, precision, family, reason, perhaps)
 
 
 def _require_families(known: Sequence[Known], kernel: str, families: Sequence[str], others: Sequence[Any]) -> None:

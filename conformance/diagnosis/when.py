@@ -84,6 +84,11 @@ class Rule:
         return frozenset().union(*(part.about for part in self.parts))
 
     @property
+    def is_a_range(self) -> bool:
+        """Whether two conditions speak of one length."""
+        return len(self.parts) == 2 and bool(self.parts[0].numbers) and self.parts[0].numbers == self.parts[1].numbers
+
+    @property
     def cost(self) -> float:
         return sum(part.cost for part in self.parts)
 
@@ -293,14 +298,15 @@ class _Search:
         return True
 
     def _agree(self, rule: Rule, number: int, inside: bool) -> bool:
-        agree = True
+        agree, hidden = True, 0
         for case, fails in self._judged(self._lengthened(rule, number, inside)):
             self.learn(case, fails)
             (self.also_failing if fails else self.also_passing).append(case)
             if fails == inside:
                 continue
             if not fails:
-                if self.hidden or self.fails(self._other_numbers(case)) is not False:
+                hidden += 1
+                if hidden < self.hidden or self.fails(self._other_numbers(case)) is not False:
                     continue  # these numbers have hidden it
                 self.refused.add(rule.words)
             agree = False
@@ -517,6 +523,9 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
             if rule is None:
                 return None
             rule = search.refined(rule)
+            if search.hidden and rule.is_a_range:  # passes by chance may be all that speaks for one of its ends
+                search.refused.add(rule.words)
+                continue
             if search.contradicted(rule) or not search.in_other_lengths(rule):
                 continue
             counts = search.fresh(rule)

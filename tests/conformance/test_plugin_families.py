@@ -11,7 +11,7 @@ import pytest
 
 from assay.cli import main
 from assay.conformance.engagement import engaged
-from assay.conformance.interface.project import project
+from assay.conformance.interface.project import Known, project
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.by_family import ByFamily, family_names
@@ -233,6 +233,31 @@ def test_known_failures_are_expected_and_one_that_passes_is_told(run: Run, pytes
     result.stdout.fnmatch_lines(
         ["*known failures that passed*", "wrong:good-float32-tails: known as was wrong once", "*issue 12: the mask*"]
     )
+
+
+@pytest.mark.parametrize(("words", "outcome"), [("causal mask off by one", "xfailed"), ("scale ignored", "failed")])
+def test_a_failure_is_known_by_its_diagnosis(run: Run, pytester: pytest.Pytester, words: str, outcome: str) -> None:
+    pytester.path.joinpath("known.toml").write_text(f"[[known]]\ndiagnosis = '{words}'\nreason = 'issue 12'\n")
+    arguments = ("--assay-kernel=wrong:good", "--assay-known=known.toml", "-k", "causal and not causal-cross or tails")
+    result = run(*conformance(*arguments, *OPTIONS))
+    result.assert_outcomes(**{outcome: 1, "passed": 1})
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (["causal mask off by one: j"], True),
+        (["no known wrong semantics matches"], False),
+        (["causal mask off by one: j (explains 75% of the failures)"], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_diagnosis_that_holds_of_a_part_of_the_failures_is_not_that_of_a_known_one(
+    told: list[str] | None, known: bool
+) -> None:
+    one = Known("issue 12", diagnosis="causal mask off by one")
+    assert one.covers("a:b", "float32", "causal", told) is known
 
 
 @pytest.mark.parametrize(
