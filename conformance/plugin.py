@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.project import Known, Project
 
-__all__ = ["DIAGNOSIS", "Asked", "asked", "settings"]
+__all__ = ["DIAGNOSIS", "LATE", "Asked", "asked", "settings"]
 
 #: The property of a failed test that holds the first sentence of its diagnosis; JUnit XML has it too.
 DIAGNOSIS = "assay diagnosis"
+
+#: The property of a skipped test that holds for how many of its cases there was no time, and the seconds they may need.
+LATE = "assay out of time"
 
 _TESTS = "assay.conformance"
 _FUNCTION = "test_conformance.py::test_kernel_conforms"
@@ -68,7 +71,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "reproducers": {"metavar": "DIR", "help": "the folder for failing instances (default .assay in the project)"},
     "known": {
         "metavar": "FILE",
-        "help": "known failures: tables [[known]] with a reason, and any of kernel, precision and family (TOML)",
+        "help": "known failures: tables [[known]] with a reason and any of kernel, precision, family, diagnosis",
     },
     "allow-incomplete": {
         "action": "store_true",
@@ -83,6 +86,7 @@ class Asked:
     """One conformance test: a kernel in a class, and one of its families (empty: all of them in one test).
 
     known: why it is known to fail; empty where it is not.
+    perhaps: what is known by its diagnosis, which decides only once it has failed.
     """
 
     problem: str | None
@@ -90,6 +94,12 @@ class Asked:
     precision: str
     family: str = ""
     known: str = ""
+    perhaps: tuple[Known, ...] = ()
+
+    def known_as(self, told: Sequence[str]) -> str:
+        """Why a failure with this diagnosis is known; empty where it is not."""
+        covering = (one for one in self.perhaps if one.covers(self.kernel, self.precision, self.family, told))
+        return next((one.reason for one in covering), "")
 
     @property
     def id(self) -> str:
@@ -116,6 +126,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _collects(config) or any(_said(config, name) is not None for name in _OPTIONS):
         config.stash[_PLAN] = _plan(config)
         config.pluginmanager.register(_FirstLine(), "assay-first-line")
+        config.pluginmanager.register(_Late(config), "assay-late")
         if _said(config, "kernel") and not _collects(config) and not hasattr(config, "workerinput"):
             config.pluginmanager.register(_Collected(config), "assay-collected")
 
@@ -216,7 +227,8 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
             require_precision(precision, judge.kernel.problem)
             for family in families:
                 reason = next((one.reason for one in known if one.covers(kernel, precision, family)), "")
-                yield Asked(problem, kernel, precision, family, reason)
+                perhaps = tuple(one for one in known if one.diagnosis)
+                yield Asked(problem, kernel, precision, family, reason, perhaps)
 
 
 def _require_families(known: Sequence[Known], kernel: str, families: Sequence[str], others: Sequence[Any]) -> None:
@@ -245,6 +257,45 @@ class _FirstLine:
         if crash is not None and _FUNCTION in item.nodeid:
             crash.message = crash.message.removeprefix("Failed: ").partition("\n")[0]
         return report
+
+
+class _Late:
+    """Ends a run with a failure that had no time for some family and failed nothing else: that is no pass."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.judges = not hasattr(config, "workerinput")  # with pytest-xdist all reports come to one process
+        self.late: dict[str, tuple[int, float | None]] = {}  # test → its cases for which there was no time, seconds
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.late |= {_test(report): tuple(value) for name, value in report.user_properties if name == LATE}
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        allowed = self.config.getoption("assay_allow_incomplete")
+        if self.judges and self.late and not allowed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self.late:
+            return
+        terminalreporter.section("assay: INCOMPLETE, which is no pass", red=True)
+        for name, (cases, _) in self.late.items():
+            terminalreporter.line(f"{name}: no time for {cases} case{'s' * (cases != 1)}")
+        terminalreporter.line(f"{self.more()}; --assay-allow-incomplete lets what is incomplete pass")
+
+    def more(self) -> str:
+        """How many seconds would judge all, where that is known."""
+        from assay.conformance.judge.level import BUDGETS
+        from assay.conformance.report.coverage import rounded_up
+
+        said = settings(self.config)
+        missing = [seconds for _, seconds in self.late.values()]
+        known = [seconds for seconds in missing if seconds is not None]
+        if len(known) < len(missing):
+            return "--assay-seconds gives all tests of a kernel together more"
+        whole = BUDGETS[said["level"]] if said["seconds"] is None else said["seconds"]
+        return f"about --assay-seconds {rounded_up(whole + sum(known))} would judge all"
 
 
 class _Collected:

@@ -166,14 +166,14 @@ def undiagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _kept_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Failing inputs of tests that run in this repository are kept in a folder of the session, and not beside it."""
-    from assay.conformance.judge import remembered
+    from assay.conformance.interface import folders
 
-    repository, elsewhere, found = Path(__file__).parents[1], tmp_path_factory.mktemp("failures"), remembered.project
+    repository, elsewhere, found = Path(__file__).parents[1], tmp_path_factory.mktemp("failures"), folders.project
 
     def project(start: Path | None = None) -> Path:
         root = found(start)
         return elsewhere if root == repository else root
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remembered, "project", project)
+        patch.setattr(folders, "project", project)
         yield

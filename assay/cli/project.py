@@ -31,7 +31,7 @@ def speaking(target: str | None) -> Project | None:
 def known_to_fail(project: Project | None, judgement: Judgement, report: Report) -> dict[str, str]:
     """The families of a report that are known to fail → why."""
     families = {case.family for case in report.cases} | {gap.family for gap in report.incomplete}
-    known = {family: _known(project, judgement, family) for family in families}
+    known = {family: _known(project, judgement, report, family) for family in families}
     return {family: one.reason for family, one in known.items() if one is not None}
 
 
@@ -49,7 +49,8 @@ def mended_lines(project: Project | None, judgement: Judgement, report: Report) 
     """A line for each reason of families that are known by name to fail, and passed.
 
     A lower level may pass what a higher one does not, so the line names the level.  Nothing is said of a family that
-    was skipped or judged in part, as in a run that ended early or that tried again what had failed.
+    was skipped or judged in part, as in a run that ended early or that tried again what had failed.  What is known by
+    its diagnosis is told where nothing failed at all.
     """
     if report.ended:
         return
@@ -61,6 +62,10 @@ def mended_lines(project: Project | None, judgement: Judgement, report: Report) 
     for family, known in _known_of(project, judgement, report).items():
         if family in mended and known.family:
             passed.setdefault(known.reason, []).append(family)
+    for one in () if project is None or not report.passed else project.known:
+        if one.diagnosis and not one.family and one.covers(judgement.kernel, judgement.precision, "", [one.diagnosis]):
+            words = f"known to fail ({one.diagnosis}), and nothing failed at {report.level}"
+            yield f"{words} ({one.reason}): take it out of the known failures"
     for reason, families in passed.items():
         words = f"known to fail, and passed at {report.level}: {', '.join(families)} ({reason})"
         yield f"{words}: take {'it' if len(families) == 1 else 'them'} out of the known failures"
@@ -69,10 +74,13 @@ def mended_lines(project: Project | None, judgement: Judgement, report: Report) 
 def _known_of(project: Project | None, judgement: Judgement, report: Report) -> dict[str, Known]:
     """The families with cases in a report that are known to fail → what is known of them."""
     families = dict.fromkeys(case.family for case in report.cases)
-    known = {family: _known(project, judgement, family) for family in families}
+    known = {family: _known(project, judgement, report, family) for family in families}
     return {family: one for family, one in known.items() if one is not None}
 
 
-def _known(project: Project | None, judgement: Judgement, family: str) -> Known | None:
+def _known(project: Project | None, judgement: Judgement, report: Report, family: str) -> Known | None:
+    """What is known of a family: by its name, or, where it failed, by what the diagnosis says of all that failed."""
     known = () if project is None else project.known
-    return next((one for one in known if one.covers(judgement.kernel, judgement.precision, family)), None)
+    failed = any(finding.family == family for finding in report.failures)
+    told = report.diagnosis if failed else ()
+    return next((one for one in known if one.covers(judgement.kernel, judgement.precision, family, told)), None)

@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.conformance.diagnosis.variations import (
     NOT_AN_INSTANCE,
+    USUAL,
+    Room,
     absent,
     affordable,
     given_options,
+    relengthened,
     renumbered,
     resized,
     without,
@@ -39,11 +43,14 @@ _DONORS = 6  # cases of which an option is borrowed
 _LONG = 96  # below which any length is tried
 
 
-def one_changed(case: Case, about: Set[str], donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Case]:
+def one_changed(
+    case: Case, about: Set[str], donors: Sequence[Case], rng: np.random.Generator, room: Room = USUAL
+) -> Iterator[Case]:
     """Cases like the given one but for one thing of those that ``about`` names, in an order by chance.
 
     about: axes, options, ``layout`` and ``numbers``; what the numbers decide, any option or length may decide as well.
     donors: cases of which an option that the given one lacks may be borrowed, or another value of it.
+    room: how large they may become.
     """
     instance = case.instance
     given = given_options(instance)
@@ -62,30 +69,36 @@ def one_changed(case: Case, about: Set[str], donors: Sequence[Case], rng: np.ran
     for number in rng.permutation(len(makers)):
         make, name = makers[int(number)]
         with contextlib.suppress(*_UNLIKE):
-            for other in make(instance, name, donors, rng):
+            for other in make(instance, name, _Means(donors, rng, room)):
                 yield dataclasses.replace(case, name="variation", instance=other)
 
 
-def _other_numbers(instance: Any, _name: str, _donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Any]:
-    yield renumbered(instance, rng)
+@dataclass(frozen=True)
+class _Means:
+    """What a change is made with: cases that lend options, and room for longer arrays."""
+
+    donors: Sequence[Case]
+    rng: np.random.Generator
+    room: Room
 
 
-def _other_lengths(instance: Any, axis: str, _donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Any]:
+def _other_numbers(instance: Any, _name: str, means: _Means) -> Iterator[Any]:
+    yield renumbered(instance, means.rng)
+
+
+def _other_lengths(instance: Any, axis: str, means: _Means) -> Iterator[Any]:
     """Another length of one axis: near the old one, a multiple of a tile, a short one, or any."""
-    now = instance.lengths()[axis]
+    now, rng = instance.lengths()[axis], means.rng
     near = [now + step for size in (1, 4, 8, 16, 32, 64, 128) for step in (size, -size)] + [2 * now]
     near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
-    usable = [length for length in near if 0 < length != now and affordable(instance, axis, length)]
+    usable = [length for length in near if 0 < length != now and affordable(instance, axis, length, means.room)]
     length = int(rng.integers(1, _LONG)) if not usable or rng.random() < 0.3 else usable[int(rng.integers(len(usable)))]
-    if length == now or not affordable(instance, axis, length):
+    if length == now or not affordable(instance, axis, length, means.room):
         return
-    other = resized(instance, axis, length)
-    if length > now:  # indices were repeated, and equal rows may hide a fault
-        other = renumbered(other, rng)
-    yield other
+    yield resized(instance, axis, length) if length < now else relengthened(instance, axis, length, rng)
 
 
-def _other_options(instance: Any, name: str, donors: Sequence[Case], rng: np.random.Generator) -> Iterator[Any]:
+def _other_options(instance: Any, name: str, means: _Means) -> Iterator[Any]:
     """Without an option, in the full form of its array, or as a donor has it."""
     value = getattr(instance, name)
     is_array = isinstance(value, np.ndarray)
@@ -94,8 +107,8 @@ def _other_options(instance: Any, name: str, donors: Sequence[Case], rng: np.ran
             yield without_one(instance, name)
     if is_array:
         yield from _stored_in_full(instance, name)
-    lending = [case.instance for case in donors if _differ(getattr(case.instance, name, None), value)]
-    for number in rng.permutation(len(lending))[:_DONORS]:
+    lending = [case.instance for case in means.donors if _differ(getattr(case.instance, name, None), value)]
+    for number in means.rng.permutation(len(lending))[:_DONORS]:
         with contextlib.suppress(*_UNLIKE):
             yield instance.replace(**{name: _borrowed(instance, name, lending[int(number)])})
 

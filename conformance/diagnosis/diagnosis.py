@@ -9,6 +9,7 @@ class whose tolerance covers every failure.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import time
 from dataclasses import dataclass, field
@@ -30,7 +31,14 @@ from assay.conformance.diagnosis.meanings import (
     together,
     unexplained,
 )
-from assay.conformance.diagnosis.variations import given_options, mutant
+from assay.conformance.diagnosis.variations import (
+    NOT_AN_INSTANCE,
+    Room,
+    affordable,
+    given_options,
+    mutant,
+    relengthened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +65,8 @@ _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
+_UNLIKE = 2  # failures of unlike inputs, beside which a factor is no matter of chance
+_STEPS = (1, 2, 3, 5, 4, 8, 16, 32, 64, 128)  # by which an axis becomes longer
 _FACTOR_SECONDS = 3.0
 _LATE = "there was no time to compare the failures with every known wrong semantics, as their inputs are large"
 
@@ -240,6 +250,28 @@ class _Session:
             pass
         return self.more
 
+    def _of_other_lengths(self, every: Sequence[Judged], axis: str) -> list[Judged]:
+        """Failures in other lengths of an axis alone: a failing case that becomes longer, as far as there is room."""
+        evidence, found = self.evidence, []
+        bases = [f.case for f in every if not f.shrunk and not f.case.after and not f.case.beside]
+        bases = [case for case in bases if axis in case.instance.lengths()]
+        if not self.steady or not bases:
+            return []
+        base = min(bases, key=lambda case: case.instance.size())
+        room, rng = Room.beside([base], evidence.passes), np.random.default_rng(2)
+        evidence.end = max(evidence.end, time.monotonic() + _RESIZED_SECONDS * evidence.slowness)
+        with self._at_most(_RESIZED_SECONDS), contextlib.suppress(OutOfTime):
+            for step in _STEPS:
+                length = base.instance.lengths()[axis] + step
+                if not affordable(base.instance, axis, length, room):
+                    continue
+                with contextlib.suppress(*NOT_AN_INSTANCE):
+                    longer = relengthened(base.instance, axis, length, rng)
+                    judged = evidence.tried(dataclasses.replace(base, name="variation", instance=longer))
+                    if judged is not None and judged.outcome.kind in NUMERIC:
+                        found.append(judged)
+        return found
+
     def _narrowed(self, whole: Sequence[Explanation], every: Sequence[Judged]) -> list[Explanation]:
         """Of several meanings those that explain the most of what fails in other lengths too."""
         counts = [
@@ -270,6 +302,9 @@ class _Session:
         if any(not failure.shrunk for failure in every):
             views += self._seen([failure for failure in every if failure.shrunk])
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
+        for name in names:
+            for axis in where.partial([view[name] for view in views if name in view]):
+                views += self._seen(self._of_other_lengths(every, axis.replace(" ", "_")))
         several = self._several(every)
         sentences = [where.told([view[name] for view in views if name in view], name, several) for name in names]
         sentences.append(where.wrong_outputs(views))
@@ -312,8 +347,10 @@ class _Session:
         return [f"weights: {sentence}" for sentence in common[:2]]
 
     def _factors(self, every: Sequence[Judged]) -> list[str]:
-        """A factor of an output, or of an option."""
+        """A factor of an output, or of an option, which has to explain what fails in other lengths too."""
         evidence = self.evidence
+        if len({failure.instance.digest() for failure in every}) < _UNLIKE:
+            every = [*every, *self._resized(every)]
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
         several = self._several(every)

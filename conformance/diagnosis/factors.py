@@ -1,7 +1,7 @@
 """A factor that explains a failure: of an output, or of an option, as one number that is fitted and then checked.
 
 A factor is told only if, with it, every number of every failure is within its tolerance, and without it none of the
-failures would be.
+failures would be; and only of several failures of unlike inputs, since one number can be made right by many factors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["of_option", "of_output"]
 
 _NOTHING = 1e-3  # a factor that is as good as 0, which is told as what stands there
-_LEAST_FITS = 2  # failures to which one is fitted, at least
+_LEAST_FITS = 2  # failures of unlike inputs that one explains, at least
 _LEAST = 3  # numbers of one failure to which a factor is fitted
 _START = (-1.0, 0.1, 0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0, 6.0, 8.0, 11.0, 16.0)
 _STEPS = 8
@@ -126,6 +126,8 @@ def of_option(failures: Sequence[Judged], option: str, right: Right, end: float)
         f for f in failures if isinstance(getattr(f.instance, option, None), float) and getattr(f.instance, option)
     ]
     if not usable or len(usable) < len(failures):
+        return ""
+    if len({failure.instance.digest() for failure in usable}) < _LEAST_FITS:
         return ""
     usable.sort(key=lambda failure: failure.instance.size())
     telling = [failure for failure in usable if sum(v.size for v in failure.outcome.values.values()) >= 8] or usable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Case
 
-__all__ = ["CALLS", "Condition", "comparable", "conditions", "threshold"]
+__all__ = ["CALLS", "Condition", "comparable", "conditions", "number_of", "threshold"]
 
 #: What a condition on the calls before or beside is about.
 CALLS = "calls"
@@ -30,6 +30,7 @@ class Condition:
     words: what follows "fails when".  about: the axes, options, or ``layout``, ``calls`` and ``numbers`` that decide.
     cost: how long a way to say it is; of two that fit alike the shorter is told.
     bound: axis and length, where it says that an axis is at least so long.
+    numbers: the axes, or options, of whose lengths or whole numbers it speaks.  several: it speaks of more than one.
     """
 
     words: str
@@ -37,6 +38,18 @@ class Condition:
     about: frozenset[str]
     cost: float = 1.0
     bound: tuple[str, int] | None = None
+    numbers: tuple[str, ...] = ()
+    several: bool = False
+
+    def numbers_of(self, case: Case) -> tuple[int | None, ...]:
+        """The numbers that it speaks of in a case."""
+        return tuple(number_of(case, name) for name in self.numbers)
+
+
+def number_of(case: Case, name: str) -> int | None:
+    """The length of an axis, or an option that is a whole number."""
+    lengths: dict[str, int] = case.instance.lengths()
+    return lengths[name] if name in lengths else getattr(case.instance, name, None)
 
 
 def threshold(axis: str, least: int) -> Condition:
@@ -47,6 +60,8 @@ def threshold(axis: str, least: int) -> Condition:
         frozenset({axis}),
         1.3,
         (axis, least),
+        (axis,),
+        several=True,
     )
 
 
@@ -57,7 +72,7 @@ def conditions(cases: Sequence[Case], own: Mapping[str, Callable[[Any], bool]]) 
     """
     axes = list(dict.fromkeys(axis for case in cases for axis in case.instance.lengths()))
     every = [
-        *_options(cases),
+        *_options(cases, axes),
         *_calls(cases),
         *(Condition(words, _of_instance(holds), frozenset({"numbers"}), 1.2) for words, holds in own.items()),
         *(one for axis in axes for one in _lengths(axis, cases)),
@@ -78,8 +93,8 @@ def _said(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _options(cases: Sequence[Case]) -> Iterator[Condition]:
-    """Options that are given, and what they are."""
+def _options(cases: Sequence[Case], axes: Sequence[str]) -> Iterator[Condition]:
+    """Options that are given, and what they are.  axes: those of the instances."""
     plain: dict[str, set[Any]] = {}
     optional: dict[str, Any] = {}
     for case in cases:
@@ -93,9 +108,14 @@ def _options(cases: Sequence[Case]) -> Iterator[Condition]:
         yield Condition(f"{_said(name)} is not given", _not(_has_array(name)), frozenset({name}), 1.2)
         for place, axis in enumerate(kind.axes_of(name)):
             back = place - len(kind.axes_of(name))
-            yield Condition(
-                f"{_said(name)} is broadcast along {_said(axis)}", _broadcast(name, back, axis), frozenset({name}), 1.4
-            )
+            for words, holds, cost in (("is broadcast", _broadcast, 1.4), ("is not broadcast", _in_full, 1.15)):
+                yield Condition(
+                    f"{_said(name)} {words} along {_said(axis)}",
+                    holds(name, back, axis),
+                    frozenset({name}),
+                    cost,
+                    numbers=(axis,) if axis in axes else (),
+                )
     for name, values in plain.items():
         yield Condition(f"{_said(name)} is given", _has_option(name), frozenset({name}))
         yield Condition(f"{_said(name)} is not given", _not(_has_option(name)), frozenset({name}), 1.2)
@@ -145,6 +165,14 @@ def _broadcast(name: str, back: int, axis: str) -> Callable[[Case], bool]:
             return False
         length = 1 if array.ndim < -back else array.shape[back]
         return bool(length == 1 and case.instance.lengths().get(axis, 1) > 1)
+
+    return holds
+
+
+def _in_full(name: str, back: int, axis: str) -> Callable[[Case], bool]:
+    def holds(case: Case) -> bool:
+        array = case.instance.arrays().get(name)
+        return array is not None and array.ndim >= -back and bool(array.shape[back] > 1)
 
     return holds
 
@@ -212,14 +240,14 @@ def _lengths(axis: str, cases: Sequence[Case]) -> Iterator[Condition]:
 def _whole(name: str, number: Callable[[Case], int | None], values: Sequence[int]) -> Iterator[Condition]:
     """What may be said of a whole number, a length or an option, of which these values were seen."""
 
-    def condition(words: str, test: Callable[..., bool], cost: float) -> Condition:
+    def condition(words: str, test: Callable[..., bool], cost: float, several: bool = True) -> Condition:
         def holds(case: Case) -> bool:
             n = number(case)
             return n is not None and test(n)
 
-        return Condition(f"{_said(name)} {words}", holds, frozenset({name}), cost)
+        return Condition(f"{_said(name)} {words}", holds, frozenset({name}), cost, numbers=(name,), several=several)
 
-    yield condition("= 1", lambda n: n == 1, 1.0)
+    yield condition("= 1", lambda n: n == 1, 1.0, several=False)
     yield condition("is odd", lambda n: n % 2 == 1, 1.2)
     yield condition("is even", lambda n: n % 2 == 0, 1.2)
     yield condition("is no power of two", lambda n: n.bit_count() != 1, 1.6)
@@ -233,7 +261,7 @@ def _whole(name: str, number: Callable[[Case], int | None], values: Sequence[int
             yield condition(f"≤ {value}", lambda n, v=value: n <= v, 1.35)
     for value in values:
         if value > 1:
-            yield condition(f"= {value}", lambda n, v=value: n == v, 1.6)
+            yield condition(f"= {value}", lambda n, v=value: n == v, 1.6, several=False)
 
 
 def comparable(cases: Sequence[Case]) -> list[tuple[str, str]]:
@@ -253,9 +281,11 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterator[Condition]:
     """How the lengths of two axes compare."""
     for a, b in pairs:
         for sign, test in (("=", operator.eq), ("≠", operator.ne), (">", operator.gt), ("<", operator.lt)):
-            yield Condition(f"{_said(a)} {sign} {_said(b)}", _compares(a, b, test), frozenset({a, b}), 1.25)
-        for words, times in (("more than twice {}", _more_than_twice), ("{} times no power of two", _odd_times)):
-            yield Condition(f"{_said(a)} is {words.format(_said(b))}", _compares(a, b, times), frozenset({a, b}), 1.5)
+            words = f"{_said(a)} {sign} {_said(b)}"
+            yield Condition(words, _compares(a, b, test), frozenset({a, b}), 1.25, numbers=(a, b), several=True)
+        for form, times in (("more than twice {}", _more_than_twice), ("{} times no power of two", _odd_times)):
+            words = f"{_said(a)} is {form.format(_said(b))}"
+            yield Condition(words, _compares(a, b, times), frozenset({a, b}), 1.5, numbers=(a, b), several=True)
 
 
 def _more_than_twice(a: int, b: int) -> bool:
@@ -290,4 +320,4 @@ def _products(axes: Sequence[str], cases: Sequence[Case]) -> Iterator[Condition]
 
     for least in sorted({product(case) for case in cases})[1:]:
         words = f"{_said(a)} × {_said(b)} ≥ {least}"
-        yield Condition(words, at_least(least), frozenset({a, b}), 1.45)
+        yield Condition(words, at_least(least), frozenset({a, b}), 1.45, numbers=(a, b), several=True)

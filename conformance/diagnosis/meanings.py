@@ -59,6 +59,7 @@ MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
 _INSIDE = 0.75  # the share of the failures that must be inside the domain of another class as a whole
 _SHARE = 0.1  # the share of the failures that one meaning has to explain
+_TRIED = 6  # the smallest failures, of which a meaning explains one if it explains any
 _NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
@@ -312,15 +313,22 @@ def _would_fail(wrong: Criteria, proper: Criteria) -> bool:
 def shares(
     meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float
 ) -> list[tuple[Meaning, frozenset[int]]]:
-    """Every meaning that explains some failure, and the numbers of those that it does, while there is time."""
-    matches = []
-    for meaning in meanings:
-        if time.monotonic() > end:
-            break
-        explained = frozenset(n for n, failure in enumerate(failures) if explains(meaning, failure, right))
-        if explained:
-            matches.append((meaning, explained))
-    return matches
+    """Every meaning that explains some failure, and the numbers of those that it does, while there is time.
+
+    All meanings are compared with the smallest failures first, which takes the least time: so the first of them does not
+    have what the last one needs, and what is told of few failures is told of many.
+    """
+    order = sorted(range(len(failures)), key=lambda number: failures[number].instance.size())
+    explained: dict[str, set[int]] = {meaning.id: set() for meaning in meanings}
+    for place, number in enumerate(order):
+        for meaning in meanings:
+            if time.monotonic() > end:
+                break
+            if place >= _TRIED and not explained[meaning.id]:
+                continue  # it explained none of the smallest
+            if explains(meaning, failures[number], right):
+                explained[meaning.id].add(number)
+    return [(meaning, frozenset(explained[meaning.id])) for meaning in meanings if explained[meaning.id]]
 
 
 def pairs(meanings: Sequence[Meaning], failures: Sequence[Judged], right: Right, end: float) -> list[Both]:

@@ -2,8 +2,9 @@
 
 A rule is one condition or two of :mod:`assay.conformance.diagnosis.features`.  It is told only if every failing case of
 the run fulfils it, and if fresh cases made to test it agree: every one that fulfils it fails, and a failing case in
-which one condition alone is changed passes (:mod:`assay.conformance.diagnosis.changes`).  A case that disagrees is one
-more case to separate, and the search begins anew.
+which one condition alone is changed passes (:mod:`assay.conformance.diagnosis.changes`).  What speaks of a length is
+tried with other lengths too, and is told only if cases of several fail.  A case that disagrees is one more case to
+separate, and the search begins anew.
 """
 
 from __future__ import annotations
@@ -19,12 +20,21 @@ import numpy as np
 
 from assay.conformance.diagnosis.changes import one_changed
 from assay.conformance.diagnosis.evidence import NUMERIC, OutOfTime
-from assay.conformance.diagnosis.features import CALLS, Condition, conditions, threshold
-from assay.conformance.diagnosis.variations import NOT_AN_INSTANCE, affordable, mutant, renumbered, resized
+from assay.conformance.diagnosis.features import CALLS, Condition, conditions, number_of, threshold
+from assay.conformance.diagnosis.variations import (
+    NOT_AN_INSTANCE,
+    USUAL,
+    Room,
+    affordable,
+    mutant,
+    relengthened,
+    renumbered,
+    resized,
+)
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -45,6 +55,10 @@ _ROUNDS = (14, 6, 8)  # searches of each attempt
 _HIDDEN = 3  # fresh cases that fulfil a rule and may pass all the same, at the last attempt: an option may hide a fault
 _MOST_CASES = 240
 _BISECTIONS = 10
+_LENGTHS = 4  # other lengths on each side of a condition that speaks of one
+_MOST_LENGTHS = 16  # … looked at to get them: a kernel declines some
+_BASES = 2  # failing cases whose lengths are changed
+_LEAST_LENGTHS = 2  # lengths, or pairs of them, with which cases fail, for a rule that speaks of more than one
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +82,11 @@ class Rule:
     @property
     def about(self) -> frozenset[str]:
         return frozenset().union(*(part.about for part in self.parts))
+
+    @property
+    def is_a_range(self) -> bool:
+        """Whether two conditions speak of one length."""
+        return len(self.parts) == 2 and bool(self.parts[0].numbers) and self.parts[0].numbers == self.parts[1].numbers
 
     @property
     def cost(self) -> float:
@@ -152,6 +171,9 @@ class _Search:
     rounds: int = _ROUNDS[0]
     known: Known = field(default_factory=Known)
     share: float = 1.0  # the part of all failing cases that are known here
+    room: Room = USUAL  # how large fresh cases may become
+    also_failing: list[Case] = field(default_factory=list)  # cases of the run with other lengths, and nothing else new
+    also_passing: list[Case] = field(default_factory=list)
     turns: int = 0
     refused: set[str] = field(default_factory=set)  # rules that could not be tested, or that a passing case refutes
 
@@ -259,6 +281,85 @@ class _Search:
             return inside, hidden, 0
         return inside, hidden, sum(outside)
 
+    def in_other_lengths(self, rule: Rule) -> bool:
+        """Whether cases with other lengths of what a rule speaks of agree with it; all of them are learnt.
+
+        Fresh cases come from a few failing ones, whose lengths may have more in common than the rule says: three heads
+        are an odd number of heads.  So a rule is believed only where cases of several lengths are known to fail, but
+        for one that speaks of a single length, or of none.
+        """
+        for number, part in enumerate(rule.parts):
+            if part.numbers and not all(self._agree(rule, number, inside) for inside in (True, False)):
+                return False
+            failing = (case for case in [*self.failing, *self.every] if rule.holds(case))
+            if part.several and len({part.numbers_of(case) for case in failing}) < _LEAST_LENGTHS:
+                self.refused.add(rule.words)
+                return False
+        return True
+
+    def _agree(self, rule: Rule, number: int, inside: bool) -> bool:
+        agree, hidden = True, 0
+        for case, fails in self._judged(self._lengthened(rule, number, inside)):
+            self.learn(case, fails)
+            (self.also_failing if fails else self.also_passing).append(case)
+            if fails == inside:
+                continue
+            if not fails:
+                hidden += 1
+                if hidden < self.hidden or self.fails(self._other_numbers(case)) is not False:
+                    continue  # these numbers have hidden it
+                self.refused.add(rule.words)
+            agree = False
+        return agree
+
+    def _judged(self, cases: Iterator[Case]) -> Iterator[tuple[Case, bool]]:
+        """As many of these cases as there have to be, and whether they fail; a kernel declines some."""
+        judged = 0
+        for case in itertools.islice(cases, _MOST_LENGTHS):
+            fails = self.fails(case)
+            if fails is None:
+                continue
+            yield case, fails
+            judged += 1
+            if judged == _LENGTHS:
+                break
+
+    def _lengthened(self, rule: Rule, number: int, inside: bool) -> Iterator[Case]:
+        """Failing cases with other lengths of what a part speaks of.
+
+        inside: they fulfil the rule; else all of it but that part.
+        """
+        numbers = rule.parts[number].numbers
+        expected = [inside or other != number for other in range(len(rule.parts))]
+        bases = [case for case in self.failing if rule.holds(case) and not case.after and not case.beside]
+        bases.sort(key=lambda case: case.instance.size())
+        together = list(dict.fromkeys([*((name,) for name in numbers), numbers])) if numbers else []
+        for base in bases[:_BASES]:
+            steps = [
+                (names, length)
+                for names in together
+                for length in _ladder(max(number_of(base, name) or 0 for name in names))
+            ]
+            for place in self.rng.permutation(len(steps)):
+                case = self._with(base, *steps[int(place)])
+                if case is not None and [part.holds(case) for part in rule.parts] == expected:
+                    yield case
+
+    def _with(self, base: Case, names: Sequence[str], length: int) -> Case | None:
+        """The same with another length of these axes, or another whole number as these options."""
+        instance = base.instance
+        try:
+            for name in names:
+                if name not in instance.lengths():
+                    instance = instance.replace(**{name: length})
+                elif not affordable(instance, name, length, self.room):
+                    return None
+                elif length != instance.lengths()[name]:
+                    instance = relengthened(instance, name, length, self.rng)
+        except NOT_AN_INSTANCE:
+            return None
+        return None if instance is base.instance else dataclasses.replace(base, name="variation", instance=instance)
+
     def _other_numbers(self, case: Case) -> Case:
         try:
             return dataclasses.replace(case, instance=renumbered(case.instance, self.rng))
@@ -279,8 +380,8 @@ class _Search:
             for turn in range(_LOOKS):
                 case = self._relength(base, axes, turn)
                 if case is not None and rule.holds(case):
-                    return mutant(case, others, rule.about, self.rng)
-        return mutant(base, others, rule.about, self.rng)
+                    return mutant(case, others, rule.about, self.rng, self.room)
+        return mutant(base, others, rule.about, self.rng, self.room)
 
     def _relength(self, base: Case, axes: frozenset[str], turn: int) -> Case | None:
         """The same with other lengths of these axes: near the old ones, multiples of tiles, short ones, or any."""
@@ -290,11 +391,13 @@ class _Search:
                 now = instance.lengths()[axis]
                 near = [now + step for step in (1, -1, 4, -4, 8, -8, 16, 32, now)]
                 near += [-(-now // tile) * tile for tile in (4, 8, 32)] + [1, 2, 3]
-                usable = [length for length in near if 0 < length != now and affordable(instance, axis, length)]
+                usable = [
+                    length for length in near if 0 < length != now and affordable(instance, axis, length, self.room)
+                ]
                 drawn = turn % 2 == 1 or not usable or len(axes) > 1
                 self.turns += not drawn
                 length = int(self.rng.integers(1, _LONG)) if drawn else usable[self.turns % len(usable)]
-                if not affordable(instance, axis, length):
+                if not affordable(instance, axis, length, self.room):
                     return None
                 instance = resized(instance, axis, length)
         except NOT_AN_INSTANCE:
@@ -310,7 +413,7 @@ class _Search:
             again = self.evidence.again(base, int(self.rng.integers(1 << 30))) or base
             return dataclasses.replace(again, after=(), beside=())
         donors = [case for case in self.passing if not rule.parts[number].holds(case)]
-        for case in itertools.islice(one_changed(base, broken, donors, self.rng), _LOOKS):
+        for case in itertools.islice(one_changed(base, broken, donors, self.rng, self.room), _LOOKS):
             holds = [part.holds(case) for part in rule.parts]
             if holds.count(False) == 1 and not holds[number]:
                 return case if self.rng.random() < 0.5 else self._with_other_numbers(case, holds, rule)
@@ -320,7 +423,7 @@ class _Search:
         """Like a failing case in the other parts of the rule, and perhaps in nothing else."""
         if base.after or base.beside:
             return None
-        case = mutant(base, others, rule.about - rule.parts[number].about, self.rng)
+        case = mutant(base, others, rule.about - rule.parts[number].about, self.rng, self.room)
         return None if case is None or rule.holds(case) else case
 
     def _with_other_numbers(self, case: Case, holds: Sequence[bool], rule: Rule) -> Case:
@@ -342,6 +445,14 @@ class _Search:
             return None
         layout = base.layout if "layout" in about else case.layout
         return dataclasses.replace(case, name="variation", instance=instance, layout=layout)
+
+
+def _ladder(now: int) -> list[int]:
+    """Other lengths than this one: short ones, near ones, and multiples of tiles."""
+    near = [now + step for size in (1, 2, 3, 4, 8, 16) for step in (size, -size)]
+    near += [2 * now - 1, 2 * now, 2 * now + 1, 3 * now, now // 2, now - 64, now + 64, now - 128, now + 128]
+    near += [-(-now // tile) * tile for tile in (4, 8, 32, 64)] + list(range(1, 9))
+    return sorted({length for length in near if length > 0} - {now})
 
 
 def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | None:
@@ -382,6 +493,7 @@ def _of_one_kind(
     begun, left = time.monotonic(), end - time.monotonic()
     known = Known()
     share = min(1.0, len(evidence.failures) / len(all_failures))
+    room = Room.beside(failing, passing)
     of_failing = ", with the options of failing cases"
     attempts = (
         (True, 0, 0.5, 0.4, ""),
@@ -391,9 +503,11 @@ def _of_one_kind(
     for (borrowing, hidden, exceptions, until, words), rounds in zip(attempts, _ROUNDS, strict=True):
         search = _Search(
             evidence, own, kinds, list(failing), list(passing), every, begun + until * left,
-            np.random.default_rng(len(failing)), borrowing, hidden, exceptions, rounds, known, share,
+            np.random.default_rng(len(failing)), borrowing, hidden, exceptions, rounds, known, share, room,
         )  # fmt: skip
         rule = _verified(search)
+        failing += search.also_failing
+        passing += search.also_passing
         if rule is not None:
             fail, passed, outside = rule[1]
             counts = f"{fail} of {fail + passed} fresh cases, none of {outside} without"
@@ -409,7 +523,10 @@ def _verified(search: _Search) -> tuple[Rule, tuple[int, int, int]] | None:
             if rule is None:
                 return None
             rule = search.refined(rule)
-            if search.contradicted(rule):
+            if search.hidden and rule.is_a_range:  # passes by chance may be all that speaks for one of its ends
+                search.refused.add(rule.words)
+                continue
+            if search.contradicted(rule) or not search.in_other_lengths(rule):
                 continue
             counts = search.fresh(rule)
             if counts is None:

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["Place", "Seen", "indices", "seen", "told", "wrong_outputs"]
+__all__ = ["Place", "Seen", "indices", "partial", "seen", "told", "wrong_outputs"]
 
 _TILES = (2, 4, 8, 16, 32, 64, 128, 256)
 _LEAST = 4  # wrong numbers, in all, from which something is told
 _FULL = 0.5  # the share of a named index set that has to be wrong
+_MOSTLY = 0.75  # the share of failures in which a set that is made of what was seen has to be wrong, all of it
 _BITS = 10.0  # how unlikely, as a power of 2, a name of indices is to fit by chance
 _LONG = 64  # indices from which on one length is enough: in shorter ones a pattern of the input may be the reason
 _FAR = 8.0  # tolerances: an error from which on what stands there cannot be something else by chance
@@ -102,11 +103,13 @@ class Place:
     """A set of indices of an axis, in words; ``fixed`` where it is made of the numbers that were seen.
 
     holds(length, lengths): which of its indices are meant, lengths being those of the axes of the instance.
+    other: the other axis whose length decides.
     """
 
     words: str
     holds: Callable[[int, Mapping[str, int]], Mask]
     fixed: bool = False
+    other: str = ""
 
 
 def _fixed(words: str, test: Callable[..., Any], fixed: bool = False) -> Place:
@@ -147,10 +150,12 @@ def _places(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]]) -> Itera
         yield _fixed(f"the last {k} of {axis}", lambda i, n, k=k: i >= n - k)
     for other in sorted({name for _, lengths in wrong for name in lengths} - {axis, axis.replace(" ", "_")}):
         spoken = other.replace("_", " ")
-        yield Place(f"{axis} from the number of {spoken} on", functools.partial(_against, other=other, below=False))
-        yield Place(f"{axis} below the number of {spoken}", functools.partial(_against, other=other, below=True))
-        words = f"all of {axis} but the first of each group ({axis} / {spoken})"
-        yield Place(words, functools.partial(_in_group, other=other))
+        named = {
+            f"{axis} from the number of {spoken} on": functools.partial(_against, other=other, below=False),
+            f"{axis} below the number of {spoken}": functools.partial(_against, other=other, below=True),
+            f"all of {axis} but the first of each group ({axis} / {spoken})": functools.partial(_in_group, other=other),
+        }
+        yield from (Place(words, holds, other=other) for words, holds in named.items())
 
 
 def _against(n: int, lengths: Mapping[str, int], other: str, below: bool) -> Mask:
@@ -175,19 +180,27 @@ def indices(axis: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]], bits: fl
         return None
     for place in _places(axis, wrong):
         sets = [(mask, place.holds(mask.size, lengths)) for mask, lengths in wrong]
-        if all((mask == named).all() for mask, named in sets) and _bits(sets) >= bits:
+        same = [(mask == named).all() for mask, named in sets]
+        if all(same) and _bits(sets) >= bits and _is_of(place.other, wrong, same):
             return place
     for place in _places(axis, wrong):
-        if place.fixed:
-            continue
         sets = [(mask, place.holds(mask.size, lengths)) for mask, lengths in wrong]
         inside = all((named | ~mask).all() for mask, named in sets)
         full = all(mask.sum() >= _FULL * named.sum() for mask, named in sets)
         telling = sum(not named.all() for _, named in sets)
-        exact = sum((mask == named).all() for mask, named in sets)
-        if inside and full and telling >= 0.5 * len(sets) and exact >= 0.5 * len(sets) and _bits(sets) >= bits:
+        same = [(mask == named).all() for mask, named in sets]
+        least = (_MOSTLY if place.fixed else 0.5) * len(sets)
+        if not inside or not full or telling < 0.5 * len(sets) or sum(same) < least:
+            continue
+        if _bits(sets) >= bits and _is_of(place.other, wrong, same):
             return place
     return None
+
+
+def _is_of(other: str, wrong: Sequence[tuple[Mask, Mapping[str, int]]], same: Sequence[bool]) -> bool:
+    """Whether another axis can decide: it has several lengths where the indices agree with what it says."""
+    seen = {lengths.get(other) for (_, lengths), agrees in zip(wrong, same, strict=True) if agrees}
+    return not other or len(seen) > 1
 
 
 def _bits(sets: Sequence[tuple[Mask, Mask]]) -> float:
@@ -197,6 +210,24 @@ def _bits(sets: Sequence[tuple[Mask, Mask]]) -> float:
     """
     telling = [named.size for mask, named in sets if not named.all() and (mask == named).all()]
     return float(sum(telling)) if len(set(telling)) > 1 or max(telling, default=0) >= _LONG else 0.0
+
+
+def partial(failures: Sequence[Seen]) -> list[str]:
+    """Axes of which some indices are wrong and others right, without a name: other lengths may give them one."""
+    telling = [one for one in failures if one.wrong.any()]
+    axes = []
+    for number, axis in enumerate(telling[0].axes if telling else ()):
+        same = [one for one in telling if one.axes == telling[0].axes]
+        wrong = [(_along(one, number), one.lengths) for one in same]
+        if not any(mask.all() for mask, _ in wrong) and indices(axis, wrong) is None:
+            axes.append(axis)
+    return axes
+
+
+def _along(one: Seen, axis: int) -> Mask:
+    """Which indices of an axis have a wrong number."""
+    wrong: Mask = one.wrong.any(axis=tuple(other for other in range(one.wrong.ndim) if other != axis))
+    return wrong
 
 
 # --- what stands there ------------------------------------------------------------------------------------------------
@@ -342,8 +373,7 @@ def told(failures: Sequence[Seen], name: str, several: bool) -> str:
     telling = [one for one in telling if one.axes == axes]  # the gradient of a bias has the axes of the bias
     places = []
     for number, axis in enumerate(axes):
-        others = tuple(a for a in range(len(axes)) if a != number)
-        place = indices(axis, [(np.asarray(one.wrong.any(axis=others)), one.lengths) for one in telling])
+        place = indices(axis, [(_along(one, number), one.lengths) for one in telling])
         if place is not None:
             places.append((axis, place))
     content = _content(telling)

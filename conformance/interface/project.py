@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["KEYS", "Known", "Project", "known_failures", "project", "project_above"]
 
 _FILE = "pyproject.toml"
 _TABLE = "[tool.assay]"
+_PARTLY = "(explains "  # in a sentence of the diagnosis that holds of a part of the failures
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,25 @@ class Known:
     """A failure that is known: which tests it is of, and why it is left as it is.
 
     kernel, precision, family: whose failure it is; empty for any.
+    diagnosis: a part of a sentence of the diagnosis by which the failure is known; empty for whatever is told.
     """
 
     reason: str
     kernel: str = ""
     precision: str = ""
     family: str = ""
+    diagnosis: str = ""
 
-    def covers(self, kernel: str, precision: str, family: str) -> bool:
-        """Whether it speaks of a family of a kernel in a class."""
+    def covers(self, kernel: str, precision: str, family: str, told: Sequence[str] | None = None) -> bool:
+        """Whether it speaks of a family of a kernel in a class.
+
+        told: the diagnosis of what failed.  A sentence that explains a part of the failures says nothing of the rest.
+        Where it is left out, what is known by its diagnosis is not meant.
+        """
         pairs = ((self.kernel, kernel), (self.precision, precision), (self.family, family))
-        return all(said in ("", name) for said, name in pairs)
+        if not all(said in ("", name) for said, name in pairs):
+            return False
+        return not self.diagnosis or any(self.diagnosis in one and _PARTLY not in one for one in told or ())
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,8 @@ def project(folder: Path) -> Project | None:
 
 
 def known_failures(file: Path) -> tuple[Known, ...]:
-    """The tables ``[[known]]`` of a file: ``reason``, and any of ``kernel``, ``precision`` and ``family``.
+    """The tables ``[[known]]`` of a file: ``reason``, and any of ``kernel``, ``precision``, ``family``
+    and ``diagnosis``.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line.
     """
@@ -132,7 +142,7 @@ def _known(where: str, entries: Iterable[Any]) -> Iterator[Known]:
         place = f"{where}: known failure {number}"
         if not isinstance(entry, dict):
             raise UsageError(f"{place}: expected a table with a reason")
-        _require_keys(place, entry, ("reason", "kernel", "precision", "family"))
+        _require_keys(place, entry, ("reason", "kernel", "precision", "family", "diagnosis"))
         if any(not isinstance(value, str) for value in entry.values()):
             raise UsageError(f"{place}: expected text for every key")
         if not entry.get("reason", "").strip():

@@ -26,6 +26,7 @@ from assay.conformance.diagnosis.meanings import contradictions, explaining
 from assay.conformance.diagnosis.precision import losses, sentences
 from assay.conformance.frameworks import Framework
 from assay.conformance.frameworks import framework as framework_named
+from assay.conformance.interface.folders import from_here, kernel_from_here
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import outputs_of
 from assay.conformance.interface.suite import CONCURRENT_CALLS, FRESH_OUTPUTS, Case, Family, Suite
@@ -459,7 +460,7 @@ class Judge:
             folder = self.failures.folder if self.reproducers is None else Path(self.reproducers)
             self.unsaved = f"failing inputs are not kept: {folder} cannot be written ({error.strerror})"
             return ""
-        return str(path)
+        return from_here(path)
 
     def _remember(self, case: Case) -> None:
         """Put a failing case into the list of the project."""
@@ -482,7 +483,8 @@ class Judge:
         """A shell line that judges the case again; empty where its instance is not saved."""
         if not path:
             return ""
-        words = ["assay", "replay", path, "--target", self.kernel.name, "--precision", self.precision.name]
+        name = kernel_from_here(self.kernel.name)
+        words = ["assay", "replay", path, "--target", name, "--precision", self.precision.name]
         if ":" in self.kernel.problem:  # a problem that a file of its instances cannot name
             words += ["--problem", self.kernel.problem]
         if self.framework.name != "numpy" and ":" in self.kernel.name and self.kernel.name not in self.suite.targets:

@@ -88,6 +88,7 @@ _ENOUGH = 3
 #: Kinds of findings that say that a kernel is not called as it wants to be, if the first calls all end in one.
 _UNCALLABLE = frozenset({"raised", "type", "dtype"})
 _ALIKE = 5  # of the first calls
+_NAMED = 2  # classes that a hint names
 
 Progress = Callable[[int, int, str], None]
 Judged = tuple["Case", Outcome, float]
@@ -268,6 +269,9 @@ class Run:
         notes = dict(self.notes)
         if self.sizes.few:
             notes["compiled for every shape: cases that are alike share one"] = 1
+        declined = [result.reason for result in self.results if result.status == "declined"]
+        if declined and not any(result.status in JUDGED for result in self.results):
+            notes |= {f"every call was declined; {hint}": 1 for hint in self.hints(declined[0])}
         notes |= dict.fromkeys(filter(None, (self.chosen.note if self.share is None else "", self.judge.unsaved)), 1)
         told = tuple(note if count == 1 else f"{note} ({count} cases)" for note, count in notes.items())
         return assembled(self.judge, self.level, self.seed, tuple(self.results), diagnosis, told, self.seconds, ended)
@@ -378,8 +382,24 @@ class Run:
         first, self.alike = self.alike, None
         plain = next(iter(typical_cases(self.judge.suite, self.judge.precision, self.seed)), case)
         if _is_like(self.fitting(plain)[1], first):  # in a size that the kernel takes
-            hint = "".join(f"; {hint}" for hint in self.judge.kernel.hints)
+            said = first[0].sentence if first[0].kind == "raised" else ""  # else the words are assay's
+            hint = "".join(f"; {hint}" for hint in self.hints(said))
             raise _Uncallable(f"each of the first {_ALIKE} calls {first[0].sentence}: the run ends here{hint}")
+
+    def hints(self, words: str) -> tuple[str, ...]:
+        """What to try where no call comes to its end, and the kernel says so in these words.
+
+        That is other arrays, of a framework that its module imports; else another class, which its words name.
+        """
+        if self.judge.kernel.hints:
+            return self.judge.kernel.hints
+        own = {self.judge.precision.name, self.judge.precision.storage, self.judge.precision.result}
+        named = [
+            name
+            for name in self.judge.suite.spec.PRECISIONS
+            if name not in own and re.search(rf"\b{re.escape(name)}\b", words)
+        ]
+        return tuple(f"it speaks of {name}: --precision {name}?" for name in named[:_NAMED])
 
     def shrunk(self, case: Case, outcome: Outcome) -> tuple[Case, Outcome]:
         """A smaller case that fails in the same way, and its outcome; the case itself if none is found in time.

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.interface import folders
+from assay.conformance.interface.folders import FOLDER, from_here
 from assay.conformance.interface.layouts import LAYOUTS
 from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family
 from assay.conformance.judge.drawn import DRAWN
@@ -27,25 +29,14 @@ if TYPE_CHECKING:
 
     from assay.conformance.interface.suite import Suite
 
-__all__ = ["Failure", "Failures", "project"]
+__all__ = ["Failure", "Failures"]
 
-_FOLDER = ".assay"
 _SCHEMA = 1
-_MARKS = (_FOLDER, "pyproject.toml", "setup.py", "setup.cfg", ".git", ".hg")  # of the root of a project
 _MOST_FAILURES = 200  # that the list names, of all kernels
 _MOST_OF_A_KERNEL = 40
 _MOST_FILES = 400
 _MOST_BYTES = 64 << 20
 _LONGEST_LIST = 4 << 20  # bytes
-
-
-def project(start: Path | None = None) -> Path:
-    """The root of the project that a folder is in: the nearest one above it that has a mark of one, or else itself.
-
-    start: the folder; the current one if left out.
-    """
-    here = (Path.cwd() if start is None else start).absolute()
-    return next((folder for folder in (here, *here.parents) if any((folder / mark).exists() for mark in _MARKS)), here)
 
 
 @dataclass(frozen=True)
@@ -89,18 +80,18 @@ class Failures:
     saved: the files that were saved by this object: they are kept until it is gone.
     """
 
-    root: Path = field(default_factory=lambda: project())
+    root: Path = field(default_factory=lambda: folders.project())
     saved: set[str] = field(default_factory=set)
 
     @property
     def folder(self) -> Path:
         """Where the failing instances are."""
-        return self.root / _FOLDER / "failures"
+        return self.root / FOLDER / "failures"
 
     # --- instances ------------------------------------------------------------------------------------------------
 
     def save(self, instance: Any, name: str) -> str:
-        """Save an instance under a name that its contents tell, and return its path, relative where that is shorter.
+        """Save an instance under a name that its contents tell, and return its path as it is seen from here.
 
         The same instance is saved once.  Raises ``OSError`` where it cannot be written or there is no room for it.
         """
@@ -118,11 +109,11 @@ class Failures:
             finally:
                 part.unlink(missing_ok=True)
         self.saved.add(path.name)
-        return min(str(path), os.path.relpath(path), key=len)
+        return from_here(path)
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ignore = self.root / _FOLDER / ".gitignore"
+        ignore = self.root / FOLDER / ".gitignore"
         if not ignore.exists():
             write_bytes(ignore, b"# kept by assay for the next check; may be deleted at any time\n*\n")
 
@@ -148,7 +139,7 @@ class Failures:
 
     @property
     def _list(self) -> Path:
-        return self.root / _FOLDER / "failures.json"
+        return self.root / FOLDER / "failures.json"
 
     def named(self, kernel: str) -> str:
         """How the list names a kernel: a file is one of the project, from wherever in it the check is started."""

@@ -69,7 +69,9 @@ class Report:
     @property
     def incomplete(self) -> tuple[Gap, ...]:
         """What never ran of what the kernel should have been judged on: a pass leaves no such gap."""
-        return gaps(self.cases)
+        return gaps(
+            self.cases, self.seconds if not self.failures else 0.0
+        )  # shrinking and diagnosing them take time too
 
     @property
     def interrupted(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.interface.folders import from_here, kernel_from_here
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def script(kernel: Kernel, framework: Framework, steps: Script, instance: Any, p
     lines, function = _function(kernel)
     arrays = _Arrays(name, instance, path).lines(names)
     if any("saved[" in line for line in arrays):
-        arrays = [f"saved = np.load({_text(path)})", *arrays]
+        arrays = [f"saved = np.load({_text(from_here(path))})", *arrays]
     head = [
         *(f"# {line}" for line in _said(kernel, framework, instance, outcome)),
         *_imports(name, [*arrays, *lines], names),
@@ -83,7 +84,7 @@ def _function(kernel: Kernel) -> tuple[list[str], str]:
     if kernel.plain:
         lines = kernel.plain.strip().splitlines()
         return (lines if lines[0].startswith("import ") else ["", "", *lines]), "kernel"
-    module, colon, name = kernel.name.rpartition(":")
+    module, colon, name = kernel_from_here(kernel.name).rpartition(":")
     if not colon or not _is_name(name):
         raise UsageError(f"--script: {kernel.name} cannot be imported by a name: give --target module:function")
     if module.endswith(".py"):
@@ -287,6 +288,6 @@ def _said(kernel: Kernel, framework: Framework, instance: Any, outcome: Outcome)
     """What the script shows, in words, and the versions that matter."""
     version = f" {kernel.version}" if kernel.version else ""
     return [
-        f"{kernel.name}{version}: {outcome.sentence}",
+        f"{kernel_from_here(kernel.name)}{version}: {outcome.sentence}",
         f"{instance.describe()}; {framework.name} {framework.version}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assay.conformance.interface import folders
 from assay.conformance.judge import remembered
 from assay.conformance.judge.remembered import Failure, Failures
 from assay.conformance.report.reading import from_json
@@ -221,5 +223,26 @@ def test_the_list_is_bounded_and_the_latest_failures_stay(tmp_path: Path, monkey
 def test_the_project_is_the_nearest_folder_with_a_mark_of_one(tmp_path: Path) -> None:
     (tmp_path / "whole" / "package" / "deep").mkdir(parents=True)
     (tmp_path / "whole" / "pyproject.toml").touch()
-    assert remembered.project(tmp_path / "whole" / "package" / "deep") == tmp_path / "whole"
-    assert remembered.project(tmp_path) == tmp_path
+    assert folders.project(tmp_path / "whole" / "package" / "deep") == tmp_path / "whole"
+    assert folders.project(tmp_path) == tmp_path
+
+
+def test_no_folder_of_the_machine_is_named_in_what_is_kept_or_pasted(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the list of failures, the line that replays one, or the script; from a folder in the project too."""
+    (tmp_path / "pyproject.toml").write_text("[tool.assay]\nreproducers = 'failing'\n", encoding="utf-8")
+    (tmp_path / "a" / "deep" / "folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "deep" / "folder")
+    kernel = f"{tmp_path / 'kernels.py'}:bad"
+    for more in ([], ["--reproducers", str(tmp_path / "failing")]):
+        _, out, _ = run("check", kernel, "--level", "smoke", "--family", "scale", "--seconds", "5", *more)
+        replay = shlex.split(next(line for line in out.splitlines() if line.startswith("replay: ")))[2:]
+        assert not any(str(tmp_path) in word for word in replay), replay
+        status, script, _ = run(*replay, "--script")
+        assert status == 0
+        assert str(tmp_path) not in script
+        status, script, _ = run(*(word.replace("../../../", f"{tmp_path}/") for word in replay), "--script")
+        assert status == 0
+        assert str(tmp_path) not in script
+    assert str(tmp_path) not in (tmp_path / ".assay" / "failures.json").read_text(encoding="utf-8")

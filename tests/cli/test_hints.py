@@ -43,7 +43,16 @@ def raises_on_odd_dims(query, key, value, *, scale):
         raise ValueError("odd")
     return good(query, key, value, scale=scale)
 
+def declines_arrays(query, key, value, *, scale):
+    if str(query.dtype) != "torch.float32":
+        raise NotImplementedError(f"dtype {query.dtype}: torch.float32 only")
+
 def _hidden(query, key, value, *, scale): ...
+"""
+
+HALF = """
+def half(query, key, value, *, scale):
+    raise NotImplementedError(f"dtype {query.dtype}: float16 or bfloat16 only")
 """
 
 
@@ -74,6 +83,20 @@ def test_a_kernel_that_takes_other_arrays_is_told_so_after_a_few_calls(more: Run
     assert line.endswith("): the run ends here; its module imports torch: --framework torch?")
     assert out.count("\nreplay: ") == 1
     assert out.count("\n") < 14
+
+
+def test_a_kernel_that_declines_every_call_for_its_arrays_is_told_of_the_framework(more: Run) -> None:
+    status, out, error = more("check", "tensors.py:declines_arrays", "--level", "smoke")
+    assert (status, error) == (3, "")
+    assert "note: every call was declined; its module imports torch: --framework torch?" in out
+
+
+def test_a_kernel_that_declines_a_class_is_told_of_those_that_it_names(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(HALF, encoding="utf-8")
+    status, out, error = run("check", "half.py:half", "--level", "smoke")
+    assert (status, error) == (3, "")
+    for name in ("float16", "bfloat16"):
+        assert f"note: every call was declined; it speaks of {name}: --precision {name}?" in out
 
 
 @pytest.mark.parametrize(

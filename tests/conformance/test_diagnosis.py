@@ -253,3 +253,22 @@ def test_another_order_of_axes_is_told_by_its_names() -> None:
 
     words = "shape: returns the right output of the transposed layout (batch, queries, heads, value dim)"
     assert words in diagnosis(length_major).sentences
+
+
+# --- factors ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_factor_is_told_that_is_fitted_to_one_failure() -> None:
+    """One number is right for some scale whatever is wrong with it: several failures have to agree on it."""
+    one = [drawn(1, 3, scale=1.0).replace(value=drawn(1, 3).value[:, :, :, :1])]
+    one = [instance.part(batch=[0], heads=[0], key_heads=[0]) for instance in one]
+    several = [drawn(n, 7, scale=1.0) for n in (5, 6, 8)]
+
+    def factors(instances: list[Instance]) -> list[str]:
+        failures = [failure(i, right(i.replace(scale=1.1543 * i.scale))["output"].value.midpoint) for i in instances]
+        return [
+            sentence for sentence in diagnosed(evidence(failures), suite("attention")).sentences if "1.1543" in sentence
+        ]
+
+    assert factors(several) == ["as if scale were 1.1543 times what was given"]
+    assert factors(one) == []

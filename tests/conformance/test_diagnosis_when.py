@@ -201,3 +201,49 @@ def test_a_whole_number_as_an_option_has_the_conditions_of_a_length() -> None:
     assert held["width is no power of two"] == [False, False, True, False, True]
     assert held["width is odd"] == [False, True, False, False, False]
     assert held["width ≤ 8"] == [False, True, True, True, False]
+
+
+# --- other lengths ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Headed(Instance):
+    """Long rows of several heads: so large that a kernel's fresh cases could not be larger than its failing ones."""
+
+    problem = "toy"
+    rows: np.ndarray[Any, Any] = array("heads length")
+    mask: np.ndarray[Any, Any] | None = array("heads length", optional=True, broadcast=True)
+
+
+def headed(heads: int, masks: int = 0, length: int = 6000) -> Case:
+    mask = np.linspace(1, 2, masks * length).reshape(masks, length) if masks else None
+    return Case(f"{heads} {masks}", FAMILY, Headed(np.random.default_rng(heads).standard_normal((heads, length)), mask))
+
+
+@pytest.mark.parametrize("kinds", ["least", "residue"])
+def test_a_rule_on_a_length_is_tried_with_other_lengths_however_large_the_cases_are(kinds: str) -> None:
+    def fails(case: Case) -> bool:
+        mask = case.instance.mask
+        heads = 0 if mask is None or len(mask) == 1 else len(case.instance.rows)
+        return heads >= 3 if kinds == "least" else heads > 0 and heads % 4 == 3
+
+    failing = [headed(3, 3, length) for length in (6000, 6001, 6002, 6003, 6004, 6005)]
+    passing = [headed(n, masks) for n, masks in ((1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (3, 1), (2, 2), (2, 2))]
+    (sentence,) = told(fails, failing, passing)
+    rule = {"least": "heads ≥ 3", "residue": "heads mod 4 = 3"}[kinds]
+    both = (f"mask is not broadcast along heads and {rule}", f"{rule} and mask is not broadcast along heads")
+    assert sentence.startswith(tuple(f"fails when {words}: " for words in both))
+
+
+def test_a_rule_on_several_lengths_is_not_told_where_one_length_is_all_that_is_known() -> None:
+    """No other length can be had: a kernel that declines it, for one."""
+
+    def outcome(case: Case) -> Outcome | None:
+        if len(case.instance.rows) not in (2, 3):
+            return None
+        return Outcome("failed", 9.0, "error") if len(case.instance.rows) == 3 else Outcome("passed")
+
+    failing = [Judged(headed(3, 0, n), Outcome("failed", 9.0, "error")) for n in (50, 51, 52, 53, 54, 55)]
+    passing = [headed(2, 0, n) for n in (50, 51, 52, 56, 57, 58)]
+    evidence = Evidence(failing, passing, lambda *_: None, lambda _: {}, outcome)
+    assert when.told(evidence, {}, time.monotonic() + 60.0)[0].startswith("fails when heads = 3: ")

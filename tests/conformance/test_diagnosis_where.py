@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.diagnosis.factors import of_output
-from assay.conformance.diagnosis.where import seen, told
+from assay.conformance.diagnosis.where import indices, seen, told
 from assay.conformance.interface.steps import Output
 from assay.spec.criterion import close
 from assay.spec.enclosure import Enclosure
@@ -120,3 +120,20 @@ def test_a_factor_that_is_a_length_is_told_by_its_axis() -> None:
 
 def test_what_is_nearly_right_has_no_factor() -> None:
     assert of_output(spoilt(lambda x: x + 2e-6), "output", several=False) == ""
+
+
+def test_no_axis_is_named_of_which_one_length_alone_was_seen() -> None:
+    """Heads from 2 on are wrong, and every failure has two batches: nothing says that it is the number of batches."""
+
+    def failing(batch: int, heads: int) -> tuple[np.ndarray[Any, Any], dict[str, int]]:
+        return np.arange(heads) >= 2, {"heads": heads, "batch": batch}
+
+    hidden = (np.arange(5) >= 3, {"heads": 5, "batch": 2})  # the third head happens to be right
+    same = [*(failing(2, heads) for heads in (3, 4, 6, 7, 8, 9)), hidden]
+    place = indices("heads", same)
+    assert place is not None
+    assert place.words == "heads from 2 on"
+    both = [(np.arange(heads) >= batch, {"heads": heads, "batch": batch}) for heads, batch in ((9, 3), (8, 2), (7, 4))]
+    place = indices("heads", both)
+    assert place is not None
+    assert place.words == "heads from the number of batch on"

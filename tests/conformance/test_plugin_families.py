@@ -11,7 +11,7 @@ import pytest
 
 from assay.cli import main
 from assay.conformance.engagement import engaged
-from assay.conformance.interface.project import project
+from assay.conformance.interface.project import Known, project
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.by_family import ByFamily, family_names
@@ -158,6 +158,40 @@ def test_the_budget_of_the_level_is_that_of_all_families_together() -> None:
     assert [(report.ran, report.passed) for report in reports] == [(0, False)] * 3  # none passes
 
 
+@pytest.mark.parametrize(("allowed", "status"), [((), 1), (("--assay-allow-incomplete",), 0)])
+def test_a_family_for_which_there_is_no_time_ends_no_run_and_lets_it_not_pass(
+    run: Run, allowed: tuple[str, ...], status: int
+) -> None:
+    chosen = conformance("--assay-kernel=right:good", "--assay-option=grouped_heads=no", "--assay-seconds=1e-6")
+    result = run(*chosen, *allowed, "-x", "-rs", "-k", "tails or scale")
+    result.assert_outcomes(skipped=2)
+    assert result.ret == status
+    text = result.stdout.str()
+    assert ("INCOMPLETE, which is no pass" in text) is (not allowed)
+    if allowed:
+        assert text.count("time budget") == 2
+    else:
+        assert re.search(r"\nright:good-float32-tails: no time for \d+ cases\n", text)
+        assert "--assay-seconds gives all tests of a kernel together more" in text
+
+
+def test_what_is_wrong_fails_beside_families_for_which_there_is_no_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assay.conformance.judge.by_family import ByFamily
+    from assay.conformance.judge.judge import Judge
+
+    def report(families: ByFamily, family: str, *, left: int) -> object:
+        families.budget = 1e-6 if family == "causal" else 100.0  # the first family is out of time
+        return whole(families, family, left=left)
+
+    whole = ByFamily.report
+    monkeypatch.setattr(ByFamily, "report", report)
+    monkeypatch.setattr(Judge, "diagnosing", 0.0, raising=False)
+    result = run(*conformance("--assay-kernel=wrong:good", *OPTIONS, "-x", "-k", "causal or causal-cross"))
+    result.assert_outcomes(skipped=1, failed=1)
+
+
 # --- a run that would judge nothing -----------------------------------------------------------------------------------
 
 
@@ -200,6 +234,31 @@ def test_known_failures_are_expected_and_one_that_passes_is_told(run: Run, pytes
     result.stdout.fnmatch_lines(
         ["*known failures that passed*", "wrong:good-float32-tails: known as was wrong once", "*issue 12: the mask*"]
     )
+
+
+@pytest.mark.parametrize(("words", "outcome"), [("causal mask off by one", "xfailed"), ("scale ignored", "failed")])
+def test_a_failure_is_known_by_its_diagnosis(run: Run, pytester: pytest.Pytester, words: str, outcome: str) -> None:
+    pytester.path.joinpath("known.toml").write_text(f"[[known]]\ndiagnosis = '{words}'\nreason = 'issue 12'\n")
+    arguments = ("--assay-kernel=wrong:good", "--assay-known=known.toml", "-k", "causal and not causal-cross or tails")
+    result = run(*conformance(*arguments, *OPTIONS))
+    result.assert_outcomes(**{outcome: 1, "passed": 1})
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (["causal mask off by one: j"], True),
+        (["no known wrong semantics matches"], False),
+        (["causal mask off by one: j (explains 75% of the failures)"], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_diagnosis_that_holds_of_a_part_of_the_failures_is_not_that_of_a_known_one(
+    told: list[str] | None, known: bool
+) -> None:
+    one = Known("issue 12", diagnosis="causal mask off by one")
+    assert one.covers("a:b", "float32", "causal", told) is known
 
 
 @pytest.mark.parametrize(

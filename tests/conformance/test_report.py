@@ -27,6 +27,7 @@ from reports import (
 )
 
 from assay.conformance.report.alike import alike
+from assay.conformance.report.coverage import enough
 from assay.conformance.report.data import to_json
 from assay.conformance.report.finding import CaseResult
 from assay.conformance.report.junit import to_junit
@@ -113,7 +114,9 @@ def test_a_family_that_never_ran_is_a_gap_unless_the_kernel_cannot_be_asked(
 ) -> None:
     made = report(*PASSED_CASES, *(CaseResult(f"mask {n}", "mask", "must", status, reason=reason) for n in range(2)))
     assert made.passed is complete
-    assert [(gap.family, gap.cases, gap.reason) for gap in made.incomplete] == [("mask", 2, reason)] * (not complete)
+    assert [(gap.family, gap.cases, gap.reason.partition(": about")[0]) for gap in made.incomplete] == [
+        ("mask", 2, reason)
+    ] * (not complete)
 
 
 def test_one_judged_case_of_a_family_closes_its_gap() -> None:
@@ -129,7 +132,24 @@ def test_a_level_of_which_most_cases_ran_out_of_time_is_incomplete() -> None:
     late = [CaseResult(f"normal {n}", "normal", "must", "skipped", reason="time budget") for n in range(3)]
     assert report(*PASSED_CASES, *late[:2]).passed
     assert [gap.family for gap in report(*PASSED_CASES, *late).incomplete] == [""]
-    assert "3 cases out of time, 2 judged: --seconds gives more" in to_text(report(*PASSED_CASES, *late))
+    assert "3 cases out of time, 2 judged: about --seconds 40 would judge all" in to_text(report(*PASSED_CASES, *late))
+    assert "3 cases out of time, 0 judged: --seconds gives more" in to_text(report(*late))
+
+
+def test_it_is_told_how_many_seconds_would_judge_what_ran_out_of_time() -> None:
+    judged = [CaseResult(f"mask {n}", "mask", "must", "passed", seconds=2.0) for n in range(3)]
+    quick = [CaseResult(f"scale {n}", "scale", "must", "passed", seconds=0.5) for n in range(4)]
+    late = [CaseResult(f"mask {n}", "mask", "must", "skipped", reason="time budget") for n in range(3, 23)]
+    unseen = [CaseResult("bias 1", "bias", "must", "skipped", reason="time budget")]
+    assert enough([*judged, *quick]) == 0
+    assert enough(late) == 0
+    assert enough([*judged, *quick, *late]) == 50  # 3 · 2 + 4 · 0.5 + 20 · 2 = 48
+    assert enough([*judged, *quick, *late], spent=16.0) == 120  # half of the time went to other things: 96
+    (alone,) = report(*judged, *quick, *unseen).incomplete
+    assert alone.sentence == "bias: 1 case not judged, time budget: about --seconds 20 would judge all"
+    assert [gap.late for gap in report(*judged, *quick, *late, *unseen).incomplete] == [True, True]
+    text = to_text(replace(report(*judged, *quick, *late), seconds=8.0))
+    assert "20 cases out of time, 7 judged: about --seconds 50 would judge all" in text
 
 
 def test_a_failure_goes_before_what_never_ran() -> None:

@@ -1,0 +1,37 @@
+"""Where a project is, and how its files are named in what is shown or kept: as seen from here, not from the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["FOLDER", "from_here", "kernel_from_here", "project"]
+
+#: The folder of a project that failures are kept in.
+FOLDER = ".assay"
+_MARKS = (FOLDER, "pyproject.toml", "setup.py", "setup.cfg", ".git", ".hg")  # of the root of a project
+
+
+def project(start: Path | None = None) -> Path:
+    """The root of the project that a folder is in: the nearest one above it that has a mark of one, or else itself.
+
+    start: the folder; the current one if left out.
+    """
+    here = (Path.cwd() if start is None else start).absolute()
+    return next((folder for folder in (here, *here.parents) if any((folder / mark).exists() for mark in _MARKS)), here)
+
+
+def from_here(path: str | Path) -> str:
+    """A path as it is shown: relative to the current folder where it lies in the project around that, else as it is.
+
+    What names the folders of a machine is of use on no other one, and says more of its user than an issue has to.
+    """
+    whole = os.path.abspath(path)
+    inside = Path(whole).is_relative_to(project())
+    return os.path.relpath(whole) if os.path.isabs(path) and inside else str(path)
+
+
+def kernel_from_here(name: str) -> str:
+    """The name of a kernel with its file, if it is in one, as :func:`from_here` shows it."""
+    module, colon, function = name.rpartition(":")
+    return f"{from_here(module)}{colon}{function}" if module.endswith(".py") else name
