@@ -1,0 +1,353 @@
+"""What one box of a tree sends to another: f as a certified expansion in Chebyshev polynomials of both boxes (KG-10).
+
+Boxes of one level are cubes of side s whose numbers differ by o, |o|_∞ ≥ 2.  With ξ and η in [−1, 1]^d the places in
+the boxes, z = s²ζ(u), ζ = Σ(o_i + b·u_i)², u = (ξ − η)/2 and b = 1 + 2^-20.  f(s²ζ) is interpolated in u, which is
+certified by the size of f in ellipses; T_m((ξ − η)/2) is a sum of T_k(ξ)T_l(η) with known coefficients; and terms with
+|k|² + |l|² > D are left out, whose sizes are summed.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.kernel_graph import tree_kernels
+from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
+from assay.impl.cpu.kernel_graph.tree_kernels import ROWS, UNROLLED
+from assay.spec.approximation import Infeasible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from assay.spec.kernel_graph.functions import Function
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["ENLARGED", "MOST_OFFSET", "Basis", "Designed", "Packed", "basis", "designed", "offsets", "packed"]
+
+ENLARGED = 1.0 + 2.0**-20  # boxes are taken so much larger that a point whose box is decided by rounding is inside
+MOST_OFFSET = 3  # of the numbers of boxes whose parents are neighbours
+_DEGREES = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
+_RHO = np.geomspace(1.02, 16.0, 160)
+_BIN = 2  # of |k|² + |l|², in which the sizes of coefficients are summed
+_MOST_SQUARE = 420  # of |k|² + |l|²
+
+
+def offsets(dimension: int) -> tuple[tuple[int, ...], ...]:
+    """The differences of boxes up to reflections and permutations: 3 ≥ o_1 ≥ … ≥ o_d ≥ 0, o_1 ≥ 2."""
+    every = itertools.combinations_with_replacement(range(MOST_OFFSET, -1, -1), dimension)
+    return tuple(o for o in every if o[0] >= 2)
+
+
+@functools.cache
+def _products(degree: int) -> Array:
+    """H with T_m((x − y)/2) = Σ H[m, k, l]T_k(x)T_l(y): dyadic fractions of at most m bits, so float64 holds them."""
+    size = degree + 1
+    found = np.zeros((size, size, size))
+
+    def times(a: Array) -> Array:  # x times a polynomial whose coefficients are the rows of a
+        out = np.zeros_like(a)
+        out[1:] += a[:-1] / 2.0
+        out[:-1] += a[1:] / 2.0
+        out[1] += a[0] / 2.0
+        return out
+
+    found[0, 0, 0] = 1.0
+    if degree > 0:
+        found[1, 1, 0], found[1, 0, 1] = 0.5, -0.5
+    for m in range(2, size):
+        before = found[m - 1]
+        found[m] = times(before) - times(before.T).T - found[m - 2]
+    found.setflags(write=False)
+    return found
+
+
+@functools.cache
+def _histogram(degree: int) -> Array:
+    """(P + 1, bins): Σ|H[m, k, l]| over the k² + l² of a bin, whose number is rounded up; the last bin has the rest."""
+    sizes = np.abs(_products(degree))
+    k = np.arange(degree + 1) ** 2
+    bins = np.minimum(-(-(k[:, None] + k) // _BIN), _MOST_SQUARE // _BIN + 1)
+    found = np.zeros((degree + 1, _MOST_SQUARE // _BIN + 2))
+    for m in range(degree + 1):
+        np.add.at(found[m], bins, sizes[m])
+    found.setflags(write=False)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Designed:
+    """The expansion of one offset: coefficients in u, the largest |k|² + |l|² that is kept, and what is proved.
+
+    error: |w̃ − w| of one weight, rounding included.  smallest, largest: bounds of f on the pair of boxes.  entries:
+    about how many coefficients are kept.
+    """
+
+    offset: tuple[int, ...]
+    coefficients: Array
+    square: int
+    error: float
+    smallest: float
+    largest: float
+    entries: float
+
+
+def _upper(function: Function, z: Array) -> Array:
+    """At least f (z) for f decreasing, z > 0 right to 2^-40 of itself."""
+    low = z * (1.0 - 2.0**-38) - 2.0**-48 * function.shift
+    value = function(np.maximum(low, z * 0.5))
+    safe = np.where(low >= z * 0.5, value, math.inf)
+    return np.asarray((safe + 2.0**-48 * (np.abs(safe) + function.terms)) * SLACK + 2.0**-1059)
+
+
+def _lower(function: Function, z: float) -> float:
+    """At most f(z) for f decreasing and non-negative."""
+    value = float(function(np.array([z * (1.0 + 2.0**-38) + 2.0**-48 * function.shift]))[0])
+    return max(0.0, (value - 2.0**-48 * (abs(value) + function.terms)) * (1.0 - 2.0**-30) - 2.0**-1059)
+
+
+def interpolation(function: Function, square: float, offset: tuple[int, ...], degree: int) -> float:
+    """At least |g − Ig| on [−1, 1]^d for g(u) = f(square·ζ(u)) and I the interpolation of this degree an axis (KG-10).
+
+    f is completely monotone, so that |f(z)| ≤ f(Re z) where Re z > 0.
+    """
+    d = len(offset)
+    b = ENLARGED
+    major, minor = (_RHO + 1.0 / _RHO) / 2.0, (_RHO - 1.0 / _RHO) / 2.0
+    lebesgue = 2.0 / math.pi * math.log(degree + 1.0) + 1.0
+    total = 0.0
+    for axis, c in enumerate(offset):
+        rest = sum(max(0.0, o - b) ** 2 for other, o in enumerate(offset) if other != axis)
+        # Re (c + bu)² = b²(A² + B²)s² + 2cbAs + c² − b²B² on the ellipse, s the cosine of the angle
+        bend = b * b * (major**2 + minor**2)
+        s = -np.minimum(c * b * major / bend, 1.0)
+        least = bend * s * s + 2.0 * c * b * major * s + c * c - b * b * minor**2 + rest
+        least = least - 2.0**-40 * (bend + c * c + rest)
+        fine = least > 2.0**-8
+        if not fine.any():
+            return math.inf
+        rho = _RHO[fine]
+        bound = 4.0 * _upper(function, square * least[fine]) * rho ** float(-degree) / (rho - 1.0)
+        total += lebesgue**axis * float(bound.min())
+    return total * SLACK
+
+
+def designed(
+    function: Function, square: float, offset: tuple[int, ...], relative: float, floor: float, terms: float
+) -> Designed:
+    """The expansion for boxes of side √square with weights within relative·w + floor of f, f completely monotone.
+
+    terms: roundings on the way from the vectors to a sum, other than those of the expansion itself.
+    Raises :class:`~assay.spec.approximation.Infeasible`.
+    """
+    d = len(offset)
+    b = ENLARGED
+    far = square * sum((o + b) ** 2 for o in offset) * SLACK
+    close = square * sum(max(0.0, o - b) ** 2 for o in offset) / SLACK
+    smallest, largest = _lower(function, far), float(_upper(function, np.array([close]))[0])
+    allowed = relative * smallest + floor
+    if not (allowed > 0.0 and largest < math.inf):
+        raise Infeasible(f"weights from {smallest:.2g} to {largest:.2g} between boxes")
+    for degree in _DEGREES:
+        analytic = interpolation(function, square, offset, degree)
+        if analytic <= 0.1 * allowed:
+            break
+    else:
+        raise Infeasible(f"interpolation of degree {degree} is within {analytic:.2g}, not {0.1 * allowed:.2g}")
+    size = degree + 1
+    turns = np.multiply.outer(np.arange(size), 2 * np.arange(size) + 1) % (4 * size)
+    cosines = np.cos(turns * (math.pi / (2.0 * size)))  # T_m at the nodes, within 16u
+    nodes = cosines[1]
+    zeta = np.zeros((size,) * d)
+    for axis, o in enumerate(offset):
+        shape = [1] * d
+        shape[axis] = size
+        zeta = zeta + ((o + b * nodes) ** 2).reshape(shape)
+    z = square * zeta
+    # nodes err by 16u, which is 32√d·u/√ζ of ζ, and ζ > 0.9; then d + 4 roundings; f has 2^-51(z + shift) of its own
+    off = z * ((96.0 + 2.0 * d) * U) + 2.0**-49 * function.shift
+    low, high = function.between(np.maximum(z - off, z * 0.5), z + off)
+    g = function(z)
+    noise = float((high - low).max()) + 2.0**-48 * (float(np.abs(g).max()) + function.terms) + 2.0**-1059
+    lebesgue = 2.0 / math.pi * math.log(size) + 1.0
+    transform = cosines * (2.0 / size)
+    transform[0] /= 2.0
+    peak = float(np.abs(g).max())
+    for axis in range(d):
+        g = np.moveaxis(np.tensordot(transform, g, (1, axis)), 0, axis)
+    # the transform has the norm √(2/(P + 1)) and entries up to 2/(P + 1), of which it errs by 17u
+    rough = (2.0 * size) ** ((d + 1) / 2.0) * d * (gamma(size + 3.0) + 17.0 * U) * peak * 1.01
+    g = np.ascontiguousarray(g)
+    spread = _spread(np.abs(g), _histogram(degree))
+    tail = np.cumsum(spread[::-1])[::-1] * SLACK
+    every = float(tail[0])
+    bins = int(np.argmax(np.append(tail[1:], 0.0) <= 0.75 * allowed))  # bins beyond this one are left out
+    if bins > _MOST_SQUARE // _BIN:
+        raise Infeasible(f"an expansion with |k|² + |l|² up to {_MOST_SQUARE} leaves out {float(tail[-1]):.2g}")
+    cut = bins * _BIN
+    left_out = float(tail[bins + 1]) if bins + 1 < len(tail) else 0.0
+    highest = math.sqrt(cut) + 2.0
+    steps = gamma(terms + 4.0 * d * degree + 3.0 * 2.0**d) + 32.0 * d * highest**2 * U
+    error = (analytic + lebesgue**d * noise + rough + left_out + steps * every) * SLACK
+    if not error <= allowed:
+        raise Infeasible(f"rounding between boxes is {error - analytic - left_out:.2g}, more than {allowed:.2g}")
+    ball = math.pi**d / math.gamma(d + 1.0) * float(cut) ** d / 4.0**d
+    zeros = sum(o == 0 for o in offset)
+    return Designed(offset, g, cut, error, smallest, largest, (ball + 3.0 * cut ** (d / 2.0) + 32.0) / 2.0**zeros)
+
+
+def _spread(sizes: Array, histogram: Array) -> Array:
+    """(bins,): Σ_m|G_m| Π_i|H[m_i, k_i, l_i]| over the (k, l) of a bin of |k|² + |l|²; the last bin has the rest."""
+    bins = histogram.shape[1]
+    state = np.tensordot(sizes, histogram, (0, 0))  # the first axis becomes the last, as bins
+    while state.ndim > 1:
+        found = np.zeros(state.shape[1:])
+        for bin_ in np.flatnonzero(histogram.any(axis=0)):
+            part = np.tensordot(histogram[:, bin_], state, (0, 0))
+            found[..., bin_:] += part[..., : bins - bin_]
+            found[..., -1] += part[..., bins - bin_ :].sum(axis=-1)
+        state = found
+    return state
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """The functions T_k with |k|² ≤ square, as :mod:`tree_kernels` wants them."""
+
+    square: int
+    base: int
+    degrees: Ints
+    group: Ints
+    first: Ints
+    norms: Ints
+    rank: Ints
+    turns: Ints
+    lines: Ints
+    places: Ints
+
+    @property
+    def size(self) -> int:
+        return len(self.degrees)
+
+
+@functools.lru_cache(maxsize=16)
+def basis(dimension: int, square: int) -> Basis:
+    """The basis of one dimension and largest |k|²."""
+    d, base = dimension, math.isqrt(square) + 1
+    every = np.stack(np.meshgrid(*[np.arange(base)] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    norms = (every**2).sum(axis=1)
+    every, norms = every[norms <= square], norms[norms <= square]
+    bits = ((every % 2) << np.arange(d)).sum(axis=1)
+    order = np.lexsort((norms, bits))
+    every, norms, bits = every[order], norms[order], bits[order]
+    powers = base ** np.arange(d - 1, -1, -1)
+    rank = np.full(base**d, -1)
+    rank[every @ powers] = np.arange(len(every))
+    turns = []
+    for turn in itertools.permutations(range(d)):  # function k' of turned axes is k with k[turn[i]] = k'[i]
+        moved = np.empty_like(every)
+        moved[:, list(turn)] = every
+        turns.append(rank[moved @ powers])
+    heads = np.unique(every[:, : d - 1], axis=0) if d > 1 else np.zeros((1, 0), np.int64)
+    counts = np.array([math.isqrt(square - int((h**2).sum())) + 1 for h in heads])
+    lines = np.concatenate([heads, counts[:, None]], axis=1)
+    places = np.zeros((len(lines), base), np.int64)
+    for line, (head, count) in enumerate(zip(heads, counts, strict=True)):
+        whole = np.concatenate([np.tile(head, (count, 1)), np.arange(count)[:, None]], axis=1)
+        places[line, :count] = rank[whole @ powers]
+    first = np.searchsorted(bits, np.arange(2**d + 1))
+    kind = np.int64
+    return Basis(
+        square, base, every, bits.astype(kind), first.astype(kind), norms.astype(kind), rank.astype(kind),
+        np.array(turns, kind), np.ascontiguousarray(lines, kind), places,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """The coefficients of the expansions of one level, as :func:`tree_kernels.sent` reads them."""
+
+    held: Ints
+    rows: Ints
+    limits: Ints
+    data: Array
+
+
+def packed(found: list[Designed], where: Basis, run: Callable[[Callable[[int], None], range], None]) -> Packed:
+    """All expansions of a level in one table; ``run`` calls a function for every number of a range."""
+    d, classes = where.degrees.shape[1], len(where.first) - 1
+    held = np.zeros((len(found), classes), np.int64)
+    rows = np.zeros((len(found), where.size), np.int64)
+    limits = np.zeros((len(found), where.size, classes), np.int64)
+    parts: list[Array] = [np.zeros(0)] * len(found)
+
+    def one(index: int) -> None:
+        design = found[index]
+        even = sum(1 << axis for axis, o in enumerate(design.offset) if o == 0)
+        for group in range(classes):
+            norms = where.norms[where.first[group] : where.first[group + 1]]
+            held[index, group] = np.searchsorted(norms, design.square, side="right")
+        for group in range(classes):
+            low = where.first[group]
+            inside = slice(low, low + held[index, group])
+            heads = low + (np.arange(held[index, group]) // ROWS) * ROWS
+            for other in range(classes):
+                if (group ^ other) & even:
+                    continue  # k_i + l_i is even where o_i = 0, because ζ is even in u_i
+                norms = where.norms[where.first[other] : where.first[other + 1]]
+                count = np.searchsorted(norms, design.square - where.norms[heads], side="right")
+                limits[index, inside, other] = -(-count // UNROLLED) * UNROLLED
+        at = 0
+        widths = limits[index].sum(axis=1) * ROWS
+        for group in range(classes):
+            low, count = where.first[group], int(held[index, group])
+            starts = np.cumsum(np.append(0, widths[low : low + count : ROWS]))
+            rows[index, low : low + count : ROWS] = at + starts[:-1]
+            at += int(starts[-1])
+        data = np.zeros(at)
+        values, lefts, rights = _coefficients(design, where.base)
+        tree_kernels.gather()(
+            values, lefts, rights, where.rank, where.group, where.first, rows[index], limits[index], data
+        )
+        parts[index] = data
+
+    run(one, range(len(found)))
+    starts = np.cumsum([0, *map(len, parts)])
+    for index, start in enumerate(starts[:-1]):
+        rows[index] += start
+    return Packed(held, rows, limits, np.concatenate([*parts, np.zeros(8)]))
+
+
+def _coefficients(design: Designed, base: int) -> tuple[Array, Ints, Ints]:
+    """The coefficients with |k|² + |l|² ≤ square, and k and l as numbers to ``base``."""
+    size, d = design.coefficients.shape[0], len(design.offset)
+    table = _products(size - 1)
+    kernel = tree_kernels.contract()
+    state = design.coefficients.reshape(1, size, -1)
+    degree = left = right = np.zeros(1, np.int64)
+    for axis, o in enumerate(design.offset):
+        k, l = np.meshgrid(np.arange(min(size, base)), np.arange(min(size, base)), indexing="ij")  # noqa: E741
+        keep = (k + l < size) & (k * k + l * l <= design.square) & ((o > 0) | ((k + l) % 2 == 0))
+        k, l = k[keep], l[keep]  # noqa: E741
+        squares = k * k + l * l
+        order = np.argsort(squares, kind="stable")
+        pairs = (k[order].astype(np.int64), l[order].astype(np.int64), squares[order].astype(np.int64))
+        none: Any = np.zeros(0, np.int64)
+        rest = state.shape[2]
+        count = kernel(
+            state, degree, left, right, table, *pairs, design.square, base, np.zeros((0, rest)), none, none, none
+        )
+        out = np.empty((count, rest))
+        numbers = [np.empty(count, np.int64) for _ in range(3)]
+        kernel(state, degree, left, right, table, *pairs, design.square, base, out, *numbers)
+        degree, left, right = numbers
+        state = out.reshape(count, size, -1) if axis < d - 1 else out
+    return np.ascontiguousarray(state.reshape(-1)), left, right
