@@ -312,10 +312,6 @@ def require_served(scene: Scene) -> None:
         raise Infeasible("the function ends")
 
 
-def _dropped(f: Any) -> bool:
-    return bool(f.singular_at_zero)
-
-
 def planned(scene: Scene, relative: float, floor: float, memory: int, workers: int, where: Sides | None = None) -> Tree:
     """The plan whose weights are within relative·w + floor of the exact ones (KG-10).
 
@@ -332,10 +328,7 @@ def planned(scene: Scene, relative: float, floor: float, memory: int, workers: i
     terms = TILE + n / tree_kernels.TOGETHER + tree_kernels.TOGETHER + 7.0**d + 64.0
     builder = _Builder(scene, found, relative, floor, terms, memory, workers)
     levels, close = builder.run()
-    if not levels:
-        square = 0
-    else:
-        square = max(design.square for designs in builder.used for design in designs)
+    square = max((design.square for designs in builder.used for design in designs), default=0)
     where_ = tree_operators.basis(d, square)
     if where_.size > 20000:
         raise Infeasible(f"{where_.size} functions of a box")

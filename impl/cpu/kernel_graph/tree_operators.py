@@ -119,7 +119,6 @@ def interpolation(function: Function, square: float, offset: tuple[int, ...], de
 
     f is completely monotone, so that |f(z)| ≤ f(Re z) where Re z > 0.
     """
-    d = len(offset)
     b = ENLARGED
     major, minor = (_RHO + 1.0 / _RHO) / 2.0, (_RHO - 1.0 / _RHO) / 2.0
     lebesgue = 2.0 / math.pi * math.log(degree + 1.0) + 1.0
@@ -283,7 +282,7 @@ class Packed:
 
 def packed(found: list[Designed], where: Basis, run: Callable[[Callable[[int], None], range], None]) -> Packed:
     """All expansions of a level in one table; ``run`` calls a function for every number of a range."""
-    d, classes = where.degrees.shape[1], len(where.first) - 1
+    classes = len(where.first) - 1
     held = np.zeros((len(found), classes), np.int64)
     rows = np.zeros((len(found), where.size), np.int64)
     limits = np.zeros((len(found), where.size, classes), np.int64)
