@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fast_gradient import processor
 from timing import publish
 
 from assay.impl.cpu import attention
@@ -104,7 +103,7 @@ def main() -> None:
         exact = loss.exact(trained.weights, trained.value_weights)
         norm = float(np.sqrt(np.square(exact[1]).sum() + np.square(exact[2]).sum()))
         row |= {"exact L inside": abs(exact[0] - last.loss) <= last.error, "exact gradient": norm}
-    publish("certified_training", [row], processor())
+    publish("certified_training", [row])
     folder = Path(__file__).parent / "results"
     plot(trained.steps, chosen.n, chosen.plot or folder / "certified_training.svg")
 

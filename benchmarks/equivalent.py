@@ -12,34 +12,16 @@ __all__ = ["EQUIVALENT"]
 _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "speed alone: a copy more or less of the same numbers": (
         (
-            "exact",
-            "query.astype(work, copy=False),",
+            "tiled",
+            "query, key, value = (x.astype(work, copy=False) for x in (query, key, value))",
             1,
             (
-                "query.astype(work, copy=False) → query.astype(work)",
+                "x.astype(work, copy=False) → x.astype(work)",
                 "False → True",
             ),
         ),
         (
-            "exact",
-            "key.astype(work, copy=False),",
-            1,
-            (
-                "key.astype(work, copy=False) → key.astype(work)",
-                "False → True",
-            ),
-        ),
-        (
-            "exact",
-            "value.astype(work, copy=False),",
-            1,
-            (
-                "value.astype(work, copy=False) → value.astype(work)",
-                "False → True",
-            ),
-        ),
-        (
-            "exact",
+            "tiled",
             "no_bias if bias is None else np.broadcast_to(bias.astype(work, copy=False), full),",
             1,
             (
@@ -49,16 +31,16 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
         (
             "exact",
-            "output = out.astype(query.dtype, copy=False)",
+            "output = output.astype(query.dtype, copy=False)",
             1,
             (
-                "out.astype(query.dtype, copy=False) → out.astype(query.dtype)",
+                "output.astype(query.dtype, copy=False) → output.astype(query.dtype)",
                 "False → True",
             ),
         ),
     ),
     "speed alone: another number of threads, or other shares, compute the same tiles": (
-        ("run", "workers = min(threads or cpus.available(), items)", 1, ("min → max",)),
+        ("run", "workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)", 1, ("min → max",)),
         (
             "run",
             "if workers == 1:",
@@ -87,81 +69,28 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ("run", "kernel(*arguments, 0, items)", 1, ("0 → -1",)),
         (
             "run",
-            "for done in [pool.submit(kernel, *arguments, i, min(i + step, items)) for i in range(0, items, step)]:",
+            "cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), range(0, items, step), workers)",
             1,
             ("0 → -1",),
         ),
     ),
-    "nothing fails in a thread of a correct kernel: only what a thread raised would be lost": (
-        ("run", "done.result()", 1, ("done.result() → pass",)),
-    ),
     "`threads` is no word of the judge's protocol: tests/impl/test_attention.py passes it": (
-        (
-            "exact",
-            "if threads is not None and threads < 1:",
-            1,
-            (
-                "if threads is not None and threads < 1: → if False:",
-                "threads < 1 → threads <= 1",
-                "1 → 2",
-                "1 → 0",
-            ),
-        ),
-    ),
-    "a placeholder, never read where the option is absent": (
-        (
-            "exact",
-            "no_mask, no_bias = np.zeros((1, 1, 1, 1), np.bool_), np.zeros((1, 1, 1, 1), work)",
-            1,
-            (
-                "np.zeros → np.ones",
-                "1 → 2",
-                "1 → 0",
-                "1 → 2 (2)",
-                "1 → 0 (2)",
-                "1 → 2 (3)",
-                "1 → 0 (3)",
-                "1 → 2 (4)",
-                "1 → 0 (4)",
-                "np.zeros → np.ones (2)",
-                "1 → 2 (5)",
-                "1 → 0 (5)",
-                "1 → 2 (6)",
-                "1 → 0 (6)",
-                "1 → 2 (7)",
-                "1 → 0 (7)",
-                "1 → 2 (8)",
-                "1 → 0 (8)",
-            ),
-        ),
-        (
-            "exact",
-            "np.zeros(1, work) if sink is None else sink.astype(work),",
-            1,
-            (
-                "np.zeros → np.ones",
-                "1 → 2",
-                "1 → 0",
-            ),
-        ),
+        ("exact", "cpus.require_number(threads)", 1, ("cpus.require_number(threads) → pass",)),
     ),
     "NaN in place of 0 for an absent softcap: `softcap > zero` is false for both": (
         (
-            "exact",
-            "work.type(0.0 if softcap is None else softcap),",
+            "tiled",
+            "work.type(0.0 if instance.softcap is None else instance.softcap),",
             1,
-            ("0.0 if softcap is None else softcap → softcap",),
+            ("0.0 if instance.softcap is None else instance.softcap → instance.softcap",),
         ),
     ),
     "float64 in place of float32: more accurate, and rounded to the type asked": (
         (
-            "exact",
-            'work = np.dtype(np.float64) if query.dtype.name == "float64" else np.dtype(np.float32)',
+            "tiled",
+            'work = _DOUBLE if query.dtype.kind == "f" and query.dtype.itemsize == 8 else _SINGLE  # whatever its byte order',
             1,
-            (
-                "np.dtype(np.float64) if query.dtype.name == 'float64' else np.dtype(np.float32) → np.dtype(np.float64)",
-                "np.float32 → np.float64",
-            ),
+            ("_DOUBLE if query.dtype.kind == 'f' and query.dtype.itemsize == 8 else _SINGLE → _DOUBLE",),
         ),
     ),
     "a relative 2⁻¹⁸ or 10⁻³ of the low part of ln 2: less than a rounding of the exponent": (
@@ -182,11 +111,11 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
     ),
     "exp to 2 roundings instead of half of one: every class grants it 4": (
-        ("_tiles", "for n in range(1, len(coefficients)):", 1, ("1 → 0",)),
+        ("exponentiate", "for n in range(1, len(coefficients)):", 1, ("1 → 0",)),
     ),
     "exp errs on one side, by at most 78 roundings, half of which count as the weights are divided by their sum: a correct kernel may err by as much by a maximum that lags 8 ln 2 behind (33, TOL-3) and one rescaling more (8)": (
-        ("_tiles", "p = coefficients[0]", 1, ("0 → 1",)),
-        ("_tiles", "for n in range(1, len(coefficients)):", 1, ("1 → 2",)),
+        ("exponentiate", "p = coefficients[0]", 1, ("0 → 1",)),
+        ("exponentiate", "for n in range(1, len(coefficients)):", 1, ("1 → 2",)),
     ),
     "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
         (
@@ -200,7 +129,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
         (
-            "_tiles",
+            "exponentiate",
             "s[r] = p if s[r] - top[r] >= least else zero",
             1,
             ("s[r] - top[r] >= least → s[r] - top[r] > least",),
@@ -276,17 +205,17 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "speed alone: how many queries a tile has, and of how many heads: every row is computed in the same way": (
         (
-            "exact",
-            "members = instance.group if n_q < LANES else 1",
+            "tiled",
+            "members = instance.group if n_q < LANES and support is None else 1",
             1,
             (
-                "instance.group if n_q < LANES else 1 → instance.group",
-                "instance.group if n_q < LANES else 1 → 1",
+                "instance.group if n_q < LANES and support is None else 1 → instance.group",
+                "instance.group if n_q < LANES and support is None else 1 → 1",
                 "n_q < LANES → n_q <= LANES",
             ),
         ),
         (
-            "exact",
+            "tiled",
             "size = query_tile(b * h // members, members * n_q)",
             1,
             (
@@ -326,7 +255,12 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             1,
             ("range(degree, -1, -1) → range(degree, -1, -1)",),
         ),
-        ("_tiles", "zero, one = scale - scale, coefficients[-1]", 1, ("1 → 2",)),
+        (
+            "_tiles",
+            "zero, one = scale - scale, coefficients[-1]  # type: ignore[name-defined]  # noqa: F821",
+            1,
+            ("1 → 2",),
+        ),
     ),
     "scratch memory larger than it need be: the rest is 0, or takes what nothing reads": (
         (
@@ -351,8 +285,13 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
     ),
     "a factor e⁰ = 1 where the maximum stays": (
-        ("_tiles", "risen = False", 1, ("False → True",)),
-        ("_tiles", "risen = risen or scores[wide, r] < one", 1, ("scores[wide, r] < one → scores[wide, r] <= one",)),
+        ("soften", "risen = False", 1, ("False → True",)),
+        (
+            "soften",
+            "risen = risen or scores[wide, r] < coefficients[-1]",
+            1,
+            ("scores[wide, r] < coefficients[-1] → scores[wide, r] <= coefficients[-1]",),
+        ),
         ("_tiles", "if risen:", 1, ("if risen: → if True:",)),
     ),
 }

@@ -1,12 +1,19 @@
-"""The exact CPU kernel against PyTorch's scaled_dot_product_attention and NumPy's formula, two threads each.
+"""The exact CPU kernel against PyTorch's scaled_dot_product_attention and NumPy's formula.
 
-NumPy's formula holds all scores: it runs only where they take at most half a gibibyte.
+    python benchmarks/exact_attention.py [--threads 2] [--only long|others|widths|few] [--rounds 7]
 
-python benchmarks/exact_attention.py
+With one thread seconds are those of the processor, which other work on the machine moves little.  NumPy's formula holds
+all scores: it runs only where they take at most half a gibibyte.  To measure what a processor with AVX2 alone would do,
+both sides are held to it:
+
+    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \\
+    MKL_ENABLE_INSTRUCTIONS=AVX2 python benchmarks/exact_attention.py --threads 1
 """
 
 from __future__ import annotations
 
+import argparse
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +38,13 @@ _OTHERS = (
     (1, 8, 8, 1, 4096, 64),
     (1, 32, 8, 1, 4096, 128),
 )
+_WIDTHS = tuple((1, 2, 2, 2048, 2048, d) for d in (4, 16, 32, 64, 128))
+_FEW = ((1, 8, 8, 1, 4096, 64), (1, 32, 8, 1, 4096, 128), (1, 8, 8, 4, 4096, 64))
+_PARTS = {"long": _LONG, "others": _OTHERS, "widths": _WIDTHS, "few": _FEW}
 _MOST_SCORES = 1 << 29  # bytes
 
 
-def timed(size: tuple[int, ...], dtype: str, *, causal: bool) -> dict[str, dict[str, float]]:
+def timed(size: tuple[int, ...], dtype: str, threads: int, rounds: int, *, causal: bool) -> dict[str, dict[str, float]]:
     b, h, h_k, n_q, n_k, d = size
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((b, *shape, d)).astype(dtype) for shape in ((h, n_q), (h_k, n_k), (h_k, n_k)))
@@ -42,16 +52,16 @@ def timed(size: tuple[int, ...], dtype: str, *, causal: bool) -> dict[str, dict[
     scale = float(1 / np.sqrt(d))
     sdpa = torch.nn.functional.scaled_dot_product_attention
     contenders: dict[str, Callable[[], Any]] = {
-        "assay": lambda: cpu.attention.exact(q, k, v, scale, is_causal=causal, threads=2),
+        "assay": lambda: cpu.attention.exact(q, k, v, scale, is_causal=causal, threads=threads),
         "torch": lambda: sdpa(tq, tk, tv, is_causal=causal, scale=scale, enable_gqa=h != h_k),
     }
     if h == h_k and b * h * n_q * n_k * q.itemsize <= _MOST_SCORES:
         contenders["numpy"] = lambda: formula(q, k, v, scale=scale, is_causal=causal)
-    return interleaved(contenders)
+    return interleaved(contenders, rounds, time.process_time if threads == 1 else time.perf_counter)
 
 
-def row(size: tuple[int, ...], dtype: str, *, causal: bool) -> dict[str, object]:
-    times = timed(size, dtype, causal=causal)
+def row(size: tuple[int, ...], dtype: str, threads: int, rounds: int, *, causal: bool) -> dict[str, object]:
+    times = timed(size, dtype, threads, rounds, causal=causal)
     b, h, h_k, n_q, n_k, d = size
     shown: dict[str, object] = {
         "shape": f"{b}×{h}/{h_k}: {n_q}×{n_k}: {d}",
@@ -67,14 +77,20 @@ def row(size: tuple[int, ...], dtype: str, *, causal: bool) -> dict[str, object]
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=list(_PARTS), action="append", help="default: long and others")
+    parser.add_argument("--rounds", type=int, default=7)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     rows = [
-        row(size, dtype, causal=causal)
+        row(size, dtype, chosen.threads, chosen.rounds, causal=causal)
         for dtype in ("float32", "float64")
-        for size in (*_LONG, *_OTHERS)
-        for causal in ((False, True) if size[3] > 1 else (False,))
+        for size in (size for part in chosen.only or ("long", "others") for size in _PARTS[part])
+        for causal in ((False, True) if size[3] > 4 else (False,))
     ]
-    publish("exact_attention", rows, "two threads; ratios of minima: above 1 assay is faster")
+    clock = "seconds of the processor" if chosen.threads == 1 else "wall"
+    publish("exact_attention", rows, f"threads: {chosen.threads}; {clock}; ratios of minima: above 1 assay is faster")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 Fast rows: float32, entries of Q and K uniform in [−B, B], V = sin(3KW/√d) and dO = cos(3QW/√d), scale 1/d.  The
 requested error of each gradient is ε·max|gradient|, its signal.  ``ratios`` gives a thread to each and takes processor
 time: where other work takes cores, torch's threads wait for each other, and its seconds say nothing.  Elsewhere there
-are two threads; the processor is named in the note.
+are two threads; the processor is named below the table.
 ``exact`` compares our forward pass with our backward pass on top, and the backward pass alone, with torch's
 scaled_dot_product_attention forward and backward.
 """
@@ -17,14 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,12 +35,6 @@ _RELATIVE = 1e-4
 _ROWS = ((4, 1.0, {}), (8, 0.5, {}), (4, 1.0, {"is_causal": True}), (4, 1.0, {"window": (2048, 0)}))
 _ASKED = 1 << 12  # exponent, memory: the length whose requested error stands for all
 _MIB = 1 << 20
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end"
 
 
 def drawn(n: int, d: int, bound: float) -> tuple[np.ndarray, ...]:
@@ -109,7 +100,7 @@ def exactly(n: int) -> None:
                     f"torch/backward {statistic}": seconds["torch"][statistic] / seconds["backward"][statistic],
                 }
             rows.append(row)
-    publish("exact_gradient", rows, f"(1, 8, {n}, 64), {_THREADS} threads; {processor()}")
+    publish("exact_gradient", rows, f"(1, 8, {n}, 64), {_THREADS} threads")
 
 
 def ratios(n: int) -> None:
@@ -140,7 +131,7 @@ def ratios(n: int) -> None:
             row[f"{name} certified / true, of asked"] = f"{one.error.max() / most:.2g} / {difference.max() / most:.2g}"
         rows.append(row)
         print(row, flush=True)
-    note = f"n = {n}, ε = {_RELATIVE:g} of the signal, float32, a thread each, processor time; {processor()}"
+    note = f"n = {n}, ε = {_RELATIVE:g} of the signal, float32, a thread each, processor time"
     publish("fast_gradient", rows, note)
 
 
@@ -164,7 +155,7 @@ def exponent(most: int) -> None:
         slope = float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
         later = float(np.polyfit(np.log(lengths[len(lengths) // 2 :]), np.log(seconds[len(lengths) // 2 :]), 1)[0])
         slopes.append(f"d = {d}{' causal' if options else ''}: n^{slope:.2f}, the longer half n^{later:.2f}")
-    publish("fast_gradient_exponent", rows, f"{'; '.join(slopes)}; least of 3; {processor()}")
+    publish("fast_gradient_exponent", rows, f"{'; '.join(slopes)}; least of 3")
 
 
 def memory(n: int) -> None:
@@ -172,7 +163,7 @@ def memory(n: int) -> None:
     for number in range(3):
         command = [sys.executable, __file__, "memory-of", "--n", str(n), "--row", str(number)]
         rows.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout))
-    publish("fast_gradient_memory", rows, f"a process each; {processor()}")
+    publish("fast_gradient_memory", rows, "a process each")
 
 
 def memory_of(n: int, number: int) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/growth.py [--checks 2000]
 
 Right and wrong kernels are checked one after the other.  The exit status is 1 if memory, descriptors, threads or
-objects of Python grow steadily (:func:`assay.conformance.call.isolation.leaks` says what that is of memory).
+objects of Python grow steadily (:func:`assay.conformance.call.isolation.leaks` says what that is of memory), or if
+anything is left in the temporary folder, which is one of the process's own.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def main() -> int:
     grown = [name for name in grown if all(after[name] > before[name] for before, after in pairwise(seen[3:]))]
     if "memory" in seen[0] and leaks([size["memory"] for size in seen[3:]], checks, 0):
         grown.append("memory")
+    if seen[-1]["temporary"]:
+        grown.append("temporary")
     print(f"grows: {', '.join(grown) or 'nothing'}")
     return 1 if grown else 0
 

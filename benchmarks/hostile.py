@@ -1,6 +1,7 @@
-"""Files and argument lists of strangers: each is read, run, or refused in one clear line, and none ends in a traceback.
+"""Files, reports and argument lists of strangers: each is read, run, or refused in one clear line, without a traceback.
 
-    python benchmarks/hostile.py [--files 10000] [--lists 500] [--first-list 0] [--seed 0] [--keep FOLDER]
+    python benchmarks/hostile.py [--files 10000] [--reports 10000] [--lists 500] [--first-list 0] [--seed 0]
+                                 [--keep FOLDER]
 
 The exit status is 1 if any of them was a fault; ``--keep`` keeps the files that were.
 """
@@ -13,33 +14,48 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from hostile.arguments import endings, prepared
 from hostile.files import faults
+from hostile.reports import report_faults
 
 
 def main() -> int:
     """Print what became of the files and of the lists."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--reports", type=int, default=10_000)
     parser.add_argument("--lists", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first-list", type=int, default=0, help="where a run that was interrupted goes on")
     parser.add_argument("--keep", type=Path)
     chosen = parser.parse_args()
-    became: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (path, ending, fault) in enumerate(faults(Path(folder), chosen.files, chosen.seed)):
+
+    def told(kind: str, count: int, endings: Iterable[tuple[str, Callable[[], bytes], str, Exception | None]]) -> None:
+        """Print what became of a kind: (name, content, ending, fault) each; count the faults, and keep their files."""
+        became: Counter[str] = Counter()
+        for number, (name, content, ending, fault) in enumerate(endings):
             became[ending] += 1
             if fault is not None:
-                wrong[f"{path.name}: {fault}"[:200]] += 1
+                wrong[f"{name}: {fault}"[:200]] += 1
                 if chosen.keep is not None:
                     chosen.keep.mkdir(parents=True, exist_ok=True)
-                    (chosen.keep / f"{number}-{path.name}").write_bytes(path.read_bytes())
-    print(f"{chosen.files} files: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+                    (chosen.keep / f"{number}-{name}").write_bytes(content())
+        print(f"{count} {kind}: " + ", ".join(f"{count} {name}" for name, count in sorted(became.items())))
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = faults(Path(folder), chosen.files, chosen.seed)
+        told("files", chosen.files, ((path.name, path.read_bytes, *rest) for path, *rest in files))
+    with tempfile.TemporaryDirectory() as folder:
+        reports = report_faults(Path(folder), chosen.reports, chosen.seed)
+        told("reports", chosen.reports, (("report.json", content.__bytes__, *rest) for content, *rest in reports))
     bad = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepared(Path(folder))

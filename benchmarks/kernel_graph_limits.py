@@ -1,10 +1,11 @@
 """Where kernel graphs stop being easy: degrees, routes and exponents by function and dimension, and the cost p^d.
 
-    python benchmarks/kernel_graph_limits.py [--picture FILE] [--json FILE] [--largest 16384]
+    python benchmarks/kernel_graph_limits.py [--picture FILE] [--json FILE] [--largest 16384] [--eliminate 5000]
 
 KG-4: for each function the least degree p of a polynomial with error 1/n on [0, 4 ln n] (from 1 on where the function
 is singular at 0), its rank in d = 2, 4, 8 and ⌈log₂ n⌉ dimensions (KG-6), and of the fastest route that multiply proves
-the exponent of the time, measured from the largest n and a quarter of it.  KG-5: two boxes a side apart, interpolated
+the exponent of the time, measured from the largest n and a quarter of it.  At ⌈log₂ n⌉ it is beside the arrow by which
+almost linear sums would decide orthogonal vectors.  KG-5: two boxes a side apart, interpolated
 at (p+1)^d Chebyshev points (KG-10): the least p that is proved to give 10^-3, the work of it beside that of all pairs,
 the time of both, and the error that is met.
 """
@@ -14,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu import kernel_graph
+from assay.impl.cpu import kernel_graph, processor
 from assay.spec.kernel_graph.functions import named
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ FUNCTIONS = (
     ("gaussian", 1.0), ("laplacian", 1.0), ("rational", 1.0), ("coulomb", 0.5), ("inverse_multiquadric", 1.0),
     ("matern", 1.5), ("polynomial", 3.0),
 )  # fmt: skip
+HARD = {"gaussian": "OV-6", "polynomial": "none"}  # the arrow that decides orthogonal vectors; OV-9 for the others
 POINTS = 2048  # of a box
 ACCURACY = 1e-3
 
@@ -132,6 +132,16 @@ def summed(targets: NDArray[Any], points: NDArray[Any], vector: NDArray[Any]) ->
     return total
 
 
+def eliminated(n: int) -> dict[str, Any]:
+    """One elimination of n nodes (KG-17): 0/1 vectors, whose weights span 10^62."""
+    rng = np.random.default_rng(17)
+    points = rng.integers(0, 2, (n, 16)).astype(np.float64)
+    begun = time.process_time(), time.perf_counter()
+    found = kernel_graph.eliminate(points, function="gaussian", parameter=9.0, pairs=[(0, 1), (2, n - 1)])
+    taken = time.process_time() - begun[0], time.perf_counter() - begun[1]
+    return {"n": n, "processor seconds": taken[0], "seconds": taken[1], "bound": float(found.error)}
+
+
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """The picture of docs/hard.md."""
     import matplotlib as mpl
@@ -160,10 +170,14 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=16384)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--eliminate", type=int, metavar="N", help="time one elimination of N nodes, and nothing else")
     arguments = parser.parse_args()
     n = arguments.largest
-    print(f"{platform.machine()}, {os.cpu_count()} cores; one thread; n = {n // 4} and {n}; least of 3")
-    print("function              p(2^10)  p(2^14)  p(2^20)   " + "d    rank   route        exponent")
+    if arguments.eliminate is not None:
+        print(f"{processor.here().model}: {eliminated(arguments.eliminate)}")
+        return 0
+    print(f"{processor.here().model}; one thread; n = {n // 4} and {n}; least of 3")
+    print("function              p(2^10)  p(2^14)  p(2^20)   " + "d    rank   route        exponent  hard")
     table = []
     for function, parameter in FUNCTIONS:
         degrees = [int(parameter)] * 3
@@ -172,11 +186,21 @@ def main() -> int:
         for d in (2, 4, 8, math.ceil(math.log2(n))):
             grown, route = exponent(function, parameter, d, n)
             size = rank(degrees[1], d)
+            hard = HARD.get(function, "OV-9") if d == math.ceil(math.log2(n)) else ""
             table.append(
-                {"function": function, "degrees": degrees, "d": d, "rank": size, "route": route, "exponent": grown}
+                {
+                    "function": function,
+                    "parameter": parameter,
+                    "degrees": degrees,
+                    "d": d,
+                    "rank": size,
+                    "route": route,
+                    "exponent": grown,
+                    "hard": hard,
+                }
             )
             shown = "".join(f"{p:>9}" for p in degrees)
-            print(f"{function:<20}{shown}   {d:>4} {size:>8.2g}   {route:<12}{grown:>7.2f}", flush=True)
+            print(f"{function:<20}{shown}   {d:>4} {size:>8.2g}   {route:<12}{grown:>7.2f}  {hard:>8}", flush=True)
     boxes = [interpolated(d) for d in range(1, 6)]
     print("d   p   nodes    ms     direct ms   error met")
     for row in boxes:

@@ -22,6 +22,7 @@ from assay.conformance.frameworks import framework
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import kernel_of, missing
 from assay.conformance.rope.stages import phase_errors, unit_pairs
+from assay.impl.cpu.processor import here
 from assay.spec.floats import dtype_named
 from assay.spec.precision import precision
 from assay.spec.rope import Instance
@@ -60,11 +61,6 @@ def error(kernel: Any, storage: str, power: int) -> float | str:
     return max(off - 2 * max(precision(storage).output, 2.0**-24), 0.0)
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*")
@@ -79,7 +75,7 @@ def main() -> None:
             errors = {power: error(kernel, storage, power) for power in POWERS}
             version = kernel.version or importlib.metadata.version("assay")
             rows.append({"kernel": name, "version": version, "type": storage, "errors": errors})
-    print(f"{processor()}, Python {platform.python_version()}, NumPy {np.__version__}\n")
+    print(f"{here().model}, Python {platform.python_version()}, NumPy {np.__version__}\n")
     print("| kernel | version | type | " + " | ".join(f"2^{power}" for power in SHOWN) + " |")
     print("|---" * (3 + len(SHOWN)) + "|")
     for row in rows:
@@ -87,7 +83,7 @@ def main() -> None:
         cells = [one if isinstance(one, str) else f"{one:.1e}" if one else "0" for one in shown]
         print(f"| {row['kernel']} | {row['version']} | {row['type']} | " + " | ".join(cells) + " |")
     if asked.json:
-        about = {"processor": processor(), "python": platform.python_version(), "numpy": np.__version__}
+        about = {"processor": here().model, "python": platform.python_version(), "numpy": np.__version__}
         asked.json.write_text(json.dumps({**about, "rows": rows}, indent=1))
 
 

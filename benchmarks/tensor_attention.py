@@ -20,13 +20,10 @@ import argparse
 import functools
 import json
 import math
-import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +38,6 @@ _ROUNDS = 7
 _MIB = 1 << 20
 _ERROR = 1e-6
 _WINDOWS = (64, 32)
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end"
 
 
 def drawn(n: int, d: int, order: int = 3, dtype: str = "float32", d_v: int | None = None) -> list[np.ndarray]:
@@ -120,7 +111,7 @@ def exactly() -> None:
             row |= {f"× ours {k}": v / seconds["ours"][k] for k, v in seconds[name].items()}
             row["error"] = float(np.abs(np.asarray(call()) - expected).max())
             rows.append(row)
-    publish("tensor_attention_exact", rows, f"float32, order 3, {_THREADS} thread; {processor()}")
+    publish("tensor_attention_exact", rows, f"float32, order 3, {_THREADS} thread")
 
 
 def windowed() -> None:
@@ -148,7 +139,7 @@ def windowed() -> None:
         times.append(min(clocked(functools.partial(tensor_attention.exact, *arrays, **options)) for _ in range(3)))
     slope = float(np.polyfit(np.log(lengths), np.log(times), 1)[0])
     note = f"float32, d = 16, causal, {_THREADS} thread; n^{slope:.2f} from {lengths[0]} to {lengths[-1]}"
-    publish("tensor_attention_windows", rows, f"{note}; {processor()}")
+    publish("tensor_attention_windows", rows, f"{note}")
 
 
 def repeated(call: Any, times: int) -> None:
@@ -200,7 +191,7 @@ def backward() -> None:
         )
         rows.append(row)
     note = "both: forward and backward pass; backward: torch's both less its forward pass, against our backward pass"
-    publish("tensor_attention_backward", rows, f"float32, order 3, {_THREADS} thread; {note}; {processor()}")
+    publish("tensor_attention_backward", rows, f"float32, order 3, {_THREADS} thread; {note}")
 
 
 def memory() -> None:
@@ -208,7 +199,7 @@ def memory() -> None:
     for part, n in (("exact", 1024), ("gradient", 512), ("approximate", 100_000), ("approximate", 1_000_000)):
         command = [sys.executable, __file__, "memory-of", "--part", part, "--n", str(n)]
         rows.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout))
-    publish("tensor_attention_memory", rows, f"order 3, {_THREADS} thread, a process each; {processor()}")
+    publish("tensor_attention_memory", rows, f"order 3, {_THREADS} thread, a process each")
 
 
 def memory_of(part: str, n: int) -> None:
@@ -274,7 +265,7 @@ def approximately() -> None:
             longer = len(lengths) // 2
             slopes = [float(np.polyfit(np.log(lengths[at:]), np.log(times[at:]), 1)[0]) for at in (0, longer)]
     note = f"order 3: n^{slopes[0]:.2f}, the longer half n^{slopes[1]:.2f}; float64, d = 4, B = 1, ε = {_ERROR:g}"
-    publish("tensor_attention_approximate", rows, f"{note}, a thread; {processor()}")
+    publish("tensor_attention_approximate", rows, f"{note}, a thread")
 
 
 def phase() -> None:
@@ -296,7 +287,7 @@ def phase() -> None:
             for factor in (0.95, 1.1):  # on both sides of the line: all entries ±B, the worst case for norms
                 row[f"certified at {factor} B"] = attempted(order, d, factor * bound, degree)
             rows.append(row)
-    publish("tensor_attention_phase", rows, f"scale 1/d, entries ±B, error 1e-3 of range(V); {processor()}")
+    publish("tensor_attention_phase", rows, "scale 1/d, entries ±B, error 1e-3 of range(V)")
 
 
 def attempted(order: int, d: int, bound: float, degree: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -10,15 +11,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from assay.impl.cpu import processor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["interleaved", "publish"]
+__all__ = ["interleaved", "machine", "publish"]
+
+#: The libraries that something is measured of or beside, and those that have a part in the time of our kernels.
+_LIBRARIES = ("numpy", "numba", "scipy", "torch", "jax", "onnxruntime")
 
 
 def interleaved(
@@ -40,24 +45,43 @@ def interleaved(
     return {name: {"min": min(times), "median": statistics.median(times)} for name, times in seconds.items()}
 
 
-def publish(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
-    """Print the rows as a table and write them to ``benchmarks/results/<name>.json``."""
-    table = Table(title=name)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+def machine() -> dict[str, Any]:
+    """What belongs beside every figure: the processor, the vectors in use, threads, load and the versions."""
+    installed = {each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()}
+    return {
+        **processor.described(),
+        "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: installed[name] for name in _LIBRARIES if name in installed},
+    }
+
+
+def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True) -> None:
+    """Print the rows as a table, and the machine, and write them to ``benchmarks/results/<name>.json``.
+
+    upright: one line for a row; otherwise one column, which suits rows of many figures.
+    """
+    cells = [
+        [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
+    ]  # fmt: skip
+    table = Table(title=name, show_header=upright)
+    if upright:
+        for column in rows[0]:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+    else:
+        for line in zip(rows[0], *cells, strict=True):
+            table.add_row(*line)
     Console(width=160).print(table)
+    about = machine()
+    print(", ".join(f"{key} {value}" for key, value in about.items() if key not in ("caches", "system")))
     if note:
         print(note)
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
-    machine = {
-        "cpus": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
     (folder / f"{name}.json").write_text(
-        json.dumps({"name": name, "machine": machine, "note": note, "rows": rows}, indent=1)
+        json.dumps({"name": name, "machine": about, "note": note, "rows": rows}, indent=1)
     )

@@ -149,6 +149,22 @@ RUN = [
     ("docs/findings.md", "assay check torch:sdpa --level smoke --option nonpositive_causal_scale=no", 0),
     ("docs/findings.md", "assay check onnxruntime:attention --precision float16", 1),
     ("docs/findings.md", "assay check onnxruntime:attention --precision float16-eager", 0),
+    ("docs/findings.md", "assay check jax:dot_product_attention-jit --precision float16", 1),
+    ("docs/findings.md", "assay check rotary-embedding-torch:apply_rotary_emb --problem rope --precision bfloat16", 0),
+    (
+        "docs/findings.md",
+        "assay check torch:cosine_similarity --problem document_similarity --option small_norms=no",
+        0,
+    ),
+    (
+        "docs/findings.md",
+        "assay check torch:sdpa_merger --problem small_transformers_merge --precision float32 "
+        "--option first_part_empty=no",
+        0,
+    ),
+    ("docs/findings.md", "assay check faiss:range_search --problem firing_neurons", 0),
+    ("docs/findings.md", "assay check torch:cdist --problem kernel_graph --precision float32", 1),
+    ("docs/findings.md", "assay check torch:cdist-differences --problem kernel_graph --precision float32", 0),
     ("docs/getting-started.md", "assay check softmax.py:attend --level smoke --option grouped_heads=no", 0),
     ("docs/getting-started.md", "assay check softmax.py:attend --option contiguous=yes", 1),  # grouped heads
 ]
@@ -163,7 +179,7 @@ def test_a_command_of_a_page_ends_as_the_page_says(
     assert [".venv/bin/assay", *words] in (found := list(commands(ROOT / page))) or ["assay", *words] in found
     library = words[1].partition(":")[0]
     if not library.endswith(".py"):
-        pytest.importorskip(library)
+        pytest.importorskip(library.replace("-", "_"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "softmax.py").write_text(blocks(ROOT / "docs" / "getting-started.md", "python")[0], encoding="utf-8")
     assert main([*words, "--quiet", "--level", "smoke", "--seconds", "100"]) == status
@@ -190,6 +206,17 @@ def test_the_python_of_a_page_runs_in_order(page: Path) -> None:
     assert code
     done = subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_digits_are_clustered_and_labelled_as_with_dense_matrices() -> None:
+    """The example on fewer digits than it takes by itself."""
+    for module in ("sklearn", "scipy", "numba"):
+        pytest.importorskip(module)
+    words = [sys.executable, "kernel_graph_digits.py", "--digits", "300"]
+    done = subprocess.run(words, cwd=EXAMPLES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "spectral clustering: 1.000 of 1 agreement" in done.stdout
+    assert "300 of 300 as the dense solve says" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from assay.cli.console import FAILED, INCOMPLETE, PASSED, Interrupted, Invocatio
 from assay.cli.crash import watched
 from assay.cli.files import Judgement, ReportFiles, make_folder, require_writable, write
 from assay.cli.jobs import in_processes
-from assay.cli.project import known_lines, known_to_fail, speaking
+from assay.cli.project import known_lines, known_to_fail, mended_lines, speaking
 from assay.conformance.interface.targets import documented, known_findings, missing, option_values
 from assay.conformance.interface.usage import UsageError
 from assay.spec.instances.extra import how_to_install
@@ -327,7 +327,7 @@ def _at_once(waiting: Waiting, watch: Watch, quiet: bool, jobs: int) -> Generato
 def _said(
     judgement: Judgement, report: Report, project: Project | None, target: str | None, *, brief: bool
 ) -> Iterator[str]:
-    """What is said of one judgement: what is known of its kernel, and last the report, or in brief its verdict."""
+    """What is said of one judgement: what is known of its kernel, the report or its verdict, last what is mended."""
     from assay.conformance.report.text import to_text, verdict_line
 
     more = "" if target else ", as this run does"
@@ -339,6 +339,7 @@ def _said(
         yield verdict_line(report, colour=coloured(), known=known)
     else:
         yield to_text(report, colour=coloured(), known=known)
+    yield from mended_lines(project, judgement, report)
 
 
 def _report_of(waiting: tuple[Judgement, dict[str, Any]]) -> Report:

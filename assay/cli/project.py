@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from assay.conformance.interface.project import Known, Project
     from assay.conformance.report.report import Report
 
-__all__ = ["known_lines", "known_to_fail", "speaking"]
+__all__ = ["known_lines", "known_to_fail", "mended_lines", "speaking"]
 
 
 def speaking(target: str | None) -> Project | None:
@@ -36,16 +36,41 @@ def known_to_fail(project: Project | None, judgement: Judgement, report: Report)
 
 
 def known_lines(project: Project | None, judgement: Judgement, report: Report) -> Iterator[str]:
-    """A line for each family that is known to fail: why, or that it passed."""
+    """A line for each family that is known to fail and did: why."""
     from assay.conformance.report.text import missed
 
     failed = missed(report)
-    for family in dict.fromkeys(case.family for case in report.cases):
-        known = _known(project, judgement, family)
-        if known is not None and family in failed:
+    for family, known in _known_of(project, judgement, report).items():
+        if family in failed:
             yield f"known: {family}: {known.reason}"
-        elif known is not None and known.family:
-            yield f"known to fail, and passed: {family} ({known.reason}): take it out of the known failures"
+
+
+def mended_lines(project: Project | None, judgement: Judgement, report: Report) -> Iterator[str]:
+    """A line for each reason of families that are known by name to fail, and passed.
+
+    A lower level may pass what a higher one does not, so the line names the level.  Nothing is said of a family that
+    was skipped or judged in part, as in a run that ended early or that tried again what had failed.
+    """
+    if report.ended:
+        return
+    from assay.conformance.report.text import missed
+
+    judged = {case.family for case in report.cases if case.status == "passed" and not case.again}
+    mended = judged - missed(report)
+    passed: dict[str, list[str]] = {}
+    for family, known in _known_of(project, judgement, report).items():
+        if family in mended and known.family:
+            passed.setdefault(known.reason, []).append(family)
+    for reason, families in passed.items():
+        words = f"known to fail, and passed at {report.level}: {', '.join(families)} ({reason})"
+        yield f"{words}: take {'it' if len(families) == 1 else 'them'} out of the known failures"
+
+
+def _known_of(project: Project | None, judgement: Judgement, report: Report) -> dict[str, Known]:
+    """The families with cases in a report that are known to fail → what is known of them."""
+    families = dict.fromkeys(case.family for case in report.cases)
+    known = {family: _known(project, judgement, family) for family in families}
+    return {family: one for family, one in known.items() if one is not None}
 
 
 def _known(project: Project | None, judgement: Judgement, family: str) -> Known | None:

@@ -174,14 +174,14 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("smoke", "normal", "1x1:4x6:15/7"),  # one less than what is unrolled
     ),
     (
-        Family("heads", "query heads mapped to the wrong key head, head 0 for all, a stride taken from another axis", "LMCache#3092; XunhaoLai/native-sparse-attention-triton#27; marin-community/levanter#449; fla-org/flash-linear-attention#384; BobMcDear/attorch#14"),
+        Family("heads", "query heads mapped to the wrong key head, head 0 for all, a stride taken from another axis", "LMCache#3092; XunhaoLai/native-sparse-attention-triton#27; marin-community/levanter#449; fla-org/flash-linear-attention#384; BobMcDear/attorch#14", keeps=("heads", "batch")),
         rows("smoke", "normal", "1x6/2:5x7:8/4 2x4/1:3x9:8/4 2x3:5x6:8/4")
         + rows("standard", "planted large", "2x6/3:9x17:8/8 1x8/2:17x19:8/8")
         + rows("standard", "normal", "2x6/2:7x9:8/4", "causal")
         + rows("thorough", "normal", "3x12/4:9x17:16/8 1x7/7:5x9:8/8"),
     ),
     (
-        Family("batches", "content of one batch used for another, positions or lengths shared", "assay's bank"),
+        Family("batches", "content of one batch used for another, positions or lengths shared", "assay's bank", keeps=("heads", "batch")),
         rows("smoke", "large", "3x2:4x7:8/4")
         + rows("smoke", "normal", "3x2:4x9:8/4", "lengths")
         + rows("standard", "large", "4x2:9x17:8/8")
@@ -217,7 +217,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("thorough", "small-numbers", "1x2:17x33:16/8", "causal"),
     ),
     (
-        Family("bias", "a bias scaled or added twice, on the wrong axis, ALiBi slopes of 6 or 12 heads", "assay's bank"),
+        Family("bias", "a bias scaled or added twice, on the wrong axis, ALiBi slopes of 6 or 12 heads", "assay's bank", keeps=("heads", "batch")),
         rows("smoke", "normal", "2x2:5x9:8/4", "bias")
         + rows("smoke", "normal", "1x6:7x7:8/4", "bias-heads")
         + rows("standard", "negative-scale odd-scale", "2x2:5x17:8/4", "bias")
@@ -335,7 +335,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "3x11:3x5:4/3"),  # a number of heads that no two or four threads share evenly
     ),
     (
-        Family("broadcast", "masks and biases with axes of 1 or with fewer than four, and a bias in float32", "assay's bank"),
+        Family("broadcast", "masks and biases with axes of 1 or with fewer than four, and a bias in float32", "assay's bank", keeps=("heads", "batch")),
         rows("smoke", "normal", "2x2:5x9:8/4", "mask-padding")
         + rows("smoke", "normal", "2x2:5x9:8/4", "bias-keys")
         + rows("smoke", "normal", "2x2:5x9:8/4", "mask-two")
@@ -356,7 +356,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         + rows("standard", "normal", "2x2:70x70:32/32", "mask-padding", "causal"),
     ),
     (
-        Family("equal-lengths", "axes told apart by their lengths: a mask of batches read by heads, a matrix that fits transposed", "assay's bank"),
+        Family("equal-lengths", "axes told apart by their lengths: a mask of batches read by heads, a matrix that fits transposed", "assay's bank", keeps=("heads", "batch")),
         tuple(
             row
             for option in (*("mask-one", "mask-two", "mask-three", "mask-padding"), *("bias-one", "bias-two", "bias-three", "bias-keys"), "lengths", "sink")
@@ -369,7 +369,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         ),
     ),
     (
-        Family("alike", "a shortcut for rows, batches or values that look alike, which forgets what tells them apart", "assay's bank"),
+        Family("alike", "a shortcut for rows, batches or values that look alike, which forgets what tells them apart", "assay's bank", keeps=("heads", "batch")),
         tuple(
             row
             for option in (*("causal", "window=2,1", "mask-full", "mask-heads", "bias-full", "lengths"), *("sink", "softcap=1.9", "lse", "scale=0"))
@@ -379,7 +379,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         ),
     ),
     (
-        Family("unlike-heads", "a maximum or a sum that heads, batches or rows of a group share", "assay's bank"),
+        Family("unlike-heads", "a maximum or a sum that heads, batches or rows of a group share", "assay's bank", keeps=("heads", "batch")),
         rows("smoke", "unlike-heads", "2x3:5x9:8/4")
         + rows("standard", "unlike-heads", "2x8/1:4x33:64/64 1x4/2:17x17:16/16")
         + rows("standard", "unlike-heads", "2x3:9x9:8/4", "causal", "lse")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.attention import outputs
+from assay.conformance.attention.layouts import LENGTHS_FOR_HEADS
 from assay.conformance.diagnosis.meanings import Meaning, altered, solves
 from assay.conformance.softmax import heads, masks, online, scores
 
@@ -302,4 +303,4 @@ def _rows() -> Iterator[Meaning]:
 
 
 #: The known wrong meanings of attention.
-MEANINGS: tuple[Meaning, ...] = tuple(_rows())
+MEANINGS: tuple[Meaning, ...] = (*_rows(), LENGTHS_FOR_HEADS)

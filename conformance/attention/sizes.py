@@ -18,9 +18,9 @@ __all__ = ["AXES", "resized"]
 #: Axes by the name under which a kernel declares their lengths; those whose inequality matters least come first.
 AXES: dict[str, Axes] = {
     "dims": Axes(("dim", "value_dim"), (64, 128, 32, 16, 256, 8, 96, 80, 48, 40, 24, 4)),
-    "heads": Axes(("heads", "key_heads"), (2, 1, 8, 4, 16, 32)),
+    "heads": Axes(("heads", "key_heads"), (2, 1, 8, 4, 16, 32), apart=True),
     "lengths": Axes(("queries", "keys"), (128, 256, 64, 512, 1024, 32, 16, 8, 1), multiples=True),
-    "batch": Axes(("batch",), (1, 2, 4, 8)),
+    "batch": Axes(("batch",), (1, 2, 4, 8), apart=True),
 }
 
 

@@ -21,6 +21,14 @@ TARGETS: dict[str, Target] = {
         Target("assay:cpu-polynomial", (), (), "", lazily(f"{__package__}.target_polynomial", "built_in")),
         Target("numpy:attention", ("float64", "float32"), (), "", lazily(f"{__package__}.target_numpy", "textbook")),
         Target(
+            "cupy:attention",
+            ("float64", "float32", "bfloat16", "float16"),
+            ("cupy",),
+            "gpu",
+            lazily(f"{__package__}.target_cupy", "built_in"),
+            cuda=True,
+        ),
+        Target(
             "torch:sdpa",
             _TORCH,
             ("torch",),

@@ -6,12 +6,12 @@ from assay.conformance.interface.targets import Target, lazily
 
 __all__ = ["TARGETS"]
 
-_TORCH = ("float64", "float32", "bfloat16", "float16")
+_TYPES = ("float64", "float32", "bfloat16", "float16")
 _CAUSAL = "with is_causal and a scale of 0 or below gradients are NaN (torch 2.13.0, docs/findings.md)"
 _RESIDUAL = "the log-sum-exp of return_residual has the gradient 0 (jax 0.10.2, docs/findings.md)"
 
 
-def _torch(name: str, function: str, *arguments: str, precisions: tuple[str, ...] = _TORCH, **findings: str) -> Target:
+def _torch(name: str, function: str, *arguments: str, precisions: tuple[str, ...] = _TYPES, **findings: str) -> Target:
     load = lazily(f"{__package__}.target_torch", function, name, *arguments)
     return Target(name, precisions, ("torch",), "torch", load, findings)
 
@@ -38,6 +38,14 @@ TARGETS: dict[str, Target] = {
             lazily(f"{__package__}.target_numpy", "textbook"),
         ),
         Target("assay:cpu", ("float64", "float32"), (), "", lazily(f"{__package__}.target_cpu", "built_in")),
+        Target(
+            "cupy:attention_gradient",
+            _TYPES,
+            ("cupy",),
+            "gpu",
+            lazily(f"{__package__}.target_cupy", "built_in"),
+            cuda=True,
+        ),
         _torch("torch:sdpa-autograd", "sdpa", nonpositive_causal_scale=_CAUSAL),
         _torch("torch:sdpa-math-autograd", "sdpa", "MATH"),
         _torch("torch:sdpa-flash-autograd", "sdpa", "FLASH_ATTENTION", nonpositive_causal_scale=_CAUSAL),

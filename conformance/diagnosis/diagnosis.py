@@ -58,6 +58,7 @@ _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
 _FACTOR_SECONDS = 3.0
+_LATE = "there was no time to compare the failures with every known wrong semantics, as their inputs are large"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class _Session:
     lost: Callable[[], Sequence[str]]
     steady: bool = True
     compared: str = ""  # with how many failures a meaning was compared, where there was no time for all
+    late: bool = False  # there was no time to compare enough failures with every meaning
     weights: Weights | None = None
     more: list[Judged] | None = None
     shared: list[tuple[Meaning, frozenset[int]]] | None = None
@@ -114,6 +116,8 @@ class _Session:
             sentences += self._places(every)
             if self.steady:
                 sentences += [*self._when(), *self._weights(every), *factor]
+        if not sentences and self.late:
+            sentences.append(_LATE)
         if self.steady and not (whole or partly or factor):
             sentences += other_classes(every, evidence, self.others)
         sentences = list(dict.fromkeys(sentences))
@@ -174,7 +178,7 @@ class _Session:
         evidence.end = max(evidence.end, time.monotonic() + _MEANING_SECONDS * evidence.slowness)
         whole, compared = explaining(self.suite.meanings, every, evidence.known, self._end(_MEANING_SECONDS))
         if compared < len(every) and (compared < _COMPARED or len(whole) > MOST_SENTENCES):
-            whole = []
+            self.late, whole = bool(whole), []
         elif whole and compared < len(every):
             self.compared = f" (compared with {compared} of {len(every)} failures)"
         if not whole:

@@ -57,6 +57,8 @@ class Stage:
     claimed: the number of significant bits that the class promises there.
     explained_by: the stages whose losses make these probes fail as well.
     sentence(bits): what is reported of a stage that kept so many bits, if it is not the usual sentence.
+    upheld(bits): probes on which a stage that keeps so few bits has to fail, and to show about as many.  A loss that
+    they do not uphold is none: what else goes wrong at large numbers looks like a loss at the first of them.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Stage:
     explained_by: tuple[str, ...]
     probes: tuple[Probe, ...]
     sentence: Callable[[float], str] | None = None
+    upheld: Callable[[float], tuple[Probe, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Crit
     """The stages in which the kernel loses precision: those that fail and that no other failing stage explains.
 
     There are none if a stage is wrong altogether, so that it keeps fewer than two bits: then the meaning is wrong, and
-    not the precision.  There are none either if a failing call that is repeated gives other bits: then no error can be
-    attributed to a stage.
+    not the precision.  There are none either if a failing call that is repeated gives other bits, or if the probes that
+    a stage with so few bits has to fail speak against it: then no error can be attributed to a stage.
 
     outcome(instance): the outcome of the kernel on an instance, and the criteria; ``None`` if it cannot be asked.
     """
@@ -99,9 +102,27 @@ def losses(stages: Sequence[Stage], outcome: Callable[[Any], tuple[Outcome, Crit
         least = min(kept, default=0.0 if failed else math.inf)
         if least < _LEAST_BITS:
             return []
+        if least < math.inf and not _upheld(stage, least, outcome):
+            return []
         if least < math.inf:
             failing[stage.id] = Loss(stage, least)
     return [loss for loss in failing.values() if not _explained(loss, failing)] or list(failing.values())
+
+
+def _upheld(stage: Stage, bits: float, outcome: Callable[[Any], tuple[Outcome, Criteria] | None]) -> bool:
+    """Whether some probe shows about as many bits, of those that a stage with so few bits has to fail.
+
+    Where none can be asked, or none is answered with numbers, nothing speaks against it.
+    """
+    asked = False
+    for probe in () if stage.upheld is None else stage.upheld(bits):
+        answer = outcome(probe.instance)
+        if answer is None or not (answer[0].status == "passed" or answer[0].kind == "error"):
+            continue
+        asked = True
+        if answer[0].kind == "error" and min(_kept(probe.bits, answer), default=math.inf) <= bits + _ABOUT:
+            return True
+    return not asked
 
 
 def _same(first: Outcome, again: tuple[Outcome, Criteria] | None) -> bool:

@@ -56,6 +56,11 @@ class Rule:
     def holds(self, case: Case) -> bool:
         return all(part.holds(case) for part in self.parts)
 
+    def holds_of_some_call(self, case: Case) -> bool:
+        """Whether it holds of a case, or of a call beside it, which is judged too and may be what failed."""
+        beside = (dataclasses.replace(case, instance=other, beside=()) for other in case.beside)
+        return self.holds(case) or any(map(self.holds, beside))
+
     @property
     def words(self) -> str:
         return " and ".join(part.words for part in self.parts)
@@ -169,7 +174,7 @@ class _Search:
 
     def contradicted(self, rule: Rule) -> bool:
         """Whether a case of the run fails that does not fulfil a rule; it is learnt."""
-        other = next((case for case in self.every if not rule.holds(case)), None)
+        other = next((case for case in self.every if not rule.holds_of_some_call(case)), None)
         if other is not None:
             self.learn(other, failed=True)
         return other is not None
@@ -367,6 +372,7 @@ def _of_one_kind(
 ) -> str:
     failing = [f.case for f in evidence.failures if f.outcome.kind in kinds and not f.shrunk]
     failing = failing or [f.case for f in evidence.failures if f.outcome.kind in kinds]
+    failing = [case for case in failing if not case.beside] or failing  # a rule has to hold of these in the end as well
     all_failures = evidence.every or evidence.failures
     every = [f.case for f in all_failures if f.outcome.kind in kinds]
     passing = list(evidence.passes)[:: 1 + len(evidence.passes) // _MOST_CASES]

@@ -51,6 +51,7 @@ LARGE_GRID = Family(
     "large-grid",
     "heads and batches in great number: a race of tiles, a head's tail written over the next head",
     "ninfer-3090#43; hipfire#575; FlagGems#898; BobMcDear/attorch#14",
+    keeps=("heads", "batch"),
 )
 
 

@@ -18,11 +18,14 @@ class Axes:
     names: the axes as the instances declare them.
     usual: lengths that kernels are made for, the likeliest first: what is tried to learn what a kernel takes.
     multiples: whether a plain number in a declaration stands for all of its multiples, as for axes that run in tiles.
+    apart: whether what lies along these axes is computed each by itself, as heads and batches are: where other axes
+    are made longer, a few of them show as much as many.
     """
 
     names: tuple[str, ...]
     usual: tuple[int, ...]
     multiples: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)

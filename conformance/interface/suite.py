@@ -299,8 +299,9 @@ class Suite:
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """Every family, in the order of the table; combinations last."""
-        return (*(family for family, _ in self.table), *(() if self.covering is None else (OPTIONS, COMBINATIONS)))
+        """Every family once, in the order of the table, where it may have rows at several places; combinations last."""
+        last = () if self.covering is None else (OPTIONS, COMBINATIONS)
+        return tuple(dict.fromkeys((*(family for family, _ in self.table), *last)))
 
 
 def look_here() -> None:

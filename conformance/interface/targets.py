@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import difflib
 import importlib
 import importlib.util
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _LOADED = "__loaded_by_assay__"  # an attribute of modules that were made of a file, which those of another may replace
+_FEW = 24  # names that a line of an error lists
 _FRAMEWORKS = ("torch", "jax", "cupy")  # whose arrays a function may take, besides those of NumPy
 _NEARLY = 0.75  # how alike, as difflib measures it, two keywords are of which one may be the other misspelt
 
@@ -58,6 +60,7 @@ class Target:
     load(): makes the kernel, and imports what it needs.
     findings: capability → what is known to be wrong where it is needed.  A run over all built-ins declares these
     capabilities away, and says so; a run of this target finds what is wrong every time.
+    cuda: the kernel runs on a CUDA device alone.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Target:
     extra: str
     load: Callable[[], Kernel]
     findings: Mapping[str, str] = field(default_factory=dict)
+    cuda: bool = False
 
 
 def lazily(module: str, function: str, *arguments: Any, **keywords: Any) -> Callable[[], Kernel]:
@@ -183,19 +187,26 @@ def _problem_of(function: Any, name: str) -> str:
         if fits and (variadic or set(interface.required) <= named):
             fitting[problem] = max((len(form.positional), len(form.named)) for form in fits)
     most = max(fitting.values(), default=(0, 0))  # arrays, then keywords, that only one problem names tell more
-    return _only([problem for problem, matched in fitting.items() if matched == most], f"{name} has the arrays of")
+    own = f" (its own: {', '.join(positional)})" if positional else ""
+    problems = [problem for problem, matched in fitting.items() if matched == most]
+    return _only(problems, f"{name} has the arrays of", own)
 
 
-def _only(problems: list[str], words: str) -> str:
-    """The one problem that fits.  If none or several fit, a ``UsageError`` lists what there is."""
+def _only(problems: list[str], words: str, own: str = "") -> str:
+    """The one problem that fits.  If none or several fit, a ``UsageError`` lists what there is.
+
+    own: what a function has in place of the arrays of a problem, in words.
+    """
     if len(problems) == 1:
         return problems[0]
     if problems:
         raise UsageError(f"{words} {' and '.join(problems)}: expected --problem, one of these")
     arrays = "; ".join(
-        f"{name} ({', '.join(form.positional)}, …)" for name in PROBLEMS for form in suite(name).interface.forms
+        f"{name} ({', '.join(forms[0].positional)}, …)"
+        for name in PROBLEMS
+        if (forms := [form for form in suite(name).interface.forms if form.tells])
     )
-    raise UsageError(f"{words} no problem: expected --problem, or the arrays and keywords of one: {arrays}")
+    raise UsageError(f"{words} no problem{own}: expected --problem, or the arrays and keywords of one: {arrays}")
 
 
 def function_named(target: str, built_in: Collection[str] = ()) -> Any:
@@ -211,17 +222,29 @@ def function_named(target: str, built_in: Collection[str] = ()) -> Any:
     if not colon or not module_name or not function_name:
         hint = did_you_mean(target, built_in)
         raise UsageError(
-            f"unknown target {target!r}: expected module:function, file.py:function "
-            f"or one of {', '.join(built_in)}{hint}"
+            f"unknown target {target!r}: expected module:function, file.py:function or {_one_of(built_in)}{hint}"
         )
     module = _module(module_name, target, built_in)
     function: Any = module
     for part in function_name.split("."):
         if not hasattr(function, part):
-            hint = did_you_mean(target, built_in) or did_you_mean(part, [n for n in dir(module) if n[0] != "_"])
-            raise UsageError(f"{target}: module {module_name!r} has no {part!r}{hint}")
+            raise UsageError(
+                f"{target}: module {module_name!r} has no {part!r}{_meant(module, part, target, built_in)}"
+            )
         function = getattr(function, part)
     return function
+
+
+def _meant(module: ModuleType, part: str, target: str, built_in: Collection[str]) -> str:
+    """A clause on what may be meant by a name that a module does not have."""
+    own = did_you_mean(part, [name for name in vars(module) if not name.startswith("_")])
+    if not target.rpartition(":")[0].endswith(".py"):
+        return did_you_mean(target, built_in) or own
+    if own:
+        return own
+    here = [name for name, made in vars(module).items() if inspect.isfunction(made) and name[0] != "_"]
+    functions = [name for name in here if vars(module)[name].__module__ == module.__name__]
+    return f"; its functions: {', '.join(functions)}" if functions else ""
 
 
 def _without_function(file: str) -> str:
@@ -247,8 +270,9 @@ def keywords_of(function: Any, problem: str) -> frozenset[str]:
 
 
 def missing(target: Target) -> list[str]:
-    """The modules that a built-in target needs and that are not installed."""
-    return [module for module in target.modules if not importable(module)]
+    """What a built-in target needs and what is not installed: modules, or the driver of CUDA devices."""
+    modules = [module for module in target.modules if not importable(module)]
+    return modules or (["the driver of CUDA devices"] if target.cuda and not _has_cuda_driver() else [])
 
 
 def documented(problem: str, precision: str | None = None) -> list[tuple[str, str]]:
@@ -279,6 +303,14 @@ def _built_in(target: Target) -> Kernel:
     return loaded
 
 
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 # --- modules ----------------------------------------------------------------------------------------------------------
 
 
@@ -304,14 +336,14 @@ def _module(module_name: str, target: str, built_in: Collection[str]) -> Any:
         setattr(module, _LOADED, True)
         sys.modules[name] = module
         try:
-            _executed(lambda: loader.exec_module(module), target)
+            _executed(lambda: loader.exec_module(module), target, path.resolve())
         except UsageError:
             sys.modules.pop(name, None)
             raise
         return module
     look_here()
     if not importable(module_name):
-        hint = did_you_mean(target, built_in) or f"; built-in targets: {', '.join(built_in)}"
+        hint = did_you_mean(target, built_in) or _not_found(module_name, built_in)
         raise UsageError(f"unknown target {target!r}: no module {module_name!r}{hint}")
     return _executed(lambda: importlib.import_module(module_name), target)
 
@@ -337,11 +369,42 @@ def _look_beside(file: Path) -> None:
         sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
 
 
-def _executed(run: Callable[[], Any], target: str) -> Any:
+def _one_of(built_in: Collection[str]) -> str:
+    """The built-in names; where they are many, what prints them."""
+    names = list(dict.fromkeys(built_in))
+    return f"one of {', '.join(names)}" if len(names) <= _FEW else "a built-in (assay list names them)"
+
+
+def _not_found(module_name: str, built_in: Collection[str]) -> str:
+    """A clause on a module that Python does not find: where it lies, or else what was expected."""
+    root = module_name.partition(".")[0]
+    if any(os.path.exists(os.path.join("src", name)) for name in (root, f"{root}.py")):
+        return f"; {root!r} lies in src: install its project (pip install -e .), or set PYTHONPATH=src"
+    return f"; expected a module that Python finds here, or {_one_of(built_in)}"
+
+
+def _in_a_package(error: BaseException, path: Path, target: str) -> str:
+    """A clause on a relative import that failed because a file of a package was named instead of its module."""
+    package = path.parent
+    if not isinstance(error, ImportError) or "relative import" not in first_line(error):
+        return ""
+    if not (package / "__init__.py").is_file():
+        return ""
+    names = [] if path.name == "__init__.py" else [path.stem]
+    while (package / "__init__.py").is_file():
+        names.insert(0, package.name)
+        package = package.parent
+    function = target.rpartition(":")[2]
+    return f"; the file is part of a package: {'.'.join(names)}:{function}, where Python finds that, names it"
+
+
+def _executed(run: Callable[[], Any], target: str, path: Path | None = None) -> Any:
+    """What importing a target makes.  path: of the file that is imported, where it is one."""
     try:
         made = run()
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}") from error
+        hint = "" if path is None else _in_a_package(error, path, target)
+        raise UsageError(f"{target}: importing it raised {type(error).__name__}: {first_line(error)}{hint}") from error
     finally:
         unusual = restore()
     if unusual:

@@ -478,7 +478,7 @@ class Judge:
                 )
             )  # fmt: skip
         except OSError as error:
-            self.unsaved = f"failures are not remembered: {self.failures.folder} cannot be written ({error.strerror})"
+            self.unsaved = f"some failures are not remembered in {self.failures.folder}: {error.strerror}"
 
     def _reproducer(self, path: str, case: Case) -> str:
         """A shell line that judges the case again; empty where its instance is not saved."""

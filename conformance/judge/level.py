@@ -170,7 +170,7 @@ class Run:
     share: float | None = None
     told: Sequence[str] = ()
     used: float = 0.0  # seconds of what was allotted that the cases took
-    uncounted: float = 0.0  # seconds of restarting a process and of asking for sizes: the budget does not count them
+    uncounted: float = 0.0  # of choosing cases, asking for sizes, restarting a process: the budget does not count them
     sizes: Sizes = field(init=False)
     before: tuple[float, float] = field(init=False)  # what the judge's first calls had taken when the run began
 
@@ -189,12 +189,14 @@ class Run:
         judge, laws = self.judge, self.judge.suite.spec.LAWS
         levels = () if self.chosen.again else LEVELS[: LEVELS.index(self.level) + 1]
         capabilities = judge.suite.interface.has(judge.kernel)
+        begun = time.monotonic()
         cases = {
             level: list(
                 cases_of_level(judge.suite, judge.precision, level, self.seed, capabilities, self.chosen.families)
             )
             for level in levels
         }
+        self.uncounted += min(time.monotonic() - begun, self.whole)
         count = sum(map(len, cases.values()))
         self.total = count + EXAMPLES[self.level] + len(laws) * LAW_CASES[self.level]
         self.tell("starting")
@@ -307,7 +309,7 @@ class Run:
 
     @property
     def left(self) -> float:
-        """Seconds that are left: asking for sizes, restarting a process and compiling up to a limit do not count.
+        """Seconds that are left: choosing cases, asking for sizes, restarting and compiling (to a limit) do not count.
 
         A kernel is compiled in its first call, or in the first of every shape if shapes are few for that reason.
         """
@@ -373,7 +375,7 @@ class Run:
             return
         first, self.alike = self.alike, None
         plain = next(iter(typical_cases(self.judge.suite, self.judge.precision, self.seed)), case)
-        if _is_like(self.judge.outcome(plain), first):
+        if _is_like(self.fitting(plain)[1], first):  # in a size that the kernel takes
             hint = "".join(f"; {hint}" for hint in self.judge.kernel.hints)
             raise _Uncallable(f"each of the first {_ALIKE} calls {first[0].sentence}: the run ends here{hint}")
 

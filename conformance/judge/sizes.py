@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from assay.conformance.judge.seeds import seed_of
 from assay.spec.problem import InvalidInstance, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from assay.conformance.judge.judge import Judge
 
@@ -36,6 +37,8 @@ _UNLIMITED = 1 << 40
 _ALL = 8  # a kernel that takes eight times a length is taken to have no upper limit
 _LONGEST_SQUARE = 512  # two axes of unlike lengths are not made equal beyond this: their product is work
 _STAY_UNEQUAL = 4  # one case in so many keeps axes unequal where nothing else decides it
+_LONGER, _FEW = 4, 2  # where the work of a slice has grown so many times, there are so many slices of several
+_MOST_WORK = 1 << 32  # the product of the lengths of a slice to which a row may grow
 _SPREAD = 3  # neighbouring sizes over which rows of a family about sizes are spread
 _SLOW_SECONDS, _SLOW_FACTOR = 0.1, 4.0  # a first call of a shape that is slower by this, and as many times, compiles
 
@@ -116,7 +119,33 @@ class Sizes:
             if self.tied & set(unequal) <= made_equal:
                 near = self._nearest(case, lengths, made_equal)
                 if near is not None and near != lengths:
+                    yield self._fewer(case, lengths, near)
                     yield near
+
+    def _fewer(self, case: Case, lengths: Mapping[str, int], near: Taken) -> Taken:
+        """The same with one or two of what is computed each by itself, where the other axes have become longer.
+
+        One stays one, equal numbers stay equal, and of several in a group there are two.  The longest axis is shortened
+        where a row that was long in one axis alone would become long in others too.
+        """
+        groups = self.judge.suite.axes
+        apart = {axis for group in groups.values() if group.apart for axis in group.names}
+        if _product(near, apart) < _LONGER * _product(lengths, apart):
+            return near
+        fewer = dict(near)
+        for name, group in groups.items():
+            axes = [axis for axis in group.names if axis in near]
+            if not group.apart or name in case.family.keeps or not axes:
+                continue
+            least = min(near[axis] for axis in axes)
+            few = {axis: min(least, _FEW) * min(near[axis] // least, _FEW) for axis in axes}
+            if all(axis not in self.allowed or n in self.allowed[axis] for axis, n in few.items()):
+                fewer |= few
+        longest = max(fewer, key=fewer.__getitem__)
+        if (work := _product(fewer, apart)) > _MOST_WORK:
+            shorter = max(1, fewer[longest] * _MOST_WORK // work)
+            fewer[longest] = self.allowed[longest].nearest(shorter) if longest in self.allowed else shorter
+        return fewer
 
     def _nearest(self, case: Case, lengths: Mapping[str, int], made_equal: set[str]) -> Taken | None:
         """The nearest allowed lengths; ``None`` where unequal ones cannot stay so."""
@@ -129,7 +158,12 @@ class Sizes:
             limited = [axis for axis in axes if axis in self.allowed]
             for axis in limited:
                 near[axis] = self.allowed[axis].nearest(near[axis])
-            if name in case.family.keeps and limited and all(near[axis] != lengths[axis] for axis in limited):
+            if (
+                name in case.family.keeps
+                and limited
+                and not group.apart
+                and all(near[axis] != lengths[axis] for axis in limited)
+            ):
                 self._spread_out(case, near, limited)
             if name not in made_equal and not self._kept_apart(lengths, near, axes):
                 return None
@@ -168,7 +202,8 @@ class Sizes:
         """
         if not self.few or case.row is None or case.row.level == LEVELS[-1]:
             return case
-        if set(case.family.keeps) & set(self.judge.suite.axes):
+        sizes = {name for name, group in self.judge.suite.axes.items() if not group.apart}
+        if set(case.family.keeps) & sizes:
             return case
         shape = self._shapes.setdefault(self._kind(case), case.instance.lengths())
         if shape == case.instance.lengths():
@@ -340,3 +375,8 @@ class Sizes:
             last = max((start + 2 * step, *reached, *(n for n in usual if (n - start) % step == 0)))
         others = tuple((n, n, 1) for n in sorted(usual) if n not in range(first, last + 1, step))
         return Lengths(((first, last, step), *others))
+
+
+def _product(lengths: Mapping[str, int], without: Collection[str]) -> int:
+    """The product of the lengths of all other axes."""
+    return math.prod(n for axis, n in lengths.items() if axis not in without)

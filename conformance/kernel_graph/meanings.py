@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -139,6 +140,13 @@ def _laplacian(name: str, sentence: str, of: Callable[[Sums, Array], Sums | None
     return Meaning(name, sentence, wrong(change))
 
 
+def _loops_in_weights(instance: Instance) -> Sums | None:
+    """A point is its own neighbour in A, and not in the degrees: f(0) is taken from the diagonal of the Laplacian."""
+    sums = dense(instance)
+    f0 = float(values(instance, np.zeros(1))[0])
+    return None if sums.degrees is None or f0 == 0 else replace(sums, degrees=sums.degrees - f0)
+
+
 def _normalised(left: float, right: float) -> Callable[[Sums, Array], Sums]:
     """D^−left L D^−right."""
 
@@ -198,11 +206,22 @@ def _columns(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     return Meaning(name, sentence, outputs(made))
 
 
-def _rows_to_one(instance: Instance) -> Sums:
+def _rows_to_one(instance: Instance, *, itself: bool = True) -> Sums:
+    """Rows are divided by the sums of their weights.  itself: with that of a point of a graph and itself."""
     sums = dense(instance)
-    total = np.maximum(np.abs(values(instance, squares(instance)).sum(axis=1)), 1e-300)
-    degrees = None if sums.degrees is None else sums.weights.sum(axis=1) / total
+    own = sums.weights.sum(axis=1)
+    of_all = itself or instance.targets is not None  # at targets nothing is a row's own
+    total = np.maximum(np.abs(values(instance, squares(instance)).sum(axis=1)) if of_all else own, 1e-300)
+    degrees = None if sums.degrees is None else own / total
     return replace(sums, weights=sums.weights / total[:, None], degrees=degrees)
+
+
+def _pairs_twice(instance: Instance) -> Sums | None:
+    """Every pair of a graph from both of its ends."""
+    if instance.targets is not None:
+        return None
+    sums = dense(instance)
+    return replace(sums, weights=2 * sums.weights, degrees=None if sums.degrees is None else 2 * sums.degrees)
 
 
 def _exchanged(instance: Instance) -> Instance | None:
@@ -261,6 +280,10 @@ MEANINGS: tuple[Meaning, ...] = (
     _valued("no-root", "the root is left out: 1/(1 + parameter·z)", "inverse_multiquadric", lambda z, p: 1 / (1 + p * z)),
     _valued("not-inverse", "the reciprocal is left out: √(1 + parameter·z)", "inverse_multiquadric", lambda z, p: np.sqrt(1 + p * z)),
     _valued("positive-power", "the reciprocal is left out: a positive power", "coulomb rational", lambda z, p: z**p),
+    _valued("rational-quadratic", "the rational quadratic kernel (1 + z/(2p))^(−p)", "rational", lambda z, p: (1 + z / (2 * p)) ** -p),
+    _valued("one-inside", "1 is added: (1 + z)^p", "polynomial", lambda z, p: (1 + z) ** p),
+    _valued("matern-nu", "the factor of Matérn's argument is √ν", "matern", lambda z, p: named("matern", p)(z / 2)),
+    _valued("matern-linear", "the square in Matérn's polynomial is left out", "matern", lambda z, p: (1 + np.sqrt(5 * z)) * np.exp(-np.sqrt(5 * z)) if p == 2.5 else named("matern", p)(z)),
     _valued("matern-scale", "the factor √(2ν) of Matérn's argument is left out", "matern", lambda z, p: named("matern", p)(z / (2 * p))),
     *(Meaning(f"matern-{order:g}", f"Matérn of order {order:g}", wrong(_orders(order))) for order in (0.5, 1.5, 2.5)),
     *(Meaning(f"arc-cosine-{order}", f"an arc-cosine of another order: {order}", wrong(_orders(float(order), "arc_cosine"))) for order in (0, 1, 2)),
@@ -282,6 +305,7 @@ MEANINGS: tuple[Meaning, ...] = (
     _laplacian("roots", "roots of degrees stand for degrees", lambda sums, degrees: replace(sums, degrees=np.sqrt(degrees))),
     _laplacian("counts", "the number of neighbours stands for the degree", lambda sums, degrees: replace(sums, degrees=(sums.weights != 0).sum(axis=1).astype(np.float64))),
     _laplacian("loops", "a loop counts in the degree", lambda sums, degrees: replace(sums, degrees=degrees + 1.0)),
+    Meaning("loops-in-weights", "a loop counts in A and not in the degree: f(0) stays on its diagonal", wrong(_loops_in_weights)),
     _laplacian("symmetric", "the Laplacian is normalised: D^(−½)LD^(−½)", _normalised(0.5, 0.5)),
     _laplacian("random-walk", "the Laplacian is normalised: D^(−1)L", _normalised(1.0, 0.0)),
     _laplacian("columns", "the Laplacian is normalised by the degrees of columns: LD^(−1)", _normalised(0.0, 1.0)),
@@ -291,6 +315,8 @@ MEANINGS: tuple[Meaning, ...] = (
     _kept("first-point", "the first point is left out", lambda w, i: _places(w)[1] > 0),
     _kept("upper", "a pair counts for the first point of a pair alone", lambda w, i: np.less(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
     _kept("lower", "a pair counts for the last point of a pair alone", lambda w, i: np.greater(*_places(w)) if i.targets is None else np.ones_like(w, bool)),
+    Meaning("pairs-twice", "pairs are counted twice", wrong(_pairs_twice)),
+    Meaning("rows-of-others", "rows are divided by the sums of their weights, without their own", wrong(functools.partial(_rows_to_one, itself=False))),
     Meaning("rows-to-one", "rows are divided by the sums of their weights", wrong(_rows_to_one)),
     _vectors("absolute", "absolute values of vectors are summed", np.abs),
     _vectors("order", "vectors are read in the other order of memory", lambda v: np.asarray(v.T).reshape(v.shape)),

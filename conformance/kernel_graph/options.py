@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
-from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.points import POINTS, other_points, placed, read, sizes
 from assay.conformance.kernel_graph.rows import doubled
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph import Instance
@@ -103,12 +103,11 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
 
 
 def _other_numbers(instance: Instance) -> Instance:
-    """Coordinates of points backwards and negated, which keeps them on the sphere; other vectors."""
+    """Other distances; vectors backwards and negated."""
     changed = {}
     for name, array in instance.arrays().items():
         changed[name] = np.ascontiguousarray(-array.astype(np.float64)[..., ::-1]).astype(array.dtype)
-    others = changed["points"].astype(np.float64) * (-1.0) ** np.arange(len(instance.points))[:, None]
-    return instance.replace(**changed | {"points": others.astype(instance.points.dtype)})
+    return instance.replace(**changed | {"points": other_points(instance.points)})
 
 
 def _last_point(instance: Instance) -> Instance:

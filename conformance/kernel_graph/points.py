@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Generator = np.random.Generator
 
-__all__ = ["POINTS", "function_of", "placed", "read", "sizes", "words_of"]
+__all__ = ["POINTS", "function_of", "other_points", "placed", "read", "sizes", "words_of"]
 
 #: What a function gets for its parameter where a row names the function alone.
 _PARAMETERS = {"matern": 1.5, "polynomial": 2.0, "arc_cosine": 1.0, "threshold": 2.0, "coulomb": 0.5}
@@ -167,6 +167,15 @@ def _repeated(stored: NDArray[np.generic]) -> NDArray[np.intp]:
     """The rows that an earlier row equals."""
     _, first = np.unique(stored.astype(np.float64) + 0.0, axis=0, return_index=True)
     return np.setdiff1d(np.arange(len(stored)), first)
+
+
+def other_points(points: NDArray[Any]) -> NDArray[Any]:
+    """Coordinates backwards, and every second point negated: as large and on the sphere, and distances are others.
+
+    Negating every point would keep all distances, so that another call would have the same graph.
+    """
+    turned = points.astype(np.float64)[:, ::-1] * (-1.0) ** np.arange(1, len(points) + 1)[:, None]
+    return turned.astype(points.dtype)
 
 
 def read(row: Row) -> tuple[Mapping[str, str], str, float]:

@@ -39,7 +39,7 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         standard="normal 9:3 b=large rational=1; cube 9:2 b=small; normal 9:2 b=halves laplacian=1; normal 12:2 b=pole"),
     _family("tolerances", "a residual that is small where the energy of the error is not; a tolerance that is ignored",
         smoke="clusters 7:2 gaussian=1 t=0.01; normal 6:2 t=0.001; line 7:1 gaussian=2 t=0.0001",
-        standard="clusters 12:2 gaussian=2 t=0.001; line 12:1 gaussian=3 t=0.01 b=halves; normal 10:2 t=0.1"),
+        standard="clusters 12:2 gaussian=2 t=0.001; line 12:1 gaussian=3 t=0.01 b=halves; normal 10:2 t=0.1; clusters 9:2 gaussian=1 b=nearby t=0.01; clusters 12:3 gaussian=1 b=nearby t=0.01; clusters 9:1 laplacian=3 b=nearby t=0.01"),
     _family("sizes", "the last vertex, or all beyond a tile",
         smoke="normal 9:2; normal 17:3; cube 33:2 laplacian=2",
         standard="normal 16:2; normal 31:3; cube 65:2 gaussian=4; normal 40:5 rational=1",

@@ -69,6 +69,8 @@ def _wrong(made: Callable[[Instance, Array, Array], Array | None], *, free: bool
             return None
 
         def measure(x: Any) -> float:
+            if x.shape != meant.shape:
+                return np.inf  # the answer to a call beside it may be of another length
             off = x.astype(np.float64) - meant
             off = off - off.mean() if free else off
             return float(np.abs(off).max()) if np.isfinite(off).all() else np.inf
@@ -96,6 +98,11 @@ def _at_one(instance: Instance, w: Array, b: Array) -> Array | None:
     if instance.parameter == 1.0 or instance.function == "matern":
         return None
     return _potentials(weights(replace(instance, parameter=1.0)), b)
+
+
+def _kernel_matrix(instance: Instance, w: Array, b: Array) -> Array | None:
+    own = float(instance.weight()(np.zeros(1))[0])
+    return _solved(w + own * np.eye(len(b)), b) if np.isfinite(own) and own else None
 
 
 def _normalised(left: float, right: float) -> Callable[[Instance, Array, Array], Array]:
@@ -128,6 +135,10 @@ MEANINGS: tuple[Meaning, ...] = (
     _meaning("symmetric", "the normalised Laplacian D^(−½)LD^(−½) is solved", _normalised(0.5, 0.5)),
     _meaning("random-walk", "the normalised Laplacian D^(−1)L is solved", _normalised(1.0, 0.0)),
     _meaning("loops", "loops of weight 1 count in the degrees", lambda i, w, b: _solved(_laplacian(w) + np.eye(len(b)), b)),
+    _meaning("kernel-matrix", "the matrix of f, with f(0) on the diagonal, is solved", _kernel_matrix),
+    _of("turned", "the solution is read backwards", lambda x: x[::-1]),
+    _of("last-zero", "the last potential of mean 0 is set to 0", lambda x: np.append(x[:-1], 0.0)),
+    _meaning("unit-side", "the right side is divided by its norm", lambda i, w, b: _potentials(w, b / np.linalg.norm(b))),
     _meaning("backwards", "the right side is read backwards", lambda i, w, b: _potentials(w, b[::-1])),
     _meaning("unsquared", "distances are not squared", lambda i, w, b: None if i.function == "arc_cosine" else _potentials(weights(i, squared=False), b)),
     _meaning("parameter-one", "the parameter is ignored: 1 stands for it", _at_one),

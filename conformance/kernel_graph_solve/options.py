@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
-from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.points import POINTS, other_points, placed, read, sizes
 from assay.conformance.kernel_graph.rows import doubled, last_point
 from assay.spec.floats import dtype_named
 from assay.spec.kernel_graph_solve import Instance, orthogonal
@@ -46,12 +46,25 @@ def _halves(rng: Generator, n: int) -> Array:
     return np.where(np.arange(n) < n // 2, 1.0, -1.0)
 
 
+def _nearby(rng: Generator, n: int) -> Array:
+    """A current between the last two vertices, and a thousandth as much from the first third to the others.
+
+    Of two clusters far apart nearly all of the energy is in the small part, which a small residual does not see.
+    """
+    first = np.where(np.arange(n) < max(1, n // 3), 1.0, 0.0)
+    off = first - first.mean()
+    made: Array = 1e-3 * off / np.abs(off).sum()
+    made[-2:] += np.array([1.0, -1.0])
+    return made
+
+
 #: What right sides are, before they are made orthogonal to 1: (rng, n) → numbers.
 RIGHT_SIDES: dict[str, Callable[[Generator, int], Array]] = {
     "normal": lambda rng, n: rng.standard_normal(n),
     "pole": _pole,
     "first": lambda rng, n: np.eye(1, n)[0],
     "halves": _halves,
+    "nearby": _nearby,
     "large": lambda rng, n: 1000.0 * rng.standard_normal(n),
     "small": lambda rng, n: 2.0**-12 * rng.standard_normal(n),
 }
@@ -77,9 +90,16 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     )
 
 
+def _other_numbers(instance: Instance) -> Instance:
+    """Other distances, and the right side backwards and negated."""
+    side = np.ascontiguousarray(-instance.right_side[::-1])
+    return instance.replace(points=other_points(instance.points), right_side=side)
+
+
 #: What another call differs in.
 CHANGES: dict[str, Callable[[Instance], Instance]] = {
     **SHARED,
+    "numbers": _other_numbers,
     "last": last_point,
     "side": lambda i: i.replace(right_side=i.right_side[::-1].copy()),
     "parameter": doubled,

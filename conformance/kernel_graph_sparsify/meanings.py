@@ -29,8 +29,13 @@ _NEAR = 1e-3
 _OUTPUTS = ("left", "right", "weight")
 
 
-def _meaning(name: str, sentence: str, holds: Callable[[Array, Ids, Ids, Array], bool]) -> Meaning:
-    """holds(weights of the graph, left, right, weight): whether the edges, which are a graph, are of this meaning."""
+def _meaning(
+    name: str, sentence: str, holds: Callable[[Array, Ids, Ids, Array], bool], *, inside_alone: bool = True
+) -> Meaning:
+    """holds(weights of the graph, left, right, weight): whether the edges are of this meaning.
+
+    inside_alone: only edges between vertices of the graph can be.
+    """
 
     def criteria(instance: Instance, _right: Right) -> Criteria | None:
         w = weights(instance)
@@ -41,7 +46,7 @@ def _meaning(name: str, sentence: str, holds: Callable[[Array, Ids, Ids, Array],
                 return np.inf
             inside = (i >= 0) & (j >= 0) & (i < len(w)) & (j < len(w))
             with np.errstate(all="ignore"):
-                return 0.0 if inside.all() and holds(w, i, j, h) else 2.0
+                return 0.0 if (inside.all() or not inside_alone) and holds(w, i, j, h) else 2.0
 
         return {"form": bounded(measure, 1.0, sentence, _OUTPUTS)}
 
@@ -57,10 +62,30 @@ def _every(i: Ids, w: Array) -> bool:
     return len(i) >= int(np.count_nonzero(np.triu(w, 1)))
 
 
+def _again(i: Ids, j: Ids, *, turned: bool) -> bool:
+    """Whether a pair is given twice: once in either direction, or twice in the same."""
+    pairs = list(zip(i.tolist(), j.tolist(), strict=True))
+    given = set(pairs)
+    return any((b, a) in given for a, b in pairs if a != b) if turned else len(given) < len(pairs)
+
+
+def _beyond(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    ends = np.concatenate((i, j))
+    return bool(len(ends)) and bool(ends.min() >= 1) and bool(ends.max() == len(w))
+
+
 def _weighed(name: str, sentence: str, of: Callable[[Array], Array]) -> Meaning:
     """Every edge of the graph, with other weights."""
     return _meaning(
-        name, sentence, lambda w, i, j, h: _every(i, w) and not _alike(h, w[i, j]) and _alike(h, of(w[i, j]))
+        name,
+        sentence,
+        lambda w, i, j, h: (
+            _every(i, w)
+            and not _again(i, j, turned=True)
+            and not _again(i, j, turned=False)
+            and not _alike(h, w[i, j])
+            and _alike(h, of(w[i, j]))
+        ),
     )
 
 
@@ -102,5 +127,11 @@ MEANINGS: tuple[Meaning, ...] = (
     _meaning("tree", "a spanning tree is returned", _tree),
     _meaning("apart", "the graph of the edges falls apart", _apart),
     _meaning("kept", "edges are left out, and those that are kept have their own weights", _kept),
+    _meaning("directions", "edges are given in both directions", lambda w, i, j, h: _again(i, j, turned=True)),
+    _meaning("given-twice", "edges are given twice", lambda w, i, j, h: _again(i, j, turned=False)),
+    _meaning("from-one", "vertices are numbered from 1", _beyond, inside_alone=False),
+    _meaning("from-the-end", "an index is negative", lambda w, i, j, h: bool((np.minimum(i, j) < 0).any()), inside_alone=False),
+    _meaning("light", "a weight is negative", lambda w, i, j, h: bool((h < 0).any())),
+    _meaning("no-numbers", "a weight is no number", lambda w, i, j, h: not np.isfinite(h).all()),
     _meaning("loops", "there is a loop", lambda w, i, j, h: bool((i == j).any())),
 )  # fmt: skip

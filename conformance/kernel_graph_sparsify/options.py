@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.conformance.interface.families import CHANGES as SHARED
 from assay.conformance.interface.lengths import Axes
-from assay.conformance.kernel_graph.points import POINTS, placed, read, sizes
+from assay.conformance.kernel_graph.points import POINTS, other_points, placed, read, sizes
 from assay.conformance.kernel_graph.rows import doubled, last_point
 from assay.spec.kernel_graph_sparsify import Instance
 
@@ -47,9 +47,15 @@ def built(row: Row, provenance: Provenance, precision: Precision) -> Instance:
     )
 
 
+def _other_numbers(instance: Instance) -> Instance:
+    """Other distances."""
+    return instance.replace(points=other_points(instance.points))
+
+
 #: What another call differs in.
 CHANGES: dict[str, Callable[[Instance], Instance]] = {
     **SHARED,
+    "numbers": _other_numbers,
     "last": last_point,
     "seed": lambda i: i.replace(seed=i.seed + 1),
     "error": lambda i: i.replace(error=min(0.9, 2 * i.error)),

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.conformance.report.finding import JUDGED
+from assay.conformance.report.finding import AGAIN, JUDGED
 from assay.conformance.report.words import behaviour, families, headline, ratio, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from assay.conformance.report.finding import CaseResult
     from assay.conformance.report.report import Report
@@ -30,7 +30,7 @@ class Comparison:
 
     failing, mended: cases that fail now and did not before, and the reverse, by name.  A case that was not judged
     before, or is not judged now, is among neither, but for one that fails now and did not exist, at the same level and
-    seed.
+    seed.  A case that only one of the runs tried again, because it had failed, is beside the level's own of that name.
     fewer, more: the numbers of cases that were judged only before, and only now.
     lost, closed: the families, or the level as a whole, that never ran now, or before.
     larger, smaller: (family, worst error before, now), in tolerances, where these differ at least by a factor of two.
@@ -80,12 +80,11 @@ def compared(before: Report, after: Report) -> Comparison:
     """Compare two reports of one problem and class."""
     earlier, later = _cases(before), _cases(after)
     same_cases = _run(before) == _run(after)
-    failing = [
-        key
-        for key, case in later.items()
-        if _fails(case) and (earlier[key].status == "passed" if key in earlier else same_cases)
-    ]
-    mended = [key for key, case in earlier.items() if _fails(case) and key in later and later[key].status == "passed"]
+    failing = _once(
+        later,
+        lambda case, key: _fails(case) and (same_cases if (was := _beside(earlier, key)) is None else _passes(was)),
+    )
+    mended = _once(earlier, lambda case, key: _fails(case) and _passes(_beside(later, key)))
     was, now = _judged(earlier), _judged(later)
     gaps_before, gaps_after = ([gap.family or "the level" for gap in one.incomplete] for one in (before, after))
     errors = _errors(before, after)
@@ -94,8 +93,8 @@ def compared(before: Report, after: Report) -> Comparison:
         after=after,
         failing=tuple(later[key].name for key in failing),
         mended=tuple(earlier[key].name for key in mended),
-        fewer=len(was - now),
-        more=len(now - was),
+        fewer=sum(_beside(now, key) is None for key in was),
+        more=sum(_beside(was, key) is None for key in now),
         lost=tuple(name for name in gaps_after if name not in gaps_before),
         closed=tuple(name for name in gaps_before if name not in gaps_after),
         larger=tuple(error for error in errors if error[2] > error[1]),
@@ -151,6 +150,26 @@ def _cases(report: Report) -> dict[_Key, CaseResult]:
     return cases
 
 
+def _otherwise(key: _Key) -> _Key:
+    """The key of the case of the level that a case was again, and the reverse."""
+    family, name, place = key
+    return family, name.removeprefix(AGAIN) if name.startswith(AGAIN) else f"{AGAIN}{name}", place
+
+
+def _beside(cases: Mapping[_Key, CaseResult], key: _Key) -> CaseResult | None:
+    """The case that another run's is compared with: that of its name, or else the one that it was again, or again is.
+
+    What failed in the first of two runs is remembered, so that only the second tries it again.
+    """
+    return cases.get(key) or cases.get(_otherwise(key))
+
+
+def _once(cases: Mapping[_Key, CaseResult], holds: Callable[[CaseResult, _Key], bool]) -> list[_Key]:
+    """The keys of the cases of which something holds; of one that was also tried again only its own."""
+    found = [key for key, case in cases.items() if holds(case, key)]
+    return [key for key in found if not (cases[key].again and _otherwise(key) in found)]
+
+
 def _run(report: Report) -> tuple[str, int]:
     """What says which cases there are."""
     return report.level, report.seed
@@ -160,8 +179,12 @@ def _fails(case: CaseResult) -> bool:
     return case.status == "failed"
 
 
-def _judged(cases: dict[_Key, CaseResult]) -> set[_Key]:
-    return {key for key, case in cases.items() if case.status in JUDGED}
+def _passes(case: CaseResult | None) -> bool:
+    return case is not None and case.status == "passed"
+
+
+def _judged(cases: Mapping[_Key, CaseResult]) -> dict[_Key, CaseResult]:
+    return {key: case for key, case in cases.items() if case.status in JUDGED}
 
 
 def _errors(before: Report, after: Report) -> list[tuple[str, float, float]]:

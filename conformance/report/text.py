@@ -130,11 +130,15 @@ def _painted(line: str, report: Report, colour: bool) -> str:
 
 
 def _shown(groups: Sequence[Alike]) -> list[Alike]:
-    """A few findings: the first of each family and kind."""
+    """A few findings: the first of each family and kind; one that most failures say is among them."""
     chosen: dict[tuple[str, str], Alike] = {}
     for group in groups:
         chosen.setdefault((group.first.family, group.first.kind), group)
-    return list(chosen.values())[:_SHOWN]
+    shown = list(chosen.values())[:_SHOWN]
+    most = max(groups, key=lambda group: group.count, default=None)
+    if most is None or most in shown or 2 * most.count <= sum(group.count for group in groups):
+        return shown
+    return [*shown[: _SHOWN - 1], most]
 
 
 def _finding(place: int, group: Alike) -> str:

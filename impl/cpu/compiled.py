@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from assay.spec.instances.extra import required
@@ -10,7 +11,7 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "jitted"]
+__all__ = ["compiled", "fingerprint", "jitted"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
@@ -40,6 +41,16 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
         dispatcher.disable_compile()
     made: Callable[..., Any] = dispatcher
     return made
+
+
+def fingerprint(*functions: Any, constants: object = ()) -> int:
+    """A number that changes with the code of functions, none of them compiled, and with constants.
+
+    Compiled code on disk is identified by the file and the name of its kernel: a part of the name must tell what the
+    kernel takes from other files.
+    """
+    codes = [(code.co_code, code.co_consts, code.co_names) for code in (function.__code__ for function in functions)]
+    return zlib.crc32(repr([*codes, constants]).encode())
 
 
 class _Forgiving:

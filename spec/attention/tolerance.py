@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.spec.attention.definition import Exact, evaluate
+from assay.spec.attention.extremes import extremes
+from assay.spec.enclosure.products import matrix_product
 from assay.spec.floating_point import require_usual
 from assay.spec.precision import Precision, reference_accuracy
 from assay.spec.precision import precision as precision_named
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bounds", "sums", "tolerance", "values"]
 
-_BLOCK = 1 << 21  # elements of the largest temporary: rows × keys × columns of V
+_BLOCK = 1 << 16  # elements of the largest temporary: rows × keys × columns of V
 
 
 def tolerance(
@@ -123,7 +125,7 @@ def _log_sum_exp_bound(row: Weights, u: Precision) -> Array:
 def sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Per row and column: Σ p h|v − o|, Σ p e^L|v − o|, max|v − o|, Σ p e^L|v|, max|v|, Σ|v|, over attended keys.
 
-    The only three-index work (rows × keys × columns of V), in blocks of rows.
+    The only three-index work (rows × keys × columns of V), in blocks of rows that stay in a cache.
     """
     b, h, n_q, n_k = row.attended.shape
     d_v = value.shape[3]
@@ -140,8 +142,9 @@ def sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, A
 
     shape = (b, h, n_q, d_v)
     common, deviation, hull, largest = (np.empty(shape) for _ in range(4))
-    absolute = grown @ size
-    total = attended @ size
+    absolute = matrix_product(grown, size)
+    total = matrix_product(attended, size)
+    weight = np.stack([excess, grown], axis=3)
     rows = max(1, _BLOCK // max(1, n_k * d_v))
     if b * h * n_q <= rows:
         blocks = [(slice(None), slice(None), slice(None))]
@@ -153,12 +156,16 @@ def sums(row: Weights, value: Array, output: Enclosure) -> tuple[Array, Array, A
             for k in range(0, n_q, rows)
         ]
     for at in blocks:
-        head = at[:2]
-        gap = np.abs(value[head][:, :, None] - output.midpoint[at][:, :, :, None])  # (b, h, rows, n_k, d_v)
+        gap = value[at[:2]][:, :, None] - output.midpoint[at][:, :, :, None]  # (b, h, rows, n_k, d_v)
+        np.abs(gap, out=gap)
         gap += output.radius[at][:, :, :, None]
-        both = np.stack([excess[at], grown[at]], axis=3) @ gap
+        both = weight[at] @ gap
         common[at], deviation[at] = both[..., 0, :], both[..., 1, :]
-        seen = attended[at][..., None]
-        hull[at] = (gap * seen).max(axis=3)
-        largest[at] = (size[head][:, :, None] * seen).max(axis=3)
+    for head in np.ndindex(b, h):
+        most, least = extremes(row.attended[head], value[head])
+        middle = output.midpoint[head]
+        hull[head] = np.fmax(np.abs(most - middle), np.abs(least - middle)) + output.radius[head]
+        largest[head] = np.fmax(np.abs(most), np.abs(least))
+    nothing = ~row.attended.any(axis=3)
+    hull[nothing] = largest[nothing] = 0.0
     return common, deviation, hull, absolute, largest, total

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from assay.spec.enclosure.arb import LARGEST, from_parts, into_parts
+from assay.spec.enclosure.products import matrix_product
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Float64Ball:
     def product(a: Array, b: Array) -> Float64Ball:
         """a @ b for exact a (…, m, k) and b (…, k, n) (ENC-1)."""
         k = a.shape[-1]
-        mid = a @ b
-        bound = gamma_above(k + 2) * UP * (np.abs(a) @ np.abs(b)) + 2 * k * ETA
+        mid = matrix_product(a, b)
+        bound = gamma_above(k + 2) * UP * matrix_product(np.abs(a), np.abs(b)) + 2 * k * ETA
         return Float64Ball(mid, known(mid, bound))
 
     @staticmethod
@@ -144,17 +145,17 @@ class Float64Ball:
         """self @ v for exact v, and an approximate Σ|x_j||v_j|, finite (ENC-10)."""
         n = v.shape[-2]
         size = np.abs(v)
-        mid, magnitude = self.mid @ v, np.abs(self.mid) @ size
-        rad = (self.rad @ size + gamma_above(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
+        mid, magnitude = matrix_product(self.mid, v), matrix_product(np.abs(self.mid), size)
+        rad = (matrix_product(self.rad, size) + gamma_above(n + 2) * magnitude) * (UP + 4 * n * U) + 2 * n * ETA
         rad = np.where((size == 0.0).all(axis=-2, keepdims=True), 0.0, rad)  # a column of zeros: exactly 0
         return Float64Ball(mid, known(mid, rad)), np.minimum(magnitude, LARGEST)
 
     def matmul(self, other: Float64Ball) -> Float64Ball:
         """self @ other, both of them balls (ENC-13)."""
         n = other.mid.shape[-2]
-        mid, size = self.mid @ other.mid, np.abs(other.mid)
-        spread = np.abs(self.mid) @ other.rad + self.rad @ (size + other.rad)
-        rad = (spread + gamma_above(n + 2) * (np.abs(self.mid) @ size)) * (UP + 4 * n * U) + 8 * n * ETA
+        mid, size = matrix_product(self.mid, other.mid), np.abs(other.mid)
+        spread = matrix_product(np.abs(self.mid), other.rad) + matrix_product(self.rad, size + other.rad)
+        rad = (spread + gamma_above(n + 2) * matrix_product(np.abs(self.mid), size)) * (UP + 4 * n * U) + 8 * n * ETA
         return Float64Ball(mid, known(mid, rad))
 
     def times(self, other: Float64Ball) -> Float64Ball:

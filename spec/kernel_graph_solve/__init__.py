@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.kernel_graph_solve.criteria import criteria, energy_error
 from assay.spec.kernel_graph_solve.definition import define, solved, symbolic
 from assay.spec.kernel_graph_solve.instance import Instance, load, orthogonal
+from assay.spec.kernel_graph_solve.laws import LAWS
 from assay.spec.kernel_graph_solve.tolerance import tolerance
-
-if TYPE_CHECKING:
-    from assay.spec.problem import Law
 
 __all__ = [
     "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "energy_error", "load", "orthogonal",
@@ -20,4 +16,3 @@ __all__ = [
 
 NAME = "kernel_graph_solve"
 OUTPUTS: tuple[str, ...] = ("x",)
-LAWS: tuple[Law, ...] = ()

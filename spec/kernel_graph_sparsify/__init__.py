@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from assay.spec.kernel_graph.rounding import PRECISIONS
 from assay.spec.kernel_graph_sparsify.criteria import criteria, interval
 from assay.spec.kernel_graph_sparsify.definition import define, symbolic
 from assay.spec.kernel_graph_sparsify.instance import Instance, load
+from assay.spec.kernel_graph_sparsify.laws import LAWS
 from assay.spec.kernel_graph_sparsify.tolerance import tolerance
-
-if TYPE_CHECKING:
-    from assay.spec.problem import Law
 
 __all__ = [
     "LAWS", "NAME", "OUTPUTS", "PRECISIONS", "Instance", "criteria", "define", "interval", "load",
@@ -20,4 +16,3 @@ __all__ = [
 
 NAME = "kernel_graph_sparsify"
 OUTPUTS: tuple[str, ...] = ("left", "right", "weight")
-LAWS: tuple[Law, ...] = ()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from assay.spec.enclosure.products import matrix_product
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 
@@ -74,7 +75,7 @@ def plain_products(instance: Masked) -> Products:
     key = np.abs(np.repeat(instance.key.astype(np.float64), instance.group, axis=1))
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return Products(
-            size=query @ np.swapaxes(key, 2, 3),
+            size=matrix_product(query, np.swapaxes(key, 2, 3)),
             norms=query.sum(axis=3)[..., None] + key.sum(axis=3)[..., None, :],
             reach=np.maximum(query.max(axis=3)[..., None], key.max(axis=3)[..., None, :]),
             terms=query.shape[3],

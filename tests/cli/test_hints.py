@@ -57,6 +57,9 @@ def more(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     del sys.modules["torch"]
     text = (tmp_path / "kernels.py").read_text(encoding="utf-8")
     (tmp_path / "tensors.py").write_text(text + MORE, encoding="utf-8")
+    (tmp_path / "src" / "packaged").mkdir(parents=True)
+    (tmp_path / "src" / "packaged" / "__init__.py").write_text("from .kernel import attend\n", encoding="utf-8")
+    (tmp_path / "src" / "packaged" / "kernel.py").write_text("from .tiles import TILE\n", encoding="utf-8")
     (tmp_path / "empty.py").write_text("number = 7\n", encoding="utf-8")
     return run
 
@@ -91,6 +94,15 @@ def test_five_equal_exceptions_or_types_end_the_run(run: Run, tmp_path: Path, ke
     assert "--framework" not in report.ended
 
 
+def test_a_kernel_of_few_sizes_that_takes_other_arrays_is_told_so_after_a_few_calls(more: Run, tmp_path: Path) -> None:
+    limits = ["--option", "dims=64,128", "--option", "lengths=128"]
+    status, out, _ = more("check", "tensors.py:tensors", *limits, "--level", "smoke", "--json", "r.json")
+    assert status == 1
+    assert "its module imports torch: --framework torch?" in out
+    (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report.ran == 5
+
+
 def test_a_kernel_that_fails_in_some_calls_is_judged_to_the_end(more: Run, tmp_path: Path) -> None:
     more("check", "tensors.py:raises_on_odd_dims", "--level", "smoke", "--json", "r.json")
     (report,) = from_json((tmp_path / "r.json").read_text(encoding="utf-8"))
@@ -113,9 +125,30 @@ SAID = {
         "framework torch: numpy:attention takes arrays of numpy, expected no other\n",
     ),
     "a framework of all built-ins": ("check --framework torch", "--framework torch: needs a kernel of your own"),
+    "a name of no module": (
+        "check tensor:good",
+        "no module 'tensor'; expected a module that Python finds here, or a built-in (assay list names them)\n",
+    ),
+    "no name of a function": ("check tensors", "file.py:function or a built-in (assay list names them)\n"),
+    "a package in src": (
+        "check packaged.kernel:attend",
+        "; 'packaged' lies in src: install its project (pip install -e .), or set PYTHONPATH=src\n",
+    ),
+    "a file of a package": (
+        "check src/packaged/kernel.py:attend",
+        "; the file is part of a package: packaged.kernel:attend, where Python finds that, names it\n",
+    ),
+    "the file of a package itself": (
+        "check src/packaged/__init__.py:attend",
+        "; the file is part of a package: packaged:attend, where Python finds that, names it\n",
+    ),
     "a file without function": (
         "check tensors.py",
         "tensors.py: names no function, expected tensors.py:FUNCTION, one of tensors.py:good, tensors.py:bad, ",
+    ),
+    "a function that a file lacks, by the name of a built-in": (
+        "check kernels.py:attention",
+        "module 'kernels.py' has no 'attention'; its functions: good, bad",
     ),
     "an object that is called": ("check tensors.py", ", tensors.py:raises_on_odd_dims, tensors.py:called\n"),
     "a file with no function": (

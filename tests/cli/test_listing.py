@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import assay.conformance.attention
+from assay.conformance.interface.suite import suite
 from assay.spec import attention
+from assay.spec.problem import PROBLEMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,12 @@ def test_list_names_everything(run: Run) -> None:
     for word in ("attention", "smoke", "bfloat16", *suite.targets, *(family.hunts for family in suite.families)):
         assert word in out
     assert all(law.statement in out for law in attention.LAWS)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_family_is_listed_once(problem: str) -> None:
+    names = [family.id for family in suite(problem).families]
+    assert len(set(names)) == len(names)
 
 
 def test_reductions_are_drawn_as_text_and_as_dot(run: Run) -> None:

@@ -59,11 +59,23 @@ LISTED = f"expected --problem, or the arrays and keywords of one: attention (que
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("check mixed.py:sorted_values", f"mixed.py:sorted_values has the arrays of no problem: {LISTED}"),
+        (
+            "check mixed.py:sorted_values",
+            f"mixed.py:sorted_values has the arrays of no problem (its own: values): {LISTED}",
+        ),
         ("check mixed.py:anything", f"mixed.py:anything has the arrays of no problem: {LISTED}"),
-        ("check mixed.py:attention_without_scale", f"has the arrays of no problem: {LISTED}"),
-        ("profile mixed.py:sorted_values", f"mixed.py:sorted_values has the arrays of no problem: {LISTED}"),
-        ("check mixed.py:sorted_values --isolate", "mixed.py:sorted_values has the arrays of no problem: expected"),
+        (
+            "check mixed.py:attention_without_scale",
+            f"has the arrays of no problem (its own: query, key, value): {LISTED}",
+        ),
+        (
+            "profile mixed.py:sorted_values",
+            f"mixed.py:sorted_values has the arrays of no problem (its own: values): {LISTED}",
+        ),
+        (
+            "check mixed.py:sorted_values --isolate",
+            "mixed.py:sorted_values has the arrays of no problem (its own: values): ",
+        ),
         ("check mixed.py:attention --problem sorting", "unknown problem 'sorting': expected one of attention"),
         ("check mixed.py:attention --problem toy.absent:SUITE", "problem 'toy.absent:SUITE': cannot be loaded"),
         ("check mixed.py:attention --problem toy.suites:ABSENT", "problem 'toy.suites:ABSENT': cannot be loaded"),

@@ -208,7 +208,10 @@ def two_arrays(query: Any, key: Any, *, scale: float) -> Any: ...
         (("torch:sdap", "attention"), "did you mean torch:sdpa"),
         ((no_scale, "attention"), "no keyword 'scale'"),
         ((two_arrays, "attention"), "takes 2 arrays, not 3"),
-        ((no_scale,), "no_scale has the arrays of no problem: expected --problem, or the arrays and keywords of one"),
+        (
+            (no_scale,),
+            "no_scale has the arrays of no problem (its own: query, key, value): expected --problem, or the arrays",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_said_in_one_line(arguments: tuple[Any, ...], words: str) -> None:

@@ -89,7 +89,8 @@ def test_identifiers_and_sentences_are_unique() -> None:
     assert len({meaning.sentence for meaning in MEANINGS}) == len(MEANINGS)
 
 
-def test_noise_is_no_known_meaning() -> None:
+def noise() -> Evidence:
+    """One failure whose output is the right one and noise."""
     case = cases()[40]
     value = judge().criteria(case.instance)["output"].value.midpoint + np.random.default_rng(0).standard_normal(())
     outcome = Outcome(
@@ -102,5 +103,16 @@ def test_noise_is_no_known_meaning() -> None:
         interval=(1.0, 1.0),
         values={"output": value},
     )
-    evidence = Evidence([Judged(case, outcome)], (), lambda instance, _: judge().criteria(instance), lambda _: {})
-    assert diagnosed(evidence, judge().suite).sentences == ["no known wrong semantics matches"]
+    return Evidence([Judged(case, outcome)], (), lambda instance, _: judge().criteria(instance), lambda _: {})
+
+
+def test_noise_is_no_known_meaning() -> None:
+    assert diagnosed(noise(), judge().suite).sentences == ["no known wrong semantics matches"]
+
+
+def test_a_failure_that_there_was_no_time_to_compare_is_not_said_to_match_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("assay.conformance.diagnosis.diagnosis._MEANING_SECONDS", -1.0)
+    (sentence,) = diagnosed(noise(), judge().suite).sentences
+    assert sentence.startswith("there was no time to compare the failures with every known wrong semantics")

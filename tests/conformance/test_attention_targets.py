@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.interface.suite import CONCURRENT_CALLS
+from assay.conformance.interface import targets
+from assay.conformance.interface.suite import CONCURRENT_CALLS, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
@@ -120,3 +121,14 @@ def test_a_backend_of_torch_that_is_chosen_for_the_process_is_not_said_to_be_ree
     pytest.importorskip("torch")
     assert CONCURRENT_CALLS in kernel_of(name, "attention").lacks
     assert CONCURRENT_CALLS not in kernel_of("torch:sdpa", "attention").lacks
+
+
+@pytest.mark.parametrize("problem", ["attention", "attention_gradient"])
+def test_a_kernel_of_gpus_is_asked_for_only_where_there_is_a_driver(
+    monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    target = suite(problem).targets[f"cupy:{problem}"]
+    monkeypatch.setattr(targets, "importable", lambda module: True)
+    for driver, absent in ((False, ["the driver of CUDA devices"]), (True, [])):
+        monkeypatch.setattr(targets, "_has_cuda_driver", lambda there=driver: there)
+        assert targets.missing(target) == absent

@@ -16,6 +16,7 @@ from assay.conformance.interface.lengths import Axes, Lengths
 from assay.conformance.interface.suite import LEVELS, Case, Row, rows, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge import level
 from assay.conformance.judge.cases import cases, cases_of_level
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
@@ -170,6 +171,43 @@ def test_rows_of_a_family_about_sizes_are_spread_over_the_next_ones() -> None:
     assert lengths == {32, 64, 96}
 
 
+@pytest.mark.parametrize(
+    ("words", "family", "made"),
+    [
+        ("4x12/3:3x5:8/8", "normal", "2x4/2"),
+        ("3x6/6:3x5:8/8", "normal", "2x2/2"),
+        ("3x6/1:3x5:8/8", "normal", "2x2/1"),
+        ("1x1:3x5:8/8", "normal", "1x1/1"),
+        ("4x12/3:3x5:8/8", "heads", "4x12/3"),
+        ("4x12/3:100x120:64/64", "normal", "4x12/3"),  # it hardly grows
+    ],
+)
+def test_where_lengths_grow_a_few_heads_and_batches_stand_for_many(words: str, family: str, made: str) -> None:
+    sizes = sizes_of(cpu.attention.exact, dims="64", lengths="128")
+    instance = next(sizes.instead(case_of(words, family))).instance
+    b, h, h_k = instance.query.shape[0], instance.query.shape[1], instance.key.shape[1]
+    assert f"{b}x{h}/{h_k}" == made
+
+
+def test_a_row_that_is_long_in_one_axis_does_not_become_as_long_in_all() -> None:
+    sizes = sizes_of(cpu.attention.exact, dims="64", lengths="128")
+    instance = next(sizes.instead(case_of("1x1:1x65537:2/1", "long"))).instance
+    assert (instance.query.shape, instance.key.shape) == ((1, 1, 128, 64), (1, 1, 8192, 64))
+
+
+def test_choosing_the_cases_is_not_counted_as_time_of_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def slowly(*given: Any) -> Any:
+        now[0] += 5.0
+        return cases_of_level(*given)
+
+    monkeypatch.setattr(level.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(level, "cases_of_level", slowly)
+    report = assay.check(cpu.attention.exact, "attention", level="smoke", seconds=4)
+    assert not any(case.reason == "time budget" for case in report.cases)
+
+
 def test_a_case_that_lacks_only_its_sizes_is_judged_in_others() -> None:
     sizes = sizes_of(right, value_dim="no", cross_lengths="no")
     other = next(sizes.instead(case_of("1x1:2x40:3/4", "ramps"))).instance
@@ -322,6 +360,8 @@ class Compiled:
 
 
 def test_the_first_call_of_a_shape_may_take_longer_than_the_limit_of_a_call() -> None:
+    x = np.ones((1, 1, 2, 2), np.float32)
+    cpu.attention.exact(x, x, x, 1.0)  # what it compiles itself, or loads, is no part of the first call
     judge = Judge(kernel_of(Compiled(0.4), "attention"), FLOAT32, limits=Limits(0.2))
     for case in (case_of("3"), case_of("5"), case_of("3")):
         assert judge.outcome(case).status == "passed"

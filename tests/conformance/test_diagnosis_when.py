@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,31 @@ def test_a_rule_that_another_failing_case_of_the_run_contradicts_is_not_told() -
     assert told(fails, failing, passing)[0].startswith("fails when shift is given: ")
     for sentence in told(fails, failing, passing, [case(6, factor=7.0)]):
         assert "shift is given" not in sentence
+
+
+def test_a_call_of_several_threads_speaks_against_no_rule_that_holds_of_another_of_them() -> None:
+    """What failed may be the other call: a mask that is aligned wrongly where there are more keys than queries."""
+
+    def fails(case: Case) -> bool:
+        return any(one.shift is not None for one in (case.instance, *case.beside))
+
+    failing = [case(n, "shift", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+    beside = dataclasses.replace(case(4), beside=(case(8, "shift").instance,))
+    unlike = dataclasses.replace(case(4), beside=(case(8).instance,))
+    passing = [*CALM, *(case(n, seed=n) for n in (1, 4, 5, 8)), unlike]
+    assert told(fails, [*failing, beside], passing)[0].startswith("fails when shift is given: ")
+
+
+def test_a_race_beside_another_fault_is_not_passed_over() -> None:
+    def fails(case: Case) -> bool:
+        return case.instance.shift is not None or bool(case.beside)
+
+    failing = [case(n, "shift", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+    race = dataclasses.replace(case(4), beside=(case(8).instance,))
+    passing = [*CALM, *(case(n, seed=n) for n in (1, 4, 5, 8))]
+    assert not any(
+        sentence.startswith("fails when shift is given: ") for sentence in told(fails, [*failing, race], passing)
+    )
 
 
 def test_a_failing_case_that_was_not_looked_at_says_what_the_rule_is() -> None:

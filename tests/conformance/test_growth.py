@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_neither_descriptors_nor_threads_nor_objects_grow_with_the_number_of_checks(tmp_path: Path) -> None:
+def test_nothing_of_a_process_grows_with_the_number_of_checks_and_its_temporary_folder_stays_empty(
+    tmp_path: Path,
+) -> None:
     warm, first, second = list(sizes(12, 2, tmp_path))
     assert second["threads"] <= first["threads"]
     assert second.get("descriptors", 0) <= first.get("descriptors", 0)
     assert second["objects"] - first["objects"] < 200 + (first["objects"] - warm["objects"]) // 10
+    assert (warm["temporary"], second["temporary"]) == (0, 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hostile.files import HEADERS, faults
+from hostile.reports import report_faults
 
 from assay.spec import attention
 from assay.spec.instances import dimacs, hard
@@ -28,6 +29,12 @@ def saved(path: Path) -> Path:
 def test_changed_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
     endings = list(faults(tmp_path, 600))
     assert [f"{path.name}: {fault}" for path, _, fault in endings if fault is not None] == []
+    assert {ending for _, ending, _ in endings} == {"read", "refused"}
+
+
+def test_changed_reports_are_read_and_rendered_or_refused_in_one_line(tmp_path: Path) -> None:
+    endings = list(report_faults(tmp_path, 100))
+    assert [str(fault) for _, _, fault in endings if fault is not None] == []
     assert {ending for _, ending, _ in endings} == {"read", "refused"}
 
 

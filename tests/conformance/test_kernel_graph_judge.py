@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bank.kernel_graph.buggy import BUGGY
 from bank.kernel_graph.correct import CORRECT, plain
+from bank.kernel_graph_solve.buggy import BUGGY as WRONG_SOLVERS
 from bank.kernel_graph_solve.correct import CORRECT as SOLVERS
 from bank.kernel_graph_sparsify.buggy import BUGGY as WRONG_SPARSIFIERS
 from bank.kernel_graph_sparsify.correct import CORRECT as SPARSIFIERS
@@ -253,3 +254,29 @@ def test_a_number_of_python_is_a_width_in_float32_to_gpytorch() -> None:
     made = kernels.RBFKernel().double()
     made.lengthscale = 0.1
     assert abs(float(made.lengthscale.item()) - 0.1) > 1e-10
+
+
+@pytest.mark.parametrize("problem", SUITES)
+def test_another_call_with_other_numbers_has_other_distances(problem: str) -> None:
+    """Or a kernel that keeps weights from call to call, or shares them between threads, would be right by chance."""
+    rows = [row for family, rows in suite(problem).table if family.id == "concurrent" for row in rows]
+    assert rows
+    for row in rows:
+        now = suite(problem).build(row, Provenance("test", 0), PRECISIONS["float64"])
+        then = suite(problem).changes["numbers"](now)
+        z, other = (np.square(i.points[:, None] - i.points[None]).sum(axis=2) for i in (now, then))
+        assert np.abs(z - other).max() > 0.5
+
+
+def test_a_residual_rule_fails_where_a_slight_part_of_the_right_side_has_the_energy() -> None:
+    side = solve_built(
+        Row("standard", "clusters", "9:2", ("gaussian=1", "b=nearby", "t=0.01")), Provenance("test", 0),
+        PRECISIONS["float64"],
+    )  # fmt: skip
+    held = suite(SOLVE).spec.criteria(side, "float64")["x"]
+    sparing = next(entry.function for entry in WRONG_SOLVERS if entry.name == "residual")
+    x = sparing(side.points, side.right_side, function=side.function, parameter=side.parameter, tolerance=0.01)
+    assert held.ratio(x) > 1.0
+    exact = next(entry.function for entry in SOLVERS)
+    x = exact(side.points, side.right_side, function=side.function, parameter=side.parameter, tolerance=0.01)
+    assert held.ratio(x) <= 1.0

@@ -297,13 +297,27 @@ def test_the_command_line_takes_kernels_options_and_known_failures_of_the_projec
     pytester.makepyprojecttoml(TABLE + KNOWN % "tails")
     assert main(["check", "--quiet"]) == 1
     text = capsys.readouterr().out
-    assert "known to fail, and passed: tails (issue 12)" in text
-    assert "\nFAILED " in text
+    passed = "\nknown to fail, and passed at smoke: tails (issue 12): take it out of the known failures\n"
+    assert passed in text[text.index("FAILED ") :]  # last, where it is seen
+    assert main(["check", "--quiet", "--again"]) == 1
+    assert "and passed" not in capsys.readouterr().out  # what failed before is a part of its family
     pytester.makepyprojecttoml(TABLE + "".join(KNOWN % family for family in families[1:]))
     assert main(["check"]) == 1
     text = capsys.readouterr().out
     assert "\nnot known: causal\n" in text
     assert "\nfamily: causal," in text
+
+
+def test_families_that_are_known_to_fail_and_passed_are_told_in_one_line_for_each_reason(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytester.makepyprojecttoml(TABLE + "".join(KNOWN % family for family in ("tails", "heads", "mask")))
+    monkeypatch.chdir(pytester.path)
+    main(["check", "--quiet", "--family", "tails", "--family", "heads", "--family", "mask"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "known to fail, and passed at smoke: tails, heads (issue 12): take them out of the known failures"
+    main(["check", "--quiet", "--family", "tails", "--family", "causal", "-x"])
+    assert "and passed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

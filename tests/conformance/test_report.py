@@ -257,6 +257,17 @@ def test_findings_that_are_not_shown_are_counted_in_their_families() -> None:
     assert "\n\nand 3 more findings (four 2, five 1): --json or --html lists every one\n\nFAILED" in text
 
 
+def test_what_most_findings_say_is_shown() -> None:
+    names = ("one", "two", "three", "four", *(f"raised {k}" for k in range(9)))
+    made = [replace(ERROR, family=name, case=name) for name in names[:4]]
+    made += [
+        replace(ERROR, family=name, case=name, kind="raised", sentence="raised TypeError: no") for name in names[4:]
+    ]
+    text = to_text(report(*(CaseResult(f.case, f.family, "must", "failed", 2.0, finding=f) for f in made)))
+    assert "\n\n3. in 9 cases: raised TypeError: no" in text
+    assert "\n\nand 2 more findings (three 1, four 1)" in text
+
+
 def test_unexplained_failure_behaves_like_nothing() -> None:
     text = to_text(report(*FAILED_CASES, diagnosis=["no known wrong semantics matches"]))
     assert "\nno known wrong semantics matches" in text

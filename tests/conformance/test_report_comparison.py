@@ -68,6 +68,31 @@ def test_cases_of_one_name_are_told_apart_by_their_order() -> None:
     assert found.word == "better and worse"
 
 
+def test_what_failed_before_and_is_tried_again_is_no_new_failure() -> None:
+    before = report(case("one"), case("two", "failed"))
+    after = report(case("again: two", "failed"), case("one"), case("two", "failed"))
+    found = compared(before, after)
+    assert (found.word, found.failing, found.fewer, found.more) == ("same", (), 0, 0)
+
+
+def test_a_case_that_fails_and_fails_again_is_named_once() -> None:
+    before = report(case("one"), case("two"))
+    after = report(case("again: two", "failed"), case("one"), case("two", "failed"))
+    assert compared(before, after).failing == ("two",)
+    assert compared(after, before).mended == ("two",)
+
+
+def test_only_what_failed_before_is_beside_the_cases_that_it_was_again() -> None:
+    before = report(case("one"), case("two", "failed"))
+    found = compared(before, report(case("again: two")))
+    assert (found.mended, found.fewer, found.more) == (("two",), 1, 0)
+
+
+def test_a_case_of_another_seed_that_fails_again_is_worse_beside_one_that_passes() -> None:
+    found = compared(report(case("two")), report(case("again: two", "failed"), case("two")))
+    assert found.failing == ("again: two",)
+
+
 def test_a_family_that_never_ran_now_is_worse() -> None:
     before = report(*PASSED_CASES, case("mask 1", family="mask"))
     after = report(*PASSED_CASES, case("mask 1", "declined", family="mask", reason="no masks"))

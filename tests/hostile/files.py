@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["HEADERS", "METADATA", "Fault", "faults", "good_files", "mutated"]
+__all__ = [
+    "HEADERS", "METADATA", "SECONDS", "Fault", "cut", "faults", "flipped", "good_files", "mutated", "repeated",
+    "replaced", "swapped",
+]  # fmt: skip
 
 SECONDS = 10.0  # of the processor
 
@@ -81,30 +84,30 @@ def good_files(folder: Path) -> list[Path]:
 
 def mutated(content: bytes, suffix: str, rng: np.random.Generator) -> bytes:
     """A good file with something wrong in it."""
-    ways: list[Callable[[bytes, np.random.Generator], bytes]] = [_flipped, _cut, _repeated, _swapped]
+    ways: list[Callable[[bytes, np.random.Generator], bytes]] = [flipped, cut, repeated, swapped]
     ways += {".npz": [_member, _member, _described, _described, _added], ".npy": [_headed] * 4, ".json": [_json] * 4}[
         suffix
     ]
     return ways[int(rng.integers(len(ways)))](content, rng)
 
 
-def _flipped(content: bytes, rng: np.random.Generator) -> bytes:
+def flipped(content: bytes, rng: np.random.Generator) -> bytes:
     changed = bytearray(content)
     for at in rng.integers(len(content), size=int(rng.integers(1, 6))):
         changed[at] = int(rng.integers(256))
     return bytes(changed)
 
 
-def _cut(content: bytes, rng: np.random.Generator) -> bytes:
+def cut(content: bytes, rng: np.random.Generator) -> bytes:
     return content[: int(rng.integers(len(content)))]
 
 
-def _repeated(content: bytes, rng: np.random.Generator) -> bytes:
+def repeated(content: bytes, rng: np.random.Generator) -> bytes:
     first, last = sorted(rng.integers(len(content), size=2).tolist())
     return content[:last] + content[first:]
 
 
-def _swapped(content: bytes, rng: np.random.Generator) -> bytes:
+def swapped(content: bytes, rng: np.random.Generator) -> bytes:
     a, b, c = sorted(rng.integers(len(content), size=3).tolist())
     return content[:a] + content[b:c] + content[a:b] + content[c:]
 
@@ -144,7 +147,7 @@ def _member(content: bytes, rng: np.random.Generator) -> bytes:
     elif way == 1:
         parts[["readme", "metadata", "../x.npy", "hard.x.npy", "\x1b[2J.npy"][int(rng.integers(5))]] = parts.pop(name)
     else:
-        parts[name] = (_flipped, _cut, _repeated, _headed)[int(rng.integers(4))](parts[name], rng)
+        parts[name] = (flipped, cut, repeated, _headed)[int(rng.integers(4))](parts[name], rng)
     return _packed(parts, rng)
 
 
@@ -155,16 +158,16 @@ def _added(content: bytes, rng: np.random.Generator) -> bytes:
     return _packed({**_unpacked(content), "more.npy": file.getvalue()}, rng)
 
 
-def _replaced(value: Any, rng: np.random.Generator) -> Any:
+def replaced(value: Any, rng: np.random.Generator) -> Any:
     """A JSON value with one of its parts replaced."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = list(value)[int(rng.integers(len(value)))]
         if rng.random() < 0.1:
             return {name: part for name, part in value.items() if name != key}
-        return {**value, key: _replaced(value[key], rng)}
+        return {**value, key: replaced(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.7:
         at = int(rng.integers(len(value)))
-        return [*value[:at], _replaced(value[at], rng), *value[at + 1 :]]
+        return [*value[:at], replaced(value[at], rng), *value[at + 1 :]]
     return METADATA[int(rng.integers(len(METADATA)))]
 
 
@@ -175,14 +178,14 @@ def _described(content: bytes, rng: np.random.Generator) -> bytes:
     name = said[int(rng.integers(len(said)))]
     written = json.loads(np.load(io.BytesIO(parts[name])).tobytes())
     deep = rng.random() < 0.05
-    text = "[" * 100_000 if deep else json.dumps(_replaced(written, rng))
+    text = "[" * 100_000 if deep else json.dumps(replaced(written, rng))
     file = io.BytesIO()
     np.save(file, np.frombuffer(text.encode(), np.uint8))
     return _packed({**parts, name: file.getvalue()}, rng)
 
 
 def _json(content: bytes, rng: np.random.Generator) -> bytes:
-    return json.dumps(_replaced(json.loads(content), rng)).encode()
+    return json.dumps(replaced(json.loads(content), rng)).encode()
 
 
 def _read(path: Path) -> None:

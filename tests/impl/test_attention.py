@@ -16,6 +16,7 @@ from hypothesis import given
 
 from assay.conformance.attention import instances
 from assay.impl import cpu
+from assay.impl.cpu.attention import few
 from assay.spec.attention import Instance, define, tolerance
 from assay.spec.problem import InvalidInstance
 
@@ -190,6 +191,7 @@ def test_the_weight_of_the_maximum_is_exactly_one(dtype: type) -> None:
 _CACHED = """
 import numpy as np
 from assay.impl import cpu
+from assay.impl.cpu.attention import few
 x = np.random.default_rng(0).standard_normal((1, 2, 40, 8)).astype(np.float32)
 print(cpu.attention.exact(x, x, x).tobytes().hex())
 """
@@ -249,6 +251,7 @@ def test_bad_input_is_refused_in_one_line(change: dict[str, object], words: str)
 _MEMORY = """
 import resource, numpy as np
 from assay.impl import cpu
+from assay.impl.cpu.attention import few
 def used(n):
     x = np.random.default_rng(0).standard_normal((1, 1, n, 16)).astype(np.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -264,3 +267,63 @@ def test_extra_memory_is_that_of_a_tile_and_not_of_all_scores() -> None:
     grown = int(subprocess.run([sys.executable, "-c", _MEMORY], capture_output=True, text=True, check=True).stdout)
     scores = 8192 * 8192 * 4 // 1024
     assert grown < scores // 16  # KiB
+
+
+FEW = {
+    "nothing": {},
+    "causal": {"causal": "bottom-right"},
+    "causal, the first keys": {"causal": "top-left"},
+    "a window": {"window": (300, 1), "causal": "bottom-right"},
+    "lengths": {"key_lengths": np.array([517, 0])},
+    "softcap and sink": {"softcap": 1.5, "sink": np.array([0.5, -1.0, 3.0, 0.0])},
+}
+
+
+@pytest.mark.claim("ATT-9")
+@pytest.mark.parametrize("options", FEW.values(), ids=FEW)
+@pytest.mark.parametrize(("dtype", "queries"), [("float32", 1), ("float32", 3), ("float64", 2)])
+def test_few_queries_are_within_their_class_across_tiles_of_keys(
+    dtype: str, queries: int, options: dict[str, object]
+) -> None:
+    rng = np.random.default_rng(queries)
+    shapes = (2, 4, queries, 5), (2, 2, 600, 5), (2, 2, 600, 3)
+    q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    k[:, :, ::97] *= 6.0  # the largest score rises now and then
+    options = {name: x.astype(dtype) if name == "sink" else x for name, x in options.items()}
+    instance = Instance(q, k, v, 0.8, return_lse=True, **options)
+    assert few.served(2 * queries, k, v)
+    output, lse = computed(instance)
+    assert (define(instance, 1e-19).ratio(output, tolerance(instance, dtype)) <= 1).all()
+    reference = define(instance, 1e-19, "log_sum_exp")
+    assert (reference.ratio(lse, tolerance(instance, dtype, "log_sum_exp")) <= 1).all()
+
+
+def test_keys_that_few_queries_do_not_see_are_not_read() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((1, 2, n, 6)).astype(np.float32) for n in (2, 700, 700))
+    options = {"window": (280, None), "causal": "bottom-right", "key_lengths": np.array([650])}
+    plain = computed(Instance(q, k, v, **options))
+    for x in (k, v):
+        x[:, :, : 650 - 2 - 280] = np.finfo(np.float32).max
+        x[:, :, 650:] = np.finfo(np.float32).max
+    for a, b in zip(plain, computed(Instance(q, k, v, **options)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_few_queries_get_the_same_bits_from_any_number_of_threads() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 8, n, 16)).astype(np.float32) for n in (1, 900, 900))
+    alone = cpu.attention.exact(q, k, v, threads=1)
+    for threads in (2, 5):
+        np.testing.assert_array_equal(cpu.attention.exact(q, k, v, threads=threads), alone)
+
+
+def test_a_part_of_a_cache_of_keys_is_read_in_place_and_rows_of_another_stride_by_tiles() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 2, n, 8)).astype(np.float32) for n in (1, 300, 300))
+    assert few.served(1, k[:, :, :200], v[:, :, :200])
+    whole = cpu.attention.exact(q, k[:, :, :200].copy(), v[:, :, :200].copy())
+    np.testing.assert_array_equal(cpu.attention.exact(q, k[:, :, :200], v[:, :, :200]), whole)
+    spaced = np.repeat(k, 2, axis=3)[:, :, :200, ::2]
+    assert not few.served(1, spaced, v[:, :, :200])
+    np.testing.assert_allclose(cpu.attention.exact(q, spaced, v[:, :, :200]), whole, rtol=1e-5, atol=1e-6)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from assay.impl.cpu.compiled import fingerprint
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,3 +59,15 @@ def test_a_kernel_is_compiled_whatever_the_cache_holds(tmp_path: Path) -> None:
 def test_a_kernel_is_compiled_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").write_text("a file where the folder would be")
     assert ran(tmp_path) == "compiled\n"
+
+
+def test_what_a_kernel_takes_from_other_files_is_told_by_a_number() -> None:
+    def twice(x: int) -> int:
+        return 2 * x
+
+    def thrice(x: int) -> int:
+        return 3 * x
+
+    numbers = {fingerprint(twice), fingerprint(thrice), fingerprint(twice, constants=1), fingerprint(twice, thrice)}
+    assert len(numbers) == 4
+    assert fingerprint(twice) in numbers

@@ -50,7 +50,7 @@ def inverse(graph: Graph, ground: int) -> list[list[Fraction]]:
     return [row[len(rest) :] for row in rows]
 
 
-SPANS = [0, 20, 450, 3000]
+SPANS = [0, 20, 450, pytest.param(3000, marks=pytest.mark.thorough)]
 
 
 @pytest.mark.claim("KG-17")
@@ -228,3 +228,19 @@ def test_progress_is_told_up_to_the_whole() -> None:
     resistances(Graph(np.ones((100, 100))), [(0, 1)], progress=lambda done, total: told.append((done, total)))
     assert told
     assert all(0 < done <= total for done, total in told)
+
+
+@pytest.mark.claim("KG-17")
+def test_points_with_too_many_distances_for_balls_get_weights_of_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.impl.cpu.kernel_graph import weighed
+
+    x = np.random.default_rng(0).random((40, 3))
+    options = {"function": "rational", "parameter": 2.0, "pairs": [(0, 1), (3, 9)]}
+    balls = weighed.eliminate(x, **options)
+    monkeypatch.setattr(weighed, "_MOST_DISTANCES", 10)
+    plain = weighed.eliminate(x, **options)
+    assert plain.error > balls.error
+    assert (plain.lower <= balls.upper).all()
+    assert (balls.lower <= plain.upper).all()
+    with pytest.raises(InvalidInstance, match="different distances"):  # weights that float64 does not hold
+        weighed.eliminate(1e3 * x, function="gaussian", pairs=[(0, 1)])

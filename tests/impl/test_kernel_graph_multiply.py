@@ -14,7 +14,7 @@ from assay.impl import cpu
 from assay.impl.cpu.kernel_graph import gaussians, grid, near, polynomial, rounding
 from assay.impl.cpu.kernel_graph.direct import planned as direct
 from assay.impl.cpu.kernel_graph.multiply import completed
-from assay.impl.cpu.kernel_graph.problem import checked
+from assay.impl.cpu.kernel_graph.problem import box_of, checked
 from assay.spec.approximation import Infeasible
 from assay.spec.kernel_graph import Function, Instance, define, tolerance
 from assay.spec.problem import InvalidInstance
@@ -123,12 +123,16 @@ def gauss(x: np.ndarray, y: np.ndarray, decay: float) -> np.ndarray:
         )  # fmt: skip
 
 
+def on_grid(x: np.ndarray, targets: np.ndarray | None, *rest: float) -> grid.Gaussian:
+    return grid.gaussian(x, targets, box_of(x, targets), *rest)
+
+
 @pytest.mark.claim("KG-8")
 @pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize(("above", "below"), [(0.3, 1e-9), (1e-9, 0.1), (1e-3, 1e-3), (1e-8, 1e-10)])
 def test_weights_of_a_grid_are_between_its_bounds(d: int, above: float, below: float) -> None:
     x = np.concatenate([points(6, 12, d), points(7, 6, d, "clusters")])
-    plan = grid.gaussian(x, x, 2.5, above, below, 1 << 28, 1)
+    plan = on_grid(x, x, 2.5, above, below, 1 << 28, 1)
     exact, found = gauss(x, x, 2.5), entries_of(plan, len(x))
     rounded = plan.rounding * 2.0
     assert plan.relative <= above
@@ -143,7 +147,7 @@ def test_half_the_aliasing_of_a_grid_is_not_enough(d: int) -> None:
     """cos(πm(x + y)/h) is 1 at the nodes: the bound is attained."""
     design = grid.designed(2.5, d, 0.2, 1e-12)
     x = np.outer(np.arange(3.0), np.ones(d)) * design.step
-    plan = grid.gaussian(x, x, 2.5, 0.2, 1e-12, 1 << 28, 1)
+    plan = on_grid(x, x, 2.5, 0.2, 1e-12, 1 << 28, 1)
     exact, found = gauss(x, x, 2.5), entries_of(plan, 3)
     assert (found / exact - 1.0).max() > 0.99 * plan.relative
 
@@ -153,7 +157,7 @@ def test_the_truncation_of_a_grid_is_not_vacuous() -> None:
     """Two points at the distance of the window, between two nodes: the sum lacks a fifth of the bound."""
     design = grid.designed(2.5, 1, 1e-12, 0.2)
     x = np.linspace(0.0, 2.0 * design.width * design.step, 401)[:, None]
-    plan = grid.gaussian(x, x[:1], 2.5, 1e-12, 0.2, 1 << 28, 1)
+    plan = on_grid(x, x[:1], 2.5, 1e-12, 0.2, 1 << 28, 1)
     lost = (gauss(x[:1], x, 2.5) - entries_of(plan, len(x))).max()
     assert 0.1 * plan.floor < lost <= plan.floor * (1.0 + 1e-9)
 
@@ -161,17 +165,17 @@ def test_the_truncation_of_a_grid_is_not_vacuous() -> None:
 def test_a_grid_refuses_what_it_cannot_place() -> None:
     x = points(8, 20, 2)
     with pytest.raises(Infeasible, match="MiB are allowed"):
-        grid.gaussian(x, None, 1e8, 1e-6, 1e-6, 1 << 16, 1)
+        on_grid(x, None, 1e8, 1e-6, 1e-6, 1 << 16, 1)
     with pytest.raises(Infeasible, match="away from the origin"):
-        grid.gaussian(x + 1e12, None, 1.0, 1e-6, 1e-6, 1 << 28, 1)
+        on_grid(x + 1e12, None, 1.0, 1e-6, 1e-6, 1 << 28, 1)
     with pytest.raises(Infeasible, match="nodes an axis"):
         grid.designed(1.0, 1, 1e-300, 1e-300)
 
 
 def test_slices_of_a_grid_do_not_change_what_is_summed() -> None:
     x, v = points(9, 20000, 2), vectors(9, 20000, 1)
-    one, two = (grid.gaussian(x, None, 50.0, 1e-9, 1e-9, 1 << 28, w) for w in (1, 3))
-    assert len(one.slices) == 2
+    one, two = (on_grid(x, None, 50.0, 1e-9, 1e-9, 1 << 28, w) for w in (1, 3))
+    assert len(one.nodes.slices) == 2
     assert np.array_equal(one.apply(v), two.apply(v))
     some = np.arange(0, 20000, 400)
     found = cpu.kernel_graph.exact(x, v, function="gaussian", parameter=50.0, targets=x[some]) - v[some]
@@ -389,7 +393,11 @@ def test_no_certificate_is_below_the_error(seed: int, dtype: str) -> None:
     d, n = int(rng.integers(1, 4)), int(rng.integers(2, 70))
     x = points(seed, n, d, str(rng.choice(CLUSTERED))).astype(dtype)
     v = (vectors(seed, n) * 10.0 ** rng.uniform(-6, 6, 2)).astype(dtype)
-    routes = {"gaussian": ["grid", "direct"], "laplacian": ["gaussians"], "rational": ["gaussians", "polynomial"]}
+    routes = {
+        "gaussian": ["grid", "nonuniform", "direct"],
+        "laplacian": ["gaussians"],
+        "rational": ["gaussians", "polynomial"],
+    }
     for function, names in routes.items():
         for options in OPTIONS:
             options = given(options, seed + 99, d, dtype)
@@ -422,11 +430,12 @@ def test_degrees_below_the_rounding_of_a_grid_do_not_lower_a_certificate(gap: fl
 
 
 @pytest.mark.claim("KG-19")
+@pytest.mark.parametrize("route", ["polynomial", "nonuniform"])
 @pytest.mark.parametrize("gap", [3.0, 3.5, 4.0])
-def test_degrees_below_the_error_of_a_polynomial_do_not_lower_a_certificate(gap: float) -> None:
+def test_degrees_below_the_error_of_a_plan_do_not_lower_a_certificate(gap: float, route: str) -> None:
     for error in (0.3, 1e-2, 1e-3, 1e-5, 1e-7):
         x, v = np.array([[0.0], [gap]]), np.array([[0.0], [1.0]])
-        found = cpu.kernel_graph.multiply(x, v, function="gaussian", error=error, laplacian=True, route="polynomial")
+        found = cpu.kernel_graph.multiply(x, v, function="gaussian", error=error, laplacian=True, route=route)
         assert within(found, Instance(x, v, function="gaussian", laplacian=True)) <= 1.0
 
 
@@ -546,10 +555,10 @@ def test_operators_are_those_of_the_dense_graph() -> None:
     assert instance.laplacian
 
 
-def test_the_router_says_why_and_takes_the_grid_for_many_points() -> None:
+def test_the_router_says_why_and_takes_a_grid_for_many_points() -> None:
     x, v = points(25, 4000, 2), vectors(25, 4000, 1)
     found = cpu.kernel_graph.multiply(x, v, function="gaussian", parameter=100.0, error=1e-3)
-    assert found.route.startswith("grid: ")
+    assert found.route.startswith(("grid: ", "nonuniform: "))
     assert "polynomial: 2λ⟨x, y⟩ may be" in found.route
     few = cpu.kernel_graph.multiply(x[:50], v[:50], function="gaussian", parameter=100.0, error=1e-3)
     assert few.route.startswith("direct")

@@ -191,3 +191,36 @@ def test_wrong_arguments_are_refused_in_one_line() -> None:
         with pytest.raises(InvalidInstance, match=words) as told:
             cpu.kernel_graph.solve(points, right, **options)
         assert "\n" not in str(told.value)
+
+
+def test_a_solver_for_several_right_sides_gives_what_a_solve_gives() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.random((90, 3))
+    prepared = cpu.kernel_graph.solver(x, parameter=3.0)
+    for _ in range(2):
+        b = orthogonal(rng.standard_normal(90))
+        found, alone = prepared.solve(b, 1e-9), cpu.kernel_graph.solve(x, b, parameter=3.0, tolerance=1e-9)
+        assert found.certified
+        assert (found.value == alone.value).all()
+        assert found.error == alone.error
+    for wrong, tolerance, words in (
+        (np.ones(90), 1e-8, "sum"), (np.zeros(90), 1e-8, "not all 0"), (b[:5], 1e-8, "90"), (b, 1.0, "tolerance"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInstance, match=words):
+            prepared.solve(wrong, tolerance)
+    with pytest.raises(InvalidInstance, match="no path"):
+        cpu.kernel_graph.solver(np.array([[0.0], [1e3]]))
+
+
+def test_every_iteration_of_a_solve_reports_its_progress() -> None:
+    rng = np.random.default_rng(6)
+    seen: list[tuple[int, int]] = []
+    found = cpu.kernel_graph.solve(
+        rng.random((120, 2)), orthogonal(rng.standard_normal(120)), parameter=50.0, preconditioner="jacobi",
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert found.iterations > 10
+    assert len(seen) >= found.iterations
+    assert seen[-1] == (100, 100)
+    assert all(0 <= done <= total == 100 for done, total in seen)
+    assert len({done for done, _ in seen}) > 8

@@ -43,6 +43,19 @@ def test_the_error_is_what_was_asked_for(d: int, function: str, parameter: float
     assert high * (1 - 1e-9) <= found.upper <= 1.5
 
 
+def test_weights_of_tiles_are_those_of_single_pairs_bit_for_bit() -> None:
+    for n, d in ((40, 3), (2100, 2)):  # kept, and computed at every call
+        graph = cpu.kernel_graph.graph(points(n, d), "gaussian", 3.0)
+        rows, columns = slice(n - 7, n), slice(3, n - 1)
+        found = graph.tile(rows, columns)
+        z = sum((x[rows, None] - x[None, columns]) ** 2 for x in graph.points.T)
+        expected = np.array(graph.function(z))
+        expected[np.arange(n - 7, n)[:, None] == np.arange(3, n - 1)] = 0.0
+        assert (found == expected).all()
+        found[:] = -1.0
+        assert (graph.tile(rows, columns) == expected).all()
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_seed_gets_its_error(seed: int) -> None:
     found = cpu.kernel_graph.sparsify(points(200, 3, seed), parameter=4.0, error=0.45, seed=seed)
@@ -108,6 +121,65 @@ def test_edges_drawn_through_pairs_are_those_of_a_sparsifier() -> None:
         weight = matched(250, *edges, graph.degrees())
         low, high = extremes(graph, from_edges(250, edges[0], edges[1], weight))
         assert 0.55 < low < high < 1.45
+
+
+@pytest.mark.claim("KG-2")
+@pytest.mark.parametrize(("function", "parameter"), [("gaussian", 0.02), ("rational", 0.5), ("coulomb", 1.0)])
+def test_a_projection_moves_no_distance_and_no_weight_by_more_than_is_said(function: str, parameter: float) -> None:
+    from assay.impl.cpu.kernel_graph.pairs import projected, projection
+
+    for seed in range(20):
+        x = points(60, 12, seed)
+        graph = cpu.kernel_graph.graph(x, function, parameter)
+        known = projection(graph, 0.01)
+        assert known.dimension == max(1, int(np.ceil(np.sqrt(graph_slope(graph) * np.log(60)))))
+        flat = cpu.kernel_graph.graph(projected(x, known.dimension, seed), function, parameter)
+        once = np.triu_indices(60, 1)
+        everything = slice(0, 60)
+        ratio = (flat.squared(everything, everything) / np.maximum(graph.squared(everything, everything), 1e-300))[once]
+        assert known.nearer <= ratio.min() <= ratio.max() <= known.farther
+        moved = (graph.tile(everything, everything)[once]) / flat.tile(everything, everything)[once]
+        assert 1 / known.misjudged <= moved.min() <= moved.max() <= known.misjudged
+
+
+def graph_slope(graph) -> float:
+    return float(graph.function.lipschitz(np.zeros(1), np.full(1, graph.far))[0])
+
+
+@pytest.mark.claim("KG-2")
+def test_the_factor_of_a_projection_leaves_no_edge_that_is_drawn_too_rarely() -> None:
+    from assay.impl.cpu.kernel_graph.pairs import chances, pairs, projected, projection
+
+    n = 120
+    graph = cpu.kernel_graph.graph(points(n, 10), "coulomb", 0.5)
+    known = projection(graph, 0.01)
+    found = pairs(projected(graph.points, known.dimension, 0))
+    inverse, c = 1 / graph.degrees(), 6.0
+    wanted = c * graph.tile(slice(0, n), slice(0, n)) * (inverse[:, None] + inverse)
+    order, first, last = found.tree.order, found.tree.first, found.tree.last
+    most = [
+        wanted[order[first[a] : last[a]]][:, order[first[b] : last[b]]].max()
+        for a, b in zip(found.a, found.b, strict=True)
+    ]
+    assert (chances(graph, found, inverse, c, known.misjudged) >= np.minimum(most, 1.0)).all()
+    assert (chances(graph, found, inverse, c) < 0.8 * np.minimum(most, 1.0)).any()
+
+
+@pytest.mark.claim("KG-2")
+def test_with_that_factor_edges_are_as_many_as_were_asked_for() -> None:
+    from assay.impl.cpu.kernel_graph.pairs import drawn_through
+
+    graph = cpu.kernel_graph.graph(points(120, 10), "coulomb", 0.5)
+    degrees = graph.degrees()
+    counts = [len(drawn_through(graph, degrees, 12.0, np.random.default_rng(s), None, 0.01)[0]) for s in range(40)]
+    assert abs(sum(counts) / (40 * 120 * 6) - 1.0) < 0.03  # five standard deviations
+
+
+def test_a_function_that_jumps_has_no_projection() -> None:
+    from assay.impl.cpu.kernel_graph.pairs import projection
+
+    with pytest.raises(InvalidInstance, match="Lipschitz"):
+        projection(cpu.kernel_graph.graph(points(9, 5), "threshold", 9.0), 0.1)
 
 
 @pytest.mark.claim("KG-15")

@@ -14,6 +14,7 @@ from assay.spec.kernel_graph.distances import reach
 from assay.spec.kernel_graph.spectral import pair_weights, spread, weight_error
 from assay.spec.kernel_graph.tolerance import entries
 from assay.spec.kernel_graph_solve import (
+    LAWS,
     PRECISIONS,
     Instance,
     criteria,
@@ -235,3 +236,60 @@ def test_weights_that_err_as_a_class_allows_make_forms_that_err_by_no_more(funct
         form = basis.T @ (np.diag(change.sum(1)) - change) @ basis
         assert np.abs(np.linalg.eigvalsh(form)).max() <= eta * (1 + 1e-3)
     assert eta < 1e-2
+
+
+# --- KTOL-9: the laws -------------------------------------------------------------------------------------------------
+
+
+def coarse(function: str, p: float, n: int = 7) -> Instance:
+    """An instance whose coordinates are multiples of 1/16, so that points can be moved exactly."""
+    instance = drawn(function, p, n)
+    points = instance.points if function == "arc_cosine" else np.rint(16 * instance.points) / 16
+    return instance.replace(points=points)
+
+
+LAWFUL = (
+    *FUNCTIONS, ("inverse_multiquadric", 1.0), ("rational", 0.5), ("matern", 0.5), ("laplacian", 1.0),
+    ("threshold", 2.0),
+)  # fmt: skip
+
+
+@pytest.mark.claim("KTOL-9")
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.id)
+def test_a_law_holds_of_the_definition_wherever_it_applies(law: Any) -> None:
+    applied = 0
+    for function, p in LAWFUL:
+        instance = coarse(function, p)
+        transformed = law.transform(instance, np.random.default_rng(1))
+        if not transformed:
+            continue
+        applied += 1
+        outputs = [define(other, 1e-15).midpoint for other in transformed]
+        (prediction,) = law.relate(instance, transformed, tuple({"x": x} for x in outputs)).values()
+        size = sum((np.abs(w) * np.abs(x).max() for w, x in zip(prediction.weights, outputs, strict=True)), np.zeros(7))
+        assert len(prediction.weights) == len(transformed)
+        assert (np.abs(prediction.value - define(instance, 1e-15).midpoint) <= 1e-14 * size).all()
+        assert any(other.digest() != instance.digest() for other in transformed)
+    assert applied >= 2
+
+
+@pytest.mark.claim("KTOL-9")
+def test_a_law_of_solves_says_nothing_where_a_number_would_be_rounded() -> None:
+    laws = {law.id: law for law in LAWS}
+    thirds = coarse("gaussian", 3.0).replace(points=drawn("gaussian", 3.0, 7).points / 3)
+    assert laws["translate"].transform(thirds, np.random.default_rng(0)) == ()
+    small = coarse("gaussian", 3.0).replace(right_side=np.array([1.0, -1.0, 0, 0, 0, 0, 0]) * 2.0**-1074)
+    assert any(laws["power"].transform(small, np.random.default_rng(seed)) == () for seed in range(8))
+    wide = coarse("gaussian", 3.0, 3).replace(right_side=np.array([2.0**60, 256.0 - 2.0**60, -256.0]))
+    for seed in range(8):
+        for part in laws["sum"].transform(wide, np.random.default_rng(seed)):
+            assert sum(map(Fraction, part.right_side.tolist())) == 0
+
+
+@pytest.mark.claim("KTOL-9")
+def test_the_potential_of_one_current_in_another_is_that_of_the_other_in_the_one() -> None:
+    for function, p in FUNCTIONS:
+        one, other = coarse(function, p), coarse(function, p)
+        other = other.replace(right_side=orthogonal(np.random.default_rng(9).standard_normal(7)))
+        x, y = define(one, 1e-15).midpoint, define(other, 1e-15).midpoint
+        assert np.isclose(other.right_side @ x, one.right_side @ y, rtol=1e-12)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.spec.kernel_graph.spectral import Weights, pair_weights
-from assay.spec.kernel_graph_sparsify import Instance, criteria, define, interval, load, symbolic, tolerance
+from assay.spec.kernel_graph_sparsify import LAWS, Instance, criteria, define, interval, load, symbolic, tolerance
 from assay.spec.kernel_graph_sparsify.forms import extremes, proved, quotient
 from assay.spec.problem import InvalidInstance
 
@@ -207,3 +207,54 @@ def test_an_unknown_output_is_refused_and_large_instances_are_not_judged() -> No
             call()
     with pytest.raises(InvalidInstance, match="points: 2049, expected at most 2048"):
         criteria(drawn(2049), "float64")
+
+
+# --- KTOL-9: the laws -------------------------------------------------------------------------------------------------
+
+
+LAWFUL = (
+    ("gaussian", 3.0), ("laplacian", 1.0), ("coulomb", 0.5), ("polynomial", 2.0), ("rational", 0.5),
+    ("inverse_multiquadric", 1.0), ("matern", 0.5), ("threshold", 2.0),
+)  # fmt: skip
+
+
+def coarse(function: str, p: float) -> Instance:
+    """An instance whose coordinates are multiples of 1/16, so that points can be moved exactly."""
+    instance = drawn(9, function, p)
+    return instance.replace(points=np.rint(16 * instance.points) / 16)
+
+
+def named(found: tuple[Array, Array, Array]) -> dict[str, Array]:
+    return {name: x.astype(np.float64) for name, x in zip(("left", "right", "weight"), found, strict=True)}
+
+
+@pytest.mark.claim("KTOL-9")
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.id)
+def test_a_law_takes_all_edges_to_all_edges_and_others_to_edges_as_good(law: Any) -> None:
+    applied = 0
+    for function, p in LAWFUL:
+        instance = coarse(function, p)
+        transformed = law.transform(instance, np.random.default_rng(1))
+        if not transformed:
+            continue
+        applied += 1
+        (other,) = transformed
+        assert other.digest() != instance.digest()
+        prediction = law.relate(instance, transformed, (named(edges(other)),))
+        for name in ("left", "right", "weight"):
+            value = define(instance, output=name).midpoint
+            assert np.allclose(prediction[name].value, value, rtol=1e-14, atol=0.0)
+        some = sampled(other, 0.8, 3)
+        back = law.relate(instance, transformed, (named(some),))
+        left, right = (back[name].value.astype(np.int64) for name in ("left", "right"))
+        found = interval(instance, left, right, back["weight"].value)
+        assert np.allclose(found, interval(other, *some), rtol=1e-5)
+        assert (left < right).all()
+    assert applied >= 2
+
+
+@pytest.mark.claim("KTOL-9")
+def test_a_law_of_sparsifiers_says_nothing_of_a_part_of_the_edges() -> None:
+    instance = coarse("gaussian", 3.0)
+    for law in LAWS:
+        assert law.relate(instance, law.transform(instance, np.random.default_rng(0)), ({"left": np.zeros(3)},)) == {}

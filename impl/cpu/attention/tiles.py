@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import threads as cpus
+from assay.impl.cpu.attention import few
 from assay.impl.cpu.compiled import jitted
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
@@ -114,11 +115,19 @@ def tiled(
     if instance.causal is not None:
         right = 0
     members = instance.group if n_q < LANES and support is None else 1
+    query, key, value = (x.astype(work, copy=False) for x in (query, key, value))
+    kernel = _kernel(work, support is not None)
+    if support is None:
+        of_few = _few(work)  # in the first call too, so that no later one has anything to compile
+        if bias is None and mask is None and few.served(members * n_q, key, value):
+            seen = (lengths, instance.causal == "bottom-right", left, right)
+            few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
+            return out, lse
     size = query_tile(b * h // members, members * n_q)
     arguments = (
-        query.astype(work, copy=False),
-        key.astype(work, copy=False),
-        value.astype(work, copy=False),
+        query,
+        key,
+        value,
         work.type(instance.scale),
         members,
         size,
@@ -138,7 +147,6 @@ def tiled(
         out,
         lse,
     )
-    kernel = _kernel(work, support is not None)
     items = b * h // members * -(-members * n_q // size)
     columns = d_v + (query.shape[3] if support is None else len(support))
     fixed, each = _WORTH
@@ -149,10 +157,10 @@ def tiled(
 def storage(instance: Masked, threads: int) -> int:
     """The most bytes that :func:`tiled` takes besides its arrays and its output.
 
-    They are the log-sum-exp and the tiles of every thread.
+    They are the log-sum-exp, the tiles of every thread, and the keys that few queries see.
     """
     b, h, n_q, d = instance.query.shape
-    return 8 * int(b * h * n_q + threads * 300 * (d + instance.value.shape[3] + 80))
+    return 8 * int(b * h * n_q + 4 * b * min(n_q, few.MOST_ROWS) + threads * 300 * (d + instance.value.shape[3] + 80))
 
 
 def run(
@@ -218,8 +226,7 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real = types.float32 if work == _SINGLE else types.float64
-    names = ("reduction", "coefficients", "integer", "mantissa")
-    numbers = dict(zip(names, exponential(work), strict=True))  # for the compiler: an argument would cost every call
+    numbers = _numbers(work)  # for the compiler: an argument would cost every call
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
@@ -237,6 +244,17 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
         tiles.__qualname__ = "_related_tiles"  # the compiled code on disk is identified by this name
     compiled: Callable[..., None] = jitted(tiles, signature, **options)
     return compiled
+
+
+@functools.cache
+def _few(work: np.dtype[Any]) -> Callable[..., None]:
+    """The compiled kernel of one dtype for few queries."""
+    return few.compiled(work, exponentiate, _numbers(work), compiling())
+
+
+def _numbers(work: np.dtype[Any]) -> dict[str, Any]:
+    """What :func:`exponential` gives, by the names that kernels know it by."""
+    return dict(zip(("reduction", "coefficients", "integer", "mantissa"), exponential(work), strict=True))
 
 
 def compiling() -> dict[str, Any]:

@@ -3,7 +3,8 @@
 :func:`exact` sums over all pairs, :func:`multiply` does it faster and with a certificate, and :func:`adjacency` and
 :func:`laplacian` are linear operators of SciPy, whose plan is made once.  :func:`sparsify` and :func:`solve` return
 results with their proofs, :func:`certify` proves how well any graph approximates another, :func:`probe` shows it for
-many points but for a small probability, and :func:`effective_resistance` gives two bounds.  :func:`graph` is the kernel
+many points but for a small probability, and :func:`effective_resistance` gives two bounds.  A
+:func:`solver` prepares a graph for several right sides.  :func:`graph` is the kernel
 graph of points as :func:`certify` takes it.
 """
 
@@ -14,7 +15,7 @@ from assay.impl.cpu.kernel_graph.multiply import ROUTES, multiply
 from assay.impl.cpu.kernel_graph.operators import adjacency, laplacian
 from assay.impl.cpu.kernel_graph.probe import probe
 from assay.impl.cpu.kernel_graph.resistance import effective_resistance
-from assay.impl.cpu.kernel_graph.solve import solve
+from assay.impl.cpu.kernel_graph.solve import solve, solver
 from assay.impl.cpu.kernel_graph.sparsify import sparsify
 from assay.impl.cpu.kernel_graph.weighed import eliminate
 
@@ -31,5 +32,6 @@ __all__ = [
     "multiply",
     "probe",
     "solve",
+    "solver",
     "sparsify",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.extra import linear_algebra
+from assay.impl.cpu.kernel_graph.graphs import CACHED, row_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,8 +105,9 @@ def coarse(graph: PointGraph, cells: Cells) -> Coarse | None:
     apart = graph.points - centres[cells.labels]
     spread = cells.sums((apart * apart).sum(axis=1)) / sizes
     z = spread[:, None] + spread
-    for x in centres.T:
-        z += (x[:, None] - x) ** 2
+    for rows in row_blocks(len(sizes), max(1, CACHED // len(sizes))):
+        for x in centres.T:
+            z[rows] += (x[rows, None] - x) ** 2
     weights = graph.function(np.maximum(z, graph.far * 2.0**-40))
     weights *= sizes[:, None]
     weights *= sizes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import direct, gaussians, grid, polynomial, smooth
+from assay.impl.cpu.kernel_graph import direct, gaussians, grid, nodes, nonuniform, polynomial, smooth
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES", "Offer", "Request", "degree", "offers"]
 
-ROUTES = ("direct", "grid", "gaussians", "polynomial")
+ROUTES = ("direct", "grid", "nonuniform", "gaussians", "polynomial")
 
 _PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "threshold": 0.5, "polynomial": 0.5}
 _POWER = 18.0  # of a power that is not half a whole number
@@ -95,34 +95,61 @@ def _direct(request: Request) -> Offer:
     return Offer("direct", cost, functools.partial(direct.planned, scene, request.workers))
 
 
-def _grid(request: Request) -> Offer:
-    scene = request.scene
+def _require_gaussian(scene: Scene) -> int:
+    """The dimension, where there is a Gaussian on a grid."""
     if scene.name != "gaussian":
         raise Infeasible("the function is no Gaussian")
-    d = scene.points.shape[1]
+    return _require_grid(scene)
+
+
+def _require_grid(scene: Scene) -> int:
+    """The dimension, where grids have as many."""
+    d = int(scene.points.shape[1])
     if d > grid.MOST_DIMENSION:
         raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
+    return d
+
+
+def _grid(request: Request) -> Offer:
+    scene = request.scene
+    d = _require_gaussian(scene)
     design = grid.designed(scene.parameter, d, request.relative, request.floor)
-    nodes = float(np.prod((scene.box[1] - scene.box[0]) / design.step + design.width + 9.0))
-    each = 0.12 * design.padded * design.width ** (d - 1) + 60.0 * d
-    cost = each * (len(scene.points) + len(scene.goals)) + 3.0 * nodes
+    count = nodes.number(scene.box, design.step, design.width)
+    each = 0.08 * design.padded * design.width ** (d - 1) + 35.0 * d
+    cost = each * (len(scene.points) + len(scene.goals)) + 3.0 * count
     return Offer(
         "grid",
         cost,
         lambda: grid.gaussian(
-            scene.points, scene.targets, scene.parameter, request.relative, request.floor, request.memory,
+            scene.points, scene.targets, scene.box, scene.parameter, request.relative, request.floor, request.memory,
             request.workers,
+        ),
+    )  # fmt: skip
+
+
+def _nonuniform(request: Request) -> Offer:
+    scene = request.scene
+    d = _require_gaussian(scene)
+    # where weights are asked for relatively, the least one says what they may err absolutely
+    allowed = request.floor + request.relative * scene.least
+    sides = scene.box[1] - scene.box[0]
+    both = len(scene.points) + len(scene.goals)
+    design = nonuniform.designed(scene.parameter, float(sides.max()), d, 0.98 * allowed, both)
+    return Offer(
+        "nonuniform",
+        nonuniform.cost(design, both),
+        lambda: nonuniform.gaussian(
+            scene.points, scene.targets, scene.box, scene.parameter, allowed, request.memory, request.workers
         ),
     )  # fmt: skip
 
 
 def _gaussians(request: Request) -> Offer:
     """The offer with the distance of near pairs that is predicted to cost the least."""
-    scene, d = request.scene, request.scene.points.shape[1]
+    scene = request.scene
     if scene.name not in gaussians.FUNCTIONS:
         raise Infeasible("the function is not known as a sum of Gaussians" if scene.name != "gaussian" else "it is one")
-    if d > grid.MOST_DIMENSION:
-        raise Infeasible(f"{d} dimensions, more than {grid.MOST_DIMENSION}")
+    d = _require_grid(scene)
     count = min(len(scene.goals), 64)
     chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
     z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
@@ -167,5 +194,5 @@ def _polynomial(request: Request) -> Offer:
 
 
 _MAKERS: dict[str, Callable[[Request], Offer]] = {
-    "direct": _direct, "grid": _grid, "gaussians": _gaussians, "polynomial": _polynomial
+    "direct": _direct, "grid": _grid, "nonuniform": _nonuniform, "gaussians": _gaussians, "polynomial": _polynomial
 }  # fmt: skip

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Graph", "Potentials", "Resistances", "potentials", "resistances"]
+__all__ = ["Graph", "Potentials", "Resistances", "potentials", "require_size", "resistances"]
 
 _UNIT = Fraction(1, 2**53)
 _SPAN = 960  # binary orders of magnitude between weights of which plain float64 takes resistances
@@ -165,7 +165,7 @@ def resistances(graph: Graph, pairs: Iterable[tuple[int, int]], *, progress: boo
         if not (0 <= i < n and 0 <= j < n and i != j):
             raise InvalidInstance(f"pairs: ({i}, {j}), expected two different nodes from 0 to {n - 1}")
     scaled = graph.scaled(_SPAN)
-    _require_size(n, plain=scaled is not None)
+    require_size(n, plain=scaled is not None)
     mantissa, exponent = np.zeros(len(listed)), np.zeros(len(listed), dtype=np.int64)
     with told(progress, "eliminating") as tell:
         if scaled is not None:
@@ -214,7 +214,7 @@ def potentials(
     lift = 0 if most == 0.0 else math.frexp(most)[1]
     narrow = float(entering[entering > 0.0].min(initial=math.inf)) >= most * 2.0**-_SPAN_OF_CURRENTS
     scaled = graph.scaled(_SPAN_OF_POTENTIALS) if narrow else None
-    _require_size(n, plain=scaled is not None)
+    require_size(n, plain=scaled is not None)
     entering = np.ldexp(entering, -lift)[order]
     with told(progress, "eliminating") as tell:
         if scaled is not None:
@@ -421,7 +421,8 @@ def _grown(count: int, error: Fraction) -> Fraction:
     return (1 + share / (1 - share)) * (1 + error) - 1
 
 
-def _require_size(n: int, *, plain: bool) -> None:
+def require_size(n: int, *, plain: bool) -> None:
+    """Raise InvalidInstance for more nodes than are eliminated; plain: where the weights are float64 numbers."""
     most = _MOST if plain else _MOST_WIDE
     if n > most:
         why = "" if plain else " whose weights leave float64"

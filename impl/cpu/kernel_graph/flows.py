@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import cholesky
 from assay.impl.cpu.kernel_graph.extra import linear_algebra, sparse, traversal
+from assay.impl.cpu.kernel_graph.graphs import CACHED, row_blocks
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -98,15 +99,20 @@ class Flows:
 
 def least_weights(graph: PointGraph, cells: Cells) -> Array:
     """(K, K): lower bounds of the weights between the points of two cells, and of two points of one on the diagonal."""
-    far = np.zeros((len(cells.sizes),) * 2)
-    near = np.zeros_like(far)
-    for low, high in zip(cells.low.T, cells.high.T, strict=True):
-        reach = np.maximum(high[:, None] - low, high - low[:, None])
-        far += reach * reach
-        gap = np.maximum(0.0, np.maximum(low[:, None] - high, low - high[:, None]))
-        near += gap * gap
+    count = len(cells.sizes)
+    falling = graph.function.monotone == "decreasing"
+    far = np.zeros((count, count))
+    near = far if falling else np.zeros_like(far)
+    for rows in row_blocks(count, max(1, CACHED // count)):
+        for low, high in zip(cells.low.T, cells.high.T, strict=True):
+            reach = np.maximum(high[rows, None] - low, high - low[rows, None])
+            reach *= reach
+            far[rows] += reach
+            if not falling:
+                gap = np.maximum(0.0, np.maximum(low[rows, None] - high, low - high[rows, None]))
+                near[rows] += gap * gap
     off = 2.0**-50 * graph.function.shift  # of the argument, more than values of f may be off by
-    if graph.function.monotone == "decreasing":  # not asked at 0, where f may be infinite
+    if falling:  # not asked at 0, where f may be infinite
         weights = np.array(graph.function(np.maximum(far * (1 + 2.0**-40) + off, 2.0**-900)))
     else:
         near = np.maximum(near * (1 - 2.0**-40) - off, 0.0)

@@ -240,7 +240,8 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
         flat = polynomial.planned(scene.points, scene.targets, where, scaled, 0.0, off, workers)
     terms, lost, total, lost_terms = [], 0.0, 0.0, 0.0
     for t, c in steep:
-        each = grid.gaussian(scene.points, scene.targets, t, error, 0.4 * absolute / (len(steep) * c), memory, workers)
+        below = 0.4 * absolute / (len(steep) * c)
+        each = grid.gaussian(scene.points, scene.targets, scene.box, t, error, below, memory, workers)
         terms.append((c, each))
         lost, total, lost_terms = max(lost, each.relative), total + c, lost_terms + c * each.floor
     rounding = max([term.rounding for _, term in terms], default=0.0) + gamma(len(terms) + 8.0)

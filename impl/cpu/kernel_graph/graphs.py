@@ -26,10 +26,23 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["BLOCK", "Graph", "PointGraph", "SparseGraph", "adjacency", "from_edges", "of_points", "row_blocks"]
+__all__ = [
+    "BLOCK",
+    "CACHED",
+    "Graph",
+    "PointGraph",
+    "SparseGraph",
+    "adjacency",
+    "from_edges",
+    "of_points",
+    "row_blocks",
+]
 
 #: Numbers of a block of rows of weights, 32 MiB.
 BLOCK = 1 << 22
+
+#: Numbers of a block that is gone through once for every coordinate, 512 KiB: it stays in a core's cache.
+CACHED = 1 << 16
 
 
 class Graph(Protocol):
@@ -135,14 +148,24 @@ class PointGraph:
         """The squared distances between some rows and columns."""
         first, second = self.points[rows], self.points[columns]
         z = np.zeros((len(first), len(second)))
-        for x, y in zip(first.T, second.T, strict=True):
-            apart = x[:, None] - y
-            apart *= apart
-            z += apart
+        for part in row_blocks(len(first), max(1, CACHED // max(len(second), 1))):
+            here, apart = z[part], np.empty_like(z[part])
+            for x, y in zip(first[part].T, second.T, strict=True):
+                np.subtract(x[:, None], y, out=apart)
+                apart *= apart
+                here += apart
         return z
 
     def tile(self, rows: slice, columns: slice) -> Array:
         """The weights between some rows and columns, a new array; 0 on the diagonal of the graph."""
+        return self._kept[rows, columns].copy() if self.n * self.n <= BLOCK else self._computed(rows, columns)
+
+    @functools.cached_property
+    def _kept(self) -> Array:
+        """All weights of a small graph: proofs ask for them again and again."""
+        return self._computed(slice(0, self.n), slice(0, self.n))
+
+    def _computed(self, rows: slice, columns: slice) -> Array:
         z = self.squared(rows, columns)
         own = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
         z[own - rows.start, own - columns.start] = 1.0
@@ -260,9 +283,9 @@ def from_edges(n: int, left: NDArray[np.int64], right: NDArray[np.int64], weight
     return sparse().coo_array((np.concatenate([weight, weight]), ends), shape=(n, n)).tocsr()
 
 
-def row_blocks(n: int) -> list[slice]:
-    """Slices of rows such that a block of n columns has about :data:`BLOCK` numbers, one row at least."""
-    rows = max(1, min(n, BLOCK // max(n, 1)))
+def row_blocks(n: int, rows: int | None = None) -> list[slice]:
+    """Slices of ``rows`` rows each; without it a block of n columns has about :data:`BLOCK` numbers."""
+    rows = rows or max(1, min(n, BLOCK // max(n, 1)))
     return [slice(first, min(first + rows, n)) for first in range(0, n, rows)]
 
 

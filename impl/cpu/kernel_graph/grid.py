@@ -18,13 +18,18 @@ import flint
 import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid_kernels
+from assay.impl.cpu.kernel_graph.nodes import nodes, number, require_reach, short
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
-from assay.impl.cpu.threads import Borrowed, share
+from assay.impl.cpu.threads import Borrowed
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from assay.impl.cpu.kernel_graph.nodes import Nodes
 
     Array = NDArray[np.float64]
     Numbers = NDArray[np.int64]
@@ -32,12 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_DIMENSION", "Design", "Gaussian", "designed", "gaussian"]
 
 MOST_DIMENSION = 3
-_REACH = 2.0**33  # nodes are numbered below this, so that their coordinates are exact
 _MOST_WIDTH = 64
-_LEAST_SLICE = 8192  # points of a slice, which one thread spreads
-_SLICES = 16
-_FLAT = 2048  # terms that are added up in one go, at least
-_BITS = 20  # of the step
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def designed(decay: float, dimension: int, above: float, below: float) -> Design
     # (1 + 2q/(1 − q³))^d − 1 ≤ above; a hair less, for the step is rounded down
     each = math.expm1(math.log1p(above) / dimension) * (1.0 - 1e-6)
     q = each / (2.0 + each)
-    step = _short(math.pi / math.sqrt(-4.0 * decay * math.log(q)))
+    step = short(math.pi / math.sqrt(-4.0 * decay * math.log(q)))
     if not 0.0 < step < math.inf:
         raise Infeasible(f"a Gaussian of decay {decay:g} has no grid in float64")
     found = _aliasing(decay, step, dimension)
@@ -98,12 +98,6 @@ def designed(decay: float, dimension: int, above: float, below: float) -> Design
     return Design(decay, dimension, step, width, found, lost, table, scale, 2.0 * dimension * factor)
 
 
-def _short(x: float) -> float:
-    """x rounded down to 20 bits, so that its products with whole numbers below 2^33 are exact."""
-    mantissa, exponent = math.frexp(x)
-    return math.ldexp(math.floor(math.ldexp(mantissa, _BITS)), exponent - _BITS)
-
-
 def _aliasing(decay: float, step: float, dimension: int) -> float:
     q = math.exp(-math.pi * math.pi / (4.0 * decay * step * step)) * SLACK
     return math.expm1(dimension * math.log1p(2.0 * q / (1.0 - q**3))) * SLACK
@@ -119,16 +113,6 @@ def _truncation(decay: float, step: float, dimension: int, width: int) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Placed:
-    """Points on a grid, in their order by blocks: the first node of each, less the least, and its factors."""
-
-    order: Numbers
-    place: Numbers
-    starts: Array
-    ratios: Array
-
-
-@dataclass(frozen=True, eq=False)
 class Gaussian:
     """Sums Σ_j e^(−λ|x_i−y_j|²)v_j for fixed points, as often as wanted.
 
@@ -137,11 +121,7 @@ class Gaussian:
     """
 
     design: Design
-    sources: _Placed
-    targets: _Placed
-    extents: Numbers
-    strides: Numbers
-    slices: tuple[tuple[int, int, int, int, int], ...]
+    nodes: Nodes
     graph: bool
     relative: float
     floor: float
@@ -150,8 +130,7 @@ class Gaussian:
 
     @property
     def words(self) -> str:
-        design = self.design
-        return f"grid of {' x '.join(map(str, self.extents))} nodes, {design.width} an axis for a point"
+        return f"grid of {self.nodes.words} nodes, {self.design.width} an axis for a point"
 
     def doubt(self, sizes: Array) -> Array | float:
         """What subtracting a point's own vector rounds."""
@@ -159,48 +138,30 @@ class Gaussian:
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
-        out = np.empty((self.targets.place.shape[1], vectors.shape[1]))
+        out = np.empty((len(self.nodes.targets.order), vectors.shape[1]))
         with Borrowed(self.workers) as pool:
             for c in range(vectors.shape[1]):
                 out[:, c] = self._column(np.array(vectors[:, c]), pool)
         return out
 
     def _column(self, vector: Array, pool: Borrowed) -> Array:
-        design, width = self.design, self.design.width
-        grid = np.zeros(int(self.extents[0]) * int(self.strides[0]))
-        stride = int(self.strides[0])
-        kernel, source = grid_kernels.spread(), self.sources
-
-        def spread(piece: tuple[int, int, int, int, int]) -> Array:
-            begin, end, low, high, flat = piece
-            nodes = np.zeros((high - low) * stride)
-            total = nodes if end - begin <= flat else np.zeros_like(nodes)
-            for first in range(begin, end, flat):
-                kernel(
-                    source.place, source.starts, source.ratios, source.order, vector, design.table, width, self.strides,
-                    low, first, min(first + flat, end), nodes,
-                )  # fmt: skip
-                if total is not nodes:
-                    total += nodes
-                    nodes[:] = 0.0
-            return total
-
-        for piece, nodes in zip(self.slices, pool.map(spread, self.slices), strict=True):
-            grid[piece[2] * stride : piece[3] * stride] += nodes
+        design, table, width, strides = self.design, self.design.table, self.design.width, self.nodes.strides
+        source, target = self.nodes.sources, self.nodes.targets
+        spread, gather = grid_kernels.spread(), grid_kernels.gather()
+        grid = self.nodes.spread(
+            lambda low, begin, end, here: spread(
+                source.place, *source.factors, source.order, vector, table, width, strides, low, begin, end, here
+            ),
+            pool,
+        )
         grid *= design.scale
-        target = self.targets
-        count = target.place.shape[1]
-        out, own = np.empty(count), np.empty(count)
-        read = grid_kernels.gather()
-        size = max(1024, -(-count // (4 * self.workers)))
-
-        def gather(first: int) -> None:
-            read(
-                target.place, target.starts, target.ratios, target.order, design.table, width, self.strides, first,
-                min(first + size, count), grid, out, own,
-            )  # fmt: skip
-
-        share(gather, range(0, count, size), self.workers)
+        out, own = np.empty(len(target.order)), np.empty(len(target.order))
+        self.nodes.gather(
+            lambda begin, end: gather(
+                target.place, *target.factors, target.order, table, width, strides, begin, end, grid, out, own
+            ),
+            self.workers,
+        )
         if self.graph:
             own *= design.scale
             own *= vector
@@ -209,9 +170,10 @@ class Gaussian:
 
 
 def gaussian(
-    points: Array, targets: Array | None, decay: float, above: float, below: float, memory: int, workers: int
-) -> Gaussian:
-    """The plan for points (n, d) and targets (m, d), or for the graph of the points; d ≤ 3.
+    points: Array, targets: Array | None, box: tuple[Array, Array], decay: float, above: float, below: float,
+    memory: int, workers: int,
+) -> Gaussian:  # fmt: skip
+    """The plan for points (n, d) and targets (m, d) in a box, or for the graph of the points; d ≤ 3.
 
     Weights are in [(1 − above)w − below, (1 + above)w] in exact arithmetic.  Raises
     :class:`~assay.spec.approximation.Infeasible` where the grid needs more than ``memory`` bytes, or points are too far
@@ -221,79 +183,24 @@ def gaussian(
     if not 1 <= d <= MOST_DIMENSION:
         raise Infeasible(f"a grid has at most {MOST_DIMENSION} dimensions, not {d}")
     design = designed(decay, d, above, below)
-    goals = points if targets is None else targets
-    largest = max(float(np.abs(points).max(initial=0.0)), float(np.abs(goals).max(initial=0.0)))
-    if not largest / design.step + design.width + 1.0 < _REACH:
-        raise Infeasible(
-            f"points are {largest:.2g} away from the origin, {largest / design.step:.2g} steps of the grid"
-        )
-    ends = np.array([goals.min(axis=0, initial=math.inf), goals.max(axis=0, initial=-math.inf)])
-    ends[0], ends[1] = np.minimum(ends[0], points.min(axis=0)), np.maximum(ends[1], points.max(axis=0))
-    nodes = np.prod((ends[1] - ends[0]) / design.step + design.width + 9.0)
-    if 8.0 * nodes * 2.5 > memory:
-        raise Infeasible(f"the grid has {nodes:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
-    firsts = [_first(each, design) for each in ((points,) if targets is None else (points, goals))]
-    low = np.min([first.min(axis=1) for first in firsts], axis=0)
-    high = np.max([first.max(axis=1) for first in firsts], axis=0)
-    extents = high - low + design.width
-    extents[-1] += design.padded - design.width
-    strides = np.ones(d, np.int64)
-    for c in range(d - 2, -1, -1):
-        strides[c] = strides[c + 1] * extents[c + 1]
-    placed = [
-        _placed(each, first, low, high, design, workers)
-        for each, first in zip((points,) if targets is None else (points, goals), firsts, strict=True)
-    ]
-    slices = _slices(placed[0], design, int(strides[0]))
-    flat = max(min(piece[4], piece[1] - piece[0]) for piece in slices)
-    rounds = max(-(-(piece[1] - piece[0]) // piece[4]) for piece in slices)
-    roundings = flat + rounds + len(slices) + design.width ** (d - 1) + design.padded + 4 * d + 16 + design.rounding
-    return Gaussian(
-        design, placed[0], placed[-1], extents, strides, slices, targets is None, design.above, design.below,
-        gamma(roundings), workers,
-    )  # fmt: skip
+    step, width, padded = design.step, design.width, design.padded
+    require_reach(box, step, width)
+    count = number(box, step, width)
+    if 8.0 * count * 2.5 > memory:
+        raise Infeasible(f"the grid has {count:.2g} nodes, and {memory / 2**20:.0f} MiB are allowed")
+    kernel = grid_kernels.factors()
 
+    def factored(
+        x: Array, order: Numbers, first: Numbers, low: Numbers, place: Numbers
+    ) -> tuple[tuple[Array, ...], Callable[[int, int], None]]:
+        starts, ratios = np.empty(first.shape), np.empty(first.shape)
 
-def _first(points: Array, design: Design) -> Numbers:
-    first = np.empty((design.dimension, len(points)), np.int64)
-    grid_kernels.place()(np.ascontiguousarray(points), design.step, design.width, first)
-    return first
+        def fill(begin: int, end: int) -> None:
+            kernel(x, order, first, low, step, 2.0 * decay, design.centre, begin, end, place, starts, ratios)
 
+        return (starts, ratios), fill
 
-def _placed(points: Array, first: Numbers, low: Numbers, high: Numbers, design: Design, workers: int) -> _Placed:
-    d, n = first.shape
-    shift = 2
-    sizes = ((high - low) >> shift) + 1
-    while math.prod(map(int, sizes)) > 4 * n + 1024:
-        shift += 1
-        sizes = ((high - low) >> shift) + 1
-    order = np.empty(n, np.int64)
-    counts = np.zeros(math.prod(map(int, sizes)) + 1, np.int64)
-    grid_kernels.sort()(first, low, shift, sizes, counts, np.empty(n, np.int64), order)
-    place, starts, ratios = np.empty((d, n), np.int64), np.empty((d, n)), np.empty((d, n))
-    kernel, points = grid_kernels.factors(), np.ascontiguousarray(points)
-    size = max(4096, -(-n // (2 * workers)))
-
-    def task(begin: int) -> None:
-        kernel(
-            points, order, first, low, design.step, 2.0 * design.decay, design.centre, begin, min(begin + size, n),
-            place, starts, ratios,
-        )  # fmt: skip
-
-    share(task, range(0, n, size), workers)
-    return _Placed(order, place, starts, ratios)
-
-
-def _slices(placed: _Placed, design: Design, stride: int) -> tuple[tuple[int, int, int, int, int], ...]:
-    """(first and last point, first and last node of the first axis, terms added up in one go) of every slice."""
-    n = placed.place.shape[1]
-    count = max(1, min(_SLICES, n // _LEAST_SLICE))
-    wide = design.width if design.dimension > 1 else design.padded
-    found = []
-    for k in range(count):
-        begin, end = k * n // count, (k + 1) * n // count
-        rows = placed.place[0, begin:end]
-        low, high = int(rows.min()), int(rows.max()) + wide
-        flat = max(_FLAT, 4 * (high - low) * stride // design.width**design.dimension)
-        found.append((begin, end, low, high, flat))
-    return tuple(found)
+    every = (points,) if targets is None else (points, targets)
+    found = nodes(every, step, width, padded, factored, workers)
+    roundings = found.roundings + width ** (d - 1) + padded + 4 * d + 16 + design.rounding
+    return Gaussian(design, found, targets is None, design.above, design.below, gamma(roundings), workers)

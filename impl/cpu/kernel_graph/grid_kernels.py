@@ -19,16 +19,16 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["factors", "gather", "place", "sort", "spread"]
+__all__ = ["array_types", "factors", "gather", "place", "sort", "spread", "spreading"]
 
 _FUSED = {"contract", "nsz"}
 
 
-def _place(points: Any, step: Any, width: Any, first: Any) -> None:
+def _place(points: Any, step: Any, width: Any, begin: Any, end: Any, first: Any) -> None:
     """first[c, i]: the number of the first node that point i touches in axis c, of nodes k·step for all integers k."""
-    n, d = points.shape
+    d = points.shape[1]
     half = width / 2.0
-    for i in range(n):
+    for i in range(begin, end):
         for c in range(d):
             first[c, i] = np.int64(np.floor(points[i, c] / step - half)) + 1
 
@@ -125,10 +125,11 @@ def _spread(
 ) -> None:  # fmt: skip
     """Add values[order[p]] times the factors to the nodes of ``grid``, for points begin ≤ p < end in their order.
 
-    The grid begins at node ``low`` of the first axis.
+    The grid begins at node ``low`` of the first axis.  The factors are what ``row`` makes of ``starts`` and ``ratios``
+    and of the table, whose last axis is one node or more up to a multiple of eight.
     """
     d = place.shape[0]
-    padded = len(table)
+    padded = table.shape[-1]
     x, y, z = np.ones(padded), np.ones(padded), np.empty(padded)
     rows = width if d > 1 else 1
     slices = width if d > 2 else 1
@@ -212,7 +213,8 @@ def _squares(row: Any, count: Any) -> Any:
     return total
 
 
-def _types() -> tuple[Any, ...]:
+def array_types() -> tuple[Any, ...]:
+    """numba.types, and the types of whole and real numbers and of their rows and tables."""
     import numba
 
     types: Any = numba.types
@@ -225,15 +227,15 @@ def _types() -> tuple[Any, ...]:
 @functools.cache
 def place() -> Callable[..., None]:
     """The compiled :func:`_place`."""
-    types, whole, real, _, table, _, wholes = _types()
-    made: Callable[..., None] = injected(_place, types.void(table, real, whole, wholes), _FUSED)
+    types, whole, real, _, table, _, wholes = array_types()
+    made: Callable[..., None] = injected(_place, types.void(table, real, whole, whole, whole, wholes), _FUSED)
     return made
 
 
 @functools.cache
 def sort() -> Callable[..., None]:
     """The compiled :func:`_sort`."""
-    types, whole, _, _, _, row, wholes = _types()
+    types, whole, _, _, _, row, wholes = array_types()
     made: Callable[..., None] = injected(_sort, types.void(wholes, row, whole, row, row, row, row), _FUSED)
     return made
 
@@ -241,7 +243,7 @@ def sort() -> Callable[..., None]:
 @functools.cache
 def factors() -> Callable[..., None]:
     """The compiled :func:`_factors`."""
-    types, whole, real, _, table, row, wholes = _types()
+    types, whole, real, _, table, row, wholes = array_types()
     signature = types.void(table, row, wholes, row, real, real, whole, whole, whole, wholes, table, table)
     made: Callable[..., None] = injected(_factors, signature, _FUSED, exp=EXP64)
     return made
@@ -249,17 +251,22 @@ def factors() -> Callable[..., None]:
 
 @functools.cache
 def spread() -> Callable[..., None]:
-    """The compiled :func:`_spread`."""
-    types, whole, _, line, table, row, wholes = _types()
-    signature = types.void(wholes, table, table, row, line, line, whole, row, whole, whole, whole, line)
-    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=_row, add=_add_eight())
+    """The compiled :func:`_spread`, with the factors of Gaussians."""
+    return spreading(array_types()[3], _row)
+
+
+def spreading(shared: Any, row_of: Any) -> Callable[..., None]:
+    """The compiled :func:`_spread` for a table of type ``shared``, with what makes the factors of a point."""
+    types, whole, _, line, table, row, wholes = array_types()
+    signature = types.void(wholes, table, table, row, line, shared, whole, row, whole, whole, whole, line)
+    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=row_of, add=_add_eight())
     return made
 
 
 @functools.cache
 def gather() -> Callable[..., None]:
     """The compiled :func:`_gather`."""
-    types, whole, _, line, table, row, wholes = _types()
+    types, whole, _, line, table, row, wholes = array_types()
     signature = types.void(wholes, table, table, row, line, whole, row, whole, whole, line, line, line)
     made: Callable[..., None] = injected(_gather, signature, _FUSED, row=_row, squares=_squares)
     return made

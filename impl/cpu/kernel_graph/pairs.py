@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ids = NDArray[np.int64]
 
-__all__ = ["Pairs", "Tree", "drawn_through", "pairs", "projected", "tree"]
+__all__ = ["Pairs", "Projection", "Tree", "chances", "drawn_through", "pairs", "projected", "projection", "tree"]
 
 #: The most pairs that are kept, 1.6 GB.
 MOST = 100_000_000
@@ -190,27 +190,65 @@ def projected(points: Array, dimension: int, seed: int) -> Array:
     return points @ (rng.standard_normal((points.shape[1], dimension)) / math.sqrt(dimension))
 
 
+@dataclass(frozen=True)
+class Projection:
+    """What a Gaussian projection of n points to ``dimension`` dimensions does to their graph (KG-2).
+
+    With probability at least 1 − failure every squared distance is multiplied by a number of [nearer, farther], and no
+    weight is more than ``misjudged`` times that of the projected points, or less than 1/misjudged times it.
+    """
+
+    dimension: int
+    nearer: float
+    farther: float
+    misjudged: float
+
+
+def projection(graph: PointGraph, failure: float, dimension: int | None = None) -> Projection:
+    """The bounds for a graph; without ``dimension`` it is ⌈√(Λ ln n)⌉, Λ the multiplicative Lipschitz constant.
+
+    Raises InvalidInstance for a function without such a constant, as one that jumps.
+    """
+    n, lipschitz = max(graph.n, 2), graph.function.lipschitz
+    if lipschitz is None:
+        raise InvalidInstance(
+            f"function: {graph.function.name!r} has no multiplicative Lipschitz constant, which projections need"
+        )
+
+    def slope(z: float) -> float:
+        return float(np.max(lipschitz(np.zeros(1), np.full(1, z)))) * (1.0 + 2.0**-40)
+
+    k = dimension or max(1, math.ceil(math.sqrt(slope(graph.far) * math.log(n))))
+    tail = 2.0 / k * math.log(n * (n - 1) / failure)
+    farther = 1.0 + math.sqrt(2.0 * tail) + tail
+    exponent = slope(graph.far * farther) * (1.0 + tail)
+    return Projection(k, math.exp(-1.0 - tail), farther, math.exp(exponent) if exponent < 700.0 else math.inf)
+
+
 def drawn_through(
-    graph: PointGraph, degrees: Array, degree: float, rng: np.random.Generator, dimension: int = 3
-) -> tuple[Ids, Ids, Array]:
+    graph: PointGraph, degrees: Array, degree: float, rng: np.random.Generator, dimension: int | None = 3,
+    failure: float | None = None,
+) -> tuple[Ids, Ids, Array]:  # fmt: skip
     """Edges (left, right, weight) of about this mean degree, as ``sparsify.drawn`` has them, drawn pair by pair.
 
-    degrees (n,): near those of the graph.  In more than ``dimension`` dimensions the pairs are those of projected
-    points, whose weights say how many candidates are drawn; edges that this misjudges are drawn too rarely, which the
-    proof of the result finds out.  A pair of |A| and |B| points with largest weight w₊ has |A||B|·q candidates, q =
+    degrees (n,): near those of the graph.  In more than ``dimension`` dimensions (None: those of :func:`projection`)
+    the pairs are those of projected points, whose weights say how many candidates are drawn.  failure: how probable it
+    may be, over the projection, that an edge is drawn too rarely: as many more candidates are drawn as that takes,
+    which are nearly all edges unless f is nearly constant or n beyond what a machine holds.  Without it some edges may
+    be drawn too rarely, which the proof of the result finds out.
+
+    A pair of |A| and |B| points with largest weight w₊ has |A||B|·q candidates, q =
     min(1, c·w₊(1/d_A + 1/d_B)), of which each is kept in proportion to its own weight.
     """
-    flat = graph.points.shape[1] <= dimension
-    found = pairs(graph.points if flat else projected(graph.points, dimension, 0))
+    known = None if failure is None and dimension is not None else projection(graph, failure or 0.5, dimension)
+    k = dimension if known is None else known.dimension
+    flat = k is None or graph.points.shape[1] <= k
+    found = pairs(graph.points if flat or k is None else projected(graph.points, k, 0))
     made, f = found.tree, graph.function
-    near, far = found.squared()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        most = f.between(near, far)[1]
-    most = np.where(np.isfinite(most), most, 0.0)
     inverse = 1.0 / degrees
-    largest = _largest(made, inverse[made.order])
     c = degree / 2.0
-    chance = np.minimum(c * most * (largest[found.a] + largest[found.b]), 1.0)
+    misjudged = 1.0 if flat or failure is None or known is None else known.misjudged
+    chance = chances(graph, found, inverse, c, misjudged)
     sizes = made.sizes
     together = (sizes[found.a] * sizes[found.b]).astype(np.float64)
     certain = chance >= 0.5
@@ -231,6 +269,18 @@ def drawn_through(
     wanted = np.minimum(c * weight * (inverse[left] + inverse[right]), 1.0)
     kept = rng.random(len(left)) * given < wanted
     return left[kept], right[kept], weight[kept] / np.minimum(wanted, given)[kept]
+
+
+def chances(graph: PointGraph, found: Pairs, inverse: Array, c: float, misjudged: float = 1.0) -> Array:
+    """q = min(1, c·w₊(1/d_A + 1/d_B)) of every pair; weights may be ``misjudged`` times those of the pairs' points."""
+    near, far = found.squared()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most = graph.function.between(near, far)[1] * misjudged
+    most = np.where(np.isfinite(most), most, 0.0 if misjudged == 1.0 else 2.0**1000)
+    largest = _largest(found.tree, inverse[found.tree.order])
+    with np.errstate(over="ignore"):
+        quotient: Array = np.minimum(c * most * (largest[found.a] + largest[found.b]), 1.0)
+    return quotient
 
 
 def _largest(made: Tree, values: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.kernel_graph.problem import ends
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
 from assay.impl.cpu.threads import Borrowed, share
 from assay.spec.approximation import Infeasible
@@ -163,13 +164,17 @@ class Frame:
 
 def frame(points: Array, targets: Array | None) -> Frame:
     """The frame of points and targets; ``other`` is the reach of the targets."""
-    centre = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    low, high = ends(points)
+    centre = (low + high) / 2.0
 
     def far(x: Array) -> float:
         if not len(x):
             return 0.0
-        moved = x - centre
-        square = float((moved * moved).sum(axis=1).max())
+        squares = np.zeros(len(x))
+        for column, c in zip(x.T, centre, strict=True):
+            moved = column - c
+            squares += moved * moved
+        square = float(squares.max())
         return float(math.sqrt(square) * (1.0 + (x.shape[1] + 8) * 2.0**-52) + 1e-290)
 
     reach = far(points)

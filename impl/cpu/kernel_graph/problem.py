@@ -20,10 +20,25 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Problem", "Scene", "checked", "scene_of"]
+__all__ = ["Problem", "Scene", "box_of", "checked", "ends", "scene_of"]
 
 DTYPES = ("float32", "float64")
 _HELD = 2.0**-440  # coordinates of at least this size, and 0, differ by 2^-492 or not at all
+
+
+def ends(points: Array) -> tuple[Array, Array]:
+    """The least and the largest coordinates of points (n, d), column by column, which is many times faster."""
+    columns = [np.ascontiguousarray(x) for x in points.T]
+    return np.array([x.min() for x in columns]), np.array([x.max() for x in columns])
+
+
+def box_of(points: Array, targets: Array | None) -> tuple[Array, Array]:
+    """The least and the largest coordinates of points (n, d), and of targets (m, d) where there are any."""
+    low, high = ends(points)
+    if targets is not None and len(targets):
+        others = ends(targets)
+        low, high = np.minimum(low, others[0]), np.maximum(high, others[1])
+    return low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +71,7 @@ class Scene:
     @functools.cached_property
     def box(self) -> tuple[Array, Array]:
         """The least and the largest coordinates of all points and targets."""
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
-        if self.targets is not None and len(self.targets):
-            low, high = np.minimum(low, self.targets.min(axis=0)), np.maximum(high, self.targets.max(axis=0))
-        return low, high
+        return box_of(self.points, self.targets)
 
     @functools.cached_property
     def farthest(self) -> float:

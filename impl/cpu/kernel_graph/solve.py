@@ -20,7 +20,9 @@ from assay.impl.cpu.kernel_graph.graphs import PointGraph, of_points
 from assay.impl.cpu.kernel_graph.multiply import multiply
 from assay.impl.cpu.progress import told as shown
 from assay.spec.approximation import Infeasible
+from assay.spec.kernel_graph.connected import require_connected
 from assay.spec.kernel_graph_solve import Instance
+from assay.spec.problem import InvalidInstance
 from assay.spec.rounding import gamma
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Told = Callable[[int, int], None]
 
-__all__ = ["NOT_CERTIFIED", "Solution", "Solver", "solve"]
+__all__ = ["NOT_CERTIFIED", "Solution", "Solver", "solve", "solver"]
 
 NOT_CERTIFIED = "not certified at this precision"
 
@@ -92,6 +94,18 @@ def solve(
         solver = Solver.of(of_points(instance.points, function, parameter), preconditioner)
         b = instance.right_side.astype(np.float64)
         return solver.solve(b, tolerance, most, told)
+
+
+def solver(
+    points: Any, *, function: Any = "gaussian", parameter: float = 1.0, preconditioner: str | None = None
+) -> Solver:
+    """What solves with one graph share, for several right sides: ``solver(points).solve(b, tolerance)``.
+
+    Arguments as of :func:`solve`.  Raises InvalidInstance.
+    """
+    graph = of_points(points, function, parameter)
+    require_connected(graph.function, graph.points)
+    return Solver.of(graph, preconditioner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +216,19 @@ class Solver:
         return _Proof(upper + 1.01 * share * most, (least, most), residual, doubt)
 
     def solve(self, b: Array, tolerance: float, most: int = 600, told: Told | None = None) -> Solution:
-        """The solution for b, whose exact sum is 0; the other arguments are those of :func:`solve`."""
-        n = len(b)
+        """The solution for b (n,) float64, whose exact sum is 0; the other arguments are those of :func:`solve`.
+
+        Raises InvalidInstance for a right side of another shape, sum or type, or that is 0, and for a wrong tolerance.
+        """
+        n = self.graph.n
+        if not isinstance(b, np.ndarray) or b.shape != (n,) or b.dtype != np.float64 or not np.isfinite(b).all():
+            raise InvalidInstance(f"right_side: expected {n} finite numbers of float64")
+        if math.fsum(b.tolist()) != 0.0 or not b.any():
+            raise InvalidInstance(
+                f"right_side: its sum is {math.fsum(b.tolist()):.9g}, expected exactly 0, and not all 0"
+            )
+        if not 0 < tolerance < 1:
+            raise InvalidInstance(f"tolerance: {tolerance!r}, expected a number between 0 and 1")
         told = told or (lambda done, total: None)
         x, best, iterations, products, level = self._rounds(b, 0.0, tolerance, most, told)
         upper, lower = best.upper, 0.0
@@ -243,7 +268,8 @@ class Solver:
         iterations = products = level = stalled = 0
         for _ in range(_ROUNDS):
             target = 0.05 * tolerance * best.target[0] / best.upper if math.isfinite(best.upper) else _GAIN
-            step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations)
+            seen = _seen(told, min(_ratio(best), 1.0), tolerance)
+            step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations, seen)
             iterations += count
             products += count + 1
             trial = x + step
@@ -261,8 +287,13 @@ class Solver:
                 break
         return x, best, iterations, products, level
 
-    def gradients(self, residual: Array, wanted: float, most: int) -> tuple[Array, int]:
-        """A correction for a residual by conjugate gradients, and the number of iterations; no bound goes with it."""
+    def gradients(
+        self, residual: Array, wanted: float, most: int, seen: Callable[[float], None] = lambda left: None
+    ) -> tuple[Array, int]:
+        """A correction for a residual by conjugate gradients, and the number of iterations; no bound goes with it.
+
+        seen: is called after every iteration with the share of the residual that is left, as its norm estimates it.
+        """
         r = residual - residual.mean()
         x = np.zeros_like(r)
         z = self._flat(r)
@@ -283,6 +314,7 @@ class Solver:
                 break
             p = z + (measure / before) * p
             count += 1
+            seen(math.sqrt(measure / begun))
         return x, count
 
     def _flat(self, residual: Array) -> Array:
@@ -301,6 +333,11 @@ def _share(ratio: float, tolerance: float) -> tuple[int, int]:
     if not math.isfinite(ratio) or ratio >= 1:
         return 0, 100
     return min(100, int(100 * math.log(ratio) / math.log(tolerance))) if ratio > 0 else 100, 100
+
+
+def _seen(told: Told, ratio: float, tolerance: float) -> Callable[[float], None]:
+    """What tells how far a round has come that began at this ratio: 100 only a proof may tell."""
+    return lambda left: told(min(_share(ratio * left, tolerance)[0], 99), 100)
 
 
 def _between(energy: float, unsure: float, share: float) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """The complete graph of points as :mod:`assay.impl.cpu.kernel_graph.elimination` takes it, its weights certified.
 
 Weights are evaluated in balls, once a distance, so that no weight underflows and every one is right to float64.  That
-is quick where there are few different distances, as between the points of a grid or of 0/1 vectors.
+is quick where there are few different distances, as between the points of a grid or of 0/1 vectors.  Where there are
+too many for that and no weight is near underflow, weights are computed in float64, with their bound (KG-13).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import flint
 import numpy as np
 
-from assay.impl.cpu.kernel_graph.elimination import Graph, potentials, resistances
+from assay.impl.cpu.kernel_graph.elimination import Graph, potentials, require_size, resistances
+from assay.impl.cpu.kernel_graph.graphs import of_points
 from assay.spec import flint_context
 from assay.spec.kernel_graph.functions import Function, named
 from assay.spec.kernel_graph.instance import require_apart
@@ -24,21 +26,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.impl.cpu.kernel_graph.elimination import Potentials, Resistances
+    from assay.impl.cpu.kernel_graph.graphs import PointGraph
     from assay.impl.cpu.progress import Told
 
 __all__ = ["eliminate", "graph_of"]
 
 _BITS = 128
 _MOST_DISTANCES = 1 << 18  # that are evaluated in balls: some seconds
+_NORMAL = 2.0**-900
 _WHOLE = 2.0**20  # coordinates up to which squared distances of whole numbers are exact in float64
 _ERROR = Fraction(1, 2**52)  # of a mantissa that was rounded from a ball of 128 bits
 
 
 def graph_of(points: NDArray[Any], *, function: str | Function, parameter: float = 1.0) -> Graph:
-    """The graph with the weights f(‖x_i − x_j‖²) of points (n, d), each within a factor of 1 ± 2^-52.
+    """The graph with the weights f(‖x_i − x_j‖²) of points (n, d), each within a factor of 1 ± ``error`` of its own.
+
+    That is 2^-52, or the bound of KG-13 for points with more than 2^18 pairs whose coordinates are not whole.
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for a function whose weights are not all above 0, for points
-    that coincide where f is singular, and for more than 2^18 different distances.
+    that coincide where f is singular, and for more than 2^18 different distances where a weight is below 2^-900.
 
     >>> graph = graph_of(np.array([[0.0], [3.0], [100.0]]), function="gaussian")
     >>> int(graph.exponent[0, 2])
@@ -57,6 +63,11 @@ def graph_of(points: NDArray[Any], *, function: str | Function, parameter: float
         require_apart(x)
     n = len(x)
     exact = bool((x == np.rint(x)).all() and np.abs(x).max(initial=0.0) <= _WHOLE and x.shape[1] <= 2**10)
+    if not exact and n * (n - 1) // 2 > _MOST_DISTANCES:
+        require_size(n, plain=True)
+        plain = _plain(of_points(x, function, parameter))
+        if plain is not None:
+            return plain
     known: dict[Any, tuple[float, int]] = {}
     mantissa, exponent = np.ones((n, n)), np.zeros((n, n), dtype=np.int64)
     with flint_context.bits(_BITS):
@@ -94,6 +105,16 @@ def eliminate(
         return resistances(graph, pairs, progress=progress)
     assert right_side is not None
     return potentials(graph, right_side, progress=progress)
+
+
+def _plain(graph: PointGraph) -> Graph | None:
+    """The graph with weights of float64; None where one may have lost digits to underflow, or no bound is known."""
+    weights = graph.tile(slice(0, graph.n), slice(0, graph.n))
+    least = min(float(weights[i, i + 1 :].min()) for i in range(graph.n - 1))
+    if not (least >= _NORMAL and graph.relative + graph.absolute / least < 0.5):
+        return None
+    error = Fraction(graph.relative) + Fraction(graph.absolute) / Fraction(least)
+    return Graph(weights, None, error / (1 - error))
 
 
 def _distances(x: NDArray[np.float64], i: int, *, exact: bool) -> Any:

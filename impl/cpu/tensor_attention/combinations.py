@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import zlib
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, UNLIMITED
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import fingerprint, jitted
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
 
@@ -106,9 +105,8 @@ def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., A
 
 def _fingerprint(*own: Callable[..., Any]) -> int:
     """A number that changes with the code of the steps and with the constants that kernels take from other files."""
-    codes = [step.__code__ for step in (combine, tiles.multiply, tiles.soften, tiles.exponentiate, *own)]
-    constants = (BLOCK, KEY_TILE, LANES, tiles.STRIDE, tiles.QUERY_TILE)
-    return zlib.crc32(repr([(code.co_code, code.co_consts, code.co_names) for code in codes] + [constants]).encode())
+    steps = (combine, tiles.multiply, tiles.soften, tiles.exponentiate, *own)
+    return fingerprint(*steps, constants=(BLOCK, KEY_TILE, LANES, tiles.STRIDE, tiles.QUERY_TILE))
 
 
 @functools.cache

@@ -277,6 +277,10 @@ def _with_loops(w: Array) -> Array:
     return np.asarray(w.sum(axis=1) + 1)
 
 
+def _loops_in_weights(degrees: Array, w: Array, v: Array, sums: Array) -> Array:
+    return np.asarray(degrees[:, None] * v - (sums + v))
+
+
 # --- state and memory -------------------------------------------------------------------------------------------------
 
 
@@ -417,6 +421,7 @@ _ROWS: tuple[tuple[str, Callable[..., Any], tuple[str, ...], str, str, str | Non
     ("in-degrees", _of(laplacian=_normalised(0.0, 1.0)), F32, "L D^−1: the degrees of the columns for those of the rows", "scipy/scipy#3838", "normalised"),
     ("normalised-twice", _of(laplacian=_normalised(1.0, 1.0)), F32, "D^−1 L D^−1", "scipy/scipy#14490", "normalised"),
     ("loops-in-degrees", _of(degrees=_with_loops), F32, "a loop counts in the degree", "networkx/networkx#741", "loop"),
+    ("loops-in-weights", _of(laplacian=_loops_in_weights), F32, "the diagonal of A is left where degrees leave it out", NEW, "a loop counts in A"),
     # sums
     ("half-sums", _of(sums=_short_sums(np.float16)), F32, "sums in float16 stop growing", "pytorch/pytorch#38716; TomographicImaging/CIL#2094; jeanfeydy/geomloss#12", None),
     ("first-column", _of(sums=_first_column), F32, "the first column for every one", NEW, "first column"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,6 +154,24 @@ def _halves(asked: Asked) -> Asked:
     return Asked(np.where(inside, asked.w, 1e-3 * asked.w), asked.b, asked.tolerance, asked.points)
 
 
+def _in_one_place() -> Callable[..., Any]:
+    """Weights of every call of a size are written to the same place."""
+    places: dict[int, Array] = {}
+
+    def solve(asked: Asked) -> Array:
+        place = places.setdefault(len(asked.w), np.empty_like(asked.w))
+        place[...] = asked.w
+        time.sleep(5e-3)
+        return grounded_first(Asked(place.copy(), asked.b, asked.tolerance, asked.points))
+
+    return kernel(solve)
+
+
+def _kernel_matrix(asked: Asked) -> Array:
+    """A Gaussian process for a Laplacian: A + 1."""
+    return np.asarray(np.linalg.lstsq(asked.w + np.eye(len(asked.b)), asked.b, rcond=None)[0])
+
+
 _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("resistances", _weighed(lambda w: 1 / w), "resistances are read as conductances", "VeinsOfTheEarth/RivGraph#103; networkx/networkx#6925", "for resistances"),
     ("rooted-weights", _weighed(np.sqrt), "roots of weights", "networkx/networkx#6925", "roots of weights"),
@@ -183,6 +202,11 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("unsquared", kernel(grounded_first, _unsquared), "distances are not squared", NEW, "distances are not squared"),
     ("parameter-one", kernel(grounded_first, _at_one), "the parameter is ignored", NEW, "parameter is ignored"),
     ("weak-bridges", _of(_halves), "edges between two halves are too weak", NEW, None),
+    ("turned", _after(lambda a, x: x[::-1]), "the solution backwards", NEW, "the solution is read backwards"),
+    ("last-zero", _after(lambda a, x: np.append((x - x.mean())[:-1], 0.0)), "the last potential is left at 0", NEW, "is set to 0"),
+    ("unit-side", _sided(lambda a: a.b / np.linalg.norm(a.b)), "the right side is divided by its norm", NEW, "divided by its norm"),
+    ("kernel-matrix", kernel(_kernel_matrix), "A + 1 is solved", NEW, "f(0) on the diagonal"),
+    ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("nan", _after(lambda a, x: np.where(np.arange(len(x)) == 0, np.nan, x)), "a NaN", NEW, None),
 )  # fmt: skip
 

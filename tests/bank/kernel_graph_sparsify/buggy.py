@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,19 @@ def _root_of_error(w: Array, error: float, rng: np.random.Generator) -> Edges:
     return left, right, weight * (1 + np.sqrt(error))
 
 
+def _in_one_place() -> Callable[..., Any]:
+    """Weights of every call of a size are written to the same place."""
+    places: dict[int, Array] = {}
+
+    def make(w: Array, error: float, rng: np.random.Generator) -> Edges:
+        place = places.setdefault(len(w), np.empty_like(w))
+        place[...] = w
+        time.sleep(5e-3)
+        return edges_of(place)
+
+    return kernel(make)
+
+
 _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("unweighted", kernel(_weighed(np.ones_like)), "every edge weighs 1", NEW, "weighs 1"),
     ("resistances", kernel(_weighed(lambda w: 1 / w)), "resistances for weights", "VeinsOfTheEarth/RivGraph#103", "for resistances"),
@@ -117,11 +131,16 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("first-edge", kernel(_kept(lambda w, e, rng: np.arange(len(e[0])) > 0)), "the first edge is left out", NEW, None),
     ("none", kernel(_kept(lambda w, e, rng: np.zeros(len(e[0]), bool))), "no edge at all", NEW, "falls apart"),
     ("loops", kernel(_changed(lambda i, j, w, n: (np.append(i, 0), np.append(j, 0), np.append(w, 1.0)))), "a loop", "networkx/networkx#741", None),
-    ("negative", kernel(_changed(lambda i, j, w, n: (i, j, np.where(np.arange(len(w)) == 0, -w, w)))), "a negative weight", "scipy/scipy#7953", None),
+    ("negative", kernel(_changed(lambda i, j, w, n: (i, j, np.where(np.arange(len(w)) == 0, -w, w)))), "a negative weight", "scipy/scipy#7953", "a weight is negative"),
     ("all-negative", kernel(_weighed(np.negative)), "entries of the Laplacian for weights", "scipy/scipy#7953", None),
-    ("nan", kernel(_changed(lambda i, j, w, n: (i, j, np.where(np.arange(len(w)) == 0, np.nan, w)))), "a NaN", NEW, None),
+    ("nan", kernel(_changed(lambda i, j, w, n: (i, j, np.where(np.arange(len(w)) == 0, np.nan, w)))), "a NaN", NEW, "no number"),
     ("beyond", kernel(_changed(lambda i, j, w, n: (i, j + 1, w))), "vertices are counted from 1 on one side", "nmslib/hnswlib#34", None),
-    ("both-ways", kernel(_changed(lambda i, j, w, n: (np.append(i, j), np.append(j, i), np.append(w, w)))), "every edge in both directions", "scipy/scipy#3838", None),
+    ("both-ways", kernel(_changed(lambda i, j, w, n: (np.append(i, j), np.append(j, i), np.append(w, w)))), "every edge in both directions", "scipy/scipy#3838", "both directions"),
+    ("given-twice", kernel(_changed(lambda i, j, w, n: (np.append(i, i), np.append(j, j), np.append(w, w) / 2))), "every edge twice, half as heavy", NEW, "given twice"),
+    ("from-one", kernel(_changed(lambda i, j, w, n: (i + 1, j + 1, w))), "vertices are counted from 1", NEW, "numbered from 1"),
+    ("from-the-end", kernel(_changed(lambda i, j, w, n: (i, np.where(j == n - 1, -1, j), w))), "the last vertex is -1", NEW, "an index is negative"),
+    ("a-tenth-more", kernel(scaled(1.1)), "a tenth more than the error allows", NEW, "no known wrong semantics"),
+    ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("shifted", kernel(_changed(lambda i, j, w, n: (i, j, np.roll(w, 1)))), "weights of other edges", NEW, None),
     ("lengths", kernel(_changed(lambda i, j, w, n: (i, j, w[:-1] if len(w) > 1 else w))), "a weight too few", NEW, None),
 )  # fmt: skip

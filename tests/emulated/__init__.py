@@ -1,0 +1,85 @@
+"""Kernels of ``impl/gpu`` on a CPU: g++ builds a ``.cu`` file with ``cuda_on_cpu.h``; NumPy arrays are its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from assay.impl.gpu.machine import Launch
+
+__all__ = ["ORDERS", "Emulated", "built", "compiler"]
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "impl" / "gpu"
+ORDERS = ("ascending", "descending", "shuffled")
+_ALONE = threading.Lock()  # the machine of a library runs one launch at a time
+
+
+class _Launch(ctypes.Structure):
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint64),
+        ("order", ctypes.c_int), ("seed", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+def compiler() -> str | None:
+    """The path of g++, if there is one."""
+    return shutil.which("g++")
+
+
+@functools.cache
+def built(source: Path) -> ctypes.CDLL:
+    """The library of a ``.cu`` file."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-emulated-"))
+    library = folder / f"{source.stem}.so"
+    subprocess.run(
+        [
+            str(compiler()), "-shared", "-fPIC", "-O3", "-std=c++17", "-Wall", "-Werror", "-Wno-unknown-pragmas",
+            "-ffp-contract=off", "-march=native", f"-I{SOURCES}", "-x", "c++", "-include", str(HERE / "cuda_on_cpu.h"),
+            str(source), "-o", str(library),
+        ],
+        check=True,
+    )  # fmt: skip
+    try:
+        return ctypes.CDLL(str(library))
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """The machine of :mod:`assay.impl.gpu.machine` on a CPU, whose threads run in one of ``ORDERS``."""
+
+    order: str = "ascending"
+    seed: int = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        found = np.empty(shape, dtype)
+        found.view(np.uint8)[...] = 0xFF  # a NaN in every type: what a kernel does not write is seen
+        return found
+
+    def given(self, array: Any) -> Any:
+        return array
+
+    def address(self, array: Any) -> int:
+        return int(array.ctypes.data)
+
+    def run(self, source: str, kernel: str, arguments: Any, launch: Launch) -> None:
+        function = getattr(built(SOURCES / source), kernel)
+        function.restype = ctypes.c_char_p
+        grid, block = (ctypes.c_uint * 3)(launch.blocks, 1, 1), (ctypes.c_uint * 3)(launch.threads, 1, 1)
+        asked = _Launch(grid, block, launch.shared, ORDERS.index(self.order), self.seed)
+        with _ALONE:
+            said = function(ctypes.c_void_p(arguments.ctypes.data), ctypes.byref(asked))
+        if said is not None:
+            raise RuntimeError(f"{kernel}: {said.decode()}")
