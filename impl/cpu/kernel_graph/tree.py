@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["ENTRY", "MOST_DIMENSION", "PAIR", "Sides", "Tree", "planned", "require_served", "sides"]
+__all__ = ["ENTRY", "MOST_DIMENSION", "Tree", "planned", "require_served"]
 
 MOST_DIMENSION = 4
 ENTRY = 0.09  # nanoseconds of one coefficient of an expansion
-PAIR = 1.0  # of what a pair costs in the direct sums
 _SPLIT = 0.7  # of the cost of the expansions between children for which neighbours are split
 _BITS = 60  # of the number of a box
 _SIDE_BITS = 30  # of the side of the root, so that the middle of every box is a float64 number
@@ -94,7 +93,6 @@ class Level:
     parts: Ints
     packed: Packed
     factor: float
-    largest: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +111,10 @@ def sides(points: Array, targets: Array | None) -> Sides:
     low, high = points.min(axis=0), points.max(axis=0)
     if targets is not None:
         low, high = np.minimum(low, targets.min(axis=0)), np.maximum(high, targets.max(axis=0))
-    span = float((high - low).max())
+    with np.errstate(over="ignore"):
+        span = float((high - low).max())
+    if span == 0.0:
+        span = 1.0  # one point, or one place
     if not 2.0**-400 < span < 2.0**400:
         raise Infeasible(f"the points span {span:.3g}")
     mantissa, exponent = math.frexp(span * (1.0 + 2.0**-40))
@@ -167,29 +168,21 @@ class Tree:
     words: str
 
     def apply(self, vectors: Array) -> Array:
-        return self.reached(vectors)[0]
-
-    def reached(self, vectors: Array, reach: bool = False) -> tuple[Array, Array]:
-        """The sums (m, columns), and with ``reach`` at least Σ_j w_ij|v_j| (m, columns), w the exact weights."""
+        """(n, columns) → (m, columns)."""
         columns = np.ascontiguousarray(vectors[self.sides.sources.order].T)
-        c, m = len(columns), self.sides.targets.points.shape[1]
-        out = np.zeros((c, m))
-        above = np.zeros((c, m))
-        for level in self.levels:
-            self._far(level, columns, out)
-            if reach:
-                _above(level, np.abs(columns), above)
-        every = np.concatenate([columns, np.abs(columns)]) if reach else columns
-        near = self._near(every)
-        out += near[:c]
-        order = self.sides.targets.order
-        sums, bounds = np.empty((m, c)), np.empty((m, c))
-        sums[order] = out.T
-        if reach:
-            share = 1.0 - self.relative - self.rounding * 2.0
-            most = self.floor * np.abs(columns).sum(axis=1, keepdims=True) * 1.01
-            bounds[order] = ((above + (near[c:] + most) / share) * SLACK).T
-        return sums, bounds
+        out = np.zeros((len(columns), self.sides.targets.points.shape[1]))
+        if self.levels:
+            # columns of a size about 1: what underflows is then in the floor
+            exponents = np.clip(np.frexp(np.abs(columns).max(axis=1, keepdims=True))[1], -1000, 1000)
+            scaled = np.ldexp(columns, -exponents)
+            for level in self.levels:
+                self._far(level, scaled, out)
+            with np.errstate(over="ignore"):  # a value that overflows has no certificate
+                out = np.ldexp(out, exponents)
+        out += self._near(columns)
+        sums = np.empty(out.T.shape)
+        sums[self.sides.targets.order] = out.T
+        return sums
 
     def _far(self, level: Level, columns: Array, out: Array) -> None:
         """Add what boxes of one level send to each other."""
@@ -286,19 +279,7 @@ class Tree:
         return out
 
     def _all(self) -> direct.Direct:
-        return direct.Direct(self.scene, self.relative, self.floor, self.rounding, self.workers, "")
-
-
-def _above(level: Level, sizes: Array, above: Array) -> None:
-    """Add at least Σ_j w_ij|v_j| over what a level sends."""
-    target, source, operator = level.pairs[:3]
-    for row, found in zip(sizes, above, strict=True):
-        heap = np.add.reduceat(np.append(row, 0.0), level.sources.starts)
-        running = np.append(0.0, np.cumsum(row))
-        heap = (running[level.sources.ends] - running[level.sources.starts]) + running[-1] * len(row) * U
-        sent = np.bincount(target, level.largest[operator] * heap[source], len(level.targets.starts))
-        for number in np.flatnonzero(sent):
-            found[level.targets.starts[number] : level.targets.ends[number]] += sent[number]
+        return direct.planned(self.scene, self.workers)
 
 
 def require_served(scene: Scene) -> None:
@@ -312,48 +293,52 @@ def require_served(scene: Scene) -> None:
         raise Infeasible("the function ends")
 
 
-def planned(scene: Scene, relative: float, floor: float, memory: int, workers: int, where: Sides | None = None) -> Tree:
+def planned(scene: Scene, relative: float, floor: float, pair: float, memory: int, workers: int) -> Tree:
     """The plan whose weights are within relative·w + floor of the exact ones (KG-10).
 
+    pair: nanoseconds of one pair, which decide what is summed pair by pair.
     Raises :class:`~assay.spec.approximation.Infeasible`.
     """
     require_served(scene)
     rounding.require_resolved(scene)
-    d, f = scene.points.shape[1], scene.function
+    d, n = scene.points.shape[1], len(scene.points)
     known = rounding.entry(scene.name, scene.parameter, d, scene.lost) if scene.code is not None else None
-    near_relative, near_floor = known or (2.0**-46, 2.0**-1058 + 2.0**-48 * f.terms)
-    found = where or sides(scene.points, scene.targets)
-    n = len(scene.points)
-    # of a sum over the points of a box, the functions of a basis and the boxes that send to one
-    terms = TILE + n / tree_kernels.TOGETHER + tree_kernels.TOGETHER + 7.0**d + 64.0
-    builder = _Builder(scene, found, relative, floor, terms, memory, workers)
+    # values of a user's function are within 2^-50(|f| + terms) + 2^-1060, of what `doubt` pays for
+    near_relative, near_floor = known or (2.0**-46, 2.0**-1058 + 2.0**-48 * scene.function.terms)
+    found = sides(scene.points, scene.targets)
+    workers = workers if scene.code is not None else 1  # a function of the user's own need not bear threads
+    builder = _Builder(scene, found, relative, floor, memory, workers, pair)
     levels, close = builder.run()
     square = max((design.square for designs in builder.used for design in designs), default=0)
-    where_ = tree_operators.basis(d, square)
-    if where_.size > 20000:
-        raise Infeasible(f"{where_.size} functions of a box")
+    where = tree_operators.basis(d, square)
     run = functools.partial(_run, workers)
     # Coulomb's expansions are those of boxes of side 1 at every level
     tables: dict[int, Packed] = {}
     ready = []
     for (make, factor), designs in zip(levels, builder.used, strict=True):
         if id(designs) not in tables:
-            tables[id(designs)] = tree_operators.packed(designs, where_, run)
+            tables[id(designs)] = tree_operators.packed(designs, where, run)
         ready.append(make(tables[id(designs)], factor))
-    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where_.size * 8
+    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8
     held = sum(p.data.nbytes + p.limits.nbytes + p.rows.nbytes for p in tables.values())
     if size + held + builder.bytes > memory:
         raise Infeasible(f"{size + held + builder.bytes:.3g} bytes for boxes, more than {memory:.3g}")
-    met, met_floor = (max(near_relative, relative), max(near_floor, floor)) if ready else (near_relative, near_floor)
-    tiles = min(n, TILE) + -(-n // TILE) + 64 * 64
-    flat = tiles if scene.code is not None else n
+    met, met_floor = near_relative, near_floor
+    if ready:
+        met, met_floor = max(near_relative, relative), max(near_floor, floor)
+        each = zip(levels, builder.used, strict=True)
+        met_floor += 2.0**-960 * max(factor * (1.0 + x.size) for (_, factor), designs in each for x in designs)
+    elif builder.reason:
+        raise Infeasible(builder.reason)
+    # near pairs: sums of a tile, and tiles; or one sum.  Then what levels and ranges add
+    flat = TILE + n // TILE + 2 if scene.code is not None else n
     words = (
-        f"{len(ready)} levels of boxes, expansions of up to {where_.size} functions, "
+        f"{len(ready)} levels of boxes, expansions of up to {where.size} functions, "
         f"{builder.pairs / max(len(scene.goals), 1):.0f} sources of a target one by one"
     )
     return Tree(
-        scene, found, tuple(ready), tuple(close), where_, met * SLACK, met_floor, gamma(flat + len(ready) + 8.0),
-        workers, words,
+        scene, found, tuple(ready), tuple(close), where, met * SLACK, met_floor * SLACK,
+        gamma(flat + len(ready) + 2.0 * len(close) + 8.0), workers, words,
     )  # fmt: skip
 
 
@@ -365,35 +350,35 @@ class _Builder:
     """The walk through pairs of boxes, level by level."""
 
     def __init__(
-        self, scene: Scene, where: Sides, relative: float, floor: float, terms: float, memory: int, workers: int
+        self, scene: Scene, where: Sides, relative: float, floor: float, memory: int, workers: int, pair: float
     ) -> None:  # fmt: skip
         self.scene, self.where, self.memory, self.workers = scene, where, memory, workers
-        self.relative, self.floor, self.terms = relative, floor, terms
+        self.relative, self.floor = relative, floor
         self.d = scene.points.shape[1]
         self.offsets = tree_operators.offsets(self.d)
         self.used: list[list[Designed]] = []
         self.bytes = 0
         self.pairs = 0.0
+        self.reason = ""
         self.known: dict[float, list[Designed]] = {}
-        self.cost = _pair_cost(scene)
+        self.cost = pair
 
     def designs(self, level: int) -> tuple[list[Designed], float]:
         """The expansions of a level, and what they are to be multiplied with."""
         side = self.where.length / 2.0**level
-        square, factor, floor = side * side, 1.0, self.floor
+        square, factor, relative, floor = side * side, 1.0, self.relative, self.floor
         if self.scene.name == "coulomb":
             square, factor, floor = 1.0, float(side ** (-2.0 * self.scene.parameter)), 0.0
+            relative -= 32.0 * U  # the factor errs by a few u
             if not 2.0**-900 < factor < 2.0**900:
                 raise Infeasible(f"weights of {factor:.2g}")
         if square not in self.known:
             made: list[Any] = [None] * len(self.offsets)
 
             def one(index: int) -> None:
-                # the last factor: a power of the side, and its product
                 made[index] = tree_operators.designed(
-                    self.scene.function, square, self.offsets[index], self.relative * (1.0 - 2.0**-20), floor,
-                    self.terms + 64.0,
-                )  # fmt: skip
+                    self.scene.function, square, self.offsets[index], relative, floor, len(self.scene.points)
+                )
 
             _run(self.workers, one, range(len(self.offsets)))
             self.known[square] = made
@@ -408,17 +393,18 @@ class _Builder:
         close: list[Close] = []
         for level in range(depth + 1):
             counts = here[0].counts[target].astype(float) * here[1].counts[source]
-            if level == depth:
-                split = np.zeros(len(target), bool)
-            else:
-                designs, _ = self.designs(max(level + 1, 2))
-                across = float(np.mean([design.entries for design in designs])) * ENTRY + 100.0
-                split = counts * self.cost > 4.0**d * across * _SPLIT
+            split = np.zeros(len(target), bool)
+            if level < depth:
+                try:
+                    designs, factor = self.designs(max(level + 1, 2))
+                    across = float(np.mean([design.entries for design in designs])) * ENTRY + 100.0
+                    split = counts * self.cost > 4.0**d * across * _SPLIT
+                except Infeasible as reason:
+                    self.reason = str(reason)
             direct_now = [(target[~split], source[~split])]
             target, source = target[split], source[split]
             if len(target):
                 following = [boxes(side, level + 1, depth) for side in (where.targets, where.sources)]
-                designs, factor = self.designs(max(level + 1, 2))
                 costs = np.array([design.entries for design in designs]) * ENTRY + 100.0
                 opened, sent, few = self.expanded(target, source, here, following, costs)
                 close_next = few
@@ -517,9 +503,8 @@ class _Builder:
         order = np.lexsort((sent[2], part))
         pairs = tuple(np.ascontiguousarray(x[order]) for x in (*numbers, *sent[2:]))
         parts = np.searchsorted(part[order], np.arange(int(part.max()) + 2)).astype(np.int64)
-        largest = np.array([design.largest for design in designs]) * factor * SLACK
         return Level(
-            chosen[1], chosen[0], (places[0], places[1]), pairs, parts, packed, factor, largest  # type: ignore[arg-type]
+            chosen[1], chosen[0], (places[0], places[1]), pairs, parts, packed, factor  # type: ignore[arg-type]
         )  # fmt: skip
 
     def add_close(self, close: list[Close], here: list[Boxes], pairs: list[tuple[Ints, Ints]]) -> None:
@@ -552,9 +537,3 @@ def _placed(side: Side, chosen: Boxes, half: float) -> Array:
         middle = np.repeat((2 * chosen.cells[:, axis] + 1).astype(np.float64) * half, counts)
         row[at] = ((side.whole[axis, at] - middle) + side.rest[axis, at]) / (half * tree_operators.ENLARGED)
     return out
-
-
-def _pair_cost(scene: Scene) -> float:
-    from assay.impl.cpu.kernel_graph import choice  # the module that offers this route
-
-    return choice.pair(scene) * PAIR

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import tree_kernels
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
-from assay.impl.cpu.kernel_graph.tree_kernels import ROWS, UNROLLED
+from assay.impl.cpu.kernel_graph.tree_kernels import ROWS, TOGETHER, UNROLLED
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _DEGREES = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
 _RHO = np.geomspace(1.02, 16.0, 160)
 _BIN = 2  # of |k|² + |l|², in which the sizes of coefficients are summed
 _MOST_SQUARE = 420  # of |k|² + |l|²
+_TRIGONOMETRIC = 24.0 * U  # what the nodes and an entry of the transform err, entries over 2/(P + 1)
+_LEAST = 2.0**-960  # of what a weight may err: products that underflow are far below it
 
 
 def offsets(dimension: int) -> tuple[tuple[int, ...], ...]:
@@ -87,21 +89,20 @@ def _histogram(degree: int) -> Array:
 class Designed:
     """The expansion of one offset: coefficients in u, the largest |k|² + |l|² that is kept, and what is proved.
 
-    error: |w̃ − w| of one weight, rounding included.  smallest, largest: bounds of f on the pair of boxes.  entries:
-    about how many coefficients are kept.
+    error: |w̃ − w| of one weight, rounding included.  size: at least the sum of all |coefficients| in both boxes.
+    entries: about how many coefficients are kept.
     """
 
     offset: tuple[int, ...]
     coefficients: Array
     square: int
     error: float
-    smallest: float
-    largest: float
+    size: float
     entries: float
 
 
 def _upper(function: Function, z: Array) -> Array:
-    """At least f (z) for f decreasing, z > 0 right to 2^-40 of itself."""
+    """At least f(z) for f decreasing, z > 0 right to 2^-39 of itself; +∞ where z is less than what f may shift it."""
     low = z * (1.0 - 2.0**-38) - 2.0**-48 * function.shift
     value = function(np.maximum(low, z * 0.5))
     safe = np.where(low >= z * 0.5, value, math.inf)
@@ -121,7 +122,7 @@ def interpolation(function: Function, square: float, offset: tuple[int, ...], de
     """
     b = ENLARGED
     major, minor = (_RHO + 1.0 / _RHO) / 2.0, (_RHO - 1.0 / _RHO) / 2.0
-    lebesgue = 2.0 / math.pi * math.log(degree + 1.0) + 1.0
+    lebesgue = _lebesgue(degree)
     total = 0.0
     for axis, c in enumerate(offset):
         rest = sum(max(0.0, o - b) ** 2 for other, o in enumerate(offset) if other != axis)
@@ -139,12 +140,13 @@ def interpolation(function: Function, square: float, offset: tuple[int, ...], de
     return total * SLACK
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is no number is refused
 def designed(
-    function: Function, square: float, offset: tuple[int, ...], relative: float, floor: float, terms: float
+    function: Function, square: float, offset: tuple[int, ...], relative: float, floor: float, count: int
 ) -> Designed:
     """The expansion for boxes of side √square with weights within relative·w + floor of f, f completely monotone.
 
-    terms: roundings on the way from the vectors to a sum, other than those of the expansion itself.
+    count: at least the points of a box, for the roundings of their sum.
     Raises :class:`~assay.spec.approximation.Infeasible`.
     """
     d = len(offset)
@@ -153,7 +155,7 @@ def designed(
     close = square * sum(max(0.0, o - b) ** 2 for o in offset) / SLACK
     smallest, largest = _lower(function, far), float(_upper(function, np.array([close]))[0])
     allowed = relative * smallest + floor
-    if not (allowed > 0.0 and largest < math.inf):
+    if not (allowed >= _LEAST and largest < math.inf):
         raise Infeasible(f"weights from {smallest:.2g} to {largest:.2g} between boxes")
     for degree in _DEGREES:
         analytic = interpolation(function, square, offset, degree)
@@ -162,45 +164,70 @@ def designed(
     else:
         raise Infeasible(f"interpolation of degree {degree} is within {analytic:.2g}, not {0.1 * allowed:.2g}")
     size = degree + 1
-    turns = np.multiply.outer(np.arange(size), 2 * np.arange(size) + 1) % (4 * size)
-    cosines = np.cos(turns * (math.pi / (2.0 * size)))  # T_m at the nodes, within 16u
-    nodes = cosines[1]
-    zeta = np.zeros((size,) * d)
-    for axis, o in enumerate(offset):
-        shape = [1] * d
-        shape[axis] = size
-        zeta = zeta + ((o + b * nodes) ** 2).reshape(shape)
-    z = square * zeta
-    # nodes err by 16u, which is 32√d·u/√ζ of ζ, and ζ > 0.9; then d + 4 roundings; f has 2^-51(z + shift) of its own
-    off = z * ((96.0 + 2.0 * d) * U) + 2.0**-49 * function.shift
-    low, high = function.between(np.maximum(z - off, z * 0.5), z + off)
-    g = function(z)
-    noise = float((high - low).max()) + 2.0**-48 * (float(np.abs(g).max()) + function.terms) + 2.0**-1059
-    lebesgue = 2.0 / math.pi * math.log(size) + 1.0
+    cosines = _cosines(size)
+    g, noise = _at_nodes(function, square, offset, cosines[1])
+    lebesgue = _lebesgue(degree)
     transform = cosines * (2.0 / size)
     transform[0] /= 2.0
     peak = float(np.abs(g).max())
     for axis in range(d):
         g = np.moveaxis(np.tensordot(transform, g, (1, axis)), 0, axis)
-    # the transform has the norm √(2/(P + 1)) and entries up to 2/(P + 1), of which it errs by 17u
-    rough = (2.0 * size) ** ((d + 1) / 2.0) * d * (gamma(size + 3.0) + 17.0 * U) * peak * 1.01
+    rough = (2.0 * size) ** ((d + 1) / 2.0) * d * (gamma(size + 3.0) + _TRIGONOMETRIC) * peak * 1.01
     g = np.ascontiguousarray(g)
-    spread = _spread(np.abs(g), _histogram(degree))
-    tail = np.cumsum(spread[::-1])[::-1] * SLACK
-    every = float(tail[0])
+    tail = np.cumsum(_spread(np.abs(g), _histogram(degree))[::-1])[::-1] * SLACK
     bins = int(np.argmax(np.append(tail[1:], 0.0) <= 0.75 * allowed))  # bins beyond this one are left out
     if bins > _MOST_SQUARE // _BIN:
         raise Infeasible(f"an expansion with |k|² + |l|² up to {_MOST_SQUARE} leaves out {float(tail[-1]):.2g}")
     cut = bins * _BIN
-    left_out = float(tail[bins + 1]) if bins + 1 < len(tail) else 0.0
-    highest = math.sqrt(cut) + 2.0
-    steps = gamma(terms + 4.0 * d * degree + 3.0 * 2.0**d) + 32.0 * d * highest**2 * U
-    error = (analytic + lebesgue**d * noise + rough + left_out + steps * every) * SLACK
+    left_out = float(tail[bins + 1])
+    steps = gamma(_roundings(d, degree, cut, count)) + 8.0 * cut * U
+    error = (analytic + lebesgue**d * noise + rough + left_out + steps * float(tail[0])) * SLACK
     if not error <= allowed:
         raise Infeasible(f"rounding between boxes is {error - analytic - left_out:.2g}, more than {allowed:.2g}")
     ball = math.pi**d / math.gamma(d + 1.0) * float(cut) ** d / 4.0**d
     zeros = sum(o == 0 for o in offset)
-    return Designed(offset, g, cut, error, smallest, largest, (ball + 3.0 * cut ** (d / 2.0) + 32.0) / 2.0**zeros)
+    return Designed(offset, g, cut, error, float(tail[0]), (ball + 3.0 * cut ** (d / 2.0) + 32.0) / 2.0**zeros)
+
+
+def _lebesgue(degree: int) -> float:
+    """At least Lebesgue's constant of the zeros of T_(P+1)."""
+    return (2.0 / math.pi * math.log(degree + 1.0) + 1.0) * SLACK
+
+
+def _cosines(size: int) -> Array:
+    """T_m at the zeros of T_size, (m, zero), each within 16u: cosines of angles between 0 and π/2."""
+    turns = np.multiply.outer(np.arange(size), 2 * np.arange(size) + 1) % (4 * size)
+    turns = np.minimum(turns, 4 * size - turns)
+    angles = np.minimum(turns, 2 * size - turns) * (math.pi / (2.0 * size))
+    return np.where(turns <= size, 1.0, -1.0) * np.cos(angles)
+
+
+def _at_nodes(function: Function, square: float, offset: tuple[int, ...], nodes: Array) -> tuple[Array, float]:
+    """f(square·ζ) at all tuples of nodes, and how far a value may be from the one at the exact nodes."""
+    d = len(offset)
+    zeta = np.zeros((len(nodes),) * d)
+    for axis, o in enumerate(offset):
+        shape = [1] * d
+        shape[axis] = len(nodes)
+        zeta = zeta + ((o + ENLARGED * nodes) ** 2).reshape(shape)
+    z = square * zeta
+    # ζ > 0.9 moves by 34√d·u of itself with the nodes, and is rounded d + 5 times; f has 2^-51(z + shift) of its own
+    off = z * ((96.0 + 2.0 * d) * U) + 2.0**-49 * function.shift
+    if not float((off / z).max()) < 0.25:
+        raise Infeasible("distances are smaller than what the function rounds")
+    low, high = function.between(z - off, z + off)
+    g = function(z)
+    return g, float((high - low).max()) + 2.0**-48 * (float(np.abs(g).max()) + function.terms) + 2.0**-1058
+
+
+def _roundings(d: int, degree: int, cut: int, count: int) -> float:
+    """At least how many roundings a term passes from a vector to what a level adds to a sum."""
+    base, most = math.isqrt(cut) + 1.0, math.isqrt(_MOST_SQUARE) + 1.0
+    coefficient = d * (degree + 2.0)
+    moment = d + TOGETHER + count / TOGETHER + 4.0
+    sent = base**d + 6.0**d + 6.0
+    value = most + most ** (d - 1) + d + 4.0
+    return coefficient + moment + sent + value
 
 
 def _spread(sizes: Array, histogram: Array) -> Array:
