@@ -190,7 +190,7 @@ class Tree:
         moments = np.empty((len(level.sources.starts), c, size))
         local = np.zeros((len(level.targets.starts), c, size))
         gather, scatter, send = tree_kernels.moments(), tree_kernels.values(), tree_kernels.sent()
-        where = self.basis
+        where, table = self.basis, level.packed
 
         def up(begin: int) -> None:
             gather(
@@ -200,8 +200,8 @@ class Tree:
 
         def across(part: int) -> None:
             send(
-                *level.pairs, level.parts[part], level.parts[part + 1], level.factor, moments, where.turns, where.first,
-                level.packed.held, level.packed.rows, level.packed.limits, level.packed.data, local,
+                *level.pairs, level.parts[part], level.parts[part + 1], level.factor, moments, where.turns, where.signs,
+                table.orders, table.held, table.firsts, table.groups, table.data, local,
             )  # fmt: skip
 
         def down(begin: int) -> None:
@@ -320,7 +320,7 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
             tables[id(designs)] = tree_operators.packed(designs, where, run)
         ready.append(make(tables[id(designs)], factor))
     size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8
-    held = sum(p.data.nbytes + p.limits.nbytes + p.rows.nbytes for p in tables.values())
+    held = sum(table.bytes for table in tables.values())
     if size + held + builder.bytes > memory:
         raise Infeasible(f"{size + held + builder.bytes:.3g} bytes for boxes, more than {memory:.3g}")
     met, met_floor = near_relative, near_floor
@@ -498,7 +498,8 @@ class _Builder:
             chosen.append(Boxes(every.starts[used], every.ends[used], every.cells[used]))
             numbers.append(inverse.astype(np.int64))
             places.append(_placed(side, chosen[-1], self.where.length / 2.0 ** (level + 1)))
-        size = max(1, -(-len(chosen[0].starts) // _TASKS))
+        tasks = min(_TASKS, len(sent[0]) // (4 * tree_kernels.WIDTH * len(self.offsets)) + 1)
+        size = max(1, -(-len(chosen[0].starts) // tasks))
         part = numbers[0] // size
         order = np.lexsort((sent[2], part))
         pairs = tuple(np.ascontiguousarray(x[order]) for x in (*numbers, *sent[2:]))

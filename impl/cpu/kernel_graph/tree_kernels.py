@@ -1,9 +1,8 @@
 """The compiled kernels of the tree: moments of boxes, what boxes send to each other, values at points, near pairs.
 
-A basis is a list of products T_k(ξ) = Π T_(k_i)(ξ_i) of Chebyshev polynomials.  It is sorted by *class*, which tells
-for every axis whether k_i is odd, and by |k|² within a class, so that |k|² ≤ D is the first so many of every class.
-``lines`` lists the same functions with all but the last index in common: (count, d) with the degrees of the first d − 1
-axes and the number of functions in the line; ``places`` (count, most) are their places in the basis.
+A basis is a list of products T_k(ξ) = Π T_(k_i)(ξ_i) of Chebyshev polynomials, sorted by |k|², so that |k|² ≤ D is the
+first so many.  ``lines`` lists the same functions with all but the last index in common: (count, d) with the degrees
+of the first d − 1 axes and the number of functions in the line; ``places`` (count, most) are their places in the basis.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from assay.impl.cpu.kernel_graph.weights import EXP64, TILE, WEIGH, injected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ROWS", "TOGETHER", "UNROLLED", "WIDTH", "contract", "gather", "moments", "near", "sent", "values"]
+__all__ = ["ROWS", "TOGETHER", "WIDTH", "contract", "moments", "near", "sent", "values"]
 
-WIDTH = 32  # pairs of boxes that are served together
+WIDTH = 48  # pairs of boxes that are served together, three at a time
+STRIP = 512  # columns of an operator that are taken in one go: they stay in the first cache
 TOGETHER = 64  # points whose polynomials are tabulated together
-ROWS = 2  # rows of an operator that are stored together
-UNROLLED = 4  # columns of an operator that are taken in one step: rows are filled up with zeros to a multiple
+ROWS = 4  # rows of an operator that are stored together, filled up with zeros
 _FAST = set(weights.FUSED)
 
 
@@ -115,18 +114,16 @@ def _values(
 
 def _sent(
     target: Any, source: Any, operator: Any, turn: Any, flip: Any, begin: Any, end: Any, factor: Any, moments: Any,
-    turns: Any, first: Any, held: Any, rows: Any, limits: Any, data: Any, local: Any,
+    turns: Any, signs: Any, orders: Any, held: Any, firsts: Any, groups: Any, data: Any, local: Any,
 ) -> None:  # fmt: skip
     """local[target] += factor · operator · moments[source] for the pairs begin … end, sorted by their operators.
 
-    turn: the row of ``turns`` (N) that permutes axes; flip: a bit for every axis that is reflected.  first (classes +
-    1): where classes begin; held (operators, classes): functions of a class that an operator reads and writes.  rows
-    (operators, N): where the data of the pair of rows that begins with a function are; limits (operators, N, classes):
-    how many columns of each class it has.
+    turn: the row of ``turns`` (N) that permutes axes; flip: the row of ``signs`` (N), for the axes that are reflected.
+    orders (operators, N): the functions of an operator in the order in which it has them, ``held`` of them.  firsts:
+    the groups of ROWS rows of an operator; groups (count, 4): first row, first column, columns, place in ``data``.
     """
     columns, size = moments.shape[1], moments.shape[2]
-    classes = len(first) - 1
-    x, y = np.zeros((size + UNROLLED, WIDTH)), np.zeros((size + ROWS, WIDTH))
+    x, y = np.zeros((WIDTH + 2, size)), np.zeros((WIDTH + 2, size + ROWS))
     total = (end - begin) * columns
     done = 0
     while done < total:
@@ -134,48 +131,56 @@ def _sent(
         width = 1
         while width < WIDTH and done + width < total and operator[begin + (done + width) // columns] == kind:
             width += 1
+        count = held[kind]
+        order = orders[kind]
         for w in range(width):
             pair, c = begin + (done + w) // columns, (done + w) % columns
-            row, box = turns[turn[pair]], source[pair]
-            for group in range(classes):
-                odd = group & flip[pair]
-                sign = 1.0
-                while odd:
-                    if odd & 1:
-                        sign = -sign
-                    odd >>= 1
-                for k in range(first[group], first[group] + held[kind, group]):
-                    x[k, w] = sign * moments[box, c, row[k]]
-        for group in range(classes):
-            stop = first[group] + held[kind, group]
-            for k in range(first[group], stop, ROWS):
-                y0, y1 = y[k], y[k + 1]
-                for w in range(WIDTH):
-                    y0[w] = 0.0
-                    y1[w] = 0.0
-                at = rows[kind, k]
-                for other in range(classes):
-                    low = first[other]
-                    for l in range(low, low + limits[kind, k, other], UNROLLED):  # noqa: E741
-                        a0, a1, a2, a3 = data[at], data[at + 1], data[at + 2], data[at + 3]
-                        b0, b1, b2, b3 = data[at + 4], data[at + 5], data[at + 6], data[at + 7]
-                        x0, x1, x2, x3 = x[l], x[l + 1], x[l + 2], x[l + 3]
-                        for w in range(WIDTH):
-                            p, q, r, s = x0[w], x1[w], x2[w], x3[w]
-                            y0[w] += a0 * p + a1 * q + a2 * r + a3 * s
-                            y1[w] += b0 * p + b1 * q + b2 * r + b3 * s
-                        at += 8
-            for w in range(width):
-                pair, c = begin + (done + w) // columns, (done + w) % columns
-                row, box = turns[turn[pair]], target[pair]
-                odd = group & flip[pair]
-                sign = factor
-                while odd:
-                    if odd & 1:
-                        sign = -sign
-                    odd >>= 1
-                for k in range(first[group], stop):
-                    local[box, c, row[k]] += sign * y[k, w]
+            row, sign, box = turns[turn[pair]], signs[flip[pair]], moments[source[pair], c]
+            for i in range(count):
+                x[w, i] = sign[order[i]] * box[row[order[i]]]
+                y[w, i] = 0.0
+        for group in range(firsts[kind], firsts[kind + 1]):
+            head, low, wide, at = groups[group]
+            for start in range(0, wide, STRIP):
+                strip = min(STRIP, wide - start)
+                place = at + start
+                a0, a1 = data[place : place + strip], data[place + wide : place + wide + strip]
+                place += 2 * wide
+                a2, a3 = data[place : place + strip], data[place + wide : place + wide + strip]
+                for w in range(0, width, 3):
+                    b0 = x[w, low + start : low + start + strip]
+                    b1 = x[w + 1, low + start : low + start + strip]
+                    b2 = x[w + 2, low + start : low + start + strip]
+                    s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = 0.0
+                    for l in range(strip):  # noqa: E741
+                        p, q, r = b0[l], b1[l], b2[l]
+                        t = a0[l]
+                        s00 += t * p
+                        s01 += t * q
+                        s02 += t * r
+                        t = a1[l]
+                        s10 += t * p
+                        s11 += t * q
+                        s12 += t * r
+                        t = a2[l]
+                        s20 += t * p
+                        s21 += t * q
+                        s22 += t * r
+                        t = a3[l]
+                        s30 += t * p
+                        s31 += t * q
+                        s32 += t * r
+                    for k, (u0, u1, u2) in enumerate(
+                        ((s00, s01, s02), (s10, s11, s12), (s20, s21, s22), (s30, s31, s32))
+                    ):
+                        y[w, head + k] += u0
+                        y[w + 1, head + k] += u1
+                        y[w + 2, head + k] += u2
+        for w in range(width):
+            pair, c = begin + (done + w) // columns, (done + w) % columns
+            row, sign, box = turns[turn[pair]], signs[flip[pair]], local[target[pair], c]
+            for i in range(count):
+                box[row[order[i]]] += factor * (sign[order[i]] * y[w, i])
         done += width
 
 
@@ -207,21 +212,6 @@ def _contract(
                 rights[count] = right[r] * base + l
             count += 1
     return count
-
-
-def _gather(
-    values: Any, lefts: Any, rights: Any, rank: Any, group: Any, first: Any, rows: Any, limits: Any, data: Any
-) -> None:  # fmt: skip
-    """Put the coefficients of the pairs (left, right) into ``data``, as :func:`_sent` reads them."""
-    for i in range(len(values)):
-        k, l = rank[lefts[i]], rank[rights[i]]  # noqa: E741
-        inside = (k - first[group[k]]) % ROWS
-        head = k - inside
-        at = rows[head]
-        for other in range(group[l]):
-            at += limits[head, other] * ROWS
-        place = l - first[group[l]]
-        data[at + place // UNROLLED * (UNROLLED * ROWS) + inside * UNROLLED + place % UNROLLED] = values[i]
 
 
 def _near(
@@ -287,32 +277,32 @@ def _types() -> tuple[Any, ...]:
     real, whole = t.float64, t.int64
     return (
         t, real, whole, t.Array(real, 1, "C"), t.Array(real, 2, "C"), t.Array(real, 3, "C"), t.Array(whole, 1, "C"),
-        t.Array(whole, 2, "C"), t.Array(whole, 3, "C"),
+        t.Array(whole, 2, "C"),
     )  # fmt: skip
 
 
 @functools.cache
 def moments() -> Callable[..., None]:
     """The compiled :func:`_moments`."""
-    t, _, whole, _, table, cube, row, grid, _ = _types()
+    t, _, whole, _, table, cube, row, grid = _types()
     return compiled(_moments, t.void(table, table, row, row, grid, grid, whole, whole, cube), _FAST)
 
 
 @functools.cache
 def values() -> Callable[..., None]:
     """The compiled :func:`_values`."""
-    t, _, whole, _, table, cube, row, grid, _ = _types()
+    t, _, whole, _, table, cube, row, grid = _types()
     return compiled(_values, t.void(table, cube, row, row, grid, grid, whole, whole, table), _FAST)
 
 
 @functools.cache
 def sent() -> Callable[..., None]:
     """The compiled :func:`_sent`."""
-    t, real, whole, reals, _, cube, row, grid, solid = _types()
+    t, real, whole, reals, table, cube, row, grid = _types()
     return compiled(
         _sent,
         t.void(
-            row, row, row, row, row, whole, whole, real, cube, grid, row, grid, grid, solid, reals, cube
+            row, row, row, row, row, whole, whole, real, cube, grid, table, grid, row, row, grid, reals, cube
         ),
         _FAST,
     )  # fmt: skip
@@ -321,7 +311,7 @@ def sent() -> Callable[..., None]:
 @functools.cache
 def contract() -> Callable[..., int]:
     """The compiled :func:`_contract`."""
-    t, real, whole, _, table, cube, row, _, _ = _types()
+    t, real, whole, _, table, cube, row, _ = _types()
     kept = t.Array(real, 3, "C", readonly=True)
     made: Callable[..., int] = compiled(
         _contract, whole(cube, row, row, row, kept, row, row, row, whole, whole, table, row, row, row), _FAST
@@ -330,16 +320,9 @@ def contract() -> Callable[..., int]:
 
 
 @functools.cache
-def gather() -> Callable[..., None]:
-    """The compiled :func:`_gather`."""
-    t, _, _, reals, _, _, row, grid, _ = _types()
-    return compiled(_gather, t.void(reals, row, row, row, row, row, row, grid, reals), _FAST)
-
-
-@functools.cache
 def near() -> Callable[..., None]:
     """The compiled :func:`_near`."""
-    t, real, whole, _, table, _, row, _, _ = _types()
+    t, real, whole, _, table, _, row, _ = _types()
     signature = t.void(
         table, table, table, row, row, row, row, row, t.boolean, whole, real, real, real, whole, whole, table
     )  # fmt: skip

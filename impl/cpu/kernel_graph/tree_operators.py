@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import tree_kernels
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
-from assay.impl.cpu.kernel_graph.tree_kernels import ROWS, TOGETHER, UNROLLED
+from assay.impl.cpu.kernel_graph.tree_kernels import ROWS, TOGETHER
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
@@ -246,16 +246,19 @@ def _spread(sizes: Array, histogram: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """The functions T_k with |k|² ≤ square, as :mod:`tree_kernels` wants them."""
+    """The functions T_k with |k|² ≤ square, as :mod:`tree_kernels` wants them.
+
+    degrees (N, d), norms (N,): k and |k|², which grows; rank: the place of k, by its number to ``base``.  turns (d!, N)
+    and signs (2^d, N): what permuting and reflecting axes does.  lines, places: see :mod:`tree_kernels`.
+    """
 
     square: int
     base: int
     degrees: Ints
-    group: Ints
-    first: Ints
     norms: Ints
     rank: Ints
     turns: Ints
+    signs: Array
     lines: Ints
     places: Ints
 
@@ -271,9 +274,8 @@ def basis(dimension: int, square: int) -> Basis:
     every = np.stack(np.meshgrid(*[np.arange(base)] * d, indexing="ij"), axis=-1).reshape(-1, d)
     norms = (every**2).sum(axis=1)
     every, norms = every[norms <= square], norms[norms <= square]
-    bits = ((every % 2) << np.arange(d)).sum(axis=1)
-    order = np.lexsort((norms, bits))
-    every, norms, bits = every[order], norms[order], bits[order]
+    order = np.argsort(norms, kind="stable")
+    every, norms = every[order], norms[order]
     powers = base ** np.arange(d - 1, -1, -1)
     rank = np.full(base**d, -1)
     rank[every @ powers] = np.arange(len(every))
@@ -282,6 +284,8 @@ def basis(dimension: int, square: int) -> Basis:
         moved = np.empty_like(every)
         moved[:, list(turn)] = every
         turns.append(rank[moved @ powers])
+    flips = np.arange(2**d)[:, None] >> np.arange(d) & 1
+    signs = 1.0 - 2.0 * (flips @ (every.T % 2) % 2)
     heads = np.unique(every[:, : d - 1], axis=0) if d > 1 else np.zeros((1, 0), np.int64)
     counts = np.array([math.isqrt(square - int((h**2).sum())) + 1 for h in heads])
     lines = np.concatenate([heads, counts[:, None]], axis=1)
@@ -289,11 +293,10 @@ def basis(dimension: int, square: int) -> Basis:
     for line, (head, count) in enumerate(zip(heads, counts, strict=True)):
         whole = np.concatenate([np.tile(head, (count, 1)), np.arange(count)[:, None]], axis=1)
         places[line, :count] = rank[whole @ powers]
-    first = np.searchsorted(bits, np.arange(2**d + 1))
     kind = np.int64
     return Basis(
-        square, base, every, bits.astype(kind), first.astype(kind), norms.astype(kind), rank.astype(kind),
-        np.array(turns, kind), np.ascontiguousarray(lines, kind), places,
+        square, base, every, norms.astype(kind), rank.astype(kind), np.array(turns, kind),
+        np.ascontiguousarray(signs), np.ascontiguousarray(lines, kind), places,
     )  # fmt: skip
 
 
@@ -301,55 +304,68 @@ def basis(dimension: int, square: int) -> Basis:
 class Packed:
     """The coefficients of the expansions of one level, as :func:`tree_kernels.sent` reads them."""
 
+    orders: Ints
     held: Ints
-    rows: Ints
-    limits: Ints
+    firsts: Ints
+    groups: Ints
     data: Array
+
+    @property
+    def bytes(self) -> int:
+        return self.data.nbytes + self.groups.nbytes + self.orders.nbytes
 
 
 def packed(found: list[Designed], where: Basis, run: Callable[[Callable[[int], None], range], None]) -> Packed:
     """All expansions of a level in one table; ``run`` calls a function for every number of a range."""
-    classes = len(where.first) - 1
-    held = np.zeros((len(found), classes), np.int64)
-    rows = np.zeros((len(found), where.size), np.int64)
-    limits = np.zeros((len(found), where.size, classes), np.int64)
-    parts: list[Array] = [np.zeros(0)] * len(found)
+    orders = np.zeros((len(found), where.size), np.int64)
+    parts: list[tuple[Ints, Ints, Array]] = [(np.zeros(0, np.int64), np.zeros((0, 4), np.int64), np.zeros(0))] * len(
+        found
+    )
 
     def one(index: int) -> None:
-        design = found[index]
-        even = sum(1 << axis for axis, o in enumerate(design.offset) if o == 0)
-        for group in range(classes):
-            norms = where.norms[where.first[group] : where.first[group + 1]]
-            held[index, group] = np.searchsorted(norms, design.square, side="right")
-        for group in range(classes):
-            low = where.first[group]
-            inside = slice(low, low + held[index, group])
-            heads = low + (np.arange(held[index, group]) // ROWS) * ROWS
-            for other in range(classes):
-                if (group ^ other) & even:
-                    continue  # k_i + l_i is even where o_i = 0, because ζ is even in u_i
-                norms = where.norms[where.first[other] : where.first[other + 1]]
-                count = np.searchsorted(norms, design.square - where.norms[heads], side="right")
-                limits[index, inside, other] = -(-count // UNROLLED) * UNROLLED
-        at = 0
-        widths = limits[index].sum(axis=1) * ROWS
-        for group in range(classes):
-            low, count = where.first[group], int(held[index, group])
-            starts = np.cumsum(np.append(0, widths[low : low + count : ROWS]))
-            rows[index, low : low + count : ROWS] = at + starts[:-1]
-            at += int(starts[-1])
-        data = np.zeros(at)
-        values, lefts, rights = _coefficients(design, where.base)
-        tree_kernels.gather()(
-            values, lefts, rights, where.rank, where.group, where.first, rows[index], limits[index], data
-        )
-        parts[index] = data
+        parts[index] = _packed(found[index], where)
 
     run(one, range(len(found)))
-    starts = np.cumsum([0, *map(len, parts)])
-    for index, start in enumerate(starts[:-1]):
-        rows[index] += start
-    return Packed(held, rows, limits, np.concatenate([*parts, np.zeros(8)]))
+    starts = np.cumsum([0, *(len(data) for _, _, data in parts)])
+    for index, (order, groups, _) in enumerate(parts):
+        orders[index, : len(order)] = order
+        groups[:, 3] += starts[index]
+    return Packed(
+        orders, np.array([len(order) for order, _, _ in parts], np.int64),
+        np.cumsum([0, *(len(groups) for _, groups, _ in parts)]).astype(np.int64),
+        np.concatenate([groups for _, groups, _ in parts]), np.concatenate([data for _, _, data in parts]),
+    )  # fmt: skip
+
+
+def _packed(design: Designed, where: Basis) -> tuple[Ints, Ints, Array]:
+    """The order of the functions of one expansion, its groups of rows, and its coefficients in them.
+
+    k_i + l_i is even where o_i = 0, so functions are sorted by the parity of these k_i, and by |k|² among equals: a row
+    then has the first so many functions of its own kind.
+    """
+    count = int(np.searchsorted(where.norms, design.square, side="right"))
+    even = [axis for axis, o in enumerate(design.offset) if o == 0]
+    kind = (where.degrees[:count, even] % 2) @ (1 << np.arange(len(even), dtype=np.int64))
+    order = np.lexsort((where.norms[:count], kind))
+    kinds, norms = kind[order], where.norms[order]
+    groups = []
+    at = 0
+    for each in np.unique(kinds):
+        low, stop = np.searchsorted(kinds, [each, each + 1])
+        for head in range(low, stop, ROWS):
+            wide = int(np.searchsorted(norms[low:stop], design.square - norms[head], side="right"))
+            groups.append((head, low, wide, at))
+            at += ROWS * wide
+    table = np.array(groups, np.int64)
+    values, lefts, rights = _coefficients(design, where.base)
+    place = np.empty(count, np.int64)
+    place[order] = np.arange(count)
+    row, column = place[where.rank[lefts]], place[where.rank[rights]]
+    group = np.searchsorted(table[:, 0], row, side="right") - 1
+    head, low, wide, begin = table[group].T
+    data = np.zeros(at)
+    data[begin + (row - head) * wide + column - low] = values
+    return order, table, data
 
 
 def _coefficients(design: Designed, base: int) -> tuple[Array, Ints, Ints]:
