@@ -12,20 +12,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.impl.cpu.kernel_graph import direct, gaussians, grid, nodes, nonuniform, polynomial, smooth
+from assay.impl.cpu.kernel_graph import direct, gaussians, grid, nodes, nonuniform, polynomial, smooth, tree
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from assay.impl.cpu.kernel_graph.problem import Scene
     from assay.impl.cpu.kernel_graph.sums import Plan
 
+    Array = NDArray[np.float64]
+
 __all__ = ["ROUTES", "Offer", "Request", "degree", "offers"]
 
-ROUTES = ("direct", "grid", "nonuniform", "gaussians", "polynomial")
+ROUTES = ("direct", "grid", "nonuniform", "gaussians", "tree", "polynomial")
 
 _PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "threshold": 0.5, "polynomial": 0.5}
+_EXPANSIONS = ((35.0, 0.7), (29.0, 2.6), (115.0, 3.9), (1500.0, 4.2))  # c, a: c·digits^a entries in d dimensions
+_PASSED = 1.5  # of a point and a function of a box, up or down
 _POWER = 18.0  # of a power that is not half a whole number
 
 
@@ -66,8 +72,8 @@ def offers(request: Request, route: str | None, refused: list[str]) -> Iterator[
     yield from sorted(found, key=lambda offer: offer.cost)
 
 
-def degree(scene: Scene) -> float:
-    """About the largest sum of weights of a point, from some points."""
+def degree(scene: Scene, sizes: Array | None = None) -> float:
+    """About the largest sum of weights of a point, or of weights times ``sizes`` (n, columns), from some points."""
     count = min(len(scene.goals), 48)
     chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
     z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
@@ -77,7 +83,9 @@ def degree(scene: Scene) -> float:
     apart = np.isfinite(z) & (z > 0.0)
     with np.errstate(over="ignore"):
         weight[apart] = np.abs(scene.function(z[apart]))
-    return 1.5 * float(weight.sum(axis=1).max(initial=0.0)) + 1e-300
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = weight.sum(axis=1) if sizes is None else weight @ sizes
+    return 1.5 * float(np.where(np.isnan(sums), np.inf, sums).max(initial=0.0)) + 1e-300
 
 
 def pair(scene: Scene) -> float:
@@ -184,6 +192,31 @@ def _gaussians(request: Request) -> Offer:
     )  # fmt: skip
 
 
+def _tree(request: Request) -> Offer:
+    """The offer as it would be for points that fill a cube."""
+    scene = request.scene
+    tree.require_served(scene)
+    d, n, m = scene.points.shape[1], len(scene.points), len(scene.goals)
+    with np.errstate(over="ignore"):
+        half = max(float(scene.function(np.array([scene.farthest / 4.0]))[0]), 1e-300)
+    digits = -math.log10(min(max(request.relative + request.floor / half, 1e-15), 0.1))
+    front, power = _EXPANSIONS[d - 1]
+    entries, functions = front * digits**power, 0.4 * math.sqrt(front * digits**power) * d**2
+    each = pair(scene)
+    best, sent = math.inf, 0.0
+    for level in range(2, 20):
+        boxes = 2.0 ** (d * level)
+        sent += min(boxes * (6**d - 3**d), float(n) * m) * (entries * tree.ENTRY + 100.0)
+        passed = (level - 1.0) * (n + m) * functions * _PASSED
+        best = min(best, sent + passed + float(n) * m * min(3.0**d / boxes, 1.0) * each)
+    designs = 600.0 * entries * math.factorial(d) + 2e7
+    return Offer(
+        "tree",
+        best + designs,
+        lambda: tree.planned(scene, request.relative, request.floor, each, request.memory, request.workers),
+    )
+
+
 def _polynomial(request: Request) -> Offer:
     scene = request.scene
     found = smooth.degree_of(scene, request.relative, request.floor)
@@ -194,5 +227,6 @@ def _polynomial(request: Request) -> Offer:
 
 
 _MAKERS: dict[str, Callable[[Request], Offer]] = {
-    "direct": _direct, "grid": _grid, "nonuniform": _nonuniform, "gaussians": _gaussians, "polynomial": _polynomial
+    "direct": _direct, "grid": _grid, "nonuniform": _nonuniform, "gaussians": _gaussians,
+    "tree": _tree, "polynomial": _polynomial,
 }  # fmt: skip

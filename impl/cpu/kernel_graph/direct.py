@@ -88,9 +88,13 @@ def plain(scene: Scene, vectors: Array, workers: int, values: Any = None) -> Arr
     return np.ascontiguousarray(out.T)
 
 
-def sizes(scene: Scene) -> Array:
-    """Σ_j |f(z_ij)| (m, 1) in float64, for the graph without j = i: what degrees are for f of either sign."""
-    return plain(scene, np.ones((len(scene.points), 1)), 1, lambda z: np.abs(scene.function(z)))
+def sizes(scene: Scene, vectors: Array | None = None) -> Array:
+    """Σ_j |f(z_ij)|v_j (m, columns) in float64, for the graph without j = i; v = 1 by default.
+
+    With v ≥ 0 it is what sums of weights are for f of either sign.
+    """
+    ones = np.ones((len(scene.points), 1))
+    return plain(scene, ones if vectors is None else vectors, 1, lambda z: np.abs(scene.function(z)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,30 +116,31 @@ class Direct:
         scene = self.scene
         if scene.code is not None and scene.name != "threshold":
             return 0.0
-        return plain(scene, sizes, self.workers, self._spread) * (1.0 + 2.0**-20)
+        return plain(scene, sizes, self.workers, self.spread) * (1.0 + 2.0**-20)
 
     def undecided(self) -> float:
         """What ``doubt`` may add to one weight, relative to it: a bound of the largest such share of all pairs."""
         scene = self.scene
         if scene.code is not None and scene.name != "threshold":
             return 0.0
-
-        def share(z: NDArray[Any]) -> NDArray[Any]:
-            spread, value = self._spread(z), np.abs(scene.function(z))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return np.where(spread > 0.0, spread / value, 0.0)
-
         # a sum over the pairs of a target is no less than the largest of them
-        shares = plain(scene, np.ones((len(scene.points), 1)), self.workers, share)
+        shares = plain(scene, np.ones((len(scene.points), 1)), self.workers, self.share)
         return float(shares.max(initial=0.0)) * (1.0 + 2.0**-20)
 
-    def _spread(self, z: NDArray[Any]) -> NDArray[Any]:
+    def spread(self, z: NDArray[Any]) -> NDArray[Any]:
+        """How far the weight of a pair with the computed squared distance z may be from f(z)."""
         scene = self.scene
         apart = 2.0 * (scene.points.shape[1] + 4.0) * U * SLACK
         # twice the change of the argument that values of f may have (KTOL-0), and what underflow took
         off = 2.0**-50 * scene.function.shift + 2.0 * scene.lost
         low, high = scene.function.between(np.maximum(z * (1.0 - apart) - off, 0.0), z * (1.0 + apart) + off)
         return np.asarray(high - low)
+
+    def share(self, z: NDArray[Any]) -> NDArray[Any]:
+        """:meth:`spread` relative to the weight."""
+        spread, value = self.spread(z), np.abs(self.scene.function(z))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spread > 0.0, spread / value, 0.0)
 
 
 def planned(scene: Scene, workers: int) -> Direct:

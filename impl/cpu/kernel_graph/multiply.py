@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.certified import Certified
-from assay.impl.cpu.kernel_graph import choice, direct
+from assay.impl.cpu.kernel_graph import choice, direct, tree
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.impl.cpu.kernel_graph.sums import SLACK, U
 from assay.impl.cpu.threads import available, require_number
@@ -95,7 +95,7 @@ def multiply(
 
 def weight_error(plan: Plan, scene: Scene) -> float:
     """ε such that every weight of a plan is within a factor 1 ± ε of the exact one (KG-12)."""
-    stray = plan.undecided() if isinstance(plan, direct.Direct) else 0.0
+    stray = plan.undecided() if isinstance(plan, (direct.Direct, tree.Tree)) else 0.0
     return (plan.relative + plan.floor / max(scene.least, 2.0**-1000)) * SLACK + stray
 
 
@@ -120,9 +120,9 @@ def _wanted(problem: Problem, error: float, entries: bool) -> tuple[float, float
     if peak == 0.0:
         return 1.0, _SHARE * error / most
     if not peak < math.inf:  # what the sums of a sample of points are
-        largest = float(vectors.max())
-        typical = choice.degree(scene)
-        return _SHARE * error / largest / typical / (2.0 if problem.laplacian else 1.0), _SHARE * error / most
+        if problem.laplacian:
+            return _SHARE * error / float(vectors.max()) / choice.degree(scene) / 2.0, _SHARE * error / most
+        return _SHARE * error / choice.degree(scene, vectors), _SHARE * error / most
     return _SHARE * error / most / peak, _SHARE * error / most
 
 
@@ -135,20 +135,26 @@ def completed(plan: Plan, problem: Problem) -> tuple[NDArray[Any], Array]:
     mass = sizes.sum(axis=0) * (1.0 + n * U)
     largest = sizes.max(axis=0)
     peak = scene.peak
-    ones = problem.laplacian or not peak < math.inf
-    every = plan.apply(np.concatenate([vectors, np.ones((n, 1))], axis=1) if ones else vectors)
+    # Σ_j w_ij v_j for v = 1, or v ≥ 0, says how large the sums of weights are: at |v| where f has no largest value
+    ones = np.ones((n, 1 if problem.laplacian else 0))
+    beside = sizes if not (problem.laplacian or peak < math.inf or np.array_equal(sizes, vectors)) else ones
+    every = plan.apply(np.concatenate([vectors, beside], axis=1) if beside.size else vectors)
     sums = every[:, :columns]
     relative, floor, lost = plan.relative, plan.floor, plan.rounding
     if not relative + lost * (1.0 + relative) < 0.5:
         return sums.astype(problem.points.dtype), np.full((1, columns), math.inf)
     # Σ_j w_ij|v_j| is at most `reach`, and weights at most (1 + relative)w + floor
     reach = np.broadcast_to(peak * mass, (1, columns)) if peak < math.inf else np.full((1, columns), math.inf)
+    share = 1.0 - relative - lost * (1.0 + relative)
     degree = None
-    if ones:
+    if problem.laplacian:
         unsure = plan.doubt(np.ones((n, 1)))
         degree = every[:, columns:] if scene.function.weights else direct.sizes(scene)
-        most = (degree + unsure + n * floor * (1.0 + lost)) / (1.0 - relative - lost * (1.0 + relative)) * SLACK
+        most = (degree + unsure + n * floor * (1.0 + lost)) / share * SLACK
         reach = np.minimum(most * largest, reach)
+    elif not peak < math.inf:
+        found = every[:, -columns:] if scene.function.weights else direct.sizes(scene, sizes)
+        reach = (found + plan.doubt(sizes) + floor * (1.0 + lost) * mass) / share * SLACK
     bound = (relative + lost * (1.0 + relative)) * reach + floor * (1.0 + lost) * mass + plan.doubt(sizes)
     if problem.laplacian:
         assert degree is not None
