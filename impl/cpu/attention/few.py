@@ -142,8 +142,8 @@ def _rows(
     zero = one - one
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     scores = np.empty((1, KEYS + 4), query.dtype)
-    tops, power = np.empty(KEYS + 4, query.dtype), np.empty(KEYS + 4, query.dtype)
-    bits = power.view(integer)  # type: ignore[name-defined]  # noqa: F821
+    tops = np.empty(KEYS + 4, query.dtype)
+    bits = np.empty(KEYS + 4, integer)  # type: ignore[name-defined]  # noqa: F821
     top, total = np.full(rows, floor), np.zeros(rows, query.dtype)
     out[:] = zero
     first, last = len(key), 0
@@ -166,7 +166,7 @@ def _rows(
             s[count] = top[r]
             tops[: count + 1] = largest
             exponentiate(  # type: ignore[name-defined]  # noqa: F821
-                scores, 1, count + 1, tops, power, bits,
+                scores, 1, count + 1, tops, bits,
                 reduction, coefficients, mantissa,  # type: ignore[name-defined]  # noqa: F821
             )  # fmt: skip
             top[r] = largest
