@@ -101,14 +101,14 @@ class Attention:
 class TensorAttention:
     """Attention of any order; the names are those of :class:`Attention`, a point being a query or a combination."""
 
-    head: float = _of("interpreter", 4e5)
+    head: float = _of("interpreter", 8e5)
     coordinate: float = _of("double", 6.0)
     feature: float = _of("double", 0.17)
     product: float = _of("double", 0.03)
-    exact_float32: float = _of("exponential", 1.2)
-    exact_float32_column: float = _of("single", 0.017)
-    exact_float64: float = _of("exponential double", 2.3)
-    exact_float64_column: float = _of("double", 0.035)
+    exact_float32: float = _of("exponential", 0.75)
+    exact_float32_column: float = _of("single", 0.0115)
+    exact_float64: float = _of("exponential double", 1.1)
+    exact_float64_column: float = _of("double", 0.021)
 
     def exact(self, dtype: str) -> tuple[float, float]:
         """The exact kernel of a dtype, for each query and combination: a fixed part, and each column."""
@@ -126,17 +126,17 @@ class RopeAttention:
     bit of its length.  near: for each row and key at the end of a window, and each of their columns.
     """
 
-    exact_float32: float = _of("exponential", 0.83)
+    exact_float32: float = _of("exponential", 0.7)
     exact_float32_column: float = _of("single", 0.018)
     exact_float32_place: float = _of("single", 0.094)
     exact_float32_biased: float = _of("single", 0.55)
-    exact_float64: float = _of("exponential double", 1.38)
+    exact_float64: float = _of("exponential double", 1.0)
     exact_float64_column: float = _of("double", 0.033)
     exact_float64_place: float = _of("double", 0.162)
     exact_float64_biased: float = _of("double", 0.62)
     single: float = _of("double", 3.0)
-    transform: float = _of("double", 0.5)
-    transform_bit: float = _of("double", 0.85)
+    transform: float = _of("double", 0.25)
+    transform_bit: float = _of("double", 0.4)
     near: float = _of("exponential double", 1.5)
     near_column: float = _of("double", 0.3)
 

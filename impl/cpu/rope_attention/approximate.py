@@ -48,7 +48,7 @@ __all__ = ["ROUTES", "Infeasible", "approximate"]
 
 ROUTES = ("polynomial", "fourier", "exact")
 
-_POLYNOMIAL = 2.0  # times the prediction of attention's polynomial method, which was measured on another processor
+_POLYNOMIAL = 2.0  # times the prediction of attention's polynomial method: arrays are turned and converted besides
 
 
 def approximate(
