@@ -90,10 +90,11 @@ def widen() -> bool:
     It is chosen for the whole process, with the first compilation; kernels of others in it are compiled for the same.
     """
     numba: Any = required("numba", "cpu")
-    from numba.core.codegen import get_host_cpu_features
+    from numba.core import codegen
     from numba.core.registry import cpu_target
 
-    features = str(get_host_cpu_features())
+    of_host: Any = codegen.get_host_cpu_features
+    features = str(of_host())
     if "_toplevel_target_context" in vars(cpu_target) or "+avx512f" not in features.split(","):
         return False
     numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
