@@ -39,6 +39,37 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
     ),
+    "speed alone: a tile of which every query sees every key is looked through all the same": (
+        (
+            "_tiles",
+            "nearest, farthest = early + offset - at, late - 1 + offset - at  # positions of queries, from the first key",
+            1,
+            ("late - 1 + offset - at → late - 1 + offset + at", "late - 1 → late + 1", "1 → 0"),
+        ),
+        (
+            "_tiles",
+            "whole = count == wide and farthest <= left and nearest + right + 1 >= count  # each query sees each key",
+            1,
+            (
+                "farthest <= left → farthest < left",
+                "nearest + right + 1 >= count → nearest + right + 1 > count",
+                "nearest + right + 1 → nearest + right - 1",
+                "nearest + right → nearest - right",
+                "1 → 0",
+            ),
+        ),
+        (
+            "_tiles",
+            "for r in range(0 if whole and not (has_mask or has_bias or softcap > zero) else rows):",
+            1,
+            (
+                "0 if whole and (not (has_mask or has_bias or softcap > zero)) else rows → rows",
+                "softcap > zero → softcap >= zero",
+                "0 → 1",
+                "0 → -1",
+            ),
+        ),
+    ),
     "speed alone: another number of threads, or other shares, compute the same tiles": (
         ("run", "workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)", 1, ("min → max",)),
         (
@@ -130,7 +161,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
         (
             "exponentiate",
-            "s[r] = p if s[r] - top[r] >= least else zero",
+            "s[r] = (p if s[r] - top[r] >= least else zero) * power[r]",
             1,
             ("s[r] - top[r] >= least → s[r] - top[r] > least",),
         ),

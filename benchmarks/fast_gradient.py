@@ -1,6 +1,6 @@
 """The exact and the fast gradient of attention, certificates included, against PyTorch's autograd.
 
-    python benchmarks/fast_gradient.py exact [--n 4096]            forward and backward, (1, 8, n, 64)
+    python benchmarks/fast_gradient.py exact [--n 4096] [--threads 2]  forward and backward, (1, 8, n, 64)
     python benchmarks/fast_gradient.py ratios [--n 65536]          the fast route; torch answers all queries
     python benchmarks/fast_gradient.py exponent [--most 20]        of n, in seconds; no torch
     python benchmarks/fast_gradient.py memory [--n 1000000]        MiB beyond inputs and results
@@ -72,24 +72,25 @@ def of_torch(arrays: Any, scale: float | None, options: dict[str, Any], threads:
     return call
 
 
-def exactly(n: int) -> None:
+def exactly(n: int, threads: int) -> None:
     rows = []
+    clock = time.process_time if threads == 1 else time.perf_counter  # other work moves the former little
     for name in ("float32", "float64"):
         for causal in (False, True):
             rng = np.random.default_rng(0)
             q, k, v, g = (rng.standard_normal((1, 8, n, 64)).astype(name) for _ in range(4))
-            output, lse = attention.exact(q, k, v, is_causal=causal, return_lse=True, threads=_THREADS)
-            theirs = of_torch((q, k, v, g), None, {"is_causal": causal})
+            output, lse = attention.exact(q, k, v, is_causal=causal, return_lse=True, threads=threads)
+            theirs = of_torch((q, k, v, g), None, {"is_causal": causal}, threads)
 
             def forward(q: Any = q, k: Any = k, v: Any = v, causal: bool = causal) -> Any:
-                return attention.exact(q, k, v, is_causal=causal, return_lse=True, threads=_THREADS)
+                return attention.exact(q, k, v, is_causal=causal, return_lse=True, threads=threads)
 
             def backward(
                 arrays: Any = (q, k, v, output, lse, g), causal: bool = causal
             ) -> Any:  # fmt: skip
-                return attention_gradient.exact(*arrays, is_causal=causal, threads=_THREADS)
+                return attention_gradient.exact(*arrays, is_causal=causal, threads=threads)
 
-            seconds = interleaved({"torch": theirs, "forward": forward, "backward": backward}, _ROUNDS)
+            seconds = interleaved({"torch": theirs, "forward": forward, "backward": backward}, _ROUNDS, clock)
             row: dict[str, Any] = {"dtype": name, "causal": causal}
             for statistic in ("min", "median"):
                 whole = seconds["forward"][statistic] + seconds["backward"][statistic]
@@ -100,7 +101,7 @@ def exactly(n: int) -> None:
                     f"torch/backward {statistic}": seconds["torch"][statistic] / seconds["backward"][statistic],
                 }
             rows.append(row)
-    publish("exact_gradient", rows, f"(1, 8, {n}, 64), {_THREADS} threads")
+    publish("exact_gradient", rows, f"(1, 8, {n}, 64), threads: {threads}; {clock.__name__}")
 
 
 def ratios(n: int) -> None:
@@ -193,10 +194,11 @@ def main() -> None:
     parser.add_argument("part", choices=["exact", "ratios", "exponent", "memory", "memory-of"])
     parser.add_argument("--n", type=int)
     parser.add_argument("--most", type=int, default=20, help="exponent: the largest power of two")
+    parser.add_argument("--threads", type=int, default=_THREADS, help="exact: with one, seconds of the processor")
     parser.add_argument("--row", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.part == "exact":
-        exactly(chosen.n or 4096)
+        exactly(chosen.n or 4096, chosen.threads)
     elif chosen.part == "ratios":
         ratios(chosen.n or 1 << 16)
     elif chosen.part == "exponent":

@@ -9,6 +9,7 @@ A run of one profile can leave out what a run of the other has done (tests/once.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from sharing import group_of, of_one_class, place_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+os.environ["ASSAY_COSTS"] = "fixed"  # of this process and those that it starts: routes are the same on every processor
 
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=600)

@@ -122,6 +122,43 @@ def test_a_line_has_at_most_120_characters(page: Path) -> None:
     assert [number for number, line in enumerate(lines, start=1) if len(line) > 120] == []
 
 
+# --- figures of time --------------------------------------------------------------------------------------------------
+
+#: What a table of times names: one kind of processor, so that those of unlike ones are never mixed.
+KINDS = ("AMD EPYC", "Intel Xeon", "a processor that was not written down")
+_OF_TIME = re.compile(
+    r"(?<![\w^.])(?:s|ms|µs|ns|seconds?|time|wall|warm|cold)(?![\w])|torch ?[/÷]|[/÷] ?(?:torch|assay|ours|products)"
+)
+
+
+def tables(page: Path) -> Iterator[tuple[str, str]]:
+    """Every table of a page with the part of its section that stands before it."""
+    for section in re.split(r"^(?=#)", prose(page), flags=re.MULTILINE):
+        for found in re.finditer(r"(?:^\|.*\n)+", section + "\n", flags=re.MULTILINE):
+            yield found.group(), section[: found.start()]
+
+
+def kinds(text: str) -> list[str]:
+    return [kind for kind in KINDS if kind in re.sub(r"\s+", " ", text)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "proofs_notes"], ids=named)
+def test_a_table_of_times_names_one_kind_of_processor(page: Path) -> None:
+    """In itself, or in its section, which then names no other."""
+    unclear = [
+        table.splitlines()[0]
+        for table, before in tables(page)
+        if _OF_TIME.search(table.splitlines()[0]) and len(kinds(table) or kinds(before)) != 1
+    ]
+    assert unclear == []
+
+
+def test_every_table_of_times_of_the_benchmarks_is_seen_as_one() -> None:
+    """The test above cannot pass because it finds none."""
+    found = [table for table, _ in tables(ROOT / "docs" / "benchmarks.md") if _OF_TIME.search(table.splitlines()[0])]
+    assert len(found) >= 6
+
+
 # --- what a page says to type can be typed ----------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from assay import __version__
-from assay.cli import check, collapse, compare, hard, leaderboard, listing, phase, simulate, values
+from assay.cli import calibrate, check, collapse, compare, hard, leaderboard, listing, phase, simulate, values
 from assay.cli.console import FAILED, INTERRUPTED, MISUSED, PASSED, Interrupted, Invocation, Unwritable, refuse, say
 from assay.cli.ending import ended_by_others, opened_streams
 from assay.conformance.interface.targets import first_line
@@ -95,6 +95,7 @@ def run() -> NoReturn:
     from assay.conformance.call.surroundings import kept_alive
 
     end = os._exit
+    os.environ.setdefault("ASSAY_COSTS", "fixed")  # what a command says is the same on every processor
     with ended_by_others(), kept_alive():
         try:
             opened_streams()
@@ -140,5 +141,6 @@ app.command()(phase.phase)
 app.command()(collapse.collapse)
 app.command()(simulate.simulate)
 app.command()(leaderboard.leaderboard)
+app.command()(calibrate.calibrate)
 app.command("list")(listing.list_)
 app.command()(listing.claims)

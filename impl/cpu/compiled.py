@@ -6,6 +6,7 @@ import contextlib
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from assay.impl.cpu import costs
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
     """
     numba = required("numba", "cpu")
-
+    costs.started_wide()
     dispatcher: Any = numba.njit(**options)(function)
     if cache:
         with contextlib.suppress(RuntimeError, OSError):  # no folder for it

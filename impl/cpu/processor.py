@@ -1,6 +1,9 @@
 """The processor at hand: its model, its CPUs and caches, and the vectors of the kernels that are compiled for it.
 
-Nothing of this changes a result.  Figures of time mean nothing without it, so benchmarks print and store it.
+The shapes of tiles do not depend on it: those of :mod:`assay.impl.cpu.attention.tiles`, which every kernel of tiles
+takes from there, serve vectors of 256 and of 512 bits alike.  What work costs is in :mod:`assay.impl.cpu.costs`, and
+how many threads there are in :mod:`assay.impl.cpu.threads`.  Nothing of this changes whether a result is right.
+Figures of time mean nothing without it, so benchmarks print and store it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 from assay.impl.cpu.threads import available
 from assay.spec.instances.extra import required
 
-__all__ = ["Processor", "described", "here", "target", "vector_bits"]
+__all__ = ["Processor", "described", "here", "narrowed", "target", "vector_bits", "widen"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -73,6 +76,29 @@ def vector_bits() -> int:
     code: Any = numba.njit(signature, fastmath={"contract"})(_added)
     text = "".join(code.inspect_asm().values())
     return next((bits for name, bits in _REGISTERS if name in text), 128)
+
+
+def narrowed() -> bool:
+    """Whether the processor has vectors of 512 bits, and the compiler keeps to 256 by its own choice."""
+    name, features = target()
+    return "+avx512f" in features.split(",") and vector_bits() == 256 and bool(name)
+
+
+def widen() -> bool:
+    """Have the compiler use vectors of 512 bits where the processor has them; whether that can still be chosen.
+
+    It is chosen for the whole process, with the first compilation; kernels of others in it are compiled for the same.
+    """
+    numba: Any = required("numba", "cpu")
+    from numba.core import codegen
+    from numba.core.registry import cpu_target
+
+    of_host: Any = codegen.get_host_cpu_features
+    features = str(of_host())
+    if "_toplevel_target_context" in vars(cpu_target) or "+avx512f" not in features.split(","):
+        return False
+    numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
+    return True
 
 
 def _added(a: Any, b: Any, factor: Any) -> None:

@@ -7,7 +7,6 @@ each time.  The files are in ``$ASSAY_CACHE``, else in ``$XDG_CACHE_HOME/assay``
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.impl.cached import cache_folder
 from assay.impl.models.weights import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SHIPPED", "Shipped", "cache_folder", "fetch", "unpack"]
+__all__ = ["SHIPPED", "Shipped", "fetch", "unpack"]
 
 _SECONDS = 600.0
 
@@ -61,14 +61,6 @@ SHIPPED: dict[str, Shipped] = {
         },
     ),
 }
-
-
-def cache_folder() -> Path:
-    """The folder in which fetched files are kept."""
-    for variable, below in (("ASSAY_CACHE", "."), ("XDG_CACHE_HOME", "assay")):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]) / below
-    return Path.home() / ".cache" / "assay"
 
 
 def fetch(name: str, folder: Path | None = None, *, seconds: float = _SECONDS) -> Path:

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from assay.impl import cpu
+from assay.impl.cached import cache_folder
 from assay.impl.models import ModelError, fetch, head_bounds, open_model, standard_text
 from assay.impl.models.bert import Bert
 from assay.impl.models.bounds import measure
-from assay.impl.models.fetch import cache_folder, unpack
+from assay.impl.models.fetch import unpack
 from assay.impl.models.llama import Llama
 from assay.impl.models.model import AttentionInput
 from assay.impl.models.weights import Weights, load_weights

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu import features
+from assay.impl.cpu import costs, features
 from assay.impl.cpu.attention.certificate import GROUP, certificate, expected
 from assay.impl.cpu.attention.heads import Scatter, scatter
 from assay.impl.cpu.attention.plan import SLACK, Frame, Measure, Plan, U
@@ -54,10 +54,6 @@ _UNEVEN = 1e10  # the ratio of mean squares of keys along two axes beyond which 
 # but the bound is four times as large
 _PARTS = (4, 2, 1)
 _LEAST_PART = 16  # coordinates in a part: with fewer, time does not matter
-# Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_HEAD = 2e5
-_PASS = (2.8, 0.17, 0.019)  # per point: for each coordinate and column of V; each feature; each column of each feature
-_KURTOSIS = (5e4, 0.018, 0.014)  # for each part of the coordinates; each product of four for each key; N³ of N pairs
 _RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
@@ -101,14 +97,13 @@ class Sketch:
 
     def cost_of(self, degree: int, measure: Measure) -> float:
         rank, columns = features.rank(self.frame.dimension, degree), int(self.head.value.shape[1]) + 1
-        coordinate, feature, product = _PASS
-        per_point = coordinate * (len(self.head.centre) + columns) + rank * (feature + product * columns)
-        cost = _HEAD + self.head.points * per_point
+        of = costs.in_use(costs.Attention)
+        per_point = of.coordinate * (len(self.head.centre) + columns) + rank * (of.feature + of.product * columns)
+        cost = of.head + self.head.points * per_point
         if measure.kurtosis and measure.parts not in self.measured:
-            fixed, four, cube = _KURTOSIS
             for part in _split(self.frame.dimension, measure.parts):
                 pairs, fours = (features.rank(len(part) - 1, order) for order in (2, 4))
-                cost += fixed + four * len(self.head.key) * fours + cube * pairs**3
+                cost += of.kurtosis + of.kurtosis_four * len(self.head.key) * fours + of.kurtosis_cube * pairs**3
         return cost
 
     def moment(self, measure: Measure) -> float:

@@ -54,32 +54,32 @@ def attend(
     keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
     together, which share keys.  outputs: where output and log-sum-exp go.
     """
-    (query, key, value), (lengths, at_the_end, *window), (out, lse) = arrays, seen, outputs
-    left, right = (None if width is None else min(int(width), _LONGEST) for width in window)
+    (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
     (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
-    rows, heads, group = members * n_q, h // members, h // key.shape[1]
+    rows, heads, group, d_v = members * n_q, h // members, h // key.shape[1], value.shape[3]
+    before, behind = (_LONGEST if width is None else min(int(width), _LONGEST) for width in (left, right))
     softcap = work.type(0.0 if instance.softcap is None else instance.softcap)
     scale = work.type(instance.scale)
-    shifted = np.arange(n_q)[None] + (lengths - n_q if at_the_end else np.zeros_like(lengths))[:, None]
-    begin = np.zeros_like(shifted) if left is None else np.maximum(shifted - left, 0)
-    end = np.broadcast_to(lengths[:, None], shifted.shape)
-    end = end if right is None else np.minimum(end, shifted + right + 1)
     has_sink = instance.sink is not None
-    sink = np.zeros(h, work) if instance.sink is None else instance.sink.astype(work)
-    sinks = np.repeat(sink, n_q).reshape(heads, rows)
-    outs, sums = out.reshape(b, heads, rows, -1), lse.reshape(b, heads, rows)
+    sinks = None if instance.sink is None else np.repeat(instance.sink.astype(work), n_q).reshape(heads, rows)
+    outs, sums = out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows)
 
     def part(item: int) -> None:
         batch, head = divmod(item, heads)
-        source = head * members // group
+        source, length = head * members // group, int(lengths[batch])
         lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
-        first, last = (np.tile(x[batch].astype(np.int64), members) for x in (begin, end))
+        sum_of_rows = sums[batch, head]
         kernel(
-            np.ascontiguousarray(lines), key[batch, source], value[batch, source], first, last, softcap, has_sink,
-            sinks[head], outs[batch, head], sums[batch, head],
+            np.ascontiguousarray(lines), key[batch, source], value[batch, source], n_q, length,
+            length - n_q if at_the_end else 0, before, behind, softcap, has_sink,
+            sum_of_rows if sinks is None else sinks[head], outs[batch, head], sum_of_rows,
         )  # fmt: skip
 
     workers = cpus.worth(min(threads or cpus.available(), b * heads), b * heads * rows * n_k * d * _WORTH)
+    if workers == 1:  # without what sharing takes, which is as much as a small call itself
+        for item in range(b * heads):
+            part(item)
+        return
     cpus.share(part, range(b * heads), workers)
 
 
@@ -100,8 +100,8 @@ def compiled(
         return types.Array(of, dimensions, "C", readonly=True)
 
     signature = types.void(
-        *[view(real, 2)] * 3, view(types.int64, 1), view(types.int64, 1), real, types.boolean, view(real, 1),
-        types.Array(real, 2, "C"), types.Array(real, 1, "C"),
+        *[view(real, 2)] * 3, *[types.int64] * 5, real, types.boolean, view(real, 1), types.Array(real, 2, "C"),
+        types.Array(real, 1, "C"),
     )  # fmt: skip
     reordered = options | {"fastmath": {"contract", "reassoc"}}  # of these two alone, each of which is one sum
     called = {name: jitted(step, **reordered) for name, step in (("product", product), ("added", added))}
@@ -130,24 +130,29 @@ def added(a: Any, count: Any, zero: Any) -> Any:
 
 
 def _rows(
-    query: Any, key: Any, value: Any, begin: Any, end: Any, softcap: Any, has_sink: Any, sink: Any, out: Any, lse: Any
-) -> None:
+    query: Any, key: Any, value: Any, n_q: Any, length: Any, offset: Any, left: Any, right: Any, softcap: Any,
+    has_sink: Any, sink: Any, out: Any, lse: Any,
+) -> None:  # fmt: skip
     """Attention of rows (r, d) to one head of keys (n_k, d) and values (n_k, d_v): ``out`` (r, d_v) and ``lse`` (r,).
 
-    query: times the scale.  Row r sees the keys begin[r] … end[r] − 1.  softcap: 0 for none.  sink: of every row.
-    Compiled by :func:`compiled`, which gives it the numbers of ``exponential`` as globals.
+    query: times the scale.  Row r is of query r mod n_q, whose position is that and ``offset``; it sees keys from
+    ``left`` before its position to ``right`` behind it, of the first ``length``.  softcap: 0 for none.  sink: of every
+    row.  Compiled by :func:`compiled`, which gives it the numbers of ``exponential`` as globals.
     """
     rows, d_v = out.shape
     one = coefficients[-1]  # type: ignore[name-defined]  # noqa: F821
     zero = one - one
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     scores = np.empty((1, KEYS + 4), query.dtype)
-    tops, power = np.empty(KEYS + 4, query.dtype), np.empty(KEYS + 4, query.dtype)
-    bits = power.view(integer)  # type: ignore[name-defined]  # noqa: F821
+    tops = np.empty(KEYS + 4, query.dtype)
+    bits = np.empty(KEYS + 4, integer)  # type: ignore[name-defined]  # noqa: F821
     top, total = np.full(rows, floor), np.zeros(rows, query.dtype)
+    begin, end = np.empty(rows, np.int64), np.empty(rows, np.int64)
     out[:] = zero
     first, last = len(key), 0
     for r in range(rows):
+        position = r % n_q + offset
+        begin[r], end[r] = max(position - left, 0), min(position + right + 1, length)
         first, last = min(first, begin[r]), max(last, end[r])
     s = scores[0]
     for at in range(first, last, KEYS):
@@ -166,7 +171,7 @@ def _rows(
             s[count] = top[r]
             tops[: count + 1] = largest
             exponentiate(  # type: ignore[name-defined]  # noqa: F821
-                scores, 1, count + 1, tops, power, bits,
+                scores, 1, count + 1, tops, bits,
                 reduction, coefficients, mantissa,  # type: ignore[name-defined]  # noqa: F821
             )  # fmt: skip
             top[r] = largest

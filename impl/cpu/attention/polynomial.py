@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu import features
+from assay.impl.cpu import costs, features
 from assay.impl.cpu.attention.bound import exact_bound
 from assay.impl.cpu.attention.certificate import STORED, certificate
 from assay.impl.cpu.attention.choice import corrected, realised, sketched
@@ -46,10 +46,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = ["Infeasible", "approximate"]
-
-# Nanoseconds of one core, measured on two EPYC cores (benchmarks/fast_attention.py model): only speed depends on them
-_NEAR = (1.5, 0.3)  # per row and key that is added by itself: a fixed part; each coordinate and column
-_EXACT = {"float32": (0.5, 0.012), "float64": (0.9, 0.021)}  # per query and key: a fixed part; each column of K and V
 
 
 def approximate(
@@ -130,18 +126,18 @@ def _require_faster(sketches: list[Sketch], own: str, exactly: Callable[[], tupl
     the type of the inputs would be faster than the polynomial route.
     """
     polynomial, quadratic = 0.0, {own: 0.0, "float64": 0.0}
+    of = costs.in_use(costs.Attention)
     for sketch in sketches:
         head = sketch.head
         (group, n_q, d), (n_k, d_v) = head.queries.shape, head.value.shape
         polynomial += sketch.cost
         pairs = n_k
         if head.banded:
-            fixed, each = _NEAR
             ends = (head.band.left < n_k) + (head.band.right < n_k)  # a row adds half a chunk of keys at each
-            polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (fixed + each * (d + d_v))
+            polynomial += group * n_q * min(ends * features.CHUNK // 2, n_k) * (of.near + of.near_column * (d + d_v))
             pairs = min(n_k, head.band.left + head.band.right + 1) if head.band.left < n_k else -(-n_k // 2)
         for name in quadratic:
-            fixed, each = _EXACT[name]
+            fixed, each = of.exact(name)
             quadratic[name] += group * n_q * pairs * (fixed + each * (d + d_v))
     if polynomial <= quadratic[own]:
         return

@@ -295,8 +295,7 @@ def _tiles(
     sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)
     total = np.empty(size, query.dtype)
     top = np.empty(size, query.dtype)
-    power = np.empty(size, query.dtype)
-    bits = power.view(integer)  # type: ignore[name-defined]  # noqa: F821
+    bits = np.empty(size, integer)  # type: ignore[name-defined]  # noqa: F821
     for item in range(first, last):
         batch = item // (h_q // members * tiles)
         lead = item // tiles % (h_q // members) * members
@@ -323,7 +322,9 @@ def _tiles(
                 key[batch, source, at : at + count], queries, scores[:wide], size, rows, relative, support,
                 start - at + key.shape[2] - 1,
             )  # fmt: skip
-            for r in range(rows):
+            nearest, farthest = early + offset - at, late - 1 + offset - at  # positions of queries, from the first key
+            whole = count == wide and farthest <= left and nearest + right + 1 >= count  # each query sees each key
+            for r in range(0 if whole and not (has_mask or has_bias or softcap > zero) else rows):
                 head, i = lead + (start + r) // n_q, (start + r) % n_q
                 if softcap > zero:
                     for j in range(count):
@@ -341,7 +342,7 @@ def _tiles(
                 for j in range(max(min(position + right + 1, count), 0), wide):
                     scores[j, r] = lowest
             risen = soften(
-                scores, wide, size, top, power, bits,
+                scores, wide, size, top, bits,
                 reduction, coefficients, mantissa,  # type: ignore[name-defined]  # noqa: F821
             )  # fmt: skip
             if risen:
@@ -350,9 +351,10 @@ def _tiles(
                 for c in range(d_v):
                     for r in range(size):
                         sums[c, r] *= scores[wide, r]
-            for j in range(wide):
-                for r in range(size):
-                    total[r] += scores[j, r]
+            for j in range(0, wide, 8):
+                for r in range(size):  # in the order of the keys, eight for each time that the sum is stored
+                    low = total[r] + scores[j, r] + scores[j + 1, r] + scores[j + 2, r] + scores[j + 3, r]
+                    total[r] = low + scores[j + 4, r] + scores[j + 5, r] + scores[j + 6, r] + scores[j + 7, r]
             multiply(value[batch, source, at : at + count].T, scores[:wide], sums, size)
         for r in range(rows):
             head, i = lead + (start + r) // n_q, (start + r) % n_q
@@ -392,19 +394,22 @@ def _related(
 
 
 def soften(
-    scores: Any, wide: Any, size: Any, top: Any, power: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
+    scores: Any, wide: Any, size: Any, top: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
 ) -> Any:
     """One step of the online softmax of the lanes r < size: e^(s − m) in place of the scores of ``wide`` rows.
 
-    ``top`` becomes m, the largest score so far.  Row ``wide`` gets e^(m' − m) for the maximum m' before, by which the
-    sums so far are to be multiplied; whether any of these is below 1 is returned.  Compiled by :func:`steps`.
+    wide: a multiple of 8.  ``top`` becomes m, the largest score so far.  Row ``wide`` gets e^(m' − m), m' the maximum
+    before, by which the sums so far are to be multiplied; whether any of these is below 1 is returned.  Compiled by
+    :func:`steps`.
     """
     for r in range(size):
         scores[wide, r] = top[r]
-    for j in range(wide):
-        for r in range(size):
-            top[r] = max(top[r], scores[j, r])
-    exponentiate(scores, wide + 1, size, top, power, bits, reduction, coefficients, mantissa)
+    for j in range(0, wide, 8):
+        for r in range(size):  # eight for each time that the maximum is stored
+            low = max(max(scores[j, r], scores[j + 1, r]), max(scores[j + 2, r], scores[j + 3, r]))
+            high = max(max(scores[j + 4, r], scores[j + 5, r]), max(scores[j + 6, r], scores[j + 7, r]))
+            top[r] = max(top[r], max(low, high))
+    exponentiate(scores, wide + 1, size, top, bits, reduction, coefficients, mantissa)
     risen = False
     for r in range(size):
         risen = risen or scores[wide, r] < coefficients[-1]
@@ -412,30 +417,34 @@ def soften(
 
 
 def exponentiate(
-    scores: Any, rows: Any, size: Any, top: Any, power: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
+    scores: Any, rows: Any, size: Any, top: Any, bits: Any, reduction: Any, coefficients: Any, mantissa: Any
 ) -> None:
-    """e^(s − top) in place of scores of at most ``top``: reduction, polynomial, power of two (ATT-9)."""
+    """e^(s − top) in place of scores of at most ``top``: reduction, polynomial, power of two (ATT-9).
+
+    bits (size or more,): storage of integers as wide as a score.
+    """
     log2e, ln2_high, ln2_low, rounding, least = reduction
     zero = least - least
+    power = bits.view(top.dtype)  # here, so that the compiler knows that it is the same memory: one loop does it all
     for j in range(rows):
         s = scores[j]
         for r in range(size):
             x = max(s[r] - top[r], least)
             power[r] = x * log2e + rounding
             k = power[r] - rounding
+            bits[r] <<= mantissa
             t = (x - k * ln2_high) - k * ln2_low
             p = coefficients[0]
             for n in range(1, len(coefficients)):
                 p = p * t + coefficients[n]
-            s[r] = p if s[r] - top[r] >= least else zero
-        for r in range(size):
-            bits[r] <<= mantissa
-        for r in range(size):
-            s[r] *= power[r]
+            s[r] = (p if s[r] - top[r] >= least else zero) * power[r]
 
 
 def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
-    """c[:, :columns] += a @ b[:, :columns], with 8 × 4 numbers of ``a`` in registers.  Compiled by :func:`_kernel`.
+    """c[:, :columns] += a @ b[:, :columns], with 3 × 4 numbers of ``a`` in registers.  Compiled by :func:`_kernel`.
+
+    Processors without AVX-512 have sixteen registers of vectors.  With more numbers of ``a`` than these hold beside a
+    column of b, each product would read its number from memory again, which takes longer than the product.
 
     The number of rows of c is a multiple of 8; the rows beyond those of a get what the last row of a gives.  The number
     of rows of b is a multiple of 4; the rows beyond the columns of a are 0.
@@ -466,8 +475,12 @@ def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:
                 s[r] = s[r] + w0 * p + x0 * q + y0 * u + z0 * v
                 s[n + r] = s[n + r] + w1 * p + x1 * q + y1 * u + z1 * v
                 s[2 * n + r] = s[2 * n + r] + w2 * p + x2 * q + y2 * u + z2 * v
+            for r in range(columns):
+                p, q, u, v = t[r], t[n + r], t[2 * n + r], t[3 * n + r]
                 s[3 * n + r] = s[3 * n + r] + w3 * p + x3 * q + y3 * u + z3 * v
                 s[4 * n + r] = s[4 * n + r] + w4 * p + x4 * q + y4 * u + z4 * v
                 s[5 * n + r] = s[5 * n + r] + w5 * p + x5 * q + y5 * u + z5 * v
+            for r in range(columns):
+                p, q, u, v = t[r], t[n + r], t[2 * n + r], t[3 * n + r]
                 s[6 * n + r] = s[6 * n + r] + w6 * p + x6 * q + y6 * u + z6 * v
                 s[7 * n + r] = s[7 * n + r] + w7 * p + x7 * q + y7 * u + z7 * v

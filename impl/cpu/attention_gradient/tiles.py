@@ -290,7 +290,9 @@ def _strips(
                 grad_score[:wide, :size] = zero
                 multiply(key[batch, source, at : at + count], columns, probability[:wide], size)
                 multiply(value[batch, source, at : at + count], grad_columns, grad_score[:wide], size)
-                for r in range(rows):
+                nearest, farthest = start + offset - at, start + rows - 1 + offset - at  # as in the forward pass
+                whole = farthest <= left and nearest + right + 1 >= count
+                for r in range(0 if whole and not (has_mask or has_bias or softcap > zero) else rows):
                     i = start + r
                     if softcap > zero:
                         for j in range(count):
@@ -316,15 +318,12 @@ def _strips(
                         x = min(max(s[r] - top[r], least), -least)  # a little above 0 where the two were rounded
                         power[r] = x * log2e + rounding
                         k = power[r] - rounding
+                        bits[r] <<= mantissa
                         t = (x - k * ln2_high) - k * ln2_low
                         p = coefficients[0]
                         for n in range(1, len(coefficients)):
                             p = p * t + coefficients[n]
-                        s[r] = p if s[r] - top[r] >= least else zero
-                    for r in range(size):
-                        bits[r] <<= mantissa
-                    for r in range(size):
-                        s[r] *= power[r]
+                        s[r] = (p if s[r] - top[r] >= least else zero) * power[r]
                         g[r] = s[r] * (g[r] - delta[r])
                 if has_bias:
                     to = part if grad_bias.shape[4] == 1 else 0

@@ -1,6 +1,6 @@
 """Which structure serves: the one whose time is predicted to be the least, of those that fit the memory.
 
-The constants are nanoseconds that were measured on one core of an AMD EPYC in float32.  A wrong guess costs time only.
+A wrong guess costs time only.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import costs
 from assay.impl.cpu.firing_neurons import checks, products
 from assay.impl.cpu.firing_neurons.table import Recomputed, Table
 from assay.impl.cpu.firing_neurons.tree import CorrelationTree
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["predicted", "structure"]
 
 _NEURONS, _POINTS = 4096, 64  # that are sampled
-_PRODUCT = 0.035  # a multiplication and an addition
-_SCANNED = 0.15  # a correlation or a maximum that is compared
-_BLOCK = 90.0  # a block of 64 correlations below a maximum that exceeds the threshold
-_FOUND = 1.0  # a neuron that fires
-_STORED = 11.0  # a correlation that is replaced
-_REPAIRED = 13.0  # a correlation that is replaced below maxima
-_LAID = 0.4  # a correlation that is computed, beside its product, for a table; twice that for a tree
 
 
 def structure(
@@ -84,12 +78,13 @@ def predicted(
     n: int, m: int, d: int, fraction: float, *, queries: float, updates: float, rounds: float
 ) -> dict[str, float]:
     """Nanoseconds a round of each structure, the time to build it shared among all rounds."""
-    found = fraction * m * _FOUND
+    of = costs.in_use(costs.FiringNeurons)
+    found = fraction * m * of.found
     hot = m / 64 * (1.0 - (1.0 - fraction) ** 64)
-    share, product = n * m / max(rounds, 1.0), d * _PRODUCT
+    share, product = n * m / max(rounds, 1.0), d * of.product
     return {
-        "tree": queries * (m / 64 * _SCANNED + hot * _BLOCK + found) + updates * n * (product + _REPAIRED)
-        + share * (product + 2 * _LAID),
-        "table": queries * (m * _SCANNED + found) + updates * n * (product + _STORED) + share * (product + _LAID),
-        "recomputed": queries * (m * (product + _SCANNED) + found) + updates * d,
+        "tree": queries * (m / 64 * of.scanned + hot * of.block + found) + updates * n * (product + of.repaired)
+        + share * (product + 2 * of.laid),
+        "table": queries * (m * of.scanned + found) + updates * n * (product + of.stored) + share * (product + of.laid),
+        "recomputed": queries * (m * (product + of.scanned) + found) + updates * d,
     }  # fmt: skip

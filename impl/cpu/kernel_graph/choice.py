@@ -1,6 +1,7 @@
 """Which route serves a request: every route makes an offer with a predicted time, or says why it cannot.
 
-Predictions are nanoseconds of one core of an AMD EPYC of 2024.  Only speed depends on them.
+Predictions are nanoseconds of one core of an AMD EPYC of 2024; ``costs.route`` corrects them for the processor at hand.
+Only speed depends on them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.impl.cpu import costs
 from assay.impl.cpu.kernel_graph import direct, gaussians, grid, nodes, nonuniform, polynomial, smooth, tree
 from assay.spec.approximation import Infeasible
 
@@ -69,7 +71,7 @@ def offers(request: Request, route: str | None, refused: list[str]) -> Iterator[
             found.append(maker(request))
         except Infeasible as reason:
             refused.append(f"{name}: {reason}")
-    yield from sorted(found, key=lambda offer: offer.cost)
+    yield from sorted(found, key=lambda offer: offer.cost * costs.route(offer.name))
 
 
 def degree(scene: Scene, sizes: Array | None = None) -> float:

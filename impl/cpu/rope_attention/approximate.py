@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu import attention
+from assay.impl.cpu import attention, costs
 from assay.impl.cpu.attention.certificate import STORED
 from assay.impl.cpu.attention.choice import sketched
 from assay.impl.cpu.attention.heads import heads
@@ -48,11 +48,7 @@ __all__ = ["ROUTES", "Infeasible", "approximate"]
 
 ROUTES = ("polynomial", "fourier", "exact")
 
-# Nanoseconds of one core for each query and key, measured on one Xeon core of 2023: a fixed
-# part; each column of Q and V; each place of a support; a bias.  Only speed depends on them.
-_EXACT = {"float32": (0.83, 0.018, 0.094, 0.55), "float64": (1.38, 0.033, 0.162, 0.62)}
-
-_POLYNOMIAL = 2.0  # times the prediction of attention's polynomial method, which was measured on another processor
+_POLYNOMIAL = 2.0  # times the prediction of attention's polynomial method: arrays are turned and converted besides
 
 
 def approximate(
@@ -217,7 +213,9 @@ def _polynomial(request: _Request, scores: Turned) -> _Offer:
     ends = (instance.causal is not None) + sum(side is not None for side in instance.window or ())
     n_q, n_k = instance.query.shape[2], instance.key.shape[2]
     columns = instance.query.shape[3] + instance.value.shape[3]
-    cost += instance.query.shape[0] * instance.query.shape[1] * n_q * min(64 * ends, n_k) * (1.5 + 0.3 * columns)
+    of = costs.in_use(costs.RopeAttention)
+    near = of.near + of.near_column * columns
+    cost += instance.query.shape[0] * instance.query.shape[1] * n_q * min(64 * ends, n_k) * near
 
     def compute() -> Certified:
         with np.errstate(over="ignore"):
@@ -266,7 +264,7 @@ def _storage(request: _Request, name: str) -> int:
 def _exact_cost(instance: Instance, dtype: str) -> float:
     """The predicted time of the exact kernel, in nanoseconds of one core."""
     (b, h_q, n_q, d), (n_k, d_v) = instance.query.shape, instance.value.shape[2:]
-    fixed, column, place, biased = _EXACT[dtype]
+    fixed, column, place, biased = costs.in_use(costs.RopeAttention).exact(dtype)
     each = fixed + column * d_v + (column * d if instance.support is None else place * len(instance.support))
     each += biased if instance.relative_bias is not None else 0.0
     left, right = instance.window or (None, None)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import costs
 from assay.impl.cpu.attention.tiles import tiled
 from assay.impl.cpu.rope_attention.bound import exact_error
 from assay.impl.cpu.rope_attention.certificate import certified
@@ -50,9 +51,6 @@ __all__ = ["Plan", "computed", "planned", "support_of"]
 _TOGETHER = 24 << 20  # bytes of the columns that are transformed together; larger arrays are returned to the system
 _ROWS = 1 << 14  # rows that are certified at a time
 _TRIED = 3  # polynomials that are tried before a job is refused
-# Nanoseconds of one core, measured on one Xeon core of 2023: only speed depends on them
-_SINGLE = 3.0  # for each pair of a row and a key that the exact kernel computes
-_TRANSFORM = (0.5, 0.85)  # for each number of a transform: a fixed part, and for each bit of its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +86,13 @@ class Plan:
     @property
     def cost(self) -> float:
         """The predicted time, in nanoseconds of one core."""
-        fixed, bit = _TRANSFORM
+        of = costs.in_use(costs.RopeAttention)
         size, width, transforms = self.job.symbols.size, len(self.job.columns), 0
         for m in range(self.degree + 1):
             for component in components(self.support, m):
                 transforms += width * (len(component.keys) + len(component.queries))
                 transforms += len(component.pairs) if self.job.symbols.relative is not None else 0
-        return transforms * size * (fixed + bit * math.log2(max(size, 2))) + 2e6
+        return transforms * size * (of.transform + of.transform_bit * math.log2(max(size, 2))) + 2e6
 
     def __str__(self) -> str:
         moments = f", by moments of order {self.measure.order}" if self.measure.order else ""
@@ -214,7 +212,7 @@ def _written(
         for first, last in runs:
             begin, end = job.keys(first, last)
             pairs += (last - first) * (end - begin)
-        if pairs * _SINGLE > plan.cost:
+        if pairs * costs.in_use(costs.RopeAttention).single > plan.cost:
             return None
         for first, last in runs:
             output[job.batch, head, first:last] = _exactly(instance, scores, job, head, first, last)

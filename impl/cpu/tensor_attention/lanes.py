@@ -131,10 +131,8 @@ def _lanes(
     queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
     scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)
     sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)
-    total, top, power = (
-        np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype)
-    )  # fmt: skip
-    bits = power.view(integer)
+    total, top = np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype)
+    bits = np.empty(QUERY_TILE, integer)
     added = np.empty(LANES, query.dtype)
     whole, whole_top, whole_total = (
         np.empty((LANES, d_v), query.dtype), np.empty(LANES, query.dtype), np.empty(LANES, query.dtype),
@@ -204,7 +202,7 @@ def _lanes(
                             for r in range(q * each, q * each + each):
                                 row_of_tops[0, r] = top[r] if r < q * each + seen[q] else lowest
                                 top[r] = most
-                        exponentiate(row_of_tops, 1, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
+                        exponentiate(row_of_tops, 1, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
                         for q in range(together):
                             lanes = slice(q * each, q * each + each)
                             shrink = np.exp(whole_top[q] - top[q * each])
@@ -234,7 +232,7 @@ def _lanes(
                             for r in range((rows_of[j, 1] - i) * each, size):
                                 s[r] = lowest
                     scores[count:wide, :size] = lowest
-                    if soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa):  # type: ignore[name-defined]  # noqa: F821
+                    if soften(scores, wide, size, top, bits, reduction, coefficients, mantissa):  # type: ignore[name-defined]  # noqa: F821
                         s = scores[wide]
                         for r in range(size):
                             total[r] *= s[r]

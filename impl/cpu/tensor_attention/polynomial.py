@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu import attention, features
+from assay.impl.cpu import attention, costs, features
 from assay.impl.cpu.attention.certificate import STORED
 from assay.impl.cpu.attention.passes import Team, tree, weighted
 from assay.impl.cpu.certified import Certified
@@ -48,10 +48,6 @@ __all__ = ["Infeasible", "approximate"]
 
 _ROWS = 32 * features.CHUNK  # rows of one task
 _UNLIMITED = 1 << 62
-# Nanoseconds of one core, measured on one Xeon core of 2023: only speed depends on them
-_HEAD = 4e5
-_PASS = (6.0, 0.17, 0.03)  # per point: for each coordinate and column of V; each feature; each column of each feature
-_EXACT = {"float32": (1.2, 0.017), "float64": (2.3, 0.035)}  # per query and combination: a fixed part; each column
 
 
 def approximate(
@@ -236,15 +232,15 @@ def _need(head: Head, degree: int, workers: int) -> int:
 def _cost(head: Head, degree: int) -> float:
     """The predicted time of a pass, in nanoseconds of one core."""
     columns, count = int(head.values[0].shape[1]) + 1, features.rank(head.frame.dimension, degree)
-    coordinate, feature, product = _PASS
-    each = coordinate * (head.frame.dimension + columns) + count * (feature + product * columns)
-    return _HEAD + head.points * each
+    of = costs.in_use(costs.TensorAttention)
+    each = of.coordinate * (head.frame.dimension + columns) + count * (of.feature + of.product * columns)
+    return of.head + head.points * each
 
 
 def _exact_cost(instance: HigherOrder) -> float:
     """The predicted time of the exact kernel, in nanoseconds of one core."""
     (b, h_q, n_q, d), d_v = instance.query.shape, instance.mode_values[0].shape[3]
-    fixed, column = _EXACT[instance.query.dtype.name]
+    fixed, column = costs.in_use(costs.TensorAttention).exact(instance.query.dtype.name)
     return float(b * h_q * n_q * (fixed + column * (d + d_v))) * instance.combinations
 
 

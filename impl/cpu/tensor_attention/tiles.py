@@ -249,7 +249,7 @@ def _tiles(
                 for r in range(rows_of[j, 1] - start, size):
                     s[r] = lowest
             scores[count:wide, :size] = lowest
-            risen = soften(scores, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
+            risen = soften(scores, wide, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
             if risen:
                 s = scores[wide]
                 for r in range(size):

@@ -194,8 +194,7 @@ def _strips(
     of_products = np.empty((KEY_TILE, STRIDE), query.dtype)
     top = np.empty(size, query.dtype)
     delta = np.empty(size, query.dtype)
-    power = np.empty(size, query.dtype)
-    bits = power.view(integer)
+    bits = np.empty(size, integer)
     made, made_values = np.empty((KEY_TILE, d), query.dtype), np.empty((KEY_TILE, d_v), query.dtype)
     of_keys, of_values = np.ones((modes, d), query.dtype), np.ones((modes, d_v), query.dtype)
     places, rows_of = np.empty((KEY_TILE, modes), np.int64), np.empty((KEY_TILE, 2), np.int64)
@@ -261,7 +260,7 @@ def _strips(
                     for r in range(rows_of[j, 1] - start, size):
                         s[r] = lowest
                 probability[count:wide, :size] = lowest
-                exponentiate(probability, wide, size, top, power, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
+                exponentiate(probability, wide, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
                 for j in range(wide):  # dS = p (g − δ)
                     s, g = probability[j], grad_score[j]
                     for r in range(size):

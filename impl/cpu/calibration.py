@@ -1,0 +1,173 @@
+"""How long each kind of work takes on the processor at hand (:mod:`assay.impl.cpu.costs`).
+
+A kind is timed by a small loop that has the instructions of the kernels, and so the vectors that the compiler chooses.
+The kernels themselves would take the compiler far longer.  All of it takes less than a second, of which most is the
+compiler's, and that once; the pieces take turns, and the least of several times counts, so that other work on the
+machine matters little.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu import costs, processor
+from assay.impl.cpu.attention import tiles
+from assay.impl.cpu.compiled import jitted
+from assay.spec.instances.extra import required
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["calibrated", "measured", "wider"]
+
+_ROUNDS = 30
+_LANES, _TIMES = 528, 448  # no power of two: rows would share a few sets of the cache
+_DEGREE = 8
+_SCANNED = 1 << 20  # numbers: more than the nearest caches hold
+_SCATTERED = 1 << 13
+_GAIN = 0.97  # the part of the time that wider vectors may take, to be chosen
+_SECONDS = 120.0  # for a process that measures another target
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A call that does ``amount`` times one kind of work."""
+
+    call: Callable[[], object]
+    amount: int
+
+
+def measured() -> dict[str, float]:
+    """Nanoseconds of one core for every kind of work of :data:`~assay.impl.cpu.costs.REFERENCE`.
+
+    Raises :class:`~assay.spec.instances.extra.MissingExtra` without Numba.
+    """
+    pieces = _pieces()
+    least = dict.fromkeys(pieces, float("inf"))
+    for _ in range(_ROUNDS):
+        for work, piece in pieces.items():
+            begun = time.thread_time_ns()
+            piece.call()
+            least[work] = min(least[work], max(time.thread_time_ns() - begun, 1) / piece.amount)
+    return least
+
+
+def calibrated() -> costs.Kept:
+    """What is to be kept of the processor at hand, measured anew.
+
+    Where the processor has vectors of 512 bits of which the compiler uses 256, both are measured, each in a process of
+    its own, and the faster target is chosen; ``NUMBA_CPU_NAME`` or ``NUMBA_CPU_FEATURES`` in the environment settle it.
+    """
+    if not (processor.narrowed() and not any(os.environ.get(name) for name in costs.TARGET)):
+        return costs.Kept(measured())
+    found = [_elsewhere(wide=wide) for wide in (False, True)]
+    if found[0] is None or found[1] is None:
+        return costs.Kept(measured())
+    wide = wider(*found)
+    return costs.Kept(found[wide], wide)  # type: ignore[arg-type]
+
+
+def wider(narrow: Mapping[str, float] | None, wide: Mapping[str, float] | None) -> bool:
+    """Whether vectors of 512 bits are faster, for what the exact kernel does with a score of 64 columns."""
+    if narrow is None or wide is None:
+        return False
+    times = [128.0 * each["single"] + each["exponential"] for each in (narrow, wide)]
+    return times[1] < _GAIN * times[0]
+
+
+def _elsewhere(*, wide: bool) -> dict[str, float] | None:
+    """The nanoseconds in a process with vectors of one width; ``None`` where it gives none."""
+    name, features = processor.target()
+    bits = "-" if wide else "+"
+    target = {costs.SWITCH: "fixed", "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": f"{features},{bits}prefer-256-bit"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__], env=os.environ | target, capture_output=True, timeout=_SECONDS, check=True
+        )
+        found: dict[str, float] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return found if set(found) == set(costs.REFERENCE) else None
+
+
+def _pieces() -> dict[str, _Piece]:
+    """What is timed, compiled and called once."""
+    rng = np.random.default_rng(0)
+    pieces: dict[str, _Piece] = {}
+    for name, multiplied, exponentiated in (
+        ("float32", "single", "exponential"), ("float64", "double", "exponential double")
+    ):  # fmt: skip
+        lanes = np.abs(rng.standard_normal((7, _LANES))).astype(name)
+        product, exponential = _compiled(_multiplied, lanes), _compiled(_exponentiated, lanes)
+        pieces[multiplied] = _Piece(functools.partial(product, lanes), 12 * _LANES * _TIMES)
+        pieces[exponentiated] = _Piece(functools.partial(exponential, -lanes), _LANES * _TIMES)
+    numbers, above = rng.standard_normal(_SCANNED).astype(np.float32), np.empty(_SCANNED, np.bool_)
+    pieces["scan"] = _Piece(lambda: np.greater(numbers, np.float32(2.0), out=above), _SCANNED)
+    pieces["scatter"] = _scattered(rng)
+    few = np.ones(8)
+    pieces["interpreter"] = _Piece(lambda: [float((few * few).sum()) for _ in range(100)], 100)
+    for piece in pieces.values():
+        piece.call()
+    return pieces
+
+
+def _compiled(loop: Callable[..., None], lanes: NDArray[Any]) -> Callable[..., None]:
+    types: Any = required("numba", "cpu").types
+    real = types.float32 if lanes.itemsize == 4 else types.float64
+    return jitted(loop, types.void(types.Array(real, 2, "C")), **tiles.compiling())
+
+
+def _multiplied(lanes: Any) -> None:
+    """Three rows of sums get products of four rows with twelve numbers, as in a product of tiles."""
+    p, q, u, v, x, y, z = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6]
+    x[:] = y[:] = z[:] = p[0] - p[0]
+    for i in range(_TIMES):
+        a, b, c, d, e, f = p[i], p[i + 1], p[i + 2], p[i + 3], p[i + 4], p[i + 5]
+        g, h, j, k, m, n = p[i + 6], p[i + 7], p[i + 8], p[i + 9], p[i + 10], p[i + 11]
+        for r in range(_LANES):
+            x[r] = x[r] + a * p[r] + b * q[r] + c * u[r] + d * v[r]
+            y[r] = y[r] + e * p[r] + f * q[r] + g * u[r] + h * v[r]
+            z[r] = z[r] + j * p[r] + k * q[r] + m * u[r] + n * v[r]
+
+
+def _exponentiated(lanes: Any) -> None:
+    """About what an exponential takes: a reduction of the argument and Horner's rule."""
+    x, out = lanes[0], lanes[1]
+    one = x.dtype.type(1.0)
+    for _ in range(_TIMES):
+        for r in range(_LANES):
+            k = np.floor(max(x[r], -out[r] - one))
+            t = x[r] - k
+            e = t
+            for _ in range(_DEGREE):
+                e = e * t + one
+            out[r] = e * k
+
+
+def _scattered(rng: np.random.Generator) -> _Piece:
+    types: Any = required("numba", "cpu").types
+    whole, column = types.Array(types.int64, 1, "C"), types.Array(types.float64, 1, "C")
+    call = jitted(_added, types.void(column, whole, column), **tiles.compiling())
+    places, numbers = rng.integers(0, _SCATTERED, _SCATTERED), rng.standard_normal(_SCATTERED)
+    sums = np.zeros(_SCATTERED)
+    return _Piece(lambda: call(sums, places, numbers), _SCATTERED)
+
+
+def _added(sums: Any, places: Any, numbers: Any) -> None:
+    for i in range(len(places)):
+        sums[places[i]] += numbers[i]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured()))
