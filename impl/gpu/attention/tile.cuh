@@ -4,13 +4,7 @@
 // it has the same rows, and the columns 4x … 4x + 3 and 64 + 4x … 64 + 4x + 3.  All of these stay in registers.  The
 // sixteen threads of one y lie in half a warp, so that maxima and sums of rows need shuffles alone.
 #pragma once
-#include "device.cuh"
-
-// An array of four axes; strides count elements and may be 0 or negative.  No data: the option is absent.
-struct View {
-    const void* data;
-    whole batch, head, row, column;
-};
+#include "view.cuh"
 
 // The options of a softmax, and the type of the bias: 0 float32, 1 float64, 2 float16, 3 bfloat16.
 struct Options {
@@ -24,23 +18,6 @@ struct Options {
 constexpr int ROWS = 64, COLUMNS = 128, DEPTH = 32, PART = 32, THREADS = 256;  // ROWS: of queries, and of keys
 constexpr int APART = DEPTH + 4, SPREAD = ROWS + 4;  // rows in shared memory: no power of two, and a multiple of four
 static_assert(ROWS * SPREAD <= 2 * ROWS * APART, "a tile of weights lies where the two factors lay");
-
-template <class Stored>
-__device__ __forceinline__ auto at(const View& view, whole batch, whole head, whole row, whole column) {
-    return read(static_cast<const Stored*>(
-        view.data)[batch * view.batch + head * view.head + row * view.row + column * view.column]);
-}
-
-// An element of an array whose type is known by its number alone.
-template <class Work>
-__device__ __forceinline__ Work any(const View& view, whole type, whole batch, whole head, whole row, whole column) {
-    switch (type) {
-        case 0: return Work(at<float>(view, batch, head, row, column));
-        case 1: return Work(at<double>(view, batch, head, row, column));
-        case 2: return Work(at<half_number>(view, batch, head, row, column));
-        default: return Work(at<brain_number>(view, batch, head, row, column));
-    }
-}
 
 // Rows of an array that a tile is made of: `first` and the next ones, below `end`; zeros stand beyond.
 struct Rows {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "launch", "options", "standing_in", "work_of"]
+__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "launch", "options", "work_of"]
 
 ROWS, COLUMNS, THREADS = 64, 128, 256  # of a block, as in tile.cuh
 _SHARED = 2 * ROWS * 36 + 32 * COLUMNS  # numbers in shared memory: two factors, and the rows that weights multiply
@@ -58,12 +58,4 @@ def options(machine: Machine, instance: Masked, arrays: Mapping[str, Any], keep:
         "bias_type": 0 if bias is None else TYPES.index(bias.dtype.name),
         "scale": float(instance.scale),
         "softcap": float(instance.softcap or 0.0),
-    }
-
-
-def standing_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """NumPy arrays of the same shapes and types, whose only number is 0: what is checked without looking at numbers."""
-    return {
-        name: array if array is None else np.broadcast_to(np.zeros((), array.dtype), array.shape)
-        for name, array in arrays.items()
     }
