@@ -31,6 +31,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.judge.cases import cases as cases_of
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import LAW_CASES
+from assay.conformance.judge.references import References
 from assay.spec.attention import LAWS
 from assay.spec.precision import precision
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from bank.entry import Entry
 
-    from assay.conformance.call.outcome import Criteria
 
 Row = dict[str, Any]
 
@@ -101,7 +101,7 @@ def in_class(entries: Sequence[Entry], name: str, cases: Sequence[Case]) -> dict
 
     Kernels of one signature lack the same.  The criteria of a case are made for the first kernel that takes it.
     """
-    references: dict[Any, Criteria] = {}
+    references = References()
     judges = [
         Judge(kernel_of(entry.function, "attention"), precision(name), references=references) for entry in entries
     ]
@@ -110,7 +110,6 @@ def in_class(entries: Sequence[Entry], name: str, cases: Sequence[Case]) -> dict
     for number, judge in enumerate(judges):
         alike.setdefault(judge.kernel.keywords, []).append(number)
     for case in cases:
-        references.clear()
         criteria = None
         for numbers in alike.values():
             if judges[numbers[0]].lacking(case):

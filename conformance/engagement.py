@@ -58,6 +58,7 @@ def engaged(
     *,
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
     reproducers: str | Path | None = None,
     limits: Limits | None = None,
     isolate: bool = False,
@@ -78,12 +79,12 @@ def engaged(
         raise UsageError(f"the floating-point environment {unusual}: expected a kernel that sets its own in its call")
     if not isolate:
         with np.errstate(**_USUAL), kept_alive():
-            loaded = kernel_of(kernel, problem, framework=framework, options=options)
+            loaded = kernel_of(kernel, problem, framework=framework, options=options, device=device)
             yield Judge(loaded, require_precision(precision, loaded.problem), options or {}, reproducers, limits=limits)
         return
     with (
         np.errstate(**_USUAL),
-        isolated(kernel, problem, framework=framework, options=options, limits=limits) as process,
+        isolated(kernel, problem, framework=framework, options=options, device=device, limits=limits) as process,
     ):
         chosen = require_precision(precision, process.kernel.problem)
         yield Judge(process.kernel, chosen, options or {}, reproducers, limits=limits, process=process)
@@ -135,6 +136,7 @@ def check(
     seed: int = 0,
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
     progress: Progress | None = None,
     reproducers: str | Path | None = None,
     isolate: bool = False,
@@ -152,6 +154,7 @@ def check(
     level: ``smoke``, ``standard`` or ``thorough``.
     framework: what kind of arrays a callable takes (default NumPy).
     options: the conventions that the kernel declares.
+    device: where the arrays are laid, as the framework names it (``cuda``, ``cuda:1``); empty for its own choice.
     progress: called as ``progress(done, total, sentence)`` between cases.
     reproducers: a folder for failing instances (default ``.assay/failures`` in the project of the current folder).
     isolate: the kernel runs in a process of its own, so that crashes, output on stdout, leaks and hangs that Python
@@ -180,11 +183,12 @@ def check(
     limits = Limits(call_seconds, memory)
     with engaged(
         kernel, problem, precision,
-        framework=framework, options=options, reproducers=reproducers, limits=limits, isolate=isolate,
+        framework=framework, options=options, device=device, reproducers=reproducers, limits=limits, isolate=isolate,
     ) as judge:  # fmt: skip
         elsewhere = None
         if engine is not None:
-            arguments = {"framework": framework, "options": options, "limits": limits, "isolate": isolate}
+            arguments = {"framework": framework, "options": options, "device": device}
+            arguments |= {"limits": limits, "isolate": isolate}
             judged = functools.partial(_judged, kernel, judge.kernel.problem, judge.precision, arguments)
             elsewhere = functools.partial(_elsewhere, engine, judged)
         chosen = chosen or Chosen()

@@ -38,6 +38,7 @@ def replay(
     layout: str = "contiguous",
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
     after: Sequence[str | Path] = (),
     beside: Sequence[str | Path] = (),
     isolate: bool = False,
@@ -79,7 +80,16 @@ def replay(
     limits = Limits(call_seconds, memory)
     with (
         named(path),
-        engaged(target, name, precision, framework=framework, options=options, limits=limits, isolate=isolate) as judge,
+        engaged(
+            target,
+            name,
+            precision,
+            framework=framework,
+            options=options,
+            device=device,
+            limits=limits,
+            isolate=isolate,
+        ) as judge,
     ):
         return _replayed(judge, path, case)
 

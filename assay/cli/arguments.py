@@ -11,6 +11,7 @@ from assay.conformance.interface.usage import UsageError
 
 __all__ = [
     "CallSeconds",
+    "Device",
     "Framework",
     "Instance",
     "Isolate",
@@ -32,6 +33,9 @@ Problem = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same cases.")]
 Framework = Annotated[str | None, typer.Option(help="Arrays that the kernel takes: numpy, torch, jax, …")]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="Where its framework lays the arrays: cuda, cuda:1, … (torch, jax, cupy).")
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="A convention that the kernel declares (repeatable)."),

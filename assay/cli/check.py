@@ -11,6 +11,7 @@ import typer
 
 from assay.cli.arguments import (
     CallSeconds,
+    Device,
     Framework,
     Instance,
     Isolate,
@@ -50,7 +51,7 @@ _PATIENCE = 6.0  # times the limit of a call, until a cluster is given up
 #: Parameters of ``assay check`` that a run over a corpus has no use for: it takes its cases and their answers from
 #: the corpus, writes no report and no reproducer, and calls the kernel in this process.
 _NOT_WITH_CORPUS = (
-    "json", "html", "junit", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds",
+    "json", "html", "junit", "device", "reproducers", "resume", "isolate", "memory", "level", "seed", "seconds",
     "scheduler", "jobs", "again", "family", "first_failure",
 )  # fmt: skip
 _WRITTEN = {"first_failure": "-x"}  # options whose parameters have other names
@@ -69,6 +70,7 @@ def check(
     level: Annotated[str, typer.Option(help="smoke, standard or thorough.")] = "standard",
     seed: Seed = 0,
     framework: Framework = None,
+    device: Device = "",
     option: Options = None,
     error: Annotated[
         float | None,
@@ -145,14 +147,16 @@ def check(
         isolate, reproducers = isolate or said.get("isolate", False), reproducers or said.get("reproducers")
         call_seconds, memory = call_seconds or said.get("call_seconds"), memory or said.get("memory")
         option = [*(f"{name}={value}" for name, value in said.get("options", {}).items()), *(option or ())]
+    if device and resume:
+        raise UsageError("--device: not with --resume, which takes reports of any device from the JSON file")
     files = ReportFiles(json, html, junit)
     files.prepare(resume=resume)
     if reproducers is not None:
         make_folder(reproducers)
-    plan = _plan(target, problem, precision, framework, project)
+    plan = _plan(target, problem, precision, framework, project, device)
     settings = limits(isolate, call_seconds, memory)
     reports, others = files.earlier(plan, level, seed) if resume else ({}, [])
-    settings |= {"level": level, "seed": seed, "framework": framework}
+    settings |= {"level": level, "seed": seed, "framework": framework, "device": device}
     settings |= {"options": option_values(option or []), "seconds": seconds}
     settings["chosen"] = _chosen(again, family, first_failure)
     if scheduler is not None:
@@ -274,12 +278,15 @@ def _plan(
     precision: str | None,
     framework: str | None = None,
     project: Project | None = None,
+    device: str = "",
 ) -> list[Judgement]:
     """What to judge: one target, those of a project, or each installed built-in in each class that it documents."""
     if project is not None:
         kernels = project.kernels if target is None else (target,)
         classes = [precision_named(name.strip(), problem) for name in (precision or "float32").split(",")]
         return [Judgement(problem, kernel, name) for kernel in kernels for name in classes]
+    if target is None and device:
+        raise UsageError(f"--device {device}: needs a kernel, whose framework has such a device")
     if target is None and framework is not None:
         raise UsageError(f"--framework {framework}: needs a kernel of your own; a built-in takes arrays of one")
     if precision is not None:
@@ -386,6 +393,7 @@ def profile(
     level: Annotated[str, typer.Option(help="smoke, standard or thorough, for each class.")] = "smoke",
     seed: Seed = 0,
     framework: Framework = None,
+    device: Device = "",
     option: Options = None,
     json: Json = None,
 ) -> int:
@@ -402,6 +410,7 @@ def profile(
             level=level,
             seed=seed,
             framework=framework,
+            device=device,
             options=option_values(option or []),
             progress=watch.tell,
         )
@@ -424,6 +433,7 @@ def replay(
         list[str] | None, typer.Option(help="A saved instance for another thread at the same time; repeatable.")
     ] = None,
     framework: Framework = None,
+    device: Device = "",
     option: Options = None,
     isolate: Isolate = False,
     call_seconds: CallSeconds = None,
@@ -441,9 +451,13 @@ def replay(
     if script:
         if after or beside or layout != "contiguous":
             raise UsageError("--script: shows one call with plain arrays, so neither --after, --beside nor --layout")
+        if device:
+            raise UsageError("--script: its arrays are those of the CPU, so not with --device")
         say(script_of(instance, target, **asked).rstrip("\n"))
         return PASSED
-    report = judged_again(instance, target, layout=layout, after=after or (), beside=beside or (), **asked)
+    report = judged_again(
+        instance, target, device=device, layout=layout, after=after or (), beside=beside or (), **asked
+    )
     say(_text(report))
     return _status([report])
 

@@ -60,6 +60,7 @@ def isolated(
     *,
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
     limits: Limits | None = None,
 ) -> Isolated:
     """Load ``kernel`` in a process of its own.
@@ -72,11 +73,12 @@ def isolated(
         raise UsageError("isolation needs Linux: processes there are watched through /proc")
     limits = limits or Limits()
     if isinstance(kernel, str):
-        return Isolated(wire.Setup(kernel, problem, framework, dict(options or {}), *_surroundings()), limits)
-    named = kernel_of(kernel, problem, framework=framework, options=options)
+        setup = wire.Setup(kernel, problem, framework, dict(options or {}), *_surroundings(), device=device)
+        return Isolated(setup, limits)
+    named = kernel_of(kernel, problem, framework=framework, options=options, device=device)
     if not _leads_back(kernel, named):
         raise UsageError(f"{named.name}: another process cannot import it: give module:function instead")
-    setup = wire.Setup(named.name, named.problem, named.framework, dict(options or {}), *_surroundings())
+    setup = wire.Setup(named.name, named.problem, named.framework, dict(options or {}), *_surroundings(), device=device)
     return Isolated(setup, limits)
 
 
@@ -110,6 +112,7 @@ class Isolated:
             raise UsageError(f"{setup.target}: importing it {end.sentence}") from None
         try:
             self.kernel, version = _described(self._worker.described)
+            self.kernel = replace(self.kernel, device=setup.device)
             suite_of(self.kernel.problem).lengths_of(self.kernel)
         except UsageError:
             self.close()
@@ -119,7 +122,9 @@ class Isolated:
             raise UsageError(f"{setup.target}: importing it wrote into the judge's channel: {error}") from None
         if self.kernel.name not in suite_of(self.kernel.problem).targets:
             self._setup = replace(setup, loaded=self.kernel)
-        self.framework = Framework(self.kernel.framework, version, _elsewhere, _elsewhere, _elsewhere)
+        self.framework = Framework(
+            self.kernel.framework, version, _elsewhere, _elsewhere, _elsewhere, device=setup.device
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -38,6 +38,7 @@ class Setup:
 
     loaded: the description of the kernel by an earlier worker, without its function.  The worker then looks up the
     function alone, which is much quicker.
+    device: where the arrays of the kernel are laid.
     """
 
     target: str
@@ -47,6 +48,7 @@ class Setup:
     path: tuple[str, ...]
     dies_with_judge: bool
     loaded: Kernel | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call import wire
+from assay.conformance.call.arrays import framework_of
 from assay.conformance.call.call import Answer, answered, handed, played
 from assay.conformance.call.memory import Memory
-from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import suite
 from assay.conformance.interface.targets import function_named, kernel_of
@@ -85,15 +85,14 @@ def _prepared(setup: wire.Setup) -> None:
 
 def _loaded(setup: wire.Setup) -> tuple[Kernel, Framework]:
     if setup.loaded is None:
-        kernel = kernel_of(setup.target, setup.problem, framework=setup.framework, options=setup.options)
+        kernel = kernel_of(
+            setup.target, setup.problem, framework=setup.framework, options=setup.options, device=setup.device
+        )
     else:
         form = suite(setup.loaded.problem).interface.form_of(setup.loaded)
         function = form.adapt(function_named(setup.target), setup.loaded.framework)
         kernel = replace(setup.loaded, function=function)
-    try:
-        return kernel, framework_named(kernel.framework)
-    except ImportError as error:
-        raise UsageError(f"{kernel.name}: framework {kernel.framework!r} is not available ({error})") from None
+    return kernel, framework_of(kernel)
 
 
 def _described(kernel: Kernel, framework: Framework) -> dict[str, Any]:

@@ -16,9 +16,13 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Framework", "framework"]
+__all__ = ["Framework", "NoDevice", "framework"]
 
 _OWN = ("numpy", "torch", "jax", "cupy")
+
+
+class NoDevice(LookupError):
+    """A framework has no such device here, or none on which numbers can be laid.  The text is one line."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Framework:
     shares_memory: native arrays lie in the memory of the NumPy arrays of which they were made.
     read_only: the framework honours NumPy's read-only flag.
     negative_strides: the framework has arrays with negative strides.
+    device: where native arrays are laid, as the framework names it; empty for where it lays them by itself.
     """
 
     name: str
@@ -40,12 +45,17 @@ class Framework:
     shares_memory: bool = False
     read_only: bool = False
     negative_strides: bool = False
+    device: str = ""
 
 
-def framework(name: str) -> Framework:
-    """The framework called ``name``.  Raises ``ImportError`` if it is not installed or has no ``from_dlpack``."""
+def framework(name: str, device: str = "") -> Framework:
+    """The framework called ``name``, which lays its arrays on a device (``cuda``, ``cuda:1``, …) if one is named.
+
+    Raises ``ImportError`` if it is not installed or has no ``from_dlpack``, and :class:`NoDevice` in one line if it
+    cannot lay numbers there.
+    """
     if name in _OWN:
-        loaded: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load()
+        loaded: Framework = importlib.import_module(f"assay.conformance.frameworks.{name}").load(device)
         return loaded
     words = f"framework {name!r}: expected one of {', '.join(_OWN)}, or a module with from_dlpack"
     if not all(part.isidentifier() for part in name.split(".")):  # what no module can be called
@@ -57,6 +67,8 @@ def framework(name: str) -> Framework:
         raise ImportError(f"{error}; did you mean {close[0]}?" if close else str(error)) from None
     if not hasattr(module, "from_dlpack"):
         raise ImportError(words)
+    if device:
+        raise NoDevice(f"expected none: assay knows devices of {', '.join(_OWN[1:])} alone")
     return Framework(
         name=name,
         version=str(getattr(module, "__version__", "")),

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from assay.conformance.frameworks import Framework
+from assay.conformance.frameworks import Framework, NoDevice
 
 __all__ = ["load"]
 
 
-def load() -> Framework:
+def load(device: str = "") -> Framework:
+    if device not in ("", "cpu"):
+        raise NoDevice("expected cpu, the only one of numpy")
+
     def plain(value: Any) -> bool:
         return isinstance(value, np.ndarray) and type(value) is np.ndarray
 
@@ -24,4 +27,5 @@ def load() -> Framework:
         shares_memory=True,
         read_only=True,
         negative_strides=True,
+        device=device,
     )

@@ -1,4 +1,7 @@
-"""PyTorch: CPU tensors over the judge's guarded memory.  Strides are kept, and bfloat16 travels as its bits."""
+"""PyTorch: CPU tensors over the judge's guarded memory.  Strides are kept, and bfloat16 travels as its bits.
+
+On another device tensors are copies, in and out.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from assay.conformance.frameworks import Framework
+from assay.conformance.frameworks import Framework, NoDevice
 
 __all__ = ["load"]
 
 
-def load() -> Framework:
+def load(device: str = "") -> Framework:
     import torch
+
+    place = _device(torch, device) if device else torch.device("cpu")
 
     # Dtypes that NumPy's buffer protocol does not know travel as integers of the same width.
     bits: dict[str, tuple[Any, Any, Any]] = {
@@ -26,8 +31,8 @@ def load() -> Framework:
     def to_native(array: np.ndarray[Any, Any]) -> Any:
         if array.dtype.name in bits:
             dtype, _, plain = bits[array.dtype.name]
-            return torch.from_numpy(array.view(plain)).view(dtype)
-        return torch.from_numpy(array)
+            return torch.from_numpy(array.view(plain)).view(dtype).to(place)
+        return torch.from_numpy(array).to(place)  # on the CPU, the tensor itself
 
     def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
         tensor = tensor.detach().cpu()
@@ -43,5 +48,16 @@ def load() -> Framework:
         to_native=to_native,
         to_numpy=to_numpy,
         is_native=lambda value: isinstance(value, torch.Tensor),
-        shares_memory=True,
+        shares_memory=place.type == "cpu",
+        device=device,
     )
+
+
+def _device(torch: Any, name: str) -> Any:
+    """The device of that name.  Raises :class:`NoDevice` where a number cannot be laid and read again."""
+    try:
+        place = torch.device(name)
+        torch.ones(1, device=place).item()
+    except Exception as error:  # each kind of device has its own
+        raise NoDevice(str(error).partition("\n")[0]) from None
+    return place

@@ -37,6 +37,7 @@ class Kernel:
     is none that is short.
     remarks: what was noticed where the kernel was loaded; every report notes it.
     hints: what to try if no call of the kernel comes to its end.
+    device: where its arrays are laid, as its framework names it; empty for where the framework lays them by itself.
     """
 
     name: str
@@ -54,3 +55,4 @@ class Kernel:
     plain: str = ""
     remarks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    device: str = ""

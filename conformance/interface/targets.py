@@ -91,6 +91,7 @@ def kernel_of(
     *,
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
 ) -> Kernel:
     """The kernel that a user means, with its problem and what its options declare.
 
@@ -100,6 +101,7 @@ def kernel_of(
     the problem whose positional arrays and required keywords it names.
     framework: what kind of arrays a function takes (default NumPy).
     options: the conventions that the kernel declares.
+    device: where its framework is to lay the arrays; empty for where it lays them by itself.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` in one line, also if no problem fits or several do.
 
@@ -114,7 +116,7 @@ def kernel_of(
             problem = _only(listing, f"{kernel} is a built-in of")
             loaded = _built_in(suite(problem).targets[kernel])
             _require_framework(framework, loaded)
-            return _declared(replace(loaded, problem=problem), suite(problem), options)
+            return _declared(replace(loaded, problem=problem, device=device), suite(problem), options)
         problems = PROBLEMS if problem is None else (problem,)
         built_in = [target for name in problems for target in suite(name).targets]
         try:
@@ -127,7 +129,7 @@ def kernel_of(
     if isinstance(function, Kernel):
         _require_framework(framework, function)
         problem = problem or function.problem or _problem_of(function.function, name)
-        return _declared(replace(function, problem=problem), suite(problem), options)
+        return _declared(replace(function, problem=problem, device=device or function.device), suite(problem), options)
     if not callable(function):
         signature = "" if problem is None else f" {suite(problem).interface.signature}"
         raise UsageError(f"{name}: {type(function).__name__} is not callable, expected a function{signature}")
@@ -139,7 +141,7 @@ def kernel_of(
     remarks = _misspelt(function, form, interface)
     wrapped = Kernel(
         name, adapted, framework, keywords,
-        problem=problem, positional=form.positional, remarks=remarks, hints=hints,
+        problem=problem, positional=form.positional, remarks=remarks, hints=hints, device=device,
     )  # fmt: skip
     return _declared(wrapped, suite(problem), options)
 

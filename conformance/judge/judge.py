@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.conformance.call.arrays import framework_of
 from assay.conformance.call.call import answered
 from assay.conformance.call.memory import Memory
 from assay.conformance.call.outcome import Outcome, compared, is_right_for
@@ -24,8 +25,6 @@ from assay.conformance.diagnosis.diagnosis import Diagnosis, diagnosed
 from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged
 from assay.conformance.diagnosis.meanings import contradictions, explaining
 from assay.conformance.diagnosis.precision import losses, sentences
-from assay.conformance.frameworks import Framework
-from assay.conformance.frameworks import framework as framework_named
 from assay.conformance.interface.folders import from_here, kernel_from_here
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.steps import outputs_of
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from assay.conformance.call.isolation import Isolated
     from assay.conformance.call.outcome import Criteria
     from assay.conformance.diagnosis.precision import Loss
+    from assay.conformance.frameworks import Framework
     from assay.conformance.interface.kernel import Kernel
     from assay.conformance.interface.layouts import Layout
     from assay.conformance.interface.lengths import Lengths
@@ -79,7 +79,7 @@ class Judge:
     unsaved: why instances were not kept; empty if they were.
 
     Raises :class:`~assay.conformance.interface.usage.UsageError` if the folder cannot be made, or if the framework of
-    the kernel is not installed.
+    the kernel is not installed or lacks its device.
     """
 
     kernel: Kernel
@@ -114,12 +114,7 @@ class Judge:
         if self.process is not None:
             self.framework = self.process.framework
             return
-        try:
-            self.framework = framework_named(self.kernel.framework)
-        except ImportError as error:
-            raise UsageError(
-                f"{self.kernel.name}: framework {self.kernel.framework!r} is not available ({error})"
-            ) from None
+        self.framework = framework_of(self.kernel)
 
     # --- criteria -----------------------------------------------------------------------------------------------------
 
@@ -489,6 +484,8 @@ class Judge:
             words += ["--problem", self.kernel.problem]
         if self.framework.name != "numpy" and ":" in self.kernel.name and self.kernel.name not in self.suite.targets:
             words += ["--framework", self.framework.name]
+        if self.kernel.device:
+            words += ["--device", self.kernel.device]
         if case.layout.name != "contiguous":
             words += ["--layout", case.layout.name]
         for word, instances in (("--after", case.after), ("--beside", case.beside)):

@@ -718,6 +718,8 @@ def _environment(framework: Framework) -> dict[str, str]:
     }
     if framework.name != "numpy":
         versions[framework.name] = framework.version
+    if framework.device:
+        versions["device"] = framework.device
     try:
         versions["assay"] = importlib.metadata.version("assay")
     except importlib.metadata.PackageNotFoundError:

@@ -126,6 +126,7 @@ def profile(
     seed: int = 0,
     framework: str | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "",
     progress: Progress | None = None,
 ) -> Profile:
     """Judge ``kernel`` in every class of its problem, measure its quality, and ask what its conventions are.
@@ -137,7 +138,7 @@ def profile(
     require_installed()
     require_level(level)
     begun = time.monotonic()
-    loaded = kernel_of(kernel, problem, framework=framework, options=options)
+    loaded = kernel_of(kernel, problem, framework=framework, options=options, device=device)
     classes = precisions or tuple(suite(loaded.problem).spec.PRECISIONS)
     chosen = [require_precision(name, loaded.problem) for name in classes]
     with engaged(loaded, loaded.problem, chosen[0], options=options) as judge:

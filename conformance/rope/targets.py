@@ -38,6 +38,7 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("assay:cpu", _EXACT, (), "", built_in),
+        Target("cupy:rope", _EXACT, ("cupy",), "gpu", lazily(f"{__package__}.target_cupy", "built_in"), cuda=True),
         _library(_TORCH, "transformers", "transformers:rope", _EAGER, "torch transformers", kept=False),
         _library(_TORCH, "transformers", "transformers:rope-kept", (), "torch transformers", kept=True),
         _library(_TORCH, "lucidrains", "rotary-embedding-torch:apply_rotary_emb", _ONCE, _LUCIDRAINS, offset=False),

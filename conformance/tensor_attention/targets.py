@@ -15,6 +15,12 @@ def _numpy(name: str, function: str, order: int) -> Target:
     return Target(name, _WIDE, (), "", lazily(f"{__package__}.target_numpy", function, name, order))
 
 
+def _cupy(name: str, order: int) -> Target:
+    classes = ("float64-blocked", "float32-blocked", "bfloat16", "float16")
+    load = lazily(f"{__package__}.target_cupy", "built_in", name, order)
+    return Target(name, classes, ("cupy",), "gpu", load, cuda=True)
+
+
 _TORCH = ("float64", "float32", "bfloat16-eager", "float16-eager")
 
 
@@ -44,6 +50,9 @@ TARGETS: dict[str, Target] = {
         _numpy("assay:cpu-2", "built_in", 2),
         _numpy("assay:cpu-4", "built_in", 4),
         _numpy("assay:cpu-5", "built_in", 5),
+        _cupy("cupy:tensor_attention", 3),
+        _cupy("cupy:tensor_attention-2", 2),
+        _cupy("cupy:tensor_attention-4", 4),
         _numpy("numpy:tensor_attention", "textbook", 3),
         _numpy("numpy:tensor_attention-2", "textbook", 2),
         _numpy("numpy:tensor_attention-4", "textbook", 4),

@@ -16,9 +16,11 @@ import numpy as np
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["FLAGS", "Launch", "Machine", "card", "struct", "view"]
+__all__ = ["FLAGS", "Launch", "Machine", "card", "standing_in", "struct", "view"]
 
 #: How every kernel is compiled: sums and products are contracted only where ``fma`` says so, divisions are rounded to
 #: nearest, and subnormal numbers are numbers.
@@ -42,6 +44,12 @@ class Machine(Protocol):
 
     def given(self, array: Any) -> Any:
         """The array of the machine that an argument is, in its place."""
+
+    def laid(self, array: NDArray[Any]) -> Any:
+        """A copy of an array of the host."""
+
+    def largest(self, array: Any) -> int:
+        """The largest of integers, for which the call waits."""
 
     def address(self, array: Any) -> int:
         """Where the first element of an array lies."""
@@ -82,6 +90,14 @@ def view(machine: Machine, array: Any, shape: tuple[int, int, int, int]) -> tupl
     return (machine.address(array), batch, head, row, column)
 
 
+def standing_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """NumPy arrays of the same shapes and types, whose only number is 0: what is checked without looking at numbers."""
+    return {
+        name: array if array is None else np.broadcast_to(np.zeros((), array.dtype), array.shape)
+        for name, array in arrays.items()
+    }
+
+
 @functools.cache
 def card() -> Machine:
     """The current CUDA device.  Raises ``ImportError`` where CuPy is not installed."""
@@ -99,6 +115,12 @@ class _Card:
         if array is None or isinstance(array, self.cupy.ndarray):
             return array
         return self.cupy.from_dlpack(array)
+
+    def laid(self, array: NDArray[Any]) -> Any:
+        return self.cupy.asarray(array)
+
+    def largest(self, array: Any) -> int:
+        return int(array.max())
 
     def address(self, array: Any) -> int:
         return int(array.data.ptr)

@@ -52,6 +52,15 @@ def test_wrong_kernel_fails_and_its_reproducer_replays(run: Run) -> None:
     assert run(*line[2:5], "kernels.py:good")[0] == 0
 
 
+def test_a_wrong_kernel_is_replayed_on_the_device_that_was_named(run: Run) -> None:
+    words = ("--level", "smoke", "-x", "--device", "cpu", "--reproducers", "found")
+    status, out, error = run("check", "kernels.py:bad", *words)
+    assert (status, error) == (1, "")
+    line = next(line for line in out.splitlines() if line.startswith("replay: ")).split()
+    assert line[line.index("--device") + 1] == "cpu"
+    assert run(*line[2:])[0] == 1
+
+
 @pytest.mark.parametrize(
     ("kernel", "sentence"),
     [
@@ -302,6 +311,15 @@ BAD = {
     "unknown problem": ("check kernels.py:good --problem sorting", "unknown problem 'sorting'"),
     "unknown problem of all": ("check --problem sorting", "unknown problem 'sorting'"),
     "unknown framework": ("check kernels.py:good --framework nowhere", "framework 'nowhere' is not available"),
+    "a device that is not there": (
+        "check kernels.py:good --device cuda",
+        "kernels.py:good: device 'cuda' is not available (expected cpu, the only one of numpy)",
+    ),
+    "a device of all built-ins": ("check --device cuda", "--device cuda: needs a kernel"),
+    "a device beside reports of any": (
+        "check kernels.py:good --device cpu --json x.json --resume",
+        "--device: not with --resume",
+    ),
     "unknown option": ("check kernels.py:good --option colour=red", "unknown option colour=red"),
     "wrong value of an option": ("check kernels.py:good --option empty_row=red", "option empty_row=red"),
     "a capability that is not declared away": (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.call.memory import guarded
-from assay.conformance.frameworks import framework
+from assay.conformance.frameworks import NoDevice, framework
 from assay.conformance.interface.layouts import Layout
 
 NAMES = ("numpy", "torch", "jax")
@@ -45,3 +45,54 @@ def test_torch_sees_the_strides_of_the_layout() -> None:
 def test_a_framework_without_dlpack_is_refused_by_name() -> None:
     with pytest.raises(ImportError, match="framework 'json': expected one of numpy, torch, jax, cupy"):
         framework("json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_lie_on_the_device_that_is_named(name: str) -> None:
+    module = pytest.importorskip(name)
+    chosen = framework(name, "cpu")
+    native = chosen.to_native(np.arange(3, dtype=np.float32))
+    assert chosen.device == "cpu"
+    assert chosen.to_numpy(native).tolist() == [0.0, 1.0, 2.0]
+    if name == "jax":
+        assert native.committed  # to its device: what is computed of it stays there
+        assert native.devices() == {module.devices("cpu")[0]}
+
+
+def test_tensors_of_the_cpu_are_views_though_the_device_is_named() -> None:
+    pytest.importorskip("torch")
+    array = np.zeros(3, np.float32)
+    chosen = framework("torch", "cpu")
+    chosen.to_native(array)[1] = 1.0
+    assert chosen.shares_memory
+    assert array.tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "said"),
+    [
+        ("numpy", "cuda", "expected cpu, the only one of numpy"),
+        ("array_api_strict", "cpu", "expected none: assay knows devices of torch, jax, cupy alone"),
+        ("torch", "meta", "meta tensor"),  # which has shapes and no numbers
+        ("torch", "nowhere", "Expected one of cpu, cuda"),
+        ("jax", "nowhere", "Unknown backend"),
+        ("jax", "cpu:x", "expected one of cpu:0"),
+        ("jax", "cpu:-1", "expected one of cpu:0"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_in_one_line(name: str, device: str, said: str) -> None:
+    pytest.importorskip(name)
+    with pytest.raises(NoDevice, match=said) as refusal:
+        framework(name, device)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_cuda_without_a_card_is_refused(name: str) -> None:
+    module = pytest.importorskip(name)
+    if name == "torch" and module.cuda.is_available():
+        pytest.skip("there is a card")
+    if name == "jax" and module.default_backend() != "cpu":
+        pytest.skip("there is a card")
+    with pytest.raises(NoDevice):
+        framework(name, "cuda")

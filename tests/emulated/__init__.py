@@ -71,6 +71,12 @@ class Emulated:
     def given(self, array: Any) -> Any:
         return array
 
+    def laid(self, array: Any) -> Any:
+        return array.copy()
+
+    def largest(self, array: Any) -> int:
+        return int(array.max())
+
     def address(self, array: Any) -> int:
         return int(array.ctypes.data)
 

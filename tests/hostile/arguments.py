@@ -38,6 +38,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what a run 
             "--level",
             "--seed",
             "--framework",
+            "--device",
             "--option",
             "--reproducers",
             "--json",

@@ -21,49 +21,36 @@ __device__ __forceinline__ void attend(const Arguments& a) {
     const whole source = head / a.group, end = start + ROWS < a.queries ? start + ROWS : a.queries;
     const Span keys = span(a.options, batch, a.queries, a.keys, start, end);
 
-    Work top[4], total[4] = {}, sums[4][8] = {};
-#pragma unroll
-    for (int r = 0; r < 4; r++) top[r] = numbers<Work>::lowest;  // finite, so that no difference of scores is NaN
-
+    Online<Work> rows;
+    rows.begin();
     for (whole tile = keys.from; tile < keys.until; tile += ROWS) {
         Work score[4][4];
         multiply_rows<Stored>(
-            score, Work(a.options.scale), Rows{a.query, batch, head, start, end, a.dim},
+            score, Constant<Work>{Work(a.options.scale)}, Rows{a.query, batch, head, start, end, a.dim},
             Rows{a.key, batch, source, tile, keys.length, a.dim});
 #pragma unroll
         for (int r = 0; r < 4; r++) {
             const whole row = start + 4 * y + r;
-            Work most = top[r], slope;
+            Work slope;
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j < 4; j++)
                 score[r][j] = scored(
                     a.options, keys, score[r][j], batch, head, row, tile + x + 16 * j, row < a.queries, slope);
-                most = score[r][j] > most ? score[r][j] : most;
-            }
-            most = largest(most);
-            const Work factor = exponential(top[r] - most);
-            top[r] = most;
-            total[r] *= factor;
-#pragma unroll
-            for (int c = 0; c < 8; c++) sums[r][c] *= factor;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                score[r][j] = exponential(score[r][j] - most);
-                total[r] += score[r][j];
-            }
         }
+        rows.weigh(score);
         store<false>(score);
-        add_products<Stored>(sums, Work(1), Rows{a.value, batch, source, tile, keys.until, a.columns}, first_column);
+        add_products<Stored>(
+            rows.sums, Constant<Work>{1}, Rows{a.value, batch, source, tile, keys.until, a.columns}, first_column);
     }
 
 #pragma unroll
     for (int r = 0; r < 4; r++) {
         const whole row = start + 4 * y + r;
-        Work sum = summed(total[r]), weight = 1, most = top[r];
+        Work sum = summed(rows.total[r]), weight = 1, most = rows.top[r];
         if (a.sink) {
             const Work sink = static_cast<const Work*>(a.sink)[head];
             most = sink > most ? sink : most;
-            weight = exponential(top[r] - most);
+            weight = exponential(rows.top[r] - most);
             sum = sum * weight + exponential(sink - most);
         }
         if (row >= a.queries) continue;
@@ -73,7 +60,7 @@ __device__ __forceinline__ void attend(const Arguments& a) {
         for (int c = 0; c < 8; c++)
             if (first_column + column_of(c) < a.columns)
                 write(static_cast<Stored*>(a.out)[number * a.columns + first_column + column_of(c)],
-                      nothing ? Work(0) : sums[r][c] * weight / sum);
+                      nothing ? Work(0) : rows.sums[r][c] * weight / sum);
         if (a.lse && first_column == 0 && x == 0)
             static_cast<Work*>(a.lse)[number] = nothing ? -numbers<Work>::infinity() : most + log(sum);
     }

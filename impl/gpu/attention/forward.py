@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.impl.gpu.attention.tile import COLUMNS, ROWS, launch, options, standing_in, work_of
-from assay.impl.gpu.machine import card, struct, view
+from assay.impl.gpu.attention.tile import COLUMNS, ROWS, launch, options, work_of
+from assay.impl.gpu.machine import card, standing_in, struct, view
 from assay.spec.attention.instance import Instance
 
 if TYPE_CHECKING:

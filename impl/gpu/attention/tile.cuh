@@ -4,13 +4,7 @@
 // it has the same rows, and the columns 4x … 4x + 3 and 64 + 4x … 64 + 4x + 3.  All of these stay in registers.  The
 // sixteen threads of one y lie in half a warp, so that maxima and sums of rows need shuffles alone.
 #pragma once
-#include "device.cuh"
-
-// An array of four axes; strides count elements and may be 0 or negative.  No data: the option is absent.
-struct View {
-    const void* data;
-    whole batch, head, row, column;
-};
+#include "view.cuh"
 
 // The options of a softmax, and the type of the bias: 0 float32, 1 float64, 2 float16, 3 bfloat16.
 struct Options {
@@ -25,38 +19,29 @@ constexpr int ROWS = 64, COLUMNS = 128, DEPTH = 32, PART = 32, THREADS = 256;  /
 constexpr int APART = DEPTH + 4, SPREAD = ROWS + 4;  // rows in shared memory: no power of two, and a multiple of four
 static_assert(ROWS * SPREAD <= 2 * ROWS * APART, "a tile of weights lies where the two factors lay");
 
-template <class Stored>
-__device__ __forceinline__ auto at(const View& view, whole batch, whole head, whole row, whole column) {
-    return read(static_cast<const Stored*>(
-        view.data)[batch * view.batch + head * view.head + row * view.row + column * view.column]);
-}
-
-// An element of an array whose type is known by its number alone.
-template <class Work>
-__device__ __forceinline__ Work any(const View& view, whole type, whole batch, whole head, whole row, whole column) {
-    switch (type) {
-        case 0: return Work(at<float>(view, batch, head, row, column));
-        case 1: return Work(at<double>(view, batch, head, row, column));
-        case 2: return Work(at<half_number>(view, batch, head, row, column));
-        default: return Work(at<brain_number>(view, batch, head, row, column));
-    }
-}
-
 // Rows of an array that a tile is made of: `first` and the next ones, below `end`; zeros stand beyond.
 struct Rows {
     const View& view;
     whole batch, head, first, end, columns;
 };
 
-template <class Stored, class Work>
-__device__ __forceinline__ Work element(const Rows& rows, int row, whole column) {
+// What a factor of rows is that is the same in every column.
+template <class Work>
+struct Constant {
+    Work value;
+    __device__ __forceinline__ Work operator()(whole) const { return value; }
+};
+
+template <class Work, class Stored, class Factor>
+__device__ __forceinline__ Work element(const Rows& rows, int row, whole column, const Factor& factor) {
     const bool there = rows.first + row < rows.end && column < rows.columns;
-    return there ? at<Stored>(rows.view, rows.batch, rows.head, rows.first + row, column) : Work(0);
+    return there ? factor(column) * at<Stored>(rows.view, rows.batch, rows.head, rows.first + row, column) : Work(0);
 }
 
-// products[r][j] = Σ_c factor·left(4y + r, c)·right(x + 16j, c), in the order of c, each factor·left rounded first.
-template <class Stored, class Work>
-__device__ __forceinline__ void multiply_rows(Work (&products)[4][4], Work factor, const Rows& left, const Rows& right) {
+// products[r][j] = Σ_c factor(c)·left(4y + r, c)·right(x + 16j, c), in the order of c, factor·left rounded first.
+template <class Stored, class Work, class Factor>
+__device__ __forceinline__ void multiply_rows(
+    Work (&products)[4][4], const Factor& factor, const Rows& left, const Rows& right) {
     Work *const lefts = reinterpret_cast<Work*>(shared_memory), *const rights = lefts + ROWS * APART;
     const int t = threadIdx.x, x = t % 16, y = t / 16;
 #pragma unroll
@@ -67,8 +52,8 @@ __device__ __forceinline__ void multiply_rows(Work (&products)[4][4], Work facto
         __syncthreads();  // what lies here has been read
         for (int i = t; i < ROWS * DEPTH; i += THREADS) {
             const int row = i / DEPTH, column = i % DEPTH;
-            lefts[row * APART + column] = factor * element<Stored, Work>(left, row, depth + column);
-            rights[row * APART + column] = element<Stored, Work>(right, row, depth + column);
+            lefts[row * APART + column] = element<Work, Stored>(left, row, depth + column, factor);
+            rights[row * APART + column] = element<Work, Stored>(right, row, depth + column, Constant<Work>{1});
         }
         __syncthreads();
 #pragma unroll 4
@@ -103,16 +88,17 @@ __device__ __forceinline__ void store(const Work (&weight)[4][4]) {
         }
 }
 
-// sums[r][c] += Σ_e weights(4y + r, e)·factor·right(e, column of c), in the order of e, each factor·right rounded first.
-template <class Stored, class Work>
-__device__ __forceinline__ void add_products(Work (&sums)[4][8], Work factor, const Rows& right, whole first_column) {
+// sums[r][c] += Σ_e weights(4y + r, e)·factor·right(e, column of c), in the order of e, factor·right rounded first.
+template <class Stored, class Work, class Factor>
+__device__ __forceinline__ void add_products(
+    Work (&sums)[4][8], const Factor& factor, const Rows& right, whole first_column) {
     const Work* const weights = reinterpret_cast<const Work*>(shared_memory);
     Work* const rights = reinterpret_cast<Work*>(shared_memory) + 2 * ROWS * APART;
     const int t = threadIdx.x, x = t % 16, y = t / 16;
     for (int part = 0; part < ROWS && right.first + part < right.end; part += PART) {
         __syncthreads();  // the rows of the part before have been read, and the weights are written
         for (int i = t; i < PART * COLUMNS; i += THREADS)
-            rights[i] = factor * element<Stored, Work>(right, part + i / COLUMNS, first_column + i % COLUMNS);
+            rights[i] = element<Work, Stored>(right, part + i / COLUMNS, first_column + i % COLUMNS, factor);
         __syncthreads();
 #pragma unroll 2
         for (int e = 0; e < PART; e += 4) {
@@ -188,3 +174,53 @@ __device__ __forceinline__ Work summed(Work x) {
     for (int with = 8; with > 0; with /= 2) x += __shfl_xor_sync(0xffffffffu, x, with);
     return x;
 }
+
+// An online softmax of the rows of a thread, and the sums of values that it weighs.
+template <class Work>
+struct Online {
+    Work top[4], total[4], sums[4][8];
+
+    __device__ __forceinline__ void begin() {
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+            top[r] = numbers<Work>::lowest, total[r] = 0;  // finite, so that no difference of scores is NaN
+#pragma unroll
+            for (int c = 0; c < 8; c++) sums[r][c] = 0;
+        }
+    }
+
+    // Makes weights of the scores of a tile, e^(score − top), and adds them to the totals.
+    __device__ __forceinline__ void weigh(Work (&score)[4][4]) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+            Work most = top[r];
+#pragma unroll
+            for (int j = 0; j < 4; j++) most = score[r][j] > most ? score[r][j] : most;
+            most = largest(most);
+            const Work factor = exponential(top[r] - most);
+            top[r] = most;
+            total[r] *= factor;
+#pragma unroll
+            for (int c = 0; c < 8; c++) sums[r][c] *= factor;
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                score[r][j] = exponential(score[r][j] - most);
+                total[r] += score[r][j];
+            }
+        }
+    }
+
+    // Adds what another one has seen, which begins anew.
+    __device__ __forceinline__ void merge(Online& other) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+            const Work most = other.top[r] > top[r] ? other.top[r] : top[r];
+            const Work own = exponential(top[r] - most), more = exponential(other.top[r] - most);
+            top[r] = most;
+            total[r] = total[r] * own + other.total[r] * more;
+#pragma unroll
+            for (int c = 0; c < 8; c++) sums[r][c] = sums[r][c] * own + other.sums[r][c] * more;
+        }
+        other.begin();
+    }
+};

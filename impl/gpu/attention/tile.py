@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "launch", "options", "standing_in", "work_of"]
+__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "UNLIMITED", "launch", "options", "work_of"]
 
 ROWS, COLUMNS, THREADS = 64, 128, 256  # of a block, as in tile.cuh
 _SHARED = 2 * ROWS * 36 + 32 * COLUMNS  # numbers in shared memory: two factors, and the rows that weights multiply
-_UNLIMITED = 1 << 62
+UNLIMITED = 1 << 62
 #: The types that kernels have, in the order of their numbers.
 TYPES = ("float32", "float64", "float16", "bfloat16")
 
@@ -52,18 +52,10 @@ def options(machine: Machine, instance: Masked, arrays: Mapping[str, Any], keep:
         "mask": view(machine, mask, (b, h, n_q, n_k)),
         "bias": view(machine, bias, (b, h, n_q, n_k)),
         "lengths": 0 if lengths is None else machine.address(lengths),
-        "left": _UNLIMITED if left is None else int(left),
-        "right": 0 if instance.causal is not None else _UNLIMITED if right is None else int(right),
+        "left": UNLIMITED if left is None else int(left),
+        "right": 0 if instance.causal is not None else UNLIMITED if right is None else int(right),
         "bottom_right": int(instance.causal == "bottom-right"),
         "bias_type": 0 if bias is None else TYPES.index(bias.dtype.name),
         "scale": float(instance.scale),
         "softcap": float(instance.softcap or 0.0),
-    }
-
-
-def standing_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """NumPy arrays of the same shapes and types, whose only number is 0: what is checked without looking at numbers."""
-    return {
-        name: array if array is None else np.broadcast_to(np.zeros((), array.dtype), array.shape)
-        for name, array in arrays.items()
     }

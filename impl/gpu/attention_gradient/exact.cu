@@ -40,10 +40,10 @@ __device__ __forceinline__ void differentiate(
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
     const whole source = head / a.group, first = (batch * a.heads + head) * a.queries;
     multiply_rows<Stored>(
-        probability, Work(a.options.scale), Rows{a.query, batch, head, start, end, a.dim},
+        probability, Constant<Work>{Work(a.options.scale)}, Rows{a.query, batch, head, start, end, a.dim},
         Rows{a.key, batch, source, tile, keys.length, a.dim});
     multiply_rows<Stored>(
-        grad_score, Work(1), Rows{a.grad_output, batch, head, start, end, a.columns},
+        grad_score, Constant<Work>{1}, Rows{a.grad_output, batch, head, start, end, a.columns},
         Rows{a.value, batch, source, tile, keys.length, a.columns});
 #pragma unroll
     for (int r = 0; r < 4; r++) {
@@ -90,7 +90,7 @@ __device__ __forceinline__ void to_queries(const Arguments& a) {
         differentiate<Stored>(a, keys, batch, head, start, end, tile, probability, grad_score, grad_bias);
         store<false>(grad_score);
         add_products<Stored>(
-            sums, Work(1), Rows{a.key, batch, head / a.group, tile, keys.length, a.dim}, first_column);
+            sums, Constant<Work>{1}, Rows{a.key, batch, head / a.group, tile, keys.length, a.dim}, first_column);
     }
     put<Stored>(a.grad_query, sums, Work(a.options.scale), (batch * a.heads + head) * a.queries + start, end - start,
                 a.dim, first_column);
@@ -114,11 +114,11 @@ __device__ __forceinline__ void to_keys(const Arguments& a) {
             if (of_values) {
                 store<true>(probability);
                 add_products<Stored>(
-                    sums, Work(1), Rows{a.grad_output, batch, head, start, end, a.columns}, first_column);
+                    sums, Constant<Work>{1}, Rows{a.grad_output, batch, head, start, end, a.columns}, first_column);
             } else {
                 store<true>(grad_score);
                 add_products<Stored>(
-                    sums, Work(a.options.scale), Rows{a.query, batch, head, start, end, a.dim}, first_column);
+                    sums, Constant<Work>{Work(a.options.scale)}, Rows{a.query, batch, head, start, end, a.dim}, first_column);
             }
         }
     put<Stored>(of_values ? a.grad_value : a.grad_key, sums, Work(1), (batch * key_heads + source) * a.keys + tile,
