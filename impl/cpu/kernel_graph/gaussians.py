@@ -19,7 +19,7 @@ import numpy as np
 from assay.impl.cpu.kernel_graph import grid, polynomial
 from assay.impl.cpu.kernel_graph import near as nearby
 from assay.impl.cpu.kernel_graph.rounding import entry, require_resolved
-from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
+from assay.impl.cpu.kernel_graph.sums import SLACK, TINY, U, gamma
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible, certified_error
 
@@ -40,18 +40,31 @@ __all__ = ["FUNCTIONS", "Mixed", "Mixture", "mixture", "planned"]
 FUNCTIONS = ("coulomb", "rational", "inverse_multiquadric", "laplacian", "matern")
 _LEAST = 1e-11  # the least relative error: below it the rounding of terms counts
 _MOST_TERMS = 80
+_MOST_POWER = 1e4  # and no less than its inverse: logarithms of masses are then right to 2^-30
 _STEEPEST = 600.0  # the logarithm of the largest rate
 _FLAT = 6.0  # terms with t·D² at most this are in the polynomial
+_POWERS = ("coulomb", "rational", "inverse_multiquadric")
+_ANGLES = tuple(0.2 + 0.025 * k for k in range(55))  # up to 1.55 < π/2
 _LOG = 4  # r² and D² are rounded to this many steps an octave, so that mixtures are kept
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Σ_k mass_k·e^(−rate_k·z), within ``lost`` of f, relative, for low ≤ z ≤ high; rates increase."""
+    """Σ_k mass_k·e^(−rate_k·z), within ``lost`` of f, relative, for low ≤ z ≤ high; rates increase.
+
+    The logarithms of the rates are multiples of ``step`` from that of ``first`` on, but for what all have in common.
+    Of ``lost`` the whole infinite sum takes ``aliased``, its terms with larger rates ``narrow`` at z = low and those
+    with smaller ones ``wide`` at z = high, where they count most.
+    """
 
     rates: tuple[float, ...]
     masses: tuple[float, ...]
     lost: float
+    step: float
+    first: int
+    aliased: float
+    narrow: float
+    wide: float
 
 
 @functools.lru_cache(maxsize=64)
@@ -63,55 +76,47 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
     if not _LEAST <= error <= 1.0:  # terms that are left out never weigh more than the whole
         raise Infeasible(f"relative error {error:g} of a mixture, expected {_LEAST:g} to 1")
     power, rate, log_mass, amplified, least, value = _density(name, parameter, high)
-
-    def mass(s: float) -> float:
-        return math.exp(min(log_mass(s), 700.0))
-
-    # trapezoid: 2Q/(1 − Q)·amplified(θ) ≤ error/3 with Q = e^(−2πθ/η)
-    step, trapezoid = 0.0, math.inf
-    for theta in np.linspace(0.2, 1.55, 55):
-        grown = amplified(float(theta))
-        if not grown < math.inf:
-            continue
-        found = 2.0 * math.pi * float(theta) / math.log(1.0 + 6.0 * grown / error)
-        if found > step:
-            step = found
-            q = math.exp(-2.0 * math.pi * float(theta) / step) * SLACK
-            trapezoid = 2.0 * q / (1.0 - q) * grown * SLACK
-    if not step > 0.0:
+    exact = power if name in _POWERS else None
+    step = _coarsest(amplified, exact, error / 3.01)
+    aliased = _aliasing(amplified, exact, step)
+    if not aliased <= error / 3.0:  # also as what the ends lack may grow by (1 + aliased)/(1 − aliased)
         raise Infeasible(f"no mixture for z up to {high:.3g}")
     # the upper end: terms that are left out, relative to f at z = low, where they count most
-    at_low = value(low)
+    at_low, at_high = value(low), value(high)
     if low > 0.0 and not at_low < math.inf:
         raise Infeasible(f"the function is no number in float64 at z = {low:.3g}")
-    top = math.ceil(math.log(40.0 / max(low, 1e-3) / rate + 40.0) / step) + 4
+    if not (at_low > 0.0 and at_high > 0.0):
+        raise Infeasible(f"the function is 0 in float64 at z = {high:.3g}")
+
+    def share(s: float, z: float, at: float) -> float:
+        """Of the term at s in f(z) = ``at``."""
+        logarithm = log_mass(s) - rate * math.exp(s) * z - math.log(at) if at < math.inf else -math.inf
+        return step * math.exp(min(logarithm, 700.0)) * SLACK
+
+    top = math.ceil(max(math.log(40.0 / max(low, 1e-3)) - math.log(rate), 4.0) / step) + 4
     for _ in range(400):  # where another term falls by more than half, and is far below everything
         s = top * step
         if s > _STEEPEST:
             raise Infeasible("narrow terms do not end: near pairs have to be taken out")
-        if mass(s) * math.exp(-rate * math.exp(s) * low) * step < 1e-40 * at_low and _falls(
-            lambda s: log_mass(s) - rate * math.exp(s) * low, s, step
-        ):
+        if share(s, low, at_low) < 1e-40 and _falls(lambda s: log_mass(s) - rate * math.exp(s) * low, s, step):
             break
         top += 1
     else:
         raise Infeasible("narrow terms do not end: near pairs have to be taken out")
     upper, cut = 2e-40, top
     for _ in range(4000):
-        s = (cut - 1) * step
-        more = upper + step * mass(s) * math.exp(-rate * math.exp(s) * low) / at_low * SLACK
+        more = upper + share((cut - 1) * step, low, at_low)
         if more > error / 4.0:
             break
         upper, cut = more, cut - 1
     # the lower end: terms that are left out, relative to f at z = high
-    at_high = value(high)
-    if not at_high > 0.0:
-        raise Infeasible(f"the function is 0 in float64 at z = {high:.3g}")
-    bottom = math.floor(least(error * at_high * 1e-3) / step)
+    lowest = least(error * at_high * 1e-3) / step
+    if not lowest > -1e15:
+        raise Infeasible(f"wide terms of {name} with parameter {parameter:g} do not end")
+    bottom = math.floor(lowest)
     lower = error * 1e-3
     for _ in range(4000):
-        s = bottom * step
-        more = lower + step * mass(s) / at_high * SLACK
+        more = lower + share(bottom * step, high, at_high)
         if more > error / 4.0:
             break
         lower, bottom = more, bottom + 1
@@ -121,9 +126,49 @@ def mixture(name: str, parameter: float, low: float, high: float, error: float) 
         points = [flint.arb(step) * k for k in range(bottom, cut)]
         rates = tuple(float(flint.arb(rate) * s.exp()) for s in points)
         masses = tuple(float(flint.arb(step) * _ball_mass(name, parameter, s, power)) for s in points)
+    if not (rates[0] >= TINY and min(masses) >= TINY and math.isfinite(rates[-1]) and math.isfinite(max(masses))):
+        raise Infeasible("rates or masses of Gaussians leave float64")
     steepness = 64.0 * U * (1.0 + power + math.sqrt(max(high * rate, 1.0)))
-    lost = (trapezoid + (upper + lower) * (1.0 + 3.0 * trapezoid) + steepness) * SLACK
-    return Mixture(rates, masses, lost)
+    lost = (aliased + (upper + lower) * (1.0 + 3.0 * aliased) + steepness) * SLACK
+    return Mixture(rates, masses, lost, step, bottom, aliased, upper, lower)
+
+
+def _aliasing(amplified: Callable[[float], float], power: float | None, step: float) -> float:
+    """What the sum over all multiples of ``step`` errs, relative to f: 2Q/(1 − Q)·A(θ) at the best of some θ.
+
+    power: a where f is a power −a, whose first term is known: |Γ(a + 2πi/η)|/Γ(a) in place of Q·A(θ) (KG-11).
+    """
+    if not step > 0.0:
+        return math.inf
+    best = math.inf
+    for theta in _ANGLES:
+        grown, q = amplified(theta), math.exp(-2.0 * math.pi * theta / step) * SLACK
+        if grown < math.inf:
+            best = min(best, (q if power is None else q * q) / (1.0 - q) * grown)
+    if power is not None and best < math.inf:
+        with flint_context.bits(100):
+            first = abs(flint.acb(power, 2 * flint.arb.pi() / flint.arb(step)).gamma()) / flint.arb(power).gamma()
+            best += float(first.abs_upper()) if first.is_finite() else math.inf
+    return 2.0 * best * SLACK
+
+
+def _coarsest(amplified: Callable[[float], float], power: float | None, allowed: float) -> float:
+    """About the largest step whose aliasing is at most ``allowed``; 0 where there is none."""
+    step = 0.0
+    for theta in _ANGLES:
+        grown = amplified(theta)
+        if grown < math.inf:
+            step = max(step, 2.0 * math.pi * theta / math.log(1.0 + 2.0 * grown / allowed) * (1.0 - 1e-9))
+    if power is None or step == 0.0:
+        return step
+    wide = 2.0 * step
+    for _ in range(12):  # the gamma function allows a little more
+        middle = 0.5 * (step + wide)
+        if _aliasing(amplified, power, middle) <= allowed:
+            step = middle
+        else:
+            wide = middle
+    return step
 
 
 def _falls(log_term: Callable[[float], float], s: float, step: float) -> bool:
@@ -133,17 +178,20 @@ def _falls(log_term: Callable[[float], float], s: float, step: float) -> bool:
 
 def _density(name: str, parameter: float, high: float) -> tuple[Any, ...]:
     """(a or ν, rate, ln μ, amplification by the shift by iθ, s below which μ integrates to less than a number, f)."""
-    if name in ("coulomb", "rational", "inverse_multiquadric"):
+    if name in _POWERS:
         a = 0.5 if name == "inverse_multiquadric" else parameter
         rate = parameter if name == "inverse_multiquadric" else 1.0
         decays = name != "coulomb"
+        if not (1.0 / _MOST_POWER <= a <= _MOST_POWER and rate >= TINY):
+            raise Infeasible(f"no mixture of {name} with parameter {parameter:g} in float64")
         front = math.lgamma(a)
 
         def log_power(s: float) -> float:
             return a * s - (math.exp(min(s, 700.0)) if decays else 0.0) - front
 
         def amplified(theta: float) -> float:
-            return float(math.cos(theta) ** -a)
+            grown = -a * math.log(math.cos(theta))
+            return math.exp(grown) if grown < 600.0 else math.inf
 
         def least(small: float) -> float:  # step·Σ_{k<k0} e^(a s_k)/Γ(a) ≤ e^(a s₀)/(Γ(a)·a)·(1 + …)
             return (math.log(small) + math.lgamma(a + 1.0) - 1.0) / a
@@ -156,6 +204,8 @@ def _density(name: str, parameter: float, high: float) -> tuple[Any, ...]:
         return a, rate, log_power, amplified, least, value
     nu = 0.5 if name == "laplacian" else parameter
     rate = parameter * parameter if name == "laplacian" else 2.0 * nu
+    if not (TINY <= rate < math.inf and rate * high < math.inf):
+        raise Infeasible(f"no mixture of {name} with parameter {parameter:g} in float64")
     front = -2.0 * nu * math.log(2.0) - math.lgamma(nu)
     largest = math.sqrt(rate * high)
 
@@ -184,7 +234,7 @@ def _density(name: str, parameter: float, high: float) -> tuple[Any, ...]:
 
 
 def _ball_mass(name: str, parameter: float, s: Any, power: float) -> Any:
-    if name in ("coulomb", "rational", "inverse_multiquadric"):
+    if name in _POWERS:
         inner = flint.arb(power) * s - (0 if name == "coulomb" else s.exp())
         return inner.exp() / flint.arb(power).gamma()
     inner = -flint.arb(power) * s - (-s).exp() / 4
@@ -264,11 +314,8 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
     own = 4.0 * (1.0 + error) * rounding * total if graph else 0.0
     grain = flat.grain if flat is not None else 0.0
     own += 2.0 * grain if graph else 0.0
-    far = (
-        (sum_of.lost + lost * (1.0 + sum_of.lost))
-        if not close_relative
-        else (sum_of.lost + lost * (1.0 + sum_of.lost) + close_relative)
-    )
+    # a pair is either far, where the mixture stands for f, or near, where f − S does and S stands for the mixture
+    far = max(sum_of.lost, close_relative) + lost * (1.0 + sum_of.lost)
     words = (
         f"{len(terms)} Gaussians on grids"
         + (f", {len(wide)} in a polynomial of {flat.words}" if flat is not None else "")
@@ -282,6 +329,8 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
 
 def _up(x: float) -> float:
     """x rounded up to a quarter of an octave."""
+    if not TINY <= x < 2.0**1000:
+        raise Infeasible(f"squared distances of {x:.3g} leave float64")
     return float(2.0 ** (math.ceil(math.log2(x) * _LOG + 1e-9) / _LOG)) * (1.0 + 1e-12)
 
 
