@@ -82,7 +82,7 @@ def families_judged(report: Report) -> set[str]:
 
 @pytest.fixture(scope="module")
 def report_of_right() -> Report:
-    return assay.check(right, level="smoke", seconds=60)
+    return assay.check(right, level="smoke", seconds=600)
 
 
 def test_a_right_kernel_with_limits_passes_having_been_judged_on_every_family_that_it_allows(
