@@ -107,7 +107,7 @@ def test_the_name_of_a_case_in_another_size_says_the_size_of_its_row(report_of_r
     ],
 )
 def test_a_wrong_kernel_with_limits_fails_and_is_named(kernel: Any, words: str, tmp_path: Path) -> None:
-    report = assay.check(kernel, level="smoke", reproducers=tmp_path, seconds=60)
+    report = assay.check(kernel, level="smoke", reproducers=tmp_path, seconds=600)
     assert report.failures
     assert any(words in sentence for sentence in report.diagnosis), report.diagnosis
 
