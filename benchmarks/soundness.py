@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +33,14 @@ from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import LAW_CASES
 from assay.conformance.judge.references import References
 from assay.spec.attention import LAWS
+from assay.spec.criterion import Criterion
 from assay.spec.precision import precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bank.entry import Entry
+    from numpy.typing import NDArray
 
 
 Row = dict[str, Any]
@@ -96,6 +98,23 @@ def _cases(name: str, level: str, seed: int, beyond: frozenset[str]) -> list[Cas
     return cases + lawful(small, level, seed)
 
 
+@dataclass(frozen=True, eq=False)
+class Once(Criterion):
+    """A criterion that measures outputs of the same bits once: they have the same error, whichever kernel made them."""
+
+    measured: dict[Any, NDArray[np.float64]] = field(default_factory=dict)
+
+    def ratio(self, *values: NDArray[Any]) -> NDArray[np.float64]:
+        key = tuple((value.dtype, value.shape, value.tobytes()) for value in values)
+        if key not in self.measured:
+            self.measured[key] = super().ratio(*values)
+        return self.measured[key]
+
+    @classmethod
+    def of(cls, criterion: Criterion) -> Once:
+        return cls(**{each.name: getattr(criterion, each.name) for each in fields(criterion)})
+
+
 def in_class(entries: Sequence[Entry], name: str, cases: Sequence[Case]) -> dict[str, Row]:
     """Every kernel on every case, case by case: what the kernels have in common is made once, while it is at hand.
 
@@ -114,7 +133,9 @@ def in_class(entries: Sequence[Entry], name: str, cases: Sequence[Case]) -> dict
         for numbers in alike.values():
             if judges[numbers[0]].lacking(case):
                 continue
-            criteria = judges[numbers[0]].criteria(case.instance) if criteria is None else criteria
+            if criteria is None:
+                held_to = judges[numbers[0]].criteria(case.instance)
+                criteria = {output: Once.of(criterion) for output, criterion in held_to.items()}
             for number in numbers:
                 with np.errstate(all="ignore"):
                     outcome = judges[number].outcome(case, criteria)

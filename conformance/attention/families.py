@@ -297,7 +297,8 @@ TABLE: tuple[tuple[Family, tuple[Row, ...]], ...] = (
         rows("smoke", "normal", "2x2:7x7:8/6", layout="far-batches")
         + rows("standard", "normal", "1x2:7x7:8/8", layout="far-heads")
         + rows("thorough", "normal", "3x4/2:17x17:16/8", "causal", layout="far-heads")
-        + rows("thorough", "normal", "3x2:17x33:16/8", layout="far-batches"),
+        + rows("thorough", "normal", "3x2:17x33:16/8 2x2:34x70:16/16", layout="far-batches")
+        + rows("thorough", "normal", "2x2:34x70:16/16", layout="far-heads"),
     ),
     (
         shared.STATE,

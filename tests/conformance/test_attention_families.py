@@ -78,6 +78,13 @@ def test_every_layout_and_every_change_is_used() -> None:
     assert [change for change in CHANGES if f" {change}" not in used] == []
 
 
+def test_every_layout_has_more_than_33_keys_in_some_case() -> None:
+    longest = {
+        name: max(case.instance.key.shape[2] for case in cases() if case.layout.name == name) for name in LAYOUTS
+    }
+    assert [name for name, keys in longest.items() if keys <= 33] == []
+
+
 def test_what_was_changed_between_calls_changes_the_answer_far_beyond_the_tolerance() -> None:
     judge = Judge(kernel_of(cpu.attention.exact, "attention"), FLOAT32)
     for case in (case for case in cases(level="standard") if case.after or case.beside):
