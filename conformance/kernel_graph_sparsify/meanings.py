@@ -159,6 +159,8 @@ MEANINGS: tuple[Meaning, ...] = (
     _weighed("sum", "weights add up to 1", lambda w: w / w.sum()),
     _weighed("negative", "weights have the sign of entries of the Laplacian", np.negative),
     *of_other_weights(_of_weights),
+    _of_weights("norms", "every edge weighs (1 + ε)² times as much: ε of norms", lambda i: (1 + i.error) ** 2 * weights(i)),
+    _of_weights("norms-less", "every edge weighs (1 − ε)² times as much: ε of norms", lambda i: (1 - i.error) ** 2 * weights(i)),
     _meaning("same-weight", "every edge weighs the same", _same_weight),
     _meaning("decimals", "weights are rounded to some decimals", _rounded),
     _meaning("tree", "a spanning tree is returned", _tree),
