@@ -119,35 +119,6 @@ def _small_residual(instance: Instance, _right: Right) -> Criteria | None:
     return {"x": bounded(measure, instance.tolerance, "a residual, in units of the right side")}
 
 
-def _along_degrees(instance: Instance, _right: Right) -> Criteria | None:
-    """The solution, whatever multiples of the degrees and of 1 are added; graphs of which that says enough.
-
-    Where degrees are alike but for one vertex, a potential that is wrong there alone would be such a multiple.
-    """
-    if not 5 <= len(instance.points) <= _LARGEST:
-        return None
-    w = weights(instance)
-    spread = np.sort(w.sum(axis=1))
-    if min(spread[-1] - spread[1], spread[-2] - spread[0]) < 0.1 * (spread[-1] - spread[0]):
-        return None
-    try:
-        exact = _potentials(w, instance.right_side.astype(np.float64))
-    except np.linalg.LinAlgError:
-        return None
-    degrees = w.sum(axis=1) / max(float(w.sum(axis=1).max()), 1e-300)
-    basis = np.linalg.qr(np.stack([np.ones_like(degrees), degrees], axis=1))[0]
-
-    def measure(x: Any) -> float:
-        if x.shape != exact.shape or not np.isfinite(x.astype(np.float64)).all():
-            return np.inf
-        off = x.astype(np.float64) - exact
-        if np.ptp(off) < _APART * np.ptp(exact):  # what is hardly wrong is hardly anything else
-            return np.inf
-        return float(np.abs(off - basis @ (basis.T @ off)).max())
-
-    return {"x": bounded(measure, max(_NEAR * float(np.ptp(exact)), 1e-300), "distance from what was meant")}
-
-
 def _kernel_matrix(instance: Instance, w: Array, b: Array) -> Array | None:
     own = float(instance.weight()(np.zeros(1))[0])
     return _solved(w + own * np.eye(len(b)), b) if np.isfinite(own) and own else None
@@ -190,7 +161,6 @@ MEANINGS: tuple[Meaning, ...] = (
     _meaning("first-current", "the first number of the right side is left out", lambda i, w, b: _potentials(w, _without(b, 0))),
     _meaning("last-at-first", "the last number of the right side is left out, and a row of L", lambda i, w, b: _potentials(w, _without(b, -1, 0))),
     _meaning("first-at-last", "the first number of the right side is left out, and a row of L", lambda i, w, b: _potentials(w, _without(b, 0, -1))),
-    Meaning("along-degrees", "a multiple of the degrees is added to the solution", _along_degrees),
     Meaning("residual", "the residual is within the tolerance, and the energy of the error is not", _small_residual),
     _meaning("kernel-matrix", "the matrix of f, with f(0) on the diagonal, is solved", _kernel_matrix),
     _of("turned", "the solution is read backwards", lambda x: x[::-1]),
