@@ -142,6 +142,12 @@ def _same_weight(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     return len(h) > 2 and bool((h > 0).all()) and _alike(h, np.full_like(h, h.mean())) and not _alike(h, w[i, j])
 
 
+def _permuted(w: Array, i: Ids, j: Ids, h: Array) -> bool:
+    """Whether every edge has the weight of another one."""
+    own = w[i, j]
+    return _every(i, w) and not _alike(h, own) and _alike(np.sort(h), np.sort(own))
+
+
 def _rounded(w: Array, i: Ids, j: Ids, h: Array) -> bool:
     """Whether weights are those of the graph with so many decimals."""
     own = w[i, j]
@@ -159,6 +165,9 @@ MEANINGS: tuple[Meaning, ...] = (
     _weighed("sum", "weights add up to 1", lambda w: w / w.sum()),
     _weighed("negative", "weights have the sign of entries of the Laplacian", np.negative),
     *of_other_weights(_of_weights),
+    _of_weights("norms", "every edge weighs (1 + ε)² times as much: ε of norms", lambda i: (1 + i.error) ** 2 * weights(i)),
+    _of_weights("norms-less", "every edge weighs (1 − ε)² times as much: ε of norms", lambda i: (1 - i.error) ** 2 * weights(i)),
+    _meaning("permuted", "weights are those of other edges", _permuted),
     _meaning("same-weight", "every edge weighs the same", _same_weight),
     _meaning("decimals", "weights are rounded to some decimals", _rounded),
     _meaning("tree", "a spanning tree is returned", _tree),

@@ -78,7 +78,7 @@ def _case_of(data: dict[str, Any]) -> CaseResult:
 
 
 def _proof_of(data: dict[str, Any]) -> Proof:
-    return Proof(**{name: value if name == "what" else float(value) for name, value in data.items()})
+    return Proof(data["what"], *(float(data[name]) for name in ("lower", "upper", "least", "most")))
 
 
 def _got(value: Any) -> float | bool | str | None:

@@ -227,8 +227,9 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("half-parameter", kernel(grounded_first, _at_half), "half the parameter", NEW, "half the parameter"),
     ("loops-in-weights", kernel(_loops_in_weights), "loops in A, and not in the degrees", NEW, "loops of weight 1 count in a"),
     ("upper", kernel(_upper), "only the upper triangle of A is filled", NEW, "first point of a pair alone"),
-    ("along-degrees", _after(_less_degrees), "the mean by degrees is taken away along the degrees", NEW, "multiple of the degrees is added"),
-    ("root-of-tolerance", kernel(lambda a: _loose(np.sqrt(a.tolerance))(a)), "the root of the tolerance", NEW, "within the root of the tolerance"),
+    ("along-degrees", _after(_less_degrees), "the mean by degrees is taken away along the degrees", NEW, None),
+    ("root-of-tolerance", kernel(lambda a: _loose(np.sqrt(a.tolerance))(a)), "the root of the tolerance", NEW, None),
+    ("residual-rule", kernel(lambda a: _loose(a.tolerance)(a)), "the tolerance of the energy for that of the residual", NEW, "the residual is within the tolerance"),
     ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
     ("nan", _after(lambda a, x: np.where(np.arange(len(x)) == 0, np.nan, x)), "a NaN", NEW, None),
 )  # fmt: skip

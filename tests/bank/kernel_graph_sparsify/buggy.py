@@ -171,9 +171,9 @@ _ROWS: tuple[tuple[str, Callable[..., Any], str, str, str | None], ...] = (
     ("unsquared", _of_points(_unsquared), "distances are not squared", NEW, "distances are not squared"),
     ("decimals", kernel(_weighed(lambda w: np.round(w, 2))), "weights with two decimals", NEW, "rounded to some decimals"),
     ("merged", kernel(_merged), "edges that are drawn twice count once", NEW, "every edge weighs the same"),
-    ("squared-factor", kernel(lambda w, error, rng: (*edges_of(w)[:2], edges_of(w)[2] * (1 + error) ** 2)), "1 + ε of norms, and not of their squares", NEW, None),
+    ("squared-factor", kernel(lambda w, error, rng: (*edges_of(w)[:2], edges_of(w)[2] * (1 + error) ** 2)), "1 + ε of norms, and not of their squares", NEW, "ε of norms"),
     ("scratch", _in_one_place(), "threads write weights to one place", NEW, None),
-    ("shifted", kernel(_changed(lambda i, j, w, n: (i, j, np.roll(w, 1)))), "weights of other edges", NEW, None),
+    ("shifted", kernel(_changed(lambda i, j, w, n: (i, j, np.roll(w, 1)))), "weights of other edges", NEW, "weights are those of other edges"),
     ("lengths", kernel(_changed(lambda i, j, w, n: (i, j, w[:-1] if len(w) > 1 else w))), "a weight too few", NEW, None),
 )  # fmt: skip
 
