@@ -65,6 +65,7 @@ _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
+_NUMBERS = 8  # or so many numbers of one
 _UNLIKE = 2  # failures of unlike inputs, beside which a factor is no matter of chance
 _STEPS = (1, 2, 3, 5, 4, 8, 16, 32, 64, 128)  # by which an axis becomes longer
 _FACTOR_SECONDS = 3.0
@@ -128,7 +129,7 @@ class _Session:
                 sentences += [*self._when(), *self._weights(every), *factor]
         if not sentences and self.late:
             sentences.append(_LATE)
-        if self.steady and not (whole or partly or factor):
+        if self.steady and not (whole or partly or factor) and self._tell(every):
             sentences += other_classes(every, evidence, self.others)
         sentences = list(dict.fromkeys(sentences))
         return Diagnosis(sentences[:MOST] or [unexplained(numeric)], self.weights)
@@ -360,6 +361,11 @@ class _Session:
         end = self._end(_FACTOR_SECONDS)
         sentences += [factors.of_option(every, option, evidence.known, end) for option in self.suite.factors]
         return [sentence for sentence in sentences if sentence]
+
+    def _tell(self, every: Sequence[Judged]) -> bool:
+        """Whether failures have enough numbers that a wide tolerance does not hold all of them by chance."""
+        unlike = len({failure.instance.digest() for failure in every})
+        return unlike >= _UNLIKE or sum(int(v.size) for f in every for v in f.outcome.values.values()) >= _NUMBERS
 
     def _partly(self, every: Sequence[Judged]) -> list[str]:
         """Meanings that explain a part of the failures, with their shares.

@@ -472,9 +472,14 @@ def told(evidence: Evidence, own: Mapping[str, Callable[[Any], bool]], end: floa
     ways += [frozenset({kind}) for kind in sorted(kinds - numeric - {"leak", "hung", "crashed", "memory", "exited"})]
     for number, way in enumerate(ways[:2]):
         share = time.monotonic() + (end - time.monotonic()) / (len(ways[:2]) - number)
-        sentence = _of_one_kind(evidence, own, way, share)
-        if sentence:
-            sentences.append(sentence)
+        apart = sorted(way) if len(way) > 1 else []  # wrong numbers and NaN may come of two faults
+        half = time.monotonic() + 0.5 * (share - time.monotonic()) if apart else share
+        found = [_of_one_kind(evidence, own, way, half)]
+        if not found[0]:
+            for place, kind in enumerate(apart):
+                until = time.monotonic() + (share - time.monotonic()) / (len(apart) - place)
+                found.append(_of_one_kind(evidence, own, frozenset({kind}), until))
+        sentences += filter(None, found)
     return sentences
 
 
@@ -556,6 +561,8 @@ def _best(search: _Search) -> Rule | None:
 
 def _verb(evidence: Evidence, kinds: frozenset[str], alone: bool) -> str:
     """How the kernel fails; ``alone``: it fails in no other way."""
+    if kinds == {"non-finite"} and not alone:
+        return "gives NaN or infinities"
     if kinds & set(NUMERIC):
         return "fails" if alone else "gives wrong numbers"
     outcome = next(f.outcome for f in evidence.failures if f.outcome.kind in kinds)

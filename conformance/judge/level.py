@@ -76,6 +76,7 @@ REPEATED, LAWS = "repeated", "laws"
 _SHRUNK_FINDINGS = 3
 _SHRINK_SECONDS = 2.0
 _DIAGNOSED = 16
+_BESIDE = 6  # failures of higher levels that are diagnosed beside those of the lowest one
 _SUSPECT = 1.0  # seconds of first calls of a shape after which it is looked whether the kernel is compiled for each
 _COMPILING = 4.0  # how many times the budget of a level a kernel may be compiled beyond it
 _OTHER_SIZES = 4  # sizes in which a case is tried that the kernel does not take in its own
@@ -161,6 +162,7 @@ class Run:
     results: list[CaseResult] = field(default_factory=list)
     judged: list[Case] = field(default_factory=list)
     failures: list[JudgedCase] = field(default_factory=list)
+    lower: int | None = None  # how many of them, shrunk ones aside, the lowest level found; None while it is under way
     passes: list[Case] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     costly: dict[str, int] = field(default_factory=dict)
@@ -217,7 +219,7 @@ class Run:
             ended = str(reason)
         self.used = max(0.0, min(self.allotted - self.left, self.allotted))
         if self.failures:
-            diagnosis = self.judge.diagnosis(_diverse(self.failures), self.passes, self.failures, self.told)
+            diagnosis = self.judge.diagnosis(_diverse(self.failures, self.lower), self.passes, self.failures, self.told)
         return self.assembled(diagnosis, ended)
 
     def judge_levels(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> None:
@@ -236,11 +238,13 @@ class Run:
             for judged in self.drawn(level) if self.asked(DRAWN.id) else ():
                 self.record(*judged)
             if not self.asked(LAWS):
+                self.lower = self.unshrunk if self.lower is None else self.lower
                 continue
             small = sorted(self.judged, key=lambda case: case.instance.size())[: max(40, len(self.judged) // 2)]
             for law in laws:
                 for judged in self.lawful(level, law, small):
                     self.record(*judged)
+            self.lower = self.unshrunk if self.lower is None else self.lower
 
     def judge_again(self) -> None:
         """Judge what failed before.  What is right now, or was deleted, is forgotten.
@@ -300,6 +304,11 @@ class Run:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.begun
+
+    @property
+    def unshrunk(self) -> int:
+        """The number of failures, without those that were made smaller."""
+        return sum(not failure.shrunk for failure in self.failures)
 
     @property
     def allotted(self) -> float:
@@ -727,15 +736,23 @@ def _environment(framework: Framework) -> dict[str, str]:
     return versions
 
 
-def _diverse(failures: list[JudgedCase]) -> list[JudgedCase]:
-    """A few failures: the shrunk ones first, then some of every kind that are spread over the run."""
+def _diverse(failures: list[JudgedCase], lower: int | None = None) -> list[JudgedCase]:
+    """A few failures: the shrunk ones first, then some of every kind that are spread over the run.
+
+    lower: how many, shrunk ones aside, the lowest level found.  What a run of that level looks at is looked at by a
+    higher one too, which has further ones beside: it tells no less.
+    """
     shrunk = [failure for failure in failures if failure.shrunk][:2]
     others = [failure for failure in failures if not failure.shrunk]
-    step = max(1, len(others) // _DIAGNOSED)
-    chosen = others[::step][: _DIAGNOSED - 2]
+    lower = len(others) if lower is None else lower
+    chosen = [*_spread(others[:lower], _DIAGNOSED - 2), *_spread(others[lower:], _BESIDE if lower else _DIAGNOSED - 2)]
     kinds = {failure.outcome.kind for failure in chosen}
     for failure in others:
         if failure.outcome.kind not in kinds:
             kinds.add(failure.outcome.kind)
             chosen.append(failure)
     return shrunk + chosen
+
+
+def _spread(failures: list[JudgedCase], most: int) -> list[JudgedCase]:
+    return failures[:: max(1, len(failures) // (most + 2))][:most]

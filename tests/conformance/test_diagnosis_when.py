@@ -152,6 +152,24 @@ def test_another_way_of_failing_is_not_passed_over() -> None:
     assert when.told(evidence, {}, time.monotonic() + 60.0)[0].startswith("gives wrong numbers when shift is given: ")
 
 
+def test_two_faults_of_unlike_kinds_are_both_told() -> None:
+    """Wrong numbers with a shift, and NaN where there are many points: no rule holds of both."""
+
+    def outcome(case: Case) -> Outcome:
+        if case.instance.shift is not None:
+            return Outcome("failed", 9.0, "error")
+        return Outcome("failed", np.inf, "non-finite") if len(case.instance.points) >= 20 else Outcome("passed")
+
+    failing = [case(n, "shift", seed=n) for n in (2, 3, 5, 6, 8, 9, 12, 16)]
+    failing += [case(n, seed=n) for n in (20, 21, 24, 33, 40, 64)]
+    passing = [*CALM, *(case(n, seed=n) for n in (1, 4, 5, 8, 12, 16, 19))]
+    failures = [Judged(one, outcome(one)) for one in failing]
+    evidence = Evidence(failures, passing, lambda *_: None, lambda _: {}, outcome)
+    first, second = when.told(evidence, {}, time.monotonic() + 60.0)
+    assert first.startswith("gives wrong numbers when shift is given: ")
+    assert second.startswith("gives NaN or infinities when points ≥ 20")
+
+
 # --- one change -------------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ from toy.suites import DOUBLING, Doubling
 
 import assay
 from assay.conformance.call.call import answered
+from assay.conformance.call.outcome import Outcome
+from assay.conformance.diagnosis.evidence import Judged
 from assay.conformance.interface.kernel import Declined
 from assay.conformance.interface.layouts import LAYOUTS, Layout
 from assay.conformance.interface.suite import Case, Family
@@ -23,6 +25,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.cases import cases
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import _diverse
 from assay.conformance.report.report import ConformanceError
 from assay.spec.precision import precision
 
@@ -449,3 +452,12 @@ def test_a_wrong_argument_is_said_in_one_line(options: dict[str, Any], words: st
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         assay.check(doubled, **{"problem": TOY, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_lower_level_diagnoses_a_higher_one_diagnoses_too() -> None:
+    failures = [Judged(None, Outcome("failed", number)) for number in range(100)]  # type: ignore[arg-type]
+    for lower in (0, 3, 20, 50):
+        below, whole = _diverse(failures[:lower]), _diverse(failures, lower)
+        assert {id(one) for one in below} <= {id(one) for one in whole}
+        assert len(whole) > len(below)
+        assert len(whole) <= 20
