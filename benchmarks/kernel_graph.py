@@ -380,9 +380,9 @@ def others(rounds: int, most: int) -> Rows:
     rows = []
     for d, name, parameter in (
         (2, "matern 3/2", 1.5), (3, "matern 3/2", 1.5), (2, "rational", 1.0), (3, "rational", 1.0),
-        (2, "a user's own", 2.0),
+        (2, "a user's own", 2.0), (3, "a user's own", 2.0),
     ):  # fmt: skip
-        n = min(most, 100_000 if name != "a user's own" else 5000)
+        n = min(most, 100_000)
         x, v = cube(n, d)
         case = Case(x, v, name, parameter)
         unit = typical(case)

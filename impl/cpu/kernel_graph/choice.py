@@ -33,7 +33,8 @@ ROUTES = ("direct", "grid", "nonuniform", "gaussians", "tree", "polynomial")
 
 _PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "threshold": 0.5, "polynomial": 0.5}
 _EXPANSIONS = ((35.0, 0.7), (29.0, 2.6), (115.0, 3.9), (1500.0, 4.2))  # c, a: c·digits^a entries in d dimensions
-_PASSED = 1.5  # of a point and a function of a box, up or down
+_PASSED = 0.18  # of a point and a function of a box, up or down
+_OWN = 5.0  # a pair of a function of the user's own in a tree
 _POWER = 18.0  # of a power that is not half a whole number
 
 
@@ -203,8 +204,8 @@ def _tree(request: Request) -> Offer:
         half = max(float(scene.function(np.array([scene.farthest / 4.0]))[0]), 1e-300)
     digits = -math.log10(min(max(request.relative + request.floor / half, 1e-15), 0.1))
     front, power = _EXPANSIONS[d - 1]
-    entries, functions = front * digits**power, 0.4 * math.sqrt(front * digits**power) * d**2
-    each = pair(scene)
+    entries, functions = front * digits**power, 0.8 * math.sqrt(front * digits**power) * d**2
+    each = pair(scene) if scene.code is not None else _OWN  # of large arrays, without which boxes cost more
     best, sent = math.inf, 0.0
     for level in range(2, 20):
         boxes = 2.0 ** (d * level)

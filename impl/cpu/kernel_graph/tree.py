@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRY", "MOST_DIMENSION", "Tree", "planned", "require_served"]
 
 MOST_DIMENSION = 4
-ENTRY = 0.09  # nanoseconds of one coefficient of an expansion
+ENTRY = 0.1  # nanoseconds of one coefficient of an expansion
 _SPLIT = 0.7  # of the cost of the expansions between children for which neighbours are split
 _BITS = 60  # of the number of a box
 _SIDE_BITS = 30  # of the side of the root, so that the middle of every box is a float64 number
