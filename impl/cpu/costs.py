@@ -179,16 +179,17 @@ def route(name: str) -> float:
 
 def in_use(constants: type[Constants]) -> Constants:
     """The constants of a room for the processor at hand, which is timed for it where that has not been done."""
-    return _scaled(constants, speeds())
+    kind: Any = constants  # a class can be hashed, which the type of a cache does not know
+    found: Constants = _scaled(kind, speeds())
+    return found
 
 
 @functools.lru_cache(maxsize=64)
-def _scaled(constants: type[Constants], speeds: Speeds) -> Constants:
-    numbers: dict[str, float] = {
-        each.name: each.default * speeds.of(each.metadata["work"])
-        for each in fields(constants)  # type: ignore[arg-type]
-    }
-    return constants(**numbers)
+def _scaled(constants: Any, speeds: Speeds) -> Any:
+    of_epyc = constants()
+    return constants(
+        **{each.name: getattr(of_epyc, each.name) * speeds.of(each.metadata["work"]) for each in fields(of_epyc)}
+    )
 
 
 def fixed() -> bool:
