@@ -244,6 +244,8 @@ def keep(found: Kept) -> Path:
     from assay.spec.written import write_bytes
 
     path = place()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: no file")
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _key() | {"wide": found.wide, "nanoseconds": dict(found.nanoseconds)}
     write_bytes(path, (json.dumps(told, indent=1) + "\n").encode())
@@ -254,7 +256,9 @@ def keep(found: Kept) -> Path:
 def kept() -> Kept | None:
     """What is kept of the processor at hand; ``None`` where there is nothing, or something else than is expected."""
     try:
-        with place().open("rb") as file:
+        if not (path := place()).is_file():  # one would wait at a pipe
+            return None
+        with path.open("rb") as file:
             text = file.read(_LONGEST + 1)
         told = json.loads(text) if len(text) <= _LONGEST else None
         if not isinstance(told, dict) or any(told.get(name) != value for name, value in _key().items()):
@@ -295,7 +299,7 @@ def started_wide() -> None:
     It is called before a kernel of this package is compiled.  Where the environment names a target, or something was
     compiled before, that target stays.  The compiler's cache on disk is told apart by the target.
     """
-    if fixed() or any(os.environ.get(name) for name in TARGET) or not os.path.exists("/proc/cpuinfo"):
+    if fixed() or any(os.environ.get(name) for name in TARGET):
         return
     found = kept()
     if found is not None and found.wide:
