@@ -179,16 +179,17 @@ def route(name: str) -> float:
 
 def in_use(constants: type[Constants]) -> Constants:
     """The constants of a room for the processor at hand, which is timed for it where that has not been done."""
-    return _scaled(constants, speeds())
+    kind: Any = constants  # a class can be hashed, which the type of a cache does not know
+    found: Constants = _scaled(kind, speeds())
+    return found
 
 
 @functools.lru_cache(maxsize=64)
-def _scaled(constants: type[Constants], speeds: Speeds) -> Constants:
-    numbers: dict[str, float] = {
-        each.name: each.default * speeds.of(each.metadata["work"])
-        for each in fields(constants)  # type: ignore[arg-type]
-    }
-    return constants(**numbers)
+def _scaled(constants: Any, speeds: Speeds) -> Any:
+    of_epyc = constants()
+    return constants(
+        **{each.name: getattr(of_epyc, each.name) * speeds.of(each.metadata["work"]) for each in fields(of_epyc)}
+    )
 
 
 def fixed() -> bool:
@@ -243,6 +244,8 @@ def keep(found: Kept) -> Path:
     from assay.spec.written import write_bytes
 
     path = place()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: no file")
     path.parent.mkdir(parents=True, exist_ok=True)
     told = _key() | {"wide": found.wide, "nanoseconds": dict(found.nanoseconds)}
     write_bytes(path, (json.dumps(told, indent=1) + "\n").encode())
@@ -253,7 +256,9 @@ def keep(found: Kept) -> Path:
 def kept() -> Kept | None:
     """What is kept of the processor at hand; ``None`` where there is nothing, or something else than is expected."""
     try:
-        with place().open("rb") as file:
+        if not (path := place()).is_file():  # one would wait at a pipe
+            return None
+        with path.open("rb") as file:
             text = file.read(_LONGEST + 1)
         told = json.loads(text) if len(text) <= _LONGEST else None
         if not isinstance(told, dict) or any(told.get(name) != value for name, value in _key().items()):
@@ -294,7 +299,7 @@ def started_wide() -> None:
     It is called before a kernel of this package is compiled.  Where the environment names a target, or something was
     compiled before, that target stays.  The compiler's cache on disk is told apart by the target.
     """
-    if fixed() or any(os.environ.get(name) for name in TARGET) or not os.path.exists("/proc/cpuinfo"):
+    if fixed() or any(os.environ.get(name) for name in TARGET):
         return
     found = kept()
     if found is not None and found.wide:

@@ -24,6 +24,8 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _REGISTERS = (("zmm", 512), ("ymm", 256))  # vectors of x86-64 by the names of their registers, the widest first
 
+_WIDE = "-prefer-256-bit"  # the compiler's feature of a target that has wider vectors and does not use them, taken away
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -79,9 +81,9 @@ def vector_bits() -> int:
 
 
 def narrowed() -> bool:
-    """Whether the processor has vectors of 512 bits, and the compiler keeps to 256 by its own choice."""
-    name, features = target()
-    return "+avx512f" in features.split(",") and vector_bits() == 256 and bool(name)
+    """Whether the processor has vectors of 512 bits, and the compiler keeps to 256 unless it is told otherwise."""
+    features = target()[1].split(",")
+    return "+avx512f" in features and (vector_bits() == 256 or features[-1] == _WIDE)
 
 
 def widen() -> bool:
@@ -97,7 +99,7 @@ def widen() -> bool:
     features = str(of_host())
     if "_toplevel_target_context" in vars(cpu_target) or "+avx512f" not in features.split(","):
         return False
-    numba.config.CPU_FEATURES = f"{features},-prefer-256-bit"
+    numba.config.CPU_FEATURES = f"{features},{_WIDE}"
     return True
 
 

@@ -215,6 +215,32 @@ def test_a_kernel_compiled_by_another_process_gives_the_same(tmp_path: Path) -> 
     assert output() == compiled
 
 
+@pytest.mark.parametrize("causal", [None, "top-left", "bottom-right"])
+def test_a_window_that_ends_at_a_tile_or_beside_it_hides_what_it_hides(causal: str | None) -> None:
+    """Tiles of which every query sees every key are not looked through, and these windows leave one key out, or none.
+
+    A mask, of which every tile is looked through, says the same.
+    """
+    rng = np.random.default_rng(0)
+    n_q, n_k = 16, 203  # all queries in one tile, the keys in tiles of 64 and a part of one that is no multiple of 8
+    q, k, v = (rng.standard_normal((1, 1, n, 3)) for n in (n_q, n_k, n_k))
+    offset = n_k - n_q if causal == "bottom-right" else 0
+    apart = np.arange(n_q)[:, None] + offset - np.arange(n_k)
+    for left, right in [(None, None), *((left, 300) for left in TILED), *((300, right) for right in TILED)]:
+        seen = (apart <= (n_k if left is None else left)) & (apart >= -(n_k if right is None else right))
+        seen &= (apart >= 0) | (causal is None)
+        window = None if left is None else (left, right)
+        found = cpu.attention.exact(q, k, v, causal=causal, window=window)
+        expected = cpu.attention.exact(q, k, v, mask=seen[None, None])
+        assert np.abs(found - expected).max() < 1e-13, (left, right)
+
+
+#: Widths of windows that end at the first or the last query of a tile, or one beside it, counted from either end.
+TILED = sorted(
+    {edge + beside for edge in (0, 15, 47, 48, 63, 64, 111, 112, 127, 128, 187) for beside in (-1, 0, 1)} - {-1}
+)
+
+
 def test_it_leaves_its_inputs_alone() -> None:
     q = np.ones((1, 1, 3, 4), np.float32)
     q.flags.writeable = False

@@ -159,6 +159,16 @@ def test_a_folder_that_cannot_be_written_costs_a_measurement_a_process(
     assert len(measured) == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_its_place_is_neither_read_nor_written(folder: Path, measured: list[int]) -> None:
+    costs.place().parent.mkdir(parents=True)
+    os.mkfifo(costs.place())
+    assert costs.kept() is None
+    assert costs.speeds().of("single") == pytest.approx(3.0)
+    with pytest.raises(OSError, match="no file"):
+        costs.keep(costs.Kept(SLOW))
+
+
 def test_a_user_without_a_home_is_served(folder: Path, measured: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("no home")
@@ -223,6 +233,43 @@ def test_a_process_compiles_for_wide_vectors_where_they_were_measured_to_win(
     usual = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
     done = subprocess.run([sys.executable, "-c", code], env=usual | environment, capture_output=True, text=True)
     assert done.stdout.split() == [str(chosen)], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("features", "bits", "narrowed"),
+    [
+        ("+avx2", 256, False), ("+avx512f,+avx2", 512, False), ("+avx512f,+avx2", 256, True),
+        ("+avx512f,-prefer-256-bit", 512, True),
+    ],
+)  # fmt: skip
+def test_two_widths_are_measured_where_the_compiler_keeps_to_the_lesser_one(
+    features: str, bits: int, narrowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "target", lambda: ("some", features))
+    monkeypatch.setattr(processor, "vector_bits", lambda: bits)
+    assert processor.narrowed() == narrowed
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0])
+def test_both_targets_are_measured_and_the_faster_one_is_kept(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibration = pytest.importorskip("assay.impl.cpu.calibration")
+    for name in costs.TARGET:
+        monkeypatch.delenv(name, raising=False)
+    faster = {work: gain * nanoseconds for work, nanoseconds in SLOW.items()}
+    monkeypatch.setattr(processor, "narrowed", lambda: True)
+    monkeypatch.setattr(calibration, "_elsewhere", lambda *, wide: faster if wide else SLOW)
+    assert calibration.calibrated() == (costs.Kept(faster, True) if gain < 1.0 else costs.Kept(SLOW, False))
+
+
+@pytest.mark.thorough
+def test_a_target_is_measured_in_a_process_of_its_own() -> None:
+    calibration = pytest.importorskip("assay.impl.cpu.calibration")
+    pytest.importorskip("numba")
+    if "+avx512f" not in processor.target()[1].split(","):
+        pytest.skip("no vectors of 512 bits here")
+    found = calibration._elsewhere(wide=False)
+    assert found is not None
+    assert all(nanoseconds > 0.0 for nanoseconds in found.values())
 
 
 # --- never part of a result -------------------------------------------------------------------------------------------
