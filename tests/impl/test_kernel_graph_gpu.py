@@ -83,6 +83,17 @@ def test_the_certificate_holds_and_is_no_looser_than_the_arithmetic(function: st
 
 
 @needs_compiler
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")  # NumPy's, as the machine of a test
+@pytest.mark.claim("GPU-5")
+def test_a_value_that_overflows_has_no_certificate() -> None:
+    points, vectors = np.zeros((3, 1), np.float32), np.full((3, 2), [3e38, 1.0], np.float32)
+    found = certified(Emulated(), points, vectors, None, "gaussian", 1.0, 0.0)
+    assert np.isinf(found.value[:, 0]).all()
+    assert np.isinf(found.error[:, 0]).all()
+    assert np.isfinite(found.error[:, 1]).all()
+
+
+@needs_compiler
 @pytest.mark.claim("GPU-5")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     points, vectors = drawn(150, 33, 10, "float32")

@@ -136,6 +136,7 @@ def certified(
     error = rate * (1.0 + n * U) * sizes.sum(axis=0, keepdims=True)
     if targets is None and diagonal:
         error = error + 2.0 * U * (abs(diagonal) * sizes + abs(out))
-    if points.dtype.name == "float32":
-        error = error + (2.0**-24 * 1.01) * abs(out) + 2.0**-149
-    return Certified(out.astype(points.dtype), (error + n * 2.0**-1000) * SLACK, "all pairs in float64 on the device")
+    value = out.astype(points.dtype)
+    if points.dtype.name == "float32":  # infinite where the value is: it is near nothing
+        error = error + (2.0**-24 * 1.01) * abs(value.astype(np.float64)) + 2.0**-149
+    return Certified(value, (error + n * 2.0**-1000) * SLACK, "all pairs in float64 on the device")
