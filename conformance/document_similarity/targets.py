@@ -39,6 +39,14 @@ _TORCH = {"small_norms": "norms below eps = 1e-8 are raised to it, as the docume
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
+        Target(
+            "cupy:document_similarity",
+            _TYPES,
+            ("cupy",),
+            "gpu",
+            lazily(f"{__package__}.target_cupy", "built_in"),
+            cuda=True,
+        ),
         Target("assay:cpu", _TYPES, (), "", built_in),
         _library(_TABLE, "scikit_learn", "sklearn:cosine_similarity", _DOUBLE, "sklearn", _SKLEARN),
         _library(_INDEX, "scikit_learn", "sklearn:nearest_neighbors", _DOUBLE, "sklearn", _SKLEARN),

@@ -39,6 +39,9 @@ TARGETS: dict[str, Target] = {
         _numpy("assay:cpu-multiply", "cpu_route", _DOUBLE, None, 1e-6, needed="numba scipy"),
         _numpy("assay:cpu-grid", "cpu_route", ("float64",), "grid", 1e-8, "gaussian", needed="numba scipy"),
         _numpy("assay:cpu-polynomial", "cpu_route", (), "polynomial", 1e-6, needed="numba scipy"),
+        Target(
+            "cupy:kernel_graph", _DOUBLE, ("cupy",), "gpu", lazily(f"{__package__}.target_cupy", "built_in"), cuda=True
+        ),
         _numpy("numpy:differences", "numpy_differences", _DOUBLE, needed=""),
         _numpy("scipy:cdist", "scipy_distances", _DOUBLE),
         _numpy("scipy:csgraph", "scipy_csgraph", _DOUBLE),

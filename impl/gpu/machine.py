@@ -90,10 +90,10 @@ def view(machine: Machine, array: Any, shape: tuple[int, int, int, int]) -> tupl
     return (machine.address(array), batch, head, row, column)
 
 
-def standing_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """NumPy arrays of the same shapes and types, whose only number is 0: what is checked without looking at numbers."""
+def standing_in(arrays: Mapping[str, Any], number: int = 0) -> dict[str, Any]:
+    """NumPy arrays of the same shapes and types, of one number: what is checked without looking at numbers."""
     return {
-        name: array if array is None else np.broadcast_to(np.zeros((), array.dtype), array.shape)
+        name: array if array is None else np.broadcast_to(np.array(number, array.dtype), array.shape)
         for name, array in arrays.items()
     }
 

@@ -24,10 +24,10 @@ UNLIMITED = 1 << 62
 TYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-def work_of(query: Any) -> np.dtype[Any]:
+def work_of(query: Any, name: str = "query") -> np.dtype[Any]:
     """The type of the arithmetic.  Raises :class:`InvalidInstance` for a type that no kernel has."""
     if query.dtype.name not in TYPES:
-        raise InvalidInstance(f"query: dtype {query.dtype.name}, expected one of {', '.join(TYPES)}")
+        raise InvalidInstance(f"{name}: dtype {query.dtype.name}, expected one of {', '.join(TYPES)}")
     return np.dtype(np.float64 if query.dtype.name == "float64" else np.float32)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.rope import rotation
+from assay.impl.gpu.attention.tile import work_of
 from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
-from assay.spec.problem import InvalidInstance
 from assay.spec.rope.instance import Instance
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def run(machine: Machine, query: Any, key: Any = None, positions: Any = None, **
     if positions is not None and plain.get("scaling") == "dynamic":
         standing["positions"] = np.broadcast_to(np.array(machine.largest(positions), positions.dtype), positions.shape)
     instance = Instance(**standing, **plain)
-    if query.dtype.name not in ("float32", "float64", "float16", "bfloat16"):
-        raise InvalidInstance(f"query: dtype {query.dtype.name}, which no kernel has")
+    work_of(query)  # refuses a type that no kernel has
     b, h, n, d = query.shape
     h_k = 0 if key is None else key.shape[1]
     turns = rotation(instance)

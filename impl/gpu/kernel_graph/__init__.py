@@ -1,0 +1,5 @@
+"""Multiplication with kernel graphs on a GPU: :func:`exact`, over all pairs of points, and :func:`multiply`."""
+
+from assay.impl.gpu.kernel_graph.direct import exact, multiply
+
+__all__ = ["exact", "multiply"]

@@ -1,0 +1,142 @@
+"""Sums over all pairs of points on a GPU, as they are defined, and a certificate of them (``direct.cu``).
+
+The class of the arithmetic is that of the points: float32 or float64, coordinates subtracted as they are stored.  Sums
+of 512 sources are in that type, and these are summed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.certified import Certified
+from assay.impl.cpu.kernel_graph import rounding
+from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
+from assay.impl.cpu.kernel_graph.weights import code_of
+from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
+from assay.spec.kernel_graph.functions import named
+from assay.spec.kernel_graph.instance import Instance
+from assay.spec.problem import InvalidInstance
+
+if TYPE_CHECKING:
+    from assay.impl.gpu.machine import Machine
+
+__all__ = ["certified", "exact", "multiply", "run"]
+
+_THREADS, _WIDE, _TILE = 128, 8, 512  # as in direct.cu
+_SHARED = 16 * (16 + 8)  # numbers in shared memory: coordinates and vectors of sixteen sources
+_PEAKS = {"gaussian", "laplacian", "matern", "rational", "inverse_multiquadric"}  # f(0) = 1, and nothing is more
+
+
+def exact(
+    points: Any,
+    vectors: Any,
+    *,
+    function: Any,
+    parameter: float = 1.0,
+    laplacian: bool = False,
+    diagonal: float = 0.0,
+    targets: Any = None,
+) -> Any:
+    """Σ_j f(|x_i − x_j|²)v_j over j ≠ i, with ``diagonal``·v_i; or the Laplacian's multiply Σ_j f(…)(v_i − v_j).
+
+    Arguments and results are those of :func:`assay.impl.cpu.kernel_graph.exact`; arrays and streams are as for
+    :func:`assay.impl.gpu.attention.exact`.  No memory is taken but that of the output.  Numbers on the device are not
+    looked at: points that coincide under a function that is infinite there give infinite sums, and points of
+    ``arc_cosine`` that are not on the unit sphere are taken to be.
+
+    Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
+    argument, ``NotImplementedError`` for a function that is not one of the named ones, and ``ImportError`` where CuPy
+    is not installed.
+    """
+    options = {"laplacian": laplacian, "diagonal": diagonal}
+    return run(card(), points, vectors, targets, function, parameter, **options)
+
+
+def multiply(
+    points: Any, vectors: Any, *, function: str, parameter: float = 1.0, diagonal: float = 0.0, targets: Any = None
+) -> Certified:
+    """The sums of :func:`exact` in float64, rounded to the type of the points, and a proved bound of their error.
+
+    function: gaussian, laplacian, matern, rational or inverse_multiquadric, whose weights are at most 1.  value and
+    error (1, columns) or (m, columns) lie on the device; nothing is waited for.  Memory: for float32 a copy of the
+    arrays in float64; and arrays of the size of the vectors and of the output.
+
+    Source: GPU-5 of proofs_notes/gpu.md.  Raises as :func:`exact` does.
+    """
+    return certified(card(), points, vectors, targets, function, parameter, diagonal)
+
+
+def run(
+    machine: Machine, points: Any, vectors: Any, targets: Any, function: Any, parameter: float, *,
+    laplacian: bool = False, diagonal: float = 0.0,
+) -> Any:  # fmt: skip
+    """:func:`exact` on a machine."""
+    given = {
+        name: machine.given(array) for name, array in (("points", points), ("vectors", vectors), ("targets", targets))
+    }
+    # of a function that takes all points, since those that stand in coincide
+    Instance(**standing_in(given), function="gaussian", laplacian=laplacian, diagonal=diagonal)
+    if not isinstance(function, str):
+        raise NotImplementedError("function: one of your own, expected a named one: a GPU runs no Python")
+    try:
+        weight = named(function, parameter)
+    except ValueError as error:
+        raise InvalidInstance(str(error)) from None
+    if laplacian and not weight.weights:
+        raise InvalidInstance(f"laplacian: {laplacian}, expected False for weights that may be negative")
+    points, vectors, targets = given.values()
+    if points.dtype.name not in ("float32", "float64"):
+        raise InvalidInstance(f"points: dtype {points.dtype.name}, expected float32 or float64")
+    graph = targets is None
+    goals = points if graph else targets
+    (n, d), (m, columns) = points.shape, (goals.shape[0], vectors.shape[1])
+    out = machine.empty((m, columns), points.dtype)
+    code, a, b, c = code_of(function, parameter)
+    arguments = struct(
+        points=view(machine, points, (1, 1, n, d)),
+        vectors=view(machine, vectors, (1, 1, n, columns)),
+        targets=view(machine, goals, (1, 1, m, d)),
+        out=machine.address(out),
+        sources=n,
+        count=m,
+        dim=d,
+        columns=columns,
+        graph=int(graph),
+        laplacian=int(laplacian),
+        code=code,
+        first=float(a),
+        second=float(b),
+        third=float(c),
+        diagonal=float(diagonal),
+    )
+    blocks = -(-m // _THREADS) * -(-columns // _WIDE)
+    launch = Launch(blocks, _THREADS, _SHARED * points.dtype.itemsize)
+    machine.run("kernel_graph/direct.cu", f"direct_{points.dtype.name}", arguments, launch)
+    return out
+
+
+def certified(
+    machine: Machine, points: Any, vectors: Any, targets: Any, function: str, parameter: float, diagonal: float
+) -> Certified:
+    """:func:`multiply` on a machine."""
+    if function not in _PEAKS:
+        raise NotImplementedError(f"function: {function!r}, expected one of {', '.join(sorted(_PEAKS))}")
+    points, vectors, targets = (machine.given(array) for array in (points, vectors, targets))
+    wide = [None if array is None else array.astype(np.float64) for array in (points, vectors, targets)]
+    out = run(machine, *wide, function, parameter, diagonal=diagonal)
+    n, d = points.shape
+    known = rounding.entry(function, parameter, d, d * 2.0**-1073)
+    assert known is not None
+    relative, floor = known
+    lost = gamma(min(n, _TILE) + -(-n // _TILE) + 6.0)
+    rate = (relative + lost * (1.0 + relative) + floor * (1.0 + lost)) * SLACK
+    sizes = abs(wide[1])
+    error = rate * (1.0 + n * U) * sizes.sum(axis=0, keepdims=True)
+    if targets is None and diagonal:
+        error = error + 2.0 * U * (abs(diagonal) * sizes + abs(out))
+    value = out.astype(points.dtype)
+    if points.dtype.name == "float32":  # infinite where the value is: it is near nothing
+        error = error + (2.0**-24 * 1.01) * abs(value.astype(np.float64)) + 2.0**-149
+    return Certified(value, (error + n * 2.0**-1000) * SLACK, "all pairs in float64 on the device")
