@@ -47,6 +47,7 @@ _NOISE = 2.0**-100  # an error far below what float64 coefficients can express
 _DENSITY = 12  # grid points between two extrema
 _LEVELLED = 1.01  # an exchange stops when the errors at the reference differ by less than this factor
 _SHARP = 1.01  # pieces are halved until the certified error is at most this factor above the largest error seen …
+_WIDEST = 2.0**12  # bits of working precision for a wide function, at most: then nothing may be proved
 _EXACT = 2.0**-70  # … or at most this, far below the roundoff of the coefficients
 _PIECES = 1 << 13  # … or there are this many pieces
 _FIRST_PIECES = 32  # at first; twice as many with a weight, which may have singularities near the interval
@@ -261,7 +262,8 @@ def _quotient(function: Function, weight: Function, polynomial: Any, at: Any, te
 
 def _bits(function: Function, a: float, b: float, degree: int) -> int:
     """Working precision in bits: P cancels where f is relatively small; an exchange needs errors down to 2^-100."""
-    return max(128, 80 + 8 * degree + math.ceil(4 * _spread(function, a, b)))
+    spread = _spread(function, a, b)
+    return max(128, 80 + 8 * degree + math.ceil(4 * spread if spread < _WIDEST else _WIDEST))
 
 
 def _spread(function: Function, a: float, b: float) -> float:

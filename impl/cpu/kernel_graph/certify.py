@@ -15,6 +15,7 @@ import numpy as np
 from assay.impl.cpu.kernel_graph import cholesky
 from assay.impl.cpu.kernel_graph.extra import eigen, traversal
 from assay.impl.cpu.kernel_graph.graphs import SparseGraph, adjacency, row_blocks
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.progress import told as shown
 from assay.spec.problem import InvalidInstance
 from assay.spec.rounding import gamma
@@ -58,6 +59,7 @@ class Interval:
         return max(1.0 - self.lower, self.upper - 1.0)
 
 
+@unwarned
 def certify(original: Any, approximation: Any, *, slack: float = 3e-4, progress: bool | Told = False) -> Interval:
     """The interval between whose ends H's Laplacian is proved to lie, in multiples of G's.
 
@@ -97,6 +99,7 @@ def certify(original: Any, approximation: Any, *, slack: float = 3e-4, progress:
     )  # fmt: skip
 
 
+@unwarned
 def holds(original: Any, approximation: Any, lower: float, upper: float, *, progress: bool | Told = False) -> bool:
     """Whether lower·L_G ⪯ L_H ⪯ upper·L_G was proved; False says that it was not, not that it is false.
 
@@ -115,6 +118,8 @@ def _pair(original: Any, approximation: Any) -> tuple[Any, SparseGraph]:
     second = approximation if isinstance(approximation, SparseGraph) else adjacency(approximation, "approximation")
     if first.n != second.n:
         raise InvalidInstance(f"approximation: {second.n} nodes, expected {first.n} as the original has")
+    if first.n < 1:
+        raise InvalidInstance("original: no nodes, expected one at least")
     if first.n > MOST:
         raise InvalidInstance(
             f"original: {first.n} nodes, expected {MOST} at most (n²/2 numbers are kept); probe() takes larger graphs"
@@ -248,7 +253,9 @@ def estimate(known: Reference, other: SparseGraph, tolerance: float = 1e-4) -> t
                 vector = unfinished.eigenvectors[:, 0] if unfinished.eigenvectors.shape[1] else start
         else:
             dense = np.column_stack([product(e) for e in np.eye(n)])
-            vector = np.linalg.eigh((dense + dense.T) / 2)[1][:, 0 if which == "SA" else -1]
+            symmetric = (dense + dense.T) / 2
+            known_vectors = np.linalg.eigh(symmetric)[1] if np.isfinite(symmetric).all() else dense
+            vector = known_vectors[:, 0 if which == "SA" else -1]
         x = scale * factor.backward(vector)
         if np.abs(x - x.mean()).max() <= 1e-3 * np.abs(x).max():  # constants, where all quotients are equal
             x = scale * factor.backward(start)

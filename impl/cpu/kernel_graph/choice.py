@@ -96,7 +96,7 @@ def pair(scene: Scene) -> float:
     if scene.code is None:
         return 20.0
     if scene.name in ("rational", "coulomb"):
-        return 1.0 if 2.0 * scene.parameter == int(2.0 * scene.parameter) <= 64 else _POWER
+        return 1.0 if scene.parameter <= 32.0 and (2.0 * scene.parameter).is_integer() else _POWER
     return float(_PAIR.get(scene.name, 1.0) + 0.1 * scene.points.shape[1])
 
 
@@ -164,6 +164,8 @@ def _gaussians(request: Request) -> Offer:
     count = min(len(scene.goals), 64)
     chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
     z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
+    if not scene.farthest < 2.0**1000:
+        raise Infeasible("points are too far from each other for float64 to hold squared distances")
     high, rest = scene.farthest, max(math.log(4.0 / request.relative), 1.0)
     step = 7.5 / (rest + 4.0)
     both = float(len(scene.points) + len(scene.goals))

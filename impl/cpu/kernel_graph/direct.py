@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.kernel_graph import rounding, weights
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.progress import told
@@ -32,6 +33,7 @@ __all__ = ["Direct", "exact", "plain", "planned", "sizes", "summed"]
 _PIECE = 64  # targets of a task, at least
 
 
+@unwarned
 def exact(
     points: NDArray[Any],
     vectors: NDArray[Any],
@@ -148,6 +150,7 @@ def planned(scene: Scene, workers: int) -> Direct:
 
     Raises :class:`~assay.spec.approximation.Infeasible` where f is infinite at 0 and a squared distance underflows.
     """
+    rounding.require_held(scene)
     if scene.code is not None:
         rounding.require_resolved(scene)
     known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
@@ -170,13 +173,14 @@ def _compiled(
     kernel = weights.direct(work.name)
     assert scene.code is not None
     code, a, b, c = scene.code
+    a, b = work.type(a), work.type(b)
     piece = max(_PIECE, -(-count // (16 * workers)))
     done = 0
 
     def task(first: int) -> int:
         last = min(first + piece, count)
         kernel(
-            targets, sources, vectors, vectors, code, work.type(a), work.type(b), c, scene.graph, laplacian, diagonal,
+            targets, sources, vectors, vectors, code, a, b, c, scene.graph, laplacian, diagonal,
             first, last, out,
         )  # fmt: skip
         return int(last - first)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Flows", "flows", "least_weights"]
 
 _UNIT = 2.0**-53
+_LOST = 2.0**-1070  # more than a product loses to underflow
 _ROOM = 1.0 + 2.0**-24  # for the roundings of a bound's own sums of at most 2^26 numbers
 
 
@@ -65,7 +66,7 @@ class Flows:
         mean, mean_doubt = totals / cells.sizes, totals_doubt / cells.sizes
         rest = np.abs(residual - mean[cells.labels]) + doubt + 2 * mean_doubt[cells.labels]
         alone = cells.sizes == 1
-        squares = np.where(alone, 0.0, cells.sums(rest * rest))
+        squares = np.where(alone, 0.0, cells.sums(rest * rest) + cells.sizes * _LOST)
         with np.errstate(divide="ignore", invalid="ignore"):
             inside = math.sqrt(float(np.where(squares > 0, squares / self.capacity, 0.0).sum()))
         between = self._rest(np.abs(totals) + totals_doubt)
@@ -73,7 +74,7 @@ class Flows:
             potential = linear_algebra().cho_solve(self.factor, totals - totals.mean(), check_finite=False)
             flowing = self.degrees * potential - self.weights @ potential
             rounded = len(totals) * 4 * _UNIT * (self.degrees * np.abs(potential) + self.weights @ np.abs(potential))
-            energy = float(potential @ flowing) + float(np.abs(potential) @ rounded) * _ROOM
+            energy = float(potential @ flowing) + float(np.abs(potential) @ rounded) * _ROOM + len(totals) * _LOST
             left = np.abs(totals - flowing) + rounded + totals_doubt
             if energy >= 0 and math.isfinite(energy):
                 between = min(between, math.sqrt(energy * _ROOM) + self._rest(left))
@@ -85,14 +86,14 @@ class Flows:
         tree = self._tree(most)
         if not self.gap > 0:
             return tree
-        return min(tree, math.sqrt(float((most * most / self.cells.sizes).sum()) / self.gap) * _ROOM)
+        return min(tree, math.sqrt(float((most * most / self.cells.sizes + _LOST).sum()) / self.gap) * _ROOM)
 
     def _tree(self, most: Array) -> float:
         """√Σ_e(Σ_below most)²/w_e over the tree: a bound for totals with sum 0 that are at most ``most``."""
         below = most.copy()
         energy = 0.0
         for cell in self.order[:-1].tolist():
-            energy += below[cell] ** 2 / self.strength[cell] if self.strength[cell] > 0 else math.inf
+            energy += (below[cell] ** 2 + _LOST) / self.strength[cell] if self.strength[cell] > 0 else math.inf
             below[self.parent[cell]] += below[cell]
         return math.sqrt(energy) * _ROOM
 

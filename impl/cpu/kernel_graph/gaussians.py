@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid, polynomial
 from assay.impl.cpu.kernel_graph import near as nearby
-from assay.impl.cpu.kernel_graph.rounding import entry, require_resolved
+from assay.impl.cpu.kernel_graph.rounding import entry, require_held, require_resolved
 from assay.impl.cpu.kernel_graph.sums import SLACK, TINY, U, gamma
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible, certified_error
@@ -299,6 +299,7 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
     close, close_relative, most = None, 0.0, 0
     if low > 0.0:
         series, met, size, slope = _series(tuple(pairs), tuple(wide), tuple(map(float, powers)), low)
+        require_held(scene)
         require_resolved(scene)
         known = entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
         assert known is not None

@@ -121,7 +121,8 @@ class PointGraph:
         own = 2.0**-47
         if f.lipschitz is not None and (f.shift == 0.0 or f.power > 0.0):
             slope = float(np.max(f.lipschitz(np.zeros(1), np.full(1, self.far * (1 + 2 * rate)))))
-            return math.expm1(1.01 * (slope * rate + f.power * 2.0**-51)) * (1 + own) + own
+            moved = 1.01 * (slope * rate + f.power * 2.0**-51)
+            return math.expm1(moved) * (1 + own) + own if moved < 600.0 else math.inf
         if f.monotone is None:
             return math.inf
         worst = 0.0
@@ -236,6 +237,9 @@ def of_points(points: Any, function: Any, parameter: float = 1.0) -> PointGraph:
         near = _nearest(exact)
         if near < 2.0**-450:
             raise InvalidInstance(f"points: two points have distance {near:g}, whose square float64 does not hold")
+    found = PointGraph(exact, f, function, float(parameter))
+    if function == "inverse_multiquadric" and not float(parameter) * found.far < 2.0**1020:
+        raise InvalidInstance("points: too far from each other for float64 to hold 1 + parameter·z")
     name = f if function == "arc_cosine" else function  # points of float32 are no unit vectors of float64
     return PointGraph(exact, f, name, float(parameter))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import choice, direct, tree
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.problem import checked
 from assay.impl.cpu.kernel_graph.sums import SLACK, U
 from assay.impl.cpu.threads import available, require_number
@@ -30,6 +31,7 @@ _STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding 
 _SHARE = 0.45  # of the requested error for the relative part, and as much for the absolute part
 
 
+@unwarned
 def multiply(
     points: NDArray[Any],
     vectors: NDArray[Any],

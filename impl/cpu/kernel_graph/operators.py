@@ -10,6 +10,7 @@ import numpy as np
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import choice
 from assay.impl.cpu.kernel_graph.multiply import completed, weight_error
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.problem import Problem, checked
 from assay.impl.cpu.threads import available, require_number
 from assay.spec.approximation import Infeasible
@@ -78,6 +79,7 @@ def laplacian(
     return _operator(points, function, parameter, error, True, 0.0, entries, route, memory, threads)
 
 
+@unwarned
 def _operator(
     points: NDArray[Any], function: Any, parameter: float, error: float, laplacian: bool, diagonal: float,
     entries: bool, route: str | None, memory: int, threads: int | None,
@@ -94,8 +96,10 @@ def _operator(
     problem = checked(wide, np.zeros((n, 1)), function, parameter, laplacian, diagonal, None)
     scene = problem.scene
     typical = scene.peak if scene.peak < math.inf else choice.degree(scene) / max(n, 1)
+    typical = max(typical, 2.0**-1000)
     floor = max(0.05 * error * scene.least, 2.0**-1060) if entries else 0.45 * error * typical
-    request = choice.Request(scene, 0.9 * error if entries else 0.45 * error, floor, memory, threads or available())
+    relative, floor = max((0.9 if entries else 0.45) * error, 2.0**-1000), max(floor, 2.0**-1060)
+    request = choice.Request(scene, relative, floor, memory, threads or available())
     refused: list[str] = []
     plan: Plan | None = None
     name = ""
@@ -115,6 +119,7 @@ def _operator(
     made: Plan = plan
     degrees = made.apply(np.ones((n, 1))) if laplacian else None
 
+    @unwarned
     def product(vectors: NDArray[Any]) -> NDArray[Any]:
         x = np.ascontiguousarray(np.asarray(vectors, np.float64).reshape(n, -1))
         found = made.apply(x)
@@ -124,6 +129,7 @@ def _operator(
             found = found + diagonal * x
         return found.reshape(np.shape(vectors))
 
+    @unwarned
     def certified(vectors: NDArray[Any]) -> Certified:
         given = Problem(scene, wide, np.asarray(vectors, np.float64), wide, laplacian, diagonal)
         output, bound = completed(made, given)

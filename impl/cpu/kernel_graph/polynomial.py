@@ -179,6 +179,8 @@ def frame(points: Array, targets: Array | None) -> Frame:
 
     reach = far(points)
     other = reach if targets is None else far(targets)
+    if not max(reach, other) < 2.0**500:  # its square is a number, too
+        raise Infeasible("points are too far from each other for float64 to hold squared distances")
     scale = 2.0 ** math.ceil(math.log2(max(reach, other)))
     return Frame(centre, scale, reach / scale, other / scale)
 

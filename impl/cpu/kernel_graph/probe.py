@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.graphs import SparseGraph, adjacency, from_edges, of_points
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.pairs import drawn_through
 from assay.impl.cpu.kernel_graph.solve import Solver
 from assay.impl.cpu.kernel_graph.sparsify import Sparsifier, matched
@@ -49,6 +50,7 @@ class Verdict:
     steps: int
 
 
+@unwarned
 def probe(
     points: Any, approximation: Any, *, function: Any = "gaussian", parameter: float = 1.0, error: float, seed: int = 0,
     probes: int = 2, progress: bool | Told = False,
@@ -76,7 +78,7 @@ def probable(graph: PointGraph, error: float, seed: int, progress: bool | Told) 
     solver = Solver.of(graph)
     n = graph.n
     rng = np.random.default_rng([seed, 0])
-    degree = 1.3 * (2.1 * (1 + _BEYOND) / error) ** 2
+    degree = 1.3 * (2.1 * (1 + _BEYOND)) ** 2 / error / error
     with shown(progress, "probing") as told:
         for attempt in range(1, _DRAWS + 1):
             left, right, weight = drawn_through(graph, solver.degrees, degree, rng)

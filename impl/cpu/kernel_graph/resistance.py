@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.kernel_graph.graphs import of_points
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.solve import Solver
 from assay.impl.cpu.progress import told as shown
 from assay.spec.kernel_graph.connected import require_connected
@@ -38,6 +39,7 @@ class Resistances:
         return middle
 
 
+@unwarned
 def effective_resistance(
     points: Any, pairs: Any, *, function: Any = "gaussian", parameter: float = 1.0, tolerance: float = 1e-8,
     progress: bool | Told = False,

@@ -12,7 +12,7 @@ from assay.spec.approximation import Infeasible
 if TYPE_CHECKING:
     from assay.impl.cpu.kernel_graph.problem import Scene
 
-__all__ = ["entry", "require_resolved"]
+__all__ = ["entry", "require_held", "require_resolved"]
 
 _STEEPEST = {"gaussian": 0.37, "laplacian": 0.37, 0.5: 0.37, 1.5: 0.55, 2.5: 0.61}  # sup |t·f'(t)|, t the argument
 
@@ -45,6 +45,13 @@ def entry(name: str, parameter: float, dimension: int, lost: float = 0.0) -> tup
         rough = 2.0 * math.sqrt(apart + 8.0 * U) + 32.0 * U + 2.0 * math.sqrt(lost)
         return 0.0, rough * SLACK
     return None
+
+
+def require_held(scene: Scene) -> None:
+    """Raise Infeasible where a squared distance, or what the function makes of it at once, may overflow."""
+    rate = scene.parameter if scene.name == "inverse_multiquadric" else 1.0
+    if not max(rate, 1.0) * scene.farthest < 2.0**1020:
+        raise Infeasible("points are too far from each other for float64 to hold squared distances")
 
 
 def require_resolved(scene: Scene) -> None:

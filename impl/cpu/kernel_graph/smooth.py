@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Centred", "Degree", "degree_of", "planned"]
 
 _BLOCK = 1024
+_MOST_POWER, _MOST_FALL = 1e6, 200.0  # a of (1 + ρz)^(−a), and the logarithm of its range: no degree serves beyond
 _MOST_RANGE = 30.0  # of 2λ⟨x, y⟩: beyond it a float64 polynomial has lost its digits
 
 
@@ -57,7 +58,7 @@ def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
     if scene.name == "gaussian":
         where = polynomial.frame(scene.points, scene.targets)
         reach = 2.0 * scene.parameter * where.reach * where.other * where.scale**2 * (1.0 + 1e-9)
-        if reach > _MOST_RANGE:
+        if not reach <= _MOST_RANGE:
             raise Infeasible(f"2λ⟨x, y⟩ may be {reach:.3g}, more than {_MOST_RANGE:g}")
         reach = 2.0 ** (math.ceil(math.log2(max(reach, 2.0**-40)) * 8.0) / 8.0)
         wanted = min(0.5, max(relative + floor, 1e-14) * 0.9)
@@ -66,6 +67,9 @@ def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
         return Degree(p, math.comb(d + p, p), found.coefficients, found.error, 0.0, reach, True)
     if scene.name not in ("rational", "inverse_multiquadric"):
         raise Infeasible("the function is not analytic at 0" if scene.name else "no series of the function is given")
+    power, rate = _power(scene.name, scene.parameter)
+    if not (power <= _MOST_POWER and power * math.log1p(rate * high) <= _MOST_FALL):
+        raise Infeasible("the function falls too much for a polynomial in float64")
     high = float(2.0 ** (math.ceil(math.log2(high) * 4.0) / 4.0)) * (1.0 + 1e-12)
     allowed = 0.8 * (relative * float(scene.function(np.array([high]))[0]) + floor)
     coefficients, off = _approximated(scene.name, scene.parameter, high, 2.0 ** math.floor(math.log2(allowed)))
@@ -73,10 +77,15 @@ def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
     return Degree(p, polynomial.rank(d, p), coefficients, 0.0, off, high, False)
 
 
+def _power(name: str, parameter: float) -> tuple[float, float]:
+    """a and ρ of (1 + ρz)^(−a)."""
+    return (parameter, 1.0) if name == "rational" else (0.5, parameter)
+
+
 @functools.lru_cache(maxsize=64)
 def _approximated(name: str, parameter: float, high: float, allowed: float) -> tuple[tuple[float, ...], float]:
     """Coefficients in u = z/high, and the certified error on [0, 1], at most ``allowed``."""
-    power, rate = (parameter, 1.0) if name == "rational" else (0.5, parameter)
+    power, rate = _power(name, parameter)
 
     def exact(u: Any) -> Any:
         return ((u * (flint.arb(high) * flint.arb(rate)) + 1).log() * -flint.arb(power)).exp()

@@ -18,6 +18,7 @@ from assay.impl.cpu.kernel_graph import preconditioners
 from assay.impl.cpu.kernel_graph.flows import flows
 from assay.impl.cpu.kernel_graph.graphs import PointGraph, of_points
 from assay.impl.cpu.kernel_graph.multiply import multiply
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.progress import told as shown
 from assay.spec.approximation import Infeasible
 from assay.spec.kernel_graph.connected import require_connected
@@ -72,6 +73,7 @@ class Solution:
         return self.status == "certified"
 
 
+@unwarned
 def solve(
     points: Any, right_side: Any, *, function: Any = "gaussian", parameter: float = 1.0, tolerance: float = 1e-8,
     preconditioner: str | None = None, most: int = 600, progress: bool | Told = False,
@@ -96,6 +98,7 @@ def solve(
         return solver.solve(b, tolerance, most, told)
 
 
+@unwarned
 def solver(
     points: Any, *, function: Any = "gaussian", parameter: float = 1.0, preconditioner: str | None = None
 ) -> Solver:
@@ -200,8 +203,22 @@ class Solver:
 
         tolerance: of the error, relative to |L⁺b|_L; what is proved may be more.  start: an approximate solution.
         """
-        x, best, _, _, _ = self._rounds(b, unsure, tolerance, 10_000, lambda done, total: None, start)
-        return x, best.upper, best.norm
+        power = self._power(b)
+        unsure = np.ldexp(unsure, power) + (2.0**-1074 if power < 0 else 0.0)
+        begun = None if start is None else np.ldexp(start, power)
+        x, best, _, _, _ = self._rounds(np.ldexp(b, power), unsure, tolerance, 10_000, lambda done, total: None, begun)
+        back = np.ldexp(x, -power)
+        if not np.array_equal(np.ldexp(back, power), x):  # potentials that float64 does not hold
+            return back, math.inf, (0.0, math.inf)
+        least, most, upper = (float(np.ldexp(each, -power)) for each in (*best.norm, best.upper))
+        return back, _up(upper) + 2.0**-1070, (_down(least), _up(most) + 2.0**-1070)
+
+    def _power(self, b: Array) -> int:
+        """k such that for 2^k·b no energy that counts underflows; one that overflows is only not certified (KG-16)."""
+        largest = float(np.abs(b).max(initial=0.0))
+        if largest == 0.0:
+            return 0
+        return max(0, math.frexp(float(self.degrees.max()))[1] // 2) - math.frexp(largest)[1]
 
     def proof(self, x: Array, b: Array, level: int, unsure: Array | float = 0.0) -> _Proof:
         """What is proved of x as a solution for b, or for any right side with sum 0 within ``unsure`` of it."""
@@ -215,6 +232,7 @@ class Solver:
         least, most = _between(energy, unsure, share)
         return _Proof(upper + 1.01 * share * most, (least, most), residual, doubt)
 
+    @unwarned
     def solve(self, b: Array, tolerance: float, most: int = 600, told: Told | None = None) -> Solution:
         """The solution for b (n,) float64, whose exact sum is 0; the other arguments are those of :func:`solve`.
 
@@ -227,7 +245,9 @@ class Solver:
         if not 0 < tolerance < 1:
             raise InvalidInstance(f"tolerance: {tolerance!r}, expected a number between 0 and 1")
         told = told or (lambda done, total: None)
-        x, best, iterations, products, level = self._rounds(b, 0.0, tolerance, most, told)
+        power = self._power(b)
+        b, lost = np.ldexp(b, power), 2.0**-1074 if power < 0 else 0.0
+        x, best, iterations, products, level = self._rounds(b, lost, tolerance, most, told)
         upper, lower = best.upper, 0.0
         y, count = self.gradients(best.residual, 1e-2, _SHARPENING)
         iterations_after = count
@@ -246,6 +266,9 @@ class Solver:
         low, high = max(best.norm[0] - upper, 0.0), best.norm[1] + upper
         error = _up(upper / low) if low > 0 and math.isfinite(upper) else math.inf
         least = _down(lower / high) if high > 0 and math.isfinite(high) else 0.0
+        scaled, x = x, np.ldexp(x, -power)
+        if not np.array_equal(np.ldexp(x, power), scaled):  # potentials that float64 does not hold
+            error, least = math.inf, 0.0
         status = "certified" if error <= tolerance else NOT_CERTIFIED
         told(100, 100)
         return Solution(
@@ -264,7 +287,8 @@ class Solver:
             best = self.proof(x, b, 0, unsure)
         iterations = products = level = stalled = 0
         for _ in range(_ROUNDS):
-            target = 0.05 * tolerance * best.target[0] / best.upper if math.isfinite(best.upper) else _GAIN
+            near = 0.0 < best.upper < math.inf
+            target = 0.05 * tolerance * best.target[0] / best.upper if near else _GAIN
             seen = _seen(told, min(_ratio(best), 1.0), tolerance)
             step, count = self.gradients(best.residual, max(_GAIN, min(target, 0.1)), most - iterations, seen)
             iterations += count

@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph.certify import estimate, prove_near, reference
 from assay.impl.cpu.kernel_graph.graphs import SparseGraph, from_edges, of_points, row_blocks
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.progress import told as shown
 from assay.spec.problem import InvalidInstance
 
@@ -71,6 +72,7 @@ class Sparsifier:
         return max(1.0 - self.lower, self.upper - 1.0)
 
 
+@unwarned
 def sparsify(
     points: Any, *, function: Any = "gaussian", parameter: float = 1.0, error: float, seed: int = 0,
     progress: bool | Told = False,
@@ -110,7 +112,7 @@ def _computed(graph: PointGraph, error: float, seed: int, progress: bool | Told)
         )
     rng = np.random.default_rng(seed)
     n = graph.n
-    degree = 4.0 / (error * error)
+    degree = 4.0 / error / error
     attempts = 0
     while True:
         attempts += 1
@@ -120,6 +122,9 @@ def _computed(graph: PointGraph, error: float, seed: int, progress: bool | Told)
             weight = matched(n, left, right, weight, known.degrees)
         other = SparseGraph(from_edges(n, left, right, weight), n)
         low, high, _least, _most = (1.0, 1.0, None, None) if everything else estimate(known, other, 1e-3)
+        if not 0.0 < high + low < math.inf:  # the drawn graph is lost in float64
+            degree *= 4.0
+            continue
         spread = (high - low) / (high + low)
         if spread > 0.998 * error and not everything:
             degree *= 1.03 * max(1.0, min(4.0, (spread / error) ** 2))

@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph.elimination import Graph, potentials, require_size, resistances
 from assay.impl.cpu.kernel_graph.graphs import of_points
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.spec import flint_context
 from assay.spec.kernel_graph.functions import Function, named
 from assay.spec.kernel_graph.instance import require_apart
@@ -81,6 +82,7 @@ def graph_of(points: NDArray[Any], *, function: str | Function, parameter: float
     return Graph(mantissa, exponent, _ERROR)
 
 
+@unwarned
 def eliminate(
     points: NDArray[Any],
     *,

@@ -41,7 +41,7 @@ def code_of(function: str, parameter: float) -> tuple[int, float, float, float]:
         return LAPLACIAN, parameter, 0.0, 0.0
     if function in ("rational", "coulomb"):
         halves = 2.0 * parameter
-        code = HALVES if halves == math.floor(halves) and 1.0 <= halves <= 64.0 else POWER
+        code = HALVES if 1.0 <= halves <= 64.0 and halves == math.floor(halves) else POWER
         return code, 1.0 if function == "rational" else 0.0, 1.0, halves
     if function == "inverse_multiquadric":
         return HALVES, 1.0, parameter, 1.0
