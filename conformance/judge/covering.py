@@ -9,7 +9,7 @@ import functools
 import itertools
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _ARRAYS = 8  # the arrays of as many seeds differ, then they come again: to make
 _REMEMBERED = 64
 _USUAL = 0.5  # the part of rows that have the first kind of a factor where any would do
 
+Key = TypeVar("Key", str, int)
 Choice = dict[str, str]
 Joint = dict[str, frozenset[str]]
 Kinds = dict[str, dict[str, tuple[str, ...]]]
@@ -182,13 +183,19 @@ def _array(
     factors: Mapping[str, Sequence[str]], strength: int, never: Sequence[Joint], salt: int
 ) -> tuple[Choice, ...]:
     """Choices in which every ``strength`` values of as many factors occur that may be together."""
+    names = list(factors)
+    place = {name: number for number, name in enumerate(names)}  # covertable looks for dots in a name, every time
     constraints = [
-        {"operator": "fn", "requires": list(joint), "evaluate": functools.partial(_apart, joint)} for joint in never
+        {"operator": "fn", "requires": list(numbered), "evaluate": functools.partial(_apart, numbered)}
+        for numbered in ({place[name]: values for name, values in joint.items()} for joint in never)
     ]
     rows = required("covertable", "check").make(
-        dict(factors), strength=strength, salt=str(salt), constraints=constraints
+        {place[name]: values for name, values in factors.items()},
+        strength=strength,
+        salt=str(salt),
+        constraints=constraints,
     )
-    return tuple(dict(row) for row in rows)
+    return tuple({names[number]: value for number, value in row.items()} for row in rows)
 
 
 def _mixed(
@@ -218,6 +225,6 @@ def _mixed(
     return tuple(mixed)
 
 
-def _apart(joint: Joint, choice: Mapping[str, str]) -> bool:
+def _apart(joint: Mapping[Key, frozenset[str]], choice: Mapping[Key, str]) -> bool:
     """Whether a choice has a value beside those that cannot be together."""
     return any(choice[name] not in values for name, values in joint.items())

@@ -202,6 +202,7 @@ print(cpu.attention.exact(x, x, x).tobytes().hex())
 """
 
 
+@pytest.mark.thorough  # all kernels of a type are compiled anew; a small one is in tests/impl/test_compiled.py
 def test_a_kernel_compiled_by_another_process_gives_the_same(tmp_path: Path) -> None:
     def output() -> str:
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
