@@ -268,8 +268,10 @@ class _Late:
         self.late: dict[str, tuple[int, float | None]] = {}  # test → its cases for which there was no time, seconds
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call":
-            self.late |= {_test(report): tuple(value) for name, value in report.user_properties if name == LATE}
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == LATE and isinstance(value, list | tuple):
+                cases, seconds = value
+                self.late[_test(report)] = cases, seconds
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         allowed = self.config.getoption("assay_allow_incomplete")

@@ -465,7 +465,7 @@ def _at(base: Case, axis: str, length: int, rng: np.random.Generator) -> Case | 
 
 def told(evidence: Evidence, own: Mapping[str, Callable[[Any], bool]], end: float) -> list[str]:
     """When the kernel fails, a sentence for each way of failing that a rule tells apart."""
-    sentences = []
+    sentences: list[str] = []
     kinds = {failure.outcome.kind for failure in evidence.failures}
     numeric = frozenset(kinds & set(NUMERIC))
     ways = [numeric] if numeric else []

@@ -226,8 +226,7 @@ def partial(failures: Sequence[Seen]) -> list[str]:
 
 def _along(one: Seen, axis: int) -> Mask:
     """Which indices of an axis have a wrong number."""
-    wrong: Mask = one.wrong.any(axis=tuple(other for other in range(one.wrong.ndim) if other != axis))
-    return wrong
+    return np.asarray(one.wrong.any(axis=tuple(other for other in range(one.wrong.ndim) if other != axis)))
 
 
 # --- what stands there ------------------------------------------------------------------------------------------------
