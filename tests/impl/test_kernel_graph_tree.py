@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,24 @@ CASES: list[tuple[Any, float, float, float]] = [
     ("coulomb", 0.5, 1e-3, 0.0), ("coulomb", 2.0, 1e-2, 0.0), ("matern", 1.5, 1e-3, 1e-4),
     ("laplacian", 30.0, 1e-2, 1e-4), (damped(), 1.0, 1e-3, 1e-4),
 ]  # fmt: skip
+
+
+@pytest.mark.claim("KG-10")
+@pytest.mark.parametrize("kind", ["far", "corners", "clusters"])
+def test_places_in_boxes_err_by_five_roundings_and_are_inside(kind: str) -> None:
+    """Against fractions; boxes are enlarged, so that points of their sides are 2^-21 inside."""
+    x = points(10, 20, 2, kind)
+    where, low = tree.sides(x, None), x.min(axis=0).tolist()
+    side = where.sources
+    for level in (1, 7, where.depth):
+        boxes, half = tree.boxes(side, level, where.depth), Fraction(where.length) / 2 ** (level + 1)
+        found = tree._placed(side, boxes, float(half))
+        assert np.abs(found).max() <= 1.0 - 2.0**-21
+        for start, end, cell in zip(boxes.starts, boxes.ends, boxes.cells.tolist(), strict=True):
+            for place, axis in itertools.product(range(start, end), (0, 1)):
+                away = Fraction(float(side.points[axis, place])) - Fraction(low[axis]) - (2 * cell[axis] + 1) * half
+                exact = away / (half * (1 + Fraction(1, 2**20)))
+                assert abs(Fraction(float(found[axis, place])) - exact) <= Fraction(5, 2**53)
 
 
 @pytest.mark.claim("KG-10")
