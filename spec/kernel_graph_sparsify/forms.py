@@ -195,7 +195,7 @@ def _positive(h: Array, w: Array, c: float, sign: float) -> bool:
         entry = 8.0 * _U * (off + beta * np.outer(t, t))
         entry[np.diag_indices(n)] = float(gamma(n + 8, _U)) * (s * degree * s) + 8.0 * _U * beta * t * t
         rest = float(entry.sum(axis=1).max()) * (1 + 1e-9) + n * 2.0**-1000
-        share = float(gamma(n + 1, _U))
+        share = float(gamma(n + 4, _U))  # quotients may be products with a rounded reciprocal
         trace = float(np.abs(np.diag(m)).sum())
         shift = (rest + 1.01 * share / (1.0 - share) * trace) * (1 + 2.0**-40)
         shift += 4.0 * _U * (float(np.abs(np.diag(m)).max()) + shift)  # of the subtraction itself
