@@ -187,7 +187,7 @@ def check(
     ) as judge:  # fmt: skip
         elsewhere = None
         if engine is not None:
-            arguments = {"framework": framework, "options": options, "device": device}
+            arguments: dict[str, Any] = {"framework": framework, "options": options, "device": device}
             arguments |= {"limits": limits, "isolate": isolate}
             judged = functools.partial(_judged, kernel, judge.kernel.problem, judge.precision, arguments)
             elsewhere = functools.partial(_elsewhere, engine, judged)

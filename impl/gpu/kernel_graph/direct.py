@@ -50,8 +50,7 @@ def exact(
     argument, ``NotImplementedError`` for a function that is not one of the named ones, and ``ImportError`` where CuPy
     is not installed.
     """
-    options = {"laplacian": laplacian, "diagonal": diagonal}
-    return run(card(), points, vectors, targets, function, parameter, **options)
+    return run(card(), points, vectors, targets, function, parameter, laplacian=laplacian, diagonal=diagonal)
 
 
 def multiply(
@@ -124,8 +123,9 @@ def certified(
     if function not in _PEAKS:
         raise NotImplementedError(f"function: {function!r}, expected one of {', '.join(sorted(_PEAKS))}")
     points, vectors, targets = (machine.given(array) for array in (points, vectors, targets))
-    wide = [None if array is None else array.astype(np.float64) for array in (points, vectors, targets)]
-    out = run(machine, *wide, function, parameter, diagonal=diagonal)
+    wide = points.astype(np.float64), vectors.astype(np.float64)
+    goals = None if targets is None else targets.astype(np.float64)
+    out = run(machine, *wide, goals, function, parameter, diagonal=diagonal)
     n, d = points.shape
     known = rounding.entry(function, parameter, d, d * 2.0**-1073)
     assert known is not None
