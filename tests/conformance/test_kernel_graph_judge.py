@@ -299,12 +299,14 @@ def test_torch_computes_distances_by_products_from_26_points_on() -> None:
     assert judged("torch:cdist-differences", "26:2", "gaussian=0.5", "far-100").status == "passed"
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_gpytorch_computes_distances_by_products() -> None:
     _needed(PROBLEM, "gpytorch:kernels")
     assert judged("gpytorch:kernels", "6x2:2", "gaussian=0.5", "outlier").failed
     assert judged("gpytorch:kernels", "6x2:2", "gaussian=0.5", "outlier", "float32-expansion").status == "passed"
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_number_of_python_is_a_width_in_float32_to_gpytorch() -> None:
     kernels = pytest.importorskip("gpytorch.kernels")
     made = kernels.RBFKernel().double()
