@@ -41,6 +41,7 @@ _BITS = 60  # of the number of a box
 _SIDE_BITS = 30  # of the side of the root, so that the middle of every box is a float64 number
 _EXPANDED = 1 << 20  # pairs of boxes that are looked at together
 _TASKS = 32
+_COLUMNS = 4  # whose moments are held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,8 @@ class Tree:
             exponents = np.clip(np.frexp(np.abs(columns).max(axis=1, keepdims=True))[1], -1000, 1000)
             scaled = np.ldexp(columns, -exponents)
             for level in self.levels:
-                self._far(level, scaled, out)
+                for first in range(0, len(columns), _COLUMNS):
+                    self._far(level, scaled[first : first + _COLUMNS], out[first : first + _COLUMNS])
             with np.errstate(over="ignore"):  # a value that overflows has no certificate
                 out = np.ldexp(out, exponents)
         out += self._near(columns)
@@ -312,6 +314,9 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
     square = max((design.square for designs in builder.used for design in designs), default=0)
     where = tree_operators.basis(d, square)
     run = functools.partial(_run, workers)
+    distinct = {id(designs): 40.0 * sum(design.entries for design in designs) for designs in builder.used}
+    if sum(distinct.values()) > memory:
+        raise Infeasible(f"{sum(distinct.values()):.3g} bytes for expansions, more than {memory:.3g}")
     # Coulomb's expansions are those of boxes of side 1 at every level
     tables: dict[int, Packed] = {}
     ready = []
@@ -319,7 +324,7 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
         if id(designs) not in tables:
             tables[id(designs)] = tree_operators.packed(designs, where, run)
         ready.append(make(tables[id(designs)], factor))
-    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8
+    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8 * _COLUMNS
     held = sum(table.bytes for table in tables.values())
     if size + held + builder.bytes > memory:
         raise Infeasible(f"{size + held + builder.bytes:.3g} bytes for boxes, more than {memory:.3g}")
