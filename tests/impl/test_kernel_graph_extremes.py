@@ -145,6 +145,8 @@ def test_extremes_of_graphs_are_answered_or_refused_in_one_line() -> None:
         kernel_graph.certify(np.zeros((0, 0)), np.zeros((0, 0)))
     with pytest.raises(InvalidInstance, match="cannot be proved"):
         kernel_graph.sparsify(x, error=1e-200)
+    with pytest.raises(InvalidInstance, match=r"beyond 2\^±2\^50"):
+        kernel_graph.eliminate(np.array([[0.0], [1e17]]), function="matern", parameter=2.5, pairs=[(0, 1)])
     steep = kernel_graph.graph(1e-200 * x, "rational", 1e300)
     assert steep.relative == math.inf
     found = kernel_graph.certify(steep, np.ones((6, 6)) - np.eye(6))

@@ -35,6 +35,7 @@ __all__ = ["eliminate", "graph_of"]
 _BITS = 128
 _MOST_DISTANCES = 1 << 18  # that are evaluated in balls: some seconds
 _NORMAL = 2.0**-900
+_FARTHEST = 1 << 50  # exponents of weights, whose sums then fit in 64 bits
 _WHOLE = 2.0**20  # coordinates up to which squared distances of whole numbers are exact in float64
 _ERROR = Fraction(1, 2**52)  # of a mantissa that was rounded from a ball of 128 bits
 
@@ -139,4 +140,6 @@ def _parts(f: Function, z: Fraction, i: int) -> tuple[float, int]:
         raise InvalidInstance(f"points: a weight of point {i} is not certainly above 0, expected a complete graph")
     whole, power = (int(part) for part in value.mid().man_exp())
     shift = whole.bit_length() - 1
+    if not abs(power + shift) < _FARTHEST:
+        raise InvalidInstance(f"points: a weight of point {i} is beyond 2^±2^50, expected one nearer to 1")
     return float(Fraction(whole, 1 << shift)), power + shift
