@@ -95,6 +95,16 @@ def test_a_value_that_overflows_has_no_certificate() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-5")
+def test_tiles_of_512_sources_are_summed_in_float64() -> None:
+    """Of weights 1: in a sum in float32 alone 2^24 would swallow every 1, and tiles after the first keep theirs."""
+    points, vectors = np.zeros((2000, 1), np.float32), np.ones((2000, 1), np.float32)
+    vectors[0] = 2.0**24
+    found = multiply(points, vectors, function="gaussian", targets=points[:1])
+    assert found.item() == 2.0**24 + 2000 - 512
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-5")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     points, vectors = drawn(150, 33, 10, "float32")
     first, *others = (multiply(points, vectors, function="gaussian", parameter=0.05, order=order) for order in ORDERS)
@@ -111,7 +121,8 @@ def test_it_conforms(precision: str) -> None:
     def kernel(points: Any, vectors: Any, **options: Any) -> Any:
         return multiply(points, vectors, **options)
 
-    report = assay.check(kernel, "kernel_graph", precision=precision, level="smoke", options={"own_function": "no"})
+    declared = {"own_function": "no"}
+    report = assay.check(kernel, "kernel_graph", precision=precision, level="smoke", options=declared, seconds=900.0)
     assert report.passed, report
 
 
