@@ -199,7 +199,7 @@ def _cosines(size: int) -> Array:
     turns = np.multiply.outer(np.arange(size), 2 * np.arange(size) + 1) % (4 * size)
     turns = np.minimum(turns, 4 * size - turns)
     angles = np.minimum(turns, 2 * size - turns) * (math.pi / (2.0 * size))
-    return np.where(turns <= size, 1.0, -1.0) * np.cos(angles)
+    return np.asarray(np.where(turns <= size, 1.0, -1.0) * np.cos(angles))
 
 
 def _at_nodes(function: Function, square: float, offset: tuple[int, ...], nodes: Array) -> tuple[Array, float]:
@@ -373,7 +373,7 @@ def _coefficients(design: Designed, base: int) -> tuple[Array, Ints, Ints]:
     size, d = design.coefficients.shape[0], len(design.offset)
     table = _products(size - 1)
     kernel = tree_kernels.contract()
-    state = design.coefficients.reshape(1, size, -1)
+    state: Array = design.coefficients.reshape(1, size, -1)
     degree = left = right = np.zeros(1, np.int64)
     for axis, o in enumerate(design.offset):
         k, l = np.meshgrid(np.arange(min(size, base)), np.arange(min(size, base)), indexing="ij")  # noqa: E741
