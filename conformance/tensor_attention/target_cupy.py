@@ -14,5 +14,6 @@ def built_in(name: str, order: int) -> Kernel:
 
     from assay.impl.gpu.tensor_attention import exact
 
-    keywords, version = keywords_of(exact, "tensor_attention"), str(cupy.__version__)
+    keywords = keywords_of(exact, "tensor_attention") - {"error"}  # others by name are arrays
+    version = str(cupy.__version__)
     return Kernel(name, exact, "cupy", keywords, positional=positional(order), version=version)
