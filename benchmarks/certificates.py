@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +19,7 @@ import numpy as np
 from campaign import add_scheduler, certified
 from timing import publish
 
+from assay.impl.cpu import costs
 from assay.impl.cpu.attention import approximate, choice
 from assay.spec import attention
 from assay.spec.approximation import Infeasible
@@ -88,9 +90,14 @@ def case(seed: int) -> tuple[str, float, str] | None:
         masks["window"] = tuple(int(x) if rng.random() < 0.5 else None for x in rng.integers(0, 200, 2))
     scale = float(rng.choice([1.0 / d, 1.0, -0.7]))
     error = float(10.0 ** rng.uniform(-9, -1)) * (float(np.ptp(v)) or float(np.abs(v).max()) or 1.0)
-    eager = {"_WORTH_A_PASS": 0, "_KURTOSIS": (0.0, 0.0, 0.0), "_LEAST_PART": 1}  # though few keys are not worth it
+    free = replace(costs.in_use(costs.Attention), kurtosis=0.0, kurtosis_four=0.0, kurtosis_cube=0.0)
+    eager = {"_WORTH_A_PASS": 0, "_LEAST_PART": 1}  # though few keys are not worth it
+    is_eager = rng.random() < 0.5
     try:
-        with patch.dict(vars(choice), eager if rng.random() < 0.5 else {}):
+        with (
+            patch.dict(vars(choice), eager if is_eager else {}),
+            patch.dict(vars(costs), {"in_use": lambda _: free} if is_eager else {}),
+        ):
             found = approximate(q, k, v, error, scale, **masks, fallback="raise", memory=1 << 26, threads=1)
     except Infeasible:
         return None

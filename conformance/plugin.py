@@ -50,6 +50,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "level": {"metavar": "LEVEL", "help": "smoke (default), standard or thorough"},
     "seed": {"type": int, "metavar": "N", "help": "seed of the drawn cases (default 0)"},
     "framework": {"metavar": "NAME", "help": "what kind of arrays the kernels take (default numpy)"},
+    "device": {
+        "metavar": "NAME",
+        "help": "where the arrays are laid: cuda, cuda:1, … (default: its own choice)",
+    },
     "option": {
         "action": "append",
         "metavar": "NAME=VALUE",
@@ -144,10 +148,13 @@ def settings(config: pytest.Config) -> dict[str, Any]:
     options = {**arguments.get("options", {}), **option_values(_said(config, "option") or [])}
     if _said(config, "error") is not None:
         options["error"] = repr(_said(config, "error"))
-    plain = ("problem", "level", "seed", "framework", "isolate", "seconds", "call-seconds", "memory", "reproducers")
+    plain = (
+        "problem", "level", "seed", "framework", "device", "isolate", "seconds", "call-seconds", "memory",
+        "reproducers",
+    )  # fmt: skip
     said = {name.replace("-", "_"): _said(config, name) for name in plain}
     arguments |= {name: value for name, value in said.items() if value is not None}
-    return {"problem": None, "framework": None, "seconds": None, **arguments, "options": options}
+    return {"problem": None, "framework": None, "device": "", "seconds": None, **arguments, "options": options}
 
 
 def asked(config: pytest.Config) -> list[Asked]:
@@ -218,7 +225,7 @@ def _planned(config: pytest.Config) -> Iterator[Asked]:
                 if classes is None or precision in classes:
                     yield Asked(name, kernel, precision)
         return
-    loading = {name: arguments[name] for name in ("framework", "options", "isolate")}
+    loading = {name: arguments[name] for name in ("framework", "device", "options", "isolate")}
     for kernel in kernels:
         with engaged(kernel, problem, **loading) as judge:
             families = family_names(judge.suite, arguments["level"])

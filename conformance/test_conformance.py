@@ -55,7 +55,7 @@ class Engagement:
             said = self.arguments
             limits = {"seconds": said.get("call_seconds"), "memory": said.get("memory")}
             given = {name: value for name, value in limits.items() if value is not None}
-            loading = {name: said[name] for name in ("framework", "options", "isolate")}
+            loading = {name: said[name] for name in ("framework", "device", "options", "isolate")}
             kernel = engaged(
                 self.kernel,
                 said["problem"],

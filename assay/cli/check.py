@@ -143,7 +143,8 @@ def check(
         problem, precision = problem or said.get("problem"), precision or ",".join(project.precisions) or None
         level = level if is_explicit(context, "level") else said.get("level", level)
         seed = seed if is_explicit(context, "seed") else said.get("seed", seed)
-        framework, seconds = framework or said.get("framework"), seconds or said.get("seconds")
+        framework, device = framework or said.get("framework"), device or said.get("device", "")
+        seconds = seconds or said.get("seconds")
         isolate, reproducers = isolate or said.get("isolate", False), reproducers or said.get("reproducers")
         call_seconds, memory = call_seconds or said.get("call_seconds"), memory or said.get("memory")
         option = [*(f"{name}={value}" for name, value in said.get("options", {}).items()), *(option or ())]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from assay.conformance.interface.layouts import Layout
 
@@ -281,9 +282,10 @@ def _margin(row: int, least: int = 0) -> int:
 
 
 def _view(buffer: NDArray[Any], first: int, shape: tuple[int, ...], strides: Sequence[int]) -> NDArray[Any]:
-    size = buffer.itemsize
-    steps = tuple(stride * size for stride in strides)
-    return np.ndarray(shape, buffer.dtype, buffer.view(np.uint8), first * size, steps)
+    view: NDArray[Any] = as_strided(
+        buffer[first:], shape, tuple(stride * buffer.itemsize for stride in strides), writeable=True
+    )
+    return view
 
 
 def _bytes(buffer: NDArray[Any], parts: tuple[slice, ...]) -> bytes:

@@ -59,7 +59,7 @@ MOST_SENTENCES = 3
 _MOST = 0.6  # the share of the failures that must be explained, if not all are
 _INSIDE = 0.75  # the share of the failures that must be inside the domain of another class as a whole
 _SHARE = 0.1  # the share of the failures that one meaning has to explain
-_TRIED = 6  # the smallest failures, of which a meaning explains one if it explains any
+_TRIED = 6  # the smallest failures, with each of which every meaning is compared
 _NOTHING = 1e-3  # tolerances: a number that is as good as 0
 _CLEARLY = 4.0  # tolerances: a kernel of a wrong meaning errs as much where it would have been seen
 
@@ -316,16 +316,19 @@ def shares(
     """Every meaning that explains some failure, and the numbers of those that it does, while there is time.
 
     All meanings are compared with the smallest failures first, which takes the least time: so the first of them does not
-    have what the last one needs, and what is told of few failures is told of many.
+    have what the last one needs, and what is told of few failures is told of many.  A larger failure that one of them
+    explains is left out for those that explain nothing; one that none explains may be of a second bug.
     """
     order = sorted(range(len(failures)), key=lambda number: failures[number].instance.size())
     explained: dict[str, set[int]] = {meaning.id: set() for meaning in meanings}
     for place, number in enumerate(order):
-        for meaning in meanings:
+        told = [meaning for meaning in meanings if explained[meaning.id]]
+        others = [meaning for meaning in meanings if not explained[meaning.id]]
+        for meaning in told + others:
             if time.monotonic() > end:
                 break
-            if place >= _TRIED and not explained[meaning.id]:
-                continue  # it explained none of the smallest
+            if place >= _TRIED and meaning is others[0] and any(number in numbers for numbers in explained.values()):
+                break
             if explains(meaning, failures[number], right):
                 explained[meaning.id].add(number)
     return [(meaning, frozenset(explained[meaning.id])) for meaning in meanings if explained[meaning.id]]

@@ -74,6 +74,7 @@ KEYS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "level": ((str,), "smoke, standard or thorough"),
     "seed": ((int,), "a whole number"),
     "framework": ((str,), "a name"),
+    "device": ((str,), "a device of the framework"),
     "options": ((dict,), "a table of conventions"),
     "error": ((float, int), "a number"),
     "isolate": ((bool,), "true or false"),

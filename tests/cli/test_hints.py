@@ -173,7 +173,7 @@ SAID = {
         "check kernels.py:attention",
         "module 'kernels.py' has no 'attention'; its functions: good, bad",
     ),
-    "an object that is called": ("check tensors.py", ", tensors.py:raises_on_odd_dims, tensors.py:called\n"),
+    "an object that is called": ("check tensors.py", ", tensors.py:declines_arrays, tensors.py:called\n"),
     "a file with no function": (
         "check empty.py",
         "empty.py: names no function, expected empty.py:FUNCTION, but it has",

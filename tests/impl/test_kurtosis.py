@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from operator import mul
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.impl.cpu import attention, features
+from assay.impl.cpu import attention, costs, features
 from assay.impl.cpu.attention import choice, polynomial
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team
@@ -264,7 +265,8 @@ def test_a_sum_of_products_of_four_coordinates_stands_wherever_these_come_in_ano
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few keys be worth it."""
     monkeypatch.setattr(choice, "_WORTH_A_PASS", 0)
-    monkeypatch.setattr(choice, "_KURTOSIS", (0.0, 0.0, 0.0))
+    free = replace(costs.in_use(costs.Attention), kurtosis=0.0, kurtosis_four=0.0, kurtosis_cube=0.0)
+    monkeypatch.setattr(costs, "in_use", lambda _: free)
     monkeypatch.setattr(choice, "_LEAST_PART", 1)
 
 

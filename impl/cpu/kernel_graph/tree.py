@@ -302,6 +302,7 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
     Raises :class:`~assay.spec.approximation.Infeasible`.
     """
     require_served(scene)
+    rounding.require_held(scene)
     rounding.require_resolved(scene)
     d, n = scene.points.shape[1], len(scene.points)
     known = rounding.entry(scene.name, scene.parameter, d, scene.lost) if scene.code is not None else None
