@@ -324,13 +324,14 @@ def shares(
     for place, number in enumerate(order):
         told = [meaning for meaning in meanings if explained[meaning.id]]
         others = [meaning for meaning in meanings if not explained[meaning.id]]
-        for meaning in told + others:
-            if time.monotonic() > end:
-                break
-            if place >= _TRIED and meaning is others[0] and any(number in numbers for numbers in explained.values()):
-                break
-            if explains(meaning, failures[number], right):
-                explained[meaning.id].add(number)
+        for some in (told, others):
+            if some is others and place >= _TRIED and any(number in numbers for numbers in explained.values()):
+                continue
+            for meaning in some:
+                if time.monotonic() > end:
+                    break
+                if explains(meaning, failures[number], right):
+                    explained[meaning.id].add(number)
     return [(meaning, frozenset(explained[meaning.id])) for meaning in meanings if explained[meaning.id]]
 
 
