@@ -16,10 +16,11 @@ from assay.spec.instances.extra import how_to_install
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order"]
+__all__ = ["ANY_PORT", "INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order"]
 
 INSTALL = how_to_install("cluster")
 LOCAL = "local"
+ANY_PORT = {"dashboard_address": "127.0.0.1:0"}  # of a scheduler's page, else a second cluster warns that 8787 is taken
 _AHEAD = 2  # pieces that are handed out for each thread of the cluster
 _SECONDS = 30.0  # until a scheduler answers
 
@@ -56,7 +57,11 @@ def client_of(scheduler: Any = LOCAL) -> Iterator[Any]:
     if scheduler == LOCAL:
         with (
             distributed.LocalCluster(
-                n_workers=available(), threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+                n_workers=available(),
+                threads_per_worker=1,
+                dashboard_address=None,
+                scheduler_kwargs=ANY_PORT,
+                silence_logs="ERROR",
             ) as cluster,
             distributed.Client(cluster, set_as_default=False) as client,
         ):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from assay.conformance.report.reading import from_json
+from assay.impl.cluster import ANY_PORT
 
 distributed = pytest.importorskip("distributed")
 
@@ -31,7 +32,12 @@ def noted(query, key, value, *, scale):
 def scheduler() -> Iterator[str]:
     """The address of a cluster whose workers are threads of this process."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        scheduler_kwargs=ANY_PORT,
+        silence_logs="CRITICAL",
     ) as cluster:
         yield cluster.scheduler_address
 

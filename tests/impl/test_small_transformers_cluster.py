@@ -44,7 +44,11 @@ def drawn() -> Any:
 def client() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs=cluster.ANY_PORT,
+            silence_logs="CRITICAL",
         ) as workers,
         distributed.Client(workers, set_as_default=False) as found,
     ):
