@@ -66,8 +66,23 @@ class Speeds:
         return self.factors[list(REFERENCE).index(work)]
 
 
+class _Exact:
+    """What a room's exact kernel costs, for each pair of a query and a key or combination of keys."""
+
+    exact_float32: float
+    exact_float32_column: float
+    exact_float64: float
+    exact_float64_column: float
+
+    def exact(self, dtype: str) -> tuple[float, float]:
+        """The exact kernel of a dtype: a fixed part, and each column."""
+        if dtype == "float32":
+            return self.exact_float32, self.exact_float32_column
+        return self.exact_float64, self.exact_float64_column
+
+
 @dataclass(frozen=True)
-class Attention:
+class Attention(_Exact):
     """Attention, exact and by polynomials.
 
     head: of polynomials, for each.  coordinate, feature, product: for each point, and each coordinate or column of V;
@@ -90,15 +105,9 @@ class Attention:
     exact_float64: float = _of("exponential double", 0.75)
     exact_float64_column: float = _of("double", 0.021)
 
-    def exact(self, dtype: str) -> tuple[float, float]:
-        """The exact kernel of a dtype, for each query and key: a fixed part, and each column of K and V."""
-        if dtype == "float32":
-            return self.exact_float32, self.exact_float32_column
-        return self.exact_float64, self.exact_float64_column
-
 
 @dataclass(frozen=True)
-class TensorAttention:
+class TensorAttention(_Exact):
     """Attention of any order; the names are those of :class:`Attention`, a point being a query or a combination."""
 
     head: float = _of("interpreter", 8e5)
@@ -109,12 +118,6 @@ class TensorAttention:
     exact_float32_column: float = _of("single", 0.0115)
     exact_float64: float = _of("exponential double", 1.1)
     exact_float64_column: float = _of("double", 0.021)
-
-    def exact(self, dtype: str) -> tuple[float, float]:
-        """The exact kernel of a dtype, for each query and combination: a fixed part, and each column."""
-        if dtype == "float32":
-            return self.exact_float32, self.exact_float32_column
-        return self.exact_float64, self.exact_float64_column
 
 
 @dataclass(frozen=True)

@@ -150,14 +150,9 @@ def planned(scene: Scene, workers: int) -> Direct:
 
     Raises :class:`~assay.spec.approximation.Infeasible` where f is infinite at 0 and a squared distance underflows.
     """
-    rounding.require_held(scene)
-    if scene.code is not None:
-        rounding.require_resolved(scene)
-    known = rounding.entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
-    # values of a user's function are within 2^-50(|f| + terms) + 2^-1060, of what `doubt` pays for
-    relative, floor = known or (2.0**-46, 2.0**-1058 + 2.0**-48 * scene.function.terms)
+    relative, floor = rounding.of_pairs(scene)
     n = len(scene.points)
-    flat = n if known is None and scene.name != "threshold" else min(n, weights.TILE) + -(-n // weights.TILE)
+    flat = n if scene.code is None else min(n, weights.TILE) + -(-n // weights.TILE)
     return Direct(scene, relative, floor, gamma(flat + 6.0), workers, "all pairs in float64")
 
 

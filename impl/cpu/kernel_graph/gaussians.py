@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import grid, polynomial
 from assay.impl.cpu.kernel_graph import near as nearby
-from assay.impl.cpu.kernel_graph.rounding import entry, require_held, require_resolved
+from assay.impl.cpu.kernel_graph.rounding import of_pairs
 from assay.impl.cpu.kernel_graph.sums import SLACK, TINY, U, gamma
 from assay.spec import flint_context
 from assay.spec.approximation import Infeasible, certified_error
@@ -299,15 +299,12 @@ def planned(scene: Scene, relative: float, floor: float, radius: float, memory: 
     close, close_relative, most = None, 0.0, 0
     if low > 0.0:
         series, met, size, slope = _series(tuple(pairs), tuple(wide), tuple(map(float, powers)), low)
-        require_held(scene)
-        require_resolved(scene)
-        known = entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
-        assert known is not None
+        near_relative, near_floor = of_pairs(scene)
         assert scene.code is not None
         degree, d = len(series) - 1, scene.points.shape[1]
         argument = (2.0 * d + 16.0) * U * slope
         steps = gamma(2 * degree + 8.0) * size
-        close_relative = known[0] + (known[1] + (met + argument + steps) * SLACK) / at_low + 4.0 * U
+        close_relative = near_relative + (near_floor + (met + argument + steps) * SLACK) / at_low + 4.0 * U
         close = nearby.near(scene.points, scene.targets, low, scene.code, series, workers)
         most = -(-n // 512) + 512
         rounding += gamma(most + 4.0 ** (d - 1) * 64.0)

@@ -12,7 +12,7 @@ from assay.spec.approximation import Infeasible
 if TYPE_CHECKING:
     from assay.impl.cpu.kernel_graph.problem import Scene
 
-__all__ = ["entry", "require_held", "require_resolved"]
+__all__ = ["entry", "of_pairs", "require_held", "require_resolved"]
 
 _STEEPEST = {"gaussian": 0.37, "laplacian": 0.37, 0.5: 0.37, 1.5: 0.55, 2.5: 0.61}  # sup |t·f'(t)|, t the argument
 
@@ -65,3 +65,17 @@ def require_resolved(scene: Scene) -> None:
         near = tree.query(scene.goals)[0]
     if not float(near.min()) >= 2.0**-450:
         raise Infeasible(f"two points have distance {float(near.min()):.2g}, whose square float64 does not hold")
+
+
+def of_pairs(scene: Scene) -> tuple[float, float]:
+    """(relative, floor): what the weight of a pair that is summed by itself may err, of any function (KG-18).
+
+    A user's function is within 2^-50(|f| + terms) + 2^-1060 of f of the computed distance; what that distance makes of
+    it, and of a threshold, is left to ``doubt``.  Raises :class:`~assay.spec.approximation.Infeasible` where float64
+    does not hold the squared distances.
+    """
+    require_held(scene)
+    if scene.code is not None:
+        require_resolved(scene)
+    known = entry(scene.name, scene.parameter, scene.points.shape[1], scene.lost)
+    return known or (2.0**-46, 2.0**-1058 + 2.0**-48 * scene.function.terms)

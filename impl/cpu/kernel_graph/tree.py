@@ -302,12 +302,10 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
     Raises :class:`~assay.spec.approximation.Infeasible`.
     """
     require_served(scene)
-    rounding.require_held(scene)
-    rounding.require_resolved(scene)
+    near_relative, near_floor = rounding.of_pairs(scene)
+    if scene.code is None:
+        rounding.require_resolved(scene)  # boxes do not doubt
     d, n = scene.points.shape[1], len(scene.points)
-    known = rounding.entry(scene.name, scene.parameter, d, scene.lost) if scene.code is not None else None
-    # values of a user's function are within 2^-50(|f| + terms) + 2^-1060, of what `doubt` pays for
-    near_relative, near_floor = known or (2.0**-46, 2.0**-1058 + 2.0**-48 * scene.function.terms)
     found = sides(scene.points, scene.targets)
     workers = workers if scene.code is not None else 1  # a function of the user's own need not bear threads
     builder = _Builder(scene, found, relative, floor, memory, workers, pair)

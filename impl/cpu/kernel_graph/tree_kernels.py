@@ -28,6 +28,19 @@ ROWS = 4  # rows of an operator that are stored together, filled up with zeros
 _FAST = set(weights.FUSED)
 
 
+def _tabulate(places_of: Any, first: Any, width: Any, table: Any) -> None:
+    """table[axis, k, j] = T_k(ξ) of a coordinate of the points first … first + width − 1."""
+    for axis in range(table.shape[0]):
+        for j in range(width):
+            x = places_of[axis, first + j]
+            table[axis, 0, j] = 1.0
+            table[axis, 1, j] = x
+        for k in range(2, table.shape[1]):
+            for j in range(width):
+                x = places_of[axis, first + j]
+                table[axis, k, j] = 2.0 * x * table[axis, k - 1, j] - table[axis, k - 2, j]
+
+
 def _moments(
     places_of: Any, vectors: Any, starts: Any, ends: Any, lines: Any, places: Any, begin: Any, end: Any, out: Any
 ) -> None:  # fmt: skip
@@ -35,25 +48,15 @@ def _moments(
 
     places_of (d, n): the coordinates ξ; vectors (columns, n).
     """
-    d = places_of.shape[0]
-    columns = vectors.shape[0]
-    most = places.shape[1]
-    table = np.empty((d, max(most, 2), TOGETHER))
+    d, columns = places_of.shape[0], vectors.shape[0]
+    table = np.empty((d, max(places.shape[1], 2), TOGETHER))
     w = np.empty(TOGETHER)
     for b in range(begin, end):
         for c in range(columns):
             out[b, c, :] = 0.0
         for first in range(starts[b], ends[b], TOGETHER):
             width = min(TOGETHER, ends[b] - first)
-            for axis in range(d):
-                for j in range(width):
-                    x = places_of[axis, first + j]
-                    table[axis, 0, j] = 1.0
-                    table[axis, 1, j] = x
-                for k in range(2, most):
-                    for j in range(width):
-                        x = places_of[axis, first + j]
-                        table[axis, k, j] = 2.0 * x * table[axis, k - 1, j] - table[axis, k - 2, j]
+            tabulate(places_of, first, width, table)  # type: ignore[name-defined]  # noqa: F821
             for c in range(columns):
                 for line in range(lines.shape[0]):
                     for j in range(width):
@@ -74,23 +77,13 @@ def _values(
     places_of: Any, local: Any, starts: Any, ends: Any, lines: Any, places: Any, begin: Any, end: Any, out: Any
 ) -> None:  # fmt: skip
     """out[c, i] += Σ_k local[b, c, k] T_k(ξ_i) for the points of the boxes begin ≤ b < end."""
-    d = places_of.shape[0]
-    columns = out.shape[0]
-    most = places.shape[1]
-    table = np.empty((d, max(most, 2), TOGETHER))
+    d, columns = places_of.shape[0], out.shape[0]
+    table = np.empty((d, max(places.shape[1], 2), TOGETHER))
     w, total = np.empty(TOGETHER), np.empty(TOGETHER)
     for b in range(begin, end):
         for first in range(starts[b], ends[b], TOGETHER):
             width = min(TOGETHER, ends[b] - first)
-            for axis in range(d):
-                for j in range(width):
-                    x = places_of[axis, first + j]
-                    table[axis, 0, j] = 1.0
-                    table[axis, 1, j] = x
-                for k in range(2, most):
-                    for j in range(width):
-                        x = places_of[axis, first + j]
-                        table[axis, k, j] = 2.0 * x * table[axis, k - 1, j] - table[axis, k - 2, j]
+            tabulate(places_of, first, width, table)  # type: ignore[name-defined]  # noqa: F821
             for c in range(columns):
                 for j in range(width):
                     total[j] = 0.0
@@ -281,18 +274,23 @@ def _types() -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def _tabulating(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:
+    made: Callable[..., None] = injected(kernel, signature, _FAST, tabulate=_tabulate)
+    return made
+
+
 @functools.cache
 def moments() -> Callable[..., None]:
     """The compiled :func:`_moments`."""
     t, _, whole, _, table, cube, row, grid = _types()
-    return compiled(_moments, t.void(table, table, row, row, grid, grid, whole, whole, cube), _FAST)
+    return _tabulating(_moments, t.void(table, table, row, row, grid, grid, whole, whole, cube))
 
 
 @functools.cache
 def values() -> Callable[..., None]:
     """The compiled :func:`_values`."""
     t, _, whole, _, table, cube, row, grid = _types()
-    return compiled(_values, t.void(table, cube, row, row, grid, grid, whole, whole, table), _FAST)
+    return _tabulating(_values, t.void(table, cube, row, row, grid, grid, whole, whole, table))
 
 
 @functools.cache
