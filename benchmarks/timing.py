@@ -61,19 +61,20 @@ def machine() -> dict[str, Any]:
 def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True) -> None:
     """Print the rows as a table, and the machine, and write them to ``benchmarks/results/<name>.json``.
 
-    upright: one line for a row; otherwise one column, which suits rows of many figures.
+    A row may lack figures that others have.  upright: one line for a row; otherwise one column, which suits rows of
+    many figures.
     """
-    cells = [
-        [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
-    ]  # fmt: skip
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    figures = [[row.get(name, "–") for name in names] for row in rows]
+    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in figures]
     table = Table(title=name, show_header=upright)
     if upright:
-        for column in rows[0]:
+        for column in names:
             table.add_column(column, overflow="fold")
         for row in cells:
             table.add_row(*row)
     else:
-        for line in zip(rows[0], *cells, strict=True):
+        for line in zip(names, *cells, strict=True):
             table.add_row(*line)
     Console(width=160).print(table)
     about = machine()
