@@ -16,11 +16,10 @@ from assay.spec.instances.extra import how_to_install
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ANY_PORT", "INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order"]
+__all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order", "started"]
 
 INSTALL = how_to_install("cluster")
 LOCAL = "local"
-ANY_PORT = {"dashboard_address": "127.0.0.1:0"}  # of a scheduler's page, else a second cluster warns that 8787 is taken
 _AHEAD = 2  # pieces that are handed out for each thread of the cluster
 _SECONDS = 30.0  # until a scheduler answers
 
@@ -37,6 +36,20 @@ class ClusterError(RuntimeError):
     def __init__(self, message: str, piece: int | None = None) -> None:
         super().__init__(message)
         self.piece = piece
+
+
+def started(workers: int, *, processes: bool = True) -> Any:
+    """A cluster of Dask on this machine, to be used in a ``with``: workers of one thread each, and no page to look at.
+
+    processes: else the workers are threads of this process.  The port is any that is free: Dask's own choice makes the
+    second cluster of a machine warn.
+    """
+    import distributed
+
+    return distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=processes, dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}, silence_logs="ERROR",
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -56,13 +69,7 @@ def client_of(scheduler: Any = LOCAL) -> Iterator[Any]:
         raise ClusterError(f"scheduler: {scheduler!r}, expected an address, {LOCAL!r} or a client of Dask")
     if scheduler == LOCAL:
         with (
-            distributed.LocalCluster(
-                n_workers=available(),
-                threads_per_worker=1,
-                dashboard_address=None,
-                scheduler_kwargs=ANY_PORT,
-                silence_logs="ERROR",
-            ) as cluster,
+            started(available()) as cluster,
             distributed.Client(cluster, set_as_default=False) as client,
         ):
             yield client

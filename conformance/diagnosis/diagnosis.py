@@ -19,7 +19,14 @@ import numpy as np
 
 from assay.conformance.diagnosis import factors, runs, shapes, weights, when, where
 from assay.conformance.diagnosis.changes import one_changed
-from assay.conformance.diagnosis.evidence import NUMERIC, Evidence, Judged, OutOfTime, wrong_parts
+from assay.conformance.diagnosis.evidence import (
+    NUMERIC,
+    Evidence,
+    Judged,
+    OutOfTime,
+    are_of_unlike_inputs,
+    wrong_parts,
+)
 from assay.conformance.diagnosis.meanings import (
     MOST_SENTENCES,
     contradictions,
@@ -65,8 +72,7 @@ _PAIR_SECONDS = 3.0
 _WHEN_SECONDS = 12.0
 _RESIZED = 24  # inputs of other lengths that are tried to get failures
 _RESIZED_SECONDS = 2.0
-_NUMBERS = 8  # or so many numbers of one
-_UNLIKE = 2  # failures of unlike inputs, beside which a factor is no matter of chance
+_NUMBERS = 8  # of one failure, which tell as much as failures of unlike inputs
 _STEPS = (1, 2, 3, 5, 4, 8, 16, 32, 64, 128)  # by which an axis becomes longer
 _FACTOR_SECONDS = 3.0
 _LATE = "there was no time to compare the failures with every known wrong semantics, as their inputs are large"
@@ -350,7 +356,7 @@ class _Session:
     def _factors(self, every: Sequence[Judged]) -> list[str]:
         """A factor of an output, or of an option, which has to explain what fails in other lengths too."""
         evidence = self.evidence
-        if len({failure.instance.digest() for failure in every}) < _UNLIKE:
+        if not are_of_unlike_inputs(every):
             every = [*every, *self._resized(every)]
         views = self._seen(every)
         names = list(dict.fromkeys(name for view in views for name, one in view.items() if one.wrong.any()))
@@ -364,8 +370,9 @@ class _Session:
 
     def _tell(self, every: Sequence[Judged]) -> bool:
         """Whether failures have enough numbers that a wide tolerance does not hold all of them by chance."""
-        unlike = len({failure.instance.digest() for failure in every})
-        return unlike >= _UNLIKE or sum(int(v.size) for f in every for v in f.outcome.values.values()) >= _NUMBERS
+        if are_of_unlike_inputs(every):
+            return True
+        return sum(int(v.size) for f in every for v in f.outcome.values.values()) >= _NUMBERS
 
     def _partly(self, every: Sequence[Judged]) -> list[str]:
         """Meanings that explain a part of the failures, with their shares.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Criteria = Mapping[str, Criterion]
 
-__all__ = ["NUMERIC", "Evidence", "Judged", "OutOfTime", "midpoints", "wrong_parts"]
+__all__ = ["NUMERIC", "Evidence", "Judged", "OutOfTime", "are_of_unlike_inputs", "midpoints", "wrong_parts"]
 
 #: Kinds of failures whose outputs can be compared with what they should have been.
 NUMERIC = ("error", "non-finite")
@@ -46,6 +46,11 @@ class Judged:
     @property
     def instance(self) -> Any:
         return self.case.instance
+
+
+def are_of_unlike_inputs(failures: Sequence[Judged]) -> bool:
+    """Whether there are two failures of unlike inputs: what explains one number may do so by chance."""
+    return len({failure.instance.digest() for failure in failures}) > 1
 
 
 def _no_case(_case: Case, _seed: int) -> Case | None:

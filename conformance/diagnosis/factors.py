@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.outcome import is_right_for
+from assay.conformance.diagnosis.evidence import are_of_unlike_inputs
 from assay.conformance.diagnosis.where import named_number
 from assay.spec.problem import InvalidInstance
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["of_option", "of_output"]
 
 _NOTHING = 1e-3  # a factor that is as good as 0, which is told as what stands there
-_LEAST_FITS = 2  # failures of unlike inputs that one explains, at least
+_LEAST_FITS = 2  # failures to which one is fitted, at least
 _LEAST = 3  # numbers of one failure to which a factor is fitted
 _START = (-1.0, 0.1, 0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0, 6.0, 8.0, 11.0, 16.0)
 _STEPS = 8
@@ -125,9 +126,7 @@ def of_option(failures: Sequence[Judged], option: str, right: Right, end: float)
     usable = [
         f for f in failures if isinstance(getattr(f.instance, option, None), float) and getattr(f.instance, option)
     ]
-    if not usable or len(usable) < len(failures):
-        return ""
-    if len({failure.instance.digest() for failure in usable}) < _LEAST_FITS:
+    if len(usable) < len(failures) or not are_of_unlike_inputs(usable):
         return ""
     usable.sort(key=lambda failure: failure.instance.size())
     telling = [failure for failure in usable if sum(v.size for v in failure.outcome.values.values()) >= 8] or usable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from assay.conformance.report.reading import from_json
-from assay.impl.cluster import ANY_PORT
+from assay.impl.cluster import started
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,7 @@ def noted(query, key, value, *, scale):
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a cluster whose workers are threads of this process."""
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address=None,
-        scheduler_kwargs=ANY_PORT,
-        silence_logs="CRITICAL",
-    ) as cluster:
+    with started(2, processes=False) as cluster:
         yield cluster.scheduler_address
 
 

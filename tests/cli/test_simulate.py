@@ -81,18 +81,11 @@ def test_a_model_is_told_beside_its_full_pass_and_goes_on_where_it_was(run: Run,
 
 @needs_readers
 def test_a_cluster_says_the_same(run: Run, model: str, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    from assay.impl.cluster import ANY_PORT
+    pytest.importorskip("distributed")
+    from assay.impl.cluster import started
 
     words = ("simulate", model, "--text", "text.txt", "--tokens", "20", "--size", "12", "--oracle", "causal")
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address=None,
-        scheduler_kwargs=ANY_PORT,
-        silence_logs="CRITICAL",
-    ) as cluster:
+    with started(1, processes=False) as cluster:
         assert run(*words, "--scheduler", cluster.scheduler_address, "--json", "there.json")[0] == 0
     assert run(*words, "--json", "here.json")[0] == 0
     here, there = (json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("here", "there"))

@@ -43,13 +43,7 @@ def drawn() -> Any:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=None,
-            scheduler_kwargs=cluster.ANY_PORT,
-            silence_logs="CRITICAL",
-        ) as workers,
+        cluster.started(2) as workers,
         distributed.Client(workers, set_as_default=False) as found,
     ):
         yield found
