@@ -83,6 +83,22 @@ def test_the_certificate_holds_and_is_no_looser_than_the_arithmetic(function: st
 
 
 @needs_compiler
+@pytest.mark.claim("GPU-5")
+@pytest.mark.parametrize(
+    ("function", "parameter", "far"),
+    [("laplacian", 1e-170, 1e160), ("rational", 1e-5, 1e160), ("inverse_multiquadric", 1e200, 1e75)],
+)
+@pytest.mark.parametrize("targets", [None, np.array([[3e-3]])])
+def test_distances_whose_square_overflows_have_no_certificate(
+    function: str, parameter: float, far: float, targets: np.ndarray | None
+) -> None:
+    """f of an infinite number is 0, and f of the distance is not."""
+    points = np.array([[0.0], [far], [-far]])
+    found = certified(Emulated(), points, np.ones((3, 1)), targets, function, parameter, 0.0)
+    assert np.isinf(found.error).all()
+
+
+@needs_compiler
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")  # NumPy's, as the machine of a test
 @pytest.mark.claim("GPU-5")
 def test_a_value_that_overflows_has_no_certificate() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.impl.cpu.kernel_graph.extra import trees
 from assay.impl.cpu.kernel_graph.sums import SLACK, U
@@ -12,7 +12,7 @@ from assay.spec.approximation import Infeasible
 if TYPE_CHECKING:
     from assay.impl.cpu.kernel_graph.problem import Scene
 
-__all__ = ["entry", "of_pairs", "require_held", "require_resolved"]
+__all__ = ["are_held", "entry", "of_pairs", "require_held", "require_resolved"]
 
 _STEEPEST = {"gaussian": 0.37, "laplacian": 0.37, 0.5: 0.37, 1.5: 0.55, 2.5: 0.61}  # sup |t·f'(t)|, t the argument
 
@@ -47,10 +47,15 @@ def entry(name: str, parameter: float, dimension: int, lost: float = 0.0) -> tup
     return None
 
 
+def are_held(name: str, parameter: float, farthest: Any) -> Any:
+    """Whether squared distances up to this one, and what the function makes of them at once, are numbers of float64."""
+    rate = parameter if name == "inverse_multiquadric" else 1.0
+    return farthest * max(rate, 1.0) < 2.0**1020
+
+
 def require_held(scene: Scene) -> None:
     """Raise Infeasible where a squared distance, or what the function makes of it at once, may overflow."""
-    rate = scene.parameter if scene.name == "inverse_multiquadric" else 1.0
-    if not max(rate, 1.0) * scene.farthest < 2.0**1020:
+    if not are_held(scene.name, scene.parameter, scene.farthest):
         raise Infeasible("points are too far from each other for float64 to hold squared distances")
 
 

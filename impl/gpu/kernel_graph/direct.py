@@ -12,6 +12,7 @@ import numpy as np
 
 from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.kernel_graph import rounding
+from assay.impl.cpu.kernel_graph.overflow import unwarned
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
 from assay.impl.cpu.kernel_graph.weights import code_of
 from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
@@ -59,7 +60,8 @@ def multiply(
     """The sums of :func:`exact` in float64, rounded to the type of the points, and a proved bound of their error.
 
     function: gaussian, laplacian, matern, rational or inverse_multiquadric, whose weights are at most 1.  value and
-    error (1, columns) or (m, columns) lie on the device; nothing is waited for.  Memory: for float32 a copy of the
+    error (1, columns) or (m, columns) lie on the device; nothing is waited for.  The error is infinite where squares of
+    coordinates are too large for float64.  Memory: for float32 a copy of the
     arrays in float64; and arrays of the size of the vectors and of the output.
 
     Source: GPU-5 of proofs_notes/gpu.md.  Raises as :func:`exact` does.
@@ -116,6 +118,7 @@ def run(
     return out
 
 
+@unwarned
 def certified(
     machine: Machine, points: Any, vectors: Any, targets: Any, function: str, parameter: float, diagonal: float
 ) -> Certified:
@@ -136,6 +139,9 @@ def certified(
     error = rate * (1.0 + n * U) * sizes.sum(axis=0, keepdims=True)
     if targets is None and diagonal:
         error = error + 2.0 * U * (abs(diagonal) * sizes + abs(out))
+    # f of an infinite number is 0, and f of the distance may not be: then there is no certificate
+    reach = sum(abs(x).max(axis=0) for x in (wide[0], wide[0] if goals is None else goals))
+    error = error / rounding.are_held(function, parameter, (reach * reach).sum())
     value = out.astype(points.dtype)
     if points.dtype.name == "float32":  # infinite where the value is: it is near nothing
         error = error + (2.0**-24 * 1.01) * abs(value.astype(np.float64)) + 2.0**-149
