@@ -1,9 +1,9 @@
 """How long each kind of work takes on the processor at hand (:mod:`assay.impl.cpu.costs`).
 
 A kind is timed by a small loop that has the instructions of the kernels, and so the vectors that the compiler chooses.
-The kernels themselves would take the compiler far longer.  All of it takes less than a second, of which most is the
-compiler's, and that once; the pieces take turns, and the least of several times counts, so that other work on the
-machine matters little.
+The kernels themselves would take the compiler far longer.  Timing takes less than a tenth of a second, and the compiler
+one or two seconds, the first time.  The pieces take turns, and the least of several times counts, so that other work on
+the machine matters little.
 """
 
 from __future__ import annotations
