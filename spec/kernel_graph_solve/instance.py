@@ -90,16 +90,21 @@ def _sum(numbers: list[float]) -> float:
 def orthogonal(right_side: NDArray[Any]) -> NDArray[Any]:
     """Numbers near these whose exact sum is 0, of the same dtype: multiples of one power of two.
 
-    Raises ``ValueError`` where numbers of that dtype cannot have it.
+    Raises ``ValueError`` where numbers of that dtype cannot have it, and for NaN and infinities.
 
     >>> orthogonal(np.array([1.0, 2.0, 3.75])).tolist()
     [-1.25, -0.25, 1.5]
     """
     wide = right_side.astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise ValueError(f"right_side: {wide[~np.isfinite(wide)][0]}, expected finite numbers")
     if len(wide) < 2:
         return np.zeros_like(right_side)
-    wide = wide - wide.mean()
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = wide - wide.mean()
     largest = float(np.abs(wide).max())
+    if not math.isfinite(largest):
+        raise ValueError("right_side: the sum of its numbers overflows, expected numbers of less than 2^1000")
     if largest == 0.0:
         wide = np.where(np.arange(len(wide)) % 2 == 0, 1.0, -1.0)
         largest = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,7 @@ def test_a_polynomial_of_the_distance_has_the_rank_of_the_features_and_no_less(d
     z = ((x[:, None] - y) ** 2).sum(axis=2)
     weights = np.polynomial.polynomial.polyval(z / 4.0, rng.uniform(1, 2, p + 1))
     singular = np.linalg.svd(weights, compute_uv=False)
-    assert len(polynomial.basis(d, p).parent) == rank
+    assert polynomial.basis(d, p).rank == rank
     assert singular[rank - 1] > 1e-13 * singular[0] > 1e-2 * singular[rank]
 
 
@@ -210,6 +211,42 @@ def test_sums_with_a_power_of_the_distance_are_certified(d: int, p: int) -> None
                 x, v, function="polynomial", parameter=p, error=1e60, route="polynomial", **options
             )
             assert within(found, instance) <= 1.0
+
+
+@pytest.mark.claim("KG-6")
+@pytest.mark.parametrize(("d", "p", "n", "columns"), [(1, 0, 5, 1), (2, 5, 128, 3), (3, 4, 300, 1), (5, 3, 1025, 2)])
+@pytest.mark.parametrize("pure", [False, True], ids=["squared distance", "products"])
+def test_moments_and_sums_of_features_are_those_of_the_products_written_out(
+    d: int, p: int, n: int, columns: int, pure: bool
+) -> None:
+    x, weights = points(15, n, d) - 0.5, vectors(16, polynomial.rank(d, p), columns)
+    basis = polynomial.monomials(d, p) if pure else polynomial.basis(d, p)
+    square = (x * x).sum(axis=1)
+    pairs = [(alpha, 0) for alpha in itertools.product(range(p + 1), repeat=d) if sum(alpha) <= p]
+    pairs += [] if pure else [(alpha, p - sum(alpha)) for alpha, _ in pairs if sum(alpha) < p]
+    features = {each: np.prod(x ** np.array(each[0]), axis=1) * square ** each[1] for each in pairs}
+    rows = sorted(features.values(), key=lambda row: tuple(row))
+
+    def factors(part: np.ndarray) -> np.ndarray:
+        squares = (part * part).sum(axis=1)
+        return np.array([*part.T, *(squares**k for k in range(p + 1))])
+
+    v = vectors(17, n, columns)
+    found = polynomial.moments(basis, factors, x, v, 2)
+    every = polynomial.moments(basis, factors, x, np.eye(n), 1)
+    assert np.allclose(every[np.lexsort(every.T[::-1].round(12))], np.array(rows).round(12), rtol=1e-9, atol=1e-11)
+    assert np.allclose(found, every @ v, rtol=1e-12, atol=1e-12)
+    taken = weights[: basis.rank]
+    assert np.allclose(polynomial.evaluated(basis, factors, x, taken, 2), every.T @ taken, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.claim("KG-6")
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 1024, 1025, 2048, 5000])
+def test_a_term_meets_as_many_additions_as_are_counted(n: int) -> None:
+    """128 points of a chunk in any order, the chunks of a block, the blocks, and the features."""
+    chunks = [min(128, n - first) for first in range(0, n, 128)]
+    blocks = [chunks[first : first + 8] for first in range(0, len(chunks), 8)]
+    assert polynomial.additions(n, 7) == max(chunks) + max(map(len, blocks)) + len(blocks) + 7
 
 
 @pytest.mark.claim("KG-7")
@@ -413,6 +450,17 @@ def test_no_certificate_is_below_the_error(seed: int, dtype: str) -> None:
                     continue
                 assert (found.error <= error).all()
                 assert within(found, instance) <= 1.0
+
+
+@pytest.mark.claim("KG-19")
+@pytest.mark.parametrize("route", ["tree", "gaussians"])
+def test_a_route_is_tried_once_more_where_sums_of_weights_are_larger_than_a_sample_shows(route: str) -> None:
+    """Two points that no sample of 48 finds are so near each other that their weight exceeds the others' sum."""
+    x = np.random.default_rng(1).random((2000, 2))
+    x[701] = x[700] + [1e-5, 0.0]
+    found = cpu.kernel_graph.multiply(x, np.ones((2000, 1)), function="coulomb", parameter=0.5, error=1.0, route=route)
+    assert found.error.max() <= 1.0
+    assert f"; {route}: the certificate is" in found.route
 
 
 @pytest.mark.claim("KG-19")

@@ -100,6 +100,15 @@ def test_a_sum_of_0_whose_parts_are_beyond_float64_is_0() -> None:
         Instance(x, np.abs(side), function="gaussian", tolerance=0.5)
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(np.nan, "nan, expected finite"), (-np.inf, "-inf, expected"), (1.7e308, "the sum of its numbers")],
+)
+def test_numbers_that_have_no_sum_are_refused_as_a_right_side(number: float, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^right_side: {said}"):
+        orthogonal(np.array([number, number, 1.0]))
+
+
 def test_smaller_instances_have_right_sides_that_are_orthogonal() -> None:
     found = list(drawn().smaller())
     assert min(len(smaller.points) for smaller in found) < 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from assay.spec.floating_point import require_usual
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from assay.impl.cpu.kernel_graph.choice import Offer
     from assay.impl.cpu.kernel_graph.problem import Problem, Scene
     from assay.impl.cpu.kernel_graph.sums import Plan
 
@@ -28,6 +30,7 @@ __all__ = ["ROUTES", "completed", "multiply", "weight_error"]
 
 ROUTES = choice.ROUTES
 _STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 0.0)}  # rounding of the output to the type of the input
+_NEARLY = 100.0  # a route whose certificate is at most so many times the requested error is tried once more
 _SHARE = 0.45  # of the requested error for the relative part, and as much for the absolute part
 
 
@@ -80,7 +83,10 @@ def multiply(
         return Certified(np.zeros((len(problem.goals), problem.vectors.shape[1]), points.dtype), np.zeros(1), "empty")
     request = choice.Request(problem.scene, *_weights(problem, float(error), entries), memory, workers)
     refused: list[str] = []
-    for offer in choice.offers(request, route, refused):
+    offers = choice.offers(request, route, refused)
+    again: Offer | None = None
+    while (offer := again or next(offers, None)) is not None:
+        first, again = again is None, None
         try:
             plan = offer.make()
         except Infeasible as reason:
@@ -92,7 +98,19 @@ def multiply(
             return Certified(output, bound, f"{offer.name}: {plan.words}; {why}")
         met = f"weights are within {weight_error(plan, problem.scene):.2g} only" if entries else ""
         refused.append(f"{offer.name}: {met or f'the certificate is {float(bound.max()):.2g}'}")
+        short = float(bound.max()) / error
+        if first and not entries and offer.name != "direct" and short < _NEARLY:
+            again = _sharper(offer, request, 1.25 * short)
     raise Infeasible(f"error {error:g}: " + "; ".join(refused))
+
+
+def _sharper(offer: Offer, request: choice.Request, times: float) -> Offer:
+    """The offer of the same route for weights that err so many times less.
+
+    The sums of weights were estimated from some points, where f has no largest value, and may be larger at others.
+    """
+    asked = dataclasses.replace(request, relative=request.relative / times, floor=request.floor / times)
+    return choice.Offer(offer.name, offer.cost, lambda: next(choice.offers(asked, offer.name, [])).make())
 
 
 def weight_error(plan: Plan, scene: Scene) -> float:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.kernel_graph import polynomial_kernels
+from assay.impl.cpu.kernel_graph.polynomial_kernels import CHUNK
 from assay.impl.cpu.kernel_graph.problem import ends
 from assay.impl.cpu.kernel_graph.sums import SLACK, gamma
 from assay.impl.cpu.threads import Borrowed, share
@@ -22,16 +24,19 @@ from assay.spec.approximation import Infeasible
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
 __all__ = [
-    "MOST_RANK", "Basis", "Frame", "Polynomial", "fitted", "frame", "monomials", "multinomial", "planned", "rank",
+    "MOST_RANK", "Basis", "Frame", "Polynomial", "additions", "evaluated", "fitted", "frame", "moments", "monomials",
+    "multinomial", "planned", "rank",
 ]  # fmt: skip
 
 MOST_RANK = 6000
-_BLOCK = 1024  # points whose features are in memory at a time
+_BLOCK = 8 * CHUNK  # points whose sums are a table of their own
 
 
 def rank(dimension: int, degree: int) -> int:
@@ -41,19 +46,26 @@ def rank(dimension: int, degree: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """The features: number f is feature parent[f] times coordinate factor[f]; from coordinate d on, times |x|^(2(·−d)).
+    """The features in the order in which they are visited: parent before child, and a child's children before the next.
 
+    The a-th is number ``feature[a]``, the product of ``depth[a]`` factors; its parent is the last one before it with a
+    factor less, and ``factor[a]`` the coordinate that it has more; from coordinate d on, |x|^(2(·−d)).
     lift: the matrix that writes |x|^(2a) x^α, 2a + 2|α| ≤ …, row (α, a), in the features.  full: those (α, a).
     most: the most numbers that a column of ``lift`` adds up.
     """
 
     dimension: int
     degree: int
-    parent: tuple[int, ...]
-    factor: tuple[int, ...]
+    depth: NDArray[np.int64]
+    factor: NDArray[np.int64]
+    feature: NDArray[np.int64]
     full: tuple[tuple[tuple[int, ...], int], ...]
     lift: Any
     most: int
+
+    @property
+    def rank(self) -> int:
+        return len(self.feature)
 
 
 @functools.lru_cache(maxsize=16)
@@ -101,16 +113,31 @@ def basis(dimension: int, degree: int) -> Basis:
             full.append((alpha, a))
     lift = sparse.csr_array((values, (rows, columns)), shape=(len(full), len(parent)))
     most = int(np.bincount(columns, minlength=len(parent)).max())
-    return Basis(dimension, degree, tuple(parent), tuple(factor), tuple(full), lift, most)
+    return Basis(dimension, degree, *_visited(parent, factor), tuple(full), lift, most)
 
 
 @functools.lru_cache(maxsize=16)
 def monomials(dimension: int, degree: int) -> Basis:
     """The features x^α, |α| ≤ p, alone: C(d + p, p)."""
     whole = basis(dimension, degree)
-    count = math.comb(dimension + degree, degree)
+    those = whole.feature < math.comb(dimension + degree, degree)  # the last are children only
     pure = tuple(each for each in whole.full if each[1] == 0)
-    return Basis(dimension, degree, whole.parent[:count], whole.factor[:count], pure, None, 1)
+    return Basis(dimension, degree, whole.depth[those], whole.factor[those], whole.feature[those], pure, None, 1)
+
+
+def _visited(parent: list[int], factor: list[int]) -> tuple[NDArray[np.int64], ...]:
+    """depth, factor and feature of a basis, from the parent and the factor of every feature."""
+    children: list[list[int]] = [[] for _ in parent]
+    for f in range(len(parent) - 1, 0, -1):
+        children[parent[f]].append(f)
+    depth, feature = [], []
+    left = [(0, 0)]
+    while left:
+        f, k = left.pop()
+        depth.append(k)
+        feature.append(f)
+        left += [(child, k + 1) for child in children[f]]
+    return np.array(depth), np.array(factor)[feature], np.array(feature)
 
 
 def multinomial(alpha: tuple[int, ...]) -> float:
@@ -161,6 +188,10 @@ class Frame:
     reach: float
     other: float
 
+    def coordinates(self, points: Array) -> Array:
+        """(d, n): x' of (n, d) points."""
+        return np.asarray(np.ascontiguousarray((points - self.centre).T) / self.scale)
+
 
 def frame(points: Array, targets: Array | None) -> Frame:
     """The frame of points and targets; ``other`` is the reach of the targets."""
@@ -203,7 +234,7 @@ class Polynomial:
 
     @property
     def words(self) -> str:
-        return f"degree {self.basis.degree} in the squared distance, rank {len(self.basis.parent)}"
+        return f"degree {self.basis.degree} in the squared distance, rank {self.basis.rank}"
 
     def doubt(self, sizes: Array) -> Array | float:
         """What subtracting a point's own vector rounds."""
@@ -211,40 +242,75 @@ class Polynomial:
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
-        n, columns = vectors.shape
-        starts = range(0, n, _BLOCK)
-
-        def moments(start: int) -> Array:
-            part = self._features(self.points[start : start + _BLOCK])
-            return np.asarray(part @ vectors[start : start + _BLOCK])
-
-        with Borrowed(self.workers) as pool:
-            total = np.zeros((len(self.basis.parent), columns))
-            for each in pool.map(moments, starts):
-                total += each
-            weighted = self.matrix @ total
-            goals = self.points if self.targets is None else self.targets
-            out = np.empty((len(goals), columns))
-
-            def evaluate(start: int) -> None:
-                out[start : start + _BLOCK] = self._features(goals[start : start + _BLOCK]).T @ weighted
-
-            share(evaluate, range(0, len(goals), _BLOCK), self.workers)
+        weighted = self.matrix @ moments(self.basis, self._factors, self.points, vectors, self.workers)
+        out = evaluated(
+            self.basis, self._factors, self.points if self.targets is None else self.targets, weighted, self.workers
+        )
         if self.targets is None:
             out -= self.coefficients[0] * vectors
         return out
 
-    def _features(self, points: Array) -> Array:
-        x = np.ascontiguousarray((points - self.frame.centre).T) / self.frame.scale
+    def _factors(self, points: Array) -> Array:
+        """(d + 1 + p, n): the coordinates, 1, and the powers of |x|²."""
+        x = self.frame.coordinates(points)
         square = (x * x).sum(axis=0)
         factors = [*x, np.ones_like(square)]
         for _ in range(self.basis.degree):
             factors.append(factors[-1] * square)
-        found = np.empty((len(self.basis.parent), x.shape[1]))
-        found[0] = 1.0
-        for f in range(1, len(found)):
-            np.multiply(found[self.basis.parent[f]], factors[self.basis.factor[f]], out=found[f])
-        return found
+        return np.array(factors)
+
+
+def moments(basis_: Basis, factors: Callable[[Array], Array], points: Array, vectors: Array, workers: int) -> Array:
+    """(rank, columns): Σ_j φ(x_j) v_j, with the factors of the features at some points by ``factors``."""
+
+    def part(start: int) -> Array:
+        given, vector = factors(points[start : start + _BLOCK]), vectors[start : start + _BLOCK]
+        out = np.zeros((basis_.rank, vector.shape[1]))
+        f, x, y = _scratch(basis_, len(given), vector.shape[1])
+        polynomial_kernels.moments()(
+            given, np.ascontiguousarray(vector), basis_.depth, basis_.factor, basis_.feature, f, x, y, out
+        )
+        return out
+
+    total = np.zeros((basis_.rank, vectors.shape[1]))
+    with Borrowed(workers) as pool:
+        for each in pool.map(part, range(0, len(points), _BLOCK)):
+            total += each
+    return total
+
+
+def evaluated(basis_: Basis, factors: Callable[[Array], Array], points: Array, weights: Array, workers: int) -> Array:
+    """(n, columns): φ(x)ᵀ weights at all points, with the factors of the features at some points by ``factors``."""
+    out = np.empty((len(points), weights.shape[1]))
+
+    def part(start: int) -> None:
+        given = factors(points[start : start + _BLOCK])
+        f, x, y = _scratch(basis_, len(given), weights.shape[1])
+        polynomial_kernels.evaluate()(
+            given, weights, basis_.depth, basis_.factor, basis_.feature, f, x, y, out[start : start + _BLOCK]
+        )
+
+    share(part, range(0, len(points), _BLOCK), workers)
+    return out
+
+
+def additions(points: int, rank_: int) -> int:
+    """The most additions that a term meets in :func:`moments` and then in :func:`evaluated`."""
+    chunks = -(-points // CHUNK)
+    return min(points, CHUNK) + min(chunks, _BLOCK // CHUNK) + -(-points // _BLOCK) + rank_
+
+
+def _scratch(basis_: Basis, factors: int, columns: int) -> tuple[Array, Array, Array]:
+    """f, x and y of the kernels, rows of a chunk: f is 1 where nothing was written, x is 0.
+
+    Rows begin with a cache line, as a vector that straddles two takes twice the time.
+    """
+    counts = (basis_.degree + 1, factors, columns)
+    flat = np.zeros((sum(counts) + 1) * CHUNK)
+    first = -(flat.ctypes.data // flat.itemsize) % (64 // flat.itemsize)
+    rows = flat[first : first + sum(counts) * CHUNK].reshape(-1, CHUNK)
+    rows[: counts[0]] = 1.0
+    return rows[: counts[0]], rows[counts[0] : -columns], rows[-columns:]
 
 
 def planned(
@@ -255,11 +321,9 @@ def planned(
     if rank(d, p) > MOST_RANK:
         raise Infeasible(f"degree {p} in {d} dimensions has rank {rank(d, p)}, more than {MOST_RANK}")
     table = basis(d, p)
-    n = len(points)
     sizes = sum(abs(a) * (where.reach + where.other) ** (2 * k) for k, a in enumerate(coefficients)) * SLACK
     features = 2 * p * (d + 4) + 8
-    sums = min(n, _BLOCK) + -(-n // _BLOCK) + len(table.parent)
-    grain = gamma(2 * features + sums + 2 * table.most + 3 * p + 24) * sizes
+    grain = gamma(2 * features + additions(len(points), table.rank) + 2 * table.most + 3 * p + 24) * sizes
     return Polynomial(
         points, targets, where, np.asarray(coefficients), table, _matrix(table, np.asarray(coefficients)), relative,
         floor + grain, 0.0, grain, workers,

@@ -17,7 +17,6 @@ import numpy as np
 
 from assay.impl.cpu.kernel_graph import polynomial
 from assay.impl.cpu.kernel_graph.sums import SLACK, U, gamma
-from assay.impl.cpu.threads import Borrowed, share
 from assay.spec.approximation import Infeasible, certified_error, exp_of_least_degree
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Centred", "Degree", "degree_of", "planned"]
 
-_BLOCK = 1024
 _MOST_POWER, _MOST_FALL = 1e6, 200.0  # a of (1 + ρz)^(−a), and the logarithm of its range: no degree serves beyond
 _MOST_RANGE = 30.0  # of 2λ⟨x, y⟩: beyond it a float64 polynomial has lost its digits
 
@@ -143,35 +141,19 @@ class Centred:
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
-        n, columns = vectors.shape
-
-        def moments(start: int) -> Array:
-            part, front = self._features(self.points[start : start + _BLOCK])
-            return np.asarray(part @ (front[:, None] * vectors[start : start + _BLOCK]))
-
-        with Borrowed(self.workers) as pool:
-            total = np.zeros((len(self.weights), columns))
-            for each in pool.map(moments, range(0, n, _BLOCK)):
-                total += each
-            total *= self.weights[:, None]
-            goals = self.points if self.targets is None else self.targets
-            out = np.empty((len(goals), columns))
-
-            def evaluate(start: int) -> None:
-                part, front = self._features(goals[start : start + _BLOCK])
-                out[start : start + _BLOCK] = front[:, None] * (part.T @ total)
-
-            share(evaluate, range(0, len(goals), _BLOCK), self.workers)
+        goals = self.points if self.targets is None else self.targets
+        total = polynomial.moments(
+            self.basis, self.frame.coordinates, self.points, self._front(self.points) * vectors, self.workers
+        )
+        total *= self.weights[:, None]
+        out = polynomial.evaluated(self.basis, self.frame.coordinates, goals, total, self.workers)
+        out *= self._front(goals)
         return out - vectors if self.targets is None else out
 
-    def _features(self, points: Array) -> tuple[Array, Array]:
-        x = np.ascontiguousarray((points - self.frame.centre).T) / self.frame.scale
-        front = np.exp((x * x).sum(axis=0) * -self.decay)
-        found = np.empty((len(self.weights), x.shape[1]))
-        found[0] = 1.0
-        for f in range(1, len(found)):
-            np.multiply(found[self.basis.parent[f]], x[self.basis.factor[f]], out=found[f])
-        return found, front
+    def _front(self, points: Array) -> Array:
+        """(n, 1): e^(−λ|x|²)."""
+        x = self.frame.coordinates(points)
+        return np.asarray(np.exp((x * x).sum(axis=0) * -self.decay))[:, None]
 
 
 def _centred(scene: Scene, found: Degree, where: Frame, workers: int) -> Centred:
@@ -183,10 +165,13 @@ def _centred(scene: Scene, found: Degree, where: Frame, workers: int) -> Centred
     weights = np.array(found.coefficients)[sizes] * (2.0 * decay) ** sizes * ways
     # Σ|c_k|t^k ≤ Σ|c_k|reach^k e^(−…): relative to 1, not to the weight, because terms of either sign may cancel
     largest = sum(abs(c) * found.high**k for k, c in enumerate(found.coefficients)) * SLACK
-    n = len(scene.points)
-    sums = min(n, _BLOCK) + -(-n // _BLOCK) + len(weights)
     exponent = 2.0 * decay * (d + 8.0)
-    roundings = 2.0 * (2.0 * p + 2.0 * d + 24.0) + 6.0 * p + sums + 2.0 * exponent
+    roundings = (
+        2.0 * (2.0 * p + 2.0 * d + 24.0)
+        + 6.0 * p
+        + polynomial.additions(len(scene.points), table.rank)
+        + 2.0 * exponent
+    )
     grain = gamma(roundings) * largest
     own = found.relative + 2.0 * grain + 2.0 * U
     return Centred(
