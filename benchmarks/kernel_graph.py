@@ -407,7 +407,7 @@ def exponent(rounds: int, most: int) -> Rows:
     rows = []
     for d, name, parameter in (
         (2, "gaussian", 200.0), (3, "gaussian", 50.0), (2, "rational", 1.0), (2, "matern 3/2", 1.5),
-        (3, "rational", 1.0), (3, "matern 3/2", 1.5), (3, "coulomb", 0.5),
+        (3, "rational", 1.0), (3, "matern 3/2", 1.5), (2, "coulomb", 0.5), (3, "coulomb", 0.5),
     ):  # fmt: skip
         sizes = [n for n in (50_000, 100_000, 200_000, 400_000) if n <= most]
         if len(sizes) < 2:
