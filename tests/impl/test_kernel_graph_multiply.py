@@ -241,12 +241,14 @@ def test_moments_and_sums_of_features_are_those_of_the_products_written_out(
 
 
 @pytest.mark.claim("KG-6")
-@pytest.mark.parametrize("n", [1, 127, 128, 129, 1024, 1025, 2048, 5000])
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 1024, 1025, 2048, 5000, 65536, 65537, 10**6])
 def test_a_term_meets_as_many_additions_as_are_counted(n: int) -> None:
-    """128 points of a chunk in any order, the chunks of a block, the blocks, and the features."""
+    """128 points of a chunk in any order, the chunks of a table, at most 64 tables, and the features."""
     chunks = [min(128, n - first) for first in range(0, n, 128)]
-    blocks = [chunks[first : first + 8] for first in range(0, len(chunks), 8)]
-    assert polynomial.additions(n, 7) == max(chunks) + max(map(len, blocks)) + len(blocks) + 7
+    together = max(8, math.ceil(len(chunks) / 64))
+    tables = [chunks[first : first + together] for first in range(0, len(chunks), together)]
+    assert len(tables) <= 64
+    assert polynomial.additions(n, 7) == max(chunks) + max(map(len, tables)) + len(tables) + 7
 
 
 @pytest.mark.claim("KG-7")

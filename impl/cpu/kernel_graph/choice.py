@@ -227,7 +227,7 @@ def _polynomial(request: Request) -> Offer:
     found = smooth.degree_of(scene, request.relative, request.floor)
     if found.rank > polynomial.MOST_RANK:
         raise Infeasible(f"rank {found.rank}, more than {polynomial.MOST_RANK}")
-    made = 800.0 * found.rank if found.centred else 18.0 * found.rank**2  # weights of features, or their matrix
+    made = (1e4 if found.centred else 4e4) * found.rank  # the features and their weights, or the matrix of these
     cost = (len(scene.points) + len(scene.goals)) * found.rank * 0.22 + made
     return Offer("polynomial", cost, lambda: smooth.planned(scene, found, request.workers))
 

@@ -35,8 +35,9 @@ __all__ = [
     "multinomial", "planned", "rank",
 ]  # fmt: skip
 
-MOST_RANK = 6000
-_BLOCK = 8 * CHUNK  # points whose sums are a table of their own
+MOST_RANK = 20_000
+_CHUNKS = 8  # of points that are evaluated together, and at least of those whose moments are a table of their own
+_TABLES = 64  # of moments at most
 
 
 def rank(dimension: int, degree: int) -> int:
@@ -158,7 +159,10 @@ def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
 
 
 def _matrix(basis_: Basis, coefficients: Array) -> Any:
-    """M in the features: φ(x)ᵀ M φ(y) = Σ_k a_k |x − y|^(2k)."""
+    """M in the features: φ(x)ᵀ M φ(y) = Σ_k a_k |x − y|^(2k), a sparse array.
+
+    It joins x^α and x^β only where α − β is even in every coordinate.
+    """
     sparse = required("scipy.sparse", "cpu")
     p = basis_.degree
     place = {each: k for k, each in enumerate(basis_.full)}
@@ -176,7 +180,7 @@ def _matrix(basis_: Basis, coefficients: Array) -> Any:
             values.append(float(many) * coefficients[k])
     count = len(basis_.full)
     middle = sparse.csr_array((values, (rows, columns)), shape=(count, count))
-    return (basis_.lift.T @ middle @ basis_.lift).toarray()
+    return basis_.lift.T @ middle @ basis_.lift
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +229,7 @@ class Polynomial:
     frame: Frame
     coefficients: Array
     basis: Basis
-    matrix: Array
+    matrix: Any
     relative: float
     floor: float
     rounding: float
@@ -263,8 +267,10 @@ class Polynomial:
 def moments(basis_: Basis, factors: Callable[[Array], Array], points: Array, vectors: Array, workers: int) -> Array:
     """(rank, columns): Σ_j φ(x_j) v_j, with the factors of the features at some points by ``factors``."""
 
+    block = CHUNK * _chunks_of(len(points))
+
     def part(start: int) -> Array:
-        given, vector = factors(points[start : start + _BLOCK]), vectors[start : start + _BLOCK]
+        given, vector = factors(points[start : start + block]), vectors[start : start + block]
         out = np.zeros((basis_.rank, vector.shape[1]))
         f, x, y = _scratch(basis_, len(given), vector.shape[1])
         polynomial_kernels.moments()(
@@ -274,7 +280,7 @@ def moments(basis_: Basis, factors: Callable[[Array], Array], points: Array, vec
 
     total = np.zeros((basis_.rank, vectors.shape[1]))
     with Borrowed(workers) as pool:
-        for each in pool.map(part, range(0, len(points), _BLOCK)):
+        for each in pool.map(part, range(0, len(points), block)):
             total += each
     return total
 
@@ -282,22 +288,28 @@ def moments(basis_: Basis, factors: Callable[[Array], Array], points: Array, vec
 def evaluated(basis_: Basis, factors: Callable[[Array], Array], points: Array, weights: Array, workers: int) -> Array:
     """(n, columns): φ(x)ᵀ weights at all points, with the factors of the features at some points by ``factors``."""
     out = np.empty((len(points), weights.shape[1]))
+    block = CHUNK * _CHUNKS
 
     def part(start: int) -> None:
-        given = factors(points[start : start + _BLOCK])
+        given = factors(points[start : start + block])
         f, x, y = _scratch(basis_, len(given), weights.shape[1])
         polynomial_kernels.evaluate()(
-            given, weights, basis_.depth, basis_.factor, basis_.feature, f, x, y, out[start : start + _BLOCK]
+            given, weights, basis_.depth, basis_.factor, basis_.feature, f, x, y, out[start : start + block]
         )
 
-    share(part, range(0, len(points), _BLOCK), workers)
+    share(part, range(0, len(points), block), workers)
     return out
 
 
 def additions(points: int, rank_: int) -> int:
     """The most additions that a term meets in :func:`moments` and then in :func:`evaluated`."""
-    chunks = -(-points // CHUNK)
-    return min(points, CHUNK) + min(chunks, _BLOCK // CHUNK) + -(-points // _BLOCK) + rank_
+    block = _chunks_of(points)
+    return min(points, CHUNK) + min(-(-points // CHUNK), block) + -(-points // (CHUNK * block)) + rank_
+
+
+def _chunks_of(points: int) -> int:
+    """The chunks of a table of moments."""
+    return max(_CHUNKS, -(-points // (CHUNK * _TABLES)))
 
 
 def _scratch(basis_: Basis, factors: int, columns: int) -> tuple[Array, Array, Array]:
