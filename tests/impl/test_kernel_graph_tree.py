@@ -229,6 +229,35 @@ def test_near_pairs_of_a_function_of_the_users_own_are_in_the_certificate() -> N
         assert 1e-6 < float(exact.ratio(found.value, found.error).max()) <= 1.0
 
 
+def test_with_little_memory_fewer_columns_are_held_and_the_sums_are_the_same() -> None:
+    x, v = points(31, 400, 2), np.random.default_rng(32).standard_normal((400, 5))
+    scene = checked(x, v, "matern", 1.5, False, 0.0, None).scene
+    plans = [tree.planned(scene, 1e-9, 0.0, DEAR, memory, 1) for memory in (1 << 30, 3_500_000, 2_800_000)]
+    assert [plan.together for plan in plans] == [4, 2, 1]
+    assert len({plan.apply(v).tobytes() for plan in plans}) == 1
+    with pytest.raises(Infeasible, match="bytes for boxes, more than"):
+        tree.planned(scene, 1e-9, 0.0, DEAR, 2_300_000, 1)
+
+
+@pytest.mark.parametrize("targets", [False, True])
+def test_near_pairs_of_a_function_of_the_users_own_are_summed_in_parts_of_any_size(
+    targets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target has more pairs than a part, a part more than a target, and one part holds all."""
+    x, v = points(33, 300, 2), np.random.default_rng(34).standard_normal((300, 2))
+    y = points(35, 40, 2) if targets else None
+    scene = checked(x, v, damped(), 2.0, False, 0.0, y).scene
+    goals = x if y is None else y
+    z = ((goals[:, None] - x) ** 2).sum(axis=2)
+    weights = np.exp(-2.0 * z) / (1.0 + z)
+    if not targets:
+        np.fill_diagonal(weights, 0.0)
+    plan = tree.planned(scene, 1e-6, 0.0, 20.0, 1 << 30, 1)
+    for pairs in (1, 37, 1 << 16):
+        monkeypatch.setattr(tree, "_PAIRS", pairs)
+        assert np.allclose(plan.apply(v), weights @ v, rtol=0.0, atol=1e-6 * float(weights.sum(axis=1).max()))
+
+
 def test_one_point_and_one_place() -> None:
     one = np.ones((1, 2))
     found = cpu.kernel_graph.multiply(one, one, function="coulomb", parameter=0.5, route="tree")

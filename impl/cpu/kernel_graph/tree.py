@@ -41,7 +41,8 @@ _BITS = 60  # of the number of a box
 _SIDE_BITS = 30  # of the side of the root, so that the middle of every box is a float64 number
 _EXPANDED = 1 << 20  # pairs of boxes that are looked at together
 _TASKS = 32
-_COLUMNS = 4  # whose moments are held at a time
+_PAIRS = 1 << 16  # near pairs whose distances are in memory together
+_COLUMNS = 4  # whose moments are held at a time, where the memory allows
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +166,7 @@ class Tree:
     relative: float
     floor: float
     rounding: float
+    together: int  # columns whose moments are held at a time
     workers: int
     words: str
 
@@ -177,8 +179,8 @@ class Tree:
             exponents = np.clip(np.frexp(np.abs(columns).max(axis=1, keepdims=True))[1], -1000, 1000)
             scaled = np.ldexp(columns, -exponents)
             for level in self.levels:
-                for first in range(0, len(columns), _COLUMNS):
-                    self._far(level, scaled[first : first + _COLUMNS], out[first : first + _COLUMNS])
+                for first in range(0, len(columns), self.together):
+                    self._far(level, scaled[first : first + self.together], out[first : first + self.together])
             with np.errstate(over="ignore"):  # a value that overflows has no certificate
                 out = np.ldexp(out, exponents)
         out += self._near(columns)
@@ -236,31 +238,27 @@ class Tree:
             if code is not None:
                 cpus.share(compiled, range(0, count, size), self.workers)
             else:
-                for box in range(count):
-                    self._own(close, box, columns, values or self.scene.function, out)
+                self._own(close, columns, values or self.scene.function, out)
         return out
 
-    def _own(self, close: Close, box: int, columns: Array, values: Callable[[Array], Array], out: Array) -> None:
-        """One box of targets, with a function that takes arrays."""
-        source, target = self.sides.sources, self.sides.targets
-        ranges = [np.arange(close.lows[r], close.highs[r]) for r in range(close.firsts[box], close.firsts[box + 1])]
-        near = np.concatenate(ranges)
-        rows = max(1, TILE * TILE // max(len(near), 1))
-        start, end = int(close.boxes.starts[box]), int(close.boxes.ends[box])
-        for first in range(start, end, rows):
-            last = min(first + rows, end)
-            z = np.zeros((last - first, len(near)))
-            for x, y in zip(target.points, source.points, strict=True):
-                apart = x[first:last, None] - y[near]
-                z += apart * apart
-            itself = np.arange(first, last)[:, None] == near if self.scene.graph else None
-            if itself is not None:
-                z[itself] = 1.0  # the function may be infinite at 0
-            weight = np.asarray(values(z), np.float64)
-            if itself is not None:
-                weight[itself] = 0.0
-            for k, row in enumerate(columns):
-                out[k, first:last] += (weight * row[near]).sum(axis=1)
+    def _own(self, close: Close, columns: Array, values: Callable[[Array], Array], out: Array) -> None:
+        """The sums of some boxes with a function that takes arrays, of many pairs at a time."""
+        source, target = self.sides.sources.points, self.sides.targets.points
+        starts, counts = close.boxes.starts, close.boxes.ends - close.boxes.starts
+        boxes = np.repeat(np.arange(len(starts)), counts)
+        chosen = np.arange(len(boxes)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+        passed = np.concatenate([[0], np.cumsum(close.highs - close.lows)])[close.firsts]  # sources before every box
+        ends = np.cumsum(np.diff(passed)[boxes])  # pairs up to every target
+        at = done = 0
+        while at < len(boxes):
+            end = max(at + 1, int(np.searchsorted(ends, done + _PAIRS, "right")))
+            part = (chosen, boxes, close.firsts, close.lows, close.highs, self.scene.graph, at, end)
+            z = np.empty(ends[end - 1] - done)
+            tree_kernels.apart()(target, source, *part, z)
+            weight = np.empty_like(z)
+            weight[:] = values(z)
+            tree_kernels.weighted()(weight, columns, *part, out)
+            at, done = end, int(ends[end - 1])
 
     def doubt(self, sizes: Array) -> Array | float:
         """What undecided near pairs add, as :meth:`direct.Direct.doubt` has it."""
@@ -323,10 +321,11 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
         if id(designs) not in tables:
             tables[id(designs)] = tree_operators.packed(designs, where, run)
         ready.append(make(tables[id(designs)], factor))
-    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8 * _COLUMNS
-    held = sum(table.bytes for table in tables.values())
-    if size + held + builder.bytes > memory:
-        raise Infeasible(f"{size + held + builder.bytes:.3g} bytes for boxes, more than {memory:.3g}")
+    size = max((len(x.sources.starts) + len(x.targets.starts) for x in ready), default=0) * where.size * 8
+    held = sum(table.bytes for table in tables.values()) + builder.bytes
+    if size + held > memory:
+        raise Infeasible(f"{size + held:.3g} bytes for boxes, more than {memory:.3g}")
+    together = min(_COLUMNS, int(memory - held) // max(size, 1))
     met, met_floor = near_relative, near_floor
     if ready:
         met, met_floor = max(near_relative, relative), max(near_floor, floor)
@@ -342,7 +341,7 @@ def planned(scene: Scene, relative: float, floor: float, pair: float, memory: in
     )
     return Tree(
         scene, found, tuple(ready), tuple(close), where, met * SLACK, met_floor * SLACK,
-        gamma(flat + len(ready) + 2.0 * len(close) + 8.0), workers, words,
+        gamma(flat + len(ready) + 2.0 * len(close) + 8.0), together, workers, words,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from assay.impl.cpu.kernel_graph.weights import EXP64, TILE, WEIGH, injected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ROWS", "TOGETHER", "WIDTH", "contract", "moments", "near", "sent", "values"]
+__all__ = ["ROWS", "TOGETHER", "WIDTH", "apart", "contract", "moments", "near", "sent", "values", "weighted"]
 
 WIDTH = 48  # pairs of boxes that are served together, three at a time
 STRIP = 512  # columns of an operator that are taken in one go: they stay in the first cache
@@ -279,6 +279,57 @@ def _tabulating(kernel: Callable[..., None], signature: Any) -> Callable[..., No
     return made
 
 
+def _apart(
+    targets: Any, sources: Any, chosen: Any, boxes: Any, firsts: Any, lows: Any, highs: Any, graph: Any, begin: Any,
+    end: Any, z: Any,
+) -> None:  # fmt: skip
+    """z: squared distances of the targets chosen[begin … end] to the sources of their boxes, one target after another.
+
+    The distance of a point of a graph to itself is given as 1, since the function may be infinite at 0.
+    """
+    at = 0
+    for t in range(begin, end):
+        i, box = chosen[t], boxes[t]
+        for r in range(firsts[box], firsts[box + 1]):
+            low, width = lows[r], highs[r] - lows[r]
+            line = z[at : at + width]
+            x, row = targets[0, i], sources[0, low : low + width]
+            for j in range(width):
+                s = x - row[j]
+                line[j] = s * s
+            for axis in range(1, targets.shape[0]):
+                x, row = targets[axis, i], sources[axis, low : low + width]
+                for j in range(width):
+                    s = x - row[j]
+                    line[j] += s * s
+            if graph and low <= i < low + width:
+                line[i - low] = 1.0
+            at += width
+
+
+def _weighted(
+    weight: Any, vectors: Any, chosen: Any, boxes: Any, firsts: Any, lows: Any, highs: Any, graph: Any, begin: Any,
+    end: Any, out: Any,
+) -> None:  # fmt: skip
+    """out[:, i] += Σ_j w_ij v_j for the weights of all pairs of :func:`_apart`, without those of a point and itself."""
+    at = 0
+    for t in range(begin, end):
+        i, box = chosen[t], boxes[t]
+        for r in range(firsts[box], firsts[box + 1]):
+            low, width = lows[r], highs[r] - lows[r]
+            line = weight[at : at + width]
+            stop = i - low if graph and low <= i < low + width else width
+            for k in range(vectors.shape[0]):
+                row = vectors[k, low : low + width]
+                s = 0.0
+                for j in range(stop):
+                    s += line[j] * row[j]
+                for j in range(stop + 1, width):
+                    s += line[j] * row[j]
+                out[k, i] += s
+            at += width
+
+
 @functools.cache
 def moments() -> Callable[..., None]:
     """The compiled :func:`_moments`."""
@@ -326,3 +377,18 @@ def near() -> Callable[..., None]:
     )  # fmt: skip
     made: Callable[..., None] = injected(_near, signature, weights.FUSED, exp=EXP64, weigh=WEIGH)
     return made
+
+
+@functools.cache
+def apart() -> Callable[..., None]:
+    """The compiled :func:`_apart`."""
+    t, _, _, line, table, _, row, _ = _types()
+    return compiled(_apart, t.void(table, table, row, row, row, row, row, t.boolean, t.int64, t.int64, line), _FAST)
+
+
+@functools.cache
+def weighted() -> Callable[..., None]:
+    """The compiled :func:`_weighted`."""
+    t, _, _, line, table, _, row, _ = _types()
+    signature = t.void(line, table, row, row, row, row, row, t.boolean, t.int64, t.int64, table)
+    return compiled(_weighted, signature, _FAST)
