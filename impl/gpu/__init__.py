@@ -16,12 +16,13 @@ if TYPE_CHECKING:
         firing_neurons,
         kernel_graph,
         rope,
+        small_transformers,
         tensor_attention,
     )
 
 __all__ = [
     "attention", "attention_gradient", "document_similarity", "firing_neurons", "kernel_graph", "rope",
-    "tensor_attention",
+    "small_transformers", "tensor_attention",
 ]  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def test_a_backend_of_torch_that_is_chosen_for_the_process_is_not_said_to_be_ree
     "problem",
     [
         "attention", "attention_gradient", "document_similarity", "firing_neurons", "kernel_graph", "rope",
-        "tensor_attention",
+        "small_transformers", "small_transformers_merge", "tensor_attention",
     ],
 )  # fmt: skip
 def test_a_kernel_of_gpus_is_asked_for_only_where_there_is_a_driver(

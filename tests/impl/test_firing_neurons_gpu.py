@@ -83,7 +83,7 @@ def test_it_conforms_at_standard(function: Any) -> None:
 
 def everything(structure: Any) -> list[Any]:
     """Every answer of a structure."""
-    points, neurons = np.arange(structure.points), np.arange(structure.neurons)
+    points, neurons = np.arange(structure.points)[::-1], np.arange(structure.neurons)
     lists = [structure.firing(points[-2:]), structure.firing_data(neurons[-1:])]
     found = structure.correlations(points)
     listed = [array for each in lists for array in (each.starts, each.ids, each.values)]
@@ -125,6 +125,8 @@ def test_a_pair_has_the_same_bits_whatever_it_is_asked_with(dtype: str) -> None:
             assert np.array_equal(one, two)
     single = np.concatenate([recomputed.correlations(np.array([i])).value for i in range(66)])
     assert np.array_equal(single, fresh.correlations(np.arange(66)).value)
+    some = np.array([4, 65, 4])
+    assert np.array_equal(recomputed.correlations(some).error, fresh.correlations(some).error)
 
 
 @needs_compiler
