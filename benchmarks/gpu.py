@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     Row = Callable[["Place", "Sizes"], "Contest"]
 
 #: Lanes of float32 in a multiprocessor, by the compute capability of the card.
-_LANES = {(8, 0): 64}
-_USUAL_LANES = 128  # 8.6, and 8.9 to 12
+_LANES = {"80": 64}
+_USUAL_LANES = 128  # from 8.6 on
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,7 @@ def on_card() -> Place:
 
     device = cupy.cuda.Device()
     known = device.attributes
-    capability = (known["ComputeCapabilityMajor"], known["ComputeCapabilityMinor"])
-    lanes = known["MultiProcessorCount"] * _LANES.get(capability, _USUAL_LANES)
+    lanes = known["MultiProcessorCount"] * _LANES.get(device.compute_capability, _USUAL_LANES)
 
     def seconds_of(call: Call) -> float:
         begun, ended = cupy.cuda.Event(), cupy.cuda.Event()
@@ -214,7 +213,7 @@ def on_card() -> Place:
         flops=2.0 * lanes * known["ClockRate"] * 1e3,
         about={
             "device": name.decode() if isinstance(name, bytes) else str(name),
-            "capability": "{}.{}".format(*capability),
+            "capability": str(device.compute_capability),
             "clock": f"{known['ClockRate'] / 1e6:.3f} GHz",
             "driver": str(cupy.cuda.runtime.driverGetVersion()),
             "cuda": str(cupy.cuda.runtime.runtimeGetVersion()),
