@@ -56,17 +56,19 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_every_option_is_within_the_class(dtype: str) -> None:
     query, key, value = drawn(21, 5, 34, dtype)
-    query = query[:, :, :19]
-    hidden = np.random.default_rng(1).random((1, 2, 19, 21)) < 0.5
+    hidden = np.random.default_rng(1).random((1, 2, 21, 21)) < 0.5
     hidden[:, :, 4] = False
     precision = precision_named(dtype, small_transformers.PRECISIONS)
-    for options in (*OPTIONS, {"mask": hidden}, {"is_causal": True, "mask": hidden[:, :1, :1]}):
+    masked = ({"mask": hidden[:, :, :19]}, {"is_causal": True, "mask": hidden[:, :1, :1]})
+    for rows, options in ((21, OPTIONS[2]), *((19, options) for options in (*OPTIONS, *masked))):
         given: dict[str, Any] = {"return_lse": True, "scale": 0.7, **options}
-        instance = small_transformers.Instance(query, key, value, oracle_size=8, oracle="log_sum_exp", **given)
+        instance = small_transformers.Instance(
+            query[:, :, :rows], key, value, oracle_size=8, oracle="log_sum_exp", **given
+        )
         judged = small_transformers.criteria(instance, precision)
-        for name, answer in zip(judged, simulated(query, key, value, size=8, **given), strict=True):
+        for name, answer in zip(judged, simulated(query[:, :, :rows], key, value, size=8, **given), strict=True):
             assert judged[name].ratio(answer).max() <= 1, (name, options)
-        final = simulated(query, key, value, size=8, **given | {"return_lse": False})
+        final = simulated(query[:, :, :rows], key, value, size=8, **given | {"return_lse": False})
         assert judged["output"].ratio(final).max() <= 1, options
 
 
@@ -133,6 +135,16 @@ def test_the_calls_are_those_of_the_plan_and_none_is_too_long(options: dict[str,
 def test_the_small_transformer_refuses_more_tokens_than_it_takes() -> None:
     with pytest.raises(ValueError, match="9 tokens, expected at most 8"):
         oracle_of(Emulated(), 8)(*drawn(9, 3, 4), scale=1.0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("window", [2, 9])
+def test_queries_that_a_window_leaves_without_keys_are_0_and_minus_infinity(window: int) -> None:
+    query, key, value = drawn(30, 3, 4)
+    out, lse = simulated(query, key[:, :, :5], value[:, :, :5], size=8, is_causal=True, window=window, return_lse=True)
+    assert not out[:, :, 4 + window :].any()
+    assert (lse[:, :, 4 + window :] == -np.inf).all()
+    assert np.isfinite(lse[:, :, : 4 + window]).all()
 
 
 @needs_compiler

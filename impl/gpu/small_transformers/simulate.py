@@ -97,7 +97,6 @@ def run(
     done, masks = 0, _Masks(machine, seen, mask)
     for span, group in itertools.groupby(plan.blocks, lambda block: block.rows):
         blocks = tuple(group)
-        _leave(out, lse, done, span[0])
         rows, done = slice(*span), span[1]
         results = out[:, :, rows], None if lse is None else lse[:, :, rows]
         parts: Any = None
@@ -114,17 +113,12 @@ def run(
                 if place is not None:
                     place[...] = given_back
         if parts is not None:
-            merge_into(machine, *parts, None, *results)
-    _leave(out, lse, done, n)
-    return (out, lse) if return_lse else out
-
-
-def _leave(out: Any, lse: Any, begin: int, end: int) -> None:
-    """Rows that see no key, of which no call is made."""
-    if begin < end:
-        out[:, :, begin:end] = 0
+            merge_into(machine, parts[0], parts[1], None, results[0], results[1])
+    if done < n:  # the last rows, where a window has left all keys behind
+        out[:, :, done:] = 0
         if lse is not None:
-            lse[:, :, begin:end] = -np.inf
+            lse[:, :, done:] = -np.inf
+    return (out, lse) if return_lse else out
 
 
 def _taken(machine: Machine, x: Any, block: Block) -> Any:
