@@ -192,6 +192,15 @@ def test_an_array_that_was_handed_over_may_change_afterwards() -> None:
     assert all(np.array_equal(*pair) for pair in zip(before, everything(structure), strict=True))
 
 
+@needs_compiler
+def test_an_update_may_take_its_weights_from_those_that_it_replaces() -> None:
+    data, weights = drawn(3, 40, 3)
+    structure = made(Table, data, weights)
+    structure.update(np.arange(1, 40), structure.weights[:39])
+    expected = made(Table, data, weights[[0, *range(39)]])
+    assert all(np.array_equal(*pair) for pair in zip(everything(structure), everything(expected), strict=True))
+
+
 def exact(data: Any, weights: Any) -> list[list[Fraction]]:
     """Correlations of the stored numbers."""
     stored = [[[Fraction(float(number)) for number in row] for row in each] for each in (data, weights)]

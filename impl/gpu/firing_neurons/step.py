@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.impl.cpu.firing_neurons import checks
 from assay.impl.gpu.attention.tile import COLUMNS, ROWS, THREADS, launch
-from assay.impl.gpu.machine import card, standing_in, struct, view
+from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
 from assay.spec.firing_neurons_training import Instance
 from assay.spec.problem import InvalidInstance
 
@@ -64,10 +64,10 @@ def run(
         threshold=float(instance.threshold),
         rate=float(instance.rate),
     )
-    for kernel, blocks in (
-        ("forward", -(-n // ROWS) * -(-c // COLUMNS)),
-        ("residual", -(-n // (THREADS // _WARP))),
-        ("backward", -(-m // ROWS) * -(-d // COLUMNS)),
+    for kernel, launched in (
+        ("forward", launch(-(-n // ROWS) * -(-c // COLUMNS), kind)),
+        ("residual", Launch(-(-n // (THREADS // _WARP)), THREADS, 0)),
+        ("backward", launch(-(-m // ROWS) * -(-d // COLUMNS), kind)),
     ):
-        machine.run("firing_neurons/step.cu", f"{kernel}_{kind.name}", arguments, launch(blocks, kind))
+        machine.run("firing_neurons/step.cu", f"{kernel}_{kind.name}", arguments, launched)
     return output, gradient, moved

@@ -26,7 +26,8 @@ __all__ = ["Structure"]
 
 _SOURCE = "firing_neurons/table.cu"
 _WARP, _WIDE = 32, 4096  # as in table.cu
-_SHARED = 2 * ROWS * 36  # numbers in shared memory: two factors
+_SHARED = 2 * ROWS * 36  # numbers in shared memory of products: two factors
+_COUNTED = 4 * (THREADS // _WARP)  # bytes of other kernels: a number for each warp
 _NOWHERE = (0, 0, 0, 0, 0)
 
 
@@ -135,6 +136,7 @@ class Structure(abc.ABC):
         checks.shaped(new, "weights", self.dim, self.type)
         if new.shape[0] != len(which):
             raise InvalidInstance(f"weights: {new.shape[0]} rows, expected {len(which)}, one for each of neurons")
+        new = new.copy()  # it may be a part of the weights that are replaced
         named = {
             "neurons": self.machine.address(which), "turns": self.machine.address(self._turns), "turn": self._turn,
             "columns": len(which), "total": self.neurons,
@@ -222,6 +224,9 @@ class Structure(abc.ABC):
         reals = dict.fromkeys(("limit", "relative", "absolute", "most"), 0.0)
         return struct(**{**places, **dict.fromkeys(words, 0), **dict.fromkeys(sizes, 0), **reals, **members})
 
-    def _run(self, kernel: str, arguments: Any, blocks: int) -> None:
+    def _run(self, kernel: str, arguments: Any, blocks: int, shared: int = _COUNTED) -> None:
         if blocks:
-            self.machine.run(_SOURCE, kernel, arguments, Launch(blocks, THREADS, _SHARED * self.dtype.itemsize))
+            self.machine.run(_SOURCE, kernel, arguments, Launch(blocks, THREADS, shared))
+
+    def _multiply(self, arguments: Any, blocks: int) -> None:
+        self._run(f"multiply_{self.type}", arguments, blocks, _SHARED * self.dtype.itemsize)

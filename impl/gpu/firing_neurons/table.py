@@ -27,7 +27,7 @@ class Table(Structure):
     def _changed(self, weights: Any, named: dict[str, Any]) -> None:
         table = view(self.machine, self._table, (1, 1, self.points, self.neurons))
         arguments, blocks = self._products(self.data, weights, table=table, **named)
-        self._run(f"multiply_{self.type}", arguments, blocks)
+        self._multiply(arguments, blocks)
 
     def _rows(self, items: Any, *, of_points: bool) -> tuple[Any, Any]:
         return (self._table if of_points else self._table.T), items
@@ -54,14 +54,14 @@ class Recomputed(Structure):
         table = self.machine.empty((len(items), right.shape[0]), self.dtype)
         place = view(self.machine, table, (1, 1, *table.shape))
         arguments, blocks = self._products(left, right, table=place)
-        self._run(f"multiply_{self.type}", arguments, blocks)
+        self._multiply(arguments, blocks)
         return table, self.machine.laid(np.arange(len(items)))
 
     def _fired(self, items: Any, limit: Any, *, of_points: bool) -> Any:
         left, right = self._factors(items, of_points=of_points)
         out = self.machine.empty((len(items), right.shape[0]), np.bool_)
         arguments, blocks = self._products(left, right, out=self.machine.address(out), limit=float(limit))
-        self._run(f"multiply_{self.type}", arguments, blocks)
+        self._multiply(arguments, blocks)
         return out
 
     def _factors(self, items: Any, *, of_points: bool) -> tuple[Any, Any]:
