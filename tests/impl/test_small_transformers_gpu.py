@@ -13,8 +13,9 @@ from emulated import ORDERS, Emulated
 import assay
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import keywords_of
+from assay.impl.cpu.small_transformers import simulate
 from assay.impl.gpu.small_transformers.merge import run as merged
-from assay.impl.gpu.small_transformers.simulate import oracle_of, run
+from assay.impl.gpu.small_transformers.simulate import bounded, oracle_of, run
 from assay.spec import small_transformers
 from assay.spec.floats import dtype_named
 from assay.spec.precision import precision as precision_named
@@ -70,6 +71,31 @@ def test_every_option_is_within_the_class(dtype: str) -> None:
             assert judged[name].ratio(answer).max() <= 1, (name, options)
         final = simulated(query[:, :, :rows], key, value, size=8, **given | {"return_lse": False})
         assert judged["output"].ratio(final).max() <= 1, options
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-8", "MERGE-2")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_the_certificate_holds_and_is_that_of_a_simulation_on_the_cpu(dtype: str) -> None:
+    query, key, value = drawn(21, 5, 6, dtype, heads=(4, 2))
+    value[:, 1] *= 8
+    machine = Emulated()
+    for options in OPTIONS:
+        found = bounded(machine, query, key, value, 8, 0.7, **options)
+        instance = small_transformers.Instance(query, key, value, oracle_size=8, scale=0.7, **options)
+        exact = small_transformers.define(instance, 2.0**-70)
+        assert (exact.least_error(found.value) <= found.error).all(), options
+        taken: dict[str, Any] = {"keywords": ("mask", "return_lse"), "precision": dtype, **options}
+        told = simulate(query, key, value, oracle_of(machine, 8), 8, 0.7, **taken)
+        assert np.isfinite(found.error).all()
+        assert found.error == pytest.approx(told.error, rel=1e-3, abs=0.0)
+        assert found.route == f"{told.planned // 4} calls of 8 tokens for every head, on the device"
+
+
+@needs_compiler
+def test_scores_that_norms_do_not_bound_by_a_quarter_have_no_certificate() -> None:
+    query, key, value = drawn(9, 3, 2)
+    assert np.isinf(bounded(Emulated(), 1e4 * query, 1e4 * key, value, 4).error).all()
 
 
 def kernel_of(function: Any, problem: str, **conventions: str) -> Kernel:

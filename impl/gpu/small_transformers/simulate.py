@@ -7,11 +7,14 @@ of what a call returns is looked at before the next one.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.certified import Certified
+from assay.impl.cpu.small_transformers.bound import longest, of_simulation
 from assay.impl.cpu.small_transformers.model import Small
 from assay.impl.cpu.small_transformers.plan import planned
 from assay.impl.cpu.small_transformers.visible import Visible
@@ -19,17 +22,18 @@ from assay.impl.gpu.attention.forward import run as attend
 from assay.impl.gpu.attention.tile import work_of
 from assay.impl.gpu.machine import card, standing_in
 from assay.impl.gpu.small_transformers.merge import merge_into
+from assay.spec.precision import precision
 from assay.spec.small_transformers import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from assay.impl.cpu.small_transformers.plan import Block
+    from assay.impl.cpu.small_transformers.plan import Block, Plan
     from assay.impl.gpu.machine import Machine
 
     Oracle = Callable[..., Any]
 
-__all__ = ["exact", "oracle_of", "run"]
+__all__ = ["bounded", "certified", "exact", "oracle_of", "run"]
 
 
 def exact(
@@ -56,6 +60,47 @@ def exact(
     machine = card()
     options = {"is_causal": is_causal, "window": window, "sinks": sinks, "mask": mask, "return_lse": return_lse}
     return run(machine, oracle or oracle_of(machine, size), query, key, value, size, scale, **options)
+
+
+def certified(
+    query: Any, key: Any, value: Any, *, size: int, scale: float | None = None, is_causal: bool = False,
+    window: int | None = None, sinks: int = 0, mask: Any = None,
+) -> Certified:  # fmt: skip
+    """The output of :func:`exact` with ``gpu.attention.exact`` for small transformer, and a proved bound of its error.
+
+    error (b, h_q, 1, d_v), float64, on the device: one number for every head and column (MERGE-2).  The call waits for
+    two numbers, the largest score that norms allow and the largest norms.  Besides the memory of :func:`exact` it takes
+    the inputs in float64 three times, one after the other.  Raises as :func:`exact` does.
+    """
+    options = {"scale": scale, "is_causal": is_causal, "window": window, "sinks": sinks, "mask": mask}
+    return bounded(card(), query, key, value, size, **options)
+
+
+def bounded(
+    machine: Machine, query: Any, key: Any, value: Any, size: int, scale: float | None = None, **options: Any
+) -> Certified:
+    """:func:`certified` on a machine."""
+    query, key, value = (machine.given(x) for x in (query, key, value))
+    out = run(machine, oracle_of(machine, size), query, key, value, size, scale, **options)
+    (b, h, n, d), (h_k, n_k) = query.shape, key.shape[1:3]
+    scale = 1.0 / math.sqrt(d) if scale is None else float(scale)
+    group = h // h_k
+    visible = Visible(
+        n, n_k, bool(options.get("is_causal")), options.get("window"), options.get("sinks", 0)
+    )  # fmt: skip
+    parts = len(_planned(size, visible, b * h, sums=False).blocks)
+    norms = [longest(x.reshape(-1, *x.shape[2:]).astype(np.float64)) for x in (query, key)]
+    reach = machine.largest(abs(scale) * norms[0] * norms[1].repeat(group, axis=0))
+    most = machine.largest(norms[0].max() + norms[1].max())
+    wide = value.astype(np.float64)
+    spread, sizes = wide.max(axis=2) - wide.min(axis=2), abs(wide).max(axis=2)
+    name = query.dtype.name
+    error = of_simulation(
+        precision(name), keys=size, terms=d + 1, parts=parts, scale=scale, reach=reach, largest=0.0,
+        norms=math.sqrt(d) * most, least=None, spread=spread.repeat(group, axis=1), size=sizes.repeat(group, axis=1),
+        inputs=name, calls=name,
+    )  # fmt: skip
+    return Certified(out, error[:, :, None], f"{parts} calls of {size} tokens for every head, on the device")
 
 
 def oracle_of(machine: Machine, size: int) -> Oracle:
@@ -93,7 +138,7 @@ def run(
     lse = machine.empty((b, h, n), work_of(query)) if return_lse else None
     # which calls a mask of the device leaves out is not looked at
     seen = Visible(n, key.shape[2], is_causal, window, sinks)
-    plan = planned(Small(size, keywords=frozenset({"mask", "return_lse"})), seen, b * h, sums=return_lse)
+    plan = _planned(size, seen, b * h, sums=return_lse)
     done, masks = 0, _Masks(machine, seen, mask)
     for span, group in itertools.groupby(plan.blocks, lambda block: block.rows):
         blocks = tuple(group)
@@ -119,6 +164,10 @@ def run(
         if lse is not None:
             lse[:, :, done:] = -np.inf
     return (out, lse) if return_lse else out
+
+
+def _planned(size: int, visible: Visible, heads: int, *, sums: bool) -> Plan:
+    return planned(Small(size, keywords=frozenset({"mask", "return_lse"})), visible, heads, sums=sums)
 
 
 def _taken(machine: Machine, x: Any, block: Block) -> Any:
