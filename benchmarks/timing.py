@@ -23,25 +23,32 @@ if TYPE_CHECKING:
 __all__ = ["interleaved", "machine", "publish"]
 
 #: The libraries that something is measured of or beside, and those that have a part in the time of our kernels.
-_LIBRARIES = ("numpy", "numba", "scipy", "torch", "jax", "onnxruntime")
+_LIBRARIES = ("numpy", "numba", "scipy", "torch", "jax", "onnxruntime", "pykeops")
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, dict[str, float]]:
+    contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter, *,
+    seconds_of: Callable[[Callable[[], Any]], float] | None = None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
     """Seconds of every contender, {"min": …, "median": …}, over ``rounds`` ≥ 5 interleaved calls after a warm-up.
 
     clock: ``time.process_time`` for contenders of one thread each where other work takes cores.
+    seconds_of: calls a contender and says how long that took, where a device has a clock of its own.
     """
+
+    def clocked(call: Callable[[], Any]) -> float:
+        begun = clock()
+        call()
+        return clock() - begun
+
+    taken = clocked if seconds_of is None else seconds_of
     assert rounds >= 5
     for call in contenders.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
         for name, call in contenders.items():
-            begun = clock()
-            call()
-            seconds[name].append(clock() - begun)
+            seconds[name].append(taken(call))
     return {name: {"min": min(times), "median": statistics.median(times)} for name, times in seconds.items()}
 
 
@@ -58,11 +65,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True) -> None:
+def publish(
+    name: str, rows: list[dict[str, Any]], note: str = "", *, upright: bool = True,
+    about: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Print the rows as a table, and the machine, and write them to ``benchmarks/results/<name>.json``.
 
     A row may lack figures that others have.  upright: one line for a row; otherwise one column, which suits rows of
-    many figures.
+    many figures.  about: what else belongs beside every figure, such as a device.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     figures = [[row.get(name, "–") for name in names] for row in rows]
@@ -77,12 +87,12 @@ def publish(name: str, rows: list[dict[str, Any]], note: str = "", *, upright: b
         for line in zip(names, *cells, strict=True):
             table.add_row(*line)
     Console(width=160).print(table)
-    about = machine()
-    print(", ".join(f"{key} {value}" for key, value in about.items() if key not in ("caches", "system")))
+    whole = {**machine(), **(about or {})}
+    print(", ".join(f"{key} {value}" for key, value in whole.items() if key not in ("caches", "system")))
     if note:
         print(note)
     folder = Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(
-        json.dumps({"name": name, "machine": about, "note": note, "rows": rows}, indent=1)
+        json.dumps({"name": name, "machine": whole, "note": note, "rows": rows}, indent=1)
     )

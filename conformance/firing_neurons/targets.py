@@ -6,7 +6,7 @@ from assay.conformance.interface.targets import Target, lazily
 
 __all__ = ["TARGETS"]
 
-_TABLE, _INDEX, _CPU = "target_table", "target_index", "target_cpu"
+_TABLE, _INDEX, _CPU, _CUPY = "target_table", "target_index", "target_cpu", "target_cupy"
 _TYPES = ("float64", "float32", "bfloat16", "float16")
 _DOUBLE, _SINGLE = ("float64", "float32"), ("float32",)
 
@@ -19,6 +19,12 @@ def _library(
     return Target(name, precisions, tuple(needed.split()), extra, load)
 
 
+def _gpu(name: str, function: str) -> Target:
+    """A structure of assay's own for GPUs."""
+    load = lazily(f"{__package__}.{_CUPY}", function, name)
+    return Target(name, _TYPES, ("cupy",), "gpu", load, cuda=True)
+
+
 #: name → target.  Where no class is listed, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -27,6 +33,8 @@ TARGETS: dict[str, Target] = {
         _library(_CPU, "tree", "assay:cpu-tree", _TYPES),
         _library(_CPU, "table", "assay:cpu-table", _TYPES),
         _library(_CPU, "recomputed", "assay:cpu-recomputed", _TYPES),
+        _gpu("cupy:firing_neurons", "table"),
+        _gpu("cupy:firing_neurons-recomputed", "recomputed"),
         _library(_TABLE, "numpy_table", "numpy:table", _DOUBLE),
         _library(_TABLE, "numpy_scan", "numpy:scan", _DOUBLE),
         _library(_TABLE, "heaps", "heapq:stale_entries", _DOUBLE),

@@ -1,4 +1,4 @@
-"""The built-in training steps: assay's own, NumPy's formula, and torch with its own gradients."""
+"""The built-in training steps: assay's own, for CPUs and GPUs, NumPy's formula, and torch with its own gradients."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def dense(name: str) -> Kernel:
 def torch(name: str) -> Kernel:
     module = importlib.import_module("torch")
     return Kernel(name, _torch, "torch", _KEYWORDS, version=module.__version__)
+
+
+def gpu(name: str) -> Kernel:
+    """assay's own step for GPUs, which computes all pairs."""
+    from assay.impl.gpu.firing_neurons import train_step
+
+    module = importlib.import_module("cupy")
+    return Kernel(name, train_step, "cupy", _KEYWORDS, version=str(module.__version__))
 
 
 def _dense(
@@ -79,9 +87,13 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("assay:cpu", ("float64", "float32"), (), "", lazily(__name__, "own", "assay:cpu")),
+        Target(
+            "cupy:firing_neurons_training", ("float64", "float32"), ("cupy",), "gpu",
+            lazily(__name__, "gpu", "cupy:firing_neurons_training"), cuda=True,
+        ),
         Target("numpy:dense", ("float64", "float32"), (), "", lazily(__name__, "dense", "numpy:dense")),
         Target(
             "torch:autograd", ("float64", "float32"), ("torch",), "torch", lazily(__name__, "torch", "torch:autograd")
         ),
     )
-}
+}  # fmt: skip

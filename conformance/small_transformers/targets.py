@@ -24,6 +24,10 @@ TARGETS: dict[str, Target] = {
         _cpu("assay:cpu-causal", oracle="causal"),
         _cpu("assay:cpu-heads", at_once="2"),
         Target(
+            "cupy:small_transformers", _TYPES, ("cupy",), "gpu",
+            lazily(f"{__package__}.target_cupy", "built_in", "cupy:small_transformers"), cuda=True,
+        ),
+        Target(
             "ring-attention-pytorch:ring_flash_attn", ("float32",), ("torch", "ring_attention_pytorch"), "small",
             lazily(_SPLIT, "ring_flash_attn", "ring-attention-pytorch:ring_flash_attn"),
         ),

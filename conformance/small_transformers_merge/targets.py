@@ -34,6 +34,10 @@ TARGETS: dict[str, Target] = {
     for target in (
         _numpy("assay:cpu", "built_in"),
         _numpy("numpy:merge", "textbook"),
+        Target(
+            "cupy:small_transformers_merge", _EVERY, ("cupy",), "gpu",
+            lazily(f"{__package__}.target_cupy", "built_in", "cupy:small_transformers_merge"), cuda=True,
+        ),
         _torch("torch:sdpa_merger", "sdpa_merger", ("float32", "bfloat16", "float16"), findings=_CORRECTED),
         _torch("torch:flashinfer-merge_state", "merge_state", findings=_SUBTRACTING),
         _torch("torch:flashinfer-merge_states", "merge_states"),
@@ -45,4 +49,4 @@ TARGETS: dict[str, Target] = {
             "small",
         ),
     )
-}
+}  # fmt: skip

@@ -48,8 +48,8 @@ class Machine(Protocol):
     def laid(self, array: NDArray[Any]) -> Any:
         """A copy of an array of the host."""
 
-    def largest(self, array: Any) -> int:
-        """The largest of integers, for which the call waits."""
+    def largest(self, array: Any) -> Any:
+        """The largest of an array, as a number of Python, for which the call waits."""
 
     def address(self, array: Any) -> int:
         """Where the first element of an array lies."""
@@ -119,8 +119,8 @@ class _Card:
     def laid(self, array: NDArray[Any]) -> Any:
         return self.cupy.asarray(array)
 
-    def largest(self, array: Any) -> int:
-        return int(array.max())
+    def largest(self, array: Any) -> Any:
+        return array.max().item()
 
     def address(self, array: Any) -> int:
         return int(array.data.ptr)

@@ -125,8 +125,11 @@ def test_a_backend_of_torch_that_is_chosen_for_the_process_is_not_said_to_be_ree
 
 @pytest.mark.parametrize(
     "problem",
-    ["attention", "attention_gradient", "document_similarity", "kernel_graph", "rope", "tensor_attention"],
-)
+    [
+        "attention", "attention_gradient", "document_similarity", "firing_neurons", "firing_neurons_training",
+        "kernel_graph", "rope", "small_transformers", "small_transformers_merge", "tensor_attention",
+    ],
+)  # fmt: skip
 def test_a_kernel_of_gpus_is_asked_for_only_where_there_is_a_driver(
     monkeypatch: pytest.MonkeyPatch, problem: str
 ) -> None:

@@ -74,8 +74,8 @@ class Emulated:
     def laid(self, array: Any) -> Any:
         return array.copy()
 
-    def largest(self, array: Any) -> int:
-        return int(array.max())
+    def largest(self, array: Any) -> Any:
+        return array.max().item()
 
     def address(self, array: Any) -> int:
         return int(array.ctypes.data)

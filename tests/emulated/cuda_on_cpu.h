@@ -293,6 +293,13 @@ inline int __all_sync(unsigned mask, int truth, int line = __builtin_LINE()) {
     return __ballot_sync(mask, truth, line) == mask;
 }
 
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+inline long long atomicMax(long long* place, long long with) {  // one thread runs at a time
+    const long long before = *place;
+    *place = with > before ? with : before;
+    return before;
+}
+
 inline float __int_as_float(int bits) { float x; memcpy(&x, &bits, 4); return x; }
 inline int __float_as_int(float x) { int bits; memcpy(&bits, &x, 4); return bits; }
 inline double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, 8); return x; }

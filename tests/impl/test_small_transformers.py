@@ -468,6 +468,19 @@ def test_errors_of_the_oracle_that_add_up_come_near_the_bound_of_their_recombina
     assert 0.55 * bound < error <= bound
 
 
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("power", [-541, 541])
+def test_the_bound_is_that_of_the_scores_where_squares_of_queries_leave_the_range(power: int) -> None:
+    def oracle(query: Array, key: Array, value: Array, *, scale: float, return_lse: bool = False) -> Any:
+        return attention.exact(query, key, value, scale, return_lse=return_lse)
+
+    query, key, value = near(12)
+    usual = simulate(query, key, value, oracle, 8, 1.0, precision="float64").error
+    found = simulate(query * 2.0**power, key, value, oracle, 8, 2.0**-power, precision="float64").error
+    assert np.isfinite(usual).all()
+    assert found == pytest.approx(usual, rel=1e-9, abs=0.0)
+
+
 # --- oracles that go wrong, and what is left of a run ----------------------------------------------------------------
 
 

@@ -17,13 +17,13 @@ from assay.spec.problem import InvalidInstance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "below", "ids", "matrix", "number", "positive", "unique_ids", "working"]
+__all__ = ["DTYPES", "below", "ids", "matrix", "number", "positive", "shaped", "unique_ids", "working"]
 
 #: Types of data and weights, and the type of their correlations.
 DTYPES = {"float64": np.float64, "float32": np.float32, "float16": np.float32, "bfloat16": np.float32}
 
 
-def working(data: NDArray[Any]) -> np.dtype[Any]:
+def working(data: Any) -> np.dtype[Any]:
     """The type of the correlations of data of a type."""
     return np.dtype(DTYPES[data.dtype.name])
 
@@ -35,15 +35,20 @@ def matrix(given: Any, name: str, width: int | None = None, dtype: str | None = 
     """
     if not isinstance(given, np.ndarray):
         raise InvalidInstance(f"{name}: {type(given).__name__}, expected an array of NumPy")
+    shaped(given, name, width, dtype)
+    if not np.isfinite(given).all():
+        raise InvalidInstance(f"{name}: NaN or infinity in it, expected finite numbers")
+    return given
+
+
+def shaped(given: Any, name: str, width: int | None = None, dtype: str | None = None) -> None:
+    """The part of :func:`matrix` that looks at no numbers, of an array of any library."""
     if given.ndim != 2 or given.shape[0] < 1 or given.shape[1] < 1:
         raise InvalidInstance(f"{name}: shape {given.shape}, expected two axes, none of them empty")
     if width is not None and given.shape[1] != width:
         raise InvalidInstance(f"{name}: {given.shape[1]} columns, expected {width}")
     if given.dtype.name not in DTYPES or (dtype is not None and given.dtype.name != dtype):
         raise InvalidInstance(f"{name}: {given.dtype.name}, expected {dtype or ', '.join(DTYPES)}")
-    if not np.isfinite(given).all():
-        raise InvalidInstance(f"{name}: NaN or infinity in it, expected finite numbers")
-    return given
 
 
 def ids(given: Any, name: str, count: int) -> NDArray[np.int64]:

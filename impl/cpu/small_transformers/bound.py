@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["OracleError", "oracle_error", "recombined", "rounded"]
+__all__ = ["OracleError", "longest", "of_simulation", "oracle_error", "recombined", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
     least: what p and p₀ are at least, as computed; ``None`` where the oracle returns its log-sum-exp.
     """
     if not math.isfinite(error.relative):
-        return np.full(spread.shape, np.inf)
+        return np.full_like(spread, np.inf)
     if least is None:
         true, eta = 1.0, error.relative + error.absolute
         rho = math.expm1(error.log_sum_exp)
@@ -107,7 +107,7 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
         rho = eta / (1 - eta) if eta < 0.5 else math.inf
     rest = 1 - rho - (1 + rho) * eta
     if not rest > 0.1:
-        return np.full(spread.shape, np.inf)
+        return np.full_like(spread, np.inf)
     off = 2 * eta * size + error.floor / true
     bound: Array = (rho * spread + (1 + rho) * off) / rest + 8 * (parts + 8) * 2.0**-53 * size
     return bound * SLACK
@@ -131,3 +131,27 @@ def rounded(inputs: str, calls: str, reach: float, norms: float, spread: Array, 
     unit, tiny = _UNIT.get(calls, _FLOAT64)
     delta = (2 * unit + unit * unit) * reach + tiny * (1 + unit) * norms
     return result + math.expm1(min(2 * delta, 700.0)) * spread + unit * size + tiny
+
+
+def of_simulation(
+    u: Precision, *, keys: int, terms: int, parts: int, scale: float, reach: float, largest: float, norms: float,
+    least: float | None, spread: Array, size: Array, inputs: str, calls: str,
+) -> Array:  # fmt: skip
+    """The bound on the output of a simulation, in the shape of ``spread`` and ``size``, arrays of any library.
+
+    keys, terms and scale: as in :func:`oracle_error`.  parts: of one row, at most.  reach: at least |s| of every score.
+    largest: of the scores of calibrators.  norms: at least ‖q‖₁ + ‖k‖₁.  least, spread and size: as in
+    :func:`recombined`.  inputs, calls: the types of their numbers.
+    """
+    scale = abs(scale)
+    extra = largest / scale + 1.0 if scale else 1.0
+    error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=max(reach, largest), norms=norms + extra)
+    bound = recombined(error, least=least, parts=parts, spread=spread, size=size)
+    return bound + rounded(inputs, calls, reach, scale * norms, spread, size)
+
+
+def longest(vectors: Any) -> Any:
+    """(heads,): the largest norm of the rows of (heads, rows, d), in float64, of any library; no square underflows."""
+    most = abs(vectors).max(axis=(1, 2), keepdims=True)
+    scaled = vectors / (most + (most == 0))
+    return (scaled * scaled).sum(axis=2).max(axis=1) ** 0.5 * most[:, 0, 0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.impl.cpu.progress import told
 from assay.impl.cpu.small_transformers.arrays import arrays_of
-from assay.impl.cpu.small_transformers.bound import oracle_error, recombined, rounded
+from assay.impl.cpu.small_transformers.bound import longest, of_simulation
 from assay.impl.cpu.small_transformers.calls import CallError, Settings, Task, asked
 from assay.impl.cpu.small_transformers.kept import Checkpoint, Kept, digest
 from assay.impl.cpu.small_transformers.model import Small, keywords_of
@@ -402,21 +402,17 @@ def certified(problem: Problem, plan: Plan, settings: Settings, largest: float, 
     )
     small, scale = plan.small, abs(settings.scale)
     group = np.arange(len(query)) // problem.group
-    norm = [np.sqrt(np.square(x).sum(axis=2)).max(axis=1) for x in (query, key)]
+    norm = [longest(x) for x in (query, key)]
     reach = float((scale * norm[0] * norm[1][group]).max())
     sums = [np.abs(x).sum(axis=2).max() for x in (query, key)]
     most = max((block.shape[0] for block in plan.blocks), default=1)
     terms = query.shape[2] + 1 + (0 if "mask" in small.keywords else most)
-    extra = largest / scale + 1.0 if scale else 1.0
-    error = oracle_error(
-        u, keys=small.size, terms=terms, scale=scale, largest=max(reach, largest), norms=float(sum(sums)) + extra
-    )
     spread, size = (value.max(axis=1) - value.min(axis=1))[group], np.abs(value).max(axis=1)[group]
-    least = settings.least if settings.calibrated else None
-    bound = recombined(error, least=least, parts=len(plan.blocks), spread=spread, size=size)
-    name = problem.arrays.name(problem.query)
-    bound += rounded(name, settings.type, reach, scale * float(sum(sums)), spread, size)
-    return bound
+    return of_simulation(
+        u, keys=small.size, terms=terms, parts=len(plan.blocks), scale=scale, reach=reach, largest=largest,
+        norms=float(sum(sums)), least=settings.least if settings.calibrated else None, spread=spread, size=size,
+        inputs=problem.arrays.name(problem.query), calls=settings.type,
+    )  # fmt: skip
 
 
 def _here(oracle: Oracle, settings: Settings, jobs: Iterator[tuple[int, Job]]) -> Iterator[tuple[int, Answer]]:

@@ -1,0 +1,253 @@
+"""Our kernels for GPUs beside torch and pykeops, or beside what the card could do at most, in one run on one card.
+
+    python benchmarks/gpu.py [--rounds 7] [--row "attention, float32"] …
+
+Contenders of a row take turns, round after round, after a warm-up, and each call is timed by CUDA events.  A row says
+how many times as fast ours is as what it is compared with (``times``, of the medians), what we aim at (``aim``), and
+how far the results of the two are apart, as a share of the largest number.  TF32 is off.  What is not installed is said
+and left out.  Figures, with the device, the versions and the commit, are also written to benchmarks/results/gpu.json.
+
+Without a CUDA device there is one line that says so, and the exit status is 1.  A new row is one more function in ROWS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timing import interleaved, publish
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from assay.impl.gpu.attention.forward import run as attention
+from assay.impl.gpu.kernel_graph.direct import run as multiply
+from assay.impl.gpu.machine import card
+from assay.impl.gpu.tensor_attention.forward import run as tensor_attention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from assay.impl.gpu.machine import Machine
+
+    Call = Callable[[], Any]
+    Row = Callable[["Place", "Sizes"], "Contest"]
+
+#: Lanes of float32 in a multiprocessor, by the compute capability of the card.
+_LANES = {"80": 64}
+_USUAL_LANES = 128  # from 8.6 on
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is computed.  attention: batch, heads, length, dim.  third_order: length, dim.  points: of a graph."""
+
+    attention: tuple[int, int, int, int] = (4, 16, 4096, 64)
+    third_order: tuple[int, int] = (1024, 64)
+    points: int = 100_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where contenders run.
+
+    machine: of our kernels.  device: of torch's tensors.  array: a tensor as an array of the machine, in its place.
+    tensor: the reverse.  seconds_of: how long a call takes.  flops: the operations of float32 in a second, at most.
+    """
+
+    machine: Machine
+    device: str
+    array: Callable[[Any], Any]
+    tensor: Callable[[Any], Any]
+    seconds_of: Callable[[Call], float]
+    flops: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Any:
+        """Normal numbers, the same in every run."""
+        generator = torch.Generator(self.device).manual_seed(sum(shape))
+        return torch.randn(shape, generator=generator, device=self.device).to(dtype)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A row.  ours and theirs: the calls; theirs is ``None`` where nothing stands beside ours, or is not installed.
+
+    other: what ours is compared with, in words.  seconds: what that takes, where it is no call.  aim: how many times as
+    fast ours shall be.
+    """
+
+    ours: Call
+    other: str
+    aim: float
+    theirs: Call | None = None
+    seconds: float | None = None
+
+
+def attention_float32(place: Place, sizes: Sizes) -> Contest:
+    """Exact attention in float32, against torch's."""
+    arrays = [place.normal(*sizes.attention) for _ in range(3)]
+    return Contest(
+        _attention(place, arrays),
+        "torch sdpa, float32 without TF32",
+        1.0,
+        lambda: torch.nn.functional.scaled_dot_product_attention(*arrays),
+    )
+
+
+def attention_bfloat16(place: Place, sizes: Sizes) -> Contest:
+    """Exact attention in bfloat16, against torch's flash attention."""
+    arrays = [place.normal(*sizes.attention, dtype=torch.bfloat16) for _ in range(3)]
+
+    def flash() -> Any:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return torch.nn.functional.scaled_dot_product_attention(*arrays)
+
+    return Contest(_attention(place, arrays), "torch flash, bfloat16", 0.5, flash)
+
+
+def _attention(place: Place, arrays: Sequence[Any]) -> Call:
+    given: dict[str, Any] = dict(zip(("query", "key", "value"), map(place.array, arrays), strict=True))
+    given |= dict.fromkeys(("mask", "bias", "key_lengths", "sink"))
+    return lambda: attention(place.machine, given)
+
+
+def third_order(place: Place, sizes: Sizes) -> Contest:
+    """Attention of order 3, against the time that its products and sums alone would take at the peak of the card."""
+    n, d = sizes.third_order
+    query, *modes = (place.array(place.normal(1, 1, n, d)) for _ in range(5))
+    options = {"scale": None, "is_causal": False, "window": None, "return_lse": False}
+    return Contest(
+        lambda: tensor_attention(place.machine, query, tuple(modes), {}, options),
+        "the peak of float32",
+        0.4,
+        seconds=4.0 * n**3 * d / place.flops,
+    )
+
+
+def gaussian(place: Place, sizes: Sizes) -> Contest:
+    """A Gaussian's sums over all pairs of points in three dimensions, in float32, against pykeops."""
+    x, v = place.normal(sizes.points, 3), place.normal(sizes.points, 1)
+    points, vectors = place.array(x), place.array(v)
+    theirs: Call | None = None
+    if importlib.util.find_spec("pykeops") is not None:
+        from pykeops.torch import LazyTensor
+
+        weights = (-LazyTensor(x[:, None]).sqdist(LazyTensor(x[None]))).exp()
+        theirs = functools.partial(weights.__matmul__, v)
+    return Contest(
+        # with targets a point and itself are a pair too
+        lambda: multiply(place.machine, points, vectors, points, "gaussian", 1.0),
+        "pykeops, float32",
+        1.0,
+        theirs,
+    )
+
+
+#: The rows, by their names.
+ROWS: Mapping[str, Row] = {
+    "attention, float32": attention_float32,
+    "attention, bfloat16": attention_bfloat16,
+    "tensor attention, order 3": third_order,
+    "gaussian, 3 dimensions": gaussian,
+}
+
+
+def measured(place: Place, sizes: Sizes, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """The figures of some rows."""
+    rows = []
+    for name in names:
+        contest = ROWS[name](place, sizes)
+        contenders = {"ours": contest.ours} | ({} if contest.theirs is None else {"theirs": contest.theirs})
+        seconds = interleaved(contenders, rounds, seconds_of=place.seconds_of)
+        row: dict[str, Any] = {"row": name, "beside": contest.other}
+        for who, taken in seconds.items():
+            row |= {f"{who}, min s": taken["min"], f"{who}, median s": taken["median"]}
+        other = contest.seconds
+        if contest.theirs is not None:
+            other = seconds["theirs"]["median"]
+            row["apart"] = _apart(place.tensor(contest.ours()), contest.theirs())
+        if other is None:
+            row["beside"] += " (not installed)"
+        else:
+            row |= {"times": other / seconds["ours"]["median"], "aim": contest.aim}
+        rows.append(row)
+    return rows
+
+
+def _apart(ours: Any, theirs: Any) -> float:
+    """The largest difference of two tensors, as a share of the largest number."""
+    one, other = ours.double(), theirs.double()
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def on_card() -> Place:
+    """The current CUDA device.  Raises ``ImportError`` where CuPy is not installed."""
+    machine = card()
+    import cupy
+
+    device = cupy.cuda.Device()
+    known = device.attributes
+    lanes = known["MultiProcessorCount"] * _LANES.get(device.compute_capability, _USUAL_LANES)
+
+    def seconds_of(call: Call) -> float:
+        begun, ended = cupy.cuda.Event(), cupy.cuda.Event()
+        begun.record()
+        call()
+        ended.record()
+        ended.synchronize()
+        return float(cupy.cuda.get_elapsed_time(begun, ended)) / 1e3
+
+    name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"]
+    return Place(
+        machine,
+        "cuda",
+        cupy.from_dlpack,
+        torch.from_dlpack,
+        seconds_of,
+        flops=2.0 * lanes * known["ClockRate"] * 1e3,
+        about={
+            "device": name.decode() if isinstance(name, bytes) else str(name),
+            "capability": str(device.compute_capability),
+            "clock": f"{known['ClockRate'] / 1e6:.3f} GHz",
+            "driver": str(cupy.cuda.runtime.driverGetVersion()),
+            "cuda": str(cupy.cuda.runtime.runtimeGetVersion()),
+            "cupy": str(cupy.__version__),
+            "commit": commit(),
+        },
+    )
+
+
+def commit() -> str:
+    """The commit that is checked out, with ``+`` where files differ from it."""
+    here = Path(__file__).parent
+    said = [
+        subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    ]
+    return said[0] + ("+" if said[1] else "")
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="calls of every contender, at least 5")
+    parser.add_argument("--row", action="append", choices=tuple(ROWS), help="a row; all unless given")
+    chosen = parser.parse_args(given)
+    if chosen.rounds < 5:
+        parser.error(f"--rounds {chosen.rounds}: expected at least 5")
+    if not torch.cuda.is_available():
+        sys.exit("gpu: no CUDA device is here; nothing was measured")
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    place = on_card()
+    rows = measured(place, Sizes(), chosen.row or tuple(ROWS), chosen.rounds)
+    publish("gpu", rows, "TF32 is off; seconds are those of CUDA events", upright=False, about=place.about)
+
+
+if __name__ == "__main__":
+    main()
