@@ -436,6 +436,18 @@ def test_the_error_of_a_sample_is_exceeded_no_more_often_than_delta_says() -> No
     assert 0 < min(bounds) <= max(bounds) <= 0.4
 
 
+@pytest.mark.claim("ST-3")
+@pytest.mark.parametrize("power", [-541, 541])
+def test_the_error_of_a_sample_is_that_of_the_scores_where_squares_of_queries_leave_the_range(power: int) -> None:
+    query, key, value = near(600)
+    usual = approximate(query, key, value, Counted(101), 101, 0.5, 1.0)
+    found = approximate(query * 2.0**power, key, value, Counted(101), 101, 0.5, 2.0**-power)
+    assert usual.sampled > 0
+    assert found.error == pytest.approx(usual.error, rel=1e-9, abs=0.0)
+    found = approximate(query, key * 2.0**power, value, Counted(101), 101, 0.5, 2.0**-power)
+    assert found.error == pytest.approx(usual.error, rel=1e-9, abs=0.0)
+
+
 @pytest.mark.parametrize(("changes", "message"), [({"error": 0.0}, "error: 0.0"), ({"delta": 1.0}, "delta: 1.0")])
 def test_a_sample_without_an_error_or_a_chance_is_refused(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.small_transformers.bound import longest, norms
 from assay.impl.cpu.small_transformers.calls import Settings, Task, asked
 from assay.impl.cpu.small_transformers.model import Small, keywords_of
 from assay.impl.cpu.small_transformers.parts import Part, finished, merged
@@ -169,9 +170,9 @@ class _Run:
         )
         self.spread = value.max(axis=1) - value.min(axis=1)  # (key heads, d_v)
         mean = key.mean(axis=1)
-        radius = np.sqrt(np.square(key - mean[:, None]).sum(axis=2)).max(axis=1)
+        radius = longest(key - mean[:, None])
         of = np.arange(len(query)) // problem.group
-        norm = np.sqrt(np.square(query).sum(axis=2))
+        norm = norms(query)
         centre = problem.scale * np.einsum("hnd,hd->hn", query, mean[of])
         # ln w_max of every row: s = σ⟨q, k − mean⟩ + σ⟨q, mean⟩ (heads, n_q)
         self.log_largest = centre + abs(problem.scale) * norm * radius[of][:, None] * _OUTWARDS

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.small_transformers.arrays import arrays_of
+from assay.impl.cpu.small_transformers.bound import norms
 from assay.impl.cpu.small_transformers.parts import Part
 
 if TYPE_CHECKING:
@@ -363,11 +364,8 @@ class _Form:
     def _far(self, query: Any, key: Any, stored: NDArray[np.float64] | None) -> tuple[float, float]:
         """Powers of two with a product times σ so far below zero that e^(score) vanishes beside the other weights."""
         arrays, settings = self.arrays, self.settings
-        norms = [
-            float(np.sqrt(np.square(arrays.host(x).astype(np.float64)).sum(axis=-1).max(initial=0.0)))
-            for x in (query, key)
-        ]
-        largest = abs(settings.scale) * max(norms[0] * norms[1], 0.0 if stored is None else float(np.abs(stored).max()))
+        reach = math.prod(float(norms(arrays.host(x).astype(np.float64)).max(initial=0.0)) for x in (query, key))
+        largest = abs(settings.scale) * max(reach, 0.0 if stored is None else float(np.abs(stored).max()))
         wanted = _VANISHES.get(settings.type, _USUAL_VANISHES) + 4.0 * largest
         if settings.scale == 0.0:
             raise ValueError("scale: 0 with a mask, which the oracle has to take as a keyword then")
