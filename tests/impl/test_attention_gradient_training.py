@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from typing import Any
 
@@ -46,6 +47,16 @@ def test_the_certificates_of_loss_and_gradients_hold_against_balls(error: float)
         _, again, of_y = loss.exact(weights, value_weights)
         assert np.abs(again - exact["grad_weights"].midpoint).max() <= 1e-12
         assert np.abs(of_y - exact["grad_value_weights"].midpoint).max() <= 1e-12
+
+
+@pytest.mark.claim("GRAD-8")
+@pytest.mark.parametrize("power", [-541, 541])
+def test_what_rounding_moves_is_that_of_the_scores_where_squares_leave_the_range(power: int) -> None:
+    loss, weights, _ = problem(9, 12)
+    usual = loss._shift(weights)
+    for factor in ("queries", "keys"):
+        scaled = {factor: getattr(loss, factor) * 2.0**power, "scale": loss.scale * 2.0**-power}
+        assert dataclasses.replace(loss, **scaled)._shift(weights) == pytest.approx(usual, rel=1e-9, abs=0.0)
 
 
 @pytest.mark.claim("GRAD-8")

@@ -29,8 +29,9 @@ from assay.impl.cpu.layer_collapse.bounds import (
     sizes,
 )
 from assay.impl.cpu.layer_collapse.parts import Network, Norm
-from assay.impl.cpu.layer_collapse.rows import diameter, norms, product_norm, running_diameter
+from assay.impl.cpu.layer_collapse.rows import diameter, product_norm, running_diameter
 from assay.impl.cpu.layer_collapse.trace import walk
+from assay.impl.cpu.norms import norms
 from assay.impl.models import ModelError
 from assay.impl.models.rotary import Rotary
 from assay.spec import flint_context, layer_collapse

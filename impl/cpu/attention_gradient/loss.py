@@ -20,6 +20,7 @@ from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.attention_gradient.polynomial import gradients
 from assay.impl.cpu.attention_gradient.tiles import exact
 from assay.impl.cpu.certified import Certified
+from assay.impl.cpu.norms import norms
 from assay.impl.cpu.threads import available
 from assay.spec.attention_gradient.instance import Instance
 from assay.spec.problem import InvalidInstance
@@ -150,21 +151,21 @@ class Loss:
         centred = self.keys - self.keys.mean(axis=0)
         spare = 4.0 * U * float(np.abs(self.keys).max(initial=0.0)) * math.sqrt(self.keys.shape[1])
         return (
-            float(np.linalg.norm(self.queries, axis=1).max(initial=0.0)) * SLACK,
-            (float(np.linalg.norm(centred, axis=1).max(initial=0.0)) + spare) * SLACK,
-            float(np.linalg.norm(self.values, axis=1).max(initial=0.0)) * SLACK,
+            float(norms(self.queries).max(initial=0.0)) * SLACK,
+            (float(norms(centred).max(initial=0.0)) + spare) * SLACK,
+            float(norms(self.values).max(initial=0.0)) * SLACK,
         )
 
     def _shift(self, weights: Array) -> float:
         """What the rounding of A₁X may move a score, but for a constant of the row."""
         left, right, _ = self._norms
-        rounding = float(gamma(len(weights) + 2, U)) * left * float(np.linalg.norm(weights)) * SLACK
+        rounding = float(gamma(len(weights) + 2, U)) * left * float(norms(weights.ravel())) * SLACK
         return abs(self.scale) * rounding * right * SLACK
 
     def _of_values(self, value_weights: Array) -> Array:
         """(w,): what the rounding of A₃Y may move a value."""
-        norms: Array = np.linalg.norm(value_weights, axis=0)
-        return float(gamma(len(value_weights) + 2, U)) * self._norms[2] * norms * SLACK**2
+        columns: Array = norms(value_weights.T)
+        return float(gamma(len(value_weights) + 2, U)) * self._norms[2] * columns * SLACK**2
 
     def _product(self, data: Array, factor: Certified, beside: Array) -> Certified:
         """dataᵀ times the gradient, whose rows err by ``beside`` more than its certificate says."""

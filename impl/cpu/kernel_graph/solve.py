@@ -45,7 +45,7 @@ _UNIT = 2.0**-53
 _ROUNDS = 12
 _INNER = 1e-8  # what a product inside a round may err, relative to degrees and entries
 _OUTER = (1e-12, 1e-14, 0.0)  # what the product of a proof may err, from one try to the next; 0: by differences
-_SMALL, _LARGE = 4_000, 30_000  # points up to which products of proofs are differences at once, and in the end
+_SMALL, _LARGE = 4_000, 120_000  # points up to which products of proofs are differences at once, and in the end
 _GAIN = 1e-5  # by how much a round lowers its residual
 _SHARPENING = 6  # iterations after the last round, which bring the two bounds together
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.layer_collapse.parts import SLOPES, Attention, Feedforward
-from assay.impl.cpu.layer_collapse.rows import UP, diameter, norms, product_norm
+from assay.impl.cpu.layer_collapse.rows import UP, diameter, product_norm
 from assay.impl.cpu.layer_collapse.trace import averaged
+from assay.impl.cpu.norms import norms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

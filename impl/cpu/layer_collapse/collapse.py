@@ -14,8 +14,9 @@ import numpy as np
 
 from assay.impl.cpu.layer_collapse import bounds, sources
 from assay.impl.cpu.layer_collapse.bounds import Columns, Diameters, Rows
-from assay.impl.cpu.layer_collapse.rows import diameter, norms
+from assay.impl.cpu.layer_collapse.rows import diameter
 from assay.impl.cpu.layer_collapse.trace import averaged, walk
+from assay.impl.cpu.norms import norms
 from assay.impl.cpu.progress import told
 
 if TYPE_CHECKING:

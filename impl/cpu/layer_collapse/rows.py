@@ -12,18 +12,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["UP", "diameter", "norms", "product_norm", "running_diameter"]
+__all__ = ["UP", "diameter", "product_norm", "running_diameter"]
 
 #: What a positive number that a few thousand roundings went into is multiplied by, so that it is not too small.
 UP = 1.0 + 2.0**-32
 
 _ROWS = 512  # of a tile of distances
-
-
-def norms(x: Array) -> Array:
-    """(n,): the Euclidean norms of the rows."""
-    found: Array = np.sqrt(np.einsum("ij,ij->i", x, x))
-    return found
 
 
 def diameter(x: Array) -> float:

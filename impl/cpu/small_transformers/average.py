@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.norms import norms
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.small_transformers.bound import longest, norms
+from assay.impl.cpu.small_transformers.bound import longest
 from assay.impl.cpu.small_transformers.calls import Settings, Task, asked
 from assay.impl.cpu.small_transformers.model import Small, keywords_of
 from assay.impl.cpu.small_transformers.parts import Part, finished, merged

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.norms import norms
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 from assay.spec.softmax.weights import SLACK, merge_error
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["OracleError", "longest", "norms", "of_simulation", "oracle_error", "recombined", "rounded"]
+__all__ = ["OracleError", "longest", "of_simulation", "oracle_error", "recombined", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,6 @@ def of_simulation(
     return bound + rounded(inputs, calls, reach, scale * norms, spread, size)
 
 
-def norms(vectors: Any) -> Any:
-    """(…, rows): the norms of the rows of (…, rows, d), in float64, of any library; no square underflows."""
-    most = abs(vectors).max(axis=-1, keepdims=True)
-    scaled = vectors / (most + (most == 0))
-    return (scaled * scaled).sum(axis=-1) ** 0.5 * most[..., 0]
-
-
 def longest(vectors: Any) -> Any:
-    """(heads,): the largest norm of the rows of (heads, rows, d), as :func:`norms` has it."""
+    """(heads,): the largest norm of the rows of (heads, rows, d), in float64, of any library."""
     return norms(vectors).max(axis=1)

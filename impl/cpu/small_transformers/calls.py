@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.norms import norms
 from assay.impl.cpu.small_transformers.arrays import arrays_of
-from assay.impl.cpu.small_transformers.bound import norms
 from assay.impl.cpu.small_transformers.parts import Part
 
 if TYPE_CHECKING:
