@@ -29,8 +29,8 @@ from timing import publish
 
 from assay.impl.cpu.layer_collapse.bounds import Columns, Diameters, Rows, closed_form, kappa, shares, sizes
 from assay.impl.cpu.layer_collapse.parts import Network
-from assay.impl.cpu.layer_collapse.rows import norms
 from assay.impl.cpu.layer_collapse.trace import averaged, walk
+from assay.impl.cpu.norms import norms
 from assay.spec import flint_context, layer_collapse
 
 _CERTIFIED = 20  # one network of so many is compared with the certified definition

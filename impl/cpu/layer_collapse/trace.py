@@ -19,7 +19,8 @@ import numpy as np
 
 from assay.impl.cpu.layer_collapse.forward import projected
 from assay.impl.cpu.layer_collapse.parts import Attention
-from assay.impl.cpu.layer_collapse.rows import norms, running_diameter
+from assay.impl.cpu.layer_collapse.rows import running_diameter
+from assay.impl.cpu.norms import norms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
