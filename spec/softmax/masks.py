@@ -152,9 +152,9 @@ class Masked(Grouped):
             raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
         if self.is_causal and self.causal == "bottom-right":
             raise InvalidInstance("is_causal: True means top-left, but causal is 'bottom-right'; give only one")
-        causal = self.is_causal or self.causal == "top-left"
-        object.__setattr__(self, "is_causal", bool(causal))
-        object.__setattr__(self, "causal", "top-left" if causal else self.causal)
+        causal = bool(self.is_causal or self.causal == "top-left")
+        if causal or self.is_causal is not False:
+            self._store(is_causal=causal, causal="top-left" if causal else self.causal)
         if self.window is not None:
             good = isinstance(self.window, tuple) and len(self.window) == 2
             if not good or any(s is not None and (not isinstance(s, (int, np.integer)) or s < 0) for s in self.window):

@@ -34,9 +34,13 @@ _WORTH = 0.1  # nanoseconds for a row, a key and a column: what a thread is wort
 
 def served(rows: int, key: NDArray[Any], value: NDArray[Any]) -> bool:
     """Whether so many rows that share keys are few, and their keys and values lie as the kernel reads them."""
-    return 0 < rows <= MOST_ROWS and all(
-        0 not in x.shape and x.flags.aligned and x[0, 0].flags.c_contiguous for x in (key, value)
-    )
+    return 0 < rows <= MOST_ROWS and _laid(key) and _laid(value)
+
+
+def _laid(array: NDArray[Any]) -> bool:
+    """Whether an array holds something, and the rows of each of its heads lie behind each other."""
+    flags = array.flags
+    return bool(array.size > 0 and flags.aligned and (flags.c_contiguous or array[0, 0].flags.c_contiguous))
 
 
 def attend(

@@ -108,14 +108,12 @@ def tiled(
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
     lse = np.empty((b, h, n_q), work)
-    full = (b, h, n_q, n_k)
-    no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
-    lengths = np.array([n_k] * b, np.int64) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
+    lengths = _whole(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
     members = instance.group if n_q < LANES and support is None else 1
-    query, key, value = (x.astype(work, copy=False) for x in (query, key, value))
+    query, key, value = query.astype(work, copy=False), key.astype(work, copy=False), value.astype(work, copy=False)
     kernel = _kernel(work, support is not None)
     if support is None:
         of_few = _few(work)  # in the first call too, so that no later one has anything to compile
@@ -123,6 +121,8 @@ def tiled(
             seen = (lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
+    full = (b, h, n_q, n_k)
+    no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
     size = query_tile(b * h // members, members * n_q)
     arguments = (
         query,
@@ -199,6 +199,14 @@ def _nothing(work: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
     for array in nothing:
         array.flags.writeable = False
     return nothing
+
+
+@functools.lru_cache(maxsize=64)
+def _whole(batches: int, keys: int) -> NDArray[np.int64]:
+    """The numbers of keys of batches of which each has all of them; not to be written."""
+    lengths = np.full(batches, keys, np.int64)
+    lengths.flags.writeable = False
+    return lengths
 
 
 @functools.cache
