@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instance", "array", "choice", "parts_of", "real", "whole"]
 
+_UNKNOWN = Provenance()  # of every instance of which nothing is told: it takes no time in small calls
 _KINDS = {"whole": "iu", "truth": "b"}  # kinds of an array, and NumPy's letters for them; "real" is FLOATS
 _WORDS = {"real": f"one of {', '.join(sorted(floats.FLOATS))}", "whole": "integers", "truth": "bool"}
 _GOOD: Mapping[str, tuple[Callable[[Any], Any], str]] = {
@@ -171,9 +172,16 @@ def _linked_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
 
 
 def _defaults_of_plain(kind: type[Instance]) -> list[tuple[str, Any, bool]]:
-    """The name and the default of every plain field, and whether any finite number is good for it, in order."""
+    """The name and the default of every plain field, and whether any finite number is good for it, in order.
+
+    ``MISSING`` stands for a default that has to be looked at as what is given has.
+    """
     return [
-        (name, item.default, bool(item.metadata.get("real")) and not item.metadata.get("rules"))
+        (
+            name,
+            item.default if item.default is None or isinstance(item.default, (bool, str)) else dataclasses.MISSING,
+            bool(item.metadata.get("real")) and not item.metadata.get("rules"),
+        )
         for name, item in _plain_fields(kind).items()
     ]
 
@@ -205,7 +213,7 @@ class Instance:
 
     problem: ClassVar[str]
 
-    provenance: Provenance = field(default_factory=Provenance, kw_only=True)
+    provenance: Provenance = field(default=_UNKNOWN, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
@@ -219,16 +227,20 @@ class Instance:
     def __post_init__(self) -> None:
         kind = type(self)
         given = vars(self)  # calls on small arrays are many, and of their time this is a part that counts
-        _fitting(kind, tuple([_kind_of(given[name]) for name in _declared(kind)]))
+        arrays = [given[name] for name in _declared(kind)]
+        _fitting(
+            kind,
+            tuple(
+                [None if x is None else (x.shape, x.dtype) if isinstance(x, np.ndarray) else type(x) for x in arrays]
+            ),
+        )
         for name, value in self.usual().items():
             if given[name] is None:
                 self._store(**{name: value})
         for name, default, is_real in _plain_defaults(kind):
             value = given[name]
             # what was not given needs no look, nor does a finite number of the type that is stored, without limits
-            if value is default and (value is None or isinstance(value, (bool, str))):
-                continue
-            if not (is_real and type(value) is float and math.isfinite(value)):
+            if value is not default and not (is_real and type(value) is float and math.isfinite(value)):
                 self._require_plain(name, value, _plain_fields(kind)[name])
         for name, item in _choices(kind).items():
             self._require_chosen(name, item.metadata)
@@ -505,13 +517,11 @@ def parts_of(length: int) -> Iterator[list[int]]:
             yield part
 
 
-def _kind_of(value: Any) -> Any:
-    """All that :func:`_fitting` asks of what is given for an array: shape and dtype, or the type of what is none."""
-    return (value.shape, value.dtype) if isinstance(value, np.ndarray) else None if value is None else type(value)
-
-
 def _all_fit(kind: type[Instance], kinds: tuple[Any, ...]) -> None:
-    """What is given for the arrays of a class, by :func:`_kind_of`, is of the kinds and the shapes that it declares."""
+    """What is given for the arrays of a class is of the kinds and the shapes that it declares.
+
+    kinds: of what is given for each, all that is asked: shape and dtype, or the type of what is no array, or ``None``.
+    """
     defaults = _defaults(kind)
     given = dict(zip(_declared(kind), kinds, strict=True))
     lengths: dict[str, int] = {}
@@ -532,9 +542,8 @@ def _all_fit(kind: type[Instance], kinds: tuple[Any, ...]) -> None:
         _require_broadcast(name, shape, tuple(lengths[axis] for axis in declaration.axes))
 
 
-_fitting: Callable[[Any, tuple[Any, ...]], None] = functools.lru_cache(maxsize=256)(
-    _all_fit
-)  # what is refused is not kept
+_kept = functools.lru_cache(maxsize=256)  # but for what is refused
+_fitting: Callable[[Any, tuple[Any, ...]], None] = _kept(_all_fit)
 
 
 def _require_dtype(name: str, dtype: np.dtype[Any], declaration: _Array, given: Mapping[str, Any]) -> None:

@@ -146,8 +146,6 @@ class Masked(Grouped):
         self._check_groups()
         if self.scale is None:
             object.__setattr__(self, "scale", self.usual()["scale"])
-        if not isinstance(self.is_causal, (bool, np.bool_)):
-            raise InvalidInstance(f"is_causal: {self.is_causal!r}, expected True or False")
         if self.causal not in (None, "top-left", "bottom-right"):
             raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
         if self.is_causal and self.causal == "bottom-right":
@@ -161,9 +159,9 @@ class Masked(Grouped):
                 raise InvalidInstance(f"window: {self.window!r}, expected (left, right), each an integer ≥ 0 or None")
             sides = (None if s is None else min(int(s), _LONGEST) for s in self.window)
             object.__setattr__(self, "window", tuple(sides))
-        n_k = self.key.shape[2]
-        if self.key_lengths is not None and (self.key_lengths.min() < 0 or self.key_lengths.max() > n_k):
-            raise InvalidInstance(f"key_lengths: {self.key_lengths.tolist()}, expected values in [0, {n_k}]")
+        lengths = self.key_lengths
+        if lengths is not None and (lengths.min() < 0 or lengths.max() > self.key.shape[2]):
+            raise InvalidInstance(f"key_lengths: {lengths.tolist()}, expected values in [0, {self.key.shape[2]}]")
         if self.softcap is not None and self.softcap <= 0:
             raise InvalidInstance(f"softcap: {self.softcap!r}, expected a number > 0")
 

@@ -61,17 +61,20 @@ def attend(
     (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
     (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
     rows, heads, group, d_v = members * n_q, h // members, h // key.shape[1], value.shape[3]
-    before, behind = (_LONGEST if width is None else min(int(width), _LONGEST) for width in (left, right))
+    before, behind = _side(left), _side(right)
     softcap = work.type(0.0 if instance.softcap is None else instance.softcap)
-    scale = work.type(instance.scale)
+    scale = np.array(instance.scale, work)  # NumPy multiplies by such an array in half the time that a number takes
     has_sink = instance.sink is not None
     sinks = None if instance.sink is None else np.repeat(instance.sink.astype(work), n_q).reshape(heads, rows)
-    outs, sums = out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows)
+    outs, sums = (out, lse) if members == 1 else (out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows))
 
     def part(item: int) -> None:
         batch, head = divmod(item, heads)
         source, length = head * members // group, int(lengths[batch])
-        lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
+        if members == 1:
+            lines = query[batch, head] * scale
+        else:
+            lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
         sum_of_rows = sums[batch, head]
         kernel(
             np.ascontiguousarray(lines), key[batch, source], value[batch, source], n_q, length,
@@ -79,12 +82,18 @@ def attend(
             sum_of_rows if sinks is None else sinks[head], outs[batch, head], sum_of_rows,
         )  # fmt: skip
 
-    workers = cpus.worth(min(threads or cpus.available(), b * heads), b * heads * rows * n_k * d * _WORTH)
+    items = b * heads
+    workers = 1 if items == 1 else cpus.worth(min(threads or cpus.available(), items), items * rows * n_k * d * _WORTH)
     if workers == 1:  # without what sharing takes, which is as much as a small call itself
-        for item in range(b * heads):
+        for item in range(items):
             part(item)
         return
-    cpus.share(part, range(b * heads), workers)
+    cpus.share(part, range(items), workers)
+
+
+def _side(width: int | None) -> int:
+    """How far a window reaches to one side, as the kernel takes it."""
+    return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
 def compiled(

@@ -112,15 +112,15 @@ def tiled(
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
-    members = instance.group if n_q < LANES and support is None else 1
+    members = h // key.shape[1] if n_q < LANES and support is None else 1
     query, key, value = query.astype(work, copy=False), key.astype(work, copy=False), value.astype(work, copy=False)
-    kernel = _kernel(work, support is not None)
     if support is None:
-        of_few = _few(work)  # in the first call too, so that no later one has anything to compile
+        of_few = _few(work)
         if bias is None and mask is None and few.served(members * n_q, key, value):
             seen = (lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
+    kernel = _kernel(work, related=support is not None)
     full = (b, h, n_q, n_k)
     no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
     size = query_tile(b * h // members, members * n_q)
@@ -171,7 +171,7 @@ def run(
 
     nanoseconds: about the time of one core that all of them take.
     """
-    workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
+    workers = 1 if items == 1 else cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
         kernel(*arguments, 0, items)
         return
@@ -256,7 +256,8 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 
 @functools.cache
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
-    """The compiled kernel of one dtype for few queries."""
+    """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
+    _kernel(work, related=False)
     return few.compiled(work, exponentiate, _numbers(work), compiling())
 
 
