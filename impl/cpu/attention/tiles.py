@@ -171,7 +171,7 @@ def run(
 
     nanoseconds: about the time of one core that all of them take.
     """
-    workers = 1 if items == 1 else cpus.worth(min(threads or cpus.available(), items), nanoseconds)
+    workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
         kernel(*arguments, 0, items)
         return
