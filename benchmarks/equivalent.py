@@ -257,6 +257,8 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             (
                 "h // key.shape[1] if n_q < LANES and support is None else 1 → h // key.shape[1]",
                 "h // key.shape[1] if n_q < LANES and support is None else 1 → 1",
+                "n_q < LANES and support is None → n_q < LANES or support is None",  # attention itself gives no support
+                "support is None → support is not None",
                 "n_q < LANES → n_q <= LANES",
             ),
         ),

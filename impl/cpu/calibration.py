@@ -2,7 +2,7 @@
 
 A kind is timed by a small loop that has the instructions of the kernels, and so the vectors that the compiler chooses.
 The kernels themselves would take the compiler far longer.  Timing takes less than a tenth of a second, and the compiler
-one or two seconds, the first time.  The pieces take turns, and the least of several times counts, so that other work on
+about a second, the first time.  The pieces take turns, and the least of several times counts, so that other work on
 the machine matters little.
 """
 

@@ -144,8 +144,6 @@ class Masked(Grouped):
     def _check_masks(self) -> None:
         """Refuse what the declarations cannot, and store one form for what has one meaning."""
         self._check_groups()
-        if self.scale is None:
-            object.__setattr__(self, "scale", self.usual()["scale"])
         if self.causal not in (None, "top-left", "bottom-right"):
             raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
         if self.is_causal and self.causal == "bottom-right":

@@ -47,7 +47,7 @@ def attend(
     kernel: Callable[..., None],
     instance: Masked,
     arrays: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    seen: tuple[NDArray[np.int64], bool, int | None, int | None],
+    seen: tuple[NDArray[Any] | None, bool, int | None, int | None],
     members: int,
     outputs: tuple[NDArray[Any], NDArray[Any]],
     threads: int | None,
@@ -55,8 +55,8 @@ def attend(
     """Attention of an instance without mask and bias, of which :func:`served` is true.
 
     kernel: :func:`compiled`.  arrays: its queries, keys and values in the type of the arithmetic.  seen: the number of
-    keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
-    together, which share keys.  outputs: where output and log-sum-exp go.
+    keys of every batch (``None``: all of them), whether positions count from their end, and the window.  members: of
+    the heads that are taken together, which share keys.  outputs: where output and log-sum-exp go.
     """
     (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
     (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
@@ -70,7 +70,7 @@ def attend(
 
     def part(item: int) -> None:
         batch, head = divmod(item, heads)
-        source, length = head * members // group, int(lengths[batch])
+        source, length = head * members // group, n_k if lengths is None else int(lengths[batch])
         if members == 1:
             lines = query[batch, head] * scale
         else:

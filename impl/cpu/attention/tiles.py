@@ -108,7 +108,6 @@ def tiled(
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
     lse = np.empty((b, h, n_q), work)
-    lengths = _whole(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
@@ -117,9 +116,10 @@ def tiled(
     if support is None:
         of_few = _few(work)
         if bias is None and mask is None and few.served(members * n_q, key, value):
-            seen = (lengths, instance.causal == "bottom-right", left, right)
+            seen = (instance.key_lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
+    lengths = _whole(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     kernel = _kernel(work, related=support is not None)
     full = (b, h, n_q, n_k)
     no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
