@@ -13,11 +13,15 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "speed alone: a copy more or less of the same numbers": (
         (
             "tiled",
-            "query, key, value = (x.astype(work, copy=False) for x in (query, key, value))",
+            "query, key, value = query.astype(work, copy=False), key.astype(work, copy=False), value.astype(work, copy=False)",
             1,
             (
-                "x.astype(work, copy=False) → x.astype(work)",
+                "query.astype(work, copy=False) → query.astype(work)",
                 "False → True",
+                "key.astype(work, copy=False) → key.astype(work)",
+                "False → True (2)",
+                "value.astype(work, copy=False) → value.astype(work)",
+                "False → True (3)",
             ),
         ),
         (
@@ -67,6 +71,17 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
                 "softcap > zero → softcap >= zero",
                 "0 → 1",
                 "0 → -1",
+            ),
+        ),
+    ),
+    "a guard alone: no code writes the lengths that calls share": (
+        (
+            "_whole",
+            "lengths.flags.writeable = False",
+            1,
+            (
+                "lengths.flags.writeable = False → pass",
+                "False → True",
             ),
         ),
     ),
@@ -237,11 +252,13 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "speed alone: how many queries a tile has, and of how many heads: every row is computed in the same way": (
         (
             "tiled",
-            "members = instance.group if n_q < LANES and support is None else 1",
+            "members = h // key.shape[1] if n_q < LANES and support is None else 1",
             1,
             (
-                "instance.group if n_q < LANES and support is None else 1 → instance.group",
-                "instance.group if n_q < LANES and support is None else 1 → 1",
+                "h // key.shape[1] if n_q < LANES and support is None else 1 → h // key.shape[1]",
+                "h // key.shape[1] if n_q < LANES and support is None else 1 → 1",
+                "n_q < LANES and support is None → n_q < LANES or support is None",  # attention itself gives no support
+                "support is None → support is not None",
                 "n_q < LANES → n_q <= LANES",
             ),
         ),

@@ -10,16 +10,12 @@ where the last one stopped.  Exit status 1 if one certificate is too small.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
-import time
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from campaign import add_scheduler, certified
+from campaign import add_kept, add_scheduler, gone_on_with
 from timing import publish
 
 from assay.impl.cpu import kernel_graph
@@ -39,7 +35,6 @@ ROUTES = {
 }  # fmt: skip
 _OTHERS = ("direct", "gaussians", "gaussians", "tree", "tree")
 _DEAR = 1e9  # nanoseconds of a pair: a tree expands all that it can, though so few points are not worth it
-_PIECE = 20  # certificates between two times that outcomes are kept
 
 
 def placed(rng: np.random.Generator, n: int, d: int) -> Any:
@@ -83,39 +78,23 @@ def case(seed: int) -> tuple[str, float] | None:
     return route, float(define(instance, 1e-25).ratio(found.value.astype(np.float64), allowed).max())
 
 
-def kept_in(path: Path | None, cases: int, minutes: float, scheduler: str | None) -> dict[str, Any]:
-    """Outcomes so far, gone on with for some minutes, or until there are as many certificates as asked for."""
-    fresh: dict[str, Any] = {"next": 0, "refused": 0, "outcomes": []}
-    kept = json.loads(path.read_text()) if path is not None and path.exists() else fresh
-    until = time.monotonic() + 60.0 * minutes
-    while len(kept["outcomes"]) < cases and time.monotonic() < until:
-        found, refused = certified(case, min(_PIECE, cases - len(kept["outcomes"])), scheduler, kept["next"])
-        kept["next"] += len(found) + refused
-        kept["refused"] += refused
-        kept["outcomes"] += found
-        if path is not None:
-            path.write_text(json.dumps(kept))
-    return kept
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="certified ones")
-    parser.add_argument("--kept", type=Path, help="a file of outcomes, to go on with")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these, with what there is")
+    add_kept(parser)
     add_scheduler(parser)
     chosen = parser.parse_args()
-    kept = kept_in(chosen.kept, chosen.cases, chosen.minutes, chosen.scheduler)
+    outcomes, refused = gone_on_with(case, chosen.cases, chosen.scheduler, chosen.kept, chosen.minutes)
     rows = []
-    for name in sorted({route for route, _ in kept["outcomes"]}):
-        ratios = [ratio for route, ratio in kept["outcomes"] if route == name]
+    for name in sorted({route for route, _ in outcomes}):
+        ratios = [ratio for route, ratio in outcomes if route == name]
         rows.append(
             {
                 "route": name, "certified": len(ratios), "worst error / certificate": max(ratios),
                 "median": float(np.median(ratios)), "too small": sum(not ratio <= 1.0 for ratio in ratios),
             }
         )  # fmt: skip
-    note = f"{len(kept['outcomes'])} certificates, {kept['refused']} requests refused"
+    note = f"{len(outcomes)} certificates, {refused} requests refused"
     publish("kernel_graph_certificates", rows, note)
     sys.exit(any(row["too small"] for row in rows))
 

@@ -106,6 +106,7 @@ ORIGINALS = {
                 "tiled",
                 "run",
                 "query_tile",
+                "_whole",
                 "exponential",
                 "_tiles",
                 "_products",

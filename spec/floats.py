@@ -59,7 +59,7 @@ def first_that_is_not(good: Callable[[Any], Any], array: NDArray[Any]) -> tuple[
     ``good`` maps an array to truth values.  The memory that is used is that of a block, not of the array.
     """
     if array.size <= _BLOCK:
-        if np.count_nonzero(good(array)) == array.size:  # for few numbers in half the time of all()
+        if 0 not in good(array).tobytes():  # for few numbers in a third of the time of all()
             return None
     else:
         # Where the stride of an axis is 0, its first slice stands for all of them, and is the first in order too.

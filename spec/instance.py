@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instance", "array", "choice", "parts_of", "real", "whole"]
 
+_UNKNOWN = Provenance()  # of every instance of which nothing is told: it takes no time in small calls
 _KINDS = {"whole": "iu", "truth": "b"}  # kinds of an array, and NumPy's letters for them; "real" is FLOATS
 _WORDS = {"real": f"one of {', '.join(sorted(floats.FLOATS))}", "whole": "integers", "truth": "bool"}
 _GOOD: Mapping[str, tuple[Callable[[Any], Any], str]] = {
@@ -170,9 +171,35 @@ def _linked_fields(kind: type[Instance]) -> dict[str, dataclasses.Field[Any]]:
     return {name: item for name, item in plain if item.metadata.get("needs") or item.metadata.get("takes")}
 
 
+def _defaults_of_plain(kind: type[Instance]) -> list[tuple[str, Any, bool]]:
+    """The name and the default of every plain field, and whether any finite number is good for it, in order.
+
+    ``MISSING`` stands for a default that has to be looked at as what is given has.
+    """
+    return [
+        (
+            name,
+            item.default if item.default is None or isinstance(item.default, (bool, str)) else dataclasses.MISSING,
+            bool(item.metadata.get("real")) and not item.metadata.get("rules"),
+        )
+        for name, item in _plain_fields(kind).items()
+    ]
+
+
+def _numbers_looked_at(kind: type[Instance]) -> list[tuple[str, Callable[[Any], Any], str]]:
+    """The name of every array of which each number is looked at, what is good, and the words for it, in order."""
+    return [
+        (name, *_GOOD[declaration.values])
+        for name, declaration in _declared(kind).items()
+        if declaration.kind == "real" and declaration.values != "any"
+    ]
+
+
 _declared: Callable[[Any], dict[str, _Array]] = functools.cache(_array_fields)
 _plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_other_fields)
 _choices: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_linked_fields)
+_plain_defaults: Callable[[Any], list[tuple[str, Any, bool]]] = functools.cache(_defaults_of_plain)
+_looked_at: Callable[[Any], list[tuple[str, Callable[[Any], Any], str]]] = functools.cache(_numbers_looked_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +213,7 @@ class Instance:
 
     problem: ClassVar[str]
 
-    provenance: Provenance = field(default_factory=Provenance, kw_only=True)
+    provenance: Provenance = field(default=_UNKNOWN, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         """A field may not take the name of something that every instance has; ``metadata`` is a part of every file."""
@@ -198,49 +225,29 @@ class Instance:
                 )
 
     def __post_init__(self) -> None:
-        kind, defaults = type(self), _defaults(type(self))
-        lengths: dict[str, int] = {}
-        broadcast = []
-        for name, declaration in _declared(kind).items():
-            value = getattr(self, name)
-            if value is None and defaults[name] is None:
-                continue
-            self._require_array(name, value, declaration)
-            if declaration.broadcast:
-                broadcast.append((name, value, declaration))
-            else:
-                _require_shape(name, value, declaration, lengths)
-        for name, value, declaration in broadcast:
-            _require_broadcast(name, value, tuple(lengths[axis] for axis in declaration.axes))
-        self._store(**{name: value for name, value in self.usual().items() if getattr(self, name) is None})
-        for name, item in _plain_fields(kind).items():
-            value = getattr(self, name)
-            # what was not given needs no look, and calls on small arrays are many
-            if value is not item.default or not (value is None or isinstance(value, (bool, str))):
-                self._require_plain(name, value, item)
+        kind = type(self)
+        given = vars(self)  # calls on small arrays are many, and of their time this is a part that counts
+        arrays = [given[name] for name in _declared(kind)]
+        _fitting(
+            kind,
+            tuple(
+                [None if x is None else (x.shape, x.dtype) if isinstance(x, np.ndarray) else type(x) for x in arrays]
+            ),
+        )
+        for name, value in self.usual().items():
+            if given[name] is None:
+                self._store(**{name: value})
+        for name, default, is_real in _plain_defaults(kind):
+            value = given[name]
+            # what was not given needs no look, nor does a finite number of the type that is stored, without limits
+            if value is not default and not (is_real and type(value) is float and math.isfinite(value)):
+                self._require_plain(name, value, _plain_fields(kind)[name])
         for name, item in _choices(kind).items():
             self._require_chosen(name, item.metadata)
-        for name, declaration in _declared(kind).items():
-            value = getattr(self, name)
-            if value is not None and declaration.kind == "real" and declaration.values != "any":
-                good, words = _GOOD[declaration.values]
-                if (index := floats.first_that_is_not(good, value)) is not None:
-                    raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")
-
-    def _require_array(self, name: str, value: Any, declaration: _Array) -> None:
-        if not isinstance(value, np.ndarray):
-            raise InvalidInstance(f"{name}: {type(value).__name__}, expected a NumPy array")
-        if declaration.like:
-            dtype = getattr(self, declaration.like).dtype
-            if value.dtype != dtype and value.dtype.name != dtype.name:  # the byte order may be another
-                raise InvalidInstance(
-                    f"{name}: dtype {value.dtype.name}, expected {dtype.name} as in {declaration.like}"
-                )
-        elif declaration.kind == "real":
-            if not floats.floating(value.dtype):
-                raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS['real']}")
-        elif value.dtype.kind not in _KINDS[declaration.kind]:
-            raise InvalidInstance(f"{name}: dtype {value.dtype.name}, expected {_WORDS[declaration.kind]}")
+        for name, good, words in _looked_at(kind):
+            value = given[name]
+            if value is not None and (index := floats.first_that_is_not(good, value)) is not None:
+                raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")
 
     def _require_plain(self, name: str, value: Any, item: dataclasses.Field[Any]) -> None:
         """The option is what its declaration says; a truth value where its default is one."""
@@ -510,9 +517,50 @@ def parts_of(length: int) -> Iterator[list[int]]:
             yield part
 
 
-def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths: dict[str, int]) -> None:
+def _all_fit(kind: type[Instance], kinds: tuple[Any, ...]) -> None:
+    """What is given for the arrays of a class is of the kinds and the shapes that it declares.
+
+    kinds: of what is given for each, all that is asked: shape and dtype, or the type of what is no array, or ``None``.
+    """
+    defaults = _defaults(kind)
+    given = dict(zip(_declared(kind), kinds, strict=True))
+    lengths: dict[str, int] = {}
+    broadcast = []
+    for name, declaration in _declared(kind).items():
+        if given[name] is None and defaults[name] is None:
+            continue
+        if not isinstance(given[name], tuple):
+            told = type(None) if given[name] is None else given[name]
+            raise InvalidInstance(f"{name}: {told.__name__}, expected a NumPy array")
+        shape, dtype = given[name]
+        _require_dtype(name, dtype, declaration, given)
+        if declaration.broadcast:
+            broadcast.append((name, shape, declaration))
+        else:
+            _require_shape(name, shape, declaration, lengths)
+    for name, shape, declaration in broadcast:
+        _require_broadcast(name, shape, tuple(lengths[axis] for axis in declaration.axes))
+
+
+_kept = functools.lru_cache(maxsize=256)  # but for what is refused
+_fitting: Callable[[Any, tuple[Any, ...]], None] = _kept(_all_fit)
+
+
+def _require_dtype(name: str, dtype: np.dtype[Any], declaration: _Array, given: Mapping[str, Any]) -> None:
+    if declaration.like:
+        like = given[declaration.like][1]
+        if dtype != like and dtype.name != like.name:  # the byte order may be another
+            raise InvalidInstance(f"{name}: dtype {dtype.name}, expected {like.name} as in {declaration.like}")
+    elif declaration.kind == "real":
+        if not floats.floating(dtype):
+            raise InvalidInstance(f"{name}: dtype {dtype.name}, expected {_WORDS['real']}")
+    elif dtype.kind not in _KINDS[declaration.kind]:
+        raise InvalidInstance(f"{name}: dtype {dtype.name}, expected {_WORDS[declaration.kind]}")
+
+
+def _require_shape(name: str, shape: tuple[int, ...], declaration: _Array, lengths: dict[str, int]) -> None:
     """The shape fits the axes and the lengths of earlier arrays, to which it adds its own."""
-    axes, shape = declaration.axes, value.shape
+    axes = declaration.axes
     own = dict(zip(axes, shape, strict=False))
     fits = len(shape) == len(axes) and lengths.items() <= (lengths | own).items()
     if len(own) < len(axes):  # one axis twice
@@ -520,19 +568,19 @@ def _require_shape(name: str, value: NDArray[Any], declaration: _Array, lengths:
     if not fits:
         known = {axis: lengths[axis] for axis in axes if axis in lengths}
         where = f" with {', '.join(f'{axis} = {length}' for axis, length in known.items())}" if known else ""
-        raise InvalidInstance(f"{name}: shape {value.shape}, expected ({', '.join(axes)}){where}")
-    if not declaration.empty and 0 in value.shape:
-        raise InvalidInstance(f"{name}: shape {value.shape}, expected every side at least 1")
+        raise InvalidInstance(f"{name}: shape {shape}, expected ({', '.join(axes)}){where}")
+    if not declaration.empty and 0 in shape:
+        raise InvalidInstance(f"{name}: shape {shape}, expected every side at least 1")
     lengths.update(own)
 
 
-def _require_broadcast(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> None:
+def _require_broadcast(name: str, shape: tuple[int, ...], full: tuple[int, ...]) -> None:
     try:
-        good = np.broadcast_shapes(value.shape, shape) == shape
+        good = np.broadcast_shapes(shape, full) == full
     except ValueError:
         good = False
     if not good:
-        raise InvalidInstance(f"{name}: shape {value.shape}, expected one that broadcasts to {shape}")
+        raise InvalidInstance(f"{name}: shape {shape}, expected one that broadcasts to {full}")
 
 
 def _brought(metadata: Mapping[str, Any], word: str | None) -> tuple[str, ...]:

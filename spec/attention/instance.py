@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from assay.spec.instance import array, real
-from assay.spec.problem import InvalidInstance
 from assay.spec.softmax.masks import Masked
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Instance", "load"]
@@ -63,9 +61,6 @@ class Instance(Masked):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_masks()
-        if not isinstance(self.return_lse, (bool, np.bool_)):
-            raise InvalidInstance(f"return_lse: {self.return_lse!r}, expected True or False")
-        object.__setattr__(self, "return_lse", bool(self.return_lse))
 
 
 load = Instance.load

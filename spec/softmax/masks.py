@@ -144,26 +144,22 @@ class Masked(Grouped):
     def _check_masks(self) -> None:
         """Refuse what the declarations cannot, and store one form for what has one meaning."""
         self._check_groups()
-        if self.scale is None:
-            object.__setattr__(self, "scale", self.usual()["scale"])
-        if not isinstance(self.is_causal, (bool, np.bool_)):
-            raise InvalidInstance(f"is_causal: {self.is_causal!r}, expected True or False")
         if self.causal not in (None, "top-left", "bottom-right"):
             raise InvalidInstance(f"causal: {self.causal!r}, expected 'top-left', 'bottom-right' or None")
         if self.is_causal and self.causal == "bottom-right":
             raise InvalidInstance("is_causal: True means top-left, but causal is 'bottom-right'; give only one")
-        causal = self.is_causal or self.causal == "top-left"
-        object.__setattr__(self, "is_causal", bool(causal))
-        object.__setattr__(self, "causal", "top-left" if causal else self.causal)
+        causal = bool(self.is_causal or self.causal == "top-left")
+        if causal or self.is_causal is not False:
+            self._store(is_causal=causal, causal="top-left" if causal else self.causal)
         if self.window is not None:
             good = isinstance(self.window, tuple) and len(self.window) == 2
             if not good or any(s is not None and (not isinstance(s, (int, np.integer)) or s < 0) for s in self.window):
                 raise InvalidInstance(f"window: {self.window!r}, expected (left, right), each an integer ≥ 0 or None")
             sides = (None if s is None else min(int(s), _LONGEST) for s in self.window)
             object.__setattr__(self, "window", tuple(sides))
-        n_k = self.key.shape[2]
-        if self.key_lengths is not None and (self.key_lengths.min() < 0 or self.key_lengths.max() > n_k):
-            raise InvalidInstance(f"key_lengths: {self.key_lengths.tolist()}, expected values in [0, {n_k}]")
+        lengths = self.key_lengths
+        if lengths is not None and (lengths.min() < 0 or lengths.max() > self.key.shape[2]):
+            raise InvalidInstance(f"key_lengths: {lengths.tolist()}, expected values in [0, {self.key.shape[2]}]")
         if self.softcap is not None and self.softcap <= 0:
             raise InvalidInstance(f"softcap: {self.softcap!r}, expected a number > 0")
 

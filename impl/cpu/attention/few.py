@@ -34,16 +34,20 @@ _WORTH = 0.1  # nanoseconds for a row, a key and a column: what a thread is wort
 
 def served(rows: int, key: NDArray[Any], value: NDArray[Any]) -> bool:
     """Whether so many rows that share keys are few, and their keys and values lie as the kernel reads them."""
-    return 0 < rows <= MOST_ROWS and all(
-        0 not in x.shape and x.flags.aligned and x[0, 0].flags.c_contiguous for x in (key, value)
-    )
+    return 0 < rows <= MOST_ROWS and _laid(key) and _laid(value)
+
+
+def _laid(array: NDArray[Any]) -> bool:
+    """Whether an array holds something, and the rows of each of its heads lie behind each other."""
+    flags = array.flags
+    return bool(array.size > 0 and flags.aligned and (flags.c_contiguous or array[0, 0].flags.c_contiguous))
 
 
 def attend(
     kernel: Callable[..., None],
     instance: Masked,
     arrays: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    seen: tuple[NDArray[np.int64], bool, int | None, int | None],
+    seen: tuple[NDArray[Any] | None, bool, int | None, int | None],
     members: int,
     outputs: tuple[NDArray[Any], NDArray[Any]],
     threads: int | None,
@@ -51,23 +55,26 @@ def attend(
     """Attention of an instance without mask and bias, of which :func:`served` is true.
 
     kernel: :func:`compiled`.  arrays: its queries, keys and values in the type of the arithmetic.  seen: the number of
-    keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
-    together, which share keys.  outputs: where output and log-sum-exp go.
+    keys of every batch (``None``: all of them), whether positions count from their end, and the window.  members: of
+    the heads that are taken together, which share keys.  outputs: where output and log-sum-exp go.
     """
     (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
     (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
     rows, heads, group, d_v = members * n_q, h // members, h // key.shape[1], value.shape[3]
-    before, behind = (_LONGEST if width is None else min(int(width), _LONGEST) for width in (left, right))
+    before, behind = _side(left), _side(right)
     softcap = work.type(0.0 if instance.softcap is None else instance.softcap)
-    scale = work.type(instance.scale)
+    scale = np.array(instance.scale, work)  # NumPy multiplies by such an array in half the time that a number takes
     has_sink = instance.sink is not None
     sinks = None if instance.sink is None else np.repeat(instance.sink.astype(work), n_q).reshape(heads, rows)
-    outs, sums = out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows)
+    outs, sums = (out, lse) if members == 1 else (out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows))
 
     def part(item: int) -> None:
         batch, head = divmod(item, heads)
-        source, length = head * members // group, int(lengths[batch])
-        lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
+        source, length = head * members // group, n_k if lengths is None else int(lengths[batch])
+        if members == 1:
+            lines = query[batch, head] * scale
+        else:
+            lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
         sum_of_rows = sums[batch, head]
         kernel(
             np.ascontiguousarray(lines), key[batch, source], value[batch, source], n_q, length,
@@ -75,12 +82,18 @@ def attend(
             sum_of_rows if sinks is None else sinks[head], outs[batch, head], sum_of_rows,
         )  # fmt: skip
 
-    workers = cpus.worth(min(threads or cpus.available(), b * heads), b * heads * rows * n_k * d * _WORTH)
+    items = b * heads
+    workers = 1 if items == 1 else cpus.worth(min(threads or cpus.available(), items), items * rows * n_k * d * _WORTH)
     if workers == 1:  # without what sharing takes, which is as much as a small call itself
-        for item in range(b * heads):
+        for item in range(items):
             part(item)
         return
-    cpus.share(part, range(b * heads), workers)
+    cpus.share(part, range(items), workers)
+
+
+def _side(width: int | None) -> int:
+    """How far a window reaches to one side, as the kernel takes it."""
+    return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
 def compiled(

@@ -108,21 +108,21 @@ def tiled(
     n_k, d_v = value.shape[2:]
     out = np.empty((b, h, n_q, d_v), work)
     lse = np.empty((b, h, n_q), work)
-    full = (b, h, n_q, n_k)
-    no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
-    lengths = np.array([n_k] * b, np.int64) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
     left, right = (None, None) if instance.window is None else instance.window
     if instance.causal is not None:
         right = 0
-    members = instance.group if n_q < LANES and support is None else 1
-    query, key, value = (x.astype(work, copy=False) for x in (query, key, value))
-    kernel = _kernel(work, support is not None)
+    members = h // key.shape[1] if n_q < LANES and support is None else 1
+    query, key, value = query.astype(work, copy=False), key.astype(work, copy=False), value.astype(work, copy=False)
     if support is None:
-        of_few = _few(work)  # in the first call too, so that no later one has anything to compile
+        of_few = _few(work)
         if bias is None and mask is None and few.served(members * n_q, key, value):
-            seen = (lengths, instance.causal == "bottom-right", left, right)
+            seen = (instance.key_lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
+    lengths = _whole(b, n_k) if instance.key_lengths is None else instance.key_lengths.astype(np.int64)
+    kernel = _kernel(work, related=support is not None)
+    full = (b, h, n_q, n_k)
+    no_mask, no_bias, no_sink, no_relative, no_support = _nothing(work)
     size = query_tile(b * h // members, members * n_q)
     arguments = (
         query,
@@ -201,6 +201,14 @@ def _nothing(work: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
     return nothing
 
 
+@functools.lru_cache(maxsize=64)
+def _whole(batches: int, keys: int) -> NDArray[np.int64]:
+    """The numbers of keys of batches of which each has all of them; not to be written."""
+    lengths = np.full(batches, keys, np.int64)
+    lengths.flags.writeable = False
+    return lengths
+
+
 @functools.cache
 def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], type[Any], int]:
     """What e^x = 2^k e^t needs (ATT-9): constants of the reduction; coefficients; the type of the bits; the mantissa.
@@ -248,7 +256,8 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 
 @functools.cache
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
-    """The compiled kernel of one dtype for few queries."""
+    """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
+    _kernel(work, related=False)
     return few.compiled(work, exponentiate, _numbers(work), compiling())
 
 

@@ -1,0 +1,44 @@
+"""Campaigns of certificates that go on where they stopped (benchmarks/campaign.py)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Any:
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import campaign
+    finally:
+        sys.path.remove(folder)
+    return campaign
+
+
+def case(seed: int) -> list[float] | None:
+    """Every third seed is refused."""
+    return None if seed % 3 == 0 else [seed / 2, seed]
+
+
+def test_a_campaign_that_was_stopped_goes_on_to_what_one_run_gives(campaign: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    runs = 0
+    found: tuple[list[Any], int] = ([], 0)
+    while len(found[0]) < 70:
+        found = campaign.gone_on_with(case, 70, None, kept, minutes=-1.0)
+        runs += 1
+    assert runs > 2
+    assert found == campaign.certified(case, 70)
+
+
+def test_a_campaign_computes_nothing_that_is_kept(campaign: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    first = campaign.gone_on_with(case, 30, None, kept)
+    asked: list[int] = []
+    assert campaign.gone_on_with(asked.append, 30, None, kept) == first
+    assert not asked
