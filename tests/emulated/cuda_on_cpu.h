@@ -3,7 +3,7 @@
 //     g++ -shared -fPIC -O2 -ffp-contract=off -x c++ -include cuda_on_cpu.h kernel.cu -o kernel.so
 //
 // Every CUDA thread is a coroutine with a stack of its own.  It runs alone until it waits at a barrier or in a shuffle,
-// or returns.  So what a thread reads that another one writes between the same two barriers depends on the order in
+// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that another one writes between the same two barriers depends on the order in
 // which threads run: a kernel without a race has the same result in every order (ascending, descending, shuffled), and
 // one that lacks a barrier has not.  Blocks run one after the other in such an order too.  Shared memory is full of NaN
 // when a block begins and has guards on both sides.  A launch ends with a sentence where a thread leaves before a
@@ -128,35 +128,35 @@ inline std::vector<size_t> order(size_t count) {
     return found;
 }
 
-// Lets those go on that wait for each other; false where nobody can.
-inline bool release() {
+// Lets the lanes of a warp go on that wait for each other in a shuffle; false where none can.
+inline bool release_warp(size_t warp) {
     auto& threads = machine.threads;
+    const size_t lanes = std::min(WARP, threads.size() - warp);
     bool released = false;
-    const Thread& first = threads[0];
-    if (std::all_of(threads.begin(), threads.end(), [&](const Thread& t) {
-            return t.state == State::at_barrier && t.line == first.line;
-        })) {
-        for (Thread& t : threads) t.state = State::running;
-        return true;
-    }
-    for (size_t warp = 0; warp < threads.size(); warp += WARP) {
-        const size_t lanes = std::min(WARP, threads.size() - warp);
-        for (size_t lane = 0; lane < lanes; lane++) {
-            const Thread asking = threads[warp + lane];
-            if (asking.state != State::in_warp || !(asking.mask >> lane & 1)) continue;
-            bool all = lanes == WARP || !(asking.mask >> lanes);
-            for (size_t other = 0; other < lanes; other++) {
-                const Thread& t = threads[warp + other];
-                if (asking.mask >> other & 1)
-                    all = all && t.state == State::in_warp && t.mask == asking.mask && t.line == asking.line;
-            }
-            if (!all) continue;
-            for (size_t other = 0; other < lanes; other++)
-                if (asking.mask >> other & 1) threads[warp + other].state = State::running;
-            released = true;
+    for (size_t lane = 0; lane < lanes; lane++) {
+        const Thread asking = threads[warp + lane];
+        if (asking.state != State::in_warp || !(asking.mask >> lane & 1)) continue;
+        bool all = lanes == WARP || !(asking.mask >> lanes);
+        for (size_t other = 0; other < lanes; other++) {
+            const Thread& t = threads[warp + other];
+            if (asking.mask >> other & 1)
+                all = all && t.state == State::in_warp && t.mask == asking.mask && t.line == asking.line;
         }
+        if (!all) continue;
+        for (size_t other = 0; other < lanes; other++)
+            if (asking.mask >> other & 1) threads[warp + other].state = State::running;
+        released = true;
     }
     return released;
+}
+
+// Lets all threads go on that wait at the same barrier; false where they do not.
+inline bool release() {
+    auto& threads = machine.threads;
+    for (const Thread& t : threads)
+        if (t.state != State::at_barrier || t.line != threads[0].line) return false;
+    for (Thread& t : threads) t.state = State::running;
+    return true;
 }
 
 inline std::string stuck() {
@@ -182,8 +182,12 @@ inline void run_block() {
     for (Thread& t : threads) t.state = State::fresh;
     for (;;) {
         bool alive = false;
-        for (size_t i : order(threads.size()))
-            if (threads[i].state == State::fresh || threads[i].state == State::running) go_on(threads[i]);
+        for (size_t warp : order((threads.size() + WARP - 1) / WARP)) do
+                for (size_t lane : order(std::min(WARP, threads.size() - WARP * warp))) {
+                    Thread& t = threads[WARP * warp + lane];
+                    if (t.state == State::fresh || t.state == State::running) go_on(t);
+                }
+            while (release_warp(WARP * warp));
         for (const Thread& t : threads) alive = alive || t.state != State::done;
         if (!alive) break;
         if (!release()) {

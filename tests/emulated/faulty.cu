@@ -47,6 +47,19 @@ KERNEL(no_barrier_after_reading, Arguments, 64) {
     a.x[blockIdx.x * 64 + t] = own;
 }
 
+// as before, with shuffles that keep the warps apart from each other but not in step
+KERNEL(no_barrier_between_warps, Arguments, 64) {
+    float* const tile = reinterpret_cast<float*>(shared_memory);
+    const unsigned t = threadIdx.x;
+    float own = a.x[blockIdx.x * 64 + t];
+    for (int round = 0; round < 3; round++) {
+        own += __shfl_xor_sync(0xffffffffu, own, 1);
+        tile[t] = own;
+        own = __shfl_xor_sync(0xffffffffu, tile[(t + 32) % 64], 2);
+    }
+    a.x[blockIdx.x * 64 + t] = own;
+}
+
 // all blocks write to one place
 KERNEL(blocks_race, Arguments, 64) {
     if (threadIdx.x == 0) a.x[0] = float(blockIdx.x);

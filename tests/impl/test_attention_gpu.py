@@ -91,6 +91,20 @@ def one_head(*arrays: Any) -> tuple[Any, ...]:
 
 @needs_compiler
 @pytest.mark.claim("GPU-7")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"window": (40, 70)}, {"causal": "bottom-right"}, {"window": (None, 3)}, {"key_lengths": np.array([100])}],
+    ids=str,
+)
+def test_tiles_that_every_query_sees_and_others_are_within_the_class(options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(4)
+    arrays = one_head(*(rng.standard_normal((rows, 8)) for rows in (66, 150, 150)))
+    criterion = spec.criteria(spec.Instance(*arrays, **options), "float16")["output"]
+    assert criterion.ratio(attention(*arrays, **options)).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-7")
 def test_sums_of_fewer_bits_would_leave_the_class() -> None:
     """Two products that cancel leave what a short sum has cut: the judge sees a worse unit than is assumed."""
     rng = np.random.default_rng(0)

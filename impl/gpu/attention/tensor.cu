@@ -133,7 +133,7 @@ __device__ __forceinline__ void attend(const Arguments& a) {
         for (int n = 0; n < 8; n++) score[n][0] = score[n][1] = score[n][2] = score[n][3] = 0;
         for (whole depth = 0; depth < a.dim; depth += DEEP) {
             const int deep = a.dim - depth < DEEP ? int(a.dim - depth) : DEEP;
-            __syncthreads();  // what lies here has been read
+            if (depth > 0) __syncthreads();  // what lies here has been read; before the first, since values were laid
             if (a.dim > DEEP || tile == keys.from)
                 lay<Stored, everything>(queries, Rows{a.query, batch, head, start, end, a.dim}, depth, deep);
             lay<Stored, everything>(rights, Rows{a.key, batch, source, tile, keys.length, a.dim}, depth, deep);
@@ -191,7 +191,7 @@ __device__ __forceinline__ void attend(const Arguments& a) {
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[n][i] *= factor[i / 2];
 
-        // their products with the values, which every warp has left since two barriers
+        // their products with the values; those of the tile before were read before the queries and keys were laid
         const Rows rows{a.value, batch, source, tile, keys.until, a.columns};
         constexpr Part first_part = halves<Stored>::split ? normal : everything;
         const bool more = __syncthreads_or(lay<Stored, first_part>(values, rows, first_column, columns));
