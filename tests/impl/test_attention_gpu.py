@@ -145,6 +145,23 @@ def test_subnormal_values_are_multiplied_apart_and_added(places: slice) -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-7")
+@pytest.mark.parametrize("most", [9, 1023])
+def test_subnormal_queries_at_the_largest_scale_for_tensor_cores_are_within_the_class(most: int) -> None:
+    rng = np.random.default_rng(3)
+    query, key, value = one_head(
+        rng.integers(-most, most + 1, (9, 64)) * 2.0**-24, rng.uniform(-6e4, 6e4, (70, 64)),
+        rng.standard_normal((70, 3)),
+    )  # fmt: skip
+    key[..., ::2] /= 2.0**12  # products of all sizes, beside those of subnormal numbers
+    query[..., ::2] *= 2.0**9
+    criterion = spec.criteria(spec.Instance(query, key, value, scale=2.0), "float16")["output"]
+    found = attention(query, key, value, scale=2.0, products="tensor")
+    assert np.array_equal(found, attention(query, key, value, scale=2.0))
+    assert criterion.ratio(found).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-7")
 def test_subnormal_queries_of_a_large_scale_are_not_multiplied_on_tensor_cores() -> None:
     rng = np.random.default_rng(2)
     query, key, value = one_head(

@@ -50,20 +50,17 @@ def exact(
 
     products: ``"tensor"`` for tensor cores, of float16 and bfloat16 alone, or ``"fma"``, whose probabilities are not
     rounded.  By default tensor cores are used where the card has them (compute capability 8.0 and later), but not for
-    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal numbers might cost the class.
+    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-7).
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
     argument, and ``ImportError`` where CuPy is not installed.
     """
-    plain = {
-        "is_causal": is_causal, "causal": causal, "window": window, "softcap": softcap, "return_lse": return_lse,
-        "products": products,
-    }  # fmt: skip
+    plain = {"is_causal": is_causal, "causal": causal, "window": window, "softcap": softcap, "return_lse": return_lse}
     arrays = {
         "query": query, "key": key, "value": value, "mask": mask, "bias": bias, "key_lengths": key_lengths,
         "sink": sink,
     }  # fmt: skip
-    return run(card(), arrays, scale=scale, **plain)
+    return run(card(), arrays, products, scale=scale, **plain)
 
 
 def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, **plain: Any) -> Any:
