@@ -1,5 +1,5 @@
 // Products of matrices of 16-bit numbers on tensor cores, sm_80 and later: one warp multiplies 16 × 16 by 16 × 8 numbers
-// and adds to 16 × 8 sums in float32.  What this rounds is GPU-7 of the proofs.
+// and adds to 16 × 8 sums in float32.  What this rounds is GPU-10 of the proofs.
 //
 // How a warp holds the matrices, where lane l has the group g = l / 4 and the place t = l % 4:
 //

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "impl" / "gpu"
 ORDERS = ("ascending", "descending", "shuffled")
 #: Tensor cores: products that are added at once, further bits, and whether 2^x errs as much as it may.  ``least`` is
-#: the least that claim GPU-7 assumes, the next are those of cards; ``short`` is less, as once of 8-bit products.
+#: the least that claim GPU-10 assumes, the next are those of cards; ``short`` is less, as once of 8-bit products.
 UNITS = {"least": (4, 0, 1), "sm_80": (8, 1, 0), "sm_90": (16, 2, 0), "short": (16, -10, 0)}
 _ALONE = threading.Lock()  # the machine of a library runs one launch at a time
 

@@ -65,7 +65,7 @@ def test_it_conforms_without_tensor_cores(precision: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize(
     ("precision", "level", "unit"),
     [
@@ -90,7 +90,7 @@ def one_head(*arrays: Any) -> tuple[Any, ...]:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize(
     "options",
     [{}, {"window": (40, 70)}, {"causal": "bottom-right"}, {"window": (None, 3)}, {"key_lengths": np.array([100])}],
@@ -104,7 +104,7 @@ def test_tiles_that_every_query_sees_and_others_are_within_the_class(options: di
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_sums_of_fewer_bits_would_leave_the_class() -> None:
     """Two products that cancel leave what a short sum has cut: the judge sees a worse unit than is assumed."""
     rng = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def test_sums_of_fewer_bits_would_leave_the_class() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_small_weights_keep_their_bits_in_float16() -> None:
     """Those of 2^-20.5, which would be subnormal."""
     key = np.full((1001, 1), -20.5 * np.log(2))
@@ -132,7 +132,7 @@ def test_small_weights_keep_their_bits_in_float16() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("places", [slice(0, 40), slice(0, None)])
 def test_subnormal_values_are_multiplied_apart_and_added(places: slice) -> None:
     rng = np.random.default_rng(1)
@@ -144,7 +144,7 @@ def test_subnormal_values_are_multiplied_apart_and_added(places: slice) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("most", [9, 1023])
 def test_subnormal_queries_at_the_largest_scale_for_tensor_cores_are_within_the_class(most: int) -> None:
     rng = np.random.default_rng(3)
@@ -161,7 +161,7 @@ def test_subnormal_queries_at_the_largest_scale_for_tensor_cores_are_within_the_
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("unit", ["least", "sm_80", "sm_90"])
 def test_subnormal_queries_of_a_large_scale_would_leave_the_class_on_tensor_cores(unit: str) -> None:
     """The product of a subnormal number and a large one, 2^-8, counts as 2: what is below 2^-22 is cut beside it."""
@@ -183,7 +183,7 @@ def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-1")
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(kind: Any) -> None:
     rng = np.random.default_rng(0)

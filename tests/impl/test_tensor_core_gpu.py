@@ -1,4 +1,4 @@
-"""What claim GPU-7 assumes of tensor cores and of 2^x: of a card where there is one, and of the thread model."""
+"""What claim GPU-10 assumes of tensor cores and of 2^x: of a card where there is one, and of the thread model."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def every(machine: Any) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("unit", ["least", "sm_80", "sm_90"])
 def test_emulated_tensor_cores_keep_what_is_assumed(unit: str) -> None:
     every(Emulated(unit=unit))
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -> None:
     """Else a judgement of the emulated kernel would be one of a better card than the claim allows."""
@@ -92,7 +92,7 @@ def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_sums_of_fewer_bits_do_not_keep_it() -> None:
     with pytest.raises(AssertionError):
         every(Emulated(unit="short"))
@@ -137,7 +137,7 @@ def powers_of(machine: Any, x: Any) -> Any:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_emulated_powers_of_two_err_by_two_units_at_most_and_almost() -> None:
     x = np.concatenate([-np.geomspace(1e-30, 127, 20_000), [-np.inf, -1e30]]).astype(np.float32)
     found = off(x, powers_of(Emulated(), x))
@@ -146,7 +146,7 @@ def test_emulated_powers_of_two_err_by_two_units_at_most_and_almost() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_the_tensor_cores_of_the_card_keep_what_is_assumed(card: Any) -> None:
     every(card)
 
@@ -157,7 +157,7 @@ def test_matrices_lie_on_the_card_as_is_written(card: Any) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-10")
 def test_every_power_of_two_of_the_card_errs_by_two_units_at_most(card: Any) -> None:
     last = int(np.array(-127, np.float32).view(np.uint32))
     for first in range(1 << 31, last + 1, 1 << 24):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["exact", "run"]
 
 _WARPS, _LINE = 4, 136  # of a block, and the numbers of a line in shared memory, as in tensor.cu
-_TENSOR = {"float16": 8.0, "bfloat16": float("inf")}  # the largest |scale|·⌈dim / 16⌉ for tensor cores (GPU-7)
+_TENSOR = {"float16": 8.0, "bfloat16": float("inf")}  # the largest |scale|·⌈dim / 16⌉ for tensor cores (GPU-10)
 
 
 def exact(
@@ -50,7 +50,7 @@ def exact(
 
     products: ``"tensor"`` for tensor cores, of float16 and bfloat16 alone, or ``"fma"``, whose probabilities are not
     rounded.  By default tensor cores are used where the card has them (compute capability 8.0 and later), but not for
-    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-7).
+    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-10).
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
     argument, and ``ImportError`` where CuPy is not installed.

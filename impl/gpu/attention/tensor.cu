@@ -19,7 +19,7 @@ constexpr int WARPS = 4, LANES = 32 * WARPS, DEEP = 128, LINE = DEEP + 8;  // a 
 static_assert(COLUMNS <= DEEP && ROWS == 16 * WARPS, "values lie in such lines too, and a warp has 16 queries");
 
 // What a type needs.  Weights are multiplied by `unit`, a power of two, before they are rounded: so none above 2^-29 is
-// subnormal in float16.  split: subnormal values are multiplied apart (GPU-7 says why).
+// subnormal in float16.  split: subnormal values are multiplied apart (GPU-10 says why).
 template <class Stored>
 struct halves;
 template <>
