@@ -30,6 +30,7 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 _THOROUGH = "thorough: of the profile of CI alone"
+_GPU = "gpu: runs on a CUDA device, and is skipped where there is none"
 _SECONDS = "processor seconds"
 _WORTH_TELLING = 0.5
 
@@ -45,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _THOROUGH)
+    config.addinivalue_line("markers", _GPU)
     config.pluginmanager.register(Clock(), "processor-seconds")
     if path := config.getoption("--write-passed"):
         config.pluginmanager.register(Recorder(path), "tests-that-passed")
@@ -60,6 +62,19 @@ def _thorough(config: pytest.Config) -> bool:
 def thorough(request: pytest.FixtureRequest) -> bool:
     """Whether the profile is that of CI, in which a test may look at more of the same kind."""
     return _thorough(request.config)
+
+
+@pytest.fixture(scope="session")
+def card() -> Any:
+    """The machine of the current CUDA device; a test that asks for it is skipped where there is none."""
+    cupy = pytest.importorskip("cupy")
+    try:
+        cupy.cuda.Device().compute_capability  # noqa: B018
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no CUDA device: {error}")
+    from assay.impl.gpu.machine import card
+
+    return card()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

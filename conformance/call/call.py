@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.call.deadline import Hung, deadline
-from assay.conformance.call.memory import Memory, NoRoom, Placed, moves, placed
+from assay.conformance.call.memory import Memory, NoRoom, Placed, moves, on_device, placed
 from assay.conformance.call.stdout import captured
 from assay.conformance.call.stdout import first_line as first_printed_line
 from assay.conformance.call.surroundings import Left, surroundings
@@ -162,7 +162,7 @@ def _without_effect(layout: Layout, script: Script, framework: Framework) -> str
     """Why a layout would be the plain one for every array of a script; empty if it is not."""
     if layout == Layout():
         return ""
-    if not framework.shares_memory:
+    if not framework.shares_memory and framework.region is None:
         return f"changes nothing: {framework.name} copies its arrays"
     if layout.reverse and not framework.negative_strides:
         return f"changes nothing: {framework.name} has no negative strides"
@@ -186,7 +186,10 @@ def handed(
         for arrays, lay in ((step.arrays, layout), (named, plain))
         for guard in placed(arrays, lay, huge=huge, read_only=read_only and framework.read_only, memory=memory)
     ]
-    native = [framework.to_native(guard.array) for guard in guards]
+    if framework.region is None:
+        native = [framework.to_native(guard.array) for guard in guards]
+    else:
+        native, guards = on_device(guards, framework.region, memory)
     arguments, arrays = native[: len(step.arrays)], native[len(step.arrays) :]
     recorders = {name: _Recorder(name, oracle, framework) for name, oracle in step.oracles().items()}
     keywords = {**step.keywords, **dict(zip([name for name, _ in named], arrays, strict=True)), **recorders}
@@ -330,8 +333,7 @@ class _Stage:
             self.notes.extend(around.restored())
             if unusual := restore():
                 self.notes.append(f"leaves a floating-point environment that {unusual} (it was restored)")
-            damages = [(guard.name, damage) for guard in guards if (damage := guard.damage()) is not None]
-        for name, damage in damages:
+        for name, damage in _damages(guards):
             what = "changed its input" if damage == "mutated" else "wrote outside its input"
             raise Fault(damage, f"{what} {name!r}")
         for name, recorder in call.oracles.items():
@@ -353,6 +355,16 @@ class _Stage:
             for guard, more, first in zip(guards, _holders(guards), before, strict=True)
             if more > first
         )
+
+
+def _damages(guards: list[Placed]) -> list[tuple[str, str]]:
+    """What was done to which input.  Raises :class:`Fault` where a device does not tell, after an error of its own."""
+    try:
+        return [(guard.name, damage) for guard in guards if (damage := guard.damage()) is not None]
+    except Exception as error:
+        if all(guard.region is None for guard in guards):
+            raise
+        raise Fault("raised", f"left its device with {type(error).__name__}: {_said_by(error)}") from None
 
 
 def _holders(guards: list[Placed]) -> list[int]:

@@ -3,7 +3,8 @@
 Every array lies inside a larger buffer that is filled with canaries before the array, behind it and in its gaps.  A
 kernel that reads past the end brings canaries into its output: NaN, or in every other case a huge finite number, which
 no comparison hides.  A kernel that writes anywhere in the buffer is found out when the buffer is compared with its
-snapshot.  A buffer may be a sparse mapping of many gigabytes of which only a few pages exist; then only the
+snapshot.  On a device lies a copy of the buffer, of which the array that the kernel gets is a view, and which is read
+back for that.  A buffer may be a sparse mapping of many gigabytes of which only a few pages exist; then only the
 surroundings of the array are watched.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 import mmap
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,14 +22,16 @@ from numpy.lib.stride_tricks import as_strided
 from assay.conformance.interface.layouts import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from assay.conformance.frameworks import Region
 
     Named = tuple[str, NDArray[Any]]
 
 
-__all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "moves", "placed"]
+__all__ = ["FAR", "Memory", "NoRoom", "Placed", "guarded", "moves", "on_device", "placed"]
 
 #: Elements between two slices of the axis that a layout spreads.  Modulo 2³² every offset equals one in the first
 #: slice, whether it is counted in elements or in bytes, signed or not.  So arithmetic of 32 bits reads the first slice.
@@ -53,6 +56,7 @@ class Placed:
     snapshot: the bytes of the watched parts of the buffer before the call.
     watched: parts of the buffer; the whole of it, unless it is sparse.
     neighbours: other inputs in the same buffer.
+    region: the copy of the buffer that the kernel works on, where that is on a device.
     """
 
     name: str
@@ -61,10 +65,11 @@ class Placed:
     snapshot: bytes
     watched: tuple[slice, ...] = (slice(None),)
     neighbours: tuple[NDArray[Any], ...] = ()
+    region: Region | None = None
 
     def damage(self) -> str | None:
         """What a call changed: ``None``, ``"mutated"`` (elements of the array) or ``"out-of-bounds"`` (canaries)."""
-        now = _bytes(self.buffer, self.watched)
+        now = _bytes(self.buffer if self.region is None else self.region.content(), self.watched)
         if now == self.snapshot:
             return None
         size = self.buffer.itemsize
@@ -83,10 +88,35 @@ class Memory:
 
     kept: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
     steps: dict[int, Memory] = field(default_factory=dict)
+    regions: dict[int, tuple[NDArray[Any], Region]] = field(default_factory=dict)
 
     def of_step(self, number: int) -> Memory:
         """The memory of one step: a later step of a script does not write over what an earlier one handed over."""
         return self.steps.setdefault(number, Memory())
+
+
+def on_device(
+    guards: Sequence[Placed], lay: Callable[[NDArray[Any]], Region], memory: Memory | None = None
+) -> tuple[list[Any], list[Placed]]:
+    """Copies of the buffers on a device: the native arrays in them, and what watches them there.
+
+    memory: copies of its buffers take the place of the last ones.  Raises :class:`NoRoom` for sparse buffers.
+    """
+    if any(guard.watched != (slice(None),) for guard in guards):
+        raise NoRoom("needs a sparse mapping, which a device has not")
+    known = {} if memory is None else memory.regions
+    regions: dict[int, tuple[NDArray[Any], Region]] = {}  # with its buffer: no other one may get its number
+    for guard in guards:
+        number = id(guard.buffer)
+        if number not in regions and number in known:
+            known[number][1].fill(guard.buffer)
+        if number not in regions:
+            regions[number] = known.get(number) or (guard.buffer, lay(guard.buffer))
+    kept = set() if memory is None else {id(buffer) for buffer, _ in memory.kept.values()}
+    known.update((number, region) for number, region in regions.items() if number in kept)
+    where = [regions[id(guard.buffer)][1] for guard in guards]
+    arrays = [region.array(guard.buffer, guard.array) for guard, region in zip(guards, where, strict=True)]
+    return arrays, [replace(guard, region=region) for guard, region in zip(guards, where, strict=True)]
 
 
 def placed(

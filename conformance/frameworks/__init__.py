@@ -9,20 +9,33 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Framework", "NoDevice", "framework"]
+__all__ = ["Framework", "NoDevice", "Region", "framework"]
 
 _OWN = ("numpy", "torch", "jax", "cupy")
 
 
 class NoDevice(LookupError):
     """A framework has no such device here, or none on which numbers can be laid.  The text is one line."""
+
+
+class Region(Protocol):
+    """A copy of a buffer of NumPy's, of one axis, on a device: what lies around an array there is what was in it."""
+
+    def fill(self, buffer: np.ndarray[Any, Any]) -> None:
+        """Copy a buffer of the same length and type into this one, in its place."""
+
+    def array(self, buffer: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> Any:
+        """The native array that lies in the copy as ``array`` lies in ``buffer``: at its place, with its strides."""
+
+    def content(self) -> np.ndarray[Any, Any]:
+        """What the copy holds when everything that was started has ended, in the type of the buffer."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Framework:
     read_only: the framework honours NumPy's read-only flag.
     negative_strides: the framework has arrays with negative strides.
     device: where native arrays are laid, as the framework names it; empty for where it lays them by itself.
+    region: copies a buffer to the device, where arrays of the framework are views of it; None where arrays are copied
+        one by one, in a layout of the framework's.
     """
 
     name: str
@@ -46,6 +61,7 @@ class Framework:
     read_only: bool = False
     negative_strides: bool = False
     device: str = ""
+    region: Callable[[np.ndarray[Any, Any]], Region] | None = None
 
 
 def framework(name: str, device: str = "") -> Framework:

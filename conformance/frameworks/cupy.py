@@ -1,10 +1,14 @@
-"""CuPy: arrays on the current device, which are copied in and out."""
+"""CuPy: arrays on the current device, as views of copies of the judge's guarded memory."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from assay.conformance.frameworks import Framework, NoDevice
 
-__all__ = ["load"]
+__all__ = ["Bytes", "load"]
 
 
 def load(device: str = "") -> Framework:
@@ -24,5 +28,26 @@ def load(device: str = "") -> Framework:
         to_native=cupy.array,
         to_numpy=cupy.asnumpy,
         is_native=lambda value: isinstance(value, cupy.ndarray),
+        negative_strides=True,
         device=device,
+        region=lambda buffer: Bytes(cupy, buffer),
     )
+
+
+class Bytes:
+    """A buffer on the current device."""
+
+    def __init__(self, cupy: Any, buffer: np.ndarray[Any, Any]) -> None:
+        self._cupy, self._dtype, self._bytes = cupy, buffer.dtype, cupy.array(buffer.view(np.uint8))
+
+    def fill(self, buffer: np.ndarray[Any, Any]) -> None:
+        self._bytes.set(buffer.view(np.uint8))
+
+    def array(self, buffer: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> Any:
+        place = self._bytes.data + (array.ctypes.data - buffer.ctypes.data)
+        return self._cupy.ndarray(array.shape, array.dtype, place, array.strides)
+
+    def content(self) -> np.ndarray[Any, Any]:
+        self._cupy.cuda.Device().synchronize()
+        found: np.ndarray[Any, Any] = self._cupy.asnumpy(self._bytes).view(self._dtype)
+        return found

@@ -39,6 +39,10 @@ class Launch:
 class Machine(Protocol):
     """Where arrays lie and kernels run."""
 
+    @property
+    def has_tensor_cores(self) -> bool:
+        """Whether it multiplies matrices of float16 and bfloat16, as cards from sm_80 on do."""
+
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """An array whose numbers are not set, contiguous."""
 
@@ -47,6 +51,9 @@ class Machine(Protocol):
 
     def laid(self, array: NDArray[Any]) -> Any:
         """A copy of an array of the host."""
+
+    def host(self, array: Any) -> NDArray[Any]:
+        """The numbers of an array, for which the call waits."""
 
     def largest(self, array: Any) -> Any:
         """The largest of an array, as a number of Python, for which the call waits."""
@@ -108,6 +115,10 @@ def card() -> Machine:
 class _Card:
     cupy: Any
 
+    @property
+    def has_tensor_cores(self) -> bool:
+        return int(self.cupy.cuda.Device().compute_capability) >= 80
+
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         return self.cupy.empty(shape, dtype)
 
@@ -118,6 +129,10 @@ class _Card:
 
     def laid(self, array: NDArray[Any]) -> Any:
         return self.cupy.asarray(array)
+
+    def host(self, array: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self.cupy.asnumpy(array)
+        return found
 
     def largest(self, array: Any) -> Any:
         return array.max().item()

@@ -17,18 +17,21 @@ import numpy as np
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Launch
 
-__all__ = ["ORDERS", "Emulated", "built", "compiler"]
+__all__ = ["ORDERS", "UNITS", "Emulated", "built", "compiler"]
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "impl" / "gpu"
 ORDERS = ("ascending", "descending", "shuffled")
+#: Tensor cores: products that are added at once, further bits, and whether 2^x errs as much as it may.  ``least`` is
+#: the least that claim GPU-10 assumes, the next are those of cards; ``short`` is less, as once of 8-bit products.
+UNITS = {"least": (4, 0, 1), "sm_80": (8, 1, 0), "sm_90": (16, 2, 0), "short": (16, -10, 0)}
 _ALONE = threading.Lock()  # the machine of a library runs one launch at a time
 
 
 class _Launch(ctypes.Structure):
     _fields_ = (
         ("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint64),
-        ("order", ctypes.c_int), ("seed", ctypes.c_uint64),
+        ("order", ctypes.c_int), ("seed", ctypes.c_uint64), ("unit", ctypes.c_int * 3),
     )  # fmt: skip
 
 
@@ -58,10 +61,18 @@ def built(source: Path) -> ctypes.CDLL:
 
 @dataclass(frozen=True)
 class Emulated:
-    """The machine of :mod:`assay.impl.gpu.machine` on a CPU, whose threads run in one of ``ORDERS``."""
+    """The machine of :mod:`assay.impl.gpu.machine` on a CPU, whose threads run in one of ``ORDERS``.
+
+    unit: the arithmetic of its tensor cores, one of ``UNITS``.
+    """
 
     order: str = "ascending"
     seed: int = 0
+    unit: str = "least"
+
+    @property
+    def has_tensor_cores(self) -> bool:
+        return True
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         found = np.empty(shape, dtype)
@@ -74,6 +85,9 @@ class Emulated:
     def laid(self, array: Any) -> Any:
         return array.copy()
 
+    def host(self, array: Any) -> Any:
+        return array
+
     def largest(self, array: Any) -> Any:
         return array.max().item()
 
@@ -84,7 +98,9 @@ class Emulated:
         function = getattr(built(SOURCES / source), kernel)
         function.restype = ctypes.c_char_p
         grid, block = (ctypes.c_uint * 3)(launch.blocks, 1, 1), (ctypes.c_uint * 3)(launch.threads, 1, 1)
-        asked = _Launch(grid, block, launch.shared, ORDERS.index(self.order), self.seed)
+        asked = _Launch(
+            grid, block, launch.shared, ORDERS.index(self.order), self.seed, (ctypes.c_int * 3)(*UNITS[self.unit])
+        )
         with _ALONE:
             said = function(ctypes.c_void_p(arguments.ctypes.data), ctypes.byref(asked))
         if said is not None:

@@ -3,7 +3,7 @@
 //     g++ -shared -fPIC -O2 -ffp-contract=off -x c++ -include cuda_on_cpu.h kernel.cu -o kernel.so
 //
 // Every CUDA thread is a coroutine with a stack of its own.  It runs alone until it waits at a barrier or in a shuffle,
-// or returns.  So what a thread reads that another one writes between the same two barriers depends on the order in
+// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that another one writes between the same two barriers depends on the order in
 // which threads run: a kernel without a race has the same result in every order (ascending, descending, shuffled), and
 // one that lacks a barrier has not.  Blocks run one after the other in such an order too.  Shared memory is full of NaN
 // when a block begins and has guards on both sides.  A launch ends with a sentence where a thread leaves before a
@@ -35,12 +35,20 @@ struct Index {
 
 enum Order : int { ascending, descending, shuffled };
 
+// The arithmetic of a tensor core, and whether the special function unit errs as much as it may.
+struct Unit {
+    int group;   // products that are added at once to the running sum
+    int extra;   // bits that are kept below the last place of the addend with the largest exponent
+    int errs;
+};
+
 // What a launch is told, in the layout that tests/emulated/__init__.py writes.
 struct Launch {
     unsigned grid[3], block[3];
     uint64_t shared;  // bytes
     int order;
     uint64_t seed;
+    Unit unit;
 };
 
 constexpr size_t STACK = 256 * 1024, GUARD = 4096, WARP = 32, MOST = 1024;
@@ -53,7 +61,7 @@ struct Thread {
     State state = State::fresh;
     int line = 0;       // of the barrier or the shuffle that it waits in
     unsigned mask = 0;  // the lanes that a shuffle waits for
-    unsigned char slot[16];
+    unsigned char slot[32];
     jmp_buf place;
     char* stack = nullptr;
 };
@@ -120,35 +128,35 @@ inline std::vector<size_t> order(size_t count) {
     return found;
 }
 
-// Lets those go on that wait for each other; false where nobody can.
-inline bool release() {
+// Lets the lanes of a warp go on that wait for each other in a shuffle; false where none can.
+inline bool release_warp(size_t warp) {
     auto& threads = machine.threads;
+    const size_t lanes = std::min(WARP, threads.size() - warp);
     bool released = false;
-    const Thread& first = threads[0];
-    if (std::all_of(threads.begin(), threads.end(), [&](const Thread& t) {
-            return t.state == State::at_barrier && t.line == first.line;
-        })) {
-        for (Thread& t : threads) t.state = State::running;
-        return true;
-    }
-    for (size_t warp = 0; warp < threads.size(); warp += WARP) {
-        const size_t lanes = std::min(WARP, threads.size() - warp);
-        for (size_t lane = 0; lane < lanes; lane++) {
-            const Thread asking = threads[warp + lane];
-            if (asking.state != State::in_warp || !(asking.mask >> lane & 1)) continue;
-            bool all = lanes == WARP || !(asking.mask >> lanes);
-            for (size_t other = 0; other < lanes; other++) {
-                const Thread& t = threads[warp + other];
-                if (asking.mask >> other & 1)
-                    all = all && t.state == State::in_warp && t.mask == asking.mask && t.line == asking.line;
-            }
-            if (!all) continue;
-            for (size_t other = 0; other < lanes; other++)
-                if (asking.mask >> other & 1) threads[warp + other].state = State::running;
-            released = true;
+    for (size_t lane = 0; lane < lanes; lane++) {
+        const Thread asking = threads[warp + lane];
+        if (asking.state != State::in_warp || !(asking.mask >> lane & 1)) continue;
+        bool all = lanes == WARP || !(asking.mask >> lanes);
+        for (size_t other = 0; other < lanes; other++) {
+            const Thread& t = threads[warp + other];
+            if (asking.mask >> other & 1)
+                all = all && t.state == State::in_warp && t.mask == asking.mask && t.line == asking.line;
         }
+        if (!all) continue;
+        for (size_t other = 0; other < lanes; other++)
+            if (asking.mask >> other & 1) threads[warp + other].state = State::running;
+        released = true;
     }
     return released;
+}
+
+// Lets all threads go on that wait at the same barrier; false where they do not.
+inline bool release() {
+    auto& threads = machine.threads;
+    for (const Thread& t : threads)
+        if (t.state != State::at_barrier || t.line != threads[0].line) return false;
+    for (Thread& t : threads) t.state = State::running;
+    return true;
 }
 
 inline std::string stuck() {
@@ -174,8 +182,12 @@ inline void run_block() {
     for (Thread& t : threads) t.state = State::fresh;
     for (;;) {
         bool alive = false;
-        for (size_t i : order(threads.size()))
-            if (threads[i].state == State::fresh || threads[i].state == State::running) go_on(threads[i]);
+        for (size_t warp : order((threads.size() + WARP - 1) / WARP)) do
+                for (size_t lane : order(std::min(WARP, threads.size() - WARP * warp))) {
+                    Thread& t = threads[WARP * warp + lane];
+                    if (t.state == State::fresh || t.state == State::running) go_on(t);
+                }
+            while (release_warp(WARP * warp));
         for (const Thread& t : threads) alive = alive || t.state != State::done;
         if (!alive) break;
         if (!release()) {
@@ -229,6 +241,16 @@ T exchanged(unsigned mask, T given, size_t source, int line) {
     return found;
 }
 
+// The barrier of all threads, after which each of them has read what the others gave.
+inline bool any(bool own, int line) {
+    memcpy(machine.here->slot, &own, sizeof own);
+    wait(State::at_barrier, line, 0);
+    bool found = false;
+    for (const Thread& t : machine.threads) found = found || t.slot[0];
+    wait(State::at_barrier, line, 0);
+    return found;
+}
+
 inline size_t lane() { return (machine.here - machine.threads.data()) % WARP; }
 
 }  // namespace cuda_on_cpu
@@ -260,6 +282,7 @@ inline void __syncthreads(int line = __builtin_LINE()) {
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
     cuda_on_cpu::wait(cuda_on_cpu::State::in_warp, line, mask);
 }
+inline int __syncthreads_or(int truth, int line = __builtin_LINE()) { return cuda_on_cpu::any(truth != 0, line); }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, int line = __builtin_LINE()) {
     const size_t own = cuda_on_cpu::lane();
@@ -327,4 +350,145 @@ inline unsigned short float_as_brain(float x) {
     const unsigned bits = static_cast<unsigned>(__float_as_int(x));
     if (isnan(x)) return 0x7fff;
     return static_cast<unsigned short>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Tensor cores, with the rounding that is measured of them (F. A. Khattak and M. Mikaitis, Accurate models of NVIDIA
+// tensor cores, 2025): products are exact.  `group` of them and the running sum are cut, each of them, below the last of
+// 24 + `extra` bits of the addend with the largest exponent, added, and cut to 24 bits.  Zeros take no part.  The exponent
+// of a product is that of its leading bit, but a subnormal factor counts as if it were normal.
+namespace cuda_on_cpu {
+
+struct Addend {
+    int64_t size;  // with its sign
+    int last, exponent;  // the place of its last bit, and its own as the largest is found by
+};
+
+// A factor of `bits` significant bits with the sign in bit 15.
+inline Addend factor(unsigned short word, int bits) {
+    const int wide = 16 - bits, field = word >> (bits - 1) & ((1 << wide) - 1), bias = (1 << (wide - 1)) - 1;
+    const int64_t fraction = word & ((1 << (bits - 1)) - 1), size = field ? fraction + (1 << (bits - 1)) : fraction;
+    const int exponent = (field ? field : 1) - bias;
+    return {word & 0x8000 ? -size : size, exponent - bits + 1, exponent};
+}
+
+inline float cut(int64_t size, int last) {
+    const bool negative = size < 0;
+    uint64_t rest = negative ? -uint64_t(size) : uint64_t(size);
+    while (rest >> 24 || last < -149) {
+        if (!rest) return 0;
+        rest >>= 1, last++;
+    }
+    return ldexpf(negative ? -float(rest) : float(rest), last);
+}
+
+inline float dot(float sum, const unsigned short* left, const unsigned short* right, int bits) {
+    const Unit& unit = machine.launch.unit;
+    for (int from = 0; from < 16; from += unit.group) {
+        Addend addends[17];
+        int count = 0, most = -(1 << 20);
+        for (int k = from; k < from + unit.group; k++) {
+            const Addend a = factor(left[k], bits), b = factor(right[k], bits);
+            const int64_t size = a.size * b.size;
+            if (!size) continue;
+            const int exponent = a.exponent + b.exponent + (std::abs(size) >> (2 * bits - 1) != 0);
+            addends[count++] = {size, a.last + b.last, exponent};
+            most = std::max(most, exponent);
+        }
+        if (!count) continue;
+        if (sum != 0) {
+            int exponent;
+            const float fraction = frexpf(sum, &exponent);
+            addends[count++] = {int64_t(ldexpf(fraction, 24)), exponent - 24, std::max(exponent - 1, -126)};
+            most = std::max(most, addends[count - 1].exponent);
+        }
+        const int last = most - 23 - unit.extra;
+        int64_t found = 0;
+        for (int i = 0; i < count; i++) {
+            const int shift = addends[i].last - last;
+            const int64_t size = std::abs(addends[i].size);
+            const int64_t kept = shift >= 0 ? size << shift : shift > -63 ? size >> -shift : 0;
+            found += addends[i].size < 0 ? -kept : kept;
+        }
+        sum = cut(found, last);
+    }
+    return sum;
+}
+
+inline bool finite(unsigned short word, int bits) {
+    const int ones = ((1 << (16 - bits)) - 1) << (bits - 1);
+    return (word & ones) != ones;
+}
+
+// Every lane gives its parts of both factors.
+inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int bits, int line) {
+    const size_t own = machine.here - machine.threads.data(), warp = own / WARP * WARP, g = own % WARP / 4, t = own % 4;
+    unsigned given[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    memcpy(machine.here->slot, given, sizeof given);
+    wait(State::in_warp, line, 0xffffffffu);
+    unsigned short left[2][16], right[2][16];
+    const auto part = [&](size_t lane, size_t number) {
+        unsigned found;
+        memcpy(&found, machine.threads[warp + lane].slot + 4 * number, 4);
+        return found;
+    };
+    for (size_t i = 0; i < 4; i++)
+        for (size_t side = 0; side < 2; side++)
+            for (size_t far = 0; far < 2; far++) {
+                const unsigned x = part(4 * g + i, side + 2 * far), y = part(4 * (2 * t + side) + i, 4 + far);
+                left[side][8 * far + 2 * i] = x & 0xffff, left[side][8 * far + 2 * i + 1] = x >> 16;
+                right[side][8 * far + 2 * i] = y & 0xffff, right[side][8 * far + 2 * i + 1] = y >> 16;
+            }
+    for (int i = 0; i < 4; i++) {
+        bool numbers = std::isfinite(sum[i]);
+        for (int k = 0; k < 16; k++)
+            numbers = numbers && finite(left[i / 2][k], bits) && finite(right[i % 2][k], bits);
+        sum[i] = numbers ? dot(sum[i], left[i / 2], right[i % 2], bits) : NAN;
+    }
+    wait(State::in_warp, line, 0xffffffffu);
+}
+
+inline void four_matrices(unsigned (&found)[4], const unsigned short* row, bool transposed, int line) {
+    const size_t own = machine.here - machine.threads.data(), warp = own / WARP * WARP, g = own % WARP / 4, t = own % 4;
+    memcpy(machine.here->slot, &row, sizeof row);
+    wait(State::in_warp, line, 0xffffffffu);
+    for (size_t i = 0; i < 4; i++) {
+        const auto number = [&](size_t row, size_t column) {
+            const unsigned short* from;
+            memcpy(&from, machine.threads[warp + 8 * i + row].slot, sizeof from);
+            return unsigned(from[column]);
+        };
+        found[i] = transposed ? number(2 * t, g) | number(2 * t + 1, g) << 16
+                              : number(g, 2 * t) | number(g, 2 * t + 1) << 16;
+    }
+    wait(State::in_warp, line, 0xffffffffu);
+}
+
+}  // namespace cuda_on_cpu
+
+inline void multiply_add_half(
+    float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
+    cuda_on_cpu::multiply_add(sum, a, b, 11, line);
+}
+inline void multiply_add_brain(
+    float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
+    cuda_on_cpu::multiply_add(sum, a, b, 8, line);
+}
+inline void four_matrices(unsigned (&found)[4], const unsigned short* row, int line = __builtin_LINE()) {
+    cuda_on_cpu::four_matrices(found, row, false, line);
+}
+inline void four_transposed(unsigned (&found)[4], const unsigned short* row, int line = __builtin_LINE()) {
+    cuda_on_cpu::four_matrices(found, row, true, line);
+}
+inline unsigned two_halves(float first, float second) {
+    return float_as_half(first) | unsigned(float_as_half(second)) << 16;
+}
+inline unsigned two_brains(float first, float second) {
+    return float_as_brain(first) | unsigned(float_as_brain(second)) << 16;
+}
+// Within 2 units of the last place, and off by as much where the unit errs: up or down, as the bits of x say.
+inline float power_of_two(float x) {
+    const float found = exp2f(x);
+    if (found < 0x1p-126f) return 0;
+    if (!cuda_on_cpu::machine.launch.unit.errs || x == 0) return found;
+    return found * (__float_as_int(x) * 0x9E3779B1u >> 31 ? 1 + 0x1p-23f : 1 - 0x1p-23f);
 }

@@ -47,6 +47,21 @@ KERNEL(no_barrier_after_reading, Arguments, 64) {
     a.x[blockIdx.x * 64 + t] = own;
 }
 
+// warps that read from each other, with shuffles and no barrier in a round
+KERNEL(no_barrier_between_warps, Arguments, 64) {
+    float* const tile = reinterpret_cast<float*>(shared_memory);
+    const unsigned t = threadIdx.x;
+    float own = a.x[blockIdx.x * 64 + t];
+    tile[t] = own;
+    __syncthreads();
+    for (int round = 0; round < 3; round++) {
+        own += __shfl_xor_sync(0xffffffffu, own, 1);
+        tile[t] = own;
+        own = __shfl_xor_sync(0xffffffffu, tile[(t + 32) % 64], 2);
+    }
+    a.x[blockIdx.x * 64 + t] = own;
+}
+
 // all blocks write to one place
 KERNEL(blocks_race, Arguments, 64) {
     if (threadIdx.x == 0) a.x[0] = float(blockIdx.x);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import emulated
@@ -11,7 +12,10 @@ import pytest
 from emulated import ORDERS, Emulated
 
 import assay
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.targets import keywords_of
 from assay.impl.gpu.attention.forward import run
+from assay.spec import attention as spec
 from assay.spec.problem import InvalidInstance
 
 needs_compiler = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is not installed")
@@ -22,46 +26,176 @@ NAMES = ("query", "key", "value", "mask", "bias", "key_lengths", "sink")
 def attention(
     query: Any, key: Any, value: Any, *, scale: Any = None, is_causal: bool = False, causal: Any = None,
     mask: Any = None, bias: Any = None, window: Any = None, key_lengths: Any = None, softcap: Any = None,
-    sink: Any = None, return_lse: bool = False,
+    sink: Any = None, return_lse: bool = False, products: str | None = None, unit: str = "least",
 ) -> Any:  # fmt: skip
     """:func:`assay.impl.gpu.attention.exact` on a CPU."""
     arrays = dict(zip(NAMES, (query, key, value, mask, bias, key_lengths, sink), strict=True))
     return run(
-        Emulated(), arrays, scale=scale, is_causal=is_causal, causal=causal, window=window, softcap=softcap,
-        return_lse=return_lse,
+        Emulated(unit=unit), arrays, scale=scale, is_causal=is_causal, causal=causal, window=window, softcap=softcap,
+        return_lse=return_lse, products=products,
     )  # fmt: skip
+
+
+def judged(precision: str, level: str, **options: Any) -> Any:
+    """The report of the kernel with these options.  Compiling it is not of the time of a call."""
+    for source in ("exact.cu", "tensor.cu"):
+        emulated.built(emulated.SOURCES / "attention" / source)
+    kernel = Kernel(
+        "emulated", functools.partial(attention, **options), keywords=keywords_of(attention, "attention"),
+    )  # fmt: skip
+    return assay.check(kernel, "attention", precision=precision, level=level)
 
 
 @needs_compiler
 @pytest.mark.claim("GPU-1")
-@pytest.mark.parametrize(
-    "precision", ["bfloat16", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("float32", "float64", "float16"))]
-)
-def test_it_conforms_in_every_type(precision: str) -> None:
-    report = assay.check(attention, precision=precision, level="smoke")
+@pytest.mark.thorough
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_it_conforms_in_its_own_type(precision: str) -> None:
+    report = judged(precision, "smoke")
     assert report.passed, report
 
 
 @needs_compiler
 @pytest.mark.thorough
-def test_it_conforms_at_standard() -> None:
-    report = assay.check(attention, precision="float16", level="standard")
+@pytest.mark.claim("GPU-1")
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_it_conforms_without_tensor_cores(precision: str) -> None:
+    report = judged(precision, "smoke", products="fma")
     assert report.passed, report
 
 
 @needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize(
+    ("precision", "level", "unit"),
+    [
+        ("bfloat16", "smoke", "least"),
+        *(
+            pytest.param(precision, level, unit, marks=pytest.mark.thorough)
+            for precision, level, unit in (
+                ("float16", "smoke", "sm_80"), ("bfloat16", "smoke", "sm_90"), ("float16", "standard", "least"),
+                ("bfloat16", "standard", "least"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_it_conforms_on_tensor_cores(precision: str, level: str, unit: str) -> None:
+    report = judged(precision, level, unit=unit)
+    assert report.passed, report
+
+
+def one_head(*arrays: Any) -> tuple[Any, ...]:
+    """Arrays (rows, columns) in float16, as arrays (1, 1, rows, columns)."""
+    return tuple(np.asarray(array, np.float16)[None, None] for array in arrays)
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"window": (40, 70)}, {"causal": "bottom-right"}, {"window": (None, 3)}, {"key_lengths": np.array([100])}],
+    ids=str,
+)
+def test_tiles_that_every_query_sees_and_others_are_within_the_class(options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(4)
+    arrays = one_head(*(rng.standard_normal((rows, 8)) for rows in (66, 150, 150)))
+    criterion = spec.criteria(spec.Instance(*arrays, **options), "float16")["output"]
+    assert criterion.ratio(attention(*arrays, **options)).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+def test_sums_of_fewer_bits_would_leave_the_class() -> None:
+    """Two products that cancel leave what a short sum has cut: the judge sees a worse unit than is assumed."""
+    rng = np.random.default_rng(0)
+    half = rng.uniform(1, 2, (9, 16))
+    query, key, value = one_head(
+        np.concatenate([half, half], axis=1) * 8, np.concatenate([half, -half + 2.0**-6], axis=1),
+        rng.standard_normal((9, 4)),
+    )  # fmt: skip
+    criterion = spec.criteria(spec.Instance(query, key, value, scale=1.0), "float16")["output"]
+    found = {unit: attention(query, key, value, scale=1.0, unit=unit) for unit in ("least", "short")}
+    assert criterion.ratio(found["least"]).max() <= 1.0 < criterion.ratio(found["short"]).max()
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+def test_small_weights_keep_their_bits_in_float16() -> None:
+    """Those of 2^-20.5, which would be subnormal."""
+    key = np.full((1001, 1), -20.5 * np.log(2))
+    key[0] = 0
+    query, key, value = one_head([[1]], key, np.ones((1001, 1)))
+    value[0, 0, 0] = 0
+    weight = 1000 * np.exp(float(key[0, 0, 1, 0]))
+    found = float(attention(query, key, value, scale=1.0)[0, 0, 0, 0])
+    assert abs(found / (weight / (1 + weight)) - 1) < 2.0**-10
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize("places", [slice(0, 40), slice(0, None)])
+def test_subnormal_values_are_multiplied_apart_and_added(places: slice) -> None:
+    rng = np.random.default_rng(1)
+    value = rng.standard_normal((90, 5)) * 2.0**-13
+    value[places] = rng.integers(-1023, 1024, value[places].shape) * 2.0**-24
+    query, key, value = one_head(rng.standard_normal((3, 4)), rng.standard_normal((90, 4)), value)
+    criterion = spec.criteria(spec.Instance(query, key, value), "float16")["output"]
+    assert criterion.ratio(attention(query, key, value)).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize("most", [9, 1023])
+def test_subnormal_queries_at_the_largest_scale_for_tensor_cores_are_within_the_class(most: int) -> None:
+    rng = np.random.default_rng(3)
+    query, key, value = one_head(
+        rng.integers(-most, most + 1, (9, 64)) * 2.0**-24, rng.uniform(-6e4, 6e4, (70, 64)),
+        rng.standard_normal((70, 3)),
+    )  # fmt: skip
+    key[..., ::2] /= 2.0**12  # products of all sizes, beside those of subnormal numbers
+    query[..., ::2] *= 2.0**9
+    criterion = spec.criteria(spec.Instance(query, key, value, scale=2.0), "float16")["output"]
+    found = attention(query, key, value, scale=2.0, products="tensor")
+    assert np.array_equal(found, attention(query, key, value, scale=2.0))
+    assert criterion.ratio(found).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize("unit", ["least", "sm_80", "sm_90"])
+def test_subnormal_queries_of_a_large_scale_would_leave_the_class_on_tensor_cores(unit: str) -> None:
+    """The product of a subnormal number and a large one, 2^-8, counts as 2: what is below 2^-22 is cut beside it."""
+    query, key, value = one_head([[2.0**-24, *[2.0**-14] * 15]], np.zeros((2, 16)), [[1], [-1]])
+    key[..., 0], key[0, 0, 0, 1:] = 2.0**15, 2.0**-11 * (1 - 2.0**-10)
+    for scale in (8.0, 2.0**15):
+        criterion = spec.criteria(spec.Instance(query, key, value, scale=scale), "float16")["output"]
+        assert criterion.ratio(attention(query, key, value, scale=scale, unit=unit)).max() <= 1.0
+    assert criterion.ratio(attention(query, key, value, scale=scale, products="tensor", unit=unit)).max() > 1.0
+
+
+def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
+    x = np.zeros((1, 1, 2, 2), np.float32)
+    with pytest.raises(InvalidInstance, match="tensor cores multiply float16 and bfloat16, and not float32"):
+        attention(x, x, x, products="tensor")
+    with pytest.raises(InvalidInstance, match="products: 'tf32', expected 'fma' or 'tensor'"):
+        attention(x, x, x, products="tf32")
+
+
+@needs_compiler
 @pytest.mark.claim("GPU-1")
+@pytest.mark.claim("GPU-10")
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_every_order_of_threads_and_blocks_gives_the_same_bits(kind: Any) -> None:
+def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(kind: Any) -> None:
     rng = np.random.default_rng(0)
     shapes = {
-        "query": (2, 4, 70, 33),
-        "key": (2, 2, 90, 33),
+        "query": (2, 4, 70, 133),
+        "key": (2, 2, 90, 133),
         "value": (2, 2, 90, 140),
         "bias": (1, 4, 1, 90),
         "sink": (4,),
     }
     arrays = {name: rng.standard_normal(shape).astype(kind) for name, shape in shapes.items()}
+    arrays["value"][:, :, :40] *= kind(2.0**-15)  # subnormal ones
     arrays |= {"mask": rng.random((70, 90)) < 0.8, "key_lengths": np.array([90, 67])}
     options: dict[str, Any] = {"causal": "bottom-right", "window": (40, None), "softcap": 3.0, "return_lse": True}
     first, *others = (run(Emulated(order), arrays, **options) for order in ORDERS)
@@ -69,6 +203,9 @@ def test_every_order_of_threads_and_blocks_gives_the_same_bits(kind: Any) -> Non
         assert all(
             np.array_equal(one.view(np.uint8), two.view(np.uint8)) for one, two in zip(first, other, strict=True)
         )
+    criteria = spec.criteria(spec.Instance(**arrays, **options), np.dtype(kind).name)
+    assert criteria["output"].ratio(first[0]).max() <= 1.0
+    assert criteria["log_sum_exp"].ratio(first[1]).max() <= 1.0
 
 
 def test_a_type_that_no_kernel_has_is_refused() -> None:

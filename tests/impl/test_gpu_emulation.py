@@ -37,7 +37,13 @@ def test_a_sound_kernel_gives_the_same_bits_in_every_order() -> None:
 
 @pytest.mark.parametrize(
     "kernel",
-    ["no_barrier_after_writing", "no_barrier_in_the_loop", "no_barrier_after_reading", "blocks_race"],
+    [
+        "no_barrier_after_writing",
+        "no_barrier_in_the_loop",
+        "no_barrier_after_reading",
+        "no_barrier_between_warps",
+        "blocks_race",
+    ],
 )
 def test_a_race_gives_other_bits_in_another_order(kernel: str) -> None:
     found = [run(kernel, order) for order in ORDERS]

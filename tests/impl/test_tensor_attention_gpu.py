@@ -96,6 +96,20 @@ def test_long_rows_are_within_the_class_of_blocked_sums(dtype: str) -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-4")
+def test_what_one_long_sum_would_lose_is_added_in_blocks() -> None:
+    """Of 8,192 weights the first is 1 and the others 2^-25, which vanish beside it: blocks lose those of the first."""
+    key1, key2 = np.zeros((1, 1, 64, 1), np.float32), np.zeros((1, 1, 128, 1), np.float32)
+    key1[0, 0, 0], key2[0, 0, 0] = 1, 1
+    query = np.full((1, 1, 1, 1), 25 * np.log(2), np.float32)
+    arrays = (query, key1, key2, np.ones_like(key1), np.ones_like(key2))
+    criterion = spec.criteria(spec.Instance(*arrays, scale=1.0), "float32-blocked")["output"]
+    assert criterion.ratio(attention(*arrays, scale=1.0)).max() <= 1.0
+    lost = np.ones((1, 1, 1, 1)) / (1 + 8191 * 2.0**-25)  # one sum of the products, and an exact one of the weights
+    assert criterion.ratio(lost.astype(np.float32)).max() > 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-4")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     arrays = drawn((3, 90), "float32", n_q=70, d=33, d_v=130, heads=(2, 1))
     options: dict[str, Any] = {"window": (40, 60), "return_lse": True}

@@ -1,7 +1,8 @@
-"""Exact attention on a GPU: tiles of queries against tiles of keys, online softmax (``exact.cu``).
+"""Exact attention on a GPU: tiles of queries against tiles of keys, online softmax.
 
-The arithmetic is that of the class of the input: float32 or float64 throughout.  bfloat16 and float16 are computed in
-float32 and rounded once.  No memory is taken but that of the outputs.
+float32 and float64 are computed in their own type (``exact.cu``).  float16 and bfloat16 are multiplied on tensor cores,
+with sums in float32 and probabilities rounded to the type of the values (``tensor.cu``), or in float32 throughout
+(``exact.cu``).  No memory is taken but that of the outputs.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from assay.impl.gpu.attention.tile import COLUMNS, ROWS, launch, options, work_of
-from assay.impl.gpu.machine import card, standing_in, struct, view
+from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
 from assay.spec.attention.instance import Instance
+from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
 __all__ = ["exact", "run"]
+
+_WARPS, _LINE = 4, 136  # of a block, and the numbers of a line in shared memory, as in tensor.cu
+_TENSOR = {"float16": 8.0, "bfloat16": float("inf")}  # the largest |scale|·⌈dim / 16⌉ for tensor cores (GPU-10)
 
 
 def exact(
@@ -33,6 +38,7 @@ def exact(
     softcap: float | None = None,
     sink: Any = None,
     return_lse: bool = False,
+    products: str | None = None,
 ) -> Any:
     """Attention of (batch, heads, length, dim) arrays; every option is as in :class:`assay.spec.attention.Instance`.
 
@@ -42,6 +48,10 @@ def exact(
     for nothing.  So numbers on the device are not looked at: a bias that is not finite or −inf, and key lengths outside
     of [0, n_k], give an undefined result.
 
+    products: ``"tensor"`` for tensor cores, of float16 and bfloat16 alone, or ``"fma"``, whose probabilities are not
+    rounded.  By default tensor cores are used where the card has them (compute capability 8.0 and later), but not for
+    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-10).
+
     Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
     argument, and ``ImportError`` where CuPy is not installed.
     """
@@ -50,16 +60,17 @@ def exact(
         "query": query, "key": key, "value": value, "mask": mask, "bias": bias, "key_lengths": key_lengths,
         "sink": sink,
     }  # fmt: skip
-    return run(card(), arrays, scale=scale, **plain)
+    return run(card(), arrays, products, scale=scale, **plain)
 
 
-def run(machine: Machine, arrays: dict[str, Any], **plain: Any) -> Any:
+def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, **plain: Any) -> Any:
     """:func:`exact` on a machine; arrays that are not given are ``None``."""
     given = {name: machine.given(array) for name, array in arrays.items()}
     instance = Instance(**standing_in(given), **plain)
     query, key, value, sink = (given[name] for name in ("query", "key", "value", "sink"))
     (b, h, n_q, d), (h_k, n_k, d_v) = query.shape, value.shape[1:]
     work = work_of(query)
+    on_tensor_cores = _chosen(machine, instance, products) == "tensor"
     out = machine.empty((b, h, n_q, d_v), query.dtype)
     lse = machine.empty((b, h, n_q), work) if instance.return_lse else None
     keep: list[Any] = []
@@ -81,5 +92,24 @@ def run(machine: Machine, arrays: dict[str, Any], **plain: Any) -> Any:
         columns=d_v,
     )
     blocks = b * h * -(-n_q // ROWS) * -(-d_v // COLUMNS)
-    machine.run("attention/exact.cu", f"attention_{query.dtype.name}", arguments, launch(blocks, work))
+    source, started = "attention/exact.cu", launch(blocks, work)
+    if on_tensor_cores:
+        source, started = "attention/tensor.cu", Launch(blocks, 32 * _WARPS, 3 * ROWS * _LINE * 2)
+    machine.run(source, f"attention_{query.dtype.name}", arguments, started)
     return (out, lse) if instance.return_lse else out
+
+
+def _chosen(machine: Machine, instance: Instance, products: str | None) -> str:
+    """``tensor`` or ``fma``.  Raises :class:`InvalidInstance` for what this type or this machine has not."""
+    name, dim = instance.query.dtype.name, instance.query.shape[3]
+    assert instance.scale is not None
+    if products not in (None, "fma", "tensor"):
+        raise InvalidInstance(f"products: {products!r}, expected 'fma' or 'tensor'")
+    if products == "tensor" and name not in _TENSOR:
+        raise InvalidInstance(f"products: tensor cores multiply float16 and bfloat16, and not {name}")
+    if products == "tensor" and not machine.has_tensor_cores:
+        raise InvalidInstance("products: tensor cores need compute capability 8.0 or later")
+    if products is not None:
+        return products
+    fits = machine.has_tensor_cores and abs(instance.scale) * -(-dim // 16) <= _TENSOR.get(name, 0.0)
+    return "tensor" if fits and name in _TENSOR else "fma"

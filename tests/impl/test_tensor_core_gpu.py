@@ -1,0 +1,166 @@
+"""What claim GPU-10 assumes of tensor cores and of 2^x: of a card where there is one, and of the thread model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import emulated
+import ml_dtypes
+import numpy as np
+import pytest
+from emulated import Emulated
+
+from assay.impl.gpu.machine import Launch, struct
+
+needs_compiler = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is not installed")
+
+PROBE = str(Path(emulated.__file__).parent / "probe.cu")
+KINDS = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+UNIT = 2.0**-23
+
+
+def multiplied(machine: Any, left: Any, right: Any, sums: Any) -> Any:
+    """sums (blocks, 16, 8) + left (blocks, 16, 16) · right (blocks, 16, 8)."""
+    name = left.dtype.name
+    turned = np.ascontiguousarray(np.swapaxes(right, 1, 2)).view(np.uint16)
+    on = [machine.laid(array) for array in (left.view(np.uint16), turned, sums)]
+    addresses = dict(zip(("left", "right", "sums"), map(machine.address, on), strict=True))
+    machine.run(PROBE, f"multiply_{name}", struct(**addresses), Launch(len(left), 32, 0))
+    return machine.host(on[2])
+
+
+def ratios(kind: str, left: Any, right: Any, sums: Any, found: Any) -> Any:
+    """The error of every element, divided by what the claim assumes that it is at most."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    least = float(ml_dtypes.finfo(KINDS[kind]).smallest_normal)  # type: ignore[no-untyped-call]
+    terms = a[:, :, :, None] * b[:, None, :, :]  # exact in float64
+    counted = np.maximum(abs(a), least)[:, :, :, None] * np.maximum(abs(b), least)[:, None, :, :] * (terms != 0)
+    p, size = (terms != 0).sum(axis=2), abs(sums) + abs(terms).sum(axis=2)
+    bound = UNIT * (1 + 2.0**-18) * (p * np.maximum(size, counted.max(axis=2)) + np.minimum(p, 4) * size) + 2.0**-126
+    error = np.empty(sums.shape)
+    for at in np.ndindex(sums.shape):
+        block, row, column = at
+        error[at] = abs(math.fsum([*terms[block, row, :, column], float(sums[at]), -float(found[at])]))
+    assert (error[p == 0] == 0).all()
+    return np.where(p == 0, 0.0, error / bound)
+
+
+def drawn(kind: str, blocks: int) -> tuple[Any, Any, Any]:
+    """Factors and sums of very different sizes, subnormal ones and zeros among them, and sums that cancel."""
+    rng = np.random.default_rng(blocks)
+    wide = 24 if kind == "float16" else 60
+
+    def numbers(*shape: int) -> Any:
+        spread = rng.uniform(0, 1, (shape[0], 1, 1))  # of a block: from one size to all
+        x = rng.standard_normal(shape) * 2.0 ** (spread * rng.uniform(-wide, wide // 2, shape))
+        return np.where(rng.random(shape) < 0.2 * spread, 0, x).astype(KINDS[kind])
+
+    left, right = numbers(blocks, 16, 16), numbers(blocks, 16, 8)
+    products = left.astype(np.float64) @ right.astype(np.float64)
+    factor = rng.choice([0, -1, 1, 2.0**-12, 2.0**12], products.shape)
+    return left, right, (products * factor).astype(np.float32)
+
+
+def cut(kind: str) -> tuple[Any, Any, Any]:
+    """A sum of 1, and products that are lost almost whole where nothing below its last place is kept."""
+    left, right = (np.full((1, 16, width), 2.0**-12, KINDS[kind]) for width in (16, 8))
+    left[...] *= KINDS[kind](2 - 2.0**-6)
+    return left, right, np.ones((1, 16, 8), np.float32)
+
+
+def every(machine: Any) -> None:
+    for kind in KINDS:
+        for data in (drawn(kind, 60), cut(kind)):
+            assert ratios(kind, *data, multiplied(machine, *data)).max() <= 1.0
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize("unit", ["least", "sm_80", "sm_90"])
+def test_emulated_tensor_cores_keep_what_is_assumed(unit: str) -> None:
+    every(Emulated(unit=unit))
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -> None:
+    """Else a judgement of the emulated kernel would be one of a better card than the claim allows."""
+    assert ratios(kind, *cut(kind), multiplied(Emulated(), *cut(kind))).max() > 0.75
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+def test_sums_of_fewer_bits_do_not_keep_it() -> None:
+    with pytest.raises(AssertionError):
+        every(Emulated(unit="short"))
+
+
+def exact(machine: Any) -> None:
+    """Integers, whose products and sums have no rounding: what is in question is where the numbers lie."""
+    rng = np.random.default_rng(0)
+    for kind in KINDS.values():
+        left, right = (rng.integers(-8, 9, (5, 16, width)).astype(kind) for width in (16, 8))
+        sums = rng.integers(-99, 99, (5, 16, 8)).astype(np.float32)
+        wanted = sums + left.astype(np.float32) @ right.astype(np.float32)
+        assert np.array_equal(multiplied(machine, left, right, sums), wanted)
+    numbers = np.arange(256, dtype=np.uint16)
+    on, found = machine.laid(numbers), machine.laid(np.zeros((2, 32, 4), np.uint32))
+    machine.run(PROBE, "matrices", struct(of=machine.address(on), to=machine.address(found)), Launch(1, 32, 512))
+    lane, number = np.arange(32)[:, None], np.arange(4)
+    g, t, first = lane // 4, lane % 4, number * 64
+    as_stored, turned = machine.host(found)
+    assert np.array_equal(as_stored, first + 8 * g + 2 * t | (first + 8 * g + 2 * t + 1) << 16)
+    assert np.array_equal(turned, first + 16 * t + g | (first + 16 * t + 8 + g) << 16)
+
+
+@needs_compiler
+def test_emulated_matrices_lie_as_is_written() -> None:
+    exact(Emulated())
+
+
+def off(x: Any, powers: Any) -> Any:
+    """The relative error of 2^x, without what is below the least normal number, which has to be 0 then."""
+    wanted = np.exp2(x.astype(np.float64))
+    normal = wanted >= 2.0**-126 * (1 + 2.0**-21)
+    assert ((powers == 0) | (powers >= 2.0**-126)).all()
+    return np.where(normal, abs(powers / np.where(normal, wanted, 1.0) - 1), 0.0)
+
+
+def powers_of(machine: Any, x: Any) -> Any:
+    on, found = machine.laid(x), machine.empty(x.shape, np.float32)
+    arguments = struct(x=machine.address(on), powers=machine.address(found), count=x.size)
+    machine.run(PROBE, "powers", arguments, Launch(min(4096, -(-x.size // 64)), 64, 0))
+    return machine.host(found)
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+def test_emulated_powers_of_two_err_by_two_units_at_most_and_almost() -> None:
+    x = np.concatenate([-np.geomspace(1e-30, 127, 20_000), [-np.inf, -1e30]]).astype(np.float32)
+    found = off(x, powers_of(Emulated(), x))
+    assert 2.0**-23 < found.max() <= 2.0**-22
+    assert powers_of(Emulated(), np.zeros(1, np.float32)) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.claim("GPU-10")
+def test_the_tensor_cores_of_the_card_keep_what_is_assumed(card: Any) -> None:
+    every(card)
+
+
+@pytest.mark.gpu
+def test_matrices_lie_on_the_card_as_is_written(card: Any) -> None:
+    exact(card)
+
+
+@pytest.mark.gpu
+@pytest.mark.claim("GPU-10")
+def test_every_power_of_two_of_the_card_errs_by_two_units_at_most(card: Any) -> None:
+    last = int(np.array(-127, np.float32).view(np.uint32))
+    for first in range(1 << 31, last + 1, 1 << 24):
+        x = np.arange(first, min(first + (1 << 24), last + 1), dtype=np.uint32).view(np.float32)
+        assert off(x, powers_of(card, x)).max() <= 2.0**-22
+    assert powers_of(card, np.array([0, -np.inf], np.float32)).tolist() == [1, 0]
