@@ -195,3 +195,18 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: str) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInstance, match="no such file"):
         Instance.load(tmp_path / "absent.npz")
+
+
+def test_what_was_accepted_before_does_not_let_pass_what_must_be_refused() -> None:
+    x = np.zeros((1, 2, 3, 4))
+    for _ in range(2):  # shapes and types are looked at once, their numbers and other shapes every time
+        Instance(x, x, x)
+        for bad, name in ((x[:, :, :, :3], "key"), (x.astype(np.float32), "key"), (x + np.inf, "key"), (x[0], "key")):
+            with pytest.raises(InvalidInstance, match=rf"^{name}: "):
+                Instance(x, bad, x)
+        with pytest.raises(InvalidInstance, match=r"^value: list, expected a NumPy array"):
+            Instance(x, x, x.tolist())
+        with pytest.raises(InvalidInstance, match=r"^return_lse: 1, expected True or False"):
+            Instance(x, x, x, return_lse=1)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInstance, match=r"^is_causal: 1, expected True or False"):
+            Instance(x, x, x, is_causal=1)  # type: ignore[arg-type]
