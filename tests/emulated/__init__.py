@@ -77,6 +77,9 @@ class Emulated:
     def largest(self, array: Any) -> int:
         return int(array.max())
 
+    def host(self, array: Any) -> Any:
+        return np.array(array)
+
     def address(self, array: Any) -> int:
         return int(array.ctypes.data)
 
