@@ -25,15 +25,8 @@ if TYPE_CHECKING:
 
     from assay.spec.approximation import Approximation
 
-__all__ = ["STORED", "Known", "Plan", "Size", "chosen", "require"]
+__all__ = ["Known", "Plan", "Size", "chosen", "require"]
 
-#: dtype → rounding of an output to it, from float64 through float32: relative, absolute.
-STORED = {
-    "float32": (2.0**-24, 2.0**-149),
-    "float64": (0.0, 0.0),
-    "float16": (2.0**-11 + 2.0**-23, 2.0**-24),
-    "bfloat16": (2.0**-8 + 2.0**-23, 2.0**-133),
-}
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 40.0, 2.0**-20  # of scores, as on the CPU
 _PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
 _TRIED = 4  # degrees
@@ -114,7 +107,7 @@ def chosen(known: Known, error: float, dtype: str, size: Size) -> Plan:
     """The plan of least degree that is predicted to err by at most ``error``.  Raises :class:`Infeasible`."""
     if not known.radius <= _LARGEST_RADIUS:
         raise Infeasible(f"scores of up to {known.radius:.3g} in size, of which the polynomial method serves 40")
-    relative, absolute = STORED[dtype]
+    relative, absolute = features.STORED[dtype]
     half = 0.5 * known.spread
     left = error - relative * known.magnitude - absolute - 8.0 * U * (known.magnitude + known.spread)
     left -= 1.5 * U * known.radius * known.spread

@@ -1,10 +1,11 @@
-// Monomials of points, their means over many points, and polynomials that are evaluated from such means.
+// Monomials of points, their means over many points, polynomials that are evaluated from such means, and their bounds.
 //
 // All arithmetic is in float64.  A monomial is a product of two or four of lower degree, of which a block keeps a small
 // table in shared memory for 32 points at a time: so no array of all features is ever made.
+#include "polynomial.cuh"
 #include "view.cuh"
 
-constexpr int THREADS = 128, ROWS = 32, APART = ROWS + 1, WIDE = 8, PAIR = 2, SUMMED = 512, SLICE = 128, TILE = 64;
+constexpr int ROWS = 32, APART = ROWS + 1, WIDE = 8, PAIR = 2, SUMMED = 512, SLICE = 128, TILE = 64;
 constexpr int LINE = WIDE + 2;  // a row of a tile of weights: eight columns, the one of ones, and an empty one
 
 // Points and what is multiplied of them: x = factor·(point − centre), both of which may differ from head to head.
@@ -279,3 +280,38 @@ __device__ __forceinline__ void evaluate(const Evaluate& a) {
 KERNEL(features_evaluate_2, Evaluate, THREADS) { evaluate<2>(a); }
 KERNEL(features_evaluate_4, Evaluate, THREADS) { evaluate<4>(a); }
 static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a tile of weights");
+
+// The bound of GPU-7 for every head of queries and column; infinite where its conditions do not hold.
+//
+// radius: of the interval of the polynomial.  cut: what the polynomial errs, in units of the interval of the values.
+// growth: Γ.  relative, absolute: of the rounding of the output.  most: the largest number of its type.
+struct Certify {
+    const double *reach, *share;                       // (heads of queries, 2), (heads of queries)
+    const double *least, *largest, *middle, *grow;     // (heads of keys, columns), the third null for 0
+    const whole* lengths;                              // (batch) or null
+    double* out;                                       // (heads of queries, columns)
+    whole per_batch, group, columns, count;            // per_batch: heads of queries; count: of all of them
+    double radius, cut, growth, relative, absolute, most;
+};
+KERNEL(features_certify, Certify, THREADS) {
+    const whole i = whole(blockIdx.x) * THREADS + threadIdx.x, head = i / a.columns;
+    if (head >= a.count) return;
+    if (a.lengths && a.lengths[head / a.per_batch] <= 0) {  // without a key rows are 0, exactly
+        a.out[i] = 0;
+        return;
+    }
+    const whole of = head / a.group * a.columns + i % a.columns;
+    const double least = a.least[of], largest = a.largest[of], share = a.share[head], reach = a.reach[2 * head];
+    const double magnitude = fabs(least) > fabs(largest) ? fabs(least) : fabs(largest);
+    const double spread = (largest - least) * (1 + 0x1p-50), half = farthest(least, largest, a.middle ? a.middle[of] : 0);
+    const double lost = a.growth / share;
+    double bound = numbers<double>::infinity();
+    if (share > 0 && lost < 0.5 && reach <= a.radius && a.reach[2 * head + 1] <= 256 && spread < 0x1p1000 &&
+        magnitude <= a.most) {
+        const double shifted = 3 * U * reach * SLACK + 0x1p-500, cut = a.cut * spread;
+        const double rounded = lost * (2 * half + cut) + 0x1p-299 / share * a.grow[of];
+        bound = (shifted / 2 * spread + cut + rounded + 4 * U * half + 3 * U * (magnitude + half + cut + rounded) +
+                 a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;
+    }
+    a.out[i] = bound;
+}

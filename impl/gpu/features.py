@@ -19,10 +19,39 @@ from assay.spec.approximation import Infeasible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from assay.impl.gpu.choice import Plan
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["Points", "Table", "evaluate", "extent", "largest_squares", "means", "roundings", "spans", "table"]
+__all__ = [
+    "MOST",
+    "STORED",
+    "Hull",
+    "Points",
+    "Table",
+    "certify",
+    "evaluate",
+    "extent",
+    "largest_squares",
+    "means",
+    "roundings",
+    "spans",
+    "table",
+]
 
+#: dtype → rounding of an output to it, from float64 through float32: relative, absolute.
+STORED = {
+    "float32": (2.0**-24, 2.0**-149),
+    "float64": (0.0, 0.0),
+    "float16": (2.0**-11 + 2.0**-23, 2.0**-24),
+    "bfloat16": (2.0**-8 + 2.0**-23, 2.0**-133),
+}
+#: dtype → the largest number of it.
+MOST = {
+    "float32": (2.0 - 2.0**-23) * 2.0**127,
+    "float64": (2.0 - 2.0**-52) * 2.0**1023,
+    "float16": 65504.0,
+    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
+}
 _THREADS, _ROWS, _WIDE, _PAIR, _SUMMED, _SLICE = 128, 32, 8, 2, 512, 128  # as in features.cu
 _ENTRIES = 320  # of the table of monomials of which others are products: 83 KiB of shared memory
 _SPANS, _SPAN = 64, 2048  # keys are summed in so many parts at most, of so many keys at least
@@ -51,6 +80,19 @@ class Table:
         """The members of the struct ``Monomials``."""
         arrays = {name: machine.address(getattr(self, name)) for name in ("parent", "variable", "ends", "parts")}
         return {**arrays, "entries": self.entries, "levels": len(self.ends), "padded": self.padded}
+
+
+@dataclass(frozen=True, eq=False)
+class Hull:
+    """What is known of values: intervals that contain them, numbers about their middles, and powers of two.
+
+    Each is (batch·heads, columns), float64; no middle stands for 0.  The powers are at least |value − middle|.
+    """
+
+    least: Any
+    largest: Any
+    middle: Any
+    grow: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,16 +244,7 @@ def means(
     return out
 
 
-def evaluate(
-    machine: Machine,
-    of: Table,
-    queries: Points,
-    weighted: Any,
-    middle: Any,
-    grow: Any,
-    hull: tuple[Any, Any],
-    group: int,
-) -> tuple[Any, Any]:
+def evaluate(machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int) -> tuple[Any, Any]:
     """The rows middle + grow·N/Z, cut to the hull, in the type of the queries, and the least Z of every head.
 
     (N, Z) = Σ_α x^α weighted_α.  The lengths of the queries say how many keys there are: where there is none, rows are
@@ -225,10 +258,10 @@ def evaluate(
         **of.members(machine),
         **queries.members(machine),
         weighted=machine.address(weighted),
-        middle=_address(machine, middle),
-        grow=machine.address(grow),
-        least=machine.address(hull[0]),
-        largest=machine.address(hull[1]),
+        middle=_address(machine, hull.middle),
+        grow=machine.address(hull.grow),
+        least=machine.address(hull.least),
+        largest=machine.address(hull.largest),
         lengths=_address(machine, queries.lengths),
         out=machine.address(out),
         share=machine.address(share),
@@ -240,6 +273,41 @@ def evaluate(
     launch = Launch(blocks, _THREADS, 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
+
+
+def certify(
+    machine: Machine, plan: Plan, reach: Any, share: Any, hull: Hull, lengths: Any, shape: tuple[int, int, int, int],
+    dtype: str,
+) -> Any:  # fmt: skip
+    """The bound of GPU-7, of a shape (batch, heads, 1, columns); infinite where its conditions do not hold.
+
+    reach (batch·heads, 2): bounds of the scores and of the norms of the queries.  share: that of :func:`evaluate`.
+    """
+    b, heads, _, columns = shape
+    out = machine.empty(shape, np.float64)
+    relative, absolute = STORED[dtype]
+    arguments = struct(
+        reach=machine.address(reach),
+        share=machine.address(share),
+        least=machine.address(hull.least),
+        largest=machine.address(hull.largest),
+        middle=_address(machine, hull.middle),
+        grow=machine.address(hull.grow),
+        lengths=_address(machine, lengths),
+        out=machine.address(out),
+        per_batch=heads,
+        group=b * heads * columns // hull.grow.size,
+        columns=columns,
+        count=b * heads,
+        radius=plan.radius,
+        cut=plan.cut,
+        growth=plan.growth,
+        relative=relative,
+        absolute=absolute,
+        most=MOST[dtype],
+    )
+    machine.run("features.cu", "features_certify", arguments, _blocks(-(-b * heads * columns // _THREADS)))
+    return out
 
 
 def _address(machine: Machine, array: Any) -> int:

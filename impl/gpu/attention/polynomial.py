@@ -16,8 +16,8 @@ from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import rank
 from assay.impl.gpu import features
 from assay.impl.gpu.attention.tile import work_of
-from assay.impl.gpu.choice import STORED, Known, Size, chosen, require
-from assay.impl.gpu.features import Points
+from assay.impl.gpu.choice import Known, Size, chosen, require
+from assay.impl.gpu.features import Hull, Points
 from assay.impl.gpu.machine import Launch, card, standing_in, struct
 from assay.spec.attention.instance import Instance
 
@@ -128,30 +128,11 @@ def run(
     plan = chosen(known, float(error), query.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
     table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
     keys = Points(key, lengths, centre, shrink)
+    hull = Hull(least, largest, middle, grow)
     weighted = features.means(machine, table, keys, value, middle, grow, weights, None, plan.spans)
     queries = Points(query, lengths, None, factor)
-    out, share = features.evaluate(machine, table, queries, weighted, middle, grow, (least, largest), instance.group)
-    certified = machine.empty((b, h, 1, d_v), np.float64)
-    relative, absolute = STORED[query.dtype.name]
-    arguments = struct(
-        reach=machine.address(reach),
-        share=machine.address(share),
-        least=machine.address(least),
-        largest=machine.address(largest),
-        grow=machine.address(grow),
-        lengths=0 if lengths is None else machine.address(lengths),
-        out=machine.address(certified),
-        per_batch=h,
-        group=instance.group,
-        columns=d_v,
-        count=b * h,
-        radius=plan.radius,
-        cut=plan.cut,
-        growth=plan.growth,
-        relative=relative,
-        absolute=absolute,
-    )
-    machine.run("attention/polynomial.cu", "polynomial_certify", arguments, _launch(b * h * d_v))
+    out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group)
+    certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), query.dtype.name)
     route = (
         f"polynomial on the device: degree {plan.degree}, rank {rank(d, plan.degree)}, "
         f"scores within ±{known.radius:.3g} {'as measured' if bounds is None else 'as promised'}"
