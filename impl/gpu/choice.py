@@ -23,9 +23,11 @@ from assay.spec.rounding import gamma
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from assay.impl.gpu.features import Hull
+    from assay.impl.gpu.machine import Machine
     from assay.spec.approximation import Approximation
 
-__all__ = ["Known", "Plan", "Size", "chosen", "require"]
+__all__ = ["Known", "Plan", "Size", "chosen", "known", "require"]
 
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 40.0, 2.0**-20  # of scores, as on the CPU
 _PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
@@ -103,21 +105,39 @@ def require(error: Any, bounds: Any, memory: Any) -> None:
         raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
 
 
-def chosen(known: Known, error: float, dtype: str, size: Size) -> Plan:
+def known(
+    machine: Machine, reach: Any, hull: Hull, bounds: tuple[float, float] | None, *, centred: bool = True
+) -> Known:
+    """What the host is told: the bounds, or else what was measured on the device, for which the call waits.
+
+    reach (heads, 2): bounds of the scores and of the norms of the queries.  centred: whether keys are.
+    """
+    if bounds is not None:
+        radius, size = map(float, bounds)
+        spread = 2.0 * size
+    else:
+        least, largest = hull.least, hull.largest
+        numbers = (reach[:, 0].max(), (largest - least).max(), abs(largest).max(), abs(least).max())
+        radius, spread, *sizes = (float(machine.host(number)) for number in numbers)
+        size = max(sizes)
+    return Known(radius, spread, size, 1.0 if centred else math.exp(-min(radius, _LARGEST_RADIUS)))
+
+
+def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
     """The plan of least degree that is predicted to err by at most ``error``.  Raises :class:`Infeasible`."""
-    if not known.radius <= _LARGEST_RADIUS:
-        raise Infeasible(f"scores of up to {known.radius:.3g} in size, of which the polynomial method serves 40")
+    if not told.radius <= _LARGEST_RADIUS:
+        raise Infeasible(f"scores of up to {told.radius:.3g} in size, of which the polynomial method serves 40")
     relative, absolute = features.STORED[dtype]
-    half = 0.5 * known.spread
-    left = error - relative * known.magnitude - absolute - 8.0 * U * (known.magnitude + known.spread)
-    left -= 1.5 * U * known.radius * known.spread
+    half = 0.5 * told.spread
+    left = error - relative * told.magnitude - absolute - 8.0 * U * (told.magnitude + told.spread)
+    left -= 1.5 * U * told.radius * told.spread
     if not left > 0.0:
         raise Infeasible(f"error {error:g}: rounding alone may cost {error - left:.2g}")
-    if not known.spread > 0.0:
+    if not told.spread > 0.0:
         return _plan(exp_of_degree(0.0, 0), size)
-    power = math.ceil(math.log2(max(known.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
-    radius = max(2.0**power, known.radius)
-    promised = _ROOM * min(weight_error(min(left / known.spread, 1.0)), 0.5)
+    power = math.ceil(math.log2(max(told.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
+    radius = max(2.0**power, told.radius)
+    promised = _ROOM * min(weight_error(min(left / told.spread, 1.0)), 0.5)
     enough = [degree for degree, predicted in enumerate(least_errors(radius)) if predicted <= promised]
     best = math.inf
     for degree in enough[:_TRIED]:
@@ -125,13 +145,13 @@ def chosen(known: Known, error: float, dtype: str, size: Size) -> Plan:
         if not approximation.error < 0.5:
             continue
         plan = _plan(approximation, size)
-        cut = plan.cut * known.spread
-        lost = plan.growth / (_ROOM * known.share * (1.0 - approximation.error))
+        cut = plan.cut * told.spread
+        lost = plan.growth / (_ROOM * told.share * (1.0 - approximation.error))
         predicted = (cut + lost * (2.0 * half + cut)) * SLACK
         if lost < 0.5 and predicted <= left:
             return plan
         best = min(best, predicted + error - left)
-    raise Infeasible(f"error {error:g}: scores up to {known.radius:.3g}, the best certificate in sight is {best:.2g}")
+    raise Infeasible(f"error {error:g}: scores up to {told.radius:.3g}, the best certificate in sight is {best:.2g}")
 
 
 def _plan(approximation: Approximation, size: Size) -> Plan:

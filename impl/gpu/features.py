@@ -28,6 +28,7 @@ __all__ = [
     "Hull",
     "Points",
     "Table",
+    "blocks",
     "certify",
     "evaluate",
     "extent",
@@ -184,7 +185,9 @@ def extent(machine: Machine, points: Points) -> tuple[Any, Any, Any]:
     b, heads, rows, columns = points.array.shape
     slices = max(-(-rows // _SLICE), 1)
     out = machine.empty((b * heads, slices, 3, columns), np.float64)
-    machine.run("features.cu", "features_extent", _sliced(machine, points, slices, out), _blocks(b * heads * slices))
+    machine.run(
+        "features.cu", "features_extent", _sliced(machine, points, slices, out), Launch(b * heads * slices, _THREADS, 0)
+    )
     return out[:, :, 0].sum(axis=1), out[:, :, 1].min(axis=1), out[:, :, 2].max(axis=1)
 
 
@@ -223,8 +226,8 @@ def means(
         span=each,
         spans=count,
     )
-    blocks = b * heads * count * -(-of.padded // (_THREADS * _PAIR)) * -(-columns // _WIDE)
-    launch = Launch(blocks, _THREADS, 8 * (of.entries * (_ROWS + 1) + _ROWS * _WIDE))
+    parts = b * heads * count * -(-of.padded // (_THREADS * _PAIR)) * -(-columns // _WIDE)
+    launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + _ROWS * _WIDE))
     machine.run("features.cu", f"features_moments_{of.count}", arguments, launch)
     out = machine.empty((b * heads, of.padded, columns + 1), np.float64)
     arguments = struct(
@@ -240,7 +243,7 @@ def means(
         width=columns + 1,
         count=out.size,
     )
-    machine.run("features.cu", "features_weigh", arguments, _blocks(-(-out.size // _THREADS)))
+    machine.run("features.cu", "features_weigh", arguments, blocks(out.size))
     return out
 
 
@@ -269,8 +272,8 @@ def evaluate(machine: Machine, of: Table, queries: Points, weighted: Any, hull: 
         columns=columns,
         tiles=tiles,
     )
-    blocks = b * heads * tiles * -(-columns // _WIDE)
-    launch = Launch(blocks, _THREADS, 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS))
+    parts = b * heads * tiles * -(-columns // _WIDE)
+    launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
 
@@ -306,7 +309,7 @@ def certify(
         absolute=absolute,
         most=MOST[dtype],
     )
-    machine.run("features.cu", "features_certify", arguments, _blocks(-(-b * heads * columns // _THREADS)))
+    machine.run("features.cu", "features_certify", arguments, blocks(b * heads * columns))
     return out
 
 
@@ -314,8 +317,9 @@ def _address(machine: Machine, array: Any) -> int:
     return 0 if array is None else machine.address(array)
 
 
-def _blocks(count: int) -> Launch:
-    return Launch(count, _THREADS, 0)
+def blocks(count: int) -> Launch:
+    """A thread for each of so many numbers, in the blocks of ``polynomial.cuh``."""
+    return Launch(-(-count // _THREADS), _THREADS, 0)
 
 
 def _sliced(machine: Machine, points: Points, slices: int, out: Any, **more: int) -> Any:

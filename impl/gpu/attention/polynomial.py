@@ -16,17 +16,15 @@ from assay.impl.cpu.certified import Certified
 from assay.impl.cpu.features import rank
 from assay.impl.gpu import features
 from assay.impl.gpu.attention.tile import work_of
-from assay.impl.gpu.choice import Known, Size, chosen, require
+from assay.impl.gpu.choice import Size, chosen, known, require
 from assay.impl.gpu.features import Hull, Points
-from assay.impl.gpu.machine import Launch, card, standing_in, struct
+from assay.impl.gpu.machine import card, standing_in, struct
 from assay.spec.attention.instance import Instance
 
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
 __all__ = ["approximate", "run"]
-
-_THREADS = 128  # as in polynomial.cu
 
 
 def approximate(
@@ -84,10 +82,10 @@ def run(
     (sums, *_), (_, *extremes) = (features.extent(machine, Points(array, lengths)) for array in (key, value))
     centre = machine.empty((b * h_k, d), np.float64)
     least, largest, middle, grow = (machine.empty((b * h_k, d_v), np.float64) for _ in range(4))
-    told = dict(zip(("least", "largest"), map(machine.address, extremes), strict=True))
     arguments = struct(
         sums=machine.address(sums),
-        **told,
+        least=machine.address(extremes[0]),
+        largest=machine.address(extremes[1]),
         lengths=0 if lengths is None else machine.address(lengths),
         centre=machine.address(centre),
         hull_least=machine.address(least),
@@ -100,7 +98,7 @@ def run(
         columns=d_v,
         count=b * h_k,
     )
-    machine.run("attention/polynomial.cu", "polynomial_settle", arguments, _launch(b * h_k * max(d, d_v)))
+    machine.run("attention/polynomial.cu", "polynomial_settle", arguments, features.blocks(b * h_k * max(d, d_v)))
 
     of_keys = features.largest_squares(machine, Points(key, lengths, centre))
     of_queries = features.largest_squares(machine, Points(query))
@@ -117,29 +115,19 @@ def run(
         dim=d,
         scale=float(instance.scale),
     )
-    machine.run("attention/polynomial.cu", "polynomial_frame", arguments, _launch(b * h))
+    machine.run("attention/polynomial.cu", "polynomial_frame", arguments, features.blocks(b * h))
 
-    if bounds is None:
-        numbers = (reach[:, 0].max(), (largest - least).max(), abs(largest).max(), abs(least).max())
-        radius, spread, *sizes = (float(machine.host(number)) for number in numbers)
-        known = Known(radius, spread, max(sizes))
-    else:
-        known = Known(float(bounds[0]), 2.0 * bounds[1], float(bounds[1]))
-    plan = chosen(known, float(error), query.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
+    hull = Hull(least, largest, middle, grow)
+    told = known(machine, reach, hull, bounds)
+    plan = chosen(told, float(error), query.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
     table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
     keys = Points(key, lengths, centre, shrink)
-    hull = Hull(least, largest, middle, grow)
     weighted = features.means(machine, table, keys, value, middle, grow, weights, None, plan.spans)
     queries = Points(query, lengths, None, factor)
     out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group)
     certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), query.dtype.name)
     route = (
         f"polynomial on the device: degree {plan.degree}, rank {rank(d, plan.degree)}, "
-        f"scores within ±{known.radius:.3g} {'as measured' if bounds is None else 'as promised'}"
+        f"scores within ±{told.radius:.3g} {'as measured' if bounds is None else 'as promised'}"
     )
     return Certified(out, certified, route)
-
-
-def _launch(count: int) -> Launch:
-    """A thread for each of so many numbers."""
-    return Launch(-(-count // _THREADS), _THREADS, 0)
