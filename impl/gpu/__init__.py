@@ -9,9 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.impl.gpu import attention, attention_gradient, document_similarity, kernel_graph, rope, tensor_attention
+    from assay.impl.gpu import (
+        attention,
+        attention_gradient,
+        document_similarity,
+        kernel_graph,
+        rope,
+        rope_attention,
+        tensor_attention,
+    )
 
-__all__ = ["attention", "attention_gradient", "document_similarity", "kernel_graph", "rope", "tensor_attention"]
+__all__ = [
+    "attention", "attention_gradient", "document_similarity", "kernel_graph", "rope", "rope_attention",
+    "tensor_attention",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

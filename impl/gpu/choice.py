@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
     from assay.spec.approximation import Approximation
 
-__all__ = ["Known", "Plan", "Size", "chosen", "known", "require"]
+__all__ = ["Known", "Plan", "Size", "chosen", "known", "require", "said"]
 
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 40.0, 2.0**-20  # of scores, as on the CPU
 _PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
@@ -110,7 +110,7 @@ def known(
 ) -> Known:
     """What the host is told: the bounds, or else what was measured on the device, for which the call waits.
 
-    reach (heads, 2): bounds of the scores and of the norms of the queries.  centred: whether keys are.
+    reach (heads, 3): bounds of the scores first.  centred: whether keys are.
     """
     if bounds is not None:
         radius, size = map(float, bounds)
@@ -121,6 +121,14 @@ def known(
         radius, spread, *sizes = (float(machine.host(number)) for number in numbers)
         size = max(sizes)
     return Known(radius, spread, size, 1.0 if centred else math.exp(-min(radius, _LARGEST_RADIUS)))
+
+
+def said(plan: Plan, dimension: int, told: Known, *, promised: bool) -> str:
+    """The route of a result."""
+    return (
+        f"polynomial on the device: degree {plan.degree}, rank {rank(dimension, plan.degree)}, "
+        f"scores within ±{told.radius:.3g} {'as promised' if promised else 'as measured'}"
+    )
 
 
 def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:

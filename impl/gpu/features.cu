@@ -212,9 +212,9 @@ struct Evaluate {
     const double* weighted;                          // (batch·heads/group, padded, columns + 1)
     const double *middle, *grow, *least, *largest;   // (batch·heads/group, columns), the first null for 0
     const whole* lengths;                            // (batch) or null: rows without a key are 0
-    void* out;                                       // (batch, heads, rows, columns), contiguous, in the type of queries
+    void* out;                                       // (batch, heads, rows, columns), contiguous
     double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
-    whole group, columns, tiles;
+    whole out_type, group, columns, tiles;
 };
 template <int parts>
 __device__ __forceinline__ void evaluate(const Evaluate& a) {
@@ -268,7 +268,7 @@ __device__ __forceinline__ void evaluate(const Evaluate& a) {
         const whole of = source * a.columns + first + c;
         double x = (a.middle ? a.middle[of] : 0) + a.grow[of] * (sums[c] / z);
         x = x < a.least[of] ? a.least[of] : x > a.largest[of] ? a.largest[of] : x;
-        put(a.out, a.queries.type, (number * end + start + row) * a.columns + first + c, empty ? 0 : x);
+        put(a.out, a.out_type, (number * end + start + row) * a.columns + first + c, empty ? 0 : x);
     }
 #pragma unroll
     for (int with = 16; with > 0; with /= 2) {
@@ -283,10 +283,11 @@ static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more mem
 
 // The bound of GPU-7 for every head of queries and column; infinite where its conditions do not hold.
 //
+// reach: bounds of the scores, of the norms of queries, and of what scores are off beside their roundings.
 // radius: of the interval of the polynomial.  cut: what the polynomial errs, in units of the interval of the values.
 // growth: Γ.  relative, absolute: of the rounding of the output.  most: the largest number of its type.
 struct Certify {
-    const double *reach, *share;                       // (heads of queries, 2), (heads of queries)
+    const double *reach, *share;                       // (heads of queries, 3), (heads of queries)
     const double *least, *largest, *middle, *grow;     // (heads of keys, columns), the third null for 0
     const whole* lengths;                              // (batch) or null
     double* out;                                       // (heads of queries, columns)
@@ -301,14 +302,14 @@ KERNEL(features_certify, Certify, THREADS) {
         return;
     }
     const whole of = head / a.group * a.columns + i % a.columns;
-    const double least = a.least[of], largest = a.largest[of], share = a.share[head], reach = a.reach[2 * head];
+    const double least = a.least[of], largest = a.largest[of], share = a.share[head], reach = a.reach[3 * head];
     const double magnitude = fabs(least) > fabs(largest) ? fabs(least) : fabs(largest);
     const double spread = (largest - least) * (1 + 0x1p-50), half = farthest(least, largest, a.middle ? a.middle[of] : 0);
     const double lost = a.growth / share;
     double bound = numbers<double>::infinity();
-    if (share > 0 && lost < 0.5 && reach <= a.radius && a.reach[2 * head + 1] <= 256 && spread < 0x1p1000 &&
+    if (share > 0 && lost < 0.5 && reach <= a.radius && a.reach[3 * head + 1] <= 256 && spread < 0x1p1000 &&
         magnitude <= a.most) {
-        const double shifted = 3 * U * reach * SLACK + 0x1p-500, cut = a.cut * spread;
+        const double shifted = 3 * U * reach * SLACK + 0x1p-500 + a.reach[3 * head + 2], cut = a.cut * spread;
         const double rounded = lost * (2 * half + cut) + 0x1p-299 / share * a.grow[of];
         bound = (shifted / 2 * spread + cut + rounded + 4 * U * half + 3 * U * (magnitude + half + cut + rounded) +
                  a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;

@@ -247,15 +247,17 @@ def means(
     return out
 
 
-def evaluate(machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int) -> tuple[Any, Any]:
-    """The rows middle + grow·N/Z, cut to the hull, in the type of the queries, and the least Z of every head.
+def evaluate(
+    machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int, dtype: Any
+) -> tuple[Any, Any]:
+    """The rows middle + grow·N/Z, cut to the hull and rounded to a type, and the least Z of every head.
 
     (N, Z) = Σ_α x^α weighted_α.  The lengths of the queries say how many keys there are: where there is none, rows are
     0.  Z is −∞ where one is not positive or not finite.
     """
     b, heads, rows, _ = queries.array.shape
     columns, tiles = weighted.shape[2] - 1, max(-(-rows // _ROWS), 1)
-    out = machine.empty((b, heads, rows, columns), queries.array.dtype)
+    out = machine.empty((b, heads, rows, columns), dtype)
     share = machine.empty((b * heads, tiles), np.float64)
     arguments = struct(
         **of.members(machine),
@@ -268,6 +270,7 @@ def evaluate(machine: Machine, of: Table, queries: Points, weighted: Any, hull: 
         lengths=_address(machine, queries.lengths),
         out=machine.address(out),
         share=machine.address(share),
+        out_type=TYPES.index(dtype.name),
         group=group,
         columns=columns,
         tiles=tiles,
@@ -284,7 +287,8 @@ def certify(
 ) -> Any:  # fmt: skip
     """The bound of GPU-7, of a shape (batch, heads, 1, columns); infinite where its conditions do not hold.
 
-    reach (batch·heads, 2): bounds of the scores and of the norms of the queries.  share: that of :func:`evaluate`.
+    reach (batch·heads, 3): bounds of the scores, of the norms of queries, and of what scores are off besides.
+    share: that of :func:`evaluate`.
     """
     b, heads, _, columns = shape
     out = machine.empty(shape, np.float64)

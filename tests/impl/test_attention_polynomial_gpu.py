@@ -223,7 +223,7 @@ def test_sums_over_monomials_lose_most_of_what_is_granted() -> None:
     table = features.table(machine, d, 2)
     keys, queries = (Points(x, None, None, np.ones(1)) for x in (key, query))
     weighted = features.means(machine, table, keys, value, zeros, ones, plan.weights(d), None, 64)
-    found, _ = features.evaluate(machine, table, queries, weighted, Hull(-ones, ones, zeros, ones), 1)
+    found, _ = features.evaluate(machine, table, queries, weighted, Hull(-ones, ones, zeros, ones), 1, np.dtype(float))
     many, other = 128 * Fraction(query[0, 0, 0, -1]) ** 2, ((d - 1) * Fraction(query[0, 0, 0, 0]) / 32) ** 2
     lost = abs(Fraction(float(found.item())) - (other - many) / (other + many))
     granted = 2 * Fraction(features.roundings(d, 2, 2, (129,)), 2**53)

@@ -26,10 +26,12 @@ KERNEL(polynomial_settle, Settle, THREADS) {
 }
 
 // The coordinates of a head: keys are divided by a power of two above their largest norm, and queries multiplied by it
-// and by the scale.  reach: a bound of the scores and one of the norms of the queries, in these coordinates.
+// and by the scale.  reach: a bound of the scores and one of the norms of the queries, in these coordinates; and by what
+// scores of rotated vectors may be off (ROPE-3), which are told by `turned`.
 struct Frame {
     const double *keys, *queries;      // (heads of keys), (heads of queries): the largest squares of norms
-    double *shrink, *factor, *reach;   // (heads of keys), (heads of queries), (heads of queries, 2)
+    const double* turned;              // (heads of keys): of keys that are rotated and not centred; or null
+    double *shrink, *factor, *reach;   // (heads of keys), (heads of queries), (heads of queries, 3)
     whole count, group, dim;           // count: of heads of queries
     double scale;
 };
@@ -43,6 +45,11 @@ KERNEL(polynomial_frame, Frame, THREADS) {
     const double shrink = ldexp(1.0, -power), factor = a.scale * ldexp(1.0, power);
     if (i % a.group == 0) a.shrink[i / a.group] = shrink;
     a.factor[i] = factor;
-    a.reach[2 * i] = fabs(factor) * query * (key * shrink) * SLACK;
-    a.reach[2 * i + 1] = fabs(factor) * query * SLACK;
+    a.reach[3 * i] = fabs(factor) * query * (key * shrink) * SLACK;
+    a.reach[3 * i + 1] = fabs(factor) * query * SLACK;
+    a.reach[3 * i + 2] = 0;
+    if (!a.turned) return;
+    const double turned = root(a.turned[i / a.group], a.dim), size = fabs(a.scale);
+    a.reach[3 * i + 2] =
+        (31 * U * size * query * turned + 0x1p-1072 * sqrt(double(a.dim)) * size * (query + turned) + 0x1p-500) * SLACK;
 }

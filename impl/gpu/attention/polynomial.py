@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.certified import Certified
-from assay.impl.cpu.features import rank
 from assay.impl.gpu import features
 from assay.impl.gpu.attention.tile import work_of
-from assay.impl.gpu.choice import Size, chosen, known, require
+from assay.impl.gpu.choice import Size, chosen, known, require, said
 from assay.impl.gpu.features import Hull, Points
 from assay.impl.gpu.machine import card, standing_in, struct
 from assay.spec.attention.instance import Instance
@@ -24,7 +23,7 @@ from assay.spec.attention.instance import Instance
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["approximate", "run"]
+__all__ = ["approximate", "attended", "run"]
 
 
 def approximate(
@@ -76,7 +75,19 @@ def run(
     work_of(query)
     require(error, bounds, memory)
     assert instance.scale is not None
+    return attended(machine, query, key, value, lengths, float(error), float(instance.scale), bounds, memory)
+
+
+def attended(
+    machine: Machine, query: Any, key: Any, value: Any, lengths: Any, error: float, scale: float,
+    bounds: tuple[float, float] | None, memory: int, *, turned: bool = False,
+) -> Certified:  # fmt: skip
+    """The result for arrays of the machine that fit; its type is that of the values.
+
+    turned: queries and keys were rotated in float64, and the result is that of the vectors before (ROPE-3).
+    """
     (b, h, _, d), (h_k, n_k, d_v) = query.shape, value.shape[1:]
+    group = h // h_k
     lengths = None if lengths is None else lengths.astype(np.int64)
 
     (sums, *_), (_, *extremes) = (features.extent(machine, Points(array, lengths)) for array in (key, value))
@@ -102,32 +113,30 @@ def run(
 
     of_keys = features.largest_squares(machine, Points(key, lengths, centre))
     of_queries = features.largest_squares(machine, Points(query))
+    of_turned = features.largest_squares(machine, Points(key, lengths)) if turned else None
     shrink, factor = machine.empty((b * h_k,), np.float64), machine.empty((b * h,), np.float64)
-    reach = machine.empty((b * h, 2), np.float64)
+    reach = machine.empty((b * h, 3), np.float64)
     arguments = struct(
         keys=machine.address(of_keys),
         queries=machine.address(of_queries),
+        turned=0 if of_turned is None else machine.address(of_turned),
         shrink=machine.address(shrink),
         factor=machine.address(factor),
         reach=machine.address(reach),
         count=b * h,
-        group=instance.group,
+        group=group,
         dim=d,
-        scale=float(instance.scale),
+        scale=scale,
     )
     machine.run("attention/polynomial.cu", "polynomial_frame", arguments, features.blocks(b * h))
 
     hull = Hull(least, largest, middle, grow)
     told = known(machine, reach, hull, bounds)
-    plan = chosen(told, float(error), query.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
+    plan = chosen(told, error, value.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
     table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
     keys = Points(key, lengths, centre, shrink)
     weighted = features.means(machine, table, keys, value, middle, grow, weights, None, plan.spans)
     queries = Points(query, lengths, None, factor)
-    out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group)
-    certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), query.dtype.name)
-    route = (
-        f"polynomial on the device: degree {plan.degree}, rank {rank(d, plan.degree)}, "
-        f"scores within ±{told.radius:.3g} {'as measured' if bounds is None else 'as promised'}"
-    )
-    return Certified(out, certified, route)
+    out, share = features.evaluate(machine, table, queries, weighted, hull, group, value.dtype)
+    certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), value.dtype.name)
+    return Certified(out, certified, said(plan, d, told, promised=bounds is not None))

@@ -68,7 +68,7 @@ KERNEL(polynomial_mode, Mode, THREADS) {
 struct Frame {
     const double *least, *largest, *squares;  // (heads of queries, dim), (heads of queries, dim), (heads of queries)
     const double *most, *known;               // of all modes: (heads of keys, dim), (heads of keys, 3)
-    double *factor, *reach;                   // (heads of queries), (heads of queries, 2)
+    double *factor, *reach;                   // (heads of queries), (heads of queries, 3)
     whole count, group, dim;                  // count: of heads of queries
     double scale;
 };
@@ -83,7 +83,7 @@ KERNEL(polynomial_frame, Frame, THREADS) {
     const double by_norm = norm * a.known[3 * source + 1], least = sum < by_norm ? sum : by_norm;
     const bool usual = factor == 0 || (fabs(factor) >= 0x1p-1000 && fabs(factor) < numbers<double>::infinity());
     a.factor[i] = factor;
-    a.reach[2 * i] = usual && norm < numbers<double>::infinity() ? fabs(factor) * least * SLACK
+    a.reach[3 * i] = usual && norm < numbers<double>::infinity() ? fabs(factor) * least * SLACK
                                                                  : numbers<double>::infinity();
-    a.reach[2 * i + 1] = fabs(factor) * norm * SLACK;
+    a.reach[3 * i + 1] = fabs(factor) * norm * SLACK, a.reach[3 * i + 2] = 0;
 }

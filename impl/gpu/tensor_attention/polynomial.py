@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.certified import Certified
-from assay.impl.cpu.features import rank
 from assay.impl.gpu import features
 from assay.impl.gpu.attention import polynomial
 from assay.impl.gpu.attention.tile import work_of
-from assay.impl.gpu.choice import Size, chosen, known, require
+from assay.impl.gpu.choice import Size, chosen, known, require, said
 from assay.impl.gpu.features import Hull, Points
 from assay.impl.gpu.machine import card, struct
 from assay.impl.gpu.tensor_attention.forward import given
@@ -99,7 +98,7 @@ def run(
 
     _, *of_query = features.extent(machine, Points(query))
     squares = features.largest_squares(machine, Points(query))
-    factor, reach = numbers(b * h), numbers(b * h, 2)
+    factor, reach = numbers(b * h), numbers(b * h, 3)
     arguments = struct(
         least=machine.address(of_query[0]),
         largest=machine.address(of_query[1]),
@@ -124,10 +123,6 @@ def run(
         points = Points(key, None, None, shrinks[mode])
         weighted = features.means(machine, table, points, value, None, grows[mode], weights, weighted, plan.spans)
     queries = Points(query, None, None, factor)
-    out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group)
+    out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group, query.dtype)
     certified = features.certify(machine, plan, reach, share, hull, None, (b, h, 1, d_v), query.dtype.name)
-    route = (
-        f"polynomial on the device: degree {plan.degree}, rank {rank(d, plan.degree)}, "
-        f"scores within ±{told.radius:.3g} {'as measured' if bounds is None else 'as promised'}"
-    )
-    return Certified(out, certified, route)
+    return Certified(out, certified, said(plan, d, told, promised=bounds is not None))
