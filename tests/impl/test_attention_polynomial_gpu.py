@@ -122,7 +122,7 @@ def test_a_monomial_is_the_product_of_its_parts(d: int, degree: int) -> None:
 @needs_compiler
 @pytest.mark.claim("GPU-7")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
-    query, key, value = drawn(2, 4, 2, 37, 3000, 4, dtype=np.float32, d_v=10)
+    query, key, value = drawn(2, 4, 2, 37, 3000, 6, dtype=np.float32, d_v=10)  # of two tiles of monomials
     options: dict[str, Any] = {"error": 1e-3, "key_lengths": np.array([3000, 2051])}
     first, *others = (approximate(query, key, value, order=order, **options) for order in ORDERS)
     others.append(approximate(query[:, :, ::-1][:, :, ::-1], np.asfortranarray(key), value, **options))
@@ -204,6 +204,22 @@ def test_sums_over_keys_lose_nearly_what_is_granted(keys: int) -> None:
     count, each = features.spans(keys)
     granted = Fraction(512 + each // 512 - 1 + count - 1 + 2, 2**53)
     assert (0.9 if keys == 512 else 0.2) * granted <= lost <= granted
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-7")
+def test_values_whose_sum_loses_with_every_key_are_within_the_certificate() -> None:
+    """Each of 255 values is 1 and nearly half of a last place of the sum so far; then the sum goes back to about 0."""
+    values, total = [], 0.0
+    for _ in range(255):
+        values.append(1.0 + 0.5 * (1.0 - 2.0**-4) * float(np.spacing(total + 1.0)))
+        total += values[-1]
+    values += [-max(values)] + [-1.0] * 256
+    value = np.array(values)[None, None, :, None]
+    query, key = np.zeros((1, 1, 1, 1)), np.linspace(-1e-9, 1e-9, 512)[None, None, :, None]
+    found = approximate(query, key, value, error=1e-12)
+    off = abs(Fraction(float(found.value.item())) - sum(map(Fraction, values)) / 512)
+    assert 30 * Fraction(1, 2**53) < off <= Fraction(float(found.error.item()))
 
 
 @needs_compiler
