@@ -87,13 +87,16 @@ def test_keys_that_a_length_hides_are_not_seen() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-7")
-@pytest.mark.parametrize("last", [1, 2, 3])
-def test_values_that_differ_in_their_last_places_have_a_middle_at_an_end(last: int) -> None:
-    query, key, _ = drawn(1, 1, 1, 3, 20, 2)
-    value = 1.0 + 2.0**-52 * (np.arange(20.0) % (last + 1)).reshape(1, 1, 20, 1)
+@pytest.mark.parametrize(("dtype", "place"), [(np.float64, 2.0**-52), (np.float32, 2.0**-23)])
+@pytest.mark.parametrize("last", [1, 3])
+def test_values_that_differ_in_their_last_places_are_averaged_to_them(last: int, dtype: Any, place: float) -> None:
+    query, key, _ = drawn(1, 1, 1, 3, 20, 2, dtype=dtype)
+    value = (1.0 + place * (np.arange(20) % (last + 1))).astype(dtype).reshape(1, 1, 20, 1)
     found = approximate(query, key, value)
-    assert (define(Instance(query, key, value), 2.0**-60).least_error(found.value) <= found.error).all()
-    assert found.error.max() < 2.0**-49
+    off = define(Instance(query, key, value), 2.0**-60).least_error(found.value)
+    assert off.max() > place / 8
+    assert (off <= found.error).all()
+    assert found.error.max() < 8 * place
 
 
 @needs_compiler
@@ -217,7 +220,7 @@ def test_values_whose_sum_loses_with_every_key_are_within_the_certificate() -> N
     values += [-max(values)] + [-1.0] * 256
     value = np.array(values)[None, None, :, None]
     query, key = np.zeros((1, 1, 1, 1)), np.linspace(-1e-9, 1e-9, 512)[None, None, :, None]
-    found = approximate(query, key, value, error=1e-12)
+    found = approximate(query, key, value, error=2e-13)
     off = abs(Fraction(float(found.value.item())) - sum(map(Fraction, values)) / 512)
     assert 30 * Fraction(1, 2**53) < off <= Fraction(float(found.error.item()))
 
