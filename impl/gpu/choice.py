@@ -33,7 +33,7 @@ _LARGEST_RADIUS, _SMALLEST_RADIUS = 40.0, 2.0**-20  # of scores, as on the CPU
 _PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
 _TRIED = 4  # degrees
 _ROOM = 0.98  # the part of an error that is granted to a prediction
-_LONGEST, _MOST_GROWTH = 2.0**8, 2.0**600  # of GPU-7: the largest norm of queries, and sum of features
+_LONGEST, _MOST_GROWTH = 2.0**8, 2.0**600  # of GPU-11: the largest norm of queries, and sum of features
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Size:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A polynomial, what it errs in units of the spread of the values, Γ of GPU-7, and the spans that are summed."""
+    """A polynomial, what it errs in units of the spread of the values, Γ of GPU-11, and the spans that are summed."""
 
     approximation: Approximation
     cut: float

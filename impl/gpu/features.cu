@@ -281,7 +281,7 @@ KERNEL(features_evaluate_2, Evaluate, THREADS) { evaluate<2>(a); }
 KERNEL(features_evaluate_4, Evaluate, THREADS) { evaluate<4>(a); }
 static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a tile of weights");
 
-// The bound of GPU-7 for every head of queries and column; infinite where its conditions do not hold.
+// The bound of GPU-11 for every head of queries and column; infinite where its conditions do not hold.
 //
 // reach: bounds of the scores, of the norms of queries, and of what scores are off beside their roundings.
 // radius: of the interval of the polynomial.  cut: what the polynomial errs, in units of the interval of the values.

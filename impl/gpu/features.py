@@ -124,7 +124,7 @@ class Points:
 
 
 def roundings(dimension: int, degree: int, m: int, keys: tuple[int, ...], most: int = _SPANS) -> int:
-    """K_m of GPU-7: the most roundings that a term of degree m meets on its way into N and Z.
+    """K_m of GPU-11: the most roundings that a term of degree m meets on its way into N and Z.
 
     keys: how many there are of every mode, of which each is summed in ``most`` spans at most.
     """
@@ -285,7 +285,7 @@ def certify(
     machine: Machine, plan: Plan, reach: Any, share: Any, hull: Hull, lengths: Any, shape: tuple[int, int, int, int],
     dtype: str,
 ) -> Any:  # fmt: skip
-    """The bound of GPU-7, of a shape (batch, heads, 1, columns); infinite where its conditions do not hold.
+    """The bound of GPU-11, of a shape (batch, heads, 1, columns); infinite where its conditions do not hold.
 
     reach (batch·heads, 3): bounds of the scores, of the norms of queries, and of what scores are off besides.
     share: that of :func:`evaluate`.

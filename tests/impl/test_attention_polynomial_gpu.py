@@ -49,7 +49,7 @@ def drawn(*shape: int, dtype: Any = np.float64, seed: int = 0, d_v: int = 3) -> 
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(
     "dtype",
     [np.float32, *(pytest.param(x, marks=pytest.mark.thorough) for x in (np.float64, np.float16, ml_dtypes.bfloat16))],
@@ -71,7 +71,7 @@ def test_the_certificate_holds_in_every_type(dtype: Any) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_keys_that_a_length_hides_are_not_seen() -> None:
     query, key, value = drawn(3, 2, 1, 33, 600, 2)
     lengths = np.array([600, 513, 0])
@@ -86,7 +86,7 @@ def test_keys_that_a_length_hides_are_not_seen() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(("dtype", "place"), [(np.float64, 2.0**-52), (np.float32, 2.0**-23)])
 @pytest.mark.parametrize("last", [1, 3])
 def test_values_that_differ_in_their_last_places_are_averaged_to_them(last: int, dtype: Any, place: float) -> None:
@@ -100,7 +100,7 @@ def test_values_that_differ_in_their_last_places_are_averaged_to_them(last: int,
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(("d", "scale", "error"), [(1, 4.0, 1e-12), (2, 4.0, 1e-12), (30, 0.1, 1e-4), (7, 0.5, 1e-9)])
 def test_tables_of_two_and_of_four_parts_give_the_polynomial(d: int, scale: float, error: float) -> None:
     query, key, value = drawn(1, 1, 1, 5, 40, d)
@@ -123,7 +123,7 @@ def test_a_monomial_is_the_product_of_its_parts(d: int, degree: int) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     query, key, value = drawn(2, 4, 2, 37, 3000, 6, dtype=np.float32, d_v=10)  # of two tiles of monomials
     options: dict[str, Any] = {"error": 1e-3, "key_lengths": np.array([3000, 2051])}
@@ -135,7 +135,7 @@ def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certificate() -> None:
     class Deaf(Emulated):
         def host(self, array: Any) -> Any:
@@ -152,7 +152,7 @@ def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certif
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, as the machine of a test
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e300])
 @pytest.mark.parametrize("array", range(3))
@@ -181,7 +181,7 @@ def test_less_memory_takes_fewer_spans_and_too_little_none() -> None:
         approximate(*arrays, error=1e-3, memory=500)
 
 
-# --- what the roundings of GPU-7 are, each near to where it is attained
+# --- what the roundings of GPU-11 are, each near to where it is attained
 
 
 def exactly(coefficients: tuple[float, ...]) -> Approximation:
@@ -189,7 +189,7 @@ def exactly(coefficients: tuple[float, ...]) -> Approximation:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize("keys", [512, 3 * 2048 + 1])
 def test_sums_over_keys_lose_nearly_what_is_granted(keys: int) -> None:
     """Of one coordinate: the first key is 1 and all others are below half of its last place, in their own part."""
@@ -210,7 +210,7 @@ def test_sums_over_keys_lose_nearly_what_is_granted(keys: int) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_values_whose_sum_loses_with_every_key_are_within_the_certificate() -> None:
     """Each of 255 values is 1 and nearly half of a last place of the sum so far; then the sum goes back to about 0."""
     values, total = [], 0.0
@@ -226,7 +226,7 @@ def test_values_whose_sum_loses_with_every_key_are_within_the_certificate() -> N
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_sums_over_monomials_lose_most_of_what_is_granted() -> None:
     """P(t) = t².  All but one of the keys have one coordinate, whose square is the last monomial and comes first.
 
@@ -304,7 +304,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = kernel_of(polynomial_of(approximate, "numpy", ""), "attention", options={"error": 1e-3})
     family = Family("test", "a known error", "here")
@@ -323,7 +323,7 @@ def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate(monkeypatc
 
 @needs_compiler
 @pytest.mark.thorough
-@pytest.mark.claim("GPU-7")
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(("name", "level"), [("float32", "smoke"), ("float64", "standard")])
 def test_it_conforms(name: str, level: str) -> None:
     kernel = polynomial_of(approximate, "numpy", "")

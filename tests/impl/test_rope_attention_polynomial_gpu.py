@@ -36,7 +36,7 @@ def drawn(dtype: Any = np.float64, *, n_q: int = 7, n_k: int = 20, d: int = 6) -
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-9")
+@pytest.mark.claim("GPU-13")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "options",
@@ -59,7 +59,7 @@ def test_the_certificate_holds(dtype: Any, options: dict[str, Any]) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-9")
+@pytest.mark.claim("GPU-13")
 def test_what_rotations_lose_is_in_the_certificate() -> None:
     """Keys far from 0 and next to each other: their products with queries are large, and centred they are small."""
     query, key, value = drawn()
@@ -72,7 +72,7 @@ def test_what_rotations_lose_is_in_the_certificate() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-9")
+@pytest.mark.claim("GPU-13")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     arrays = drawn(np.float32, n_q=37, n_k=40)
     first, *others = (approximate(*arrays, error=1e-4, order=order) for order in ORDERS)

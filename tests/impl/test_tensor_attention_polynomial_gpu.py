@@ -68,7 +68,7 @@ def error_of(arrays: list[Any], value: Any, scale: float | None = None) -> Any:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 @pytest.mark.parametrize("lengths", [(5, 3), pytest.param((3, 4, 2), marks=pytest.mark.thorough), (2, 1, 3, 2)])
 def test_no_certificate_is_below_the_truth(lengths: tuple[int, ...]) -> None:
     certified = 0
@@ -83,7 +83,7 @@ def test_no_certificate_is_below_the_truth(lengths: tuple[int, ...]) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 @pytest.mark.parametrize(
     "dtype", ["float32", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("float16", "bfloat16"))]
 )
@@ -97,7 +97,7 @@ def test_every_type_is_rounded_once_to_it(dtype: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     arrays = drawn((5, 1100), d=4, d_v=9, n_q=37)
     first, *others = (approximate(*arrays, error=1e-3, order=order) for order in ORDERS)
@@ -111,7 +111,7 @@ def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 @pytest.mark.filterwarnings("ignore:(invalid value|overflow):RuntimeWarning")  # NumPy's, as the machine of a test
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e300, 1e-300])
 @pytest.mark.parametrize("array", range(5))
@@ -130,7 +130,7 @@ def test_numbers_far_from_1_or_not_finite_leave_no_false_certificate(array: int,
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_products_of_values_beyond_the_type_have_no_certificate() -> None:
     arrays = drawn((3, 4), "values of one sign", "float32")
     arrays[3], arrays[4] = arrays[3] * np.float32(2.0**70), arrays[4] * np.float32(2.0**70)
@@ -139,7 +139,7 @@ def test_products_of_values_beyond_the_type_have_no_certificate() -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certificate() -> None:
     class Deaf(Emulated):
         def host(self, array: Any) -> Any:
@@ -161,14 +161,14 @@ def test_order_2_is_attention() -> None:
     assert np.array_equal(found.error, own.error)
 
 
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_the_roundings_of_every_mode_are_counted() -> None:
     one, two = (features.roundings(3, 5, 4, keys) for keys in ((700,), (700, 100)))
     assert two - one == 3 + 100 + 2  # of the monomial, of the sum, of the mean and of the product with it
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate() -> None:
     kernel = kernel_of(
         polynomial_of(approximate, "emulated", 3, "numpy", ""), "tensor_attention", options={"error": 1e-3}
@@ -182,7 +182,7 @@ def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate() -> None:
 
 @needs_compiler
 @pytest.mark.thorough
-@pytest.mark.claim("GPU-8")
+@pytest.mark.claim("GPU-12")
 def test_it_conforms() -> None:
     kernel = polynomial_of(approximate, "emulated", 3, "numpy", "")
     report = assay.check(

@@ -55,7 +55,7 @@ def approximate(
     Let r = C(d + g, g) be the rank for degree g.  The time is O((n_q + n_k)·r·(d_v + 1)).  The memory is at most 65
     tables of r·(d_v + 1) numbers for each head of keys, and fewer where ``memory`` asks for it.
 
-    Source: GPU-7 of proofs_notes/gpu.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and
+    Source: GPU-11 of proofs_notes/gpu.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and
     options that do not fit, ``ValueError`` for other bad arguments,
     :class:`~assay.spec.approximation.Infeasible` where no polynomial serves (scores beyond 40, an error below the
     rounding, a rank that takes more memory), and ``ImportError`` where CuPy is not installed.

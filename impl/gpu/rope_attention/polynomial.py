@@ -56,7 +56,7 @@ def approximate(
     for the largest positions too, where there are positions and the scaling is ``"dynamic"``.  Besides ``memory`` it
     takes the queries and keys in float64, twice.
 
-    Source: GPU-9 of proofs_notes/gpu.md.  Raises as :func:`assay.impl.gpu.attention.approximate` does.
+    Source: GPU-13 of proofs_notes/gpu.md.  Raises as :func:`assay.impl.gpu.attention.approximate` does.
     """
     arrays = {
         "query": query, "key": key, "value": value, "query_positions": query_positions,

@@ -47,7 +47,7 @@ def approximate(
     Let r = C(d + g, g) be the rank for degree g.  The time is O((n_q + Σ n_m)·r·(d_v + 1)).  The memory is at most 66
     tables of r·(d_v + 1) numbers for each head of keys, and fewer where ``memory`` asks for it.
 
-    Source: GPU-8 of proofs_notes/gpu.md.  Raises as :func:`assay.impl.gpu.attention.approximate` does.
+    Source: GPU-12 of proofs_notes/gpu.md.  Raises as :func:`assay.impl.gpu.attention.approximate` does.
     """
     return run(card(), query, modes, named, error, scale, bounds, memory)
 
