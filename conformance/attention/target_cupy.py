@@ -1,11 +1,21 @@
-"""assay's own kernel for GPUs, with arrays of CuPy."""
+"""assay's own kernels for GPUs, with arrays of CuPy: exact, and the polynomial method with its certificate."""
 
 from __future__ import annotations
 
-from assay.conformance.interface.kernel import Kernel
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.conformance.attention.families import TABLE
+from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
 
-__all__ = ["built_in"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["built_in", "polynomial", "polynomial_of"]
+
+_MEMORY = 1 << 24  # bytes: larger ranks are declined, in time
 
 
 def built_in() -> Kernel:
@@ -15,3 +25,43 @@ def built_in() -> Kernel:
 
     keywords = keywords_of(attention.exact, "attention")
     return Kernel("cupy:attention", attention.exact, "cupy", keywords, version=str(cupy.__version__))
+
+
+def polynomial() -> Kernel:
+    import cupy
+
+    from assay.impl.gpu import attention
+
+    return polynomial_of(attention.approximate, "cupy", str(cupy.__version__))
+
+
+def polynomial_of(approximate: Callable[..., Any], framework: str, version: str) -> Kernel:
+    """The kernel of a function with the arguments of :func:`assay.impl.gpu.attention.approximate`.
+
+    It waits for the certificate, and declines what is not certified to the error that is asked.
+    """
+    from assay.spec.approximation import Infeasible
+
+    def kernel(
+        query: Any, key: Any, value: Any, *, scale: float, key_lengths: Any = None, error: float = 1e-6,
+        return_certificate: bool = False,
+    ) -> Any:  # fmt: skip
+        try:
+            found = approximate(query, key, value, error, scale, key_lengths=key_lengths, memory=_MEMORY)
+        except Infeasible:
+            raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
+        if not float(found.error.max()) <= error:
+            raise Declined("the result is not certified to the error asked")
+        if not return_certificate:
+            return found.value
+        return found.value, np.broadcast_to(found.error, found.value.shape).copy()
+
+    return Kernel(
+        "cupy:attention-polynomial",
+        kernel,
+        framework,
+        keywords_of(kernel, "attention"),
+        conventions={"error": "1e-06", "certificate": "yes"},
+        version=version,
+        declines=frozenset(family.id for family, _ in TABLE),
+    )

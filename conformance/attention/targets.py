@@ -28,6 +28,14 @@ TARGETS: dict[str, Target] = {
             lazily(f"{__package__}.target_cupy", "built_in"),
             cuda=True,
         ),
+        Target(  # as assay:cpu-polynomial
+            "cupy:attention-polynomial",
+            (),
+            ("cupy",),
+            "gpu",
+            lazily(f"{__package__}.target_cupy", "polynomial"),
+            cuda=True,
+        ),
         Target(
             "torch:sdpa",
             _TORCH,

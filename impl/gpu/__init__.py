@@ -16,13 +16,14 @@ if TYPE_CHECKING:
         firing_neurons,
         kernel_graph,
         rope,
+        rope_attention,
         small_transformers,
         tensor_attention,
     )
 
 __all__ = [
     "attention", "attention_gradient", "document_similarity", "firing_neurons", "kernel_graph", "rope",
-    "small_transformers", "tensor_attention",
+    "rope_attention", "small_transformers", "tensor_attention",
 ]  # fmt: skip
 
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["FLAGS", "Launch", "Machine", "card", "standing_in", "struct", "view"]
+__all__ = ["FLAGS", "TYPES", "Launch", "Machine", "card", "standing_in", "struct", "view"]
 
 #: How every kernel is compiled: sums and products are contracted only where ``fma`` says so, divisions are rounded to
 #: nearest, and subnormal numbers are numbers.
 FLAGS = ("-std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
+#: The types of arrays that kernels take, in the order of their numbers (``view.cuh``).
+TYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Machine(Protocol):
 
     def largest(self, array: Any) -> Any:
         """The largest of an array, as a number of Python, for which the call waits."""
+
+    def host(self, array: Any) -> NDArray[Any]:
+        """A copy on the host, for which the call waits."""
 
     def address(self, array: Any) -> int:
         """Where the first element of an array lies."""
@@ -136,6 +141,10 @@ class _Card:
 
     def largest(self, array: Any) -> Any:
         return array.max().item()
+
+    def host(self, array: Any) -> NDArray[Any]:
+        copied: NDArray[Any] = self.cupy.asnumpy(array)
+        return copied
 
     def address(self, array: Any) -> int:
         return int(array.data.ptr)

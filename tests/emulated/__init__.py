@@ -91,6 +91,9 @@ class Emulated:
     def largest(self, array: Any) -> Any:
         return array.max().item()
 
+    def host(self, array: Any) -> Any:
+        return np.array(array)
+
     def address(self, array: Any) -> int:
         return int(array.ctypes.data)
 

@@ -13,9 +13,10 @@ from assay.spec.rope import Instance as Rope
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from assay.impl.cpu.rope import Rotation
     from assay.spec.rope_attention.instance import Instance
 
-__all__ = ["OFF", "Turned", "toeplitz", "turned"]
+__all__ = ["OFF", "Turned", "toeplitz", "turned", "turns_of"]
 
 #: By how many roundings a computed score of rotated vectors may be off, relative to the product of norms (ROPE-3, -7)
 OFF = {"float32": 10.0, "float64": 31.0}
@@ -43,18 +44,22 @@ def turned(instance: Instance, work: np.dtype[Any], threads: int | None = None) 
     if instance.relative is not None:
         return Turned(query, key, instance.relative, np.array(instance.support, np.int64).reshape(-1, 2), False, 1.0)
     places = instance.positions()
-    furthest = np.array([max(int(each.max()) for each in places)])  # what ``dynamic`` scales for
-    turns = rotation(
-        Rope(
-            np.zeros((1, 1, 1, query.shape[3]), np.float32), None, furthest, instance.base, instance.layout,
-            instance.rotary_dim, instance.scaling, instance.factor, instance.original_length, instance.low_frequency,
-            instance.high_frequency, instance.truncate, instance.attention_factor,
-        )
-    )  # fmt: skip
+    turns = turns_of(instance, max(int(each.max()) for each in places))
     query, key = (
         rotated(x, x[:, :0], positions, turns, threads)[0] for x, positions in zip((query, key), places, strict=True)
     )
     return Turned(query, key, None, None, True, turns.magnitude)
+
+
+def turns_of(instance: Instance, furthest: int) -> Rotation:
+    """By what a position turns the vectors of an instance.  furthest: the position that ``dynamic`` scales for."""
+    return rotation(
+        Rope(
+            np.zeros((1, 1, 1, instance.query.shape[3]), np.float32), None, np.array([furthest]), instance.base,
+            instance.layout, instance.rotary_dim, instance.scaling, instance.factor, instance.original_length,
+            instance.low_frequency, instance.high_frequency, instance.truncate, instance.attention_factor,
+        )
+    )  # fmt: skip
 
 
 def toeplitz(rows: NDArray[Any], queries: int, keys: int) -> NDArray[Any]:

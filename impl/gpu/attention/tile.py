@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.gpu.machine import Launch, view
+from assay.impl.gpu.machine import TYPES, Launch, view
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["COLUMNS", "ROWS", "THREADS", "TYPES", "UNLIMITED", "launch", "options", "work_of"]
+__all__ = ["COLUMNS", "ROWS", "THREADS", "UNLIMITED", "launch", "options", "work_of"]
 
 ROWS, COLUMNS, THREADS = 64, 128, 256  # of a block, as in tile.cuh
 _SHARED = 2 * ROWS * 36 + 32 * COLUMNS  # numbers in shared memory: two factors, and the rows that weights multiply
 UNLIMITED = 1 << 62
-#: The types that kernels have, in the order of their numbers.
-TYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def work_of(query: Any, name: str = "query") -> np.dtype[Any]:

@@ -13,8 +13,8 @@ import numpy as np
 
 from assay.impl.cpu.attention_gradient.tiles import check
 from assay.impl.gpu.attention import forward
-from assay.impl.gpu.attention.tile import COLUMNS, ROWS, THREADS, TYPES, launch, options, work_of
-from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
+from assay.impl.gpu.attention.tile import COLUMNS, ROWS, THREADS, launch, options, work_of
+from assay.impl.gpu.machine import TYPES, Launch, card, standing_in, struct, view
 from assay.spec.attention.instance import Instance
 from assay.spec.problem import InvalidInstance
 

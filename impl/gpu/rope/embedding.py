@@ -16,9 +16,10 @@ from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
 from assay.spec.rope.instance import Instance
 
 if TYPE_CHECKING:
+    from assay.impl.cpu.rope import Rotation
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["exact", "run"]
+__all__ = ["embedded", "exact", "run"]
 
 _THREADS = 256  # as in exact.cu
 
@@ -66,9 +67,13 @@ def run(machine: Machine, query: Any, key: Any = None, positions: Any = None, **
         standing["positions"] = np.broadcast_to(np.array(machine.largest(positions), positions.dtype), positions.shape)
     instance = Instance(**standing, **plain)
     work_of(query)  # refuses a type that no kernel has
+    return embedded(machine, query, key, positions, rotation(instance))
+
+
+def embedded(machine: Machine, query: Any, key: Any, positions: Any, turns: Rotation) -> Any:
+    """:func:`exact` for arrays of the machine that fit, by turns that are known."""
     b, h, n, d = query.shape
     h_k = 0 if key is None else key.shape[1]
-    turns = rotation(instance)
     whole, rest = machine.laid(turns.whole), machine.laid(turns.rest)
     outputs = [machine.empty(x.shape, query.dtype) for x in (query, key) if x is not None]
     if positions is not None:

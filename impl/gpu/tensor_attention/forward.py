@@ -13,8 +13,9 @@ from assay.impl.gpu.machine import card, standing_in, struct, view
 
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
+    from assay.spec.tensor_attention.instance import HigherOrder
 
-__all__ = ["exact", "run"]
+__all__ = ["exact", "given", "run"]
 
 _MODES = 11  # as in exact.cu, and as instances have at most
 
@@ -41,35 +42,42 @@ def exact(
     return run(card(), query, modes, named, options)
 
 
-def run(machine: Machine, query: Any, modes: tuple[Any, ...], named: dict[str, Any], options: dict[str, Any]) -> Any:
-    """:func:`exact` on a machine."""
+def given(
+    machine: Machine, query: Any, modes: tuple[Any, ...], named: dict[str, Any], options: dict[str, Any]
+) -> tuple[HigherOrder, Any, list[Any], list[Any]]:
+    """The instance, of which shapes and options alone are looked at, and the query, keys and values on a machine."""
     arrays = {"query": query, **{str(place): array for place, array in enumerate(modes)}, **named}
-    given = {name: machine.given(array) for name, array in arrays.items()}
-    standing = standing_in(given)
+    laid = {name: machine.given(array) for name, array in arrays.items()}
+    standing = standing_in(laid)
+    places = [str(place) for place in range(len(modes))]
     instance = instance_of(
         standing["query"],
-        tuple(standing[str(place)] for place in range(len(modes))),
+        tuple(standing[place] for place in places),
         {name: standing[name] for name in named},
         options,
     )
+    count = range(1, instance.order)
+    names = [*(f"key{mode}" for mode in count), *(f"value{mode}" for mode in count)]
+    by_name = {**dict(zip(names, (laid[place] for place in places), strict=False)), **laid}
+    keys, values = ([by_name[f"{word}{mode}"] for mode in count] for word in ("key", "value"))
+    return instance, laid["query"], keys, values
+
+
+def run(machine: Machine, query: Any, modes: tuple[Any, ...], named: dict[str, Any], options: dict[str, Any]) -> Any:
+    """:func:`exact` on a machine."""
+    instance, query, mode_keys, mode_values = given(machine, query, modes, named, options)
     count = instance.order - 1
-    names = [*(f"key{mode + 1}" for mode in range(count)), *(f"value{mode + 1}" for mode in range(count))]
-    by_name = {**dict(zip(names, (given[str(place)] for place in range(len(modes))), strict=False)), **given}
     window = instance.window or (None,) * count
     order = sorted(range(count), key=lambda mode: instance.mode_lengths[mode])  # tiles are of the longest mode
-    query = given["query"]
     work = work_of(query)
     (b, h, n_q, d), (_, h_k, _, d_v) = query.shape, instance.mode_values[0].shape
     out = machine.empty((b, h, n_q, d_v), query.dtype)
     lse = machine.empty((b, h, n_q), work) if options["return_lse"] else None
     absent = [view(machine, None, (1, 1, 1, 1))] * (_MODES - count)
     keys, values = (
-        [
-            view(machine, by_name[f"{word}{mode + 1}"], (b, h_k, instance.mode_lengths[mode], columns))
-            for mode in order
-        ] + absent
-        for word, columns in (("key", d), ("value", d_v))
-    )  # fmt: skip
+        [view(machine, arrays[mode], (b, h_k, instance.mode_lengths[mode], columns)) for mode in order] + absent
+        for arrays, columns in ((mode_keys, d), (mode_values, d_v))
+    )
     beyond = (0,) * (_MODES - count)
     assert instance.scale is not None
     arguments = struct(

@@ -1,0 +1,176 @@
+"""Which polynomial takes the place of exp on a GPU: that of least degree whose bound is predicted to be small enough.
+
+The host decides by what it knows of the scores and values, which are bounds that it was told or waited for.  What is
+proved of a result is computed on the device, whatever was known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.impl.cpu.attention.choice import least_errors
+from assay.impl.cpu.attention.plan import SLACK, U
+from assay.impl.cpu.features import monomials, rank
+from assay.impl.gpu import features
+from assay.spec.approximation import Infeasible, exp_of_degree
+from assay.spec.attention.perturbation import output_error, weight_error
+from assay.spec.rounding import gamma
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from assay.impl.gpu.features import Hull
+    from assay.impl.gpu.machine import Machine
+    from assay.spec.approximation import Approximation
+
+__all__ = ["Known", "Plan", "Size", "chosen", "known", "require", "said"]
+
+_LARGEST_RADIUS, _SMALLEST_RADIUS = 40.0, 2.0**-20  # of scores, as on the CPU
+_PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
+_TRIED = 4  # degrees
+_ROOM = 0.98  # the part of an error that is granted to a prediction
+_LONGEST, _MOST_GROWTH = 2.0**8, 2.0**600  # of GPU-11: the largest norm of queries, and sum of features
+
+
+@dataclass(frozen=True)
+class Known:
+    """Bounds over all heads: of the scores in size, of the length of an interval of values, of values in size.
+
+    share: at least the mean of e^s of a row.
+    """
+
+    radius: float
+    spread: float
+    magnitude: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """The coordinates, the keys of every mode, the heads of keys, the columns of values, and the bytes of storage."""
+
+    dimension: int
+    keys: tuple[int, ...]
+    heads: int
+    columns: int
+    memory: int
+
+    def spans(self, degree: int) -> int:
+        """How many spans of keys may be summed apart.  Raises :class:`Infeasible` where there is no room for one."""
+        each = 8 * self.heads * monomials(self.dimension, degree).parent.size * (self.columns + 1)
+        room = self.memory // each - min(len(self.keys), 2)  # beside the sums: the means of one mode, or of two
+        if room < 1:
+            raise Infeasible(
+                f"rank {rank(self.dimension, degree)} (degree {degree}) needs more than the "
+                f"{self.memory / 2**20:.0f} MiB allowed"
+            )
+        return room
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A polynomial, what it errs in units of the spread of the values, Γ of GPU-11, and the spans that are summed."""
+
+    approximation: Approximation
+    cut: float
+    growth: float
+    spans: int
+
+    @property
+    def degree(self) -> int:
+        return self.approximation.degree
+
+    @property
+    def radius(self) -> float:
+        return self.approximation.interval[1]
+
+    def weights(self, dimension: int) -> NDArray[np.float64]:
+        """(padded rank,): the weights c_|α| (|α| choose α) of the means."""
+        table = monomials(dimension, self.degree)
+        weights: NDArray[np.float64] = np.array(self.approximation.coefficients)[table.order] * table.multinomial
+        return weights
+
+
+def require(error: Any, bounds: Any, memory: Any) -> None:
+    """Raise ``ValueError`` for a request that is none."""
+    if isinstance(error, bool) or not isinstance(error, (int, float, np.number)) or not 0.0 < error < math.inf:
+        raise ValueError(f"error: {error!r}, expected a positive finite number")
+    if bounds is not None and not (len(bounds) == 2 and all(0.0 <= each < math.inf for each in bounds)):
+        raise ValueError(f"bounds: {bounds!r}, expected bounds of the scores and of the values")
+    if memory < 1:
+        raise ValueError(f"memory: {memory!r}, expected a positive number of bytes")
+
+
+def known(
+    machine: Machine, reach: Any, hull: Hull, bounds: tuple[float, float] | None, *, centred: bool = True
+) -> Known:
+    """What the host is told: the bounds, or else what was measured on the device, for which the call waits.
+
+    reach (heads, 3): bounds of the scores first.  centred: whether keys are.
+    """
+    if bounds is not None:
+        radius, size = map(float, bounds)
+        spread = 2.0 * size
+    else:
+        least, largest = hull.least, hull.largest
+        numbers = (reach[:, 0].max(), (largest - least).max(), abs(largest).max(), abs(least).max())
+        radius, spread, *sizes = (float(machine.host(number)) for number in numbers)
+        size = max(sizes)
+    return Known(radius, spread, size, 1.0 if centred else math.exp(-min(radius, _LARGEST_RADIUS)))
+
+
+def said(plan: Plan, dimension: int, told: Known, *, promised: bool) -> str:
+    """The route of a result."""
+    return (
+        f"polynomial on the device: degree {plan.degree}, rank {rank(dimension, plan.degree)}, "
+        f"scores within ±{told.radius:.3g} {'as promised' if promised else 'as measured'}"
+    )
+
+
+def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
+    """The plan of least degree that is predicted to err by at most ``error``.  Raises :class:`Infeasible`."""
+    if not told.radius <= _LARGEST_RADIUS:
+        raise Infeasible(f"scores of up to {told.radius:.3g} in size, of which the polynomial method serves 40")
+    relative, absolute = features.STORED[dtype]
+    half = 0.5 * told.spread
+    left = error - relative * told.magnitude - absolute - 8.0 * U * (told.magnitude + told.spread)
+    left -= 1.5 * U * told.radius * told.spread
+    if not left > 0.0:
+        raise Infeasible(f"error {error:g}: rounding alone may cost {error - left:.2g}")
+    if not told.spread > 0.0:
+        return _plan(exp_of_degree(0.0, 0), size)
+    power = math.ceil(math.log2(max(told.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
+    radius = max(2.0**power, told.radius)
+    promised = _ROOM * min(weight_error(min(left / told.spread, 1.0)), 0.5)
+    enough = [degree for degree, predicted in enumerate(least_errors(radius)) if predicted <= promised]
+    best = math.inf
+    for degree in enough[:_TRIED]:
+        approximation = exp_of_degree(radius, degree)
+        if not approximation.error < 0.5:
+            continue
+        plan = _plan(approximation, size)
+        cut = plan.cut * told.spread
+        lost = plan.growth / (_ROOM * told.share * (1.0 - approximation.error))
+        predicted = (cut + lost * (2.0 * half + cut)) * SLACK
+        if lost < 0.5 and predicted <= left:
+            return plan
+        best = min(best, predicted + error - left)
+    raise Infeasible(f"error {error:g}: scores up to {told.radius:.3g}, the best certificate in sight is {best:.2g}")
+
+
+def _plan(approximation: Approximation, size: Size) -> Plan:
+    degree, coefficients = approximation.degree, np.abs(approximation.coefficients)
+    powers = np.arange(degree + 1.0)
+    with np.errstate(over="ignore"):
+        widest = float((coefficients * (_LONGEST * size.dimension) ** powers).sum())
+    if not widest <= _MOST_GROWTH:
+        raise Infeasible(f"degree {degree} in {size.dimension} coordinates may leave float64")
+    spans = size.spans(degree)
+    counts = [features.roundings(size.dimension, degree, m, size.keys, spans) for m in range(degree + 1)]
+    rounded = gamma(np.array(counts), U) * coefficients
+    growth = float((rounded * approximation.interval[1] ** powers).sum()) * SLACK
+    return Plan(approximation, output_error(approximation.error) * SLACK, growth, spans)
