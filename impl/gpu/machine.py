@@ -54,9 +54,6 @@ class Machine(Protocol):
     def laid(self, array: NDArray[Any]) -> Any:
         """A copy of an array of the host."""
 
-    def host(self, array: Any) -> NDArray[Any]:
-        """The numbers of an array, for which the call waits."""
-
     def largest(self, array: Any) -> Any:
         """The largest of an array, as a number of Python, for which the call waits."""
 
@@ -134,10 +131,6 @@ class _Card:
 
     def laid(self, array: NDArray[Any]) -> Any:
         return self.cupy.asarray(array)
-
-    def host(self, array: Any) -> NDArray[Any]:
-        found: NDArray[Any] = self.cupy.asnumpy(array)
-        return found
 
     def largest(self, array: Any) -> Any:
         return array.max().item()

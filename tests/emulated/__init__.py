@@ -85,9 +85,6 @@ class Emulated:
     def laid(self, array: Any) -> Any:
         return array.copy()
 
-    def host(self, array: Any) -> Any:
-        return array
-
     def largest(self, array: Any) -> Any:
         return array.max().item()
 
