@@ -61,7 +61,8 @@ class Size:
 
     def spans(self, degree: int) -> int:
         """How many spans of keys may be summed apart.  Raises :class:`Infeasible` where there is no room for one."""
-        each = 8 * self.heads * monomials(self.dimension, degree).parent.size * (self.columns + 1)
+        padded = -(-rank(self.dimension, degree) // 8) * 8  # no table is made before it is known to fit
+        each = 8 * self.heads * padded * (self.columns + 1)
         room = self.memory // each - min(len(self.keys), 2)  # beside the sums: the means of one mode, or of two
         if room < 1:
             raise Infeasible(

@@ -275,6 +275,8 @@ def test_a_plan_that_no_error_meets_is_refused() -> None:
         plan(Known(1.0, 1.0, 1.0), 4e-15)
     with pytest.raises(Infeasible, match="in 400 coordinates"):
         features.table(Emulated(), 400, 2)
+    with pytest.raises(Infeasible, match="needs more than"):  # before 10^15 monomials are listed
+        plan(Known(8.0, 1.0, 1.0), 1e-6, dimension=128)
     assert plan(Known(1.0, 0.0, 1.0), 1e-3).degree == 0
 
 
