@@ -126,7 +126,7 @@ def monomials(dimension: int, degree: int) -> Basis:
     return Basis(dimension, degree, whole.depth[those], whole.factor[those], whole.feature[those], pure, None, 1)
 
 
-def _visited(parent: list[int], factor: list[int]) -> tuple[NDArray[np.int64], ...]:
+def _visited(parent: list[int], factor: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """depth, factor and feature of a basis, from the parent and the factor of every feature."""
     children: list[list[int]] = [[] for _ in parent]
     for f in range(len(parent) - 1, 0, -1):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.impl.gpu.attention.tile import TYPES, work_of
-from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
+from assay.impl.gpu.attention.tile import work_of
+from assay.impl.gpu.machine import TYPES, Launch, card, standing_in, struct, view
 from assay.spec.problem import InvalidInstance
 from assay.spec.small_transformers_merge import Instance
 
