@@ -26,6 +26,7 @@ from timing import interleaved, publish
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from assay.impl.gpu.attention.forward import run as attention
+from assay.impl.gpu.attention.polynomial import run as approximate
 from assay.impl.gpu.kernel_graph.direct import run as multiply
 from assay.impl.gpu.machine import card
 from assay.impl.gpu.tensor_attention.forward import run as tensor_attention
@@ -41,13 +42,18 @@ if TYPE_CHECKING:
 #: Lanes of float32 in a multiprocessor, by the compute capability of the card.
 _LANES = {"80": 64}
 _USUAL_LANES = 128  # from 8.6 on
+_SOME = 256  # queries whose outputs show the signal
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is computed.  attention: batch, heads, length, dim.  third_order: length, dim.  points: of a graph."""
+    """How much is computed.
+
+    attention: batch, heads, length, dim.  long, third_order: length, dim.  points: of a graph.
+    """
 
     attention: tuple[int, int, int, int] = (4, 16, 4096, 64)
+    long: tuple[int, int] = (1 << 20, 8)
     third_order: tuple[int, int] = (1024, 64)
     points: int = 100_000
 
@@ -117,6 +123,34 @@ def _attention(place: Place, arrays: Sequence[Any]) -> Call:
     return lambda: attention(place.machine, given)
 
 
+def attention_polynomial(place: Place, sizes: Sizes) -> Contest:
+    """Attention by a polynomial, with its certificate, against torch's flash attention in bfloat16.
+
+    Entries of Q and K are in [−1/2, 1/2], V = sin(3KW/√d), the scale is 1/d; the error is 10^-4 of the signal, the
+    largest distance of an output from the mean of the values, as some rows show it.
+    """
+    n, d = sizes.long
+    query, key = (torch.special.ndtr(place.normal(1, 1, rows, d)) - 0.5 for rows in (n, n + 1))
+    key = key[:, :, :n]
+    value = torch.sin(3.0 * key @ place.normal(d, d) / d**0.5)
+    some = torch.nn.functional.scaled_dot_product_attention(query[:, :, :_SOME], key, value, scale=1.0 / d)
+    error = 1e-4 * float((some - value.mean(dim=2, keepdim=True)).abs().max())
+    bounds = (0.3, 1.0)  # of scores, at most 1/4 but for the mean of the keys, and of values
+    given = [place.array(x) for x in (query, key, value)]
+    halves = [x.to(torch.bfloat16) for x in (query, key, value)]
+
+    def flash() -> Any:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return torch.nn.functional.scaled_dot_product_attention(*halves, scale=1.0 / d)
+
+    return Contest(
+        lambda: approximate(place.machine, *given, None, error, 1.0 / d, bounds, 1 << 30).value,
+        "torch flash, bfloat16",
+        20.0,
+        flash,
+    )
+
+
 def third_order(place: Place, sizes: Sizes) -> Contest:
     """Attention of order 3, against the time that its products and sums alone would take at the peak of the card."""
     n, d = sizes.third_order
@@ -153,6 +187,7 @@ def gaussian(place: Place, sizes: Sizes) -> Contest:
 ROWS: Mapping[str, Row] = {
     "attention, float32": attention_float32,
     "attention, bfloat16": attention_bfloat16,
+    "attention by a polynomial": attention_polynomial,
     "tensor attention, order 3": third_order,
     "gaussian, 3 dimensions": gaussian,
 }

@@ -57,7 +57,7 @@ def test_every_row_measures_kernels_that_agree_and_says_how_many_times_as_fast_o
         call()
         return float(next(taken))
 
-    sizes = script.Sizes(attention=(1, 2, 9, 4), third_order=(5, 3), points=40)
+    sizes = script.Sizes(attention=(1, 2, 9, 4), long=(200, 2), third_order=(5, 3), points=40)
     rows = {row["row"]: row for row in script.measured(place(script, seconds_of), sizes, tuple(script.ROWS), 5)}
     assert rows.keys() == script.ROWS.keys()
     first = rows["attention, float32"]
@@ -66,6 +66,8 @@ def test_every_row_measures_kernels_that_agree_and_says_how_many_times_as_fast_o
     assert (first["times"], first["aim"]) == (6.0 / 5.0, 1.0)
     assert first["apart"] < 1e-6
     assert rows["attention, bfloat16"]["apart"] < 1e-2
+    assert rows["attention by a polynomial"]["apart"] < 0.05
+    assert rows["attention by a polynomial"]["aim"] == 20.0
     third = rows["tensor attention, order 3"]
     assert third["times"] == pytest.approx(4 * 5**3 * 3 / 1000.0 / third["ours, median s"])
 
