@@ -35,6 +35,7 @@ _PAIR = {"gaussian": 0.9, "laplacian": 1.1, "matern": 1.3, "arc_cosine": 18.0, "
 _EXPANSIONS = ((35.0, 0.7), (29.0, 2.6), (115.0, 3.9), (1500.0, 4.2))  # c, a: c·digits^a entries in d dimensions
 _PASSED = 0.18  # of a point and a function of a box, up or down
 _OWN = 5.0  # a pair of a function of the user's own in a tree
+_BESIDE = 1 << 14  # sources, about, that show how many pairs are near: the offers of many points would cost seconds
 _POWER = 18.0  # of a power that is not half a whole number
 
 
@@ -163,7 +164,8 @@ def _gaussians(request: Request) -> Offer:
     d = _require_grid(scene)
     count = min(len(scene.goals), 64)
     chosen = np.unique(np.linspace(0, len(scene.goals) - 1, count).astype(int))
-    z = ((scene.goals[chosen, None] - scene.points[None]) ** 2).sum(axis=2)
+    beside = scene.points[:: -(-len(scene.points) // _BESIDE)]
+    z = ((scene.goals[chosen, None] - beside[None]) ** 2).sum(axis=2)
     if not scene.farthest < 2.0**1000:
         raise Infeasible("points are too far from each other for float64 to hold squared distances")
     high, rest = scene.farthest, max(math.log(4.0 / request.relative), 1.0)
@@ -179,7 +181,7 @@ def _gaussians(request: Request) -> Offer:
         if most > rate * rest * 1.5:
             radius, most = 0.0, rate * rest * 1.5
         terms = max(0.0, math.log(max(most * high / 6.0, 1.0)) / step)
-        pairs = float((z <= radius * radius).sum(axis=1).mean()) * 2.5
+        pairs = float((z <= radius * radius).mean()) * len(scene.points) * 2.5
         cost = terms * each + len(scene.goals) * pairs * (pair(scene) + 5.0) + both * 200.0 + 5e7
         nodes = (math.sqrt(high * most * (rest + 4.0)) * 0.7 + width) ** d
         if 20.0 * nodes <= request.memory and cost + 4.0 * nodes * terms < best[0]:
