@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from assay.conformance.attention.families import TABLE
-from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.certified import MEMORY, answered
+from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import keywords_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["built_in", "polynomial", "polynomial_of"]
-
-_MEMORY = 1 << 24  # bytes: larger ranks are declined, in time
 
 
 def built_in() -> Kernel:
@@ -40,21 +37,16 @@ def polynomial_of(approximate: Callable[..., Any], framework: str, version: str)
 
     It waits for the certificate, and declines what is not certified to the error that is asked.
     """
-    from assay.spec.approximation import Infeasible
 
     def kernel(
         query: Any, key: Any, value: Any, *, scale: float, key_lengths: Any = None, error: float = 1e-6,
         return_certificate: bool = False,
     ) -> Any:  # fmt: skip
-        try:
-            found = approximate(query, key, value, error, scale, key_lengths=key_lengths, memory=_MEMORY)
-        except Infeasible:
-            raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
-        if not float(found.error.max()) <= error:
-            raise Declined("the result is not certified to the error asked")
-        if not return_certificate:
-            return found.value
-        return found.value, np.broadcast_to(found.error, found.value.shape).copy()
+        return answered(
+            lambda: approximate(query, key, value, error, scale, key_lengths=key_lengths, memory=MEMORY),
+            return_certificate,
+            error,
+        )
 
     return Kernel(
         "cupy:attention-polynomial",

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from assay.conformance.attention.families import TABLE
-from assay.conformance.interface.kernel import Declined, Kernel
+from assay.conformance.interface.certified import MEMORY, answered
+from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import keywords_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["approximate", "built_in"]
-
-_MEMORY = 1 << 24  # bytes: larger ranks are declined, in time
 
 
 def built_in() -> Kernel:
@@ -43,15 +40,11 @@ def approximate(
 ) -> Any:
     """The polynomial route alone.  It declines what it cannot certify."""
     from assay.impl.cpu import attention
-    from assay.spec.approximation import Infeasible
 
-    try:
-        certified = attention.approximate(
+    return answered(
+        lambda: attention.approximate(
             query, key, value, error, scale, is_causal=is_causal, causal=causal, window=window,
-            key_lengths=key_lengths, fallback="raise", memory=_MEMORY,
-        )  # fmt: skip
-    except Infeasible:
-        raise Declined("no polynomial of a feasible rank is certified to the error asked") from None
-    if not return_certificate:
-        return certified.value
-    return certified.value, np.broadcast_to(certified.error, certified.value.shape).copy()
+            key_lengths=key_lengths, fallback="raise", memory=MEMORY,
+        ),
+        return_certificate,
+    )  # fmt: skip
