@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from assay.impl.cpu.compiled import compiled
+from assay.impl.cpu.kernel_graph.weights import injected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,13 @@ CHUNK = 128  # points whose features are made together: the arrays f, x and y ha
 _FUSED = {"contract", "nsz", "reassoc"}
 
 
+def _load(factors: Any, start: Any, many: Any, x: Any) -> None:
+    """Put the factors of ``many`` points from ``start`` on into the first columns of x."""
+    for c in range(x.shape[0]):
+        for j in range(many):
+            x[c, j] = factors[c, start + j]
+
+
 def _moments(
     factors: Any, vectors: Any, depth: Any, factor: Any, feature: Any, f: Any, x: Any, y: Any, out: Any
 ) -> None:
@@ -28,9 +35,7 @@ def _moments(
     count, columns = vectors.shape
     for start in range(0, count, 128):
         many = min(128, count - start)
-        for c in range(x.shape[0]):
-            for j in range(many):
-                x[c, j] = factors[c, start + j]
+        load(factors, start, many, x)  # type: ignore[name-defined]  # noqa: F821
         for c in range(columns):
             s = 0.0
             for j in range(many):
@@ -61,9 +66,7 @@ def _evaluate(
     count, columns = out.shape
     for start in range(0, count, 128):
         many = min(128, count - start)
-        for c in range(x.shape[0]):
-            for j in range(many):
-                x[c, j] = factors[c, start + j]
+        load(factors, start, many, x)  # type: ignore[name-defined]  # noqa: F821
         for c in range(columns):
             y[c] = weights[0, c]
         for a in range(1, depth.shape[0]):
@@ -98,4 +101,6 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
 
     types: Any = numba.types
     table, wholes = types.Array(types.float64, 2, "C"), types.Array(types.int64, 1, "C")
-    return compiled(kernel, types.void(table, table, wholes, wholes, wholes, *[table] * 4), _FUSED)
+    signature = types.void(table, table, wholes, wholes, wholes, *[table] * 4)
+    made: Callable[..., None] = injected(kernel, signature, _FUSED, load=_load)
+    return made
