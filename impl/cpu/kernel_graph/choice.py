@@ -229,7 +229,8 @@ def _polynomial(request: Request) -> Offer:
     found = smooth.degree_of(scene, request.relative, request.floor)
     if found.rank > polynomial.MOST_RANK:
         raise Infeasible(f"rank {found.rank}, more than {polynomial.MOST_RANK}")
-    made = (1e4 if found.centred else 4e4) * found.rank  # the features and their weights, or the matrix of these
+    # the weights of features, or the matrix between them; the features themselves are kept from call to call
+    made = (800.0 if found.centred else 12e3) * found.rank
     cost = (len(scene.points) + len(scene.goals)) * found.rank * 0.22 + made
     return Offer("polynomial", cost, lambda: smooth.planned(scene, found, request.workers))
 
