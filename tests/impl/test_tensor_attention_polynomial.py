@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from modes import KINDS, adversarial
 
 from assay.impl.cpu import attention, features, tensor_attention
 from assay.impl.cpu.tensor_attention.certificate import exact_error, roundings
@@ -18,8 +19,6 @@ from assay.impl.cpu.tensor_attention.heads import heads
 from assay.spec.approximation import Infeasible
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention import Instance, define
-
-KINDS = ("uniform", "signs", "one key", "heavy", "values of one sign", "corners", "tiny values", "equal values")
 
 
 def drawn(seed: int, order: int, kind: str = "uniform", dtype: str = "float64", n: int = 9) -> list[np.ndarray]:
@@ -29,21 +28,7 @@ def drawn(seed: int, order: int, kind: str = "uniform", dtype: str = "float64", 
     query = rng.uniform(-1, 1, (1, 2, int(rng.integers(1, n)), d))
     keys = [rng.uniform(-1, 1, (1, 1, length, d)) for length in lengths]
     values = [rng.standard_normal((1, 1, length, 2)) for length in lengths]
-    if kind == "signs":
-        query, keys = np.sign(query), [np.sign(key) for key in keys]
-    elif kind == "one key":
-        keys = [key * (np.arange(key.shape[2]) == 0)[:, None] for key in keys]
-    elif kind == "heavy":
-        keys = [key**5 for key in keys]
-    elif kind == "values of one sign":
-        values = [np.abs(value) + 1.0 for value in values]
-    elif kind == "corners":  # the two groups of ATT-2
-        keys = [np.where(key < 0, -1.0, 1.0) for key in keys]
-        values = [np.repeat((key[..., :1] > 0).astype(float), 2, axis=3) for key in keys]
-    elif kind == "tiny values":
-        values = [value * 2.0**-60 for value in values]
-    elif kind == "equal values":
-        values = [np.ones_like(value) * 0.3 for value in values]
+    query, keys, values = adversarial(kind, query, keys, values)
     return [x.astype(dtype) for x in (query * rng.uniform(0.1, 1.5), *keys, *values)]
 
 

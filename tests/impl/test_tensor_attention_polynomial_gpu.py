@@ -9,6 +9,7 @@ import emulated
 import numpy as np
 import pytest
 from emulated import ORDERS, Emulated
+from modes import KINDS, adversarial
 
 import assay
 from assay.conformance.interface.suite import Case, Family
@@ -24,8 +25,6 @@ from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention import Instance, define
 
 needs_compiler = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is not installed")
-
-KINDS = ("uniform", "signs", "one key", "heavy", "values of one sign", "corners", "tiny values", "equal values")
 
 
 def approximate(
@@ -44,21 +43,7 @@ def drawn(
     query = rng.uniform(-1, 1, (1, 2, n_q, d))
     keys = [rng.uniform(-1, 1, (1, 1, n, d)) for n in lengths]
     values = [rng.standard_normal((1, 1, n, d_v)) for n in lengths]
-    if kind == "signs":
-        query, keys = np.sign(query), [np.sign(key) for key in keys]
-    elif kind == "one key":
-        keys = [key * (np.arange(key.shape[2]) == 0)[:, None] for key in keys]
-    elif kind == "heavy":
-        keys = [key**5 for key in keys]
-    elif kind == "values of one sign":
-        values = [np.abs(value) + 1.0 for value in values]
-    elif kind == "corners":  # the two groups of ATT-2
-        keys = [np.where(key < 0, -1.0, 1.0) for key in keys]
-        values = [np.repeat((key[..., :1] > 0).astype(float), d_v, axis=3) for key in keys]
-    elif kind == "tiny values":
-        values = [value * 2.0**-60 for value in values]
-    elif kind == "equal values":
-        values = [np.ones_like(value) * 0.3 for value in values]
+    query, keys, values = adversarial(kind, query, keys, values)
     return [x.astype(dtype_named(dtype)) for x in (query, *keys, *values)]
 
 
