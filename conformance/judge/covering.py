@@ -1,6 +1,7 @@
 """Rows in which every pair of values of a problem's factors occurs, every three kinds of them, and options by ones.
 
-The arrays are made by covertable.  They depend on the capabilities of the kernel and on the seed, and on nothing else.
+The arrays (:mod:`assay.conformance.judge.arrays`) depend on the capabilities of the kernel and on the seed, and on
+nothing else.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ import functools
 import itertools
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assay.conformance.interface.suite import COMBINATIONS, LEVELS, OPTIONS
+from assay.conformance.judge.arrays import apart, array
 from assay.conformance.judge.seeds import seed_of
-from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
 
     from assay.conformance.interface.covering import Covering
     from assay.conformance.interface.suite import Family, Row, Suite
+    from assay.conformance.judge.arrays import Joint
 
 __all__ = ["alone", "combined", "few", "pairs", "threes", "twos"]
 
@@ -31,9 +33,7 @@ _ARRAYS = 8  # the arrays of as many seeds differ, then they come again: to make
 _REMEMBERED = 64
 _USUAL = 0.5  # the part of rows that have the first kind of a factor where any would do
 
-Key = TypeVar("Key", str, int)
 Choice = dict[str, str]
-Joint = dict[str, frozenset[str]]
 Kinds = dict[str, dict[str, tuple[str, ...]]]
 
 
@@ -124,13 +124,13 @@ def _pairs(covering: Covering, capabilities: frozenset[str], salt: int) -> tuple
     values = {name: [value for variants in of.values() for value in variants] for name, of in kinds.items()}
     joints = [_values_of(joint, kinds) for joint in never]
     free = [*_of_role(covering, "option"), *_of_role(covering, "manner")]
-    return _mixed(_array(values, 2, joints, salt), kinds, joints, free, salt)
+    return _mixed(array(values, 2, joints, salt), kinds, joints, free, salt)
 
 
 @functools.lru_cache(_REMEMBERED)
 def _threes(covering: Covering, capabilities: frozenset[str], salt: int) -> tuple[Choice, ...]:
     kinds, never = _within(covering, capabilities)
-    return _array({name: list(of) for name, of in kinds.items()}, 3, never, salt)
+    return array({name: list(of) for name, of in kinds.items()}, 3, never, salt)
 
 
 def _within(covering: Covering, capabilities: frozenset[str]) -> tuple[Kinds, list[Joint]]:
@@ -158,7 +158,7 @@ def _nothing(kinds: Kinds) -> Choice:
 def _possible(choice: Choice, kinds: Kinds, never: Sequence[Joint], kept: Mapping[str, str]) -> Choice:
     """The choice with first kinds in place of those that cannot be beside what is kept; empty if nothing helps."""
     for joint in never:
-        if not _apart(joint, choice):
+        if not apart(joint, choice):
             given_up = next((name for name in joint if name not in kept), "")
             if not given_up:
                 return {}
@@ -177,25 +177,6 @@ def _values_of(joint: Joint, kinds: Kinds) -> Joint:
 def _varied(choice: Choice, kinds: Kinds, rng: np.random.Generator) -> Choice:
     """One value of each kind."""
     return {name: str(rng.choice(kinds[name][kind])) for name, kind in choice.items()}
-
-
-def _array(
-    factors: Mapping[str, Sequence[str]], strength: int, never: Sequence[Joint], salt: int
-) -> tuple[Choice, ...]:
-    """Choices in which every ``strength`` values of as many factors occur that may be together."""
-    names = list(factors)
-    place = {name: number for number, name in enumerate(names)}  # covertable looks for dots in a name, every time
-    constraints = [
-        {"operator": "fn", "requires": list(numbered), "evaluate": functools.partial(_apart, numbered)}
-        for numbered in ({place[name]: values for name, values in joint.items()} for joint in never)
-    ]
-    rows = required("covertable", "check").make(
-        {place[name]: values for name, values in factors.items()},
-        strength=strength,
-        salt=str(salt),
-        constraints=constraints,
-    )
-    return tuple({names[number]: value for number, value in row.items()} for row in rows)
 
 
 def _mixed(
@@ -218,13 +199,8 @@ def _mixed(
             given_up = [tuple(sorted(((name, row[name]), other))) for other in others]
             if value == row[name] or any(count[pair] == 1 for pair in given_up):
                 continue
-            if all(_apart(joint, row | {name: value}) for joint in never):
+            if all(apart(joint, row | {name: value}) for joint in never):
                 count.subtract(given_up)
                 count.update(tuple(sorted(((name, value), other))) for other in others)
                 row[name] = value
     return tuple(mixed)
-
-
-def _apart(joint: Mapping[Key, frozenset[str]], choice: Mapping[Key, str]) -> bool:
-    """Whether a choice has a value beside those that cannot be together."""
-    return any(choice[name] not in values for name, values in joint.items())
