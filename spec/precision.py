@@ -69,7 +69,18 @@ class Precision:
     tiny: float  # smallest normal number of products and accumulators: below it results may be flushed to zero
     largest: float  # largest finite number of products and accumulators
     largest_output: float  # … of the output
+    least_factor: float = 0.0  # ℓ: where a matrix unit aligns products, a factor counts as at least this, and
+    at_once: int = 16  # s: so many products are added at once at most
     stages: tuple[StageRoundings, ...] = ()
+
+    @property
+    def alignment(self) -> float:
+        """χ = s·u·ℓ: what products with a subnormal factor may lose more, in units of the other factor (TOL-1).
+
+        >>> precision("float32").alignment, precision("float16").alignment == 20 * 2.0**-37
+        (0.0, True)
+        """
+        return self.at_once * max(self.product, self.accumulate) * self.least_factor
 
     def of(self, kind: type[S]) -> S:
         """The roundings of the stages that ``kind`` describes: those of this class, else what is usual for it."""
@@ -133,7 +144,8 @@ _FLOAT64 = _FLOAT32.with_(
 
 # Matrix units multiply exactly and add with truncation (Fasi, Higham, Mikaitis, Pranesh 2021), and ignore the low bits
 # of a float32 operand in tf32 mode: hence 2^-23 for accumulation and 2^-10 on entry.  A block of k ≥ 4 products and the
-# running sum are k + 1 addends that are cut to the largest: 5/4 units a product.
+# running sum are k + 1 addends that are cut to the largest: 5/4 units a product.  A subnormal factor counts as if it
+# were normal there (Khattak, Mikaitis 2025); in bfloat16 and tf32 this is within what K8 grants.
 _TENSOR_CORE = _FLOAT32.with_("tensor core", product=1.25 * 2.0**-23, accumulate=1.25 * 2.0**-23)
 
 _TF32 = _TENSOR_CORE.with_("tf32", input_rounding=2.0**-10, operand=2.0**-10)
@@ -156,6 +168,7 @@ _FLOAT16 = _BFLOAT16.with_(
     output=2.0**-11,
     output_tiny=2.0**-25,
     largest_output=_FLOAT16_MAX,
+    least_factor=2.0**-14,
 )
 
 # Operations that are called one after the other: each stores its result in the type of the output.
@@ -172,6 +185,8 @@ _FLOAT8 = _BFLOAT16.with_(
     accumulate=2.0**-13,
     operand=2.0**-4,
     operand_tiny=2.0**-10,
+    least_factor=2.0**-6,
+    at_once=32,
 )
 
 #: The named classes that problems share.  A problem says in its own ``PRECISIONS`` which of them make sense for it.

@@ -39,7 +39,7 @@ class Backward:
         eager = precision.stored > 0.0
         return cls(
             score_gradient=max(precision.operand, precision.stored),
-            score_gradient_tiny=max(precision.operand_tiny, precision.stored_tiny),
+            score_gradient_tiny=max(precision.operand_tiny, precision.stored_tiny) + precision.alignment,
             score_gradient_times=3 if eager else 1,
             softcap_times=3 if eager else 0,
             product=precision.stored,

@@ -324,7 +324,8 @@ class Bounds:
         stored = compound(*[back.product] * 3) * (pair.product + summed) + 2 * back.product_tiny
         stored = stored + compound(back.product, back.product) * size
         norms = np.abs(self._grad_output).sum(axis=3)[..., None] + np.abs(self._value).sum(axis=3)[..., None, :]
-        flushed = 2 * u.tiny * (d_v + 2 + norms) * self._divided(origin)[..., None]
+        flushed = 2 * u.tiny * (d_v + 2 + norms) + u.alignment * (norms + d_v * u.least_factor)
+        flushed = flushed * self._divided(origin)[..., None]
         total = summed + stored + flushed
         if origin.automatic:
             incoming = 2 * self._grad_lse[..., None]
@@ -430,6 +431,7 @@ class Bounds:
         folded = unit * (before.sum(axis=3) + moves)[..., None]
         steps = self.row.count + 3 * self.row.rescalings + 13
         bound = bound + 2 * u.tiny * (unit * steps[..., None] + folded) + 2 * soft.stored_tiny * folded
+        bound = bound + u.alignment * (folded + unit * u.least_factor * steps[..., None])
         bound = bound + self._flushed(folded, unit * steps[..., None])
         eager = back.output_times > 1  # dS K is stored before the scale multiplies it
         unit = unit if eager else 1.0
@@ -457,7 +459,7 @@ class Bounds:
         heads = heads + unit * (turned.lost @ query)
         folded = unit * turned.most.sum(axis=3)[..., None]
         steps = unit * (seen + 12)[..., None]
-        heads = heads + 2 * u.tiny * (steps + folded)
+        heads = heads + 2 * u.tiny * (steps + folded) + u.alignment * (folded + u.least_factor * steps)
         heads = heads + 2 * soft.stored_tiny * folded + self._flushed(folded, steps)
         bound = self._grouped(heads)
         sums = gamma(soft.depth(count) + group + 8, u.accumulate)[..., None] + self._entry
@@ -482,8 +484,9 @@ class Bounds:
         heads = turned.off_probability @ grad_output
         heads = heads + (self._lost + 2 * u.tiny) * (turned.attended.astype(np.float64) @ grad_output)
         steps = (seen + 4)[..., None]
-        heads = heads + 2 * u.tiny * steps
-        heads = heads + self._flushed(turned.probability.sum(axis=3)[..., None], steps, of_values=True)
+        mass = turned.probability.sum(axis=3)[..., None]
+        heads = heads + 2 * u.tiny * steps + u.alignment * (mass + u.least_factor * steps)
+        heads = heads + self._flushed(mass, steps, of_values=True)
         bound = self._grouped(heads)
         tiles = 0.0 if origin.handed else float(self.row.tiles.max(initial=0.0))
         sums = gamma(soft.depth(count) + group + 4 + tiles, u.accumulate)[..., None] + self._value_entry

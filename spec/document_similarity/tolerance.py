@@ -86,6 +86,7 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
             rate = compound(precision.input_rounding, precision.input_rounding, stored, gamma(d, u))
             words = np.abs(left) @ (right != 0).T + (left != 0) @ np.abs(right).T  # what meets an input that becomes 0
             lost = common * (precision.tiny + precision.stored_tiny) * 2 + 2 * precision.tiny * words
+            lost = lost + precision.alignment * (words + common * precision.least_factor)
             inside = 2 * size <= min(precision.largest, precision.largest_output)
             return _returned(rate * size + lost, np.abs(left @ right.T), size, precision, bool(inside.all()))
         one, other = normalised(left), normalised(right)
@@ -102,8 +103,9 @@ def errors(instance: Instance, precision: Precision, *, through_distance: bool =
         size = np.full_like(terms, 2.0) if through_distance else terms
         # what is lost in small numbers: of entries, of their products, and of these before the norms are divided out
         ones = np.abs(one).sum(axis=1)[:, None] + np.abs(other).sum(axis=1)
-        small = precision.stored_tiny + precision.tiny
-        lost = tau * (ones + d * tau) + precision.tiny * ones + small * (common + (common + 1.0) / both)
+        tiny = precision.tiny + precision.alignment
+        small = precision.stored_tiny + tiny
+        lost = tau * (ones + d * tau) + tiny * (ones + common) + small * (common + (common + 1.0) / both)
         # … of an input that becomes 0, of what only one norm is divided out of, and of a product of reciprocals
         lost = lost + small * (common + np.abs(other).sum(axis=1)) / norms[0][:, None]
         lost = lost + small * (common + np.abs(one).sum(axis=1)[:, None]) / norms[1]

@@ -151,10 +151,11 @@ class _Model:
 
     def lost(self, rows: Array, columns: Array, asked: tuple[float, ...]) -> Array:
         """The absolute part of δ: what small numbers lose on entry, in products and sums, and where they are stored."""
-        d, tiny = rows.shape[1], self.precision.tiny
+        d, u = rows.shape[1], self.precision
         ones = np.abs(rows).sum(axis=1)[:, None] + np.abs(columns).sum(axis=1)
         entries = self.lost_entry * (2 * ones + 2 * d * self.lost_entry + len(asked))
-        bound: Array = 2 * (entries + 2 * (d + 2) * tiny + 2 * self.lost_stored)
+        entries = entries + u.alignment * (ones + len(asked) + d * u.least_factor)
+        bound: Array = 2 * (entries + 2 * (d + 2) * u.tiny + 2 * self.lost_stored)
         return bound
 
     def exact(self, left: Exponents, right: Exponents, asked: tuple[float, ...], total: Array) -> NDArray[np.bool_]:

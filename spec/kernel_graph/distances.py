@@ -89,6 +89,8 @@ def _of_form(form: str, x: Reach, z: Array, precision: Precision, scale: float) 
         return wide
     rate = compound(precision.input_rounding, precision.input_rounding, gamma(2 * d + 8, u))
     sums = _sums(x)
+    small = (x.a.sum(axis=1)[:, None] + x.b.sum(axis=1) + d * precision.least_factor) * max(1.0, 1.0 / scale)
+    lost = lost + 4.0 * precision.alignment * small
     expanded: Array = np.where(max(1.0, scale) * sums <= precision.largest / 4, rate * sums + lost, np.inf)
     return expanded
 

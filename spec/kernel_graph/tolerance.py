@@ -90,7 +90,7 @@ def _of_rows(
         gamma(n + (4 if instance.laplacian else 3), precision.accumulate),
     )
     rate = rate + precision.output
-    entry = h + rate * both + precision.operand_tiny
+    entry = h + rate * both + precision.operand_tiny + precision.alignment
     bound, total = entry @ vectors, both @ vectors
     if instance.laplacian:
         mine = vectors[at]
@@ -100,6 +100,7 @@ def _of_rows(
     bound = bound + precision.output * total + precision.output_tiny
     last = vectors[at] if instance.laplacian else np.zeros(1)  # there may be more targets than vectors
     bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + last)
+    bound = bound + precision.alignment * (both.sum(axis=1)[:, None] + n * precision.least_factor)
     largest = min(precision.largest, precision.largest_output)
     good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
     return np.where(good & ~np.isnan(bound), bound * _SLACK, np.inf)

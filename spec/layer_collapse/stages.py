@@ -98,8 +98,8 @@ class Machine:
         rate = compound(self.stack.entry, self.stack.weight, gamma(count + 1, self.unit))
         made = size @ weight
         error = x.error @ weight + rate * made
-        lost = size.sum(axis=-1, keepdims=True) + weight.sum(axis=-2, keepdims=True) + 2 * count + 4
-        error = error + 2 * self.precision.tiny * lost
+        lost, u = size.sum(axis=-1, keepdims=True) + weight.sum(axis=-2, keepdims=True), self.precision
+        error = error + 2 * u.tiny * (lost + 2 * count + 4) + u.alignment * (lost + count * u.least_factor)
         partial = None
         if bias is not None:
             error = error + 2 * self.unit * made

@@ -115,7 +115,7 @@ def calls(instance: Instance, u: Precision, exact: Exact) -> Calls:
     far = np.minimum(made.far, reach + score + log_m)
     placed = reach / scale if scale else np.full(reach.shape, np.inf)  # c/σ, the coordinate that carries it
     relative = compound(soft.query_rounding, soft.query_rounding, gamma(10, u.product))  # one product that is not 0
-    delta = relative * reach
+    delta = relative * reach + (1 + scale) * u.alignment * (1 + placed + u.least_factor)
     delta = delta + 2 * (1 + scale) * (u.tiny * (2 * products.terms + 3 + placed) + soft.stored_tiny * (1 + 2 * placed))
     times = soft.stored_times
     delta = (
@@ -148,7 +148,8 @@ def calls(instance: Instance, u: Precision, exact: Exact) -> Calls:
     rest = np.where(lam < 1, 1 - lam, np.nan)
     column = (nu + lam) / rest * (1 + kappa) + kappa
     lost = unit * weight_lost / rest * (1 + kappa)
-    least_lost = (unit * steps * u.tiny + u.tiny) / rest * (1 + kappa) + u.output_tiny + 2 * u.tiny
+    flushed = unit * (steps * u.tiny + weight_lost * m * u.least_factor) + u.tiny + u.alignment
+    least_lost = flushed / rest * (1 + kappa) + u.output_tiny + 2 * u.tiny
 
     # p and p₀ themselves, and ψ
     least = (made.least - (lost * m + least_lost)) / (1 + column)

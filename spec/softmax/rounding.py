@@ -35,7 +35,7 @@ class Softmax:
     rescale: float  # ε_α: of one rescaling factor e^(m_old − m_new)
     tanh: float  # ε_tanh: of the softcap's tanh, relative to 1
     probability: float  # u_p: of probabilities before the product with V
-    probability_tiny: float  # τ_p: the absolute part of it (gradual underflow)
+    probability_tiny: float  # τ_p: the absolute part of it (gradual underflow, and what a small factor loses more)
     value_rounding: float  # u_v: of V on entry to the product
     row_sum: float  # u_l: of the row sum where it is stored
     flush: float  # τ_w: a weight below this, relative to the row's largest, may become zero
@@ -70,7 +70,7 @@ class Softmax:
             rescale=max(precision.elementary, stored),
             tanh=max(precision.elementary, _FAST_TANH if short else 0.0),
             probability=precision.operand,
-            probability_tiny=precision.operand_tiny,
+            probability_tiny=precision.operand_tiny + precision.alignment,
             value_rounding=precision.input_rounding,
             row_sum=0.0,
             flush=max(precision.tiny, precision.stored_tiny),

@@ -237,7 +237,8 @@ def quotient_error(
 
     # TOL-5: absolute errors, in units of normalised weights
     weight, lost, steps = row.heaviest()[..., None], row.lost(soft)[..., None], row.steps[..., None]
-    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny
+    total = total + u.least_factor * row.count[..., None]
+    lost_above = weight * (lost * total + steps * u.tiny) + u.tiny + np.where(largest > 0, u.alignment, 0.0)
     lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
 
     def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
@@ -265,6 +266,7 @@ def _score_errors(
     scaled = scale * product
     relative = compound(*[soft.query_rounding] * products.factors, products.rounded, gamma(d + 8, u.product))
     underflow = 2 * (1 + scale) * (u.tiny * (2 * d + 2 + norms) + soft.stored_tiny * (norms + product))
+    underflow = underflow + (1 + scale) * u.alignment * (norms + d * u.least_factor)
     delta = relative * scaled + underflow * max(1.0, instance.softcap or 0.0) + products.error
     stored, times = scaled, soft.stored_times
 

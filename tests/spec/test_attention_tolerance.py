@@ -14,6 +14,7 @@ from assay.spec.attention import Instance, define, evaluate, tolerance
 from assay.spec.floats import dtype_named
 from assay.spec.precision import PRECISIONS, Precision, reference_accuracy
 from assay.spec.softmax.rounding import Softmax
+from assay.spec.softmax.weights import weights
 
 CLASSES = sorted(PRECISIONS)
 
@@ -48,6 +49,7 @@ def scores_of(instance: Instance, u: Precision, i: int) -> tuple[list[int], list
         delta = ((1 + mpf(soft.query_rounding)) ** 2 * (1 + gamma(d + 8, u.product)) - 1) * size
         under = 2 * (1 + abs(scale)) * u.tiny * (2 * d + 2 + norms)
         under += 2 * (1 + abs(scale)) * soft.stored_tiny * (norms + (size / abs(scale) if scale else norms**2))
+        under += (1 + abs(scale)) * u.at_once * mpf(u.product) * u.least_factor * (norms + d * u.least_factor)
         delta += under * max(1, instance.softcap or 0)
         score, times, stored, capped = scale * raw, soft.stored_times, size, size
         if instance.softcap is not None:
@@ -110,7 +112,8 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
         first = min(sum(p[j] * mp.expm1(spread[j]) for j in range(n)), max(spread))
         written = 4 * mpf(u.product) * (abs(m) + top_delta + soft.lag) + 8 * mpf(u.product) * (ln_d + soft.lag + 1)
         return first - mp.log(1 - x) + parts * written + soft.log_sum_exp * (abs(m) + ln_d) + 2 * u.tiny
-    alpha = omega * (lost * sum(abs(x) for x in v) + steps * u.tiny) + u.tiny
+    alpha = omega * (lost * sum(abs(x) + u.least_factor for x in v) + steps * u.tiny) + u.tiny
+    alpha += u.at_once * mpf(u.accumulate) * u.least_factor * (max(abs(x) for x in v) > 0)
     beta = omega * (lost * n + steps * u.tiny)
     hull = max(abs(x - o) for x in v)
     largest = max(abs(x) for x in v)
@@ -500,3 +503,53 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         tolerance(instance, "float31")
     with pytest.raises(ValueError, match="unknown output 'lse'"):
         tolerance(instance, "float32", "lse")
+
+
+# --- subnormal factors on a matrix unit -------------------------------------------------------------------------------
+
+
+def on_a_matrix_unit(x: Any, y: Any, u: Precision) -> Any:
+    """Σ x·y of at most ``at_once`` products, as low as a unit may have it that aligns by the sizes that it assumes."""
+    least, products = u.least_factor, x * y
+    counted = np.where(products != 0, np.maximum(np.abs(x), least) * np.maximum(np.abs(y), least), 0.0)
+    return products.sum() - np.count_nonzero(products) * u.product / 1.25 * np.max(counted, initial=0.0)
+
+
+@pytest.mark.claim("TOL-1")
+@pytest.mark.parametrize(("name", "least"), [("float16", 2.0**-24), ("float8-e4m3", 2.0**-9)])
+def test_a_subnormal_factor_may_cost_a_score_what_a_normal_one_would(name: str, least: float) -> None:
+    """One large key beside subnormal queries: all products are cut beside the one that counts as large."""
+    u, scale = PRECISIONS[name], 2.0**9
+    query, key = np.full((1, 1, 1, u.at_once), least), np.full((1, 1, 2, u.at_once), least)
+    key[..., 0, 0] = 448.0
+    arrays = (x.astype(dtype_named(u.storage)) for x in (query, key, np.ones((1, 1, 2, 1))))
+    instance = Instance(*arrays, scale=scale)
+    exact = evaluate(instance, reference_accuracy(u))
+    lowest = scale * on_a_matrix_unit(query[0, 0, 0], key[0, 0, 0], u)
+    lost = exact.score.midpoint.max() - lowest
+
+    def granted(least_factor: float, at_once: int) -> float:
+        changed = u.with_("changed", least_factor=least_factor, at_once=at_once)
+        return float(weights(instance, changed, exact).score_error.item())
+
+    assert granted(u.least_factor, u.at_once // 2) < lost <= granted(u.least_factor, u.at_once)
+    assert granted(0.0, u.at_once) < lost / 4
+
+
+@pytest.mark.claim("TOL-5")
+def test_subnormal_values_may_cost_a_row_what_normal_ones_would() -> None:
+    """One weight of 1 among small ones: all products of the block are cut beside the least normal number."""
+    u = PRECISIONS["float16"].with_("inner", output=0.0, output_tiny=0.0)
+    key, value = np.full((1, 1, 16, 1), -15.0), np.full((1, 1, 16, 1), 2.0**-24)
+    key[..., 0, 0] = 0.0
+    instance = Instance(*(x.astype(np.float16) for x in (np.ones((1, 1, 1, 1)), key, value)))
+    exact = evaluate(instance, reference_accuracy(u))
+    weight = np.exp(key.ravel())
+    off = abs(on_a_matrix_unit(weight, value.ravel(), u) / weight.sum() - exact.output.midpoint.item())
+
+    def granted(least_factor: float, at_once: int) -> float:
+        changed = u.with_("changed", least_factor=least_factor, at_once=at_once)
+        return float(tolerance(instance, changed, exact=exact).item())
+
+    assert granted(u.least_factor, u.at_once // 3) < off <= granted(u.least_factor, u.at_once)
+    assert granted(0.0, u.at_once) < off / 3

@@ -371,11 +371,13 @@ def test_bounds_are_those_of_the_claims_in_rational_numbers(name: str) -> None:
     s, entry = Fraction(max(precision.output, precision.stored)), Fraction(precision.input_rounding)
     kappa, zero = Fraction(float(limits.eps)) / 2, Fraction(precision.tiny)
     tau, tau_s = zero + Fraction(float(limits.tiny)), Fraction(precision.output_tiny) + zero
+    cut = precision.at_once * u * Fraction(precision.least_factor)
     sigma, of_b = (together(k * u / (1 - k * u), s) for k in (2, 1))
     beta = together(kappa, entry)
 
     def lost(weight: Fraction, thresholds: int) -> Fraction:
-        return 2 * (tau * (2 * weight + 2 * x + 2 * tau + thresholds) + 6 * zero + 2 * tau_s)
+        small = cut * (weight + x + thresholds + Fraction(precision.least_factor))
+        return 2 * (tau * (2 * weight + 2 * x + 2 * tau + thresholds) + small + 6 * zero + 2 * tau_s)
 
     def of_thresholds(asked: Fraction) -> Fraction:
         return together(beta, of_b) * (asked if asked == b0 else asked + 2 * b0)

@@ -57,6 +57,7 @@ def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: 
     """
     soft, scale = u.of(Softmax), abs(scale)
     underflow = 2 * (1 + scale) * (u.tiny * (2 * terms + 2 + norms) + soft.stored_tiny * norms)
+    underflow += (1 + scale) * u.alignment * (norms + terms * u.least_factor)
     if scale:
         underflow += 2 * (1 + scale) * soft.stored_tiny * largest / scale
     delta = float(compound(soft.query_rounding, soft.query_rounding, gamma(terms + 8, u.product))) * largest + underflow
@@ -79,13 +80,14 @@ def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: 
     steps = keys + 3 * tiles + 4
     heaviest = math.exp(2 * spread)
     lost = math.exp(soft.lag) * soft.flush + soft.probability_tiny
-    absolute = heaviest * (lost * keys + steps * u.tiny) + u.tiny
+    absolute = heaviest * (lost * keys * (1 + u.least_factor) + steps * u.tiny) + u.tiny + u.alignment
     kept = 1 - below - absolute
     if not (spread < 0.25 and kept > 0.5):
         return OracleError(math.inf, math.inf, math.inf)
     after = 1 + float(compound(u.accumulate, u.accumulate, u.output))
     relative = math.exp(2 * spread) * (1 + above) / kept * after - 1
-    floor = (heaviest * steps + 1) * u.tiny / kept * after + u.output_tiny + 2 * u.tiny
+    flushed = (heaviest * steps + 1) * u.tiny + heaviest * lost * keys * u.least_factor + u.alignment
+    floor = flushed / kept * after + u.output_tiny + 2 * u.tiny
     whole = absolute / kept * after + u.output_tiny + 2 * u.tiny
     written = 4 * u.product * (largest + delta + soft.lag) + 8 * u.product * (log_keys + soft.lag + 1)
     lse = spread - math.log(kept) + merges * written + soft.log_sum_exp * (largest + log_keys) + 2 * u.tiny
