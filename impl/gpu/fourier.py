@@ -1,7 +1,7 @@
 """Complex Fourier transforms in float64 on a GPU, of rows whose length is a power of two, with a bound of their error.
 
-The kernels are ``fourier.cu``.  The vendor of cuFFT says neither what it rounds nor by how much it errs, so that nothing
-that it computes could have a certificate.
+The kernels are ``fourier.cu``.  The vendor of cuFFT says neither what it rounds nor by how much it errs, so that no
+result of it could have a certificate.
 """
 
 from __future__ import annotations
