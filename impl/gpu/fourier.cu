@@ -3,29 +3,8 @@
 // A stage joins four transforms of `span` numbers to one of 4·span, or two to one of 2·span; what it reads and writes
 // lies in different arrays, so that numbers end up in order without a permutation.  A thread has one butterfly.
 // Threads next to each other read numbers next to each other, and write runs of `span` numbers.
+#include "complex.cuh"
 #include "polynomial.cuh"
-
-struct __attribute__((aligned(16))) complex_number {
-    double real, imaginary;
-};
-
-__device__ __forceinline__ complex_number operator+(complex_number x, complex_number y) {
-    return {x.real + y.real, x.imaginary + y.imaginary};
-}
-__device__ __forceinline__ complex_number operator-(complex_number x, complex_number y) {
-    return {x.real - y.real, x.imaginary - y.imaginary};
-}
-
-// The product with a number of size 1, or with its conjugate where sign is −1: two roundings of each part.
-__device__ __forceinline__ complex_number turned(complex_number x, complex_number by, double sign) {
-    const double sine = sign * by.imaginary;
-    return {fma(by.real, x.real, -(sine * x.imaginary)), fma(by.real, x.imaginary, sine * x.real)};
-}
-
-// The product with −i, or with i where sign is −1: exact.
-__device__ __forceinline__ complex_number quarter_turn(complex_number x, double sign) {
-    return {sign * x.imaginary, -sign * x.real};
-}
 
 // All lengths are powers of two: `bits` is log₂ of the length of a row, `done` that of the transforms that are there.
 struct Stage {
@@ -47,9 +26,11 @@ __device__ __forceinline__ void stage(const Stage& a) {
 #pragma unroll
     for (int r = 0; r < radix; r++) {
         x[r] = a.from[row + j + (whole(r) << apart)];
-        if (r > 0 && a.done > 0) x[r] = turned(x[r], a.turns[r * k << (apart - a.done)], a.sign);
+        if (r == 0 || a.done == 0) continue;
+        const complex_number turn = a.turns[r * k << (apart - a.done)];
+        x[r] = complex_number{turn.real, a.sign * turn.imaginary} * x[r];
     }
-    if (radix == 2) {
+    if constexpr (radix == 2) {
         const complex_number sum = x[0] + x[1], difference = x[0] - x[1];
         x[0] = sum, x[1] = difference;
     } else {
