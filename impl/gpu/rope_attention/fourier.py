@@ -117,12 +117,13 @@ def granted(approximation: Approximation, support: tuple[tuple[int, int], ...], 
 
 def together(heads: Heads, degree: int, memory: int) -> int:
     """How many rows are transformed together.  Raises :class:`Infeasible` where one is too much for the memory."""
-    (b, h, n_q, _), (h_k, _, d_v) = heads.query.shape, heads.value.shape[1:]
+    (b, h, n_q, d), (h_k, _, d_v) = heads.query.shape, heads.value.shape[1:]
     symbols, spectrum = heads.symbols[0] * heads.symbols[1], 16 * heads.size
     keys = max(len(component.keys) for m in range(degree + 1) for component in components(heads.support, m))
-    held = 8 * b * h * (n_q + 128) * (d_v + 2) + 8 * b * h_k * 8 * (d_v + 1)
-    held += spectrum + symbols * (4 * spectrum + 24 * heads.offsets) + 16 * heads.offsets
-    each = (keys + 3) * spectrum
+    held = 8 * b * h * (n_q + -(-n_q // _ROWS) + 2) * (d_v + 2)  # sums, and bounds
+    held += 8 * (b * h_k * (5 * d_v + 4) + b * h * (2 * d + 6))  # what frames the products, and extremes of values
+    held += spectrum + symbols * (2 * spectrum + 26 * heads.offsets)  # roots; symbols, weights and what is seen
+    each = (keys + 2) * spectrum + keys * (heads.size // 16 + 8)  # of columns, a sum and a spare; squares of norms
     found: int = min((memory - held) // each, b * heads.per_batch * heads.rows)
     if found < 1:
         raise Infeasible(f"transforms of length {heads.size} need more than the {memory / 2**20:.1f} MiB allowed")
