@@ -194,15 +194,6 @@ KERNEL(features_weigh, Weigh, THREADS) {
     a.out[i] = (a.before ? a.before[i] : a.weights[place / a.width]) * mean;
 }
 
-__device__ __forceinline__ void put(void* to, whole type, whole place, double x) {
-    switch (type) {
-        case 0: static_cast<float*>(to)[place] = float(x); break;
-        case 1: static_cast<double*>(to)[place] = x; break;
-        case 2: write(static_cast<half_number*>(to)[place], float(x)); break;
-        default: write(static_cast<brain_number*>(to)[place], float(x));
-    }
-}
-
 // The rows middle + grow·N/Z of (N, Z) = Σ_α x^α weighted_α, within the interval of the values, and the least Z.
 //
 // A block has 32 queries and eight columns.  Each of its four warps has every fourth monomial, the highest degree first.

@@ -24,3 +24,13 @@ __device__ __forceinline__ Work any(const View& view, whole type, whole batch, w
         default: return Work(at<brain_number>(view, batch, head, row, column));
     }
 }
+
+// Write a number to an array of such a type, rounded to float32 first where that is shorter.
+__device__ __forceinline__ void put(void* to, whole type, whole place, double x) {
+    switch (type) {
+        case 0: static_cast<float*>(to)[place] = float(x); break;
+        case 1: static_cast<double*>(to)[place] = x; break;
+        case 2: write(static_cast<half_number*>(to)[place], float(x)); break;
+        default: write(static_cast<brain_number*>(to)[place], float(x));
+    }
+}

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from emulated import ORDERS, Emulated
 
-from assay.impl.gpu.rope_attention.polynomial import run
+from assay.impl.gpu.rope_attention.approximate import run
 from assay.spec.approximation import Infeasible
 from assay.spec.problem import InvalidInstance
 from assay.spec.rope_attention import Instance, define
 
 needs_compiler = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is not installed")
 
-ARRAYS = ("query", "key", "value", "query_positions", "key_positions", "key_lengths")
+ARRAYS = ("query", "key", "value", "relative", "query_positions", "key_positions", "relative_bias", "key_lengths")
 
 
 def approximate(

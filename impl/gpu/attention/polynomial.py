@@ -23,7 +23,7 @@ from assay.spec.attention.instance import Instance
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["approximate", "attended", "run"]
+__all__ = ["approximate", "attended", "run", "settled"]
 
 
 def approximate(
@@ -90,26 +90,7 @@ def attended(
     group = h // h_k
     lengths = None if lengths is None else lengths.astype(np.int64)
 
-    (sums, *_), (_, *extremes) = (features.extent(machine, Points(array, lengths)) for array in (key, value))
-    centre = machine.empty((b * h_k, d), np.float64)
-    least, largest, middle, grow = (machine.empty((b * h_k, d_v), np.float64) for _ in range(4))
-    arguments = struct(
-        sums=machine.address(sums),
-        least=machine.address(extremes[0]),
-        largest=machine.address(extremes[1]),
-        lengths=0 if lengths is None else machine.address(lengths),
-        centre=machine.address(centre),
-        hull_least=machine.address(least),
-        hull_largest=machine.address(largest),
-        middle=machine.address(middle),
-        grow=machine.address(grow),
-        per_batch=h_k,
-        keys=n_k,
-        dim=d,
-        columns=d_v,
-        count=b * h_k,
-    )
-    machine.run("attention/polynomial.cu", "polynomial_settle", arguments, features.blocks(b * h_k * max(d, d_v)))
+    centre, hull = settled(machine, key, value, lengths)
 
     of_keys = features.largest_squares(machine, Points(key, lengths, centre))
     of_queries = features.largest_squares(machine, Points(query))
@@ -130,13 +111,41 @@ def attended(
     )
     machine.run("attention/polynomial.cu", "polynomial_frame", arguments, features.blocks(b * h))
 
-    hull = Hull(least, largest, middle, grow)
     told = known(machine, reach, hull, bounds)
     plan = chosen(told, error, value.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
     table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
     keys = Points(key, lengths, centre, shrink)
-    weighted = features.means(machine, table, keys, value, middle, grow, weights, None, plan.spans)
+    weighted = features.means(machine, table, keys, value, hull.middle, hull.grow, weights, None, plan.spans)
     queries = Points(query, lengths, None, factor)
     out, share = features.evaluate(machine, table, queries, weighted, hull, group, value.dtype)
     certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), value.dtype.name)
     return Certified(out, certified, said(plan, d, told, promised=bounds is not None))
+
+
+def settled(machine: Machine, key: Any, value: Any, lengths: Any) -> tuple[Any, Hull]:
+    """The mean of the keys of a head, (batch·heads, dim), and what is known of its values.
+
+    lengths (batch,): how many keys there are, int64, or ``None`` for all.
+    """
+    (b, h_k, n_k, d), d_v = key.shape, value.shape[3]
+    (sums, *_), (_, *extremes) = (features.extent(machine, Points(array, lengths)) for array in (key, value))
+    centre = machine.empty((b * h_k, d), np.float64)
+    least, largest, middle, grow = (machine.empty((b * h_k, d_v), np.float64) for _ in range(4))
+    arguments = struct(
+        sums=machine.address(sums),
+        least=machine.address(extremes[0]),
+        largest=machine.address(extremes[1]),
+        lengths=0 if lengths is None else machine.address(lengths),
+        centre=machine.address(centre),
+        hull_least=machine.address(least),
+        hull_largest=machine.address(largest),
+        middle=machine.address(middle),
+        grow=machine.address(grow),
+        per_batch=h_k,
+        keys=n_k,
+        dim=d,
+        columns=d_v,
+        count=b * h_k,
+    )
+    machine.run("attention/polynomial.cu", "polynomial_settle", arguments, features.blocks(b * h_k * max(d, d_v)))
+    return centre, Hull(least, largest, middle, grow)

@@ -1,5 +1,5 @@
-"""Attention with rotated queries and keys on a GPU: :func:`approximate`, by polynomials of low rank."""
+"""Attention with relative positions on a GPU: :func:`approximate`, by polynomials of low rank and by transforms."""
 
-from assay.impl.gpu.rope_attention.polynomial import approximate
+from assay.impl.gpu.rope_attention.approximate import approximate
 
 __all__ = ["approximate"]
