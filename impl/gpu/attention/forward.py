@@ -2,8 +2,8 @@
 
 float32 and float64 are computed in their own type (``exact.cu``).  float16 and bfloat16 are multiplied on tensor cores,
 with sums in float32 and probabilities rounded to the type of the values (``tensor.cu``), or in float32 throughout
-(``exact.cu``).  Where that is asked for, float32 is multiplied on tensor cores too, as three products of parts of 11 bits.
-No memory is taken but that of the outputs.
+(``exact.cu``).  Where that is asked for, float32 is multiplied on tensor cores too, as three products of parts of 11
+bits.  No memory is taken but that of the outputs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ __all__ = ["exact", "run"]
 _WARPS = 4  # of a block, as in tensor.cuh
 #: Types that tensor cores multiply, and the largest |scale|·⌈dim / 16⌉ for which they do without being asked (GPU-10).
 _TENSOR = {"float16": 8.0, "bfloat16": float("inf"), "float32": -1.0}
-_LINES = {"float16": 3 * 136, "bfloat16": 3 * 136, "float32": 2 * 132}  # numbers in shared memory of every row of a tile
+#: Numbers in shared memory for each row of a tile: of queries and keys, and of values where these lie apart.
+_LINES = {"float16": 3 * 136, "bfloat16": 3 * 136, "float32": 2 * 132}
 
 
 def exact(
@@ -98,8 +99,9 @@ def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, *
     blocks = b * h * -(-n_q // ROWS) * -(-d_v // COLUMNS)
     source, started = "attention/exact.cu", launch(blocks, work)
     if on_tensor_cores:
-        source, started = "attention/tensor.cu", Launch(
-            blocks, 32 * _WARPS, ROWS * _LINES[query.dtype.name] * query.dtype.itemsize
+        source, started = (
+            "attention/tensor.cu",
+            Launch(blocks, 32 * _WARPS, ROWS * _LINES[query.dtype.name] * query.dtype.itemsize),
         )
     machine.run(source, f"attention_{query.dtype.name}", arguments, started)
     return (out, lse) if instance.return_lse else out
