@@ -131,6 +131,16 @@ def test_a_score_of_float32_errs_as_is_counted_and_more_than_half_of_it(dim: int
 
 @needs_compiler
 @pytest.mark.claim("GPU-15")
+def test_small_products_of_float32_are_not_cut_beside_a_large_sum() -> None:
+    """Sums that go on within the unit would lose twice as much as the class grants, one place for every product."""
+    query, key = np.full((2, 512), 2.0**-12, np.float32)
+    key *= np.float32(1.98)
+    query[0] = key[0] = 1
+    assert off(query, key) <= 26.1 + 1.04 * 64 + 3 < 2 * 511 * 0.99 - 512
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
 @pytest.mark.parametrize("dim", [1, 8, 23])
 def test_short_queries_of_float32_are_multiplied_by_fma(dim: int) -> None:
     query, key = np.random.default_rng(dim).standard_normal((2, dim)).astype(np.float32)
