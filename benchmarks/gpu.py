@@ -106,6 +106,17 @@ def attention_float32(place: Place, sizes: Sizes) -> Contest:
     )
 
 
+def attention_tf32(place: Place, sizes: Sizes) -> Contest:
+    """Exact attention in float32 on tensor cores, as three products of tf32 parts, against torch's without TF32."""
+    arrays = [place.normal(*sizes.attention) for _ in range(3)]
+    return Contest(
+        _attention(place, arrays, "tensor"),
+        "torch sdpa, float32 without TF32",
+        1.0,
+        lambda: torch.nn.functional.scaled_dot_product_attention(*arrays),
+    )
+
+
 def attention_bfloat16(place: Place, sizes: Sizes) -> Contest:
     """Exact attention in bfloat16, against torch's flash attention."""
     arrays = [place.normal(*sizes.attention, dtype=torch.bfloat16) for _ in range(3)]
@@ -117,10 +128,10 @@ def attention_bfloat16(place: Place, sizes: Sizes) -> Contest:
     return Contest(_attention(place, arrays), "torch flash, bfloat16", 0.5, flash)
 
 
-def _attention(place: Place, arrays: Sequence[Any]) -> Call:
+def _attention(place: Place, arrays: Sequence[Any], products: str | None = None) -> Call:
     given: dict[str, Any] = dict(zip(("query", "key", "value"), map(place.array, arrays), strict=True))
     given |= dict.fromkeys(("mask", "bias", "key_lengths", "sink"))
-    return lambda: attention(place.machine, given)
+    return lambda: attention(place.machine, given, products)
 
 
 def attention_polynomial(place: Place, sizes: Sizes) -> Contest:
@@ -186,6 +197,7 @@ def gaussian(place: Place, sizes: Sizes) -> Contest:
 #: The rows, by their names.
 ROWS: Mapping[str, Row] = {
     "attention, float32": attention_float32,
+    "attention, float32 by 3xTF32": attention_tf32,
     "attention, bfloat16": attention_bfloat16,
     "attention by a polynomial": attention_polynomial,
     "tensor attention, order 3": third_order,

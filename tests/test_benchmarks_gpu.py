@@ -65,6 +65,7 @@ def test_every_row_measures_kernels_that_agree_and_says_how_many_times_as_fast_o
     assert [first[f"{who}, median s"] for who in ("ours", "theirs")] == [5.0, 6.0]
     assert (first["times"], first["aim"]) == (6.0 / 5.0, 1.0)
     assert first["apart"] < 1e-6
+    assert rows["attention, float32 by 3xTF32"]["apart"] < 1e-6
     assert rows["attention, bfloat16"]["apart"] < 1e-2
     assert rows["attention by a polynomial"]["apart"] < 0.05
     assert rows["attention by a polynomial"]["aim"] == 20.0

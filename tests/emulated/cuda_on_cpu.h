@@ -37,7 +37,7 @@ enum Order : int { ascending, descending, shuffled };
 
 // The arithmetic of a tensor core, and whether the special function unit errs as much as it may.
 struct Unit {
-    int group;   // products that are added at once to the running sum
+    int group;   // products of 16-bit numbers that are added at once to the running sum; of tf32 half as many, at least 4
     int extra;   // bits that are kept below the last place of the addend with the largest exponent
     int errs;
 };
@@ -363,12 +363,17 @@ struct Addend {
     int last, exponent;  // the place of its last bit, and its own as the largest is found by
 };
 
-// A factor of `bits` significant bits with the sign in bit 15.
-inline Addend factor(unsigned short word, int bits) {
-    const int wide = 16 - bits, field = word >> (bits - 1) & ((1 << wide) - 1), bias = (1 << (wide - 1)) - 1;
+// A type of factors: significant bits, and those of its exponent; the sign is above them.  `depth`: products of a sum.
+struct Form {
+    int bits, wide, depth;
+};
+constexpr Form HALF{11, 5, 16}, BRAIN{8, 8, 16}, TF32{11, 8, 8};
+
+inline Addend factor(unsigned word, const Form& form) {
+    const int bits = form.bits, ones = (1 << form.wide) - 1, field = word >> (bits - 1) & ones, bias = ones >> 1;
     const int64_t fraction = word & ((1 << (bits - 1)) - 1), size = field ? fraction + (1 << (bits - 1)) : fraction;
     const int exponent = (field ? field : 1) - bias;
-    return {word & 0x8000 ? -size : size, exponent - bits + 1, exponent};
+    return {word >> (bits - 1 + form.wide) & 1 ? -size : size, exponent - bits + 1, exponent};
 }
 
 inline float cut(int64_t size, int last) {
@@ -381,16 +386,17 @@ inline float cut(int64_t size, int last) {
     return ldexpf(negative ? -float(rest) : float(rest), last);
 }
 
-inline float dot(float sum, const unsigned short* left, const unsigned short* right, int bits) {
+inline float dot(float sum, const unsigned* left, const unsigned* right, const Form& form) {
     const Unit& unit = machine.launch.unit;
-    for (int from = 0; from < 16; from += unit.group) {
+    const int group = form.depth == 16 ? unit.group : std::max(4, unit.group / 2);
+    for (int from = 0; from < form.depth; from += group) {
         Addend addends[17];
         int count = 0, most = -(1 << 20);
-        for (int k = from; k < from + unit.group; k++) {
-            const Addend a = factor(left[k], bits), b = factor(right[k], bits);
+        for (int k = from; k < from + group; k++) {
+            const Addend a = factor(left[k], form), b = factor(right[k], form);
             const int64_t size = a.size * b.size;
             if (!size) continue;
-            const int exponent = a.exponent + b.exponent + (std::abs(size) >> (2 * bits - 1) != 0);
+            const int exponent = a.exponent + b.exponent + (std::abs(size) >> (2 * form.bits - 1) != 0);
             addends[count++] = {size, a.last + b.last, exponent};
             most = std::max(most, exponent);
         }
@@ -414,35 +420,38 @@ inline float dot(float sum, const unsigned short* left, const unsigned short* ri
     return sum;
 }
 
-inline bool finite(unsigned short word, int bits) {
-    const int ones = ((1 << (16 - bits)) - 1) << (bits - 1);
+inline bool finite(unsigned word, const Form& form) {
+    const unsigned ones = ((1u << form.wide) - 1) << (form.bits - 1);
     return (word & ones) != ones;
 }
 
-// Every lane gives its parts of both factors.
-inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int bits, int line) {
+// Every lane gives its parts of both factors: words of two 16-bit numbers, or of one whose lowest 13 bits are left out.
+inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], const Form& form, int line) {
     const size_t own = machine.here - machine.threads.data(), warp = own / WARP * WARP, g = own % WARP / 4, t = own % 4;
     unsigned given[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     memcpy(machine.here->slot, given, sizeof given);
     wait(State::in_warp, line, 0xffffffffu);
-    unsigned short left[2][16], right[2][16];
+    unsigned left[2][16], right[2][16];
     const auto part = [&](size_t lane, size_t number) {
         unsigned found;
         memcpy(&found, machine.threads[warp + lane].slot + 4 * number, 4);
         return found;
     };
+    const auto put = [&](unsigned* numbers, size_t place, unsigned word) {
+        if (form.depth == 8) numbers[place] = word >> 13;
+        else numbers[2 * place] = word & 0xffff, numbers[2 * place + 1] = word >> 16;
+    };
     for (size_t i = 0; i < 4; i++)
         for (size_t side = 0; side < 2; side++)
             for (size_t far = 0; far < 2; far++) {
-                const unsigned x = part(4 * g + i, side + 2 * far), y = part(4 * (2 * t + side) + i, 4 + far);
-                left[side][8 * far + 2 * i] = x & 0xffff, left[side][8 * far + 2 * i + 1] = x >> 16;
-                right[side][8 * far + 2 * i] = y & 0xffff, right[side][8 * far + 2 * i + 1] = y >> 16;
+                put(left[side], 4 * far + i, part(4 * g + i, side + 2 * far));
+                put(right[side], 4 * far + i, part(4 * (2 * t + side) + i, 4 + far));
             }
     for (int i = 0; i < 4; i++) {
         bool numbers = std::isfinite(sum[i]);
-        for (int k = 0; k < 16; k++)
-            numbers = numbers && finite(left[i / 2][k], bits) && finite(right[i % 2][k], bits);
-        sum[i] = numbers ? dot(sum[i], left[i / 2], right[i % 2], bits) : NAN;
+        for (int k = 0; k < form.depth; k++)
+            numbers = numbers && finite(left[i / 2][k], form) && finite(right[i % 2][k], form);
+        sum[i] = numbers ? dot(sum[i], left[i / 2], right[i % 2], form) : NAN;
     }
     wait(State::in_warp, line, 0xffffffffu);
 }
@@ -467,11 +476,19 @@ inline void four_matrices(unsigned (&found)[4], const unsigned short* row, bool 
 
 inline void multiply_add_half(
     float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
-    cuda_on_cpu::multiply_add(sum, a, b, 11, line);
+    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::HALF, line);
 }
 inline void multiply_add_brain(
     float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
-    cuda_on_cpu::multiply_add(sum, a, b, 8, line);
+    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::BRAIN, line);
+}
+inline void multiply_add_tf32(
+    float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
+    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::TF32, line);
+}
+inline unsigned nearest_tf32(float x) {  // of two the larger in size; what stands below is not said to be 0
+    const unsigned bits = unsigned(__float_as_int(x));
+    return isnan(x) ? 0x7fffffffu : (bits + 0x1000u) | 0x1fffu;
 }
 inline void four_matrices(unsigned (&found)[4], const unsigned short* row, int line = __builtin_LINE()) {
     cuda_on_cpu::four_matrices(found, row, false, line);

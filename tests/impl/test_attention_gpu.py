@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import emulated
@@ -84,9 +85,80 @@ def test_it_conforms_on_tensor_cores(precision: str, level: str, unit: str) -> N
     assert report.passed, report
 
 
-def one_head(*arrays: Any) -> tuple[Any, ...]:
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize(
+    ("level", "unit"),
+    [
+        ("smoke", "least"),
+        *(
+            pytest.param(level, unit, marks=pytest.mark.thorough)
+            for level, unit in (("smoke", "sm_80"), ("smoke", "sm_90"), ("standard", "least"))
+        ),
+    ],
+)
+def test_it_conforms_in_float32_on_tensor_cores(level: str, unit: str) -> None:
+    report = judged("float32", level, products="tensor", unit=unit)
+    assert report.passed, report
+
+
+def one_head(*arrays: Any, kind: Any = np.float16) -> tuple[Any, ...]:
     """Arrays (rows, columns) in float16, as arrays (1, 1, rows, columns)."""
-    return tuple(np.asarray(array, np.float16)[None, None] for array in arrays)
+    return tuple(np.asarray(array, kind)[None, None] for array in arrays)
+
+
+def off(query: Any, key: Any, **options: Any) -> float:
+    """How far the score of one query and one key is off, in units of 2^-24 of the sum of the sizes of its products."""
+    arrays = one_head([query], [key], [[1]], kind=np.float32)
+    found = attention(*arrays, scale=1.0, return_lse=True, products="tensor", **options)[1]
+    products = query.astype(np.float64) * key
+    return float(abs(found[0, 0, 0] - math.fsum(products)) / (math.fsum(abs(products)) * 2.0**-24))
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("dim", [24, 25, 32, 64])
+def test_a_score_of_float32_errs_as_is_counted_and_more_than_half_of_it(dim: int) -> None:
+    """In every eight products, one is large and the others are cut almost whole beside it; all parts err one way."""
+    large = 1 + 2.0**-11 + 2.0**-23  # a little less than its parts, of which the lower one is negative
+    query, key = np.full((2, dim), 2.0**-12, np.float32)
+    key *= np.float32(1.98)
+    query[::8] = key[::8] = large
+    counted = 26.1 + 1.04 * math.ceil(dim / 8) + 1
+    assert counted <= dim + 8
+    assert counted / 2 < off(query, key) <= counted
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+def test_small_products_of_float32_are_not_cut_beside_a_large_sum() -> None:
+    """Sums that go on within the unit would lose twice as much as the class grants, one place for every product."""
+    query, key = np.full((2, 512), 2.0**-12, np.float32)
+    key *= np.float32(1.98)
+    query[0] = key[0] = 1
+    assert off(query, key) <= 26.1 + 1.04 * 64 + 3 < 2 * 511 * 0.99 - 512
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("dim", [1, 8, 23])
+def test_short_queries_of_float32_are_multiplied_by_fma(dim: int) -> None:
+    query, key = np.random.default_rng(dim).standard_normal((2, dim)).astype(np.float32)
+    arrays = one_head([query], [key], [[1]], kind=np.float32)
+    options: dict[str, Any] = {"scale": 1.0, "return_lse": True}
+    assert attention(*arrays, products="tensor", **options)[1] == attention(*arrays, products="fma", **options)[1]
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("keys", [1, 2, 9, 70])
+def test_values_of_float32_that_are_cut_beside_a_large_one_are_within_the_class(keys: int) -> None:
+    query, key = one_head([[0]], np.zeros((keys, 1)), kind=np.float32)
+    value = np.full((keys, 3), 1.98 * 2.0**-24, np.float32)
+    value[0], value[1::2, 1], value[:, 2] = 1 + 2.0**-11 + 2.0**-23, -1, 2.0**-130
+    (value,) = one_head(value, kind=np.float32)
+    criterion = spec.criteria(spec.Instance(query, key, value), "float32")["output"]
+    assert criterion.ratio(attention(query, key, value, products="tensor")).max() <= 1.0
 
 
 @needs_compiler
@@ -174,8 +246,8 @@ def test_subnormal_queries_of_a_large_scale_would_leave_the_class_on_tensor_core
 
 
 def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
-    x = np.zeros((1, 1, 2, 2), np.float32)
-    with pytest.raises(InvalidInstance, match="tensor cores multiply float16 and bfloat16, and not float32"):
+    x = np.zeros((1, 1, 2, 2))
+    with pytest.raises(InvalidInstance, match="tensor cores multiply float16, bfloat16 and float32, and not float64"):
         attention(x, x, x, products="tensor")
     with pytest.raises(InvalidInstance, match="products: 'tf32', expected 'fma' or 'tensor'"):
         attention(x, x, x, products="tf32")
@@ -184,8 +256,11 @@ def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
 @needs_compiler
 @pytest.mark.claim("GPU-1")
 @pytest.mark.claim("GPU-10")
-@pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(kind: Any) -> None:
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize(("kind", "products"), [(np.float32, None), (np.float32, "tensor"), (np.float16, None)])
+def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(
+    kind: Any, products: str | None
+) -> None:
     rng = np.random.default_rng(0)
     shapes = {
         "query": (2, 4, 70, 133),
@@ -198,7 +273,7 @@ def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(
     arrays["value"][:, :, :40] *= kind(2.0**-15)  # subnormal ones
     arrays |= {"mask": rng.random((70, 90)) < 0.8, "key_lengths": np.array([90, 67])}
     options: dict[str, Any] = {"causal": "bottom-right", "window": (40, None), "softcap": 3.0, "return_lse": True}
-    first, *others = (run(Emulated(order), arrays, **options) for order in ORDERS)
+    first, *others = (run(Emulated(order), arrays, products, **options) for order in ORDERS)
     for other in others:
         assert all(
             np.array_equal(one.view(np.uint8), two.view(np.uint8)) for one, two in zip(first, other, strict=True)

@@ -1,4 +1,4 @@
-"""What claim GPU-10 assumes of tensor cores and of 2^x: of a card where there is one, and of the thread model."""
+"""What GPU-10 and GPU-15 assume of tensor cores and of 2^x: of a card where there is one, and of the thread model."""
 
 from __future__ import annotations
 
@@ -21,24 +21,36 @@ KINDS = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 UNIT = 2.0**-23
 
 
+def tf32(x: Any) -> Any:
+    """float32 numbers of which 11 significant bits are kept."""
+    return (np.asarray(x, np.float32).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
 def multiplied(machine: Any, left: Any, right: Any, sums: Any) -> Any:
-    """sums (blocks, 16, 8) + left (blocks, 16, 16) · right (blocks, 16, 8)."""
-    name = left.dtype.name
-    turned = np.ascontiguousarray(np.swapaxes(right, 1, 2)).view(np.uint16)
-    on = [machine.laid(array) for array in (left.view(np.uint16), turned, sums)]
+    """sums (blocks, 16, 8) + left (blocks, 16, depth) · right (blocks, depth, 8); float32 stands for tf32."""
+    name = "tf32" if left.dtype == np.float32 else left.dtype.name
+    bits = np.uint32 if name == "tf32" else np.uint16
+    turned = np.ascontiguousarray(np.swapaxes(right, 1, 2)).view(bits)
+    on = [machine.laid(array) for array in (left.view(bits), turned, sums)]
     addresses = dict(zip(("left", "right", "sums"), map(machine.address, on), strict=True))
     machine.run(PROBE, f"multiply_{name}", struct(**addresses), Launch(len(left), 32, 0))
     return machine.host(on[2])
 
 
-def ratios(kind: str, left: Any, right: Any, sums: Any, found: Any) -> Any:
-    """The error of every element, divided by what the claim assumes that it is at most."""
+def ratios(left: Any, right: Any, sums: Any, found: Any) -> Any:
+    """The error of every element, divided by what the claim of its type assumes that it is at most."""
     a, b = left.astype(np.float64), right.astype(np.float64)
-    least = float(ml_dtypes.finfo(KINDS[kind]).smallest_normal)  # type: ignore[no-untyped-call]
+    least = float(ml_dtypes.finfo(left.dtype).smallest_normal)  # type: ignore[no-untyped-call]
     terms = a[:, :, :, None] * b[:, None, :, :]  # exact in float64
     counted = np.maximum(abs(a), least)[:, :, :, None] * np.maximum(abs(b), least)[:, None, :, :] * (terms != 0)
     p, size = (terms != 0).sum(axis=2), abs(sums) + abs(terms).sum(axis=2)
-    bound = UNIT * (1 + 2.0**-18) * (p * np.maximum(size, counted.max(axis=2)) + np.minimum(p, 4) * size) + 2.0**-126
+    largest = np.maximum(size, counted.max(axis=2))
+    if left.dtype == np.float32:
+        others = np.maximum(p + (sums != 0) - 1, 0)
+        units = others * largest + np.where(others > 0, np.minimum(p, 2), 0) * size
+        bound = UNIT * (1 + 2.0**-18) * units + 2.0**-140
+    else:
+        bound = UNIT * (1 + 2.0**-18) * (p * largest + np.minimum(p, 4) * size) + 2.0**-126
     error = np.empty(sums.shape)
     for at in np.ndindex(sums.shape):
         block, row, column = at
@@ -50,14 +62,15 @@ def ratios(kind: str, left: Any, right: Any, sums: Any, found: Any) -> Any:
 def drawn(kind: str, blocks: int) -> tuple[Any, Any, Any]:
     """Factors and sums of very different sizes, subnormal ones and zeros among them, and sums that cancel."""
     rng = np.random.default_rng(blocks)
-    wide = 24 if kind == "float16" else 60
+    wide, depth = 24 if kind == "float16" else 60, 8 if kind == "tf32" else 16
 
     def numbers(*shape: int) -> Any:
         spread = rng.uniform(0, 1, (shape[0], 1, 1))  # of a block: from one size to all
         x = rng.standard_normal(shape) * 2.0 ** (spread * rng.uniform(-wide, wide // 2, shape))
-        return np.where(rng.random(shape) < 0.2 * spread, 0, x).astype(KINDS[kind])
+        x = np.where(rng.random(shape) < 0.2 * spread, 0, x)
+        return tf32(x) if kind == "tf32" else x.astype(KINDS[kind])
 
-    left, right = numbers(blocks, 16, 16), numbers(blocks, 16, 8)
+    left, right = numbers(blocks, 16, depth), numbers(blocks, depth, 8)
     products = left.astype(np.float64) @ right.astype(np.float64)
     factor = rng.choice([0, -1, 1, 2.0**-12, 2.0**12], products.shape)
     return left, right, (products * factor).astype(np.float32)
@@ -65,15 +78,15 @@ def drawn(kind: str, blocks: int) -> tuple[Any, Any, Any]:
 
 def cut(kind: str) -> tuple[Any, Any, Any]:
     """A sum of 1, and products that are lost almost whole where nothing below its last place is kept."""
-    left, right = (np.full((1, 16, width), 2.0**-12, KINDS[kind]) for width in (16, 8))
-    left[...] *= KINDS[kind](2 - 2.0**-6)
+    type_, depth = (np.float32, 8) if kind == "tf32" else (KINDS[kind], 16)
+    left, right = np.full((1, 16, depth), 2.0**-11 - 2.0**-18, type_), np.full((1, depth, 8), 2.0**-12, type_)
     return left, right, np.ones((1, 16, 8), np.float32)
 
 
-def every(machine: Any) -> None:
-    for kind in KINDS:
+def every(machine: Any, kinds: Any = KINDS) -> None:
+    for kind in kinds:
         for data in (drawn(kind, 60), cut(kind)):
-            assert ratios(kind, *data, multiplied(machine, *data)).max() <= 1.0
+            assert ratios(*data, multiplied(machine, *data)).max() <= 1.0
 
 
 @needs_compiler
@@ -84,25 +97,75 @@ def test_emulated_tensor_cores_keep_what_is_assumed(unit: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.claim("GPU-10")
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -> None:
-    """Else a judgement of the emulated kernel would be one of a better card than the claim allows."""
-    assert ratios(kind, *cut(kind), multiplied(Emulated(), *cut(kind))).max() > 0.75
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("unit", ["least", "sm_80", "sm_90"])
+def test_emulated_tensor_cores_keep_what_is_assumed_of_tf32(unit: str) -> None:
+    every(Emulated(unit=unit), ["tf32"])
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+def test_one_product_of_tf32_numbers_is_exact() -> None:
+    left, right, _ = drawn("tf32", 5)
+    left[:, :, 1:], none = 0, np.zeros((5, 16, 8), np.float32)
+    found = multiplied(Emulated(), left, right, none)
+    assert np.array_equal(found.astype(np.float64), left.astype(np.float64) @ right.astype(np.float64))
 
 
 @needs_compiler
 @pytest.mark.claim("GPU-10")
-def test_sums_of_fewer_bits_do_not_keep_it() -> None:
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("kind", [*KINDS, "tf32"])
+def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -> None:
+    """Else a judgement of the emulated kernel would be one of a better card than the claim allows."""
+    assert ratios(*cut(kind), multiplied(Emulated(), *cut(kind))).max() > 0.75
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-10")
+@pytest.mark.claim("GPU-15")
+@pytest.mark.parametrize("kind", [*KINDS, "tf32"])
+def test_sums_of_fewer_bits_do_not_keep_it(kind: str) -> None:
     with pytest.raises(AssertionError):
-        every(Emulated(unit="short"))
+        every(Emulated(unit="short"), [kind])
+
+
+def parts_of(machine: Any, x: Any) -> Any:
+    """The two parts of float32 numbers."""
+    on, found = machine.laid(x), machine.laid(np.zeros((2, x.size), np.uint32))
+    arguments = struct(x=machine.address(on), parts=machine.address(found), count=x.size)
+    machine.run(PROBE, "split", arguments, Launch(64, 64, 0))
+    return machine.host(found).view(np.float32)
+
+
+def split(machine: Any) -> None:
+    """Both parts have 11 bits, and are off by 2^-23 of the number at most, and almost; the lower one by 2^-11."""
+    rng = np.random.default_rng(6)
+    x = rng.integers(0, 0x7F000000, 40_000, np.uint32).view(np.float32)
+    x = np.concatenate([x, -x, np.float32(1) + np.arange(1 << 13, dtype=np.float32) * np.float32(2.0**-23)])
+    high, low = parts_of(machine, x)
+    assert np.array_equal(high, tf32(high))
+    assert np.array_equal(low, tf32(low))
+    exact, tiny = x.astype(np.float64), 2.0**-137
+    error = abs(exact - high - low)
+    assert (error <= 2.0**-23 * abs(exact) + tiny).all()
+    assert (abs(low) <= 2.0**-11 * abs(exact) + tiny).all()
+    one = abs(exact) >= 1  # where nothing underflows
+    assert (error[one] / exact[one]).max() > 2.0**-23.01
+    assert abs(low[one] / exact[one]).max() > 2.0**-11.01
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-15")
+def test_a_number_is_two_of_eleven_bits() -> None:
+    split(Emulated())
 
 
 def exact(machine: Any) -> None:
     """Integers, whose products and sums have no rounding: what is in question is where the numbers lie."""
     rng = np.random.default_rng(0)
-    for kind in KINDS.values():
-        left, right = (rng.integers(-8, 9, (5, 16, width)).astype(kind) for width in (16, 8))
+    for kind, depth in (*((kind, 16) for kind in KINDS.values()), (np.float32, 8)):
+        left, right = (rng.integers(-8, 9, shape).astype(kind) for shape in ((5, 16, depth), (5, depth, 8)))
         sums = rng.integers(-99, 99, (5, 16, 8)).astype(np.float32)
         wanted = sums + left.astype(np.float32) @ right.astype(np.float32)
         assert np.array_equal(multiplied(machine, left, right, sums), wanted)
@@ -150,7 +213,12 @@ def test_emulated_powers_of_two_err_by_two_units_at_most_and_almost() -> None:
 
 @pytest.mark.gpu
 def test_the_tensor_cores_of_the_card_keep_what_is_assumed(card: Any) -> None:
-    every(card)
+    every(card, [*KINDS, "tf32"])
+
+
+@pytest.mark.gpu
+def test_a_number_is_two_of_eleven_bits_on_the_card(card: Any) -> None:
+    split(card)
 
 
 @pytest.mark.gpu

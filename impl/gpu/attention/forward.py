@@ -2,7 +2,8 @@
 
 float32 and float64 are computed in their own type (``exact.cu``).  float16 and bfloat16 are multiplied on tensor cores,
 with sums in float32 and probabilities rounded to the type of the values (``tensor.cu``), or in float32 throughout
-(``exact.cu``).  No memory is taken but that of the outputs.
+(``exact.cu``).  Where that is asked for, float32 is multiplied on tensor cores too, as three products of parts of 11
+bits.  No memory is taken but that of the outputs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["exact", "run"]
 
-_WARPS, _LINE = 4, 136  # of a block, and the numbers of a line in shared memory, as in tensor.cu
-_TENSOR = {"float16": 8.0, "bfloat16": float("inf")}  # the largest |scale|·⌈dim / 16⌉ for tensor cores (GPU-10)
+_WARPS = 4  # of a block, as in tensor.cuh
+#: Types that tensor cores multiply, and the largest |scale|·⌈dim / 16⌉ for which they do without being asked (GPU-10).
+_TENSOR = {"float16": 8.0, "bfloat16": float("inf"), "float32": -1.0}
+#: Numbers in shared memory for each row of a tile: of queries and keys, and of values where these lie apart.
+_LINES = {"float16": 3 * 136, "bfloat16": 3 * 136, "float32": 2 * 132}
 
 
 def exact(
@@ -48,9 +52,10 @@ def exact(
     for nothing.  So numbers on the device are not looked at: a bias that is not finite or −inf, and key lengths outside
     of [0, n_k], give an undefined result.
 
-    products: ``"tensor"`` for tensor cores, of float16 and bfloat16 alone, or ``"fma"``, whose probabilities are not
-    rounded.  By default tensor cores are used where the card has them (compute capability 8.0 and later), but not for
-    float16 with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-10).
+    products: ``"tensor"`` for tensor cores, or ``"fma"``, whose probabilities are not rounded.  By default tensor cores
+    are used for float16 and bfloat16 where the card has them (compute capability 8.0 and later), but not for float16
+    with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-10).  float32 is multiplied
+    there only if ``"tensor"`` asks for it: as three products of tf32 parts (3xTF32), which keep the class (GPU-15).
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
     argument, and ``ImportError`` where CuPy is not installed.
@@ -94,7 +99,10 @@ def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, *
     blocks = b * h * -(-n_q // ROWS) * -(-d_v // COLUMNS)
     source, started = "attention/exact.cu", launch(blocks, work)
     if on_tensor_cores:
-        source, started = "attention/tensor.cu", Launch(blocks, 32 * _WARPS, 3 * ROWS * _LINE * 2)
+        source, started = (
+            "attention/tensor.cu",
+            Launch(blocks, 32 * _WARPS, ROWS * _LINES[query.dtype.name] * query.dtype.itemsize),
+        )
     machine.run(source, f"attention_{query.dtype.name}", arguments, started)
     return (out, lse) if instance.return_lse else out
 
@@ -106,7 +114,7 @@ def _chosen(machine: Machine, instance: Instance, products: str | None) -> str:
     if products not in (None, "fma", "tensor"):
         raise InvalidInstance(f"products: {products!r}, expected 'fma' or 'tensor'")
     if products == "tensor" and name not in _TENSOR:
-        raise InvalidInstance(f"products: tensor cores multiply float16 and bfloat16, and not {name}")
+        raise InvalidInstance(f"products: tensor cores multiply float16, bfloat16 and float32, and not {name}")
     if products == "tensor" and not machine.has_tensor_cores:
         raise InvalidInstance("products: tensor cores need compute capability 8.0 or later")
     if products is not None:
