@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.rope_attention.turned import turns_of
-from assay.impl.gpu.attention.polynomial import attended
+from assay.impl.gpu.attention.polynomial import attended, band_of
 from assay.impl.gpu.choice import require
 from assay.impl.gpu.machine import card, standing_in
 from assay.impl.gpu.rope.embedding import embedded
@@ -44,6 +44,9 @@ def approximate(
     attention_factor: float | None = None,
     query_positions: Any = None,
     key_positions: Any = None,
+    is_causal: bool = False,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
     key_lengths: Any = None,
     bounds: tuple[float, float] | None = None,
     memory: int = 1 << 30,
@@ -66,6 +69,7 @@ def approximate(
         card(), arrays, error, bounds, memory, scale=scale, base=base, layout=layout, rotary_dim=rotary_dim,
         scaling=scaling, factor=factor, original_length=original_length, low_frequency=low_frequency,
         high_frequency=high_frequency, truncate=truncate, attention_factor=attention_factor,
+        is_causal=is_causal, causal=causal, window=window,
     )  # fmt: skip
 
 
@@ -92,5 +96,5 @@ def run(
     assert instance.scale is not None
     return attended(
         machine, query, key, given["value"], given["key_lengths"], float(error), float(instance.scale), bounds, memory,
-        turned=True,
+        band=band_of(instance.causal, instance.window), turned=True,
     )  # fmt: skip
