@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from assay.impl.gpu.features import Points, Table
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["Band", "BandedSize", "Blocks", "evaluate", "passed", "roundings", "running"]
+__all__ = ["Band", "BandedSize", "Blocks", "beside", "evaluate", "passed", "roundings", "running", "summed"]
 
 _NEAR = 16  # keys that are taken one by one lie in shared memory so many at a time, as in features.cu
 _LEAST, _MOST = 64, 4096  # keys of a block, where memory allows
@@ -95,12 +95,21 @@ class BandedSize(Size):
 
 
 def roundings(dimension: int, degree: int, m: int, by: Blocks) -> int:
-    """K_m of GPU-17: the most roundings that a term of degree m meets where rows attend to some keys."""
-    monomial, weights = max(m - 1, 0), 2 + 2 * max(degree - features.EXACT_FACTORIAL, 0)
-    tables = 2 * monomial + min(SUMMED, by.each) + -(-by.each // SUMMED) - 1 + by.segment - 1 + weights
-    tables += by.tables - 1 + -(-rank(dimension, m) // 4)
-    near = (3 * by.each if by.tables == 2 else by.each) + 2 * ROWS
-    return max(tables, (dimension + 1) * m + 1) + -(-near // 4) + 2 + 3
+    """K_m of GPU-17: the most roundings that a term of degree m meets where rows attend to a band."""
+    monomial, of_sum = max(m - 1, 0), by.tables - 1 + -(-rank(dimension, m) // 4)
+    of_table = monomial + summed(degree, m, by) + of_sum
+    return max(of_table, (dimension + 1) * m + 1) + -(-beside(by) // 4) + 2 + 3
+
+
+def summed(degree: int, m: int, by: Blocks) -> int:
+    """The most roundings that a term of degree m meets on its way into a table."""
+    in_block = min(SUMMED, by.each) + -(-by.each // SUMMED) - 1
+    return max(m - 1, 0) + in_block + by.segment - 1 + 2 + 2 * max(degree - features.EXACT_FACTORIAL, 0)
+
+
+def beside(by: Blocks) -> int:
+    """The most keys that a row takes one by one."""
+    return by.tables * by.each + ROWS
 
 
 def passed(
@@ -167,13 +176,13 @@ def running(
 
     Each is (batch·heads, blocks, padded, columns + 1).
     """
-    summed = features.sums(machine, of, keys, values, hull.middle, hull.grow, by.count, by.each)
-    prefix = None if band.right is None else summed
-    suffix = None if band.left is None else summed if prefix is None else machine.empty(summed.shape, np.float64)
-    heads, _, padded, width = summed.shape
+    of_blocks = features.sums(machine, of, keys, values, hull.middle, hull.grow, by.count, by.each)
+    prefix = None if band.right is None else of_blocks
+    suffix = None if band.left is None else of_blocks if prefix is None else machine.empty(of_blocks.shape, np.float64)
+    heads, _, padded, width = of_blocks.shape
     count = heads * -(-by.count // by.segment) * padded * width
     arguments = struct(
-        sums=machine.address(summed),
+        sums=machine.address(of_blocks),
         weights=machine.address(weights),
         prefix=address_of(machine, prefix),
         suffix=address_of(machine, suffix),

@@ -156,8 +156,12 @@ def test_heads_follow_each_other_where_memory_holds_the_tables_of_some() -> None
 
 # --- blocks, segments, and the keys beside them
 
-#: (queries, keys, lengths of the batch, band): windows below, at and above two blocks, ends of every kind.
+#: (queries, keys, lengths of the batch, band): windows below, at and above two blocks, ends of every kind.  The first
+#: two take the most keys one by one, and the third attends to three segments.
 PLACES = [
+    (32, 94, 94, Band(True, None, 0)),
+    (32, 222, 222, Band(True, 156, 0)),
+    (33, 130, 130, Band(True, 129, 0)),
     (70, 333, 333, Band(True, None, 0)),
     (40, 200, 100, Band(False, None, 0)),
     (40, 333, 300, Band(True, 300, None)),
@@ -218,7 +222,7 @@ def test_every_key_of_a_row_counts_once_and_few_are_taken_one_by_one(
 
     # what is near over the sum of itself and of 2^20 or 2^40, or of both, of the tables that a row reads
     alone = passed(key, np.ones_like(values), query, length, band, (2.0**20, 2.0**40))[:, 0]
-    most = 64 + (64 if band.left is None or band.right is None else 3 * 64)
+    most = bands.beside(Blocks.of(keys, 64, band))
     for share, row in zip(alone, rows, strict=True):
         assert (len(row) if share == 1.0 else round(share * 2.0 ** (40 if share < 2.0**-25 else 20))) <= most
 
@@ -241,7 +245,7 @@ def test_running_sums_lose_nearly_what_is_granted(band: Band) -> None:
     prefix, suffix = bands.running(machine, of, keys, values, Hull(-one, one, None, one), weights, by, band)
     exact = sum(map(Fraction, values.ravel().tolist()))
     lost = (exact - Fraction(float(prefix[0, -1, 0, 0]))) / exact
-    granted = Fraction(64 + by.segment - 1 + 2, 2**53)
+    granted = Fraction(bands.summed(0, 0, by), 2**53)
     assert 0.9 * granted <= lost <= granted
     assert (suffix is None) == (band.left is None)
     if suffix is not None:
