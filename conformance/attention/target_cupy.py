@@ -39,11 +39,23 @@ def polynomial_of(approximate: Callable[..., Any], framework: str, version: str)
     """
 
     def kernel(
-        query: Any, key: Any, value: Any, *, scale: float, key_lengths: Any = None, error: float = 1e-6,
+        query: Any, key: Any, value: Any, *, scale: float, is_causal: bool = False, causal: str | None = None,
+        window: tuple[int | None, int | None] | None = None, key_lengths: Any = None, error: float = 1e-6,
         return_certificate: bool = False,
     ) -> Any:  # fmt: skip
         return answered(
-            lambda: approximate(query, key, value, error, scale, key_lengths=key_lengths, memory=MEMORY),
+            lambda: approximate(
+                query,
+                key,
+                value,
+                error,
+                scale,
+                is_causal=is_causal,
+                causal=causal,
+                window=window,
+                key_lengths=key_lengths,
+                memory=MEMORY,
+            ),
             return_certificate,
             error,
         )

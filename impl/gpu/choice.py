@@ -61,25 +61,36 @@ class Size:
 
     def spans(self, degree: int) -> int:
         """How many spans of keys may be summed apart.  Raises :class:`Infeasible` where there is no room for one."""
-        padded = -(-rank(self.dimension, degree) // 8) * 8  # no table is made before it is known to fit
-        each = 8 * self.heads * padded * (self.columns + 1)
+        each = self.heads * self.table(degree)
         room = self.memory // each - min(len(self.keys), 2)  # beside the sums: the means of one mode, or of two
         if room < 1:
-            raise Infeasible(
-                f"rank {rank(self.dimension, degree)} (degree {degree}) needs more than the "
-                f"{self.memory / 2**20:.0f} MiB allowed"
-            )
+            raise self.too_large(degree)
         return room
+
+    def table(self, degree: int) -> int:
+        """The bytes of the sums of one head.  No table of monomials is made before it is known to fit."""
+        return 8 * (-(-rank(self.dimension, degree) // 8) * 8) * (self.columns + 1)
+
+    def too_large(self, degree: int) -> Infeasible:
+        """The refusal of a polynomial for which there is no room."""
+        return Infeasible(
+            f"rank {rank(self.dimension, degree)} (degree {degree}) needs more than the "
+            f"{self.memory / 2**20:.0f} MiB allowed"
+        )
+
+    def roundings(self, degree: int) -> list[int]:
+        """K_m of every degree m of a term.  Raises :class:`Infeasible` as :meth:`spans` does."""
+        spans = self.spans(degree)
+        return [features.roundings(self.dimension, degree, m, self.keys, spans) for m in range(degree + 1)]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A polynomial, what it errs in units of the spread of the values, Γ of GPU-11, and the spans that are summed."""
+    """A polynomial, what it errs in units of the spread of the values, and Γ of GPU-11."""
 
     approximation: Approximation
     cut: float
     growth: float
-    spans: int
 
     @property
     def degree(self) -> int:
@@ -170,8 +181,6 @@ def _plan(approximation: Approximation, size: Size) -> Plan:
         widest = float((coefficients * (_LONGEST * size.dimension) ** powers).sum())
     if not widest <= _MOST_GROWTH:
         raise Infeasible(f"degree {degree} in {size.dimension} coordinates may leave float64")
-    spans = size.spans(degree)
-    counts = [features.roundings(size.dimension, degree, m, size.keys, spans) for m in range(degree + 1)]
-    rounded = gamma(np.array(counts), U) * coefficients
+    rounded = gamma(np.array(size.roundings(degree)), U) * coefficients
     growth = float((rounded * approximation.interval[1] ** powers).sum()) * SLACK
-    return Plan(approximation, output_error(approximation.error) * SLACK, growth, spans)
+    return Plan(approximation, output_error(approximation.error) * SLACK, growth)

@@ -5,7 +5,7 @@
 #include "polynomial.cuh"
 #include "view.cuh"
 
-constexpr int ROWS = 32, APART = ROWS + 1, WIDE = 8, PAIR = 2, SUMMED = 512, SLICE = 128, TILE = 64;
+constexpr int ROWS = 32, APART = ROWS + 1, WIDE = 8, PAIR = 2, SUMMED = 512, SLICE = 128, TILE = 64, NEAR = 16;
 constexpr int LINE = WIDE + 2;  // a row of a tile of weights: eight columns, the one of ones, and an empty one
 
 // Points and what is multiplied of them: x = factor·(point − centre), both of which may differ from head to head.
@@ -194,6 +194,34 @@ KERNEL(features_weigh, Weigh, THREADS) {
     a.out[i] = (a.before ? a.before[i] : a.weights[place / a.width]) * mean;
 }
 
+// Running sums over the blocks of keys of a segment, times the weights of the polynomial (GPU-17).
+//
+// prefix: of block k, the sum over the first block of its segment to k, in place of the sums of blocks.  suffix: the sum
+// over k to the last block.  Either is absent where no row needs it; one may be where the sums are.
+struct Scan {
+    const double *sums, *weights;      // (heads, blocks, padded, width), (padded)
+    double *prefix, *suffix;           // as the sums, or null
+    whole blocks, segment, padded, width, count;  // segment: blocks of it; count: of heads, segments and numbers
+};
+KERNEL(features_scan, Scan, THREADS) {
+    const whole i = whole(blockIdx.x) * THREADS + threadIdx.x, size = a.padded * a.width;
+    if (i >= a.count) return;
+    const whole place = i % size, segments = (a.blocks + a.segment - 1) / a.segment, segment = i / size % segments;
+    const whole first = segment * a.segment, last = first + a.segment < a.blocks ? first + a.segment : a.blocks;
+    const whole at = (i / size / segments * a.blocks) * size + place;
+    const double weight = a.weights[place / a.width];
+    double sum = 0;
+    for (whole k = last - 1; a.suffix && k >= first; k--) {
+        sum += a.sums[at + k * size];
+        a.suffix[at + k * size] = weight * sum;
+    }
+    sum = 0;
+    for (whole k = first; a.prefix && k < last; k++) {
+        sum += a.sums[at + k * size];
+        a.prefix[at + k * size] = weight * sum;
+    }
+}
+
 // The rows middle + grow·N/Z of (N, Z) = Σ_α x^α weighted_α, within the interval of the values, and the least Z.
 //
 // A block has 32 queries and eight columns.  Each of its four warps has every fourth monomial, the highest degree first.
@@ -207,17 +235,23 @@ struct Evaluate {
     double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
     whole out_type, group, columns, tiles;
 };
+
+// What a block of a launch computes: 32 queries from `start` on of a head, and eight columns from `first` on.
+struct Tile {
+    whole first, start, number, batch, head, source;  // number: of the head in all; source: that of its keys
+};
+__device__ __forceinline__ Tile tile_of(const Evaluate& a) {
+    const whole groups = (a.columns + WIDE - 1) / WIDE, number = blockIdx.x / (groups * a.tiles);
+    return {blockIdx.x % groups * WIDE, blockIdx.x / groups % a.tiles * ROWS, number, number / a.queries.heads,
+            number % a.queries.heads, number / a.group};
+}
+
+// Adds what a thread has of Σ_α x^α (one + two)_α, from tables (padded, columns + 1); an absent one is 0.
 template <int parts>
-__device__ __forceinline__ void evaluate(const Evaluate& a) {
+__device__ __forceinline__ void sum_terms(
+    const Evaluate& a, whole first, const double* one, const double* two, double (&sums)[WIDE + 1]) {
     double *const table = reinterpret_cast<double*>(shared_memory), *const weights = table + a.of.entries * APART;
     const int t = threadIdx.x, row = t % 32, warp = t / 32;
-    const whole groups = (a.columns + WIDE - 1) / WIDE, first = blockIdx.x % groups * WIDE;
-    const whole start = blockIdx.x / groups % a.tiles * ROWS, number = blockIdx.x / (groups * a.tiles);
-    const whole batch = number / a.queries.heads, head = number % a.queries.heads, source = number / a.group;
-    const whole end = a.queries.rows;
-    lay(a.of, a.queries, batch, head, start, end);
-
-    double sums[WIDE + 1] = {};
     for (whole tile = (a.of.padded - 1) / TILE; tile >= 0; tile--) {
         const whole base = tile * TILE;
         __syncthreads();  // the tile before has been read
@@ -225,8 +259,8 @@ __device__ __forceinline__ void evaluate(const Evaluate& a) {
             const int feature = n / (WIDE + 1), c = n % (WIDE + 1);
             const whole column = c == WIDE ? a.columns : first + c;
             const bool real = base + feature < a.of.padded && (c == WIDE || column < a.columns);
-            weights[feature * LINE + c] =
-                real ? a.weighted[(source * a.of.padded + base + feature) * (a.columns + 1) + column] : 0;
+            const whole from = (base + feature) * (a.columns + 1) + column;
+            weights[feature * LINE + c] = (real && one ? one[from] : 0) + (real && two ? two[from] : 0);
         }
         __syncthreads();
         const int count = a.of.padded - base < TILE ? int(a.of.padded - base) : TILE;
@@ -241,36 +275,141 @@ __device__ __forceinline__ void evaluate(const Evaluate& a) {
             for (int c = 0; c <= WIDE; c++) sums[c] = fma(x, weight[c], sums[c]);
         }
     }
+}
+
+// Adds the sums of the four warps and writes the rows and the least Z/count; count: of the keys that Z is a sum over, 0
+// for a row without one.
+__device__ __forceinline__ void write_rows(const Evaluate& a, const Tile& tile, double (&sums)[WIDE + 1], double count) {
+    double* const apart = reinterpret_cast<double*>(shared_memory) + a.of.entries * APART;
+    const int t = threadIdx.x, row = t % 32, warp = t / 32;
+    const whole first = tile.first, rows = a.queries.rows;
     __syncthreads();
 #pragma unroll
-    for (int c = 0; c <= WIDE; c++) weights[(warp * (WIDE + 1) + c) * ROWS + row] = sums[c];
+    for (int c = 0; c <= WIDE; c++) apart[(warp * (WIDE + 1) + c) * ROWS + row] = sums[c];
     __syncthreads();
     if (warp > 0) return;
 #pragma unroll
     for (int c = 0; c <= WIDE; c++)
-        for (int other = 1; other < 4; other++) sums[c] += weights[(other * (WIDE + 1) + c) * ROWS + row];
+        for (int other = 1; other < 4; other++) sums[c] += apart[(other * (WIDE + 1) + c) * ROWS + row];
 
-    const bool there = start + row < end, empty = a.lengths && a.lengths[batch] <= 0;
+    const bool there = tile.start + row < rows, empty = count <= 0;
     double z = sums[WIDE], share = numbers<double>::infinity();
     const bool good = z > 0 && z < numbers<double>::infinity();
-    if (there) share = good ? z : -numbers<double>::infinity();
+    if (there && !empty) share = good ? z / count : -numbers<double>::infinity();
     z = good ? z : 1;
     for (int c = 0; c < WIDE && there && first + c < a.columns; c++) {
-        const whole of = source * a.columns + first + c;
+        const whole of = tile.source * a.columns + first + c;
         double x = (a.middle ? a.middle[of] : 0) + a.grow[of] * (sums[c] / z);
         x = x < a.least[of] ? a.least[of] : x > a.largest[of] ? a.largest[of] : x;
-        put(a.out, a.out_type, (number * end + start + row) * a.columns + first + c, empty ? 0 : x);
+        put(a.out, a.out_type, (tile.number * rows + tile.start + row) * a.columns + first + c, empty ? 0 : x);
     }
 #pragma unroll
     for (int with = 16; with > 0; with /= 2) {
         const double other = __shfl_xor_sync(0xffffffffu, share, with);
         share = other < share ? other : share;
     }
-    if (first == 0 && t == 0) a.share[number * a.tiles + start / ROWS] = share;
+    if (first == 0 && t == 0) a.share[tile.number * a.tiles + tile.start / ROWS] = share;
+}
+
+template <int parts>
+__device__ __forceinline__ void evaluate(const Evaluate& a) {
+    const Tile tile = tile_of(a);
+    lay(a.of, a.queries, tile.batch, tile.head, tile.start, a.queries.rows);
+    double sums[WIDE + 1] = {};
+    sum_terms<parts>(a, tile.first, a.weighted + tile.source * a.of.padded * (a.columns + 1), nullptr, sums);
+    write_rows(a, tile, sums, a.lengths && a.lengths[tile.batch] <= 0 ? 0 : 1);  // means: Z itself
 }
 KERNEL(features_evaluate_2, Evaluate, THREADS) { evaluate<2>(a); }
 KERNEL(features_evaluate_4, Evaluate, THREADS) { evaluate<4>(a); }
 static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a tile of weights");
+
+// The same where row i attends to the keys i + t − left ≤ j ≤ i + t + right only (GPU-17).
+//
+// Keys lie in blocks, and blocks in segments, of which features_scan has running sums.  The blocks that all of 32
+// queries attend to are the end of one segment and the beginning of the next: two tables.  The keys beside them are
+// taken one by one, with weight P(⟨z, x⟩), by those queries that attend to them; each warp has every fourth.
+struct Banded {
+    Evaluate of;                      // whose table is not read
+    Points keys;
+    View values;                      // (batch, heads of keys, keys, columns)
+    const double *prefix, *suffix;    // (heads of keys, blocks, padded, columns + 1), or null: of features_scan
+    const double* polynomial;         // (degree + 1): coefficients
+    whole value_type, degree, block, blocks, segment;  // block: keys of it; segment: blocks of it
+    whole beside, left, right;        // beside: whether the last query is beside the last key, t = keys − queries
+};
+__device__ __forceinline__ whole within(whole x, whole most) { return x < 0 ? 0 : x > most ? most : x; }
+
+template <int parts>
+__device__ __forceinline__ void banded(const Banded& a) {
+    double *const table = reinterpret_cast<double*>(shared_memory);
+    double *const near = table + (1 + a.keys.dim) * APART, *const near_values = near + NEAR * a.keys.dim;
+    const Tile tile = tile_of(a.of);
+    const int t = threadIdx.x, row = t % 32, warp = t / 32;
+    const whole queries = a.of.queries.rows, keys = a.of.lengths ? a.of.lengths[tile.batch] : a.keys.rows;
+    const whole offset = a.beside ? keys - queries : 0, key_head = tile.source % a.keys.heads;
+    const whole last = (tile.start + ROWS < queries ? tile.start + ROWS : queries) - 1;
+    const whole begin = within(last + offset - a.left, keys), end = within(tile.start + offset + a.right + 1, keys);
+
+    // the whole blocks from `from` up to `to` that all rows attend to, and their two tables
+    whole from = (begin + a.block - 1) / a.block, to = end >= keys ? (keys + a.block - 1) / a.block : end / a.block;
+    const whole size = a.of.of.padded * (a.of.columns + 1);
+    const double *one = nullptr, *two = nullptr;
+    if (from < to) {
+        const bool all = end >= keys;  // what follows in the last segment is empty
+        const whole segment = from / a.segment, next = (segment + 1) * a.segment;
+        const bool whole_end = to == next || (all && to <= next);
+        if (to > next + a.segment) to = next + a.segment;
+        const double *const prefix = a.prefix ? a.prefix + (tile.source * a.blocks + to - 1) * size : nullptr;
+        const double *const suffix = a.suffix ? a.suffix + (tile.source * a.blocks + from) * size : nullptr;
+        if (to > next) {
+            one = prefix, two = suffix;
+        } else if (prefix && from == segment * a.segment) {
+            one = prefix;
+        } else if (suffix && whole_end) {
+            two = suffix;
+        }
+    }
+    lay(a.of.of, a.of.queries, tile.batch, tile.head, tile.start, queries);
+    double sums[WIDE + 1] = {};
+    if (one || two) sum_terms<parts>(a.of, tile.first, one, two, sums);
+
+    const whole place = tile.start + row + offset;
+    const whole mine = within(place - a.left, keys), until = within(place + a.right + 1, keys);
+    const whole least = within(tile.start + offset - a.left, keys), most = within(last + offset + a.right + 1, keys);
+    const whole cut = one || two ? from * a.block : most, resume = one || two ? to * a.block : most;
+    for (whole start = least; start < most; start += NEAR) {
+        if (start >= cut && start < resume) start = resume;
+        const whole stop = start < cut ? (cut < most ? cut : most) : most;
+        if (start >= stop) break;
+        __syncthreads();  // what lies here has been read
+        for (whole n = t; n < NEAR * a.keys.dim; n += THREADS) {
+            const whole key = start + n / a.keys.dim, c = n % a.keys.dim, of = tile.source * a.keys.dim + c;
+            near[n] = key < stop ? a.keys.factor[tile.source] * (any<double>(a.keys.view, a.keys.type, tile.batch,
+                                       key_head, key, c) - (a.keys.centre ? a.keys.centre[of] : 0)) : 0;
+        }
+        for (int n = t; n < NEAR * WIDE; n += THREADS) {
+            const whole key = start + n / WIDE, c = tile.first + n % WIDE, of = tile.source * a.of.columns + c;
+            near_values[n] = key < stop && c < a.of.columns ?
+                (any<double>(a.values, a.value_type, tile.batch, key_head, key, c) - (a.of.middle ? a.of.middle[of] : 0)) /
+                    a.of.grow[of] : 0;
+        }
+        __syncthreads();
+        for (int k = warp; k < NEAR && start + k < stop; k += 4) {
+            double score = 0;
+            for (whole c = 0; c < a.keys.dim; c++)
+                score = fma(table[(1 + c) * APART + row], near[k * a.keys.dim + c], score);
+            double weight = a.polynomial[a.degree];
+            for (whole m = a.degree - 1; m >= 0; m--) weight = fma(weight, score, a.polynomial[m]);
+            if (start + k < mine || start + k >= until) weight = 0;
+#pragma unroll
+            for (int c = 0; c < WIDE; c++) sums[c] = fma(weight, near_values[k * WIDE + c], sums[c]);
+            sums[WIDE] += weight;
+        }
+    }
+    write_rows(a.of, tile, sums, double(until - mine));
+}
+KERNEL(features_banded_2, Banded, THREADS) { banded<2>(a); }
+KERNEL(features_banded_4, Banded, THREADS) { banded<4>(a); }
 
 // The bound of GPU-11 for every head of queries and column; infinite where its conditions do not hold.
 //

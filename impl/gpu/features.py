@@ -23,19 +23,27 @@ if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
 __all__ = [
+    "COLUMNS",
+    "EXACT_FACTORIAL",
     "MOST",
+    "ROWS",
     "STORED",
+    "SUMMED",
+    "THREADS",
     "Hull",
     "Points",
     "Table",
+    "address_of",
     "blocks",
     "certify",
     "evaluate",
+    "evaluation",
     "extent",
     "largest_squares",
     "means",
     "roundings",
     "spans",
+    "sums",
     "table",
 ]
 
@@ -53,10 +61,11 @@ MOST = {
     "float16": 65504.0,
     "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
 }
-_THREADS, _ROWS, _WIDE, _PAIR, _SUMMED, _SLICE = 128, 32, 8, 2, 512, 128  # as in features.cu
+THREADS, ROWS, COLUMNS, SUMMED = 128, 32, 8, 512  # as in features.cu: of a block, and keys that are summed at a time
+_PAIR, _SLICE = 2, 128
 _ENTRIES = 320  # of the table of monomials of which others are products: 83 KiB of shared memory
 _SPANS, _SPAN = 64, 2048  # keys are summed in so many parts at most, of so many keys at least
-_EXACT_FACTORIAL = 18  # 18! < 2^53
+EXACT_FACTORIAL = 18  # 18! < 2^53
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +123,7 @@ class Points:
         heads, rows, dim = self.array.shape[1:]
         return {
             name: view(machine, self.array, self.array.shape),
-            "centre": _address(machine, self.centre),
+            "centre": address_of(machine, self.centre),
             "factor": machine.address(self.factor),
             "type": TYPES.index(self.array.dtype.name),
             "heads": heads,
@@ -129,7 +138,7 @@ def roundings(dimension: int, degree: int, m: int, keys: tuple[int, ...], most: 
     keys: how many there are of every mode, of which each is summed in ``most`` spans at most.
     """
     monomial = max(m - 1, 0)
-    weights = 1 + 2 * max(degree - _EXACT_FACTORIAL, 0)
+    weights = 1 + 2 * max(degree - EXACT_FACTORIAL, 0)
     of_keys = sum(monomial + _summed(count, most) + 2 for count in keys)  # and of the mean and the product with it
     return monomial + of_keys + weights + -(-rank(dimension, m) // 4) + 3
 
@@ -137,13 +146,13 @@ def roundings(dimension: int, degree: int, m: int, keys: tuple[int, ...], most: 
 def _summed(keys: int, most: int) -> int:
     """The most roundings that a term meets in the sum over keys."""
     count, each = spans(keys, most)
-    return min(_SUMMED, keys) + each // _SUMMED - 1 + count - 1
+    return min(SUMMED, keys) + each // SUMMED - 1 + count - 1
 
 
 def spans(keys: int, most: int = _SPANS) -> tuple[int, int]:
     """(the number of spans of the keys, the keys of each: a multiple of those that are summed at a time)."""
     count = max(min(most, _SPANS, -(-keys // _SPAN)), 1)
-    each = max(-(-keys // (count * _SUMMED)), 1) * _SUMMED
+    each = max(-(-keys // (count * SUMMED)), 1) * SUMMED
     return max(-(-keys // each), 1), each
 
 
@@ -186,7 +195,7 @@ def extent(machine: Machine, points: Points) -> tuple[Any, Any, Any]:
     slices = max(-(-rows // _SLICE), 1)
     out = machine.empty((b * heads, slices, 3, columns), np.float64)
     machine.run(
-        "features.cu", "features_extent", _sliced(machine, points, slices, out), Launch(b * heads * slices, _THREADS, 0)
+        "features.cu", "features_extent", _sliced(machine, points, slices, out), Launch(b * heads * slices, THREADS, 0)
     )
     return out[:, :, 0].sum(axis=1), out[:, :, 1].min(axis=1), out[:, :, 2].max(axis=1)
 
@@ -196,8 +205,8 @@ def largest_squares(machine: Machine, points: Points) -> Any:
     b, heads, rows, _ = points.array.shape
     slices = max(-(-rows // _SLICE), 1)
     out = machine.empty((b * heads, slices), np.float64)
-    arguments = _sliced(machine, points, slices, out, centre=_address(machine, points.centre))
-    launch = Launch(b * heads * slices, _THREADS, 8 * _THREADS)
+    arguments = _sliced(machine, points, slices, out, centre=address_of(machine, points.centre))
+    launch = Launch(b * heads * slices, THREADS, 8 * THREADS)
     machine.run("features.cu", "features_norms", arguments, launch)
     return out.max(axis=1)
 
@@ -212,29 +221,13 @@ def means(
     """
     b, heads, rows, columns = values.shape
     count, each = spans(rows, most)
-    sums = machine.empty((b * heads, count, of.padded, columns + 1), np.float64)
-    arguments = struct(
-        **of.members(machine),
-        **keys.members(machine),
-        values=view(machine, values, values.shape),
-        middle=_address(machine, middle),
-        grow=machine.address(grow),
-        lengths=_address(machine, keys.lengths),
-        out=machine.address(sums),
-        value_type=TYPES.index(values.dtype.name),
-        columns=columns,
-        span=each,
-        spans=count,
-    )
-    parts = b * heads * count * -(-of.padded // (_THREADS * _PAIR)) * -(-columns // _WIDE)
-    launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + _ROWS * _WIDE))
-    machine.run("features.cu", f"features_moments_{of.count}", arguments, launch)
+    parts = sums(machine, of, keys, values, middle, grow, count, each)
     out = machine.empty((b * heads, of.padded, columns + 1), np.float64)
     arguments = struct(
-        sums=machine.address(sums),
-        weights=_address(machine, weights),
-        before=_address(machine, before),
-        lengths=_address(machine, keys.lengths),
+        sums=machine.address(parts),
+        weights=address_of(machine, weights),
+        before=address_of(machine, before),
+        lengths=address_of(machine, keys.lengths),
         out=machine.address(out),
         heads=heads,
         rows=rows,
@@ -247,6 +240,29 @@ def means(
     return out
 
 
+def sums(machine: Machine, of: Table, keys: Points, values: Any, middle: Any, grow: Any, count: int, each: int) -> Any:
+    """(batch·heads, count, padded, columns + 1): sums of monomials times y, and of monomials, over ``each`` keys."""
+    b, heads, _, columns = values.shape
+    out = machine.empty((b * heads, count, of.padded, columns + 1), np.float64)
+    arguments = struct(
+        **of.members(machine),
+        **keys.members(machine),
+        values=view(machine, values, values.shape),
+        middle=address_of(machine, middle),
+        grow=machine.address(grow),
+        lengths=address_of(machine, keys.lengths),
+        out=machine.address(out),
+        value_type=TYPES.index(values.dtype.name),
+        columns=columns,
+        span=each,
+        spans=count,
+    )
+    parts = b * heads * count * -(-of.padded // (THREADS * _PAIR)) * -(-columns // COLUMNS)
+    launch = Launch(parts, THREADS, 8 * (of.entries * (ROWS + 1) + ROWS * COLUMNS))
+    machine.run("features.cu", f"features_moments_{of.count}", arguments, launch)
+    return out
+
+
 def evaluate(
     machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int, dtype: Any
 ) -> tuple[Any, Any]:
@@ -256,29 +272,39 @@ def evaluate(
     0.  Z is −∞ where one is not positive or not finite.
     """
     b, heads, rows, _ = queries.array.shape
-    columns, tiles = weighted.shape[2] - 1, max(-(-rows // _ROWS), 1)
+    columns, tiles = weighted.shape[2] - 1, max(-(-rows // ROWS), 1)
     out = machine.empty((b, heads, rows, columns), dtype)
     share = machine.empty((b * heads, tiles), np.float64)
-    arguments = struct(
-        **of.members(machine),
-        **queries.members(machine),
-        weighted=machine.address(weighted),
-        middle=_address(machine, hull.middle),
-        grow=machine.address(hull.grow),
-        least=machine.address(hull.least),
-        largest=machine.address(hull.largest),
-        lengths=_address(machine, queries.lengths),
-        out=machine.address(out),
-        share=machine.address(share),
-        out_type=TYPES.index(dtype.name),
-        group=group,
-        columns=columns,
-        tiles=tiles,
+    arguments = struct(**evaluation(machine, of, queries, weighted, hull, group, out, share))
+    launch = Launch(
+        b * heads * tiles * -(-columns // COLUMNS),
+        THREADS,
+        8 * (of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS),
     )
-    parts = b * heads * tiles * -(-columns // _WIDE)
-    launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
+
+
+def evaluation(
+    machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int, out: Any, share: Any
+) -> dict[str, Any]:
+    """The members of the struct ``Evaluate``."""
+    return {
+        **of.members(machine),
+        **queries.members(machine),
+        "weighted": address_of(machine, weighted),
+        "middle": address_of(machine, hull.middle),
+        "grow": machine.address(hull.grow),
+        "least": machine.address(hull.least),
+        "largest": machine.address(hull.largest),
+        "lengths": address_of(machine, queries.lengths),
+        "out": machine.address(out),
+        "share": machine.address(share),
+        "out_type": TYPES.index(out.dtype.name),
+        "group": group,
+        "columns": out.shape[3],
+        "tiles": share.shape[1],
+    }
 
 
 def certify(
@@ -298,9 +324,9 @@ def certify(
         share=machine.address(share),
         least=machine.address(hull.least),
         largest=machine.address(hull.largest),
-        middle=_address(machine, hull.middle),
+        middle=address_of(machine, hull.middle),
         grow=machine.address(hull.grow),
-        lengths=_address(machine, lengths),
+        lengths=address_of(machine, lengths),
         out=machine.address(out),
         per_batch=heads,
         group=b * heads * columns // hull.grow.size,
@@ -317,13 +343,14 @@ def certify(
     return out
 
 
-def _address(machine: Machine, array: Any) -> int:
+def address_of(machine: Machine, array: Any) -> int:
+    """The address of an array, and 0 for ``None``."""
     return 0 if array is None else machine.address(array)
 
 
 def blocks(count: int) -> Launch:
     """A thread for each of so many numbers, in the blocks of ``polynomial.cuh``."""
-    return Launch(-(-count // _THREADS), _THREADS, 0)
+    return Launch(-(-count // THREADS), THREADS, 0)
 
 
 def _sliced(machine: Machine, points: Points, slices: int, out: Any, **more: int) -> Any:
@@ -331,7 +358,7 @@ def _sliced(machine: Machine, points: Points, slices: int, out: Any, **more: int
     heads, rows, columns = points.array.shape[1:]
     return struct(
         points=view(machine, points.array, points.array.shape),
-        lengths=_address(machine, points.lengths),
+        lengths=address_of(machine, points.lengths),
         **more,
         out=machine.address(out),
         type=TYPES.index(points.array.dtype.name),

@@ -33,10 +33,10 @@ needs_compiler = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is 
 
 def approximate(
     query: Any, key: Any, value: Any, error: float = 1e-6, scale: float | None = None, *, key_lengths: Any = None,
-    bounds: Any = None, memory: int = 1 << 30, order: str = "ascending",
+    bounds: Any = None, memory: int = 1 << 30, order: str = "ascending", **masks: Any,
 ) -> Any:  # fmt: skip
     """:func:`assay.impl.gpu.attention.approximate` on a CPU."""
-    return polynomial.run(Emulated(order), query, key, value, key_lengths, error, scale, bounds, memory)
+    return polynomial.run(Emulated(order), query, key, value, key_lengths, error, scale, bounds, memory, **masks)
 
 
 def drawn(*shape: int, dtype: Any = np.float64, seed: int = 0, d_v: int = 3) -> tuple[Any, Any, Any]:

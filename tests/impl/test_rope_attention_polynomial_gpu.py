@@ -46,6 +46,8 @@ def drawn(dtype: Any = np.float64, *, n_q: int = 7, n_k: int = 20, d: int = 6) -
         {"base": 500.0, "query_positions": np.arange(7) * 10**12, "key_positions": -np.arange(20) * 10**14},
         {"scaling": "dynamic", "factor": 4.0, "original_length": 4, "key_positions": np.arange(20)[::-1].copy()},
         {"scaling": "yarn", "factor": 4.0, "original_length": 8},
+        {"is_causal": True, "key_lengths": np.array([20, 3])},
+        {"causal": "bottom-right", "window": (4, None)},
     ],
 )
 def test_the_certificate_holds(dtype: Any, options: dict[str, Any]) -> None:

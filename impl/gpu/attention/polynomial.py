@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.certified import Certified
-from assay.impl.gpu import features
+from assay.impl.gpu import bands, features
 from assay.impl.gpu.attention.tile import work_of
+from assay.impl.gpu.bands import Band, BandedSize
 from assay.impl.gpu.choice import Size, chosen, known, require, said
 from assay.impl.gpu.features import Hull, Points
 from assay.impl.gpu.machine import card, standing_in, struct
@@ -23,7 +24,7 @@ from assay.spec.attention.instance import Instance
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["approximate", "attended", "run", "settled"]
+__all__ = ["approximate", "attended", "band_of", "run", "settled"]
 
 
 def approximate(
@@ -33,15 +34,18 @@ def approximate(
     error: float = 1e-6,
     scale: float | None = None,
     *,
+    is_causal: bool = False,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
     key_lengths: Any = None,
     bounds: tuple[float, float] | None = None,
     memory: int = 1 << 30,
 ) -> Certified:
     """Attention of (batch, heads, length, dim) arrays by a polynomial, with a proved bound of its error.
 
-    query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), ``scale`` and ``key_lengths`` are as in
-    :class:`assay.spec.attention.Instance`; arrays and streams are as for :func:`assay.impl.gpu.attention.exact`.  No
-    mask, window or causal mask is taken.
+    query (b, h_q, n_q, d), key (b, h_k, n_k, d), value (b, h_k, n_k, d_v), ``scale``, ``is_causal``, ``causal``,
+    ``window`` and ``key_lengths`` are as in :class:`assay.spec.attention.Instance`; arrays and streams are as for
+    :func:`assay.impl.gpu.attention.exact`.  No other mask is taken.
 
     error: absolute, in units of the output; it decides the degree.  bounds: a number that |scale|·‖q‖·‖k − mean k‖ does
     not exceed for any query and key of a head, and one that no value exceeds in size.  Without them these are measured,
@@ -53,34 +57,50 @@ def approximate(
     number is not finite.
 
     Let r = C(d + g, g) be the rank for degree g.  The time is O((n_q + n_k)·r·(d_v + 1)).  The memory is at most 65
-    tables of r·(d_v + 1) numbers for each head of keys, and fewer where ``memory`` asks for it.
+    tables of r·(d_v + 1) numbers for each head of keys, and fewer where ``memory`` asks for it.  A causal mask or a
+    window takes a table for every block of about r keys, or two for a window with two ends, and up to three blocks of
+    keys one by one for every query.  Where ``memory`` does not hold the tables of all heads, heads follow each other;
+    where it does not hold those of one, blocks are longer.
 
-    Source: GPU-11 of proofs_notes/gpu.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and
-    options that do not fit, ``ValueError`` for other bad arguments,
+    Source: GPU-11 and GPU-17 of proofs_notes/gpu.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for shapes,
+    dtypes and options that do not fit, ``ValueError`` for other bad arguments,
     :class:`~assay.spec.approximation.Infeasible` where no polynomial serves (scores beyond 40, an error below the
     rounding, a rank that takes more memory), and ``ImportError`` where CuPy is not installed.
     """
-    return run(card(), query, key, value, key_lengths, error, scale, bounds, memory)
+    return run(
+        card(), query, key, value, key_lengths, error, scale, bounds, memory, is_causal=is_causal, causal=causal,
+        window=window,
+    )  # fmt: skip
 
 
 def run(
     machine: Machine, query: Any, key: Any, value: Any, key_lengths: Any, error: float, scale: float | None,
-    bounds: tuple[float, float] | None, memory: int,
+    bounds: tuple[float, float] | None, memory: int, **masks: Any,
 ) -> Certified:  # fmt: skip
-    """:func:`approximate` on a machine."""
+    """:func:`approximate` on a machine; masks: ``is_causal``, ``causal`` and ``window``."""
     arrays = {"query": query, "key": key, "value": value, "key_lengths": key_lengths}
     given = {name: machine.given(array) for name, array in arrays.items()}
-    instance = Instance(**standing_in(given), scale=scale)
+    instance = Instance(**standing_in(given), scale=scale, **masks)
     query, key, value, lengths = given.values()
     work_of(query)
     require(error, bounds, memory)
     assert instance.scale is not None
-    return attended(machine, query, key, value, lengths, float(error), float(instance.scale), bounds, memory)
+    return attended(
+        machine, query, key, value, lengths, float(error), float(instance.scale), bounds, memory,
+        band=band_of(instance.causal, instance.window),
+    )  # fmt: skip
+
+
+def band_of(causal: str | None, window: tuple[int | None, int | None] | None) -> Band | None:
+    """What the rows of an instance attend to; ``None`` for all keys."""
+    left, right = window or (None, None)
+    right = right if causal is None else 0
+    return None if left is None and right is None else Band(causal == "bottom-right", left, right)
 
 
 def attended(
     machine: Machine, query: Any, key: Any, value: Any, lengths: Any, error: float, scale: float,
-    bounds: tuple[float, float] | None, memory: int, *, turned: bool = False,
+    bounds: tuple[float, float] | None, memory: int, *, band: Band | None, turned: bool = False,
 ) -> Certified:  # fmt: skip
     """The result for arrays of the machine that fit; its type is that of the values.
 
@@ -111,13 +131,20 @@ def attended(
     )
     machine.run("attention/polynomial.cu", "polynomial_frame", arguments, features.blocks(b * h))
 
-    told = known(machine, reach, hull, bounds)
-    plan = chosen(told, error, value.dtype.name, Size(d, (n_k,), b * h_k, d_v, memory))
-    table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
-    keys = Points(key, lengths, centre, shrink)
-    weighted = features.means(machine, table, keys, value, hull.middle, hull.grow, weights, None, plan.spans)
-    queries = Points(query, lengths, None, factor)
-    out, share = features.evaluate(machine, table, queries, weighted, hull, group, value.dtype)
+    keys, queries = Points(key, lengths, centre, shrink), Points(query, lengths, None, factor)
+    size = (d, (n_k,), b * h_k, d_v, memory)
+    told = known(machine, reach, hull, bounds, centred=band is None)  # what one row attends to need not be
+    if band is None:
+        plain = Size(*size)
+        plan = chosen(told, error, value.dtype.name, plain)
+        table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
+        spans = plain.spans(plan.degree)
+        means = features.means(machine, table, keys, value, hull.middle, hull.grow, weights, None, spans)
+        out, share = features.evaluate(machine, table, queries, means, hull, group, value.dtype)
+    else:
+        banded = BandedSize(*size, band)
+        plan = chosen(told, error, value.dtype.name, banded)
+        out, share = bands.passed(machine, queries, keys, value, hull, plan, banded)
     certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), value.dtype.name)
     return Certified(out, certified, said(plan, d, told, promised=bounds is not None))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.rope_attention.turned import turns_of
-from assay.impl.gpu.attention.polynomial import attended
+from assay.impl.gpu.attention.polynomial import attended, band_of
 from assay.impl.gpu.choice import require
 from assay.impl.gpu.machine import card, standing_in
 from assay.impl.gpu.rope.embedding import embedded
@@ -68,15 +68,15 @@ def approximate(
     |q_a||W_e||k_b| by norms or by entries.  The call waits for the largest positions too, where there are positions and
     the scaling is ``"dynamic"``.
 
-    route: ``None`` takes ``"polynomial"`` where it serves: a rotation without a bias, a causal mask and a window; and
-    ``"fourier"`` for all else.  On that one the error is also larger than the one that was asked, or infinite, where
+    route: ``None`` takes ``"polynomial"`` where it serves, which is a rotation without a bias, and ``"fourier"`` for
+    all else.  On that one the error is also larger than the one that was asked, or infinite, where
     the keys that some row sees weigh little beside all others: no row is computed apart.  memory: the most bytes of
     working storage, besides queries and keys that are rotated, in float64, twice.
 
     With S places in the support and degree g, the Fourier route has C(S + g, g) products with Toeplitz matrices for
     each column of the values and one more, each in O(n log n) time.
 
-    Source: GPU-13, GPU-14 and GPU-20 of proofs_notes/gpu.md.  Raises as
+    Source: GPU-13, GPU-14, GPU-17 and GPU-20 of proofs_notes/gpu.md.  Raises as
     :func:`assay.impl.gpu.attention.approximate` does, and ``ValueError`` for another route.
     """
     arrays = {
@@ -104,18 +104,19 @@ def run(
     if route not in (None, *ROUTES):
         raise ValueError(f"route: {route!r}, expected one of {', '.join(ROUTES)} or None")
     relative, bias = given["relative"], given["relative_bias"]
-    hidden = bias is not None or instance.causal is not None or any(end is not None for end in instance.window or ())
-    if route == "polynomial" and (relative is not None or hidden):
-        raise Infeasible("the polynomial route has neither W nor a bias, a causal mask or a window")
+    turned = relative is None and bias is None
+    if route == "polynomial" and not turned:
+        raise Infeasible("the polynomial route has neither W nor a bias")
     query, key = given["query"], given["key"]
     if relative is None:
         query, key = _rotated(machine, given, instance)
     lengths, scale = given["key_lengths"], instance.scale
     assert scale is not None
-    if route == "polynomial" or (route is None and relative is None and not hidden):
+    if turned and route != "fourier":
         return attended(
-            machine, query, key, given["value"], lengths, float(error), float(scale), bounds, memory, turned=True
-        )
+            machine, query, key, given["value"], lengths, float(error), float(scale), bounds, memory,
+            band=band_of(instance.causal, instance.window), turned=True,
+        )  # fmt: skip
     heads = Heads(
         query, key, given["value"], None if lengths is None else lengths.astype(np.int64), relative, bias,
         tuple((a, a) for a in range(query.shape[3])) if instance.support is None else instance.support,

@@ -116,12 +116,13 @@ def run(
 
     hull = Hull(least, largest, None, growth)
     told = known(machine, reach, hull, bounds, centred=False)
-    plan = chosen(told, float(error), query.dtype.name, Size(d, instance.mode_lengths, heads, d_v, memory))
+    size = Size(d, instance.mode_lengths, heads, d_v, memory)
+    plan = chosen(told, float(error), query.dtype.name, size)
     table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
-    weighted = None
+    weighted, spans = None, size.spans(plan.degree)
     for mode, (key, value) in enumerate(zip(keys, values, strict=True)):
         points = Points(key, None, None, shrinks[mode])
-        weighted = features.means(machine, table, points, value, None, grows[mode], weights, weighted, plan.spans)
+        weighted = features.means(machine, table, points, value, None, grows[mode], weights, weighted, spans)
     queries = Points(query, None, None, factor)
     out, share = features.evaluate(machine, table, queries, weighted, hull, instance.group, query.dtype)
     certified = features.certify(machine, plan, reach, share, hull, None, (b, h, 1, d_v), query.dtype.name)
