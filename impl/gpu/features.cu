@@ -203,39 +203,41 @@ __device__ __forceinline__ void put(void* to, whole type, whole place, double x)
     }
 }
 
-// The rows middle + grow·N/Z of (N, Z) = Σ_α x^α weighted_α, within the interval of the values, and the least Z.
-//
-// A block has 32 queries and eight columns.  Each of its four warps has every fourth monomial, the highest degree first.
-struct Evaluate {
+// Σ_α x^α weighted_α at 32 points, for eight columns and the last one, which is that of the monomials alone.
+struct Combination {
     Monomials of;
-    Points queries;
-    const double* weighted;                          // (batch·heads/group, padded, columns + 1)
-    const double *middle, *grow, *least, *largest;   // (batch·heads/group, columns), the first null for 0
-    const whole* lengths;                            // (batch) or null: rows without a key are 0
-    void* out;                                       // (batch, heads, rows, columns), contiguous
-    double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
-    whole out_type, group, columns, tiles;
+    Points points;
+    const double* weighted;  // (batch·heads/group, padded, columns + 1)
+    whole group, columns, tiles;
 };
+
+// What a block combines: the first of its eight columns, of its 32 points, its head, and the head of its weights.
+struct Tile {
+    whole first, start, number, source;
+    __device__ __forceinline__ Tile(const Combination& a) {
+        const whole groups = (a.columns + WIDE - 1) / WIDE;
+        first = blockIdx.x % groups * WIDE, start = blockIdx.x / groups % a.tiles * ROWS;
+        number = blockIdx.x / (groups * a.tiles), source = number / a.group;
+    }
+};
+
+// Each of the four warps of a block has every fourth monomial, the highest degree first.  The first warp gets the sums,
+// a point a thread, and true.
 template <int parts>
-__device__ __forceinline__ void evaluate(const Evaluate& a) {
+__device__ __forceinline__ bool combined(const Combination& a, const Tile& tile, double (&sums)[WIDE + 1]) {
     double *const table = reinterpret_cast<double*>(shared_memory), *const weights = table + a.of.entries * APART;
     const int t = threadIdx.x, row = t % 32, warp = t / 32;
-    const whole groups = (a.columns + WIDE - 1) / WIDE, first = blockIdx.x % groups * WIDE;
-    const whole start = blockIdx.x / groups % a.tiles * ROWS, number = blockIdx.x / (groups * a.tiles);
-    const whole batch = number / a.queries.heads, head = number % a.queries.heads, source = number / a.group;
-    const whole end = a.queries.rows;
-    lay(a.of, a.queries, batch, head, start, end);
+    lay(a.of, a.points, tile.number / a.points.heads, tile.number % a.points.heads, tile.start, a.points.rows);
 
-    double sums[WIDE + 1] = {};
-    for (whole tile = (a.of.padded - 1) / TILE; tile >= 0; tile--) {
-        const whole base = tile * TILE;
-        __syncthreads();  // the tile before has been read
+    for (whole part = (a.of.padded - 1) / TILE; part >= 0; part--) {
+        const whole base = part * TILE;
+        __syncthreads();  // the part before has been read
         for (int n = t; n < TILE * (WIDE + 1); n += THREADS) {
             const int feature = n / (WIDE + 1), c = n % (WIDE + 1);
-            const whole column = c == WIDE ? a.columns : first + c;
+            const whole column = c == WIDE ? a.columns : tile.first + c;
             const bool real = base + feature < a.of.padded && (c == WIDE || column < a.columns);
             weights[feature * LINE + c] =
-                real ? a.weighted[(source * a.of.padded + base + feature) * (a.columns + 1) + column] : 0;
+                real ? a.weighted[(tile.source * a.of.padded + base + feature) * (a.columns + 1) + column] : 0;
         }
         __syncthreads();
         const int count = a.of.padded - base < TILE ? int(a.of.padded - base) : TILE;
@@ -254,32 +256,67 @@ __device__ __forceinline__ void evaluate(const Evaluate& a) {
 #pragma unroll
     for (int c = 0; c <= WIDE; c++) weights[(warp * (WIDE + 1) + c) * ROWS + row] = sums[c];
     __syncthreads();
-    if (warp > 0) return;
+    if (warp > 0) return false;
 #pragma unroll
     for (int c = 0; c <= WIDE; c++)
         for (int other = 1; other < 4; other++) sums[c] += weights[(other * (WIDE + 1) + c) * ROWS + row];
+    return true;
+}
+static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a part of the weights");
 
-    const bool there = start + row < end, empty = a.lengths && a.lengths[batch] <= 0;
+// The sums themselves.
+struct Totals {
+    Combination of;
+    double* out;  // (batch·heads, rows, columns)
+};
+template <int parts>
+__device__ __forceinline__ void totals(const Totals& a) {
+    const Tile tile(a.of);
+    double sums[WIDE + 1] = {};
+    const bool first = combined<parts>(a.of, tile, sums);
+    const whole row = tile.start + threadIdx.x % 32;
+    if (!first || row >= a.of.points.rows) return;
+    for (int c = 0; c < WIDE && tile.first + c < a.of.columns; c++)
+        a.out[(tile.number * a.of.points.rows + row) * a.of.columns + tile.first + c] = sums[c];
+}
+KERNEL(features_totals_2, Totals, THREADS) { totals<2>(a); }
+KERNEL(features_totals_4, Totals, THREADS) { totals<4>(a); }
+
+// The rows middle + grow·N/Z of the sums (N, Z), within the interval of the values, and the least Z.
+struct Evaluate {
+    Combination of;
+    const double *middle, *grow, *least, *largest;   // (batch·heads/group, columns), the first null for 0
+    const whole* lengths;                            // (batch) or null: rows without a key are 0
+    void* out;                                       // (batch, heads, rows, columns), contiguous
+    double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
+    whole out_type;
+};
+template <int parts>
+__device__ __forceinline__ void evaluate(const Evaluate& a) {
+    const Tile tile(a.of);
+    double sums[WIDE + 1] = {};
+    if (!combined<parts>(a.of, tile, sums)) return;
+    const whole row = tile.start + threadIdx.x % 32, rows = a.of.points.rows, columns = a.of.columns;
+    const bool there = row < rows, empty = a.lengths && a.lengths[tile.number / a.of.points.heads] <= 0;
     double z = sums[WIDE], share = numbers<double>::infinity();
     const bool good = z > 0 && z < numbers<double>::infinity();
     if (there) share = good ? z : -numbers<double>::infinity();
     z = good ? z : 1;
-    for (int c = 0; c < WIDE && there && first + c < a.columns; c++) {
-        const whole of = source * a.columns + first + c;
+    for (int c = 0; c < WIDE && there && tile.first + c < columns; c++) {
+        const whole of = tile.source * columns + tile.first + c;
         double x = (a.middle ? a.middle[of] : 0) + a.grow[of] * (sums[c] / z);
         x = x < a.least[of] ? a.least[of] : x > a.largest[of] ? a.largest[of] : x;
-        put(a.out, a.out_type, (number * end + start + row) * a.columns + first + c, empty ? 0 : x);
+        put(a.out, a.out_type, (tile.number * rows + row) * columns + tile.first + c, empty ? 0 : x);
     }
 #pragma unroll
     for (int with = 16; with > 0; with /= 2) {
         const double other = __shfl_xor_sync(0xffffffffu, share, with);
         share = other < share ? other : share;
     }
-    if (first == 0 && t == 0) a.share[number * a.tiles + start / ROWS] = share;
+    if (tile.first == 0 && threadIdx.x == 0) a.share[tile.number * a.of.tiles + tile.start / ROWS] = share;
 }
 KERNEL(features_evaluate_2, Evaluate, THREADS) { evaluate<2>(a); }
 KERNEL(features_evaluate_4, Evaluate, THREADS) { evaluate<4>(a); }
-static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a tile of weights");
 
 // The bound of GPU-11 for every head of queries and column; infinite where its conditions do not hold.
 //

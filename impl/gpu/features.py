@@ -36,7 +36,10 @@ __all__ = [
     "means",
     "roundings",
     "spans",
+    "summed",
+    "sums",
     "table",
+    "totals",
 ]
 
 #: dtype → rounding of an output to it, from float64 through float32: relative, absolute.
@@ -130,11 +133,11 @@ def roundings(dimension: int, degree: int, m: int, keys: tuple[int, ...], most: 
     """
     monomial = max(m - 1, 0)
     weights = 1 + 2 * max(degree - _EXACT_FACTORIAL, 0)
-    of_keys = sum(monomial + _summed(count, most) + 2 for count in keys)  # and of the mean and the product with it
+    of_keys = sum(monomial + summed(count, most) + 2 for count in keys)  # and of the mean and the product with it
     return monomial + of_keys + weights + -(-rank(dimension, m) // 4) + 3
 
 
-def _summed(keys: int, most: int) -> int:
+def summed(keys: int, most: int) -> int:
     """The most roundings that a term meets in the sum over keys."""
     count, each = spans(keys, most)
     return min(_SUMMED, keys) + each // _SUMMED - 1 + count - 1
@@ -147,9 +150,14 @@ def spans(keys: int, most: int = _SPANS) -> tuple[int, int]:
     return max(-(-keys // each), 1), each
 
 
-def table(machine: Machine, dimension: int, degree: int) -> Table:
-    """Raises :class:`~assay.spec.approximation.Infeasible` for more coordinates or degrees than the kernels serve."""
-    arrays = _table(dimension, degree)
+def table(machine: Machine, dimension: int, degree: int, those: NDArray[np.int64] | None = None) -> Table:
+    """The table of all monomials, padded by ones; or of ``those`` alone, by their places in the table of all.
+
+    Raises :class:`~assay.spec.approximation.Infeasible` for more coordinates or degrees than the kernels serve.
+    """
+    arrays = dict(_table(dimension, degree))
+    if those is not None:
+        arrays["parts"] = arrays["parts"][those]
     laid = {name: machine.laid(arrays[name]) for name in ("parent", "variable", "ends", "parts")}
     padded, count = arrays["parts"].shape
     return Table(dimension, degree, padded, len(arrays["parent"]), count, **laid)
@@ -211,8 +219,30 @@ def means(
     most: spans at most, which take memory.
     """
     b, heads, rows, columns = values.shape
+    parts = sums(machine, of, keys, values, middle, grow, most)
+    out = machine.empty((b * heads, of.padded, columns + 1), np.float64)
+    arguments = struct(
+        sums=machine.address(parts),
+        weights=_address(machine, weights),
+        before=_address(machine, before),
+        lengths=_address(machine, keys.lengths),
+        out=machine.address(out),
+        heads=heads,
+        rows=rows,
+        spans=parts.shape[1],
+        padded=of.padded,
+        width=columns + 1,
+        count=out.size,
+    )
+    machine.run("features.cu", "features_weigh", arguments, blocks(out.size))
+    return out
+
+
+def sums(machine: Machine, of: Table, keys: Points, values: Any, middle: Any, grow: Any, most: int) -> Any:
+    """(batch·heads, spans, padded, columns + 1): sums over spans of the keys of monomials times y, and of monomials."""
+    b, heads, rows, columns = values.shape
     count, each = spans(rows, most)
-    sums = machine.empty((b * heads, count, of.padded, columns + 1), np.float64)
+    out = machine.empty((b * heads, count, of.padded, columns + 1), np.float64)
     arguments = struct(
         **of.members(machine),
         **keys.members(machine),
@@ -220,7 +250,7 @@ def means(
         middle=_address(machine, middle),
         grow=machine.address(grow),
         lengths=_address(machine, keys.lengths),
-        out=machine.address(sums),
+        out=machine.address(out),
         value_type=TYPES.index(values.dtype.name),
         columns=columns,
         span=each,
@@ -229,21 +259,16 @@ def means(
     parts = b * heads * count * -(-of.padded // (_THREADS * _PAIR)) * -(-columns // _WIDE)
     launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + _ROWS * _WIDE))
     machine.run("features.cu", f"features_moments_{of.count}", arguments, launch)
-    out = machine.empty((b * heads, of.padded, columns + 1), np.float64)
-    arguments = struct(
-        sums=machine.address(sums),
-        weights=_address(machine, weights),
-        before=_address(machine, before),
-        lengths=_address(machine, keys.lengths),
-        out=machine.address(out),
-        heads=heads,
-        rows=rows,
-        spans=count,
-        padded=of.padded,
-        width=columns + 1,
-        count=out.size,
-    )
-    machine.run("features.cu", "features_weigh", arguments, blocks(out.size))
+    return out
+
+
+def totals(machine: Machine, of: Table, points: Points, weighted: Any) -> Any:
+    """(batch, heads, rows, columns): Σ_α x^α weighted_α at all points; the last column of ``weighted`` is left out."""
+    b, heads, rows, _ = points.array.shape
+    out = machine.empty((b, heads, rows, weighted.shape[2] - 1), np.float64)
+    members, launch = _combination(machine, of, points, weighted, 1)
+    arguments = struct(**members, out=machine.address(out))
+    machine.run("features.cu", f"features_totals_{of.count}", arguments, launch)
     return out
 
 
@@ -256,13 +281,11 @@ def evaluate(
     0.  Z is −∞ where one is not positive or not finite.
     """
     b, heads, rows, _ = queries.array.shape
-    columns, tiles = weighted.shape[2] - 1, max(-(-rows // _ROWS), 1)
-    out = machine.empty((b, heads, rows, columns), dtype)
-    share = machine.empty((b * heads, tiles), np.float64)
+    members, launch = _combination(machine, of, queries, weighted, group)
+    out = machine.empty((b, heads, rows, weighted.shape[2] - 1), dtype)
+    share = machine.empty((b * heads, members["tiles"]), np.float64)
     arguments = struct(
-        **of.members(machine),
-        **queries.members(machine),
-        weighted=machine.address(weighted),
+        **members,
         middle=_address(machine, hull.middle),
         grow=machine.address(hull.grow),
         least=machine.address(hull.least),
@@ -271,14 +294,27 @@ def evaluate(
         out=machine.address(out),
         share=machine.address(share),
         out_type=TYPES.index(dtype.name),
-        group=group,
-        columns=columns,
-        tiles=tiles,
     )
-    parts = b * heads * tiles * -(-columns // _WIDE)
-    launch = Launch(parts, _THREADS, 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
+
+
+def _combination(
+    machine: Machine, of: Table, points: Points, weighted: Any, group: int
+) -> tuple[dict[str, Any], Launch]:
+    """The members of the struct ``Combination``, and the launch of a kernel that combines."""
+    b, heads, rows, _ = points.array.shape
+    columns, tiles = weighted.shape[2] - 1, max(-(-rows // _ROWS), 1)
+    members = {
+        **of.members(machine),
+        **points.members(machine),
+        "weighted": machine.address(weighted),
+        "group": group,
+        "columns": columns,
+        "tiles": tiles,
+    }
+    shared = 8 * (of.entries * (_ROWS + 1) + 4 * (_WIDE + 1) * _ROWS)
+    return members, Launch(b * heads * tiles * -(-columns // _WIDE), _THREADS, shared)
 
 
 def certify(

@@ -158,7 +158,7 @@ def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
     return found
 
 
-def _matrix(basis_: Basis, coefficients: Array) -> Any:
+def matrix(basis_: Basis, coefficients: Array) -> Any:
     """M in the features: φ(x)ᵀ M φ(y) = Σ_k a_k |x − y|^(2k), a sparse array.
 
     It joins x^α and x^β only where α − β is even in every coordinate.
@@ -337,7 +337,7 @@ def planned(
     features = 2 * p * (d + 4) + 8
     grain = gamma(2 * features + additions(len(points), table.rank) + 2 * table.most + 3 * p + 24) * sizes
     return Polynomial(
-        points, targets, where, np.asarray(coefficients), table, _matrix(table, np.asarray(coefficients)), relative,
+        points, targets, where, np.asarray(coefficients), table, matrix(table, np.asarray(coefficients)), relative,
         floor + grain, 0.0, grain, workers,
     )  # fmt: skip
 
