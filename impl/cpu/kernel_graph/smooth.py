@@ -155,13 +155,14 @@ class Centred:
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
         goals = self.points if self.targets is None else self.targets
+        vectors, exponents = polynomial.balanced(vectors)
         total = polynomial.moments(
             self.basis, self.frame.coordinates, self.points, self._front(self.points) * vectors, self.workers
         )
         total *= self.weights[:, None]
         out = polynomial.evaluated(self.basis, self.frame.coordinates, goals, total, self.workers)
         out *= self._front(goals)
-        return out - vectors if self.targets is None else out
+        return np.asarray(np.ldexp(out - vectors if self.targets is None else out, exponents))
 
     def _front(self, points: Array) -> Array:
         """(n, 1): e^(−λ|x|²)."""
@@ -188,6 +189,6 @@ def _centred(scene: Scene, found: Degree, where: Frame, workers: int) -> Centred
     grain = gamma(roundings) * largest
     own = found.relative + 2.0 * grain + 2.0 * U
     return Centred(
-        scene.points, scene.targets, where, decay, table, weights, found.relative, found.floor + grain, 0.0, grain,
-        own, workers,
+        scene.points, scene.targets, where, decay, table, weights, found.relative,
+        found.floor + grain + polynomial.UNDERFLOW * (1.0 + float(np.abs(weights).sum())), 0.0, grain, own, workers,
     )  # fmt: skip

@@ -35,7 +35,6 @@ _LEAST, _MOST = (
     2.0**400,
 )  # of distances from the middle: powers of them up to the 16th are numbers, or refused
 _MOST_ENTRIES = 2.0**300  # the sum of sizes of the matrix
-_UNDERFLOW = 2.0**-960  # more than what underflows in a sum of numbers below 1, per unit of the matrix
 _PARTS = 512  # of the range of t, where e^-t is bounded
 
 _WEIGHT, _EACH_FEATURE = 30.0, 4.0  # operations of a weight, and of a feature beside its products with vectors
@@ -157,8 +156,8 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
         powers = ((reach + other) / scale * SLACK) ** (2.0 * np.arange(p + 1.0))
         roundings = 2.0 * p * (d + 3.0) + additions + _of_matrix(d, p) + 4.0
         grain = gamma(roundings) * float((np.abs(coefficients) * powers).sum()) * SLACK
-        floor, doubt = found.floor + grain + 2.0**-1000 * float(powers.sum()), 2.0 * grain
-    floor = (floor + _UNDERFLOW * (1.0 + sizes)) * SLACK
+        floor, doubt = found.floor + grain + polynomial.COEFFICIENT * float(powers.sum()), 2.0 * grain
+    floor = (floor + polynomial.UNDERFLOW * (1.0 + sizes)) * SLACK
     predicted = (floor + (doubt if shape.graph else 0.0)) * known.mass
     if not predicted <= error:
         raise Infeasible(f"error {error:g}: the certificate of degree {p} may be {predicted:.2g}")
@@ -174,8 +173,8 @@ def _spans(shape: Shape, matrix: Matrix, width: int, memory: int) -> int:
     room = (memory - fixed - table) // each - 2  # beside the sums over spans: their sum, and the weights of features
     if room < 1:
         raise Infeasible(
-            f"rank {matrix.rank} needs {(fixed + table + 3 * each) / 2**20:.0f} MiB, more than the "
-            f"{memory / 2**20:.0f} MiB allowed"
+            f"rank {matrix.rank} needs {(fixed + table + 3 * each) / 2**20:.3g} MiB, more than the "
+            f"{memory / 2**20:.3g} MiB allowed"
         )
     return int(room)
 
