@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from assay.impl.gpu.attention.forward import run as attention
 from assay.impl.gpu.attention.polynomial import run as approximate
 from assay.impl.gpu.kernel_graph.direct import run as multiply
+from assay.impl.gpu.kernel_graph.multiply import run as certified
 from assay.impl.gpu.machine import card
 from assay.impl.gpu.tensor_attention.forward import run as tensor_attention
 
@@ -179,19 +180,41 @@ def gaussian(place: Place, sizes: Sizes) -> Contest:
     """A Gaussian's sums over all pairs of points in three dimensions, in float32, against pykeops."""
     x, v = place.normal(sizes.points, 3), place.normal(sizes.points, 1)
     points, vectors = place.array(x), place.array(v)
-    theirs: Call | None = None
-    if importlib.util.find_spec("pykeops") is not None:
-        from pykeops.torch import LazyTensor
-
-        weights = (-LazyTensor(x[:, None]).sqdist(LazyTensor(x[None]))).exp()
-        theirs = functools.partial(weights.__matmul__, v)
     return Contest(
         # with targets a point and itself are a pair too
         lambda: multiply(place.machine, points, vectors, points, "gaussian", 1.0),
         "pykeops, float32",
         1.0,
-        theirs,
+        _by_pykeops(x, v),
     )
+
+
+def gaussian_polynomial(place: Place, sizes: Sizes) -> Contest:
+    """The same by a polynomial, of points in a cube of side 1, with a certificate of 10^-3 a unit of Σ|v|.
+
+    The points and the vectors are promised to be as large as they can be, so that nothing is waited for.
+    """
+    x, v = (torch.special.ndtr(place.normal(sizes.points, columns)) for columns in (3, 1))
+    points, vectors = place.array(x - 0.5), place.array(v)
+    bounds = (1.0, float(sizes.points))
+    error = 1e-3 * sizes.points
+    options = (error, 0.0, "polynomial", bounds, 1 << 30)
+    return Contest(
+        lambda: certified(place.machine, points, vectors, points, "gaussian", 1.0, *options).value,
+        "pykeops, float32",
+        10.0,
+        _by_pykeops(x - 0.5, v),
+    )
+
+
+def _by_pykeops(x: Any, v: Any) -> Call | None:
+    """The Gaussian's sums of pykeops, if it is installed."""
+    if importlib.util.find_spec("pykeops") is None:
+        return None
+    from pykeops.torch import LazyTensor
+
+    weights = (-LazyTensor(x[:, None]).sqdist(LazyTensor(x[None]))).exp()
+    return functools.partial(weights.__matmul__, v)
 
 
 #: The rows, by their names.
@@ -202,6 +225,7 @@ ROWS: Mapping[str, Row] = {
     "attention by a polynomial": attention_polynomial,
     "tensor attention, order 3": third_order,
     "gaussian, 3 dimensions": gaussian,
+    "gaussian by a polynomial": gaussian_polynomial,
 }
 
 

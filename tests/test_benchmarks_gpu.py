@@ -82,8 +82,9 @@ def test_every_row_measures_kernels_that_agree_and_says_how_many_times_as_fast_o
 def test_the_sums_of_pykeops_are_ours(script: ModuleType) -> None:
     pytest.importorskip("pykeops")
     sizes = script.Sizes(points=40)
-    (row,) = script.measured(place(script, lambda call: (call(), 1.0)[1]), sizes, ["gaussian, 3 dimensions"], 5)
-    assert row["apart"] < 1e-5
+    names = ["gaussian, 3 dimensions", "gaussian by a polynomial"]
+    rows = script.measured(place(script, lambda call: (call(), 1.0)[1]), sizes, names, 5)
+    assert [row["apart"] < allowed for row, allowed in zip(rows, (1e-5, 2e-3), strict=True)] == [True, True]
 
 
 def test_without_a_device_one_line_says_that_nothing_was_measured(

@@ -26,6 +26,11 @@ def _torch(
     )
 
 
+def _cupy(name: str, precisions: tuple[str, ...], function: str, *arguments: object) -> Target:
+    load = lazily(f"{__package__}.target_cupy", function, *arguments)
+    return Target(name, precisions, ("cupy",), "gpu", load, cuda=True)
+
+
 def _finufft(name: str, error: float) -> Target:
     load = lazily(f"{__package__}.target_finufft", "gauss", name, error)
     return Target(name, (), ("finufft",), "graphs", load)
@@ -39,9 +44,9 @@ TARGETS: dict[str, Target] = {
         _numpy("assay:cpu-multiply", "cpu_route", _DOUBLE, None, 1e-6, needed="numba scipy"),
         _numpy("assay:cpu-grid", "cpu_route", ("float64",), "grid", 1e-8, "gaussian", needed="numba scipy"),
         _numpy("assay:cpu-polynomial", "cpu_route", (), "polynomial", 1e-6, needed="numba scipy"),
-        Target(
-            "cupy:kernel_graph", _DOUBLE, ("cupy",), "gpu", lazily(f"{__package__}.target_cupy", "built_in"), cuda=True
-        ),
+        _cupy("cupy:kernel_graph", _DOUBLE, "built_in"),
+        _cupy("cupy:kernel_graph-multiply", (), "certified", "cupy:kernel_graph-multiply", None),
+        _cupy("cupy:kernel_graph-polynomial", (), "certified", "cupy:kernel_graph-polynomial", "polynomial"),
         _numpy("numpy:differences", "numpy_differences", _DOUBLE, needed=""),
         _numpy("scipy:cdist", "scipy_distances", _DOUBLE),
         _numpy("scipy:csgraph", "scipy_csgraph", _DOUBLE),

@@ -14,8 +14,8 @@ import numpy as np
 from assay.impl.cpu.features import rank
 from assay.impl.gpu import features
 from assay.impl.gpu.choice import Size
-from assay.impl.gpu.features import COLUMNS, ROWS, SUMMED, THREADS, Hull, address_of
-from assay.impl.gpu.machine import TYPES, Launch, struct, view
+from assay.impl.gpu.features import COLUMNS, ROWS, SUMMED, Hull, address_of
+from assay.impl.gpu.machine import TYPES, struct, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,11 +206,13 @@ def evaluate(
     tables: of :func:`running`.  polynomial (degree + 1,): coefficients.
     """
     b, heads, rows, dim = queries.array.shape
-    columns, tiles = values.shape[3], max(-(-rows // ROWS), 1)
-    share = machine.empty((b * heads, tiles), np.float64)
+    columns = values.shape[3]
+    members, launch = features.combination(machine, of, queries, None, columns, heads // values.shape[1])
+    share = machine.empty((b * heads, members["tiles"]), np.float64)
     far = rows + values.shape[2]  # no row reaches farther
     arguments = struct(
-        **features.evaluation(machine, of, queries, None, hull, heads // values.shape[1], out, share),
+        **members,
+        **features.rows_of(machine, hull, queries.lengths, out, share),
         **{f"key_{name}": member for name, member in keys.members(machine).items()},
         values=view(machine, values, values.shape),
         prefix=address_of(machine, tables[0]),
@@ -225,8 +227,7 @@ def evaluate(
         left=far if band.left is None else min(band.left, far),
         right=far if band.right is None else min(band.right, far),
     )
-    of_tables = of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS
-    of_near = (1 + dim) * (ROWS + 1) + _NEAR * (dim + COLUMNS)
-    launch = Launch(b * heads * tiles * -(-columns // COLUMNS), THREADS, 8 * max(of_tables, of_near))
+    of_near = 8 * ((1 + dim) * (ROWS + 1) + _NEAR * (dim + COLUMNS))
+    launch = replace(launch, shared=max(launch.shared, of_near))
     machine.run("features.cu", f"features_banded_{of.count}", arguments, launch)
     return share.min(axis=1)

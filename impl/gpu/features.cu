@@ -222,39 +222,35 @@ KERNEL(features_scan, Scan, THREADS) {
     }
 }
 
-// The rows middle + grow·N/Z of (N, Z) = Σ_α x^α weighted_α, within the interval of the values, and the least Z.
-//
-// A block has 32 queries and eight columns.  Each of its four warps has every fourth monomial, the highest degree first.
-struct Evaluate {
+// Σ_α x^α weighted_α at 32 points, for eight columns and the last one, which is that of the monomials alone.
+struct Combination {
     Monomials of;
-    Points queries;
-    const double* weighted;                          // (batch·heads/group, padded, columns + 1)
-    const double *middle, *grow, *least, *largest;   // (batch·heads/group, columns), the first null for 0
-    const whole* lengths;                            // (batch) or null: rows without a key are 0
-    void* out;                                       // (batch, heads, rows, columns), contiguous
-    double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
-    whole out_type, group, columns, tiles;
+    Points points;
+    const double* weighted;  // (batch·heads/group, padded, columns + 1)
+    whole group, columns, tiles;
 };
 
-// What a block of a launch computes: 32 queries from `start` on of a head, and eight columns from `first` on.
+// What a block of a launch combines: 32 points from `start` on of a head, and eight columns from `first` on.
 struct Tile {
-    whole first, start, number, batch, head, source;  // number: of the head in all; source: that of its keys
+    whole first, start, number, batch, head, source;  // number: of the head in all; source: that of its weights
+    __device__ __forceinline__ Tile(const Combination& a) {
+        const whole groups = (a.columns + WIDE - 1) / WIDE;
+        first = blockIdx.x % groups * WIDE, start = blockIdx.x / groups % a.tiles * ROWS;
+        number = blockIdx.x / (groups * a.tiles), source = number / a.group;
+        batch = number / a.points.heads, head = number % a.points.heads;
+    }
 };
-__device__ __forceinline__ Tile tile_of(const Evaluate& a) {
-    const whole groups = (a.columns + WIDE - 1) / WIDE, number = blockIdx.x / (groups * a.tiles);
-    return {blockIdx.x % groups * WIDE, blockIdx.x / groups % a.tiles * ROWS, number, number / a.queries.heads,
-            number % a.queries.heads, number / a.group};
-}
 
-// Adds what a thread has of Σ_α x^α (one + two)_α, from tables (padded, columns + 1); an absent one is 0.
+// Adds what a thread has of Σ_α x^α (one + two)_α, from tables (padded, columns + 1); an absent one is 0.  Each of the
+// four warps of a block has every fourth monomial, the highest degree first.
 template <int parts>
 __device__ __forceinline__ void sum_terms(
-    const Evaluate& a, whole first, const double* one, const double* two, double (&sums)[WIDE + 1]) {
+    const Combination& a, whole first, const double* one, const double* two, double (&sums)[WIDE + 1]) {
     double *const table = reinterpret_cast<double*>(shared_memory), *const weights = table + a.of.entries * APART;
     const int t = threadIdx.x, row = t % 32, warp = t / 32;
-    for (whole tile = (a.of.padded - 1) / TILE; tile >= 0; tile--) {
-        const whole base = tile * TILE;
-        __syncthreads();  // the tile before has been read
+    for (whole part = (a.of.padded - 1) / TILE; part >= 0; part--) {
+        const whole base = part * TILE;
+        __syncthreads();  // the part before has been read
         for (int n = t; n < TILE * (WIDE + 1); n += THREADS) {
             const int feature = n / (WIDE + 1), c = n % (WIDE + 1);
             const whole column = c == WIDE ? a.columns : first + c;
@@ -277,51 +273,90 @@ __device__ __forceinline__ void sum_terms(
     }
 }
 
-// Adds the sums of the four warps and writes the rows and the least Z/count; count: of the keys that Z is a sum over, 0
-// for a row without one.
-__device__ __forceinline__ void write_rows(const Evaluate& a, const Tile& tile, double (&sums)[WIDE + 1], double count) {
+// Adds up what the four warps have.  The first warp gets the sums, a point a thread, and true.
+__device__ __forceinline__ bool gathered(const Combination& a, double (&sums)[WIDE + 1]) {
     double* const apart = reinterpret_cast<double*>(shared_memory) + a.of.entries * APART;
     const int t = threadIdx.x, row = t % 32, warp = t / 32;
-    const whole first = tile.first, rows = a.queries.rows;
     __syncthreads();
 #pragma unroll
     for (int c = 0; c <= WIDE; c++) apart[(warp * (WIDE + 1) + c) * ROWS + row] = sums[c];
     __syncthreads();
-    if (warp > 0) return;
+    if (warp > 0) return false;
 #pragma unroll
     for (int c = 0; c <= WIDE; c++)
         for (int other = 1; other < 4; other++) sums[c] += apart[(other * (WIDE + 1) + c) * ROWS + row];
+    return true;
+}
+static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a part of the weights");
 
-    const bool there = tile.start + row < rows, empty = count <= 0;
+// The sums of a table.
+template <int parts>
+__device__ __forceinline__ void combine(const Combination& a, const Tile& tile, double (&sums)[WIDE + 1]) {
+    lay(a.of, a.points, tile.batch, tile.head, tile.start, a.points.rows);
+    sum_terms<parts>(a, tile.first, a.weighted + tile.source * a.of.padded * (a.columns + 1), nullptr, sums);
+}
+
+// The sums themselves.
+struct Totals {
+    Combination of;
+    double* out;  // (batch·heads, rows, columns)
+};
+template <int parts>
+__device__ __forceinline__ void totals(const Totals& a) {
+    const Tile tile(a.of);
+    double sums[WIDE + 1] = {};
+    combine<parts>(a.of, tile, sums);
+    const bool first = gathered(a.of, sums);
+    const whole row = tile.start + threadIdx.x % 32;
+    if (!first || row >= a.of.points.rows) return;
+    for (int c = 0; c < WIDE && tile.first + c < a.of.columns; c++)
+        a.out[(tile.number * a.of.points.rows + row) * a.of.columns + tile.first + c] = sums[c];
+}
+KERNEL(features_totals_2, Totals, THREADS) { totals<2>(a); }
+KERNEL(features_totals_4, Totals, THREADS) { totals<4>(a); }
+
+// The rows middle + grow·N/Z of the sums (N, Z), within the interval of the values, and the least Z.
+struct Evaluate {
+    Combination of;
+    const double *middle, *grow, *least, *largest;   // (batch·heads/group, columns), the first null for 0
+    const whole* lengths;                            // (batch) or null: rows without a key are 0
+    void* out;                                       // (batch, heads, rows, columns), contiguous
+    double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
+    whole out_type;
+};
+
+// Writes the rows and the least Z/count; count: of the keys that Z is a sum over, 0 for a row without one.
+__device__ __forceinline__ void write_rows(const Evaluate& a, const Tile& tile, double (&sums)[WIDE + 1], double count) {
+    if (!gathered(a.of, sums)) return;
+    const whole row = tile.start + threadIdx.x % 32, rows = a.of.points.rows, columns = a.of.columns;
+    const bool there = row < rows, empty = count <= 0;
     double z = sums[WIDE], share = numbers<double>::infinity();
     const bool good = z > 0 && z < numbers<double>::infinity();
     if (there && !empty) share = good ? z / count : -numbers<double>::infinity();
     z = good ? z : 1;
-    for (int c = 0; c < WIDE && there && first + c < a.columns; c++) {
-        const whole of = tile.source * a.columns + first + c;
+    for (int c = 0; c < WIDE && there && tile.first + c < columns; c++) {
+        const whole of = tile.source * columns + tile.first + c;
         double x = (a.middle ? a.middle[of] : 0) + a.grow[of] * (sums[c] / z);
         x = x < a.least[of] ? a.least[of] : x > a.largest[of] ? a.largest[of] : x;
-        put(a.out, a.out_type, (tile.number * rows + tile.start + row) * a.columns + first + c, empty ? 0 : x);
+        put(a.out, a.out_type, (tile.number * rows + row) * columns + tile.first + c, empty ? 0 : x);
     }
 #pragma unroll
     for (int with = 16; with > 0; with /= 2) {
         const double other = __shfl_xor_sync(0xffffffffu, share, with);
         share = other < share ? other : share;
     }
-    if (first == 0 && t == 0) a.share[tile.number * a.tiles + tile.start / ROWS] = share;
+    if (tile.first == 0 && threadIdx.x == 0) a.share[tile.number * a.of.tiles + tile.start / ROWS] = share;
 }
 
 template <int parts>
 __device__ __forceinline__ void evaluate(const Evaluate& a) {
-    const Tile tile = tile_of(a);
-    lay(a.of, a.queries, tile.batch, tile.head, tile.start, a.queries.rows);
+    const Tile tile(a.of);
     double sums[WIDE + 1] = {};
-    sum_terms<parts>(a, tile.first, a.weighted + tile.source * a.of.padded * (a.columns + 1), nullptr, sums);
+    combine<parts>(a.of, tile, sums);
     write_rows(a, tile, sums, a.lengths && a.lengths[tile.batch] <= 0 ? 0 : 1);  // means: Z itself
 }
 KERNEL(features_evaluate_2, Evaluate, THREADS) { evaluate<2>(a); }
 KERNEL(features_evaluate_4, Evaluate, THREADS) { evaluate<4>(a); }
-static_assert(4 * (WIDE + 1) * ROWS >= TILE * LINE, "sums of warps take more memory than a tile of weights");
 
 // The same where row i attends to the keys i + t − left ≤ j ≤ i + t + right only (GPU-17).
 //
@@ -343,16 +378,16 @@ template <int parts>
 __device__ __forceinline__ void banded(const Banded& a) {
     double *const table = reinterpret_cast<double*>(shared_memory);
     double *const near = table + (1 + a.keys.dim) * APART, *const near_values = near + NEAR * a.keys.dim;
-    const Tile tile = tile_of(a.of);
+    const Tile tile(a.of.of);
     const int t = threadIdx.x, row = t % 32, warp = t / 32;
-    const whole queries = a.of.queries.rows, keys = a.of.lengths ? a.of.lengths[tile.batch] : a.keys.rows;
+    const whole queries = a.of.of.points.rows, keys = a.of.lengths ? a.of.lengths[tile.batch] : a.keys.rows;
     const whole offset = a.beside ? keys - queries : 0, key_head = tile.source % a.keys.heads;
     const whole last = (tile.start + ROWS < queries ? tile.start + ROWS : queries) - 1;
     const whole begin = within(last + offset - a.left, keys), end = within(tile.start + offset + a.right + 1, keys);
 
     // the whole blocks from `from` up to `to` that all rows attend to, and their two tables
     whole from = (begin + a.block - 1) / a.block, to = end >= keys ? (keys + a.block - 1) / a.block : end / a.block;
-    const whole size = a.of.of.padded * (a.of.columns + 1);
+    const whole size = a.of.of.of.padded * (a.of.of.columns + 1);
     const double *one = nullptr, *two = nullptr;
     if (from < to) {
         const bool all = end >= keys;  // what follows in the last segment is empty
@@ -369,9 +404,9 @@ __device__ __forceinline__ void banded(const Banded& a) {
             two = suffix;
         }
     }
-    lay(a.of.of, a.of.queries, tile.batch, tile.head, tile.start, queries);
+    lay(a.of.of.of, a.of.of.points, tile.batch, tile.head, tile.start, queries);
     double sums[WIDE + 1] = {};
-    if (one || two) sum_terms<parts>(a.of, tile.first, one, two, sums);
+    if (one || two) sum_terms<parts>(a.of.of, tile.first, one, two, sums);
 
     const whole place = tile.start + row + offset;
     const whole mine = within(place - a.left, keys), until = within(place + a.right + 1, keys);
@@ -388,8 +423,8 @@ __device__ __forceinline__ void banded(const Banded& a) {
                                        key_head, key, c) - (a.keys.centre ? a.keys.centre[of] : 0)) : 0;
         }
         for (int n = t; n < NEAR * WIDE; n += THREADS) {
-            const whole key = start + n / WIDE, c = tile.first + n % WIDE, of = tile.source * a.of.columns + c;
-            near_values[n] = key < stop && c < a.of.columns ?
+            const whole key = start + n / WIDE, c = tile.first + n % WIDE, of = tile.source * a.of.of.columns + c;
+            near_values[n] = key < stop && c < a.of.of.columns ?
                 (any<double>(a.values, a.value_type, tile.batch, key_head, key, c) - (a.of.middle ? a.of.middle[of] : 0)) /
                     a.of.grow[of] : 0;
         }

@@ -36,15 +36,18 @@ __all__ = [
     "address_of",
     "blocks",
     "certify",
+    "combination",
     "evaluate",
-    "evaluation",
     "extent",
     "largest_squares",
     "means",
     "roundings",
+    "rows_of",
     "spans",
+    "summed",
     "sums",
     "table",
+    "totals",
 ]
 
 #: dtype → rounding of an output to it, from float64 through float32: relative, absolute.
@@ -139,11 +142,11 @@ def roundings(dimension: int, degree: int, m: int, keys: tuple[int, ...], most: 
     """
     monomial = max(m - 1, 0)
     weights = 1 + 2 * max(degree - EXACT_FACTORIAL, 0)
-    of_keys = sum(monomial + _summed(count, most) + 2 for count in keys)  # and of the mean and the product with it
+    of_keys = sum(monomial + summed(count, most) + 2 for count in keys)  # and of the mean and the product with it
     return monomial + of_keys + weights + -(-rank(dimension, m) // 4) + 3
 
 
-def _summed(keys: int, most: int) -> int:
+def summed(keys: int, most: int) -> int:
     """The most roundings that a term meets in the sum over keys."""
     count, each = spans(keys, most)
     return min(SUMMED, keys) + each // SUMMED - 1 + count - 1
@@ -156,9 +159,14 @@ def spans(keys: int, most: int = _SPANS) -> tuple[int, int]:
     return max(-(-keys // each), 1), each
 
 
-def table(machine: Machine, dimension: int, degree: int) -> Table:
-    """Raises :class:`~assay.spec.approximation.Infeasible` for more coordinates or degrees than the kernels serve."""
-    arrays = _table(dimension, degree)
+def table(machine: Machine, dimension: int, degree: int, those: NDArray[np.int64] | None = None) -> Table:
+    """The table of all monomials, padded by ones; or of ``those`` alone, by their places in the table of all.
+
+    Raises :class:`~assay.spec.approximation.Infeasible` for more coordinates or degrees than the kernels serve.
+    """
+    arrays = dict(_table(dimension, degree))
+    if those is not None:
+        arrays["parts"] = arrays["parts"][those]
     laid = {name: machine.laid(arrays[name]) for name in ("parent", "variable", "ends", "parts")}
     padded, count = arrays["parts"].shape
     return Table(dimension, degree, padded, len(arrays["parent"]), count, **laid)
@@ -272,38 +280,55 @@ def evaluate(
     0.  Z is −∞ where one is not positive or not finite.
     """
     b, heads, rows, _ = queries.array.shape
-    columns, tiles = weighted.shape[2] - 1, max(-(-rows // ROWS), 1)
+    columns = weighted.shape[2] - 1
+    members, launch = combination(machine, of, queries, weighted, columns, group)
     out = machine.empty((b, heads, rows, columns), dtype)
-    share = machine.empty((b * heads, tiles), np.float64)
-    arguments = struct(**evaluation(machine, of, queries, weighted, hull, group, out, share))
-    launch = Launch(
-        b * heads * tiles * -(-columns // COLUMNS),
-        THREADS,
-        8 * (of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS),
-    )
+    share = machine.empty((b * heads, members["tiles"]), np.float64)
+    arguments = struct(**members, **rows_of(machine, hull, queries.lengths, out, share))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
 
 
-def evaluation(
-    machine: Machine, of: Table, queries: Points, weighted: Any, hull: Hull, group: int, out: Any, share: Any
-) -> dict[str, Any]:
-    """The members of the struct ``Evaluate``."""
-    return {
+def totals(machine: Machine, of: Table, points: Points, weighted: Any) -> Any:
+    """(batch, heads, rows, columns): Σ_α x^α weighted_α at all points; the last column of ``weighted`` is left out."""
+    b, heads, rows, _ = points.array.shape
+    columns = weighted.shape[2] - 1
+    out = machine.empty((b, heads, rows, columns), np.float64)
+    members, launch = combination(machine, of, points, weighted, columns, 1)
+    arguments = struct(**members, out=machine.address(out))
+    machine.run("features.cu", f"features_totals_{of.count}", arguments, launch)
+    return out
+
+
+def combination(
+    machine: Machine, of: Table, points: Points, weighted: Any, columns: int, group: int
+) -> tuple[dict[str, Any], Launch]:
+    """The members of the struct ``Combination``, and the launch of a kernel that combines."""
+    b, heads, rows, _ = points.array.shape
+    tiles = max(-(-rows // ROWS), 1)
+    members = {
         **of.members(machine),
-        **queries.members(machine),
+        **points.members(machine),
         "weighted": address_of(machine, weighted),
+        "group": group,
+        "columns": columns,
+        "tiles": tiles,
+    }
+    shared = 8 * (of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS)
+    return members, Launch(b * heads * tiles * -(-columns // COLUMNS), THREADS, shared)
+
+
+def rows_of(machine: Machine, hull: Hull, lengths: Any, out: Any, share: Any) -> dict[str, Any]:
+    """The members of the struct ``Evaluate`` behind its first."""
+    return {
         "middle": address_of(machine, hull.middle),
         "grow": machine.address(hull.grow),
         "least": machine.address(hull.least),
         "largest": machine.address(hull.largest),
-        "lengths": address_of(machine, queries.lengths),
+        "lengths": address_of(machine, lengths),
         "out": machine.address(out),
         "share": machine.address(share),
         "out_type": TYPES.index(out.dtype.name),
-        "group": group,
-        "columns": out.shape[3],
-        "tiles": share.shape[1],
     }
 
 

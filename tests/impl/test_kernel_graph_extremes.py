@@ -161,3 +161,18 @@ def test_extremes_of_graphs_are_answered_or_refused_in_one_line() -> None:
 @pytest.mark.claim("APX-1")
 def test_a_function_of_a_range_beyond_all_bits_has_no_certified_error_and_no_exception() -> None:
     assert certified_error(lambda x: (x * -1e300).exp(), [1.0], (0.0, 1.0), lambda x: x * 0 + 1) >= 0.9
+
+
+@pytest.mark.claim("KG-6")
+@pytest.mark.parametrize(
+    ("far", "size", "error"),
+    [(2.0**-70, 2.0**900, 1e-10), (700.0, 3 * 2.0**-1070, 1e-250), (700.0, 3 * 2.0**-1030, 1e-250)],
+)
+def test_a_polynomial_whose_coefficients_or_terms_underflow_is_within_its_certificate(
+    far: float, size: float, error: float
+) -> None:
+    """(x − y)^16 of points that are near is no number, and neither are terms of vectors that are hardly any."""
+    x, v = np.array([[0.0], [far], [0.475 * far]]), np.full((3, 1), size)
+    options: dict[str, Any] = {"function": "polynomial", "parameter": 8.0}
+    found = kernel_graph.multiply(x, v, error=error, route="polynomial", **options)
+    assert (define(Instance(x, v, **options), 2.0**-60).least_error(found.value) <= found.error).all()

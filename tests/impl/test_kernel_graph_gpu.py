@@ -150,5 +150,3 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         multiply(points, vectors, function="arc_cosine", parameter=2.0, laplacian=True)
     with pytest.raises(NotImplementedError, match="function: one of your own"):
         multiply(points, vectors, function=np.exp)
-    with pytest.raises(NotImplementedError, match="function: 'coulomb', expected one of gaussian"):
-        certified(Emulated(), points, vectors, None, "coulomb", 1.0, 0.0)

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "MOST_RANK", "Basis", "Frame", "Polynomial", "additions", "evaluated", "fitted", "frame", "moments", "monomials",
-    "multinomial", "planned", "rank",
+    "COEFFICIENT", "MOST_RANK", "UNDERFLOW", "Basis", "Frame", "Polynomial", "additions", "balanced", "basis",
+    "evaluated", "fitted", "frame", "matrix", "moments", "monomials", "multinomial", "planned", "rank",
 ]  # fmt: skip
 
 MOST_RANK = 20_000
+COEFFICIENT = 2.0**-1000  # more than a coefficient may lose that is no normal number
+UNDERFLOW = 2.0**-960  # more than underflow takes from a sum of columns below 1, for each unit of the matrix
 _CHUNKS = 8  # of points that are evaluated together, and at least of those whose moments are a table of their own
 _TABLES = 64  # of moments at most
 
@@ -158,7 +160,7 @@ def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
     return found
 
 
-def _matrix(basis_: Basis, coefficients: Array) -> Any:
+def matrix(basis_: Basis, coefficients: Array) -> Any:
     """M in the features: φ(x)ᵀ M φ(y) = Σ_k a_k |x − y|^(2k), a sparse array.
 
     It joins x^α and x^β only where α − β is even in every coordinate.
@@ -246,13 +248,14 @@ class Polynomial:
 
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
+        vectors, exponents = balanced(vectors)
         weighted = self.matrix @ moments(self.basis, self._factors, self.points, vectors, self.workers)
         out = evaluated(
             self.basis, self._factors, self.points if self.targets is None else self.targets, weighted, self.workers
         )
         if self.targets is None:
             out -= self.coefficients[0] * vectors
-        return out
+        return np.asarray(np.ldexp(out, exponents))
 
     def _factors(self, points: Array) -> Array:
         """(d + 1 + p, n): the coordinates, 1, and the powers of |x|²."""
@@ -262,6 +265,15 @@ class Polynomial:
         for _ in range(self.basis.degree):
             factors.append(factors[-1] * square)
         return np.array(factors)
+
+
+def balanced(vectors: Array) -> tuple[Array, Any]:
+    """Columns whose largest size is in [1/2, 1), and the exponents of the powers of two by which they were divided.
+
+    So what underflows in a sum is small beside Σ|v|; exponents are within ±1000.
+    """
+    exponents = np.clip(np.frexp(np.abs(vectors).max(axis=0))[1], -1000, 1000)
+    return np.asarray(np.ldexp(vectors, -exponents)), exponents
 
 
 def moments(basis_: Basis, factors: Callable[[Array], Array], points: Array, vectors: Array, workers: int) -> Array:
@@ -333,12 +345,15 @@ def planned(
     if rank(d, p) > MOST_RANK:
         raise Infeasible(f"degree {p} in {d} dimensions has rank {rank(d, p)}, more than {MOST_RANK}")
     table = basis(d, p)
-    sizes = sum(abs(a) * (where.reach + where.other) ** (2 * k) for k, a in enumerate(coefficients)) * SLACK
+    powers = [(where.reach + where.other) ** (2 * k) for k in range(p + 1)]
+    sizes = sum(abs(a) * power for a, power in zip(coefficients, powers, strict=True)) * SLACK
     features = 2 * p * (d + 4) + 8
     grain = gamma(2 * features + additions(len(points), table.rank) + 2 * table.most + 3 * p + 24) * sizes
+    joined = matrix(table, np.asarray(coefficients))
+    lost = COEFFICIENT * sum(powers) + UNDERFLOW * (1.0 + float(np.abs(joined.data).sum()))
     return Polynomial(
-        points, targets, where, np.asarray(coefficients), table, _matrix(table, np.asarray(coefficients)), relative,
-        floor + grain, 0.0, grain, workers,
+        points, targets, where, np.asarray(coefficients), table, joined, relative, floor + grain + lost, 0.0, grain,
+        workers,
     )  # fmt: skip
 
 

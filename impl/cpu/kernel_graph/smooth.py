@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Centred", "Degree", "degree_of", "planned"]
+__all__ = ["Centred", "Degree", "degree_of", "least_degree", "planned"]
 
 _MOST_POWER, _MOST_FALL = 1e6, 200.0  # a of (1 + ρz)^(−a), and the logarithm of its range: no degree serves beyond
 _MOST_RANGE = 30.0  # of 2λ⟨x, y⟩: beyond it a float64 polynomial has lost its digits
@@ -48,14 +48,27 @@ class Degree:
 
 def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
     """The polynomial of least degree for a request; raises :class:`~assay.spec.approximation.Infeasible`."""
-    d = scene.points.shape[1]
-    high = scene.farthest
-    if scene.name == "polynomial":
-        p = int(scene.parameter)
-        return Degree(p, polynomial.rank(d, p), (*([0.0] * p), 1.0), 0.0, 0.0, 1.0, False)
+    product = math.nan
     if scene.name == "gaussian":
         where = polynomial.frame(scene.points, scene.targets)
-        reach = 2.0 * scene.parameter * where.reach * where.other * where.scale**2 * (1.0 + 1e-9)
+        product = where.reach * where.other * where.scale**2
+    d = scene.points.shape[1]
+    return least_degree(scene.name, scene.parameter, d, scene.farthest, product, relative, floor)
+
+
+def least_degree(
+    name: str, parameter: float, d: int, high: float, product: float, relative: float, floor: float
+) -> Degree:
+    """The polynomial of least degree for weights within relative·w + floor of a named function, in d dimensions.
+
+    high: at least every squared distance.  product: at least ‖x‖‖y‖ for centred points, of which the Gaussian alone is
+    made.  Raises :class:`~assay.spec.approximation.Infeasible` where there is none.
+    """
+    if name == "polynomial":
+        p = int(parameter)
+        return Degree(p, polynomial.rank(d, p), (*([0.0] * p), 1.0), 0.0, 0.0, 1.0, False)
+    if name == "gaussian":
+        reach = 2.0 * parameter * product * (1.0 + 1e-9)
         if not reach <= _MOST_RANGE:
             raise Infeasible(f"2λ⟨x, y⟩ may be {reach:.3g}, more than {_MOST_RANGE:g}")
         reach = 2.0 ** (math.ceil(math.log2(max(reach, 2.0**-40)) * 8.0) / 8.0)
@@ -63,14 +76,14 @@ def degree_of(scene: Scene, relative: float, floor: float) -> Degree:
         found = exp_of_least_degree(reach, 2.0 ** (math.floor(math.log2(wanted) * 4.0) / 4.0))
         p = found.degree
         return Degree(p, math.comb(d + p, p), found.coefficients, found.error, 0.0, reach, True)
-    if scene.name not in ("rational", "inverse_multiquadric"):
-        raise Infeasible("the function is not analytic at 0" if scene.name else "no series of the function is given")
-    power, rate = _power(scene.name, scene.parameter)
+    if name not in ("rational", "inverse_multiquadric"):
+        raise Infeasible("the function is not analytic at 0" if name else "no series of the function is given")
+    power, rate = _power(name, parameter)
     if not (power <= _MOST_POWER and power * math.log1p(rate * high) <= _MOST_FALL):
         raise Infeasible("the function falls too much for a polynomial in float64")
     high = float(2.0 ** (math.ceil(math.log2(high) * 4.0) / 4.0)) * (1.0 + 1e-12)
-    allowed = 0.8 * (relative * float(scene.function(np.array([high]))[0]) + floor)
-    coefficients, off = _approximated(scene.name, scene.parameter, high, 2.0 ** math.floor(math.log2(allowed)))
+    allowed = 0.8 * (relative * (1.0 + rate * high) ** -power + floor)
+    coefficients, off = _approximated(name, parameter, high, 2.0 ** math.floor(math.log2(allowed)))
     p = len(coefficients) - 1
     return Degree(p, polynomial.rank(d, p), coefficients, 0.0, off, high, False)
 
@@ -142,13 +155,14 @@ class Centred:
     def apply(self, vectors: Array) -> Array:
         """(n, columns) → (m, columns); for the graph, without j = i."""
         goals = self.points if self.targets is None else self.targets
+        vectors, exponents = polynomial.balanced(vectors)
         total = polynomial.moments(
             self.basis, self.frame.coordinates, self.points, self._front(self.points) * vectors, self.workers
         )
         total *= self.weights[:, None]
         out = polynomial.evaluated(self.basis, self.frame.coordinates, goals, total, self.workers)
         out *= self._front(goals)
-        return out - vectors if self.targets is None else out
+        return np.asarray(np.ldexp(out - vectors if self.targets is None else out, exponents))
 
     def _front(self, points: Array) -> Array:
         """(n, 1): e^(−λ|x|²)."""
@@ -175,6 +189,6 @@ def _centred(scene: Scene, found: Degree, where: Frame, workers: int) -> Centred
     grain = gamma(roundings) * largest
     own = found.relative + 2.0 * grain + 2.0 * U
     return Centred(
-        scene.points, scene.targets, where, decay, table, weights, found.relative, found.floor + grain, 0.0, grain,
-        own, workers,
+        scene.points, scene.targets, where, decay, table, weights, found.relative,
+        found.floor + grain + polynomial.UNDERFLOW * (1.0 + float(np.abs(weights).sum())), 0.0, grain, own, workers,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sums over all pairs of points on a GPU, as they are defined, and a certificate of them (``direct.cu``).
+"""Sums over all pairs of points on a GPU, as they are defined, and a certificate of them (``direct.cu``, GPU-5).
 
 The class of the arithmetic is that of the points: float32 or float64, coordinates subtracted as they are stored.  Sums
 of 512 sources are in that type, and these are summed in float64.
@@ -23,11 +23,12 @@ from assay.spec.problem import InvalidInstance
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["certified", "exact", "multiply", "run"]
+__all__ = ["PEAKS", "certified", "checked", "exact", "run"]
 
 _THREADS, _WIDE, _TILE = 128, 8, 512  # as in direct.cu
 _SHARED = 16 * (16 + 8)  # numbers in shared memory: coordinates and vectors of sixteen sources
-_PEAKS = {"gaussian", "laplacian", "matern", "rational", "inverse_multiquadric"}  # f(0) = 1, and nothing is more
+#: The functions with f(0) = 1, which nothing exceeds: their sums have a certificate.
+PEAKS = ("gaussian", "laplacian", "matern", "rational", "inverse_multiquadric")
 
 
 def exact(
@@ -54,42 +55,14 @@ def exact(
     return run(card(), points, vectors, targets, function, parameter, laplacian=laplacian, diagonal=diagonal)
 
 
-def multiply(
-    points: Any, vectors: Any, *, function: str, parameter: float = 1.0, diagonal: float = 0.0, targets: Any = None
-) -> Certified:
-    """The sums of :func:`exact` in float64, rounded to the type of the points, and a proved bound of their error.
-
-    function: gaussian, laplacian, matern, rational or inverse_multiquadric, whose weights are at most 1.  value and
-    error (1, columns) or (m, columns) lie on the device; nothing is waited for.  The error is infinite where squares of
-    coordinates are too large for float64.  Memory: for float32 a copy of the
-    arrays in float64; and arrays of the size of the vectors and of the output.
-
-    Source: GPU-5 of proofs_notes/gpu.md.  Raises as :func:`exact` does.
-    """
-    return certified(card(), points, vectors, targets, function, parameter, diagonal)
-
-
 def run(
     machine: Machine, points: Any, vectors: Any, targets: Any, function: Any, parameter: float, *,
     laplacian: bool = False, diagonal: float = 0.0,
 ) -> Any:  # fmt: skip
     """:func:`exact` on a machine."""
-    given = {
-        name: machine.given(array) for name, array in (("points", points), ("vectors", vectors), ("targets", targets))
-    }
-    # of a function that takes all points, since those that stand in coincide
-    Instance(**standing_in(given), function="gaussian", laplacian=laplacian, diagonal=diagonal)
-    if not isinstance(function, str):
-        raise NotImplementedError("function: one of your own, expected a named one: a GPU runs no Python")
-    try:
-        weight = named(function, parameter)
-    except ValueError as error:
-        raise InvalidInstance(str(error)) from None
-    if laplacian and not weight.weights:
-        raise InvalidInstance(f"laplacian: {laplacian}, expected False for weights that may be negative")
-    points, vectors, targets = given.values()
-    if points.dtype.name not in ("float32", "float64"):
-        raise InvalidInstance(f"points: dtype {points.dtype.name}, expected float32 or float64")
+    points, vectors, targets = checked(
+        machine, points, vectors, targets, function, parameter, laplacian=laplacian, diagonal=diagonal
+    )
     graph = targets is None
     goals = points if graph else targets
     (n, d), (m, columns) = points.shape, (goals.shape[0], vectors.shape[1])
@@ -118,13 +91,37 @@ def run(
     return out
 
 
+def checked(
+    machine: Machine, points: Any, vectors: Any, targets: Any, function: Any, parameter: float, *,
+    laplacian: bool, diagonal: float,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The arrays of the machine; raises as :func:`exact` does."""
+    given = {
+        name: machine.given(array) for name, array in (("points", points), ("vectors", vectors), ("targets", targets))
+    }
+    # of a function that takes all points, since those that stand in coincide
+    Instance(**standing_in(given), function="gaussian", laplacian=laplacian, diagonal=diagonal)
+    if not isinstance(function, str):
+        raise NotImplementedError("function: one of your own, expected a named one: a GPU runs no Python")
+    try:
+        weight = named(function, parameter)
+    except ValueError as error:
+        raise InvalidInstance(str(error)) from None
+    if laplacian and not weight.weights:
+        raise InvalidInstance(f"laplacian: {laplacian}, expected False for weights that may be negative")
+    if given["points"].dtype.name not in ("float32", "float64"):
+        raise InvalidInstance(f"points: dtype {given['points'].dtype.name}, expected float32 or float64")
+    return given["points"], given["vectors"], given["targets"]
+
+
 @unwarned
 def certified(
     machine: Machine, points: Any, vectors: Any, targets: Any, function: str, parameter: float, diagonal: float
 ) -> Certified:
-    """:func:`multiply` on a machine."""
-    if function not in _PEAKS:
-        raise NotImplementedError(f"function: {function!r}, expected one of {', '.join(sorted(_PEAKS))}")
+    """The sums of :func:`exact` in float64, rounded to the type of the points, and a proved bound of their error.
+
+    function: one of :data:`PEAKS`.
+    """
     points, vectors, targets = (machine.given(array) for array in (points, vectors, targets))
     wide = points.astype(np.float64), vectors.astype(np.float64)
     goals = None if targets is None else targets.astype(np.float64)
