@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["exact", "run"]
 
 _WARPS = 4  # of a block, as in tensor.cuh
-#: Types that tensor cores multiply, and the largest |scale|·⌈dim / 16⌉ for which they do without being asked (GPU-10).
-_TENSOR = {"float16": 8.0, "bfloat16": float("inf"), "float32": -1.0}
+_TENSOR = {"float16": True, "bfloat16": True, "float32": False}  # what they multiply, and whether without being asked
 #: Numbers in shared memory for each row of a tile: of queries and keys, and of values where these lie apart.
 _LINES = {"float16": 3 * 136, "bfloat16": 3 * 136, "float32": 2 * 132}
 
@@ -53,9 +52,9 @@ def exact(
     of [0, n_k], give an undefined result.
 
     products: ``"tensor"`` for tensor cores, or ``"fma"``, whose probabilities are not rounded.  By default tensor cores
-    are used for float16 and bfloat16 where the card has them (compute capability 8.0 and later), but not for float16
-    with |scale|·⌈dim / 16⌉ > 8, where subnormal queries and keys might cost the class (GPU-10).  float32 is multiplied
-    there only if ``"tensor"`` asks for it: as three products of tf32 parts (3xTF32), which keep the class (GPU-15).
+    are used for float16 and bfloat16 where the card has them (compute capability 8.0 and later; GPU-10).  float32 is
+    multiplied there only if ``"tensor"`` asks for it: as three products of tf32 parts (3xTF32), which keep the class
+    (GPU-15).
 
     Raises :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, naming the
     argument, and ``ImportError`` where CuPy is not installed.
@@ -109,8 +108,7 @@ def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, *
 
 def _chosen(machine: Machine, instance: Instance, products: str | None) -> str:
     """``tensor`` or ``fma``.  Raises :class:`InvalidInstance` for what this type or this machine has not."""
-    name, dim = instance.query.dtype.name, instance.query.shape[3]
-    assert instance.scale is not None
+    name = instance.query.dtype.name
     if products not in (None, "fma", "tensor"):
         raise InvalidInstance(f"products: {products!r}, expected 'fma' or 'tensor'")
     if products == "tensor" and name not in _TENSOR:
@@ -119,5 +117,4 @@ def _chosen(machine: Machine, instance: Instance, products: str | None) -> str:
         raise InvalidInstance("products: tensor cores need compute capability 8.0 or later")
     if products is not None:
         return products
-    fits = machine.has_tensor_cores and abs(instance.scale) * -(-dim // 16) <= _TENSOR.get(name, 0.0)
-    return "tensor" if fits and name in _TENSOR else "fma"
+    return "tensor" if machine.has_tensor_cores and _TENSOR.get(name, False) else "fma"
