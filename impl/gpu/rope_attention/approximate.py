@@ -69,9 +69,9 @@ def approximate(
     the scaling is ``"dynamic"``.
 
     route: ``None`` takes ``"polynomial"`` where it serves, which is a rotation without a bias, and ``"fourier"`` for
-    all else.  On that one the error is also larger than the one that was asked, or infinite, where
-    the keys that some row sees weigh little beside all others: no row is computed apart.  memory: the most bytes of
-    working storage, besides queries and keys that are rotated, in float64, twice.
+    all else.  On that one the error is also larger than the one that was asked, or infinite, in heads with many rows
+    that see keys which weigh little beside all others; few such rows are computed from their scores.  memory: the most
+    bytes of working storage, besides queries and keys that are rotated, in float64, twice.
 
     With S places in the support and degree g, the Fourier route has C(S + g, g) products with Toeplitz matrices for
     each column of the values and one more, each in O(n log n) time.

@@ -54,7 +54,7 @@ __device__ __forceinline__ double larger(double x, double y) { return x > y ? x 
 struct Weight {
     View bias;               // (1, 1, heads, offsets), or absent
     const whole* lengths;    // (batch), or null where symbols do not depend on them
-    double *weight, *error;  // (batch, heads, offsets), (batch, heads)
+    double *weight, *error, *largest;  // (batch, heads, offsets), (batch, heads) twice: the largest bias that is seen
     whole* seen;             // (batch, heads, offsets)
     whole type, heads, queries, keys, left, right, from_end;
 };
@@ -84,6 +84,7 @@ KERNEL(rope_weight, Weight, THREADS) {
     }
     if (t > 0) return;
     const double furthest = largest + below < 746 ? largest + below : 746;
+    a.largest[blockIdx.x] = largest;
     a.error[blockIdx.x] = (a.bias.data && largest > -infinity ? (8 + 1.01 * furthest) * U * SLACK : 0) + fault;
 }
 
@@ -332,59 +333,138 @@ KERNEL(rope_add, Add, THREADS) {
     }
 }
 
-// The rows middle + grow·N/Z, within the interval of the values, and the largest bound of ROPE-6 of 128 of them.
+// The rows middle + grow·N/Z, within the interval of the values, and their bounds (ROPE-6), in place of the sums: of
+// every column, and in place of Z the largest of them.
 //
-// rates: γ of degree 0.  absolute_growth: Σ|c_m|R^m, and growth: with γ_(K_m).  vanished: what underflow may lose.
+// rate: γ of degree 0.  absolute_growth: Σ|c_m|R^m, and growth: with γ_(K_m).  vanished: what underflow may lose.
 struct Certify {
     Units of;
-    const double *sums, *all, *sums_lost, *all_lost, *reach;  // as of Add and Frame
+    double* sums;                                      // as of Add
+    const double *all, *sums_lost, *all_lost, *reach;  // as of Add and Frame
     const double *least, *largest, *middle, *grow, *weight_error;  // (heads of keys, columns) four times, (symbols)
     const whole *seen, *lengths;  // (symbols, offsets): of offsets up to one, how many are seen; (batch) or null
     void* out;                    // (heads, queries, columns), contiguous
-    double* bound;                // (heads, tiles, columns)
-    whole type, tiles;
+    whole type, count;            // count: of rows
     double radius, cut, growth, absolute_growth, rate, vanished, relative, absolute, most;
 };
 KERNEL(rope_certify, Certify, THREADS) {
-    const whole number = blockIdx.x / a.tiles, query = blockIdx.x % a.tiles * THREADS + threadIdx.x;
+    const whole i = whole(blockIdx.x) * THREADS + threadIdx.x, query = i % a.of.queries, number = i / a.of.queries;
+    if (i >= a.count) return;
     const whole unit = number / a.of.members, symbol = symbol_of(a.of, unit), of_key = key_head(a.of, unit);
-    const whole length = length_of(a.of, a.lengths, unit), offsets = a.of.queries + a.of.keys - 1;
-    const bool there = query < a.of.queries;
+    const whole length = length_of(a.of, a.lengths, unit), last = query + a.of.keys - 1, before = last - length;
+    const whole* const seen = a.seen + symbol * (a.of.queries + a.of.keys - 1);
+    const bool some = length > 0 && seen[last] > (before >= 0 ? seen[before] : 0);
     const double infinity = numbers<double>::infinity();
-    double weight = 1, all = 0;
-    bool some = false;
-    if (there) {
-        const whole last = query + a.of.keys - 1, before = last - length;
-        const whole* const seen = a.seen + symbol * offsets;
-        some = length > 0 && seen[last] > (before >= 0 ? seen[before] : 0);
-        weight = a.sums[(number * (a.of.columns + 1) + a.of.columns) * a.of.queries + query];
-        all = a.all[number * a.of.queries + query];
-    }
-    const double rate = a.rate + a.weight_error[symbol], growth = (a.growth + a.weight_error[symbol] * a.absolute_growth);
-    const double total = (fabs(all) + a.all_lost[number] + a.vanished) * (1 + 2 * rate) * SLACK;  // at least Σ_j e^bias
-    const double relative = growth * SLACK * total;
-    const double off_weight = relative + a.sums_lost[number * (a.of.columns + 1) + a.of.columns] + a.vanished;
-    const bool inside = a.reach[3 * number] <= a.radius && a.reach[3 * number + 1] <= 256 && rate < 0.125;
+    double* const sums = a.sums + number * (a.of.columns + 1) * a.of.queries + query;
+    const double *const lost = a.sums_lost + number * (a.of.columns + 1), *const reach = a.reach + 3 * number;
+    const double weight = sums[a.of.columns * a.of.queries];
+    const double rate = a.rate + a.weight_error[symbol], growth = a.growth + a.weight_error[symbol] * a.absolute_growth;
+    const double total = (fabs(a.all[i]) + a.all_lost[number] + a.vanished) * (1 + 2 * rate) * SLACK;  // over Σ_j e^bias
+    const double relative = growth * SLACK * total, off_weight = relative + lost[a.of.columns] + a.vanished;
+    const bool inside = weight > 0 && reach[0] <= a.radius && reach[1] <= 256 && rate < 0.125;
+    double worst = 0;
     for (whole c = 0; c < a.of.columns; c++) {
         const whole at = of_key * a.of.columns + c;
         const double least = a.least[at], largest = a.largest[at], grow = a.grow[at], middle = a.middle[at];
-        double bound = 0;
-        if (there) {
-            const double sum = a.sums[(number * (a.of.columns + 1) + c) * a.of.queries + query];
-            double x = middle + grow * (sum / weight);
-            x = x > least ? x < largest ? x : largest : least;
-            put(a.out, a.type, (number * a.of.queries + query) * a.of.columns + c, some ? x : 0);
-        }
-        if (there && some) {
+        double x = middle + grow * (sums[c * a.of.queries] / weight), bound = 0;
+        x = x > least ? x < largest ? x : largest : least;
+        put(a.out, a.type, i * a.of.columns + c, some ? x : 0);
+        if (some) {
             const double spread = (largest - least) * (1 + 0x1p-50), half = farthest(least, largest, middle);
             const double magnitude = larger(fabs(least), fabs(largest)), cut = a.cut * spread;
-            const double off = relative * (half / grow) + a.sums_lost[number * (a.of.columns + 1) + c] + a.vanished;
+            const double off = relative * (half / grow) + lost[c] + a.vanished;
             const double rounded = (off * grow + (half + cut) * off_weight) / weight;
-            bound = (a.reach[3 * number + 2] / 2 * spread + cut + rounded + 4 * U * half +
+            bound = (reach[2] / 2 * spread + cut + rounded + 4 * U * half +
                      3 * U * (magnitude + half + cut + rounded) + a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;
-            if (!(weight > 0 && bound < infinity && inside && spread < 0x1p1000 && magnitude <= a.most)) bound = infinity;
+            if (!(inside && bound < infinity && spread < 0x1p1000 && magnitude <= a.most)) bound = infinity;
         }
-        bound = largest_of(bound);
-        if (threadIdx.x == 0) a.bound[blockIdx.x * a.of.columns + c] = bound;
+        sums[c * a.of.queries] = bound, worst = larger(bound, worst);
+    }
+    sums[a.of.columns * a.of.queries] = worst;
+}
+
+// Rows whose bound is larger than what was asked, from their scores, where a head has few of them; and their bounds.
+//
+// A block has a row.  Threads have every 128th key; they add weights and products with eight columns of the values.
+struct Apart {
+    Units of;
+    View query, key, value, relative, bias;  // as of Add, Columns, Symbol and Weight
+    const double *shrink, *unit, *factor, *reach, *least, *largest, *middle, *grow, *largest_bias, *weight_error;
+    const whole *support, *seen, *lengths, *rows;  // rows (heads): how many have such a bound
+    double* bounds;                                // (heads, columns + 1, queries), the largest last
+    void* out;                                     // (heads, queries, columns)
+    whole query_type, key_type, value_type, relative_type, bias_type, type, heads, key_heads, places, few;
+    double asked, relative_unit, absolute, most;
+};
+
+// The score of a row and a key, with its bias less the largest one; −∞ for one that is hidden.
+__device__ __forceinline__ double scored(const Apart& a, whole number, whole query, whole j, double& bias) {
+    const whole unit = number / a.of.members, symbol = symbol_of(a.of, unit), of_key = key_head(a.of, unit);
+    const whole n = query - j + a.of.keys - 1;
+    const whole* const seen = a.seen + symbol * (a.of.queries + a.of.keys - 1);
+    bias = 0;
+    if (seen[n] == (n > 0 ? seen[n - 1] : 0)) return -numbers<double>::infinity();
+    double score = 0;
+    for (whole e = 0; e < a.places; e++) {
+        const double z = a.factor[number] * any<double>(
+            a.query, a.query_type, number / a.heads, number % a.heads, query, a.support[2 * e]);
+        const double x = a.shrink[of_key] * any<double>(
+            a.key, a.key_type, of_key / a.key_heads, of_key % a.key_heads, j, a.support[2 * e + 1]);
+        const double w = a.relative.data ? any<double>(a.relative, a.relative_type, 0, 0, e, n) * a.unit[0] : 1;
+        score = fma(z * w, x, score);
+    }
+    if (!a.bias.data) return score;
+    const whole head = a.of.symbol_unit ? unit % a.of.per_batch : 0;
+    bias = any<double>(a.bias, a.bias_type, 0, 0, head, n) - a.largest_bias[symbol];
+    return score + bias;
+}
+
+KERNEL(rope_apart, Apart, THREADS) {
+    constexpr int WIDE = 8;
+    const whole number = blockIdx.x / a.of.queries, query = blockIdx.x % a.of.queries, t = threadIdx.x;
+    const whole unit = number / a.of.members, of_key = key_head(a.of, unit);
+    double* const bounds = a.bounds + number * (a.of.columns + 1) * a.of.queries + query;
+    if (a.rows[number] > a.few || !(bounds[a.of.columns * a.of.queries] > a.asked)) return;
+    const whole length = length_of(a.of, a.lengths, unit);
+    const double infinity = numbers<double>::infinity();
+    double top = -infinity, bias, furthest = 0, weight = 0;
+    for (whole j = t; j < length; j += THREADS) top = larger(scored(a, number, query, j, bias), top);
+    top = largest_of(top);
+    for (whole first = 0; first < a.of.columns; first += WIDE) {
+        double sums[WIDE] = {};
+        weight = 0;
+        for (whole j = t; j < length; j += THREADS) {
+            const double p = exponential(scored(a, number, query, j, bias) - top);
+            if (p > 0) furthest = larger(fabs(bias), furthest);
+            weight += p;
+            for (int c = 0; c < WIDE && first + c < a.of.columns && p > 0; c++) {
+                const whole at = of_key * a.of.columns + first + c;
+                const double v = any<double>(
+                    a.value, a.value_type, of_key / a.key_heads, of_key % a.key_heads, j, first + c);
+                sums[c] = fma(p, (v - a.middle[at]) / a.grow[at], sums[c]);
+            }
+        }
+        weight = sum_of(weight);
+        if (first == 0) furthest = largest_of(furthest);
+        const double* const reach = a.reach + 3 * number;
+        const double off = ((double(a.places) + 9) * reach[0] + 2 * furthest + 720) * U + reach[2];
+        const double lost = (double(length) / THREADS + 16) * U * 1.01;
+        const bool inside = weight >= 1 && weight < infinity && reach[0] < 0x1p40 && reach[1] <= 256 &&
+                            a.weight_error[symbol_of(a.of, unit)] < 0.125;
+        for (int c = 0; c < WIDE && first + c < a.of.columns; c++) {
+            const double sum = sum_of(sums[c]);
+            const whole at = of_key * a.of.columns + first + c;
+            const double least = a.least[at], largest = a.largest[at], middle = a.middle[at];
+            double x = middle + a.grow[at] * (sum / weight);
+            x = x > least ? x < largest ? x : largest : least;
+            const double spread = (largest - least) * (1 + 0x1p-50), half = farthest(least, largest, middle);
+            const double magnitude = larger(fabs(least), fabs(largest)), rounded = 2 * lost * half;
+            double bound = (off / 2 * spread + rounded + 4 * U * half + 3 * U * (magnitude + half + rounded) +
+                            a.relative_unit * magnitude + a.absolute) * SLACK + 0x1p-1070;
+            if (!(inside && off < 1 && bound < infinity && spread < 0x1p1000 && magnitude <= a.most)) bound = infinity;
+            if (t > 0) continue;
+            put(a.out, a.type, (number * a.of.queries + query) * a.of.columns + first + c, x);
+            bounds[(first + c) * a.of.queries] = bound;
+        }
     }
 }

@@ -7,7 +7,7 @@ host goes through the monomials; all numbers, and the bound of the error, stay o
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from assay.impl.cpu.rope_attention.monomials import MOST_DEGREE, components
 from assay.impl.gpu import features, fourier
 from assay.impl.gpu.attention.polynomial import settled
 from assay.impl.gpu.choice import known
-from assay.impl.gpu.machine import TYPES, Launch, struct
-from assay.impl.gpu.rope_attention.products import Products, Sums, framed, run, weighted
+from assay.impl.gpu.machine import TYPES, Launch, struct, view
+from assay.impl.gpu.rope_attention.products import Products, Sums, by_offset, framed, run, type_of, weighted
 from assay.spec.approximation import Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error, weight_error
 from assay.spec.rounding import gamma
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attended", "chosen", "granted", "together"]
 
-_ROWS = 128  # queries whose bounds a block compares
+_THREADS = 128  # as in polynomial.cuh
 _LARGEST_RADIUS, _SMALLEST_RADIUS, _PER_OCTAVE = 40.0, 2.0**-20, 8  # of scores
 _ROOM = 0.9  # the part of an error that a predicted one may take
 _MOST_PRODUCTS = 1 << 14  # with Toeplitz matrices, for a column: each is a dozen launches or more
@@ -66,8 +66,7 @@ def attended(
             for first in range(0, rows, most):
                 products.add(sums, component, plain, float(coefficient), first, min(most, rows - first))
 
-    out, tiles = machine.empty((b, h, n_q, d_v), heads.value.dtype), max(-(-n_q // _ROWS), 1)
-    bound = machine.empty((b * h, tiles, d_v), np.float64)
+    out = machine.empty((b, h, n_q, d_v), heads.value.dtype)
     relative, absolute = features.STORED[dtype]
     arguments = struct(
         **heads.units(),
@@ -84,21 +83,78 @@ def attended(
         seen=machine.address(products.weights.seen),
         lengths=0 if heads.lengths is None else machine.address(heads.lengths),
         out=machine.address(out),
-        bound=machine.address(bound),
         type=TYPES.index(dtype),
-        tiles=tiles,
+        count=b * h * n_q,
         **granted(approximation, heads.support, n_k),
         relative=relative,
         absolute=absolute,
         most=features.MOST[dtype],
     )
-    run(machine, "rope_certify", arguments, Launch(b * h * tiles, _ROWS, 0))
+    run(machine, "rope_certify", arguments, features.blocks(b * h * n_q))
+    bound = sums.values  # a row has its bounds there now, the largest in place of Z
+    _apart(products, support, bound, out, few(heads, approximation.degree), error)
     words = (
         f"fourier on the device: degree {approximation.degree}, {_products(len(heads.support), approximation.degree)} "
         f"monomials of scores, transforms of length {heads.size}, scores within ±{told.radius:.3g} "
         f"{'as measured' if bounds is None else 'as promised'}"
     )
-    return Certified(out, bound.max(axis=1).reshape(b, h, 1, d_v), words)
+    return Certified(out, bound[:, :d_v].max(axis=2).reshape(b, h, 1, d_v), words)
+
+
+def _apart(products: Products, support: Any, bounds: Any, out: Any, few: int, error: float) -> None:
+    """Compute rows with a bound above ``error`` from their scores, in heads with at most ``few`` of them."""
+    machine, heads, frame, hull = products.machine, products.heads, products.frame, products.hull
+    weights, dtype = products.weights, heads.value.dtype.name
+    columns, queries = heads.value.shape[3], heads.query.shape[2]
+    rows = (bounds[:, columns] > error).sum(axis=1).astype(np.int64)
+    relative, absolute = features.STORED[dtype]
+    arguments = struct(
+        **heads.units(),
+        query=view(machine, heads.query, heads.query.shape),
+        key=view(machine, heads.key, heads.key.shape),
+        value=view(machine, heads.value, heads.value.shape),
+        relative=by_offset(machine, heads.relative),
+        bias=by_offset(machine, heads.bias),
+        shrink=machine.address(frame.shrink),
+        unit=machine.address(frame.unit),
+        factor=machine.address(frame.factor),
+        reach=machine.address(frame.reach),
+        least=machine.address(hull.least),
+        largest=machine.address(hull.largest),
+        middle=machine.address(hull.middle),
+        grow=machine.address(hull.grow),
+        largest_bias=machine.address(weights.largest),
+        weight_error=machine.address(weights.error),
+        support=machine.address(support),
+        seen=machine.address(weights.seen),
+        lengths=0 if heads.lengths is None else machine.address(heads.lengths),
+        many=machine.address(rows),
+        bounds=machine.address(bounds),
+        out=machine.address(out),
+        query_type=type_of(heads.query),
+        key_type=type_of(heads.key),
+        value_type=type_of(heads.value),
+        relative_type=type_of(heads.relative),
+        bias_type=type_of(heads.bias),
+        type=TYPES.index(dtype),
+        heads=heads.query.shape[1],
+        key_heads=heads.key.shape[1],
+        places=len(heads.support),
+        few=few,
+        asked=error,
+        relative_unit=relative,
+        absolute=absolute,
+        most=features.MOST[dtype],
+    )
+    run(machine, "rope_apart", arguments, Launch(heads.query.shape[0] * heads.query.shape[1] * queries, _THREADS, 0))
+
+
+def few(heads: Heads, degree: int) -> int:
+    """How many rows of a head may be computed from their scores: those that take about as long as all transforms."""
+    places, columns = len(heads.support), int(heads.value.shape[3]) + 1
+    transformed = 2 * _products(places, degree) * columns * heads.size * heads.size.bit_length()
+    found: int = transformed // (heads.key.shape[2] * (3 * places + 2 * columns + 30))
+    return found
 
 
 def granted(approximation: Approximation, support: tuple[tuple[int, int], ...], keys: int) -> dict[str, float]:
@@ -120,7 +176,7 @@ def together(heads: Heads, degree: int, memory: int) -> int:
     (b, h, n_q, d), (h_k, _, d_v) = heads.query.shape, heads.value.shape[1:]
     symbols, spectrum = heads.symbols[0] * heads.symbols[1], 16 * heads.size
     keys = max(len(component.keys) for m in range(degree + 1) for component in components(heads.support, m))
-    held = 8 * b * h * (n_q + -(-n_q // _ROWS) + 2) * (d_v + 2)  # sums, and bounds
+    held = 8 * b * h * (n_q + 2) * (d_v + 2) + b * h * n_q  # sums, then bounds, and which are large
     held += 8 * (b * h_k * (5 * d_v + 4) + b * h * (2 * d + 6))  # what frames the products, and extremes of values
     held += spectrum + symbols * (2 * spectrum + 26 * heads.offsets)  # roots; symbols, weights and what is seen
     each = (keys + 2) * spectrum + keys * (heads.size // 16 + 8)  # of columns, a sum and a spare; squares of norms

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from assay.impl.gpu.features import Hull
     from assay.impl.gpu.machine import Machine
 
-__all__ = ["Frame", "Heads", "Products", "Sums", "Weights", "framed", "run", "weighted"]
+__all__ = ["Frame", "Heads", "Products", "Sums", "Weights", "by_offset", "framed", "run", "type_of", "weighted"]
 
 _THREADS = 128  # as in polynomial.cuh
 _FAR = 1 << 62  # the end of a window that has none
@@ -93,7 +93,7 @@ class Heads:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The weights e^bias of all symbols (symbols, offsets), and the errors of their weights (symbols,).
+    """The weights e^bias of all symbols (symbols, offsets), the factors by which they may be off, and the largest bias.
 
     seen (symbols, offsets): how many offsets up to one are seen.
     """
@@ -101,6 +101,7 @@ class Weights:
     numbers: Any
     seen: Any
     error: Any
+    largest: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,17 +141,18 @@ def weighted(machine: Machine, heads: Heads) -> Weights:
     batches, rows = heads.symbols
     shape = (batches * rows, heads.offsets)
     numbers, seen = machine.empty(shape, np.float64), machine.empty(shape, np.int64)
-    error = machine.empty(shape[:1], np.float64)
+    error, largest = machine.empty(shape[:1], np.float64), machine.empty(shape[:1], np.float64)
     left, right = heads.window or (None, None)
     if heads.causal is not None:
         right = 0
     arguments = struct(
-        bias=_by_offset(machine, heads.bias),
+        bias=by_offset(machine, heads.bias),
         lengths=_address(machine, heads.lengths if heads.apart else None),
         weight=machine.address(numbers),
         error=machine.address(error),
+        largest=machine.address(largest),
         seen=machine.address(seen),
-        type=_type(heads.bias),
+        type=type_of(heads.bias),
         heads=rows,
         queries=heads.query.shape[2],
         keys=heads.key.shape[2],
@@ -159,7 +161,7 @@ def weighted(machine: Machine, heads: Heads) -> Weights:
         from_end=int(heads.causal == "bottom-right"),
     )
     run(machine, "rope_weight", arguments, Launch(batches * rows, _THREADS, 0))
-    return Weights(numbers, seen.cumsum(axis=1), error)
+    return Weights(numbers, seen.cumsum(axis=1), error, largest)
 
 
 def framed(machine: Machine, heads: Heads, support: Any, scale: float) -> Frame:
@@ -174,10 +176,10 @@ def framed(machine: Machine, heads: Heads, support: Any, scale: float) -> Frame:
         of_relative = features.extent(machine, Points(heads.relative.T[None, None]))[1:]
         each = machine.empty((heads.offsets, 2), np.float64)
         arguments = struct(
-            relative=_by_offset(machine, heads.relative),
+            relative=by_offset(machine, heads.relative),
             support=machine.address(support),
             out=machine.address(each),
-            type=_type(heads.relative),
+            type=type_of(heads.relative),
             places=len(heads.support),
             dim=d,
             offsets=heads.offsets,
@@ -247,14 +249,14 @@ class Products:
         count = heads.symbols[0] * heads.symbols[1]
         rows, squares = machine.empty((count, heads.size), np.complex128), machine.empty((count, slices), np.float64)
         arguments = struct(
-            relative=_by_offset(machine, None if pair is None else heads.relative),
+            relative=by_offset(machine, None if pair is None else heads.relative),
             places=machine.address(places),
             ways=machine.address(ways),
             unit=machine.address(self.frame.unit),
             weight=machine.address(self.weights.numbers),
             out=machine.address(rows),
             squares=machine.address(squares),
-            type=_type(heads.relative),
+            type=type_of(heads.relative),
             terms=len(terms),
             degree=len(terms[0][1]) if terms else 0,
             offsets=heads.offsets,
@@ -290,8 +292,8 @@ class Products:
             monomial=machine.address(of),
             out=machine.address(rows),
             squares=machine.address(squares),
-            key_type=_type(heads.key),
-            value_type=_type(heads.value),
+            key_type=type_of(heads.key),
+            value_type=type_of(heads.value),
             key_heads=heads.key.shape[1],
             degree=len(monomial),
             first=first,
@@ -350,7 +352,7 @@ class Products:
                 every=machine.address(sums.every),
                 sums_lost=machine.address(sums.values_lost),
                 every_lost=machine.address(sums.every_lost),
-                type=_type(heads.query),
+                type=type_of(heads.query),
                 heads=shape[1],
                 dim=shape[3],
                 degree=component.degree,
@@ -363,12 +365,12 @@ class Products:
             run(machine, "rope_add", arguments, features.blocks(count * units["members"] * shape[2]))
 
 
-def _by_offset(machine: Machine, array: Any) -> tuple[int, int, int, int, int]:
+def by_offset(machine: Machine, array: Any) -> tuple[int, int, int, int, int]:
     """The struct ``View`` of an array (rows, offsets)."""
     return view(machine, array, () if array is None else (1, 1, *array.shape))
 
 
-def _type(array: Any) -> int:
+def type_of(array: Any) -> int:
     return 0 if array is None else TYPES.index(array.dtype.name)
 
 
