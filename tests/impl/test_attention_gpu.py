@@ -247,7 +247,7 @@ def test_subnormal_queries_of_a_large_scale_would_leave_the_class_on_tensor_core
 
 def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
     x = np.zeros((1, 1, 2, 2))
-    with pytest.raises(InvalidInstance, match="tensor cores multiply float16, bfloat16 and float32, and not float64"):
+    with pytest.raises(InvalidInstance, match="tensor cores multiply float16, bfloat16, float32 here, and not float64"):
         attention(x, x, x, products="tensor")
     with pytest.raises(InvalidInstance, match="products: 'tf32', expected 'fma' or 'tensor'"):
         attention(x, x, x, products="tf32")
