@@ -44,7 +44,7 @@ def judged(precision: str, level: str, **options: Any) -> Any:
     kernel = Kernel(
         "emulated", functools.partial(attention, **options), keywords=keywords_of(attention, "attention"),
     )  # fmt: skip
-    return assay.check(kernel, "attention", precision=precision, level=level)
+    return assay.check(kernel, "attention", precision=precision, level=level, seconds=900.0)
 
 
 @needs_compiler

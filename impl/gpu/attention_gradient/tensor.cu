@@ -67,8 +67,8 @@ __device__ __forceinline__ void differentiate(const Arguments& a) {
     Cell<Stored>* const grads = lefts + ROWS * tiled<Stored>::line;
     Cell<Stored>* const rights = grads + ROWS * tiled<Stored>::line;
     Cell<Stored>* const right_grads = rights + ROWS * tiled<Stored>::line;
-    // subnormal numbers cost scores less than 2^-14, and a product of the gradient less than 2^-28
-    const float limit = 524288.0f / (fabsf(scale) * float((a.dim + 15) / 16));
+    // up to these, subnormal numbers cost a score less than 2^-14, and a product with dO less than 2^-28
+    const float most = 524288.0f / (fabsf(scale) * float((a.dim + 15) / 16)), limit = most < 0x1p-14f ? -1 : most;
     const float limit_of_grad = 32.0f / float((a.columns + 15) / 16);
     float sums[COLUMNS / 8][4];
 #pragma unroll
