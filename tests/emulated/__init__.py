@@ -47,7 +47,7 @@ def built(source: Path) -> ctypes.CDLL:
     library = folder / f"{source.stem}.so"
     subprocess.run(
         [
-            str(compiler()), "-shared", "-fPIC", "-O3", "-std=c++17", "-Wall", "-Werror", "-Wno-unknown-pragmas",
+            str(compiler()), "-shared", "-fPIC", "-O1", "-std=c++17", "-Wall", "-Werror", "-Wno-unknown-pragmas",
             "-ffp-contract=off", "-march=native", f"-I{SOURCES}", "-x", "c++", "-include", str(HERE / "cuda_on_cpu.h"),
             str(source), "-o", str(library),
         ],

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from assay.impl.gpu.attention.tensor import launch as tensor_launch
+from assay.impl.gpu.attention.tensor import multiplied
 from assay.impl.gpu.attention.tile import COLUMNS, ROWS, launch, options, work_of
-from assay.impl.gpu.machine import Launch, card, standing_in, struct, view
+from assay.impl.gpu.machine import card, standing_in, struct, view
 from assay.spec.attention.instance import Instance
-from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Machine
 
 __all__ = ["exact", "run"]
 
-_WARPS = 4  # of a block, as in tensor.cuh
 _TENSOR = {"float16": True, "bfloat16": True, "float32": False}  # what they multiply, and whether without being asked
-#: Numbers in shared memory for each row of a tile: of queries and keys, and of values where these lie apart.
-_LINES = {"float16": 3 * 136, "bfloat16": 3 * 136, "float32": 2 * 132}
+_FACTORS = {"float16": 3, "bfloat16": 3, "float32": 2}  # of a tile, in shared memory: values may lie where keys lay
 
 
 def exact(
@@ -74,7 +73,7 @@ def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, *
     query, key, value, sink = (given[name] for name in ("query", "key", "value", "sink"))
     (b, h, n_q, d), (h_k, n_k, d_v) = query.shape, value.shape[1:]
     work = work_of(query)
-    on_tensor_cores = _chosen(machine, instance, products) == "tensor"
+    on_tensor_cores = multiplied(machine, instance, products, _TENSOR)
     out = machine.empty((b, h, n_q, d_v), query.dtype)
     lse = machine.empty((b, h, n_q), work) if instance.return_lse else None
     keep: list[Any] = []
@@ -98,23 +97,6 @@ def run(machine: Machine, arrays: dict[str, Any], products: str | None = None, *
     blocks = b * h * -(-n_q // ROWS) * -(-d_v // COLUMNS)
     source, started = "attention/exact.cu", launch(blocks, work)
     if on_tensor_cores:
-        source, started = (
-            "attention/tensor.cu",
-            Launch(blocks, 32 * _WARPS, ROWS * _LINES[query.dtype.name] * query.dtype.itemsize),
-        )
+        source, started = "attention/tensor.cu", tensor_launch(blocks, query.dtype, _FACTORS[query.dtype.name])
     machine.run(source, f"attention_{query.dtype.name}", arguments, started)
     return (out, lse) if instance.return_lse else out
-
-
-def _chosen(machine: Machine, instance: Instance, products: str | None) -> str:
-    """``tensor`` or ``fma``.  Raises :class:`InvalidInstance` for what this type or this machine has not."""
-    name = instance.query.dtype.name
-    if products not in (None, "fma", "tensor"):
-        raise InvalidInstance(f"products: {products!r}, expected 'fma' or 'tensor'")
-    if products == "tensor" and name not in _TENSOR:
-        raise InvalidInstance(f"products: tensor cores multiply float16, bfloat16 and float32, and not {name}")
-    if products == "tensor" and not machine.has_tensor_cores:
-        raise InvalidInstance("products: tensor cores need compute capability 8.0 or later")
-    if products is not None:
-        return products
-    return "tensor" if machine.has_tensor_cores and _TENSOR.get(name, False) else "fma"

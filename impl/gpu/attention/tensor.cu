@@ -87,7 +87,7 @@ __device__ __forceinline__ void attend(const Arguments& a) {
                 const float first = power_of_two((score[n][2 * r] - most) * numbers<float>::log2e);
                 const float second = power_of_two((score[n][2 * r + 1] - most) * numbers<float>::log2e);
                 total[r] += first, total[r] += second;
-                weights.set(n, r, first, second);
+                weights.set(n, r, first * Tiled::unit, second * Tiled::unit);
             }
         }
 #pragma unroll
@@ -97,27 +97,9 @@ __device__ __forceinline__ void attend(const Arguments& a) {
 
         // their products with the values; those of the tile before were read before the queries and keys were laid
         if (!Tiled::values_apart) __syncthreads();  // the keys have been read
-        const Rows rows{a.value, batch, source, tile, keys.until, a.columns};
-        constexpr Part first_part = Tiled::split ? normal : everything;
-        [[maybe_unused]] const bool more = __syncthreads_or(lay<Stored, first_part>(values, rows, first_column, columns));
-#pragma unroll
-        for (int n = 0; n < COLUMNS / 16; n++)
-            if (16 * n < columns) add_products(sums[2 * n], sums[2 * n + 1], weights, values, n);
-        if constexpr (Tiled::split)
-            if (more) {
-                __syncthreads();  // the normal ones have been read
-                lay<Stored, subnormal>(values, rows, first_column, columns);
-                __syncthreads();
-#pragma unroll
-                for (int n = 0; n < COLUMNS / 16; n++) {
-                    float found[2][4] = {};
-                    if (16 * n < columns) add_products(found[0], found[1], weights, values, n);
-#pragma unroll
-                    for (int i = 0; i < 8; i++)
-                        sums[2 * n + i / 4][i % 4] =
-                            fma(found[i / 4][i % 4], 1 / Tiled::lift, sums[2 * n + i / 4][i % 4]);
-                }
-            }
+        add_weighted<false>(
+            sums, weights, 1.0f, values, Rows{a.value, batch, source, tile, keys.until, a.columns}, first_column, columns,
+            false);
     }
 
 #pragma unroll

@@ -40,6 +40,9 @@ using Cell = typename tiled<Stored>::Cell;
 __device__ __forceinline__ unsigned short cell(half_number x) { return x.bits; }
 __device__ __forceinline__ unsigned short cell(brain_number x) { return x.bits; }
 __device__ __forceinline__ float cell(float x) { return x; }
+__device__ __forceinline__ float number(half_number, unsigned short x) { return half_as_float(x); }
+__device__ __forceinline__ float number(brain_number, unsigned short x) { return read(brain_number{x}); }
+__device__ __forceinline__ float number(float, float x) { return x; }
 
 enum Part { everything, normal, subnormal };
 
@@ -50,17 +53,18 @@ struct __attribute__((aligned(16))) sixteen_bytes {
 };
 
 // Rows of an array in shared memory, `columns` of them from the first one on and zeros up to the next multiple of 16.
-// part: `normal` has zeros for subnormal float16 numbers, and says whether there are any; `subnormal` has these alone, times
-// 2^14, exactly.
+// Says, of float16, whether there are subnormal numbers among them (1), and some beyond the limit (2).  part: `normal` has
+// zeros for the first, and `subnormal` has these alone, times 2^14, exactly.
 template <class Stored, Part part>
-__device__ __forceinline__ bool lay(Cell<Stored>* lines, const Rows& rows, whole first_column, int columns) {
+__device__ __forceinline__ int lay(
+    Cell<Stored>* lines, const Rows& rows, whole first_column, int columns, float limit = numbers<float>::infinity()) {
     typedef sixteen_bytes<Cell<Stored>> Piece;
     const int pieces = (columns + 15) / 16 * (16 / Piece::count);
     const View& view = rows.view;
     const Stored* const from = static_cast<const Stored*>(view.data) + rows.batch * view.batch + rows.head * view.head;
     const bool aligned = view.column == 1 && view.row % Piece::count == 0 && first_column % Piece::count == 0 &&
                          reinterpret_cast<unsigned long long>(from) % 16 == 0;
-    bool left_out = false;
+    int found_some = 0;
     for (int i = threadIdx.x; i < ROWS * pieces; i += LANES) {
         const int row = i / pieces, at = i % pieces * Piece::count;
         const whole column = first_column + at;
@@ -74,17 +78,19 @@ __device__ __forceinline__ bool lay(Cell<Stored>* lines, const Rows& rows, whole
                 const bool there = rows.first + row < rows.end && column + k < rows.columns;
                 found.at[k] = there ? cell(first[k * view.column]) : Cell<Stored>(0);
             }
-        if constexpr (part != everything)
+        if constexpr (tiled<Stored>::split)
 #pragma unroll
             for (int k = 0; k < Piece::count; k++) {
                 const bool tiny = (found.at[k] & 0x7c00) == 0;
-                if (part == normal && tiny) left_out = left_out || (found.at[k] & 0x3ff), found.at[k] = 0;
+                if (tiny && (found.at[k] & 0x3ff)) found_some |= 1;
+                if (part == everything && fabsf(half_as_float(found.at[k])) > limit) found_some |= 2;
+                if (part == normal && tiny) found.at[k] = 0;
                 if (part == subnormal)
                     found.at[k] = tiny ? float_as_half(half_as_float(found.at[k]) * tiled<Stored>::lift) : 0;
             }
         *reinterpret_cast<Piece*>(lines + row * tiled<Stored>::line + at) = found;
     }
-    return left_out;
+    return found_some;
 }
 
 // The largest, or the sum, of the four lanes that have the same rows.
@@ -97,7 +103,27 @@ __device__ __forceinline__ float sum_of_row(float x) {
     return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-// product[n] of the 64 rows 8n … 8n + 7 += those of the warp · them, over `deep` of `dim` columns.
+// product[n] of the 64 rows 8n … 8n + 7 += those of the warp · them, over `deep` columns, by fma in their order.
+template <class Stored>
+__device__ __forceinline__ void multiply_by_fma(
+    float (&product)[8][4], const Cell<Stored>* lefts, const Cell<Stored>* rights, int deep) {
+    constexpr int line = tiled<Stored>::line;
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    const Cell<Stored>* const own = lefts + (16 * (int(threadIdx.x) / 32) + g) * line;
+    for (int e = 0; e < deep; e++) {
+        const float near = number(Stored(), own[e]), far = number(Stored(), own[8 * line + e]);
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const float other = number(Stored(), rights[(8 * n + 2 * t + i) * line + e]);
+                product[n][i] = fma(near, other, product[n][i]);
+                product[n][2 + i] = fma(far, other, product[n][2 + i]);
+            }
+    }
+}
+
+// The same on tensor cores; `dim`: of how many columns these are.
 template <class Stored>
 __device__ __forceinline__ void multiply_lines(
     Stored, float (&product)[8][4], const unsigned short* lefts, const unsigned short* rights, int deep, whole) {
@@ -121,16 +147,7 @@ __device__ __forceinline__ void multiply_lines(
     constexpr int line = tiled<float>::line;
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     const float* const own = lefts + (16 * (int(threadIdx.x) / 32) + g) * line;
-    if (dim < FEW) {
-        for (int e = 0; e < deep; e++)
-#pragma unroll
-            for (int n = 0; n < 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    product[n][i] = fma(own[i / 2 * 8 * line + e], rights[(8 * n + 2 * t + i % 2) * line + e],
-                                        product[n][i]);
-        return;
-    }
+    if (dim < FEW) return multiply_by_fma<float>(product, lefts, rights, deep);
     float small[8][4] = {};
     for (int e = 0; e < deep; e += 8) {
         unsigned high[4], low[4];
@@ -164,7 +181,7 @@ struct Weights {
 
     // Those of the row g + 8r and the columns 8n + 2t and 8n + 2t + 1.
     __device__ __forceinline__ void set(int n, int r, float first, float second) {
-        of[n / 2][n % 2 * 2 + r] = packed(Stored(), first * tiled<Stored>::unit, second * tiled<Stored>::unit);
+        of[n / 2][n % 2 * 2 + r] = packed(Stored(), first, second);
     }
 };
 template <>
@@ -211,4 +228,38 @@ __device__ __forceinline__ void add_products(
         }
 #pragma unroll
     for (int i = 0; i < 4; i++) first[i] += small[0][i], second[i] += small[1][i];
+}
+
+// sums += weights · rows / unit, of `columns` columns from the first one on.  laid: these lie in the lines, and none is
+// subnormal in float16.  outside: the products of a tile are added to the sums in float32, and not in the unit.
+template <bool outside, class Stored>
+__device__ __forceinline__ void add_weighted(
+    float (&sums)[COLUMNS / 8][4], const Weights<Stored>& weights, float unit, Cell<Stored>* lines, const Rows& rows,
+    whole first_column, int columns, bool laid) {
+    const auto add = [&](float factor) {
+#pragma unroll
+        for (int n = 0; n < COLUMNS / 16; n++)
+            if (16 * n < columns) {
+                float found[2][4] = {};
+                add_products(found[0], found[1], weights, lines, n);
+#pragma unroll
+                for (int i = 0; i < 8; i++)
+                    sums[2 * n + i / 4][i % 4] = fma(found[i / 4][i % 4], factor, sums[2 * n + i / 4][i % 4]);
+            }
+    };
+    constexpr Part first_part = tiled<Stored>::split ? normal : everything;
+    [[maybe_unused]] bool more = false;
+    if (!laid) more = __syncthreads_or(lay<Stored, first_part>(lines, rows, first_column, columns) & 1);
+    if constexpr (outside) add(1 / unit);
+    else
+#pragma unroll
+        for (int n = 0; n < COLUMNS / 16; n++)
+            if (16 * n < columns) add_products(sums[2 * n], sums[2 * n + 1], weights, lines, n);
+    if constexpr (tiled<Stored>::split)
+        if (more) {
+            __syncthreads();  // the normal ones have been read
+            lay<Stored, subnormal>(lines, rows, first_column, columns);
+            __syncthreads();
+            add(1 / (tiled<Stored>::lift * unit));
+        }
 }

@@ -3,19 +3,7 @@
 // Every probability of a row is e^(s − lse) with the stored log-sum-exp, and δ = ⟨dO, o⟩ − dlse comes from the stored
 // output (BWD-0).  A block owns what it writes: 64 queries, or 64 keys of one key head, and up to 128 columns; or a tile
 // of the bias.  So there are no atomic additions, and nothing depends on the order in which blocks run.
-#include "attention/tile.cuh"
-
-struct Arguments {
-    View query, key, value, grad_output;
-    View output, lse, grad_lse;  // the last two have one column
-    whole output_type, lse_type, grad_lse_type;
-    Options options;
-    void *sum, *delta; // (batch, heads, queries) of the type of the arithmetic: lse, and ⟨dO, o⟩ − dlse
-    void *grad_query, *grad_key, *grad_value, *to_bias, *grad_sink;  // contiguous
-    const void* sink;  // (heads) in the type of the arithmetic
-    whole batches, heads, group, queries, keys, dim, columns;
-    whole bias_batches, bias_heads, bias_queries, bias_keys;
-};
+#include "attention_gradient/arguments.cuh"
 
 // δ and the log-sum-exp of every row, a row a thread.
 template <class Stored, class Work>
