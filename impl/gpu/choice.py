@@ -7,7 +7,7 @@ proved of a result is computed on the device, whatever was known.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from assay.impl.cpu.attention.choice import least_errors
 from assay.impl.cpu.attention.plan import SLACK, U
 from assay.impl.cpu.features import monomials, rank
 from assay.impl.gpu import features
-from assay.spec.approximation import Infeasible, exp_of_degree
+from assay.spec.approximation import Approximation, Infeasible, exp_of_degree
 from assay.spec.attention.perturbation import output_error, weight_error
 from assay.spec.rounding import gamma
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from assay.impl.gpu.features import Hull
     from assay.impl.gpu.machine import Machine
-    from assay.spec.approximation import Approximation
 
 __all__ = ["Known", "Plan", "Size", "chosen", "known", "require", "said"]
 
@@ -153,8 +152,9 @@ def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
     left -= 1.5 * U * told.radius * told.spread
     if not left > 0.0:
         raise Infeasible(f"error {error:g}: rounding alone may cost {error - left:.2g}")
-    if not told.spread > 0.0:
-        return _plan(exp_of_degree(0.0, 0), size)
+    if not told.spread > 0.0:  # P = 1: a mean of the values, which is in their interval as the exact one is
+        radius = max(told.radius, _SMALLEST_RADIUS)
+        return replace(_plan(Approximation((1.0,), (-radius, radius), 0.0, 0.0), size), cut=SLACK)
     power = math.ceil(math.log2(max(told.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
     radius = max(2.0**power, told.radius)
     promised = _ROOM * min(weight_error(min(left / told.spread, 1.0)), 0.5)
