@@ -227,6 +227,6 @@ def evaluate(
     )
     of_tables = of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS
     of_near = (1 + dim) * (ROWS + 1) + _NEAR * (dim + COLUMNS)
-    launch = Launch(b * heads * tiles * -(-columns // COLUMNS), THREADS, 8 * max(of_tables, of_near))
+    launch = Launch(b * heads * tiles * max(-(-columns // COLUMNS), 1), THREADS, 8 * max(of_tables, of_near))
     machine.run("features.cu", f"features_banded_{of.count}", arguments, launch)
     return share.min(axis=1)

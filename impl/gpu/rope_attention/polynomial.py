@@ -48,7 +48,7 @@ def approximate(
     causal: str | None = None,
     window: tuple[int | None, int | None] | None = None,
     key_lengths: Any = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float, ...] | None = None,
     memory: int = 1 << 30,
 ) -> Certified:
     """Attention of rotated (batch, heads, length, dim) arrays by a polynomial, with a proved bound of its error.
@@ -74,7 +74,7 @@ def approximate(
 
 
 def run(
-    machine: Machine, arrays: dict[str, Any], error: float, bounds: tuple[float, float] | None, memory: int,
+    machine: Machine, arrays: dict[str, Any], error: float, bounds: tuple[float, ...] | None, memory: int,
     **plain: Any,
 ) -> Certified:  # fmt: skip
     """:func:`approximate` on a machine; arrays that are not given are ``None``."""
@@ -82,7 +82,7 @@ def run(
     instance = Instance(**standing_in(given), **plain)
     if given["query"].dtype.name not in ("float32", "float64"):
         raise InvalidInstance(f"query: dtype {given['query'].dtype.name}, expected float32 or float64")
-    require(error, bounds, memory)
+    require(error, bounds, memory, 3)
     furthest, turning = 0, []
     for name in ("query", "key"):
         places = given[f"{name}_positions"]
