@@ -120,7 +120,7 @@ template <int parts>
 __device__ __forceinline__ void moments(const Moments& a) {
     double *const table = reinterpret_cast<double*>(shared_memory), *const values = table + a.of.entries * APART;
     const int t = threadIdx.x;
-    const whole groups = (a.columns + WIDE - 1) / WIDE, tiles = (a.of.padded + THREADS * PAIR - 1) / (THREADS * PAIR);
+    const whole groups = a.columns > WIDE ? (a.columns + WIDE - 1) / WIDE : 1, tiles = (a.of.padded + THREADS * PAIR - 1) / (THREADS * PAIR);
     const whole first = blockIdx.x % groups * WIDE, tile = blockIdx.x / groups % tiles;
     const whole place = blockIdx.x / (groups * tiles), span = place % a.spans, number = place / a.spans;
     const whole batch = number / a.keys.heads, head = number % a.keys.heads, from = span * a.span;
@@ -234,7 +234,7 @@ struct Combination {
 struct Tile {
     whole first, start, number, batch, head, source;  // number: of the head in all; source: that of its weights
     __device__ __forceinline__ Tile(const Combination& a) {
-        const whole groups = (a.columns + WIDE - 1) / WIDE;
+        const whole groups = a.columns > WIDE ? (a.columns + WIDE - 1) / WIDE : 1;
         first = blockIdx.x % groups * WIDE, start = blockIdx.x / groups % a.tiles * ROWS;
         number = blockIdx.x / (groups * a.tiles), source = number / a.group;
         batch = number / a.points.heads, head = number % a.points.heads;
@@ -322,6 +322,7 @@ struct Evaluate {
     const whole* lengths;                            // (batch) or null: rows without a key are 0
     void* out;                                       // (batch, heads, rows, columns), contiguous
     double* share;                                   // (batch·heads, tiles): the least Z, −∞ where one is not positive
+    double* most;                                    // the same: the largest Z, ∞ where one is not finite; or null
     whole out_type;
 };
 
@@ -345,7 +346,16 @@ __device__ __forceinline__ void write_rows(const Evaluate& a, const Tile& tile, 
         const double other = __shfl_xor_sync(0xffffffffu, share, with);
         share = other < share ? other : share;
     }
-    if (tile.first == 0 && threadIdx.x == 0) a.share[tile.number * a.of.tiles + tile.start / ROWS] = share;
+    const whole place = tile.number * a.of.tiles + tile.start / ROWS;
+    if (tile.first == 0 && threadIdx.x == 0) a.share[place] = share;
+    if (tile.first > 0 || !a.most) return;
+    double most = !there ? 0 : sums[WIDE] < numbers<double>::infinity() ? sums[WIDE] : numbers<double>::infinity();
+#pragma unroll
+    for (int with = 16; with > 0; with /= 2) {
+        const double other = __shfl_xor_sync(0xffffffffu, most, with);
+        most = other > most ? other : most;
+    }
+    if (threadIdx.x == 0) a.most[place] = most;
 }
 
 template <int parts>
@@ -449,15 +459,17 @@ KERNEL(features_banded_4, Banded, THREADS) { banded<4>(a); }
 // The bound of GPU-11 for every head of queries and column; infinite where its conditions do not hold.
 //
 // reach: bounds of the scores, of the norms of queries, and of what scores are off beside their roundings.
-// radius: of the interval of the polynomial.  cut: what the polynomial errs, in units of the interval of the values.
+// radius: of the interval of the polynomial.  cut: what the polynomial errs, in units of the interval of the values;
+// with moments (GPU-18) it is η, and times 1 + measure·moment + loss over Z it is that.
 // growth: Γ.  relative, absolute: of the rounding of the output.  most: the largest number of its type.
 struct Certify {
     const double *reach, *share;                       // (heads of queries, 3), (heads of queries)
     const double *least, *largest, *middle, *grow;     // (heads of keys, columns), the third null for 0
+    const double* moment;                              // (heads of queries) or null: largest means of powers of scores
     const whole* lengths;                              // (batch) or null
     double* out;                                       // (heads of queries, columns)
     whole per_batch, group, columns, count;            // per_batch: heads of queries; count: of all of them
-    double radius, cut, growth, relative, absolute, most;
+    double radius, cut, growth, relative, absolute, most, measure, loss;
 };
 KERNEL(features_certify, Certify, THREADS) {
     const whole i = whole(blockIdx.x) * THREADS + threadIdx.x, head = i / a.columns;
@@ -474,7 +486,8 @@ KERNEL(features_certify, Certify, THREADS) {
     double bound = numbers<double>::infinity();
     if (share > 0 && lost < 0.5 && reach <= a.radius && a.reach[3 * head + 1] <= 256 && spread < 0x1p1000 &&
         magnitude <= a.most) {
-        const double shifted = 3 * U * reach * SLACK + 0x1p-500 + a.reach[3 * head + 2], cut = a.cut * spread;
+        const double shifted = 3 * U * reach * SLACK + 0x1p-500 + a.reach[3 * head + 2];
+        const double weight = a.moment ? (1 + a.measure * a.moment[head] + a.loss) / share : 1, cut = a.cut * weight * spread;
         const double rounded = lost * (2 * half + cut) + 0x1p-299 / share * a.grow[of];
         bound = (shifted / 2 * spread + cut + rounded + 4 * U * half + 3 * U * (magnitude + half + cut + rounded) +
                  a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;

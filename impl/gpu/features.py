@@ -17,6 +17,8 @@ from assay.impl.gpu.machine import TYPES, Launch, struct, view
 from assay.spec.approximation import Infeasible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from assay.impl.gpu.choice import Plan
@@ -40,6 +42,7 @@ __all__ = [
     "evaluate",
     "extent",
     "largest_squares",
+    "largest_sums",
     "means",
     "roundings",
     "rows_of",
@@ -265,7 +268,7 @@ def sums(machine: Machine, of: Table, keys: Points, values: Any, middle: Any, gr
         span=each,
         spans=count,
     )
-    parts = b * heads * count * -(-of.padded // (THREADS * _PAIR)) * -(-columns // COLUMNS)
+    parts = b * heads * count * -(-of.padded // (THREADS * _PAIR)) * max(-(-columns // COLUMNS), 1)
     launch = Launch(parts, THREADS, 8 * (of.entries * (ROWS + 1) + ROWS * COLUMNS))
     machine.run("features.cu", f"features_moments_{of.count}", arguments, launch)
     return out
@@ -287,6 +290,21 @@ def evaluate(
     arguments = struct(**members, **rows_of(machine, hull, queries.lengths, out, share))
     machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
     return out, share.min(axis=1)
+
+
+def largest_sums(machine: Machine, of: Table, queries: Points, weighted: Any, group: int) -> Any:
+    """(batch·heads,): the largest Z = Σ_α x^α weighted_α of a head, for a table without columns of values.
+
+    It is at least 0, and infinite where a number is not finite.
+    """
+    b, heads, rows, _ = queries.array.shape
+    members, launch = combination(machine, of, queries, weighted, 0, group)
+    nothing = Hull(*(machine.empty((0,), np.float64) for _ in range(4)))
+    out = machine.empty((b, heads, rows, 0), np.float64)
+    share, most = (machine.empty((b * heads, members["tiles"]), np.float64) for _ in range(2))
+    arguments = struct(**members, **rows_of(machine, nothing, queries.lengths, out, share, most))
+    machine.run("features.cu", f"features_evaluate_{of.count}", arguments, launch)
+    return most.max(axis=1)
 
 
 def totals(machine: Machine, of: Table, points: Points, weighted: Any) -> Any:
@@ -315,10 +333,10 @@ def combination(
         "tiles": tiles,
     }
     shared = 8 * (of.entries * (ROWS + 1) + 4 * (COLUMNS + 1) * ROWS)
-    return members, Launch(b * heads * tiles * -(-columns // COLUMNS), THREADS, shared)
+    return members, Launch(b * heads * tiles * max(-(-columns // COLUMNS), 1), THREADS, shared)
 
 
-def rows_of(machine: Machine, hull: Hull, lengths: Any, out: Any, share: Any) -> dict[str, Any]:
+def rows_of(machine: Machine, hull: Hull, lengths: Any, out: Any, share: Any, most: Any = None) -> dict[str, Any]:
     """The members of the struct ``Evaluate`` behind its first."""
     return {
         "middle": address_of(machine, hull.middle),
@@ -328,18 +346,19 @@ def rows_of(machine: Machine, hull: Hull, lengths: Any, out: Any, share: Any) ->
         "lengths": address_of(machine, lengths),
         "out": machine.address(out),
         "share": machine.address(share),
+        "most": address_of(machine, most),
         "out_type": TYPES.index(out.dtype.name),
     }
 
 
 def certify(
     machine: Machine, plan: Plan, reach: Any, share: Any, hull: Hull, lengths: Any, shape: tuple[int, int, int, int],
-    dtype: str,
+    dtype: str, moments: Mapping[int, Any] | None = None,
 ) -> Any:  # fmt: skip
     """The bound of GPU-11, of a shape (batch, heads, 1, columns); infinite where its conditions do not hold.
 
     reach (batch·heads, 3): bounds of the scores, of the norms of queries, and of what scores are off besides.
-    share: that of :func:`evaluate`.
+    share: that of :func:`evaluate`.  moments: of GPU-18, (batch·heads,) for every order, where the plan is of one.
     """
     b, heads, _, columns = shape
     out = machine.empty(shape, np.float64)
@@ -351,6 +370,7 @@ def certify(
         largest=machine.address(hull.largest),
         middle=address_of(machine, hull.middle),
         grow=machine.address(hull.grow),
+        moment=address_of(machine, moments[plan.order] if moments and plan.order else None),
         lengths=address_of(machine, lengths),
         out=machine.address(out),
         per_batch=heads,
@@ -363,6 +383,8 @@ def certify(
         relative=relative,
         absolute=absolute,
         most=MOST[dtype],
+        measure=plan.measure,
+        loss=plan.loss,
     )
     machine.run("features.cu", "features_certify", arguments, blocks(b * heads * columns))
     return out

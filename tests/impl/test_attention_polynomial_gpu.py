@@ -101,6 +101,21 @@ def test_values_that_differ_in_their_last_places_are_averaged_to_them(last: int,
 
 @needs_compiler
 @pytest.mark.claim("GPU-11")
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("keys", [1, 40])
+def test_equal_values_are_their_own_mean_whatever_the_scores_are(keys: int, is_causal: bool) -> None:
+    query, key, value = drawn(1, 2, 1, 5, keys, 2)
+    found = approximate(8.0 * query, key, np.full_like(value, 1.1), error=1e-12, is_causal=is_causal)
+    assert (found.value == 1.1).all()
+    assert (found.error <= 1e-12).all()
+    promised = approximate(query, key, value, bounds=(2.0, 0.0), is_causal=is_causal)  # which is no promise of these
+    off = define(Instance(query, key, value, is_causal=is_causal), 2.0**-60).least_error(promised.value)
+    assert (off <= promised.error).all()
+    assert (off.max() > 0.01) == (keys > 1)
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(("d", "scale", "error"), [(1, 4.0, 1e-12), (2, 4.0, 1e-12), (30, 0.1, 1e-4), (7, 0.5, 1e-9)])
 def test_tables_of_two_and_of_four_parts_give_the_polynomial(d: int, scale: float, error: float) -> None:
     query, key, value = drawn(1, 1, 1, 5, 40, d)

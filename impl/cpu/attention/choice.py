@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Sketch", "corrected", "framed", "geometric_mean", "least_errors", "realised", "sketched"]
+__all__ = ["RATIOS", "Sketch", "corrected", "framed", "geometric_mean", "least_errors", "realised", "sketched"]
 
 _LARGEST_RADIUS = 40.0  # e^s varies by e^(2·40), which is all that float64 coefficients can express
 _SMALLEST_RADIUS = 2.0**-20
@@ -54,7 +54,8 @@ _UNEVEN = 1e10  # the ratio of mean squares of keys along two axes beyond which 
 # but the bound is four times as large
 _PARTS = (4, 2, 1)
 _LEAST_PART = 16  # coordinates in a part: with fewer, time does not matter
-_RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
+#: Of weights 1 + (ratio·s/R)^order, those that are tried.
+RATIOS = tuple(2.0 ** (k / 2.0) for k in range(11))
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +258,7 @@ def _by_moment(sketch: Sketch, radius: float, order: int) -> list[tuple[range, M
         def share(ratio: float, moment: float = sketch.moment(measure)) -> float:
             return (1.0 + moment * (ratio / radius) ** order) / geometric_mean(order, ratio)
 
-        ratio = min(_RATIOS, key=share)  # the best ratio for the root too
+        ratio = min(RATIOS, key=share)  # the best ratio for the root too
         found.append((degrees, replace(measure, ratio=ratio), share(ratio)))
     return found
 

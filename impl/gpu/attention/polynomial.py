@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.certified import Certified
-from assay.impl.gpu import bands, features
+from assay.impl.gpu import bands, features, moments
 from assay.impl.gpu.attention.tile import work_of
 from assay.impl.gpu.bands import Band, BandedSize
 from assay.impl.gpu.choice import Size, chosen, known, require, said
@@ -38,7 +38,7 @@ def approximate(
     causal: str | None = None,
     window: tuple[int | None, int | None] | None = None,
     key_lengths: Any = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float, ...] | None = None,
     memory: int = 1 << 30,
 ) -> Certified:
     """Attention of (batch, heads, length, dim) arrays by a polynomial, with a proved bound of its error.
@@ -48,8 +48,10 @@ def approximate(
     :func:`assay.impl.gpu.attention.exact`.  No other mask is taken.
 
     error: absolute, in units of the output; it decides the degree.  bounds: a number that |scale|·‖q‖·‖k − mean k‖ does
-    not exceed for any query and key of a head, and one that no value exceeds in size.  Without them these are measured,
-    and the call waits for that once; with them it waits for nothing.  memory: the most bytes of working storage.
+    not exceed for any query and key of a head, and one that no value exceeds in size; a third one may bound the mean of
+    (scale·⟨q, k − mean k⟩)² over the keys, for every query.  Without them these are measured, and the call waits for
+    that once; with them it waits for nothing.  Where few scores are as large as the first one says, the third one makes
+    the degree less (GPU-18), but not with a causal mask or a window.  memory: the most bytes of working storage.
 
     The value has the dtype of the query.  The error of the result, (b, h_q, 1, d_v), lies on the device.  It is proved
     of the value, whatever the bounds were, and is at most the one that was asked where they hold, unless
@@ -62,8 +64,9 @@ def approximate(
     keys one by one for every query.  Where ``memory`` does not hold the tables of all heads, heads follow each other;
     where it does not hold those of one, blocks are longer.
 
-    Source: GPU-11 and GPU-17 of proofs_notes/gpu.md.  Raises :class:`~assay.spec.problem.InvalidInstance` for shapes,
-    dtypes and options that do not fit, ``ValueError`` for other bad arguments,
+    Source: GPU-11, GPU-17 and GPU-18 of proofs_notes/gpu.md.  Raises
+    :class:`~assay.spec.problem.InvalidInstance` for shapes, dtypes and options that do not fit, ``ValueError`` for
+    other bad arguments,
     :class:`~assay.spec.approximation.Infeasible` where no polynomial serves (scores beyond 40, an error below the
     rounding, a rank that takes more memory), and ``ImportError`` where CuPy is not installed.
     """
@@ -75,7 +78,7 @@ def approximate(
 
 def run(
     machine: Machine, query: Any, key: Any, value: Any, key_lengths: Any, error: float, scale: float | None,
-    bounds: tuple[float, float] | None, memory: int, **masks: Any,
+    bounds: tuple[float, ...] | None, memory: int, **masks: Any,
 ) -> Certified:  # fmt: skip
     """:func:`approximate` on a machine; masks: ``is_causal``, ``causal`` and ``window``."""
     arrays = {"query": query, "key": key, "value": value, "key_lengths": key_lengths}
@@ -83,7 +86,7 @@ def run(
     instance = Instance(**standing_in(given), scale=scale, **masks)
     query, key, value, lengths = given.values()
     work_of(query)
-    require(error, bounds, memory)
+    require(error, bounds, memory, 3)
     assert instance.scale is not None
     return attended(
         machine, query, key, value, lengths, float(error), float(instance.scale), bounds, memory,
@@ -100,7 +103,7 @@ def band_of(causal: str | None, window: tuple[int | None, int | None] | None) ->
 
 def attended(
     machine: Machine, query: Any, key: Any, value: Any, lengths: Any, error: float, scale: float,
-    bounds: tuple[float, float] | None, memory: int, *, band: Band | None, turned: bool = False,
+    bounds: tuple[float, ...] | None, memory: int, *, band: Band | None, turned: bool = False,
 ) -> Certified:  # fmt: skip
     """The result for arrays of the machine that fit; its type is that of the values.
 
@@ -133,9 +136,12 @@ def attended(
 
     keys, queries = Points(key, lengths, centre, shrink), Points(query, lengths, None, factor)
     size = (d, (n_k,), b * h_k, d_v, memory)
-    told = known(machine, reach, hull, bounds, centred=band is None)  # what one row attends to need not be
+    powers: dict[int, Any] = {}
     if band is None:
         plain = Size(*size)
+        orders = moments.ORDERS if bounds is None else (2,) * (len(bounds) - 2)
+        powers = moments.measured(machine, queries, keys, value, plain, orders)
+        told = known(machine, reach, hull, bounds, moments=powers)
         plan = chosen(told, error, value.dtype.name, plain)
         table, weights = features.table(machine, d, plan.degree), machine.laid(plan.weights(d))
         spans = plain.spans(plan.degree)
@@ -143,9 +149,10 @@ def attended(
         out, share = features.evaluate(machine, table, queries, means, hull, group, value.dtype)
     else:
         banded = BandedSize(*size, band)
+        told = known(machine, reach, hull, bounds, centred=False)  # what one row attends to is not
         plan = chosen(told, error, value.dtype.name, banded)
         out, share = bands.passed(machine, queries, keys, value, hull, plan, banded)
-    certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), value.dtype.name)
+    certified = features.certify(machine, plan, reach, share, hull, lengths, (b, h, 1, d_v), value.dtype.name, powers)
     return Certified(out, certified, said(plan, d, told, promised=bounds is not None))
 
 

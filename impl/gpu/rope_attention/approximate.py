@@ -56,7 +56,7 @@ def approximate(
     causal: str | None = None,
     window: tuple[int | None, int | None] | None = None,
     key_lengths: Any = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float, ...] | None = None,
     route: str | None = None,
     memory: int = 1 << 30,
 ) -> Certified:
@@ -92,7 +92,7 @@ def approximate(
 
 
 def run(
-    machine: Machine, arrays: dict[str, Any], error: float, bounds: tuple[float, float] | None, memory: int,
+    machine: Machine, arrays: dict[str, Any], error: float, bounds: tuple[float, ...] | None, memory: int,
     route: str | None = None, **plain: Any,
 ) -> Certified:  # fmt: skip
     """:func:`approximate` on a machine; arrays that are not given are ``None``."""
@@ -100,7 +100,7 @@ def run(
     instance = Instance(**standing_in(given), **plain)
     if given["query"].dtype.name not in ("float32", "float64"):
         raise InvalidInstance(f"query: dtype {given['query'].dtype.name}, expected float32 or float64")
-    require(error, bounds, memory)
+    require(error, bounds, memory, 3)
     if route not in (None, *ROUTES):
         raise ValueError(f"route: {route!r}, expected one of {', '.join(ROUTES)} or None")
     relative, bias = given["relative"], given["relative_bias"]
