@@ -1,4 +1,4 @@
-"""JAX's ``dot_product_attention`` in its XLA implementation, the one for every device, called plainly or compiled.
+"""JAX's ``dot_product_attention``, called plainly or compiled: by XLA, on every device, or by cuDNN on CUDA devices.
 
 Source: https://docs.jax.dev/en/latest/_autosummary/jax.nn.dot_product_attention.html
 """
@@ -27,26 +27,28 @@ def kernel(query, key, value, *, scale, is_causal=False, mask=None, bias=None, w
 """
 
 
-def dot_product_attention(name: str, *, jit: bool) -> Kernel:
-    """The kernel under ``name``.
+def dot_product_attention(name: str, *, jit: bool, implementation: str = "xla") -> Kernel:
+    """The kernel under ``name``; ``implementation`` is that of JAX's argument.
 
     JAX takes arrays of shape (batch, length, heads, dim), wants ``value`` in the shape of ``key``, and documents
     nothing about empty rows.
     """
     import jax
 
-    function = functools.partial(_kernel, jit)
+    function = functools.partial(_kernel, jit, implementation)
     lacks = frozenset({"value_dim", "empty_row_lse"})
     if "return_residual" not in inspect.signature(jax.nn.dot_product_attention).parameters:  # older releases
         lacks |= {"return_lse"}
     return Kernel(
         name, function, "jax", keywords_of(function, "attention"), MappingProxyType({"empty_row": "any"}), lacks,
-        plain="" if jit else _PLAIN,
+        plain="" if jit else _PLAIN.replace('"xla"', f'"{implementation}"'),
+        device="cuda" if implementation == "cudnn" else "",
     )  # fmt: skip
 
 
 def _kernel(
     jit: bool,
+    implementation: str,
     query: Any,
     key: Any,
     value: Any,
@@ -61,12 +63,12 @@ def _kernel(
 ) -> Any:
     if window is not None and (None in window or query.shape[2] != key.shape[2]):
         raise Declined("local_window_size takes two numbers, for self-attention")
-    attend = _attend(jit, is_causal, window, return_lse)
+    attend = _attend(jit, implementation, is_causal, window, return_lse)
     return attend(query, key, value, scale, _four(mask), _four(bias), key_lengths)
 
 
 @functools.cache
-def _attend(jit: bool, is_causal: bool, window: tuple[int, int] | None, return_lse: bool) -> Any:
+def _attend(jit: bool, implementation: str, is_causal: bool, window: tuple[int, int] | None, return_lse: bool) -> Any:
     import jax
     import jax.numpy as jnp
 
@@ -79,7 +81,7 @@ def _attend(jit: bool, is_causal: bool, window: tuple[int, int] | None, return_l
             is_causal=is_causal,
             key_value_seq_lengths=key_lengths,
             local_window_size=window,
-            implementation="xla",
+            implementation=implementation,
             **({"return_residual": True} if return_lse else {}),
         )
         exchanged = [jnp.swapaxes(array, 1, 2) for array in (returned if return_lse else (returned,))]

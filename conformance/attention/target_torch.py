@@ -1,4 +1,4 @@
-"""PyTorch's ``scaled_dot_product_attention``: what it chooses by default, and each of its CPU backends.
+"""PyTorch's ``scaled_dot_product_attention``: what it chooses by default, and each of its backends.
 
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
 """
@@ -16,6 +16,8 @@ __all__ = ["plain", "sdpa"]
 
 # a mask, boolean or additive, is one argument, and excludes is_causal
 _LACKS = frozenset({"causal_with_mask", "bias_with_mask"})
+
+_OF_CUDA = ("EFFICIENT_ATTENTION", "CUDNN_ATTENTION")  # backends of CUDA devices alone
 
 # The context manager that chooses a backend sets flags of the whole process and restores what it saw on entry.  Two
 # threads whose blocks overlap therefore leave backends switched off for good, so that one enters after the other.
@@ -70,7 +72,10 @@ def sdpa(name: str, backend: str | None = None) -> Kernel:
                 raise
 
     lacks = _LACKS if backend is None else _LACKS | {CONCURRENT_CALLS}
-    return Kernel(name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks, plain=plain(backend))
+    device = "cuda" if backend in _OF_CUDA else ""
+    return Kernel(
+        name, kernel, "torch", keywords_of(kernel, "attention"), lacks=lacks, plain=plain(backend), device=device
+    )
 
 
 def _two_axes(array: Any) -> Any:

@@ -59,6 +59,35 @@ TARGETS: dict[str, Target] = {
             lazily(f"{__package__}.target_torch", "sdpa", "torch:sdpa-flash", "FLASH_ATTENTION"),
             _CAUSAL,
         ),
+        *(
+            Target(
+                name,
+                classes,
+                ("torch",),
+                "torch",
+                lazily(f"{__package__}.target_torch", "sdpa", name, backend),
+                cuda=True,
+            )
+            for name, classes, backend in (
+                ("torch:sdpa-efficient", ("float32", "bfloat16", "float16"), "EFFICIENT_ATTENTION"),
+                ("torch:sdpa-cudnn", ("bfloat16", "float16"), "CUDNN_ATTENTION"),
+            )
+        ),
+        Target(
+            "triton:flash",
+            ("float32", "bfloat16", "float16"),
+            ("torch", "triton"),
+            "simplicial",
+            lazily(f"{__package__}.target_triton", "flash", "triton:flash", interpreted=False),
+            cuda=True,
+        ),
+        Target(  # Triton's interpreter is slow, and may be asked for only where nothing else imported Triton
+            "triton:flash-interpreted",
+            (),
+            ("torch", "triton"),
+            "simplicial",
+            lazily(f"{__package__}.target_triton", "flash", "triton:flash-interpreted", interpreted=True),
+        ),
         Target(
             "jax:dot_product_attention",
             ("float32", "bfloat16", "float16-eager"),
@@ -72,6 +101,20 @@ TARGETS: dict[str, Target] = {
             ("jax",),
             "jax",
             lazily(f"{__package__}.target_jax", "dot_product_attention", "jax:dot_product_attention-jit", jit=True),
+        ),
+        Target(
+            "jax:dot_product_attention-cudnn",
+            ("bfloat16", "float16"),
+            ("jax",),
+            "jax",
+            lazily(
+                f"{__package__}.target_jax",
+                "dot_product_attention",
+                "jax:dot_product_attention-cudnn",
+                jit=False,
+                implementation="cudnn",
+            ),
+            cuda=True,
         ),
         Target(
             "onnxruntime:attention",

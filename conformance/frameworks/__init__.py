@@ -63,6 +63,11 @@ class Framework:
     device: str = ""
     region: Callable[[np.ndarray[Any, Any]], Region] | None = None
 
+    @property
+    def beside_the_cpu(self) -> bool:
+        """Whether kernels run on another device, while which the CPU is free."""
+        return self.name == "cupy" or self.device.partition(":")[0] not in ("", "cpu")
+
 
 def framework(name: str, device: str = "") -> Framework:
     """The framework called ``name``, which lays its arrays on a device (``cuda``, ``cuda:1``, …) if one is named.

@@ -114,9 +114,10 @@ def kernel_of(
         listing = [name for name in PROBLEMS if kernel in suite(name).targets] if problem is None else [problem]
         if listing and kernel in suite(listing[0]).targets:
             problem = _only(listing, f"{kernel} is a built-in of")
-            loaded = _built_in(suite(problem).targets[kernel])
+            loaded = _built_in(suite(problem).targets[kernel], device)
             _require_framework(framework, loaded)
-            return _declared(replace(loaded, problem=problem, device=device), suite(problem), options)
+            placed = replace(loaded, problem=problem, device=device or loaded.device)
+            return _declared(placed, suite(problem), options)
         problems = PROBLEMS if problem is None else (problem,)
         built_in = [target for name in problems for target in suite(name).targets]
         try:
@@ -297,10 +298,14 @@ def known_findings(name: Any) -> Mapping[str, str]:
     return next((target.findings for target in targets if target is not None), {})
 
 
-def _built_in(target: Target) -> Kernel:
-    absent = missing(target)
+def _built_in(target: Target, device: str) -> Kernel:
+    absent = [module for module in target.modules if not importable(module)]
     if absent:
         raise UsageError(f"{target.name}: {', '.join(absent)} is not installed: {how_to_install(target.extra)}")
+    if target.cuda and device.partition(":")[0] not in ("", "cuda"):
+        raise UsageError(f"{target.name}: device {device!r}, expected cuda, or cuda:1 …, where alone it runs")
+    if target.cuda and not _has_cuda_driver():
+        raise UsageError(f"{target.name}: runs on a CUDA device alone, and no driver of one is here (libcuda.so.1)")
     loaded: Kernel = _executed(target.load, target.name)
     return loaded
 

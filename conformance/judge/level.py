@@ -26,6 +26,7 @@ from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.interface.layouts import Layout
 from assay.conformance.interface.suite import LEVELS
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.ahead import going_ahead
 from assay.conformance.judge.cases import cases_of_level, typical_cases
 from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
 from assay.conformance.judge.seeds import seed_of
@@ -148,6 +149,7 @@ class Run:
     share: the seconds of what is chosen, where other families have the rest of the budget.
     told: what the diagnosis of other failures of the kernel said; where that explains these too, it is told again.
     judged: the cases that were judged, in the sizes in which the kernel took them.
+    ahead: whether a thread finds the references of the next cases; if left out, where the kernel works beside the CPU.
     elsewhere: judges the cases of families, which are recorded in the order of the level all the same.  Everything that
     follows from a case, its repetition, what it is shrunk to and the diagnosis, is done here.
     """
@@ -172,6 +174,8 @@ class Run:
     alike: list[Outcome] | None = field(default_factory=list)  # of the first calls; None once one is unlike the others
     share: float | None = None
     told: Sequence[str] = ()
+    ahead: bool | None = None
+    next_is: Callable[[Case], None] | None = None  # tells what goes ahead which case is judged next
     used: float = 0.0  # seconds of what was allotted that the cases took
     uncounted: float = 0.0  # of choosing cases, asking for sizes, restarting a process: the budget does not count them
     sizes: Sizes = field(init=False)
@@ -205,7 +209,20 @@ class Run:
         self.tell("starting")
         with contextlib.closing(self.judged_elsewhere([case for level in levels for case in cases[level]])) as coming:
             self.coming = None if self.elsewhere is None else coming
-            return self.through(levels, cases)
+            if not self.goes_ahead:
+                return self.through(levels, cases)
+            with going_ahead(judge, [case for level in levels for case in cases[level]]) as self.next_is:
+                return self.through(levels, cases)
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Whether references of the next cases are found while the kernel works, as it does on another device.
+
+        A kernel in a process of its own is left alone: that process may be forked, which no thread must see.
+        """
+        if self.judge.process is not None or self.elsewhere is not None:
+            return False
+        return self.judge.framework.beside_the_cpu if self.ahead is None else self.ahead
 
     def through(self, levels: Sequence[str], cases: Mapping[str, list[Case]]) -> Report:
         """Judge the cases of families of every level, and what is drawn and made of them."""
@@ -460,6 +477,8 @@ class Run:
         """
         here = (result for result in self.results if result.family == case.family.id and not result.again)
         judged = any(result.status in JUDGED for result in here)
+        if self.next_is is not None:
+            self.next_is(case)
         if self.given_up:
             return case, Outcome("skipped", sentence=self.given_up), 0.0
         if self.left < (0 if judged else -self.allotted):

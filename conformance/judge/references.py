@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ _BESIDE = 500  # numbers that an instance and its criteria take beside those of 
 
 @dataclass
 class References:
-    """The criteria of instances, those that were asked for last.
+    """The criteria of instances, those that were asked for last.  Several threads may ask.
 
     most: how many numbers all arrays of the instances may have, before those that were asked for first are forgotten.
 
@@ -32,6 +34,8 @@ class References:
     most: int = _MOST
     held: int = field(init=False, default=0)
     _known: dict[Any, tuple[int, Criteria]] = field(init=False, repr=False, default_factory=dict)
+    _coming: dict[Any, Future[Criteria]] = field(init=False, repr=False, default_factory=dict)  # under evaluation
+    _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -39,18 +43,38 @@ class References:
     def of(self, key: Any, size: int, evaluate: Callable[[], Criteria]) -> Criteria:
         """What is known by this key, of an instance of so many numbers; evaluated where nothing is.
 
-        What ``evaluate`` raises is not kept.
+        Where another thread is evaluating it, its result is waited for.  What ``evaluate`` raises is not kept, and is
+        raised in every thread that waits for it.
         """
-        if known := self._known.pop(key, None):
-            self._known[key] = known  # forgotten last
-            return known[1]
-        criteria, size = evaluate(), size + _BESIDE
+        with self._lock:
+            if known := self._known.pop(key, None):
+                self._known[key] = known  # forgotten last
+                return known[1]
+            coming = self._coming.get(key)
+            own: Future[Criteria] = Future()
+            if coming is None:
+                self._coming[key] = own
+        if coming is not None:
+            return coming.result()
+        try:
+            criteria = evaluate()
+        except BaseException as error:
+            with self._lock:
+                del self._coming[key]
+            own.set_exception(error)
+            raise
+        with self._lock:
+            del self._coming[key]
+            self._keep(key, size + _BESIDE, criteria)
+        own.set_result(criteria)
+        return criteria
+
+    def _keep(self, key: Any, size: int, criteria: Criteria) -> None:
         if size <= self.most:
             self._known[key] = size, criteria
             self.held += size
         while self.held > self.most:
             self.held -= self._known.pop(next(iter(self._known)))[0]
-        return criteria
 
 
 _SHARED: ContextVar[References | None] = ContextVar("shared references", default=None)

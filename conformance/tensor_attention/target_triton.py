@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from typing import Any
 
+from assay.conformance.interface import triton
 from assay.conformance.interface.kernel import Declined, Kernel
 from assay.conformance.interface.targets import keywords_of
-from assay.conformance.interface.usage import UsageError
 
 __all__ = ["forward", "how", "interpreted", "simplicial", "sizes", "tiles"]
 
-_VARIABLE = "TRITON_INTERPRET"
 _TILE = 16
 
 
 def interpreted() -> Any:
     """The module of the kernels.  Triton is imported so that it interprets: it has to be its first import."""
-    name = f"{__package__}.triton_kernels"
-    if "triton" in sys.modules and name not in sys.modules:
-        _require_interpreter()
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = "1"
-    try:
-        made = importlib.import_module(name)
-        importlib.import_module("triton.experimental.gluon")  # which a first call would import
-    finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
-    _require_interpreter()
-    return made
-
-
-def _require_interpreter() -> None:
-    language = importlib.import_module("triton.language")
-    if type(language.zeros).__name__ != "InterpretedFunction":
-        raise UsageError(f"Triton was imported to compile for a GPU: set {_VARIABLE}=1 before Python starts")
+    return triton.interpreted(f"{__package__}.triton_kernels")
 
 
 def simplicial(name: str) -> Kernel:
