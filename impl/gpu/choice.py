@@ -173,12 +173,20 @@ def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
     power = math.ceil(math.log2(max(told.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
     radius = max(2.0**power, told.radius)
     best = math.inf
-    for degree, order, ratio in itertools.islice(_candidates(told, radius, left), _TRIED):
+    for degree, order, ratio in (
+        *itertools.islice(_candidates(told, radius, left), _TRIED),
+        *itertools.islice(
+            _candidates(replace(told, moments={}), radius, left), _TRIED
+        ),  # where moments promise too much
+    ):
         if order:
             plan = _by_moment(exp_by_moment(radius, degree, order, ratio, False), order, ratio, size)
             weight = 1.0 + plan.measure * told.moments[order] + plan.loss
         else:
-            plan, weight = _plan(exp_of_degree(radius, degree), size), 1.0
+            approximation = exp_of_degree(radius, degree)
+            if not approximation.error < 0.5:
+                continue
+            plan, weight = _plan(approximation, size), 1.0
         # of the mean of the weights of a row, at least
         share = told.share * (1.0 - plan.approximation.error * weight)
         if not share > 0.5 * told.share:

@@ -118,6 +118,10 @@ def test_numbers_that_are_not_finite_leave_no_certificate(number: float) -> None
         with np.errstate(invalid="ignore", over="ignore"):
             found = approximate(*arrays, 1e-3, 0.05, bounds=(1.0, 5.0, 0.1))
         assert np.isinf(found.error[:, 0]).all()
+        points = Points(arrays[0], None, None, np.ones(2)), Points(arrays[1], None, None, np.ones(1))
+        squares = moments.measured(Emulated(), *points, arrays[2], Size(3, (600,), 1, 2, 1 << 30), (2,))[2]
+        assert np.isinf(squares[0])
+        assert np.isinf(squares[1]) == (array == 1)
 
 
 # --- each constant near to where it is attained
