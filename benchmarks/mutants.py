@@ -166,7 +166,9 @@ def loaded(original: Original, source: str, how: str) -> Any:
         for compiler in original.compilers:
             setattr(module, compiler, getattr(original.module, compiler))
     else:
-        module.few = types.SimpleNamespace(served=lambda *_: False)  # type: ignore[attr-defined]
+        module.few = types.SimpleNamespace(  # type: ignore[attr-defined]
+            served=lambda *_: False, compiled=lambda *_: None
+        )
     if how == INTERPRETED:
         module.jitted = lambda function, *_, **__: function  # type: ignore[attr-defined]
     return getattr(module, original.entry)
