@@ -65,7 +65,7 @@ class Framework:
 
     @property
     def beside_the_cpu(self) -> bool:
-        """Whether kernels run on another device, while which the CPU is free."""
+        """Whether kernels run on another device, and leave the CPU free meanwhile."""
         return self.name == "cupy" or self.device.partition(":")[0] not in ("", "cpu")
 
 
