@@ -76,6 +76,10 @@ def mechanisms() -> dict[str, dict[str, Any]]:
     }
 
 
+#: Those that the default tests take: the others have no part that is not in one of these.
+DEFAULT = ("general", "causal", "bottom-right", "window", "hiding bias")
+
+
 def cast(options: dict[str, Any], dtype: Any) -> dict[str, Any]:
     return {name: x.astype(dtype) if name in ("relative", "relative_bias") else x for name, x in options.items()}
 
@@ -83,7 +87,10 @@ def cast(options: dict[str, Any], dtype: Any) -> dict[str, Any]:
 @needs_compiler
 @pytest.mark.claim("GPU-20")
 @pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("name", mechanisms())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in DEFAULT else pytest.mark.thorough) for name in mechanisms()],
+)
 def test_the_certificate_holds(name: str, dtype: Any) -> None:
     arrays, options, error = drawn(dtype=dtype), cast(mechanisms()[name], dtype), 1e-4
     found = approximate(*arrays, error=error, **options)
@@ -100,9 +107,9 @@ def test_the_certificate_holds(name: str, dtype: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"is_causal": True, "window": (9, None)}])
 def test_the_result_is_that_of_the_polynomial_route_which_is_taken_where_both_serve(options: dict[str, Any]) -> None:
     arrays = drawn()
-    first, second = (approximate(*arrays, error=1e-9, route=route, **options) for route in ("fourier", None))
+    first, second = (approximate(*arrays, error=1e-5, route=route, **options) for route in ("fourier", None))
     assert (first.route[:7], second.route[:10]) == ("fourier", "polynomial")
-    assert np.abs(first.value - second.value).max() <= 1e-9
+    assert np.abs(first.value - second.value).max() <= 1e-5
 
 
 @needs_compiler
@@ -110,11 +117,11 @@ def test_the_result_is_that_of_the_polynomial_route_which_is_taken_where_both_se
 @pytest.mark.parametrize("name", ["decay", pytest.param("merged", marks=pytest.mark.thorough)])
 def test_every_order_of_threads_and_every_memory_gives_the_same_bits(name: str) -> None:
     arrays, options = drawn(d_v=3), mechanisms()[name]  # rows of two columns, and one of a column and the ones
-    first, *others = (approximate(*arrays, error=1e-3, machine=Emulated(order), **options) for order in ORDERS)
+    first, *others = (approximate(*arrays, error=1e-2, machine=Emulated(order), **options) for order in ORDERS)
     least = 1 << 17
     while True:
         try:
-            others.append(approximate(*arrays, error=1e-3, memory=least, **options))
+            others.append(approximate(*arrays, error=1e-2, memory=least, **options))
         except Infeasible:
             break
         least //= 2
@@ -190,10 +197,10 @@ def test_rows_that_weigh_little_are_as_far_off_as_transforms_are_and_certified_s
 ) -> None:
     monkeypatch.setattr(fourier, "few", lambda *_: 0)
     query, key, value, bias = light()
-    found = approximate(query, key, value, error=1e-9, relative_bias=bias)
+    found = approximate(query, key, value, error=1e-7, relative_bias=bias)
     off = define(Instance(query, key, value, relative_bias=bias), 2.0**-60).least_error(found.value)
-    usual = approximate(query, key, value, error=1e-9)
-    assert usual.error.max() <= 1e-9 < found.error.max() < 1e6 * off.max()
+    usual = approximate(query, key, value, error=1e-7)
+    assert usual.error.max() <= 1e-7 < found.error.max() < 1e6 * off.max()
     assert off.max() > 1e3 * 2.0**-53
     assert (off <= found.error).all()
 
@@ -203,7 +210,7 @@ def test_rows_that_weigh_little_are_as_far_off_as_transforms_are_and_certified_s
 @pytest.mark.parametrize("name", ["rotary", pytest.param("W", marks=pytest.mark.thorough)])
 def test_few_rows_that_weigh_little_are_computed_from_their_scores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     *arrays, bias = light()
-    options: dict[str, Any] = {"relative_bias": bias, "error": 1e-9, "key_lengths": np.array([N_K - 2])}
+    options: dict[str, Any] = {"relative_bias": bias, "error": 1e-7, "key_lengths": np.array([N_K - 2])}
     options["window"] = (13, N_K - 4)  # the last rows do not see the first keys
     if name == "W":
         options |= {"relative": symbols(4), "support": BLOCK}
@@ -214,7 +221,7 @@ def test_few_rows_that_weigh_little_are_computed_from_their_scores(name: str, mo
     instance = Instance(*arrays, **{key: x for key, x in options.items() if key != "error"})
     off = define(instance, 2.0**-60).least_error(first.value)
     assert (off <= first.error).all()
-    assert first.error.max() <= 1e-9 < before.error.max()
+    assert first.error.max() <= 1e-7 < before.error.max()
     changed = (first.value != before.value).any(axis=(0, 1, 3))
     assert 0 < changed.sum() < N_Q  # the others are as they were
     for other in others:
@@ -224,7 +231,7 @@ def test_few_rows_that_weigh_little_are_computed_from_their_scores(name: str, mo
     for most, served in ((few, True), (few - 1, False)):
         with monkeypatch.context() as patch:
             patch.setattr(fourier, "few", lambda *_, most=most: most)
-            assert (approximate(*arrays, **options).error.max() <= 1e-9) == served
+            assert (approximate(*arrays, **options).error.max() <= 1e-7) == served
 
 
 @needs_compiler
@@ -297,7 +304,7 @@ def test_numbers_that_are_not_finite_leave_no_certificate(name: str, number: flo
         "query": query, "key": key, "value": value, "relative": symbols(2), "relative_bias": np.zeros((2, OFFSETS))
     }  # fmt: skip
     arrays[name][(..., 1, 1) if name in ("query", "key", "value") else (1, 30)] = number
-    found = approximate(**arrays, support=DIAGONAL, bounds=(1.0, 3.0))
+    found = approximate(**arrays, support=DIAGONAL, bounds=(1.0, 3.0), error=0.1)
     if (name, number) == ("relative_bias", 1e305):  # which is finite: all other keys of a row have no weight
         off = define(Instance(**arrays, support=DIAGONAL), 2.0**-60).least_error(found.value)
         assert (off <= found.error).all()

@@ -1,7 +1,7 @@
 // Attention with relative positions as products with Toeplitz matrices (ROPE-2): everything but the transforms.
 //
-// A unit is a head of keys of one batch, with the heads of queries that share its symbol: `members` of them.  A row of a
-// transform has two columns of a unit as its parts: of the values, and the ones, which are the last column.
+// A unit is a head of keys of one batch, with the heads of queries that share its symbol: `members` of them.  A row of
+// a transform has two columns of a unit as its parts: of the values, and the ones, which are the last column.
 #include "complex.cuh"
 #include "polynomial.cuh"
 #include "view.cuh"
@@ -49,8 +49,8 @@ __device__ __forceinline__ double larger(double x, double y) { return x > y ? x 
 
 // The weight e^(bias − its maximum) of every offset, 0 where the mask or the bias hides, and where a key is seen.
 //
-// Offset t stands for i − j = t − (keys − 1).  A block has a symbol.  error: by which factor weights may be off, NaN where
-// a bias is not a number.
+// Offset t stands for i − j = t − (keys − 1).  A block has a symbol.  error: by which factor weights may be off, NaN
+// where a bias is not a number.
 struct Weight {
     View bias;               // (1, 1, heads, offsets), or absent
     const whole* lengths;    // (batch), or null where symbols do not depend on them
@@ -119,8 +119,8 @@ __device__ __forceinline__ double above(double size) {
 
 // From extremes and norms: powers of two that keys and W are divided by, the factor of the queries, and bounds.
 //
-// sizes: of the numbers of a scaled query.  reach: of the scores; of the numbers of scaled queries; and by what scores of
-// rotated vectors may be off (ROPE-3).  What is outside of the domain has a reach that is not finite.
+// sizes: of the numbers of a scaled query.  reach: of the scores; of the numbers of scaled queries; and by what scores
+// of rotated vectors may be off (ROPE-3).  What is outside of the domain has a reach that is not finite.
 struct Frame {
     Units of;
     const double *key_least, *key_largest, *key_squares;  // (heads of keys, dim) twice, (heads of keys)
@@ -176,8 +176,8 @@ KERNEL(rope_frame, Frame, THREADS) {
     a.reach[3 * i + 2] = 0x1p-500;
     if (!a.rotated) return;
     const double query = root(a.query_squares[i], a.dim), scale = fabs(a.scale);
-    a.reach[3 * i + 2] =
-        (31 * U * scale * query * length + 0x1p-1072 * sqrt(double(a.dim)) * scale * (query + length) + 0x1p-500) * SLACK;
+    const double vanished = 0x1p-1072 * sqrt(double(a.dim)) * scale * (query + length) + 0x1p-500;
+    a.reach[3 * i + 2] = (31 * U * scale * query * length + vanished) * SLACK;
 }
 
 // A symbol: a sum of monomials of W, each with its multinomial coefficient, times the weights; and sums of its squares.
@@ -299,7 +299,8 @@ struct Add {
     const complex_number* products;        // (count, 2^bits), which are 2^bits too large
     const double *lost, *factor, *sizes;   // (count), (heads), (heads, dim)
     const whole* monomial;                 // (degree)
-    double *sums, *all, *sums_lost, *all_lost;  // (heads, columns + 1, queries), (heads, queries), (heads, columns + 1), (heads)
+    double *sums, *all;                    // (heads, columns + 1, queries), (heads, queries)
+    double *sums_lost, *all_lost;          // (heads, columns + 1), (heads)
     whole type, heads, dim, degree, first, count, added;
     double ways, coefficient;
 };
@@ -359,7 +360,7 @@ KERNEL(rope_certify, Certify, THREADS) {
     const double *const lost = a.sums_lost + number * (a.of.columns + 1), *const reach = a.reach + 3 * number;
     const double weight = sums[a.of.columns * a.of.queries];
     const double rate = a.rate + a.weight_error[symbol], growth = a.growth + a.weight_error[symbol] * a.absolute_growth;
-    const double total = (fabs(a.all[i]) + a.all_lost[number] + a.vanished) * (1 + 2 * rate) * SLACK;  // over Σ_j e^bias
+    const double total = (fabs(a.all[i]) + a.all_lost[number] + a.vanished) * (1 + 2 * rate) * SLACK;  // ≥ Σ_j e^bias
     const double relative = growth * SLACK * total, off_weight = relative + lost[a.of.columns] + a.vanished;
     const bool inside = weight > 0 && reach[0] <= a.radius && reach[1] <= 256 && rate < 0.125;
     double worst = 0;
@@ -374,8 +375,8 @@ KERNEL(rope_certify, Certify, THREADS) {
             const double magnitude = larger(fabs(least), fabs(largest)), cut = a.cut * spread;
             const double off = relative * (half / grow) + lost[c] + a.vanished;
             const double rounded = (off * grow + (half + cut) * off_weight) / weight;
-            bound = (reach[2] / 2 * spread + cut + rounded + 4 * U * half +
-                     3 * U * (magnitude + half + cut + rounded) + a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;
+            bound = reach[2] / 2 * spread + cut + rounded + 4 * U * half + 3 * U * (magnitude + half + cut + rounded);
+            bound = (bound + a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;
             if (!(inside && bound < infinity && spread < 0x1p1000 && magnitude <= a.most)) bound = infinity;
         }
         sums[c * a.of.queries] = bound, worst = larger(bound, worst);
