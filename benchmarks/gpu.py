@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from assay.impl.gpu.attention.forward import run as attention
 from assay.impl.gpu.attention.polynomial import run as approximate
+from assay.impl.gpu.attention_gradient.backward import run as gradient
 from assay.impl.gpu.kernel_graph.direct import run as multiply
 from assay.impl.gpu.kernel_graph.multiply import run as certified
 from assay.impl.gpu.machine import card
@@ -129,6 +130,24 @@ def attention_bfloat16(place: Place, sizes: Sizes) -> Contest:
     return Contest(_attention(place, arrays), "torch flash, bfloat16", 0.5, flash)
 
 
+def gradient_bfloat16(place: Place, sizes: Sizes) -> Contest:
+    """The gradient of exact attention in bfloat16, against torch's flash attention; both are given the forward pass."""
+    query, key, value, grad = (place.normal(*sizes.attention, dtype=torch.bfloat16) for _ in range(4))
+    given: dict[str, Any] = dict(zip(("query", "key", "value"), map(place.array, (query, key, value)), strict=True))
+    given |= dict.fromkeys(("mask", "bias", "key_lengths", "sink"))
+    output, log_sum_exp = attention(place.machine, given, return_lse=True)
+    given |= {"output": output, "log_sum_exp": log_sum_exp, "grad_output": place.array(grad), "grad_log_sum_exp": None}
+    leaves = [x.clone().requires_grad_() for x in (query, key, value)]
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        made = torch.nn.functional.scaled_dot_product_attention(*leaves)
+    return Contest(
+        lambda: gradient(place.machine, given)[0],
+        "torch flash backward, bfloat16",
+        0.5,
+        lambda: torch.autograd.grad(made, leaves, grad, retain_graph=True)[0],
+    )
+
+
 def _attention(place: Place, arrays: Sequence[Any], products: str | None = None) -> Call:
     given: dict[str, Any] = dict(zip(("query", "key", "value"), map(place.array, arrays), strict=True))
     given |= dict.fromkeys(("mask", "bias", "key_lengths", "sink"))
@@ -222,6 +241,7 @@ ROWS: Mapping[str, Row] = {
     "attention, float32": attention_float32,
     "attention, float32 by 3xTF32": attention_tf32,
     "attention, bfloat16": attention_bfloat16,
+    "gradient of attention, bfloat16": gradient_bfloat16,
     "attention by a polynomial": attention_polynomial,
     "tensor attention, order 3": third_order,
     "gaussian, 3 dimensions": gaussian,

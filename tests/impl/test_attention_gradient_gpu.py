@@ -115,9 +115,14 @@ def test_subnormal_gradients_beside_large_values_are_multiplied_by_fma(unit: str
     value = np.full((2, 16), 2.0**-11 * (1 - 2.0**-10))
     value[1] *= -1
     grad[:, 0], value[:, 0] = 2.0**-24, 2.0**15
-    ratios = worst(np.float16, unit, query=np.zeros((1, 1)), key=np.array([[64.0], [-64.0]]), value=value,
-                   grad_output=grad, scale=1.0)  # fmt: skip
-    assert max(ratios.values()) <= 1.0
+    given = {"query": np.zeros((1, 1)), "key": np.array([[64.0], [-64.0]]), "value": value, "grad_output": grad}
+    assert max(worst(np.float16, unit, scale=1.0, **given).values()) <= 1.0
+    arrays = {name: np.asarray(array, np.float16)[None, None] for name, array in given.items()}
+    found, wanted = (
+        gradient(**arrays, output=None, log_sum_exp=None, scale=1.0, products=products, unit=unit)[0]
+        for products in ("tensor", "fma")
+    )
+    assert np.array_equal(found, wanted)
 
 
 @needs_compiler
