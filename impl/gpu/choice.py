@@ -179,6 +179,7 @@ def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
             _candidates(replace(told, moments={}), radius, left), _TRIED
         ),  # where moments promise too much
     ):
+        size.roundings(degree)  # what there is no room for is refused before a polynomial is computed
         if order:
             plan = _by_moment(exp_by_moment(radius, degree, order, ratio, False), order, ratio, size)
             weight = 1.0 + plan.measure * told.moments[order] + plan.loss
