@@ -192,7 +192,8 @@ def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certif
     promised = (math.sqrt(0.5), float(np.abs(vectors).sum(axis=0).max()))
     for function, parameter, share in FUNCTIONS:
         options: dict[str, Any] = {"function": function, "parameter": parameter}
-        for targets, factor in ((None, 1.0), (points, 1.0), (None, 1.001), (1.001 * points, 1.0)):
+        ways = ((None, 1.0), (points, 1.0), (None, 1.001), (1.001 * points, 1.0), (0.5 * points, 1.001))
+        for targets, factor in ways:
             error, moved = share * promised[1], factor * points
             found = multiply(moved, vectors, targets=targets, machine=Deaf(), bounds=promised, error=error, **options)
             assert (off(found, moved, vectors, targets=targets, **options) <= found.error).all()

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = [
-    "COEFFICIENT", "MOST_RANK", "UNDERFLOW", "Basis", "Frame", "Polynomial", "additions", "balanced", "basis",
+    "MOST_RANK", "UNDERFLOW", "Basis", "Frame", "Polynomial", "additions", "balanced", "basis",
     "evaluated", "fitted", "frame", "matrix", "moments", "monomials", "multinomial", "planned", "rank",
 ]  # fmt: skip
 
 MOST_RANK = 20_000
-COEFFICIENT = 2.0**-1000  # more than a coefficient may lose that is no normal number
-UNDERFLOW = 2.0**-960  # more than underflow takes from a sum of columns below 1, for each unit of the matrix
+UNDERFLOW = 2.0**-960  # more than underflow takes of coefficients and of sums of columns below 1, a unit of the matrix
 _CHUNKS = 8  # of points that are evaluated together, and at least of those whose moments are a table of their own
 _TABLES = 64  # of moments at most
 
@@ -345,12 +344,11 @@ def planned(
     if rank(d, p) > MOST_RANK:
         raise Infeasible(f"degree {p} in {d} dimensions has rank {rank(d, p)}, more than {MOST_RANK}")
     table = basis(d, p)
-    powers = [(where.reach + where.other) ** (2 * k) for k in range(p + 1)]
-    sizes = sum(abs(a) * power for a, power in zip(coefficients, powers, strict=True)) * SLACK
+    sizes = sum(abs(a) * (where.reach + where.other) ** (2 * k) for k, a in enumerate(coefficients)) * SLACK
     features = 2 * p * (d + 4) + 8
     grain = gamma(2 * features + additions(len(points), table.rank) + 2 * table.most + 3 * p + 24) * sizes
     joined = matrix(table, np.asarray(coefficients))
-    lost = COEFFICIENT * sum(powers) + UNDERFLOW * (1.0 + float(np.abs(joined.data).sum()))
+    lost = UNDERFLOW * (1.0 + float(np.abs(joined.data).sum()))
     return Polynomial(
         points, targets, where, np.asarray(coefficients), table, joined, relative, floor + grain + lost, 0.0, grain,
         workers,

@@ -156,7 +156,7 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
         powers = ((reach + other) / scale * SLACK) ** (2.0 * np.arange(p + 1.0))
         roundings = 2.0 * p * (d + 3.0) + additions + _of_matrix(d, p) + 4.0
         grain = gamma(roundings) * float((np.abs(coefficients) * powers).sum()) * SLACK
-        floor, doubt = found.floor + grain + polynomial.COEFFICIENT * float(powers.sum()), 2.0 * grain
+        floor, doubt = found.floor + grain, 2.0 * grain
     floor = (floor + polynomial.UNDERFLOW * (1.0 + sizes)) * SLACK
     predicted = (floor + (doubt if shape.graph else 0.0)) * known.mass
     if not predicted <= error:
