@@ -153,7 +153,7 @@ def test_types_that_tensor_cores_do_not_multiply_here_are_refused() -> None:
     ("kind", "shape"),
     [
         (np.float32, (2, 4, 70, 90)), (np.float32, (4, 1, 90)), (np.float32, (2, 1, 70, 1)),
-        (np.float16, (4, 1, 90)),
+        pytest.param(np.float16, (4, 1, 90), marks=pytest.mark.thorough),
         pytest.param(ml_dtypes.bfloat16, (4, 1, 90), marks=pytest.mark.thorough),
     ],
     ids=str,
