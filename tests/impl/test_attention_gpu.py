@@ -259,7 +259,14 @@ def test_products_that_a_type_or_a_card_has_not_are_refused() -> None:
 @pytest.mark.claim("GPU-1")
 @pytest.mark.claim("GPU-10")
 @pytest.mark.claim("GPU-15")
-@pytest.mark.parametrize(("kind", "products"), [(np.float32, None), (np.float32, "tensor"), (np.float16, None)])
+@pytest.mark.parametrize(
+    ("kind", "products"),
+    [
+        (np.float32, None),
+        pytest.param(np.float32, "tensor", marks=pytest.mark.thorough),
+        (np.float16, None),
+    ],
+)
 def test_every_order_of_threads_and_blocks_gives_the_same_bits_within_the_class(
     kind: Any, products: str | None
 ) -> None:
