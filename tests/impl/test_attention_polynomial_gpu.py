@@ -340,7 +340,7 @@ def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate(monkeypatc
 
 @needs_compiler
 @pytest.mark.thorough
-@pytest.mark.claim("GPU-11")
+@pytest.mark.claim("GPU-11", "GPU-17", "GPU-18")
 @pytest.mark.parametrize(("name", "level"), [("float32", "smoke"), ("float64", "standard")])
 def test_it_conforms(name: str, level: str) -> None:
     kernel = polynomial_of(approximate, "numpy", "")
