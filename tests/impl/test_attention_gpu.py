@@ -76,7 +76,6 @@ def test_it_conforms_without_tensor_cores(precision: str) -> None:
             pytest.param(precision, level, unit, marks=pytest.mark.thorough)
             for precision, level, unit in (
                 ("float16", "smoke", "sm_80"), ("bfloat16", "smoke", "sm_90"), ("float16", "standard", "least"),
-                ("bfloat16", "standard", "least"),
             )
         ),
     ],
@@ -89,17 +88,15 @@ def test_it_conforms_on_tensor_cores(precision: str, level: str, unit: str) -> N
 @needs_compiler
 @pytest.mark.claim("GPU-15")
 @pytest.mark.parametrize(
-    ("level", "unit"),
+    "unit",
     [
-        ("smoke", "least"),
-        *(
-            pytest.param(level, unit, marks=pytest.mark.thorough)
-            for level, unit in (("smoke", "sm_80"), ("smoke", "sm_90"), ("standard", "least"))
-        ),
+        "least",
+        *(pytest.param(unit, marks=pytest.mark.thorough) for unit in ("sm_80", "sm_90")),
     ],
 )
-def test_it_conforms_in_float32_on_tensor_cores(level: str, unit: str) -> None:
-    report = judged("float32", level, products="tensor", unit=unit)
+def test_it_conforms_in_float32_on_tensor_cores(unit: str) -> None:
+    """At smoke: the emulation takes minutes at standard, which is run by hand."""
+    report = judged("float32", "smoke", products="tensor", unit=unit)
     assert report.passed, report
 
 
