@@ -74,6 +74,16 @@ def test_the_certificate_holds_for_every_function_and_way_to_ask(dtype: str) -> 
 
 @needs_compiler
 @pytest.mark.claim("GPU-19")
+def test_every_span_of_many_points_is_summed() -> None:
+    points, vectors = drawn(4500, 1, 1)
+    options: dict[str, Any] = {"function": "gaussian", "parameter": 0.5, "targets": points[:3]}
+    found = multiply(points, np.abs(vectors), error=1e-3, **options)
+    assert (off(found, points, np.abs(vectors), **options) <= found.error).all()
+    assert (found.error <= 1e-3).all()
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-19")
 @pytest.mark.parametrize("error", [0.1, 1e-4])
 def test_half_of_what_the_polynomial_of_a_gaussian_errs_is_not_enough(error: float) -> None:
     """Weights of pairs that coincide: P(t)e^(−t) errs by its bound at some t = 2λ|x|² of points of a line."""

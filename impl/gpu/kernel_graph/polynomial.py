@@ -92,9 +92,8 @@ def summed(machine: Machine, given: Measured, plan: Plan, diagonal: float) -> tu
         values, grow = vectors, given.grow
     else:  # numbers of size 1 are multiplied, so that none is lost
         values, grow = vectors.astype(np.float64) / given.grow * front[:, None], ones
-    count, each = features.spans(len(x), plan.spans)
-    points_of = Points(x, None, None, one)
-    parts = features.sums(machine, table, points_of, values[None, None], None, grow, count, each)[0]
+    spans = features.spans(len(values), plan.spans)
+    parts = features.sums(machine, table, Points(x, None, None, one), values[None, None], None, grow, *spans)[0]
     sums = parts[0] if len(parts) == 1 else parts.sum(axis=0)
     starts, others, entries = (machine.laid(each) for each in (matrix.starts, matrix.columns, matrix.entries))
     weighted = machine.empty((1, matrix.rank, columns + 1), np.float64)
