@@ -93,7 +93,7 @@ def _kept(asked: Any, joints: Sequence[Mapping[int, frozenset[str]]]) -> NDArray
             return None
         with path.open("rb") as file:
             text = file.read(_LONGEST + 1)
-        rows = np.array(json.loads(text)) if len(text) <= _LONGEST else np.zeros(0)
+        rows: NDArray[Any] = np.array(json.loads(text)) if len(text) <= _LONGEST else np.zeros(0)
     except (importlib.metadata.PackageNotFoundError, OSError, RuntimeError, ValueError, OverflowError, RecursionError):
         return None
     lengths = np.array([len(of) for of in values])
