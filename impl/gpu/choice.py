@@ -36,6 +36,7 @@ _PER_OCTAVE = 8  # radii: few, so that few polynomials are computed
 _TRIED = 4  # degrees
 _ROOM = 0.98  # the part of an error that is granted to a prediction
 _LONGEST, _MOST_GROWTH = 2.0**8, 2.0**600  # of GPU-11: the largest norm of queries, and sum of features
+_LEAST = 2.0**-1069  # more than a certificate is in any case
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
         raise Infeasible(f"scores of up to {told.radius:.3g} in size, of which the polynomial method serves 40")
     relative, absolute = features.STORED[dtype]
     half = 0.5 * told.spread
-    left = error - relative * told.magnitude - absolute - 8.0 * U * (told.magnitude + told.spread)
+    left = error - relative * told.magnitude - absolute - 8.0 * U * (told.magnitude + told.spread) - _LEAST
     left -= 1.5 * U * told.radius * told.spread
     if not left > 0.0:
         raise Infeasible(f"error {error:g}: rounding alone may cost {error - left:.2g}")
@@ -210,7 +211,7 @@ def _candidates(told: Known, radius: float, left: float) -> Iterator[tuple[int, 
             return (1.0 + moment * (ratio / radius) ** order) / geometric_mean(order, ratio)
 
         ratio = min(RATIOS, key=share)
-        allowed.append((order, ratio, _ROOM * left / (told.spread * share(ratio))))
+        allowed.append((order, ratio, _ROOM * left / told.spread / share(ratio)))
     for degree, predicted in enumerate(least_errors(radius)):
         for order, ratio, most in allowed:
             if predicted <= most:

@@ -177,3 +177,10 @@ def test_the_least_degree_of_all_measures_is_taken() -> None:
     assert [plan.order for plan in plans] == [0, 0, 2, 4, 4]
     assert [plan.degree for plan in plans] == sorted((plan.degree for plan in plans), reverse=True)
     assert all(math.isfinite(plan.growth) for plan in plans)
+
+
+@pytest.mark.parametrize("spread", [2.0**-1074, 2.0**-1060, 1e-300])
+def test_values_that_hardly_differ_have_a_plan(spread: float) -> None:
+    """A spread times less than 1 is 0 there."""
+    told = Known(2.0, spread, spread, 1.0, {2: 0.05})
+    assert chosen(told, 1e-2, "float64", Size(3, (100,), 1, 1, 1 << 30)).degree == 0

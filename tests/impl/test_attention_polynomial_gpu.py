@@ -115,6 +115,18 @@ def test_equal_values_are_their_own_mean_whatever_the_scores_are(keys: int, is_c
 
 
 @needs_compiler
+@pytest.mark.parametrize("masks", [{}, {"is_causal": True}])
+def test_equal_values_meet_every_error_that_is_above_their_rounding(masks: dict[str, Any]) -> None:
+    query, key, value = drawn(1, 1, 1, 3, 70, 2)
+    for size, error in ((0.0, 1e-150), (1e-150, 1e-164), (0.0, 1e-320)):
+        found = approximate(query, key, np.full_like(value, size), error, **masks)
+        assert (found.value == size).all()
+        assert (found.error <= error).all()
+    with pytest.raises(Infeasible, match="rounding alone may cost"):
+        approximate(query, key, np.zeros_like(value), 1e-322, **masks)
+
+
+@needs_compiler
 @pytest.mark.claim("GPU-11")
 @pytest.mark.parametrize(("d", "scale", "error"), [(1, 4.0, 1e-12), (2, 4.0, 1e-12), (30, 0.1, 1e-4), (7, 0.5, 1e-9)])
 def test_tables_of_two_and_of_four_parts_give_the_polynomial(d: int, scale: float, error: float) -> None:

@@ -169,6 +169,24 @@ def test_at_the_ends_of_float64_the_certificate_holds(
 
 
 @needs_compiler
+def test_an_error_below_what_may_underflow_is_refused_and_met_above_it() -> None:
+    points, vectors = drawn(4, 1, 1)
+    for function, parameter, _ in FUNCTIONS:
+        options: dict[str, Any] = {"function": function, "parameter": parameter}
+        assert (multiply(points, vectors * 1e-315, error=1e-300, **options).error <= 1e-300).all()
+        with pytest.raises(Infeasible, match="the certificate of degree"):
+            multiply(points, vectors * 1e-315, error=1e-301, **options)
+
+
+@pytest.mark.claim("GPU-19")
+@pytest.mark.parametrize("reach", [2.0**380 * (1 + 2.0**-50), 2.0**380, 2.0**381 * (1 - 2.0**-53)])
+def test_no_point_is_farther_than_the_scale(reach: float) -> None:
+    known = Known(reach / (1.0 + 2.0**-30), 0.0, 1e-300)
+    made = plan.planned("gaussian", 2.0**-770, Shape(2, 1, 1, 1, graph=False), known, 1e-2, 1 << 30)
+    assert made.scale / 2.0 < made.reach <= made.scale
+
+
+@needs_compiler
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")  # NumPy's, as the machine of a test
 @pytest.mark.claim("GPU-19")
 def test_numbers_that_are_not_finite_or_overflow_have_no_certificate() -> None:

@@ -2,7 +2,7 @@
 #include "polynomial.cuh"
 
 // From sums and extremes of keys and values: the centre of the keys, the interval of the values of every column, its
-// middle, and the power of two above half of its length.  A head without keys has 0 everywhere, and 1 for that power.
+// middle, and the power of two above half of its length, at least 2^-1000.  A head without keys has 0 in place of all else.
 struct Settle {
     const double *sums, *least, *largest;               // (heads, dim), (heads, columns), (heads, columns)
     const whole* lengths;                               // (batch) or null
@@ -19,8 +19,8 @@ KERNEL(polynomial_settle, Settle, THREADS) {
     const whole at = head * a.columns + c;
     const double least = length > 0 ? a.least[at] : 0, largest = length > 0 ? a.largest[at] : 0;
     const double middle = least / 2 + largest / 2, half = farthest(least, largest, middle);
-    int power = 0;
-    if (half < numbers<double>::infinity()) frexp(half, &power);
+    int power = half > 0 ? 0 : -1000;  // what underflow may lose is in units of the power
+    if (half > 0 && half < numbers<double>::infinity()) frexp(half, &power);
     a.hull_least[at] = least, a.hull_largest[at] = largest, a.middle[at] = middle;
     a.grow[at] = ldexp(1.0, power < -1000 ? -1000 : power > 1023 ? 1023 : power);
 }

@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
     from assay.impl.cpu.kernel_graph.smooth import Degree
 
-__all__ = ["FUNCTIONS", "Known", "Matrix", "Plan", "Shape", "direct_work", "planned", "polynomial_work"]
+__all__ = [
+    "FUNCTIONS", "VANISHED", "Known", "Matrix", "Plan", "Shape", "direct_work", "planned", "polynomial_work",
+]  # fmt: skip
 
 #: The functions that a polynomial takes the place of, as on the CPU.
 FUNCTIONS = ("gaussian", "rational", "inverse_multiquadric", "polynomial")
 
 _SHARE = 0.45  # of the error that is asked, for the weights; as much for a point's own, and a little for roundings
-_LEAST, _MOST = (
-    2.0**-200,
-    2.0**400,
-)  # of distances from the middle: powers of them up to the 16th are numbers, or refused
+#: What underflow may take of a sum, for each point (GPU-19).
+VANISHED = 2.0**-1000
+# Of distances from the middle: powers of them up to the 16th are numbers, or refused.
+_LEAST, _MOST = 2.0**-200, 2.0**400
 _MOST_ENTRIES = 2.0**300  # the sum of sizes of the matrix
 _PARTS = 512  # of the range of t, where e^-t is bounded
 
@@ -135,7 +137,8 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
         raise Infeasible(
             f"degree {found.degree} in {d} dimensions has rank {found.rank}, more than {polynomial.MOST_RANK}"
         )
-    scale = 2.0 ** math.ceil(math.log2(max(reach, other)))
+    part, power = math.frexp(max(reach, other))
+    scale = 2.0 ** (power - (part == 0.5))
     decay = parameter * scale * scale if found.centred else None
     if decay is not None:
         matrix, (floor, doubt), own = _centred(found, d, decay), (0.0, 0.0), 1.0
@@ -158,7 +161,7 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
         grain = gamma(roundings) * float((np.abs(coefficients) * powers).sum()) * SLACK
         floor, doubt = found.floor + grain, 2.0 * grain
     floor = (floor + polynomial.UNDERFLOW * (1.0 + sizes)) * SLACK
-    predicted = (floor + (doubt if shape.graph else 0.0)) * known.mass
+    predicted = (floor + (doubt if shape.graph else 0.0)) * known.mass + shape.points * VANISHED
     if not predicted <= error:
         raise Infeasible(f"error {error:g}: the certificate of degree {p} may be {predicted:.2g}")
     return Plan(p, d + (decay is None), scale, decay, matrix, own, floor, doubt, reach, other, spans)

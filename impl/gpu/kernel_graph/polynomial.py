@@ -15,7 +15,7 @@ import numpy as np
 from assay.impl.cpu.kernel_graph.sums import U
 from assay.impl.gpu import features
 from assay.impl.gpu.features import Points
-from assay.impl.gpu.kernel_graph.plan import Known, Shape
+from assay.impl.gpu.kernel_graph.plan import VANISHED, Known, Shape
 from assay.impl.gpu.machine import TYPES, struct, view
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def summed(machine: Machine, given: Measured, plan: Plan, diagonal: float) -> tu
         other=plan.other,
         floor=plan.floor,
         doubt=plan.doubt,
-        least=shape.points * 2.0**-1000,
+        least=shape.points * VANISHED,
     )
     machine.run("kernel_graph/polynomial.cu", "polynomial_finish", arguments, features.blocks(out.size))
     return out, error
