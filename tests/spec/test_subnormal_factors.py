@@ -125,6 +125,20 @@ def test_vectors_beside_a_large_weight_may_lose_it() -> None:
     granted_because_of_it(lost, lambda u: kernel_graph.tolerance(instance, u).max())
 
 
+@pytest.mark.claim("KTOL-3")
+def test_a_row_of_a_laplacian_may_lose_it_beside_its_degree_too() -> None:
+    """Four blocks of sixteen, each with one large weight; the first product is that of the degree."""
+    points = np.where(np.arange(64) % 16 == 1, 2.0**6, 1.0)
+    points[0] = 0.0
+    instance = kernel_graph.Instance(
+        *halves(points[:, None], np.full((64, 1), SMALL)), function="polynomial", laplacian=True
+    )  # fmt: skip
+    weights = points**2
+    weights[0] = -weights.sum()
+    lost = sum(lost_on_a_matrix_unit(block, SMALLS, U) for block in weights.reshape(4, 16))
+    granted_because_of_it(lost, lambda u: kernel_graph.tolerance(instance, u)[0, 0])
+
+
 def handed(instance: attention_gradient.Instance, name: str) -> Callable[[Precision], Any]:
     """What a kernel may err that is handed the output and the log-sum-exp."""
     return lambda u: Bounds(instance, u).of(HANDED[0])[name].max()
