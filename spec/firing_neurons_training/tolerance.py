@@ -110,22 +110,24 @@ def errors(instance: Instance, precision: Precision, exact: Exact) -> Errors:
         rate = compound(summed(count), once_more)
         output = off.T @ outer + rate * ((active + off).T @ outer)
         # what is lost in a factor meets the other one, and goes through roundings that at most double it
-        output = output + 2 * lost_entry * (active + off).sum(axis=0)[:, None]
-        output = output + 2 * lost * (outer.sum(axis=0) + 2 * count + 2)
+        # … and on a matrix unit χ besides, where the factor is subnormal (TOL-1)
+        given, made = lost_entry + precision.alignment, lost + precision.alignment
+        output = output + 2 * given * (active + off).sum(axis=0)[:, None]
+        output = output + 2 * made * (outer.sum(axis=0) + 2 * count + 2)
         rates = (u, stored, entry, lost, lost_entry, precision.elementary)
         slope, slope_off = _slope(exact, output, targets, instance.loss, rates)
         pairs = outer @ slope.T
         pairs_off = outer @ slope_off.T
         of_pairs = pairs_off + summed(outer.shape[1]) * (pairs + pairs_off)
-        of_pairs = of_pairs + 2 * lost_entry * (slope + slope_off).sum(axis=1)
-        of_pairs = of_pairs + 2 * lost * (outer.sum(axis=1)[:, None] + 2 * outer.shape[1] + 2)
+        of_pairs = of_pairs + 2 * given * (slope + slope_off).sum(axis=1)
+        of_pairs = of_pairs + 2 * made * (outer.sum(axis=1)[:, None] + 2 * outer.shape[1] + 2)
         fired = may.sum(axis=1)[:, None]
         whole = np.where(may, pairs + of_pairs, 0.0) @ data  # at least every |gradient|
         hull = np.where(undecided, pairs + of_pairs, 0.0) @ data
         of_sum = summed(np.maximum(fired - 1, 0) * outer.shape[1] + 1)
         gradient = np.where(may, of_pairs, 0.0) @ data + of_sum * whole
-        gradient = gradient + 2 * lost_entry * np.where(may, pairs + of_pairs, 0.0).sum(axis=1)[:, None]
-        gradient = gradient + 2 * lost * (np.where(may, data.sum(axis=1), 0.0).sum(axis=1)[:, None] + 2 * fired + 2)
+        gradient = gradient + 2 * given * np.where(may, pairs + of_pairs, 0.0).sum(axis=1)[:, None]
+        gradient = gradient + 2 * made * (np.where(may, data.sum(axis=1), 0.0).sum(axis=1)[:, None] + 2 * fired + 2)
         step, new = _step(
             instance, precision, exact, (weights, whole, gradient, hull), (u, stored, entry, lost, lost_entry)
         )

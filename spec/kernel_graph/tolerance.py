@@ -100,7 +100,9 @@ def _of_rows(
     bound = bound + precision.output * total + precision.output_tiny
     last = vectors[at] if instance.laplacian else np.zeros(1)  # there may be more targets than vectors
     bound = bound + 2.0 * (n + 2) * precision.tiny * (1.0 + vectors.max(axis=0) + last)
-    bound = bound + precision.alignment * (both.sum(axis=1)[:, None] + n * precision.least_factor)
+    # a subnormal number v, of a degree too, is read as 0 or counts as if it were normal
+    met = (2.0 if instance.laplacian else 1.0) * (both.sum(axis=1)[:, None] + n * precision.least_factor)
+    bound = bound + (2.0 * precision.tiny + precision.alignment) * met
     largest = min(precision.largest, precision.largest_output)
     good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
     return np.where(good & ~np.isnan(bound), bound * _SLACK, np.inf)

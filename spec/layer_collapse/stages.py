@@ -98,8 +98,7 @@ class Machine:
         rate = compound(self.stack.entry, self.stack.weight, gamma(count + 1, self.unit))
         made = size @ weight
         error = x.error @ weight + rate * made
-        lost, u = size.sum(axis=-1, keepdims=True) + weight.sum(axis=-2, keepdims=True), self.precision
-        error = error + 2 * u.tiny * (lost + 2 * count + 4) + u.alignment * (lost + count * u.least_factor)
+        error = error + self.lost(size.sum(axis=-1, keepdims=True) + weight.sum(axis=-2, keepdims=True), count)
         partial = None
         if bias is not None:
             error = error + 2 * self.unit * made
@@ -107,6 +106,15 @@ class Machine:
             partial = np.abs(exact.midpoint) + exact.radius + np.abs(bias) + error
         inside = x.inside and bool((4 * made <= self.precision.largest).all())
         return self.stored(exact, error, inside, partial)
+
+    def lost(self, sizes: Array, count: int) -> Array:
+        """What ``count`` products lose where something underflows or a factor is subnormal: LCT-1.
+
+        sizes: ‖x̂‖₁ + ‖w‖₁, what all factors sum to.
+        """
+        u = self.precision
+        lost: Array = 2 * u.tiny * (sizes + 2 * count + 4) + u.alignment * (sizes + count * u.least_factor)
+        return lost
 
     def added(self, x: Numbers, y: Numbers, exact: Enclosure) -> Numbers:
         """x + y: LCT-1."""

@@ -156,8 +156,7 @@ class _Stack:
         error = (head.error @ matrix).sum(axis=0) + rate * made
         if h > 1:  # one head after the other, each partial sum stored
             error = error + (2 * h * step) * made + 2 * h * machine.stack.step_tiny
-        lost = head.size.sum(axis=(0, 2))[:, None] + matrix.sum(axis=(0, 1)) + 2 * h * v + 4
-        error = error + 2 * machine.precision.tiny * lost
+        error = error + machine.lost(head.size.sum(axis=(0, 2))[:, None] + matrix.sum(axis=(0, 1)), h * v)
         partial = None
         if bias is not None:
             error = error + 2 * unit * made

@@ -128,6 +128,8 @@ def _value_errors(instance: HigherOrder, u: Precision) -> tuple[Array, NDArray[n
         # where partial sums over a mode are stored, each of them may lose as much as a value
         partial = instance.combinations // min(instance.mode_lengths)
         lost = pairs.product_tiny * (partial if u.stored > 0.0 else 1) + u.tiny * partial
+        # … and the values of one mode may be subnormal factors of such a sum, beside weights that may be so too
+        lost = lost + u.alignment * (1 + instance.combinations * u.least_factor)
         off = 2 * more * lost * reach
     return off, reach <= (u.largest_output if pairs.product > 0.0 else u.largest) / 2
 

@@ -97,6 +97,11 @@ class Bounds(OfAttention):
         return self.machine.of(Pairs)
 
     @property
+    def _tiny(self) -> float:
+        """What a product of two factors loses among small numbers, or as a factor of a matrix unit."""
+        return self._pairs.product_tiny + self.machine.tiny + self.machine.alignment
+
+    @property
     def _more(self) -> int:
         """How many products of two operands may be rounded: a factor of a sum, and a partial sum, for every mode."""
         return 2 * (self.tensor.order - 2) + self._pairs.more
@@ -117,14 +122,14 @@ class Bounds(OfAttention):
         if not self._more:
             return 0.0
         reach = self._value_reach if of_values else self._score_reach
-        return 2 * self._more * (self._pairs.product_tiny + self.machine.tiny) * reach * (mass + steps)
+        return 2 * self._more * self._tiny * reach * (mass + steps)
 
     def _product_error(self, start: Array, origin: Origin) -> Array:
         alpha = super()._product_error(start, origin)
         modes = self.tensor.order - 2
         if not modes:
             return alpha
-        lost = 4 * modes * (self._pairs.product_tiny + self.machine.tiny) * self._value_reach
+        lost = 4 * modes * self._tiny * self._value_reach
         lost = lost * self.instance.value.shape[3] * self._divided(origin)[..., None]
         return np.where(self._attended, alpha + lost, 0.0)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matrix_unit import on_a_matrix_unit
 from mpmath import mp, mpf
 
 from assay.spec.attention import Instance, define, evaluate, tolerance
@@ -506,13 +507,6 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 # --- subnormal factors on a matrix unit -------------------------------------------------------------------------------
-
-
-def on_a_matrix_unit(x: Any, y: Any, u: Precision) -> Any:
-    """Σ x·y of at most ``at_once`` products, as low as a unit may have it that aligns by the sizes that it assumes."""
-    least, products = u.least_factor, x * y
-    counted = np.where(products != 0, np.maximum(np.abs(x), least) * np.maximum(np.abs(y), least), 0.0)
-    return products.sum() - np.count_nonzero(products) * u.product / 1.25 * np.max(counted, initial=0.0)
 
 
 @pytest.mark.claim("TOL-1")

@@ -644,6 +644,20 @@ def test_what_a_machine_flushes_to_zero_is_paid_for(function: str, p: float, siz
         assert (held.ratio(out) <= 1.0).all()
 
 
+@pytest.mark.claim("KTOL-3")
+@pytest.mark.parametrize("name", ["float32", "tf32", "bfloat16", "float64"])
+def test_a_subnormal_vector_that_is_read_as_zero_may_be_missing_however_large_its_weight_is(name: str) -> None:
+    machine = PRECISIONS[name]
+    dtype = np.dtype(getattr(ml_dtypes, machine.storage, machine.storage))
+    vector = np.array([[machine.tiny / 2]]).astype(dtype)
+    instance = Instance(
+        np.array([[0.0]], dtype), vector, function="polynomial", targets=np.array([[1024.0]], dtype)
+    )  # fmt: skip
+    held = criteria(instance, name)["output"]
+    assert float(held.ratio(np.zeros((1, 1), dtype)).max()) <= 1.0
+    assert define(instance).midpoint.min() >= 2.0**19 * machine.tiny
+
+
 @pytest.mark.claim("KTOL-2")
 @pytest.mark.parametrize(("function", "z"), [("gaussian", 87.5), ("laplacian", 7656.0), ("matern", 8800.0)])
 def test_a_weight_that_is_flushed_to_zero_may_be_missing_however_large_the_vector_is(function: str, z: float) -> None:
