@@ -15,6 +15,7 @@ from assay.spec import (
     firing_neurons_training,
     kernel_graph,
     layer_collapse,
+    rope_attention,
     small_transformers,
     tensor_attention,
     tensor_attention_gradient,
@@ -24,7 +25,11 @@ from assay.spec.document_similarity.tolerance import errors as errors_of_similar
 from assay.spec.kernel_graph.distances import errors as errors_of_distances
 from assay.spec.kernel_graph.distances import exactly_enough, reach
 from assay.spec.precision import PRECISIONS
+from assay.spec.rope_attention.tolerance import relative_products
 from assay.spec.small_transformers.rounding import Recombination
+from assay.spec.softmax.weights import weights
+from assay.spec.tensor_attention.definition import over_combinations
+from assay.spec.tensor_attention.tolerance import combined_products
 from assay.spec.tensor_attention_gradient.tolerance import Bounds as OfTensors
 
 if TYPE_CHECKING:
@@ -246,3 +251,30 @@ def test_a_sum_of_probabilities_and_values_of_one_mode_may_lose_it_times_an_inco
     lost = lost_on_a_matrix_unit(np.full(16, 1 / 16), SMALLS, U) * LARGE
     changed = {"value1": [[0.0]], "value2": SMALLS[:, None]}
     granted_because_of_it(lost, gradient_of_order_3("grad_value1", [[LARGE]], **changed))
+
+
+@pytest.mark.claim("TOLT-1")
+def test_a_score_of_order_3_may_lose_it_beside_a_product_of_query_and_key() -> None:
+    changed = {"query": np.full((1, 16), 2.0**7), "key1": beside(2.0**7, 2.0**-7)[None], "key2": SMALLS[None]}
+    instance = tensor_attention.Instance(*of_order_3(**changed, value2=[[1.0]]), scale=1.0)
+    flat, exact = over_combinations(instance), tensor_attention.evaluate(instance, 2.0**-34)
+    lost = lost_on_a_matrix_unit(beside(LARGE), SMALLS, U)
+    granted_because_of_it(
+        lost, lambda u: weights(flat, u, exact, combined_products(instance, u)).score_error.max()
+    )  # fmt: skip
+
+
+@pytest.mark.claim("ROT-10")
+def test_a_sum_over_entries_of_a_relative_matrix_may_lose_it_times_the_query() -> None:
+    """The matrix has one row, whose sum with a subnormal key is multiplied by the first number of the query."""
+    query, key = np.zeros((1, 16)), SMALLS[None]
+    query[0, 0] = 2.0**8
+    arrays = [x[None, None] for x in halves(query, key, [[1.0]])]
+    support = tuple((0, column) for column in range(16))
+    (relative,) = halves(beside(2.0**10)[:, None])
+    instance = rope_attention.Instance(*arrays, relative=relative, support=support, scale=1.0)
+    exact = rope_attention.evaluate(instance, 2.0**-34)
+    lost = lost_on_a_matrix_unit(beside(2.0**10), SMALLS, U) * 2.0**8
+    granted_because_of_it(
+        lost, lambda u: weights(instance, u, exact, relative_products(instance, u)).score_error.max()
+    )  # fmt: skip
