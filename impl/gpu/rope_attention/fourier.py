@@ -42,7 +42,7 @@ _VANISHED = 2.0**-300  # the most that underflow may lose, for each key
 
 
 def attended(
-    machine: Machine, heads: Heads, scale: float, error: float, bounds: tuple[float, float] | None, memory: int
+    machine: Machine, heads: Heads, scale: float, error: float, bounds: tuple[float, ...] | None, memory: int
 ) -> Certified:
     """The result for arrays of the machine that fit; its type is that of the values.
 
