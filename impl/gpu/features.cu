@@ -492,5 +492,5 @@ KERNEL(features_certify, Certify, THREADS) {
         bound = (shifted / 2 * spread + cut + rounded + 4 * U * half + 3 * U * (magnitude + half + cut + rounded) +
                  a.relative * magnitude + a.absolute) * SLACK + 0x1p-1070;
     }
-    a.out[i] = bound;
+    a.out[i] = bound < numbers<double>::infinity() ? bound : numbers<double>::infinity();  // ∞·0 is no number
 }

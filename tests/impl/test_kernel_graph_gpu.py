@@ -111,6 +111,18 @@ def test_a_value_that_overflows_has_no_certificate() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-5")
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
+def test_a_certificate_is_a_number_or_infinite() -> None:
+    """0 over 0 of vectors of 0, and vectors that are no numbers."""
+    vectors = np.array([[0.0, np.nan, 1.0], [0.0, 1.0, np.inf]])
+    found = certified(Emulated(), np.array([[0.0], [1e200]]), vectors, None, "gaussian", 1.0, 0.0)
+    assert np.isposinf(found.error).all()
+    found = certified(Emulated(), np.array([[0.0], [1.0]]), vectors, None, "gaussian", 1.0, 0.0)
+    assert np.isposinf(found.error).tolist() == [[False, True, True]]
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-5")
 def test_tiles_of_512_sources_are_summed_in_float64() -> None:
     """Of weights 1: in a sum in float32 alone 2^24 would swallow every 1, and tiles after the first keep theirs."""
     points, vectors = np.zeros((2000, 1), np.float32), np.ones((2000, 1), np.float32)

@@ -75,6 +75,16 @@ def test_what_rotations_lose_is_in_the_certificate() -> None:
 
 @needs_compiler
 @pytest.mark.claim("GPU-13")
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}])
+def test_equal_values_of_keys_whose_norm_overflows_have_an_infinite_bound(options: dict[str, Any]) -> None:
+    """One key is its own mean, so that no score is large; and 0 times infinity would be no number."""
+    query, key, value = drawn(n_k=1)
+    found = approximate(query, key * 1e160, value, scale=1e-160, error=1e-6, **options)
+    assert np.isposinf(found.error).all()
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-13")
 def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
     arrays = drawn(np.float32, n_q=37, n_k=40)
     first, *others = (approximate(*arrays, error=1e-4, order=order) for order in ORDERS)

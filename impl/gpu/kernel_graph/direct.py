@@ -6,6 +6,7 @@ of 512 sources are in that type, and these are summed in float64.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,4 +143,6 @@ def certified(
     value = out.astype(points.dtype)
     if points.dtype.name == "float32":  # infinite where the value is: it is near nothing
         error = error + (2.0**-24 * 1.01) * abs(value.astype(np.float64)) + 2.0**-149
-    return Certified(value, (error + n * 2.0**-1000) * SLACK, "all pairs in float64 on the device")
+    error = (error + n * 2.0**-1000) * SLACK
+    error[~(error < math.inf)] = math.inf  # 0/0, and what is not a number
+    return Certified(value, error, "all pairs in float64 on the device")
