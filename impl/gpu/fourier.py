@@ -64,7 +64,8 @@ def roots(size: int) -> Complex:
     eighth = size // 8
     last = DoubleDoubleBall(*(np.atleast_1d(part) for part in (halved[0][0].high, halved[0][0].low, halved[0][0].rad)))
     cosines, sines = (_joined(ball[:eighth], last) for ball in (cosines, sines))
-    assert max(float(cosines.rad.max()), float(sines.rad.max())) <= _RADIUS  # proved by the balls themselves
+    if not max(float(cosines.rad.max()), float(sines.rad.max())) <= _RADIUS:  # what the balls themselves prove
+        raise ArithmeticError(f"roots of unity of order {size} are not known within 2^-80")
     quarter = np.concatenate([cosines.high, sines.high[eighth - 1 :: -1]])[: size // 4]
     upper = np.concatenate([sines.high, cosines.high[eighth - 1 :: -1]])[: size // 4]
     first = quarter - 1j * upper

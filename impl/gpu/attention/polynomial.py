@@ -60,7 +60,7 @@ def approximate(
 
     Let r = C(d + g, g) be the rank for degree g.  The time is O((n_q + n_k)·r·(d_v + 1)).  The memory is at most 65
     tables of r·(d_v + 1) numbers for each head of keys, and fewer where ``memory`` asks for it.  A causal mask or a
-    window takes a table for every block of about r keys, or two for a window with two ends, and up to three blocks of
+    window takes a table for every block of about r keys, or two for a window with two ends, and up to two blocks of
     keys one by one for every query.  Where ``memory`` does not hold the tables of all heads, heads follow each other;
     where it does not hold those of one, blocks are longer.
 
