@@ -3,10 +3,11 @@
     python benchmarks/exact_attention.py [--threads 2] [--only long|others|widths|few|small] [--rounds 7]
 
 With one thread seconds are those of the thread that calls, which other work on the machine moves little, and NumPy's
-formula is left out: the threads of its library wait busily after a call, and take from the next one.  It holds all
-scores, so that it runs only where they take at most half a gibibyte.  Of ``small`` each time is that of a call among
-many, one after the other, so that the clock and the first look at the caches do not count.  To measure what a processor
-with AVX2 alone would do, both sides are held to it:
+formula is left out.  With several, each call waits until the threads of the library that was called before it have
+fallen asleep: they wait busily for a while, and would take from the next one.  The formula holds all scores, so that
+it runs only where they take at most half a gibibyte.  Of ``small`` each time is that of a call among many, one after
+the other, so that the clock and the first look at the caches do not count.  To measure what a processor with AVX2 alone
+would do, both sides are held to it:
 
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \\
     MKL_ENABLE_INSTRUCTIONS=AVX2 python benchmarks/exact_attention.py --threads 1
@@ -44,6 +45,7 @@ _SMALL = ((1, 1, 1, 3, 3, 8), (2, 4, 4, 17, 17, 16), *((1, 8, 8, n, n, 64) for n
 _PARTS = {"long": _LONG, "others": _OTHERS, "widths": _WIDTHS, "few": _FEW, "small": _SMALL}
 _MANY = 1 << 24  # products of scores with columns: about how much a time of small calls is taken of
 _MOST_SCORES = 1 << 29  # bytes
+_REST = 0.3  # seconds: Intel's OpenMP waits busily for 0.2
 
 
 def timed(size: tuple[int, ...], dtype: str, threads: int, rounds: int, *, causal: bool) -> dict[str, dict[str, float]]:
@@ -64,7 +66,9 @@ def timed(size: tuple[int, ...], dtype: str, threads: int, rounds: int, *, causa
         return {name: {which: t / calls for which, t in found.items()} for name, found in times.items()}
     if threads > 1 and h == h_k and b * h * n_q * n_k * q.itemsize <= _MOST_SCORES:
         contenders["numpy"] = lambda: formula(q, k, v, scale=scale, is_causal=causal)
-    return interleaved(contenders, rounds, time.thread_time if threads == 1 else time.perf_counter)
+    if threads == 1:
+        return interleaved(contenders, rounds, time.thread_time)
+    return interleaved(contenders, rounds, rest=_REST)
 
 
 def _repeated(call: Callable[[], Any], times: int) -> None:

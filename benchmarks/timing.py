@@ -28,11 +28,12 @@ _LIBRARIES = ("numpy", "numba", "scipy", "torch", "jax", "onnxruntime", "pykeops
 
 def interleaved(
     contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter, *,
-    seconds_of: Callable[[Callable[[], Any]], float] | None = None,
+    seconds_of: Callable[[Callable[[], Any]], float] | None = None, rest: float = 0.0,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
     """Seconds of every contender, {"min": …, "median": …}, over ``rounds`` ≥ 5 interleaved calls after a warm-up.
 
     clock: ``time.process_time`` for contenders of one thread each where other work takes cores.
+    rest: seconds before each call, in which threads that wait busily after the call before fall asleep.
     seconds_of: calls a contender and says how long that took, where a device has a clock of its own.
     """
 
@@ -48,6 +49,7 @@ def interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
         for name, call in contenders.items():
+            time.sleep(rest)
             seconds[name].append(taken(call))
     return {name: {"min": min(times), "median": statistics.median(times)} for name, times in seconds.items()}
 
