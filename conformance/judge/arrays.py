@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from assay.impl.cached import cache_folder
+from assay.impl.cached import cache_folder, kept
 from assay.spec.instances.extra import required
 from assay.spec.written import write_bytes
 
@@ -89,12 +89,8 @@ def _kept(asked: Any, joints: Sequence[Mapping[int, frozenset[str]]]) -> NDArray
     """The array that is kept; ``None`` where there is none, or something that is no such array."""
     values, strength = asked[:2]
     try:
-        if not (path := _place(asked)).is_file():  # one would wait at a pipe
-            return None
-        with path.open("rb") as file:
-            text = file.read(_LONGEST + 1)
-        rows: NDArray[Any] = np.array(json.loads(text)) if len(text) <= _LONGEST else np.zeros(0)
-    except (importlib.metadata.PackageNotFoundError, OSError, RuntimeError, ValueError, OverflowError, RecursionError):
+        rows: NDArray[Any] = np.array(kept(_place(asked), _LONGEST))
+    except (importlib.metadata.PackageNotFoundError, RuntimeError, ValueError, OverflowError):
         return None
     lengths = np.array([len(of) for of in values])
     fits = rows.dtype == np.int64 and rows.shape[1:] == lengths.shape and ((rows >= 0) & (rows < lengths)).all()

@@ -21,7 +21,7 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from assay.impl.cached import cache_folder
+from assay.impl import cached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,18 +259,14 @@ def keep(found: Kept) -> Path:
 def kept() -> Kept | None:
     """What is kept of the processor at hand; ``None`` where there is nothing, or something else than is expected."""
     try:
-        if not (path := place()).is_file():  # one would wait at a pipe
-            return None
-        with path.open("rb") as file:
-            text = file.read(_LONGEST + 1)
-        told = json.loads(text) if len(text) <= _LONGEST else None
+        told = cached.kept(place(), _LONGEST)
         if not isinstance(told, dict) or any(told.get(name) != value for name, value in _key().items()):
             return None
         numbers = told["nanoseconds"]
         found = {work: numbers[work] for work in REFERENCE}
         if all(type(x) in (int, float) and 0.0 < x < math.inf for x in found.values()) and type(told["wide"]) is bool:
             return Kept({work: float(x) for work, x in found.items()}, told["wide"])
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+    except (RuntimeError, LookupError, TypeError, OverflowError):
         pass
     return None
 
@@ -278,7 +274,7 @@ def kept() -> Kept | None:
 def place() -> Path:
     """The file of the processor at hand.  Raises ``RuntimeError`` where the user has no home."""
     name = hashlib.sha256(json.dumps(_key()).encode()).hexdigest()[:16]
-    return cache_folder() / "costs" / f"{name}.json"
+    return cached.cache_folder() / "costs" / f"{name}.json"
 
 
 def _key() -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.impl import cached
 from assay.impl.cpu import attention, costs, firing_neurons, kernel_graph, processor, rope_attention, tensor_attention
 from assay.spec import attention as of_attention
 from assay.spec import kernel_graph as of_kernel_graph
@@ -173,7 +174,7 @@ def test_a_user_without_a_home_is_served(folder: Path, measured: list[int], monk
     def homeless() -> Path:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(costs, "cache_folder", homeless)
+    monkeypatch.setattr(cached, "cache_folder", homeless)
     assert costs.speeds().of("single") == pytest.approx(3.0)
 
 
