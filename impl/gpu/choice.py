@@ -174,12 +174,9 @@ def chosen(told: Known, error: float, dtype: str, size: Size) -> Plan:
     power = math.ceil(math.log2(max(told.radius, _SMALLEST_RADIUS)) * _PER_OCTAVE) / _PER_OCTAVE
     radius = max(2.0**power, told.radius)
     best = math.inf
-    for degree, order, ratio in (
-        *itertools.islice(_candidates(told, radius, left), _TRIED),
-        *itertools.islice(
-            _candidates(replace(told, moments={}), radius, left), _TRIED
-        ),  # where moments promise too much
-    ):
+    without = replace(told, moments={})  # for where moments promise too much
+    tried = (itertools.islice(_candidates(each, radius, left), _TRIED) for each in (told, without))
+    for degree, order, ratio in itertools.chain.from_iterable(tried):
         size.roundings(degree)  # what there is no room for is refused before a polynomial is computed
         if order:
             plan = _by_moment(exp_by_moment(radius, degree, order, ratio, False), order, ratio, size)
