@@ -1,17 +1,17 @@
 // The thread model of CUDA on one thread of a CPU: g++ builds a .cu file with this header, and its kernels run.
 //
-//     g++ -shared -fPIC -O2 -ffp-contract=off -x c++ -include cuda_on_cpu.h kernel.cu -o kernel.so
+//     g++ -shared -fPIC -O1 -ffp-contract=off -Wno-psabi -x c++ -include cuda_on_cpu.h kernel.cu -o kernel.so
 //
 // Every CUDA thread is a coroutine with a stack of its own.  It runs alone until it waits at a barrier or in a shuffle,
-// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that another one writes between the same two barriers depends on the order in
-// which threads run: a kernel without a race has the same result in every order (ascending, descending, shuffled), and
-// one that lacks a barrier has not.  Blocks run one after the other in such an order too.  Shared memory is full of NaN
-// when a block begins and has guards on both sides.  A launch ends with a sentence where a thread leaves before a
-// barrier, where threads wait at different ones, where a shuffle names lanes that do not come, and where a guard was
-// written to.
+// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that another
+// one writes between the same two barriers depends on the order in which threads run: a kernel without a race has the
+// same result in every order (ascending, descending, shuffled), and one that lacks a barrier has not.  Blocks run one
+// after the other in such an order too.  Shared memory is full of NaN when a block begins and has guards on both sides.
+// A launch ends with a sentence where a thread leaves before a barrier, where threads wait at different ones, where a
+// shuffle names lanes that do not come, and where a guard was written to.
 //
-// A kernel is declared with KERNEL(name, Arguments, threads) { … a.member … } and takes one struct by value.  Its dynamic shared
-// memory is `shared_memory`.
+// A kernel is declared with KERNEL(name, Arguments, threads) { … a.member … } and takes one struct by value.  Its dynamic
+// shared memory is `shared_memory`.
 #pragma once
 
 #include <math.h>
@@ -61,15 +61,22 @@ struct Thread {
     State state = State::fresh;
     int line = 0;       // of the barrier or the shuffle that it waits in
     unsigned mask = 0;  // the lanes that a shuffle waits for
-    unsigned char slot[32];
+    unsigned char given[48], answer[16];  // of an operation of a warp
+    bool answered = false;
+};
+
+// Where a thread goes on; one that has returned waits there for the next block's.
+struct Coroutine {
     jmp_buf place;
-    char* stack = nullptr;
+    bool idle = false;
 };
 
 struct Machine {
     Launch launch;
     std::function<void()> body;
     std::vector<Thread> threads;
+    std::vector<Coroutine> coroutines = std::vector<Coroutine>(MOST);
+    char* stacks = nullptr;
     std::vector<unsigned char> shared;
     Thread* here = nullptr;
     Index block;
@@ -79,7 +86,7 @@ struct Machine {
     uint64_t random = 0;
 };
 
-inline Machine machine;
+static Machine machine;  // one of each library
 
 inline unsigned char* shared() { return machine.shared.data() + GUARD; }
 
@@ -89,27 +96,36 @@ inline std::string named(const Index& i) {
     return words;
 }
 
+// The coroutine of the thread that runs.
+inline Coroutine& own() { return machine.coroutines[machine.here - machine.threads.data()]; }
+
 // Back to the scheduler, until it lets this thread go on.
+inline void leave() {
+    if (!_setjmp(own().place)) _longjmp(machine.scheduler, 1);
+}
+
 inline void wait(State state, int line, unsigned mask) {
-    Thread& own = *machine.here;
-    own.state = state, own.line = line, own.mask = mask;
-    if (!_setjmp(own.place)) _longjmp(machine.scheduler, 1);
+    Thread& thread = *machine.here;
+    thread.state = state, thread.line = line, thread.mask = mask;
+    leave();
 }
 
 inline void begin() {
-    machine.body();
-    machine.here->state = State::done;
-    _longjmp(machine.scheduler, 1);
+    for (;;) {
+        machine.body();
+        machine.here->state = State::done, own().idle = true;
+        leave();
+    }
 }
 
 inline void go_on(Thread& thread) {
     machine.here = &thread;
-    const bool fresh = thread.state == State::fresh;
-    thread.state = State::running;
+    const bool fresh = thread.state == State::fresh, known = !fresh || own().idle;
+    thread.state = State::running, own().idle = false;
     if (_setjmp(machine.scheduler)) return;
-    if (!fresh) _longjmp(thread.place, 1);
+    if (known) _longjmp(own().place, 1);
     getcontext(&machine.entry);
-    machine.entry.uc_stack.ss_sp = thread.stack;
+    machine.entry.uc_stack.ss_sp = machine.stacks + (machine.here - machine.threads.data()) * STACK;
     machine.entry.uc_stack.ss_size = STACK;
     machine.entry.uc_link = nullptr;
     makecontext(&machine.entry, begin, 0);
@@ -134,17 +150,17 @@ inline bool release_warp(size_t warp) {
     const size_t lanes = std::min(WARP, threads.size() - warp);
     bool released = false;
     for (size_t lane = 0; lane < lanes; lane++) {
-        const Thread asking = threads[warp + lane];
+        const Thread& asking = threads[warp + lane];
         if (asking.state != State::in_warp || !(asking.mask >> lane & 1)) continue;
-        bool all = lanes == WARP || !(asking.mask >> lanes);
-        for (size_t other = 0; other < lanes; other++) {
+        const unsigned mask = asking.mask;
+        bool all = lanes == WARP || !(mask >> lanes);
+        for (size_t other = 0; all && other < lanes; other++) {
             const Thread& t = threads[warp + other];
-            if (asking.mask >> other & 1)
-                all = all && t.state == State::in_warp && t.mask == asking.mask && t.line == asking.line;
+            if (mask >> other & 1) all = t.state == State::in_warp && t.mask == mask && t.line == asking.line;
         }
         if (!all) continue;
         for (size_t other = 0; other < lanes; other++)
-            if (asking.mask >> other & 1) threads[warp + other].state = State::running;
+            if (mask >> other & 1) threads[warp + other].state = State::running;
         released = true;
     }
     return released;
@@ -210,13 +226,12 @@ inline const char* run(const Launch& launch, std::function<void()> body) {
     machine.launch = launch, machine.body = body, machine.random = launch.seed, machine.fault = "";
     machine.shared.assign(launch.shared + 2 * GUARD, GUARDED);
     machine.threads.assign(count, Thread());
-    static char* stacks = static_cast<char*>(  // for every launch; the system gives the pages that are used
-        mmap(nullptr, MOST * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (count > MOST) return "a block of more than 1024 threads";
-    for (size_t i = 0; i < count; i++) {
+    if (!machine.stacks)  // for every launch; the system gives the pages that are used
+        machine.stacks = static_cast<char*>(
+            mmap(nullptr, MOST * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    for (size_t i = 0; i < count; i++)
         machine.threads[i].at = {unsigned(i % b[0]), unsigned(i / b[0] % b[1]), unsigned(i / b[0] / b[1])};
-        machine.threads[i].stack = stacks + i * STACK;
-    }
     for (size_t i : order(blocks)) {
         machine.block = {unsigned(i % g[0]), unsigned(i / g[0] % g[1]), unsigned(i / g[0] / g[1])};
         run_block();
@@ -225,33 +240,64 @@ inline const char* run(const Launch& launch, std::function<void()> body) {
     return machine.fault.empty() ? nullptr : machine.fault.c_str();
 }
 
+inline size_t lane() { return (machine.here - machine.threads.data()) % WARP; }
+
+// An operation of the lanes of a mask.  Each gives something; when all have come, the first that goes on finds what all
+// of them are answered: answer(lanes), where lanes[0] … lanes[31] are the threads of the warp.
+template <class Answered, class Given, class Answer>
+Answered together(unsigned mask, int line, const Given& given, const Answer& answer) {
+    static_assert(sizeof(Given) <= sizeof(Thread::given) && sizeof(Answered) <= sizeof(Thread::answer), "too large");
+    Thread& own = *machine.here;
+    memcpy(own.given, &given, sizeof given);
+    wait(State::in_warp, line, mask);
+    if (!own.answered) {
+        Thread* const lanes = &own - lane();
+        answer(lanes);
+        for (size_t i = 0; i < WARP; i++)
+            if (mask >> i & 1) lanes[i].answered = true;
+    }
+    own.answered = false;
+    Answered found;
+    memcpy(static_cast<void*>(&found), own.answer, sizeof found);
+    return found;
+}
+
+template <class T>
+T given(const Thread& thread) {
+    T found;
+    memcpy(&found, thread.given, sizeof found);
+    return found;
+}
+
 // What lane `source` of the warp gives, when every lane of the mask has given its own.
 template <class T>
-T exchanged(unsigned mask, T given, size_t source, int line) {
-    static_assert(sizeof(T) <= sizeof(Thread::slot), "larger than a slot");
-    const size_t own = machine.here - machine.threads.data();
-    memcpy(machine.here->slot, &given, sizeof(T));
-    wait(State::in_warp, line, mask);
-    T found = given;
-    if (source < WARP && (mask >> source & 1))
-        memcpy(&found, machine.threads[own / WARP * WARP + source].slot, sizeof(T));
-    else
-        memset(static_cast<void*>(&found), EMPTY, sizeof(T));  // a lane outside the mask: undefined on the card
-    wait(State::in_warp, line, mask);
-    return found;
+T exchanged(unsigned mask, T own, size_t source, int line) {
+    struct Given {
+        size_t source;
+        T own;
+    };
+    return together<T>(mask, line, Given{source, own}, [mask](Thread* lanes) {
+        for (size_t i = 0; i < WARP; i++) {
+            if (!(mask >> i & 1)) continue;
+            const size_t from = given<Given>(lanes[i]).source;
+            if (from < WARP && (mask >> from & 1)) {
+                const T found = given<Given>(lanes[from]).own;
+                memcpy(lanes[i].answer, &found, sizeof found);
+            } else
+                memset(lanes[i].answer, EMPTY, sizeof(T));  // a lane outside the mask: undefined on the card
+        }
+    });
 }
 
 // The barrier of all threads, after which each of them has read what the others gave.
 inline bool any(bool own, int line) {
-    memcpy(machine.here->slot, &own, sizeof own);
+    machine.here->given[0] = own;
     wait(State::at_barrier, line, 0);
     bool found = false;
-    for (const Thread& t : machine.threads) found = found || t.slot[0];
+    for (const Thread& t : machine.threads) found = found || t.given[0];
     wait(State::at_barrier, line, 0);
     return found;
 }
-
-inline size_t lane() { return (machine.here - machine.threads.data()) % WARP; }
 
 }  // namespace cuda_on_cpu
 
@@ -304,10 +350,14 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, int line =
     return cuda_on_cpu::exchanged(mask, value, own % width >= by ? own - by : own, line);
 }
 inline unsigned __ballot_sync(unsigned mask, int truth, int line = __builtin_LINE()) {
-    unsigned found = 0;
-    for (int lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1) found |= unsigned(cuda_on_cpu::exchanged(mask, truth != 0, size_t(lane), line)) << lane;
-    return found;
+    using namespace cuda_on_cpu;
+    return together<unsigned>(mask, line, truth != 0, [mask](Thread* lanes) {
+        unsigned found = 0;
+        for (size_t i = 0; i < WARP; i++)
+            if (mask >> i & 1) found |= unsigned(given<bool>(lanes[i])) << i;
+        for (size_t i = 0; i < WARP; i++)
+            if (mask >> i & 1) memcpy(lanes[i].answer, &found, sizeof found);
+    });
 }
 inline int __any_sync(unsigned mask, int truth, int line = __builtin_LINE()) {
     return __ballot_sync(mask, truth, line) != 0;
@@ -330,21 +380,19 @@ inline long long __double_as_longlong(double x) { long long bits; memcpy(&bits, 
 
 // The two half types, rounded to nearest, ties to even; NaN stays NaN.
 inline float half_as_float(unsigned short bits) {
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
-                       : exponent     ? ldexpf(float(1024 + fraction), exponent - 25)
-                                      : ldexpf(float(fraction), -24);
+    const int rest = bits & 0x7fff;
+    const float size = rest > 0x7c00    ? NAN
+                       : rest == 0x7c00 ? INFINITY
+                                        : __int_as_float(rest << 13) * 0x1p112f;  // subnormal numbers too
     return bits & 0x8000 ? -size : size;
 }
 inline unsigned short float_as_half(float x) {
-    const unsigned short sign = signbit(x) ? 0x8000 : 0;
-    const float size = fabsf(x);
+    const unsigned bits = unsigned(__float_as_int(x)), size = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
     if (isnan(x)) return 0x7fff;
-    if (size >= 65520.0f) return sign | 0x7c00;  // half way to 2^16, and beyond
-    if (size < 0x1p-14f) return sign | static_cast<unsigned short>(nearbyintf(ldexpf(size, 24)));
-    int exponent;
-    const float fraction = frexpf(size, &exponent);  // in [1/2, 1); one that is rounded up to 1 carries on by itself
-    return sign | static_cast<unsigned short>(((exponent + 13) << 10) + int(nearbyintf(ldexpf(fraction, 11))));
+    if (fabsf(x) >= 65520.0f) return static_cast<unsigned short>(sign | 0x7c00);  // half way to 2^16, and beyond
+    if (fabsf(x) < 0x1p-14f) return static_cast<unsigned short>(sign | unsigned(nearbyintf(fabsf(x) * 0x1p24f)));
+    // one that is rounded up to the next power of two carries on by itself
+    return static_cast<unsigned short>(sign | ((size - (112u << 23) + 0xfff + (size >> 13 & 1)) >> 13));
 }
 inline unsigned short float_as_brain(float x) {
     const unsigned bits = static_cast<unsigned>(__float_as_int(x));
@@ -358,133 +406,162 @@ inline unsigned short float_as_brain(float x) {
 // of a product is that of its leading bit, but a subnormal factor counts as if it were normal.
 namespace cuda_on_cpu {
 
-struct Addend {
-    int64_t size;  // with its sign
-    int last, exponent;  // the place of its last bit, and its own as the largest is found by
-};
-
 // A type of factors: significant bits, and those of its exponent; the sign is above them.  `depth`: products of a sum.
+template <int bits_, int wide_, int depth_>
 struct Form {
-    int bits, wide, depth;
+    static constexpr int bits = bits_, wide = wide_, depth = depth_;
 };
-constexpr Form HALF{11, 5, 16}, BRAIN{8, 8, 16}, TF32{11, 8, 8};
+using HalfForm = Form<11, 5, 16>;
+using BrainForm = Form<8, 8, 16>;
+using Tf32Form = Form<11, 8, 8>;
 
-inline Addend factor(unsigned word, const Form& form) {
-    const int bits = form.bits, ones = (1 << form.wide) - 1, field = word >> (bits - 1) & ones, bias = ones >> 1;
-    const int64_t fraction = word & ((1 << (bits - 1)) - 1), size = field ? fraction + (1 << (bits - 1)) : fraction;
-    const int exponent = (field ? field : 1) - bias;
-    return {word >> (bits - 1 + form.wide) & 1 ? -size : size, exponent - bits + 1, exponent};
+inline double power(int exponent) { return __longlong_as_double((exponent + 1023ll) << 52); }
+
+// The eight columns of a product.
+typedef double Numbers __attribute__((vector_size(64)));
+typedef int64_t Wholes __attribute__((vector_size(64)));
+typedef float Singles __attribute__((vector_size(32)));
+
+// What a warp multiplies and adds to, as numbers that doubles hold exactly; a factor that is no number is NaN.
+struct Products {
+    double left[16][16];
+    int64_t left_exponent[16][16];
+    Numbers right[16], sum[16];
+    Wholes right_exponent[16];
+};
+
+struct Taken {
+    double number;
+    int64_t exponent;
+};
+
+template <class Form>
+Taken taken(unsigned word) {
+    constexpr int sign = Form::bits - 1 + Form::wide, ones = (1 << Form::wide) - 1, bias = ones >> 1;
+    const unsigned rest = word & ((1u << sign) - 1), negative = word >> sign & 1;
+    const int field = int(rest >> (Form::bits - 1));
+    const double size = __int_as_float(int(negative << 31 | rest << (24 - Form::bits)));  // as bits of float32
+    return {field == ones ? NAN : size * power(127 - bias), (field ? field : 1) - bias};
 }
 
-inline float cut(int64_t size, int last) {
-    const bool negative = size < 0;
-    uint64_t rest = negative ? -uint64_t(size) : uint64_t(size);
-    while (rest >> 24 || last < -149) {
-        if (!rest) return 0;
-        rest >>= 1, last++;
-    }
-    return ldexpf(negative ? -float(rest) : float(rest), last);
-}
-
-inline float dot(float sum, const unsigned* left, const unsigned* right, const Form& form) {
+// Every addend is found as a whole number of units of the last place that is kept, and so is their sum.
+template <class Form>
+void multiply(Products& a) {
+    constexpr int64_t NONE = -(1 << 20);
+    constexpr double LEAST = 0x1p-126, LARGEST = 0x1.fffffep127;
     const Unit& unit = machine.launch.unit;
-    const int group = form.depth == 16 ? unit.group : std::max(4, unit.group / 2);
-    for (int from = 0; from < form.depth; from += group) {
-        Addend addends[17];
-        int count = 0, most = -(1 << 20);
-        for (int k = from; k < from + group; k++) {
-            const Addend a = factor(left[k], form), b = factor(right[k], form);
-            const int64_t size = a.size * b.size;
-            if (!size) continue;
-            const int exponent = a.exponent + b.exponent + (std::abs(size) >> (2 * form.bits - 1) != 0);
-            addends[count++] = {size, a.last + b.last, exponent};
-            most = std::max(most, exponent);
+    const int group = Form::depth == 16 ? unit.group : std::max(4, unit.group / 2);
+    const auto exponents = [](Numbers x) { return ((Wholes)x >> 52 & 2047) - 1023; };
+    const auto wholes = [](Numbers x) { return __builtin_convertvector(x, Wholes); };
+    const auto numbers = [](Wholes x) { return __builtin_convertvector(x, Numbers); };
+    const auto larger = [](Wholes x, Wholes y) { return x > y ? x : y; };
+    for (int row = 0; row < 16; row++) {
+        Numbers sum = a.sum[row], no_number = 0 * sum;  // NaN where a factor or the sum is none, and 0 elsewhere
+        for (int from = 0; from < Form::depth; from += group) {
+            Wholes most = NONE + Wholes{};
+            for (int k = from; k < from + group; k++) {
+                const Numbers product = a.left[row][k] * a.right[k];
+                const Wholes exponent = larger(exponents(product), a.left_exponent[row][k] + a.right_exponent[k]);
+                most = larger(most, product != 0 ? exponent : NONE);
+                no_number += 0 * product;
+            }
+            const Wholes none = most == NONE;
+            most = larger(most, (sum != 0) & ~none ? larger(exponents(sum), -126 + Wholes{}) : NONE);
+            const Wholes last = none ? 0 : most - 23 - unit.extra;
+            const Numbers units = (Numbers)((1023 - last) << 52), unit_size = (Numbers)((1023 + last) << 52);
+            Wholes found = wholes(sum * units);
+            for (int k = from; k < from + group; k++) found += wholes(a.left[row][k] * a.right[k] * units);
+            // cut to 24 bits, and below the least normal number of float32 to a multiple of its least one
+            const Numbers whole = numbers(found) * unit_size, cut = (Numbers)((Wholes)whole & -(1ll << 29));
+            const Wholes small = (whole < LEAST) & (whole > -LEAST);
+            const Numbers next = small ? numbers(wholes((small ? whole : 0) * 0x1p149)) * 0x1p-149 : cut;
+            const Wholes beyond = (sum > LARGEST) | (sum < -LARGEST);  // a sum beyond float32 stays infinite
+            sum = none | beyond ? sum : __builtin_convertvector(__builtin_convertvector(next, Singles), Numbers);
         }
-        if (!count) continue;
-        if (sum != 0) {
-            int exponent;
-            const float fraction = frexpf(sum, &exponent);
-            addends[count++] = {int64_t(ldexpf(fraction, 24)), exponent - 24, std::max(exponent - 1, -126)};
-            most = std::max(most, addends[count - 1].exponent);
-        }
-        const int last = most - 23 - unit.extra;
-        int64_t found = 0;
-        for (int i = 0; i < count; i++) {
-            const int shift = addends[i].last - last;
-            const int64_t size = std::abs(addends[i].size);
-            const int64_t kept = shift >= 0 ? size << shift : shift > -63 ? size >> -shift : 0;
-            found += addends[i].size < 0 ? -kept : kept;
-        }
-        sum = cut(found, last);
+        a.sum[row] = no_number == 0 ? sum : NAN;
     }
-    return sum;
-}
-
-inline bool finite(unsigned word, const Form& form) {
-    const unsigned ones = ((1u << form.wide) - 1) << (form.bits - 1);
-    return (word & ones) != ones;
 }
 
 // Every lane gives its parts of both factors: words of two 16-bit numbers, or of one whose lowest 13 bits are left out.
-inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], const Form& form, int line) {
-    const size_t own = machine.here - machine.threads.data(), warp = own / WARP * WARP, g = own % WARP / 4, t = own % 4;
-    unsigned given[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-    memcpy(machine.here->slot, given, sizeof given);
-    wait(State::in_warp, line, 0xffffffffu);
-    unsigned left[2][16], right[2][16];
-    const auto part = [&](size_t lane, size_t number) {
-        unsigned found;
-        memcpy(&found, machine.threads[warp + lane].slot + 4 * number, 4);
-        return found;
+template <class Form>
+void multiply_add(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line) {
+    struct Given {
+        unsigned a[4], b[2];
+        float sum[4];
     };
-    const auto put = [&](unsigned* numbers, size_t place, unsigned word) {
-        if (form.depth == 8) numbers[place] = word >> 13;
-        else numbers[2 * place] = word & 0xffff, numbers[2 * place + 1] = word >> 16;
+    struct Answered {
+        float sum[4];
     };
-    for (size_t i = 0; i < 4; i++)
-        for (size_t side = 0; side < 2; side++)
-            for (size_t far = 0; far < 2; far++) {
-                put(left[side], 4 * far + i, part(4 * g + i, side + 2 * far));
-                put(right[side], 4 * far + i, part(4 * (2 * t + side) + i, 4 + far));
+    Given own;
+    memcpy(own.a, a, sizeof own.a), memcpy(own.b, b, sizeof own.b), memcpy(own.sum, sum, sizeof own.sum);
+    const Answered found = together<Answered>(0xffffffffu, line, own, [](Thread* lanes) {
+        Products all;
+        constexpr int wide = Form::depth / 8;  // numbers of a word
+        const auto number = [](unsigned word, int k) {
+            return taken<Form>(wide == 1 ? word >> 13 : word >> 16 * k & 0xffff);
+        };
+        for (int l = 0; l < 32; l++) {
+            const Given of = given<Given>(lanes[l]);
+            const int g = l / 4, t = l % 4;
+            for (int i = 0; i < 4; i++) {
+                for (int k = 0; k < wide; k++) {
+                    const int row = g + i % 2 * 8, at = wide * (t + i / 2 * 4) + k;
+                    const Taken found = number(of.a[i], k);
+                    all.left[row][at] = found.number, all.left_exponent[row][at] = found.exponent;
+                }
+                all.sum[g + i / 2 * 8][2 * t + i % 2] = double(of.sum[i]);
             }
-    for (int i = 0; i < 4; i++) {
-        bool numbers = std::isfinite(sum[i]);
-        for (int k = 0; k < form.depth; k++)
-            numbers = numbers && finite(left[i / 2][k], form) && finite(right[i % 2][k], form);
-        sum[i] = numbers ? dot(sum[i], left[i / 2], right[i % 2], form) : NAN;
-    }
-    wait(State::in_warp, line, 0xffffffffu);
+            for (int i = 0; i < 2; i++)
+                for (int k = 0; k < wide; k++) {
+                    const int at = wide * (t + i * 4) + k;
+                    const Taken found = number(of.b[i], k);
+                    all.right[at][g] = found.number, all.right_exponent[at][g] = found.exponent;
+                }
+        }
+        multiply<Form>(all);
+        for (int l = 0; l < 32; l++) {
+            Answered found;
+            for (int i = 0; i < 4; i++) found.sum[i] = float(all.sum[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]);
+            memcpy(lanes[l].answer, &found, sizeof found);
+        }
+    });
+    memcpy(sum, found.sum, sizeof found.sum);
 }
 
 inline void four_matrices(unsigned (&found)[4], const unsigned short* row, bool transposed, int line) {
-    const size_t own = machine.here - machine.threads.data(), warp = own / WARP * WARP, g = own % WARP / 4, t = own % 4;
-    memcpy(machine.here->slot, &row, sizeof row);
-    wait(State::in_warp, line, 0xffffffffu);
-    for (size_t i = 0; i < 4; i++) {
-        const auto number = [&](size_t row, size_t column) {
-            const unsigned short* from;
-            memcpy(&from, machine.threads[warp + 8 * i + row].slot, sizeof from);
-            return unsigned(from[column]);
-        };
-        found[i] = transposed ? number(2 * t, g) | number(2 * t + 1, g) << 16
-                              : number(g, 2 * t) | number(g, 2 * t + 1) << 16;
-    }
-    wait(State::in_warp, line, 0xffffffffu);
+    struct Answered {
+        unsigned words[4];
+    };
+    const Answered all = together<Answered>(0xffffffffu, line, row, [transposed](Thread* lanes) {
+        for (int l = 0; l < 32; l++) {
+            Answered words;
+            for (int i = 0; i < 4; i++) {
+                const auto number = [&](int row, int column) {
+                    return unsigned(given<const unsigned short*>(lanes[8 * i + row])[column]);
+                };
+                const int g = l / 4, t = l % 4;
+                words.words[i] = transposed ? number(2 * t, g) | number(2 * t + 1, g) << 16
+                                            : number(g, 2 * t) | number(g, 2 * t + 1) << 16;
+            }
+            memcpy(lanes[l].answer, &words, sizeof words);
+        }
+    });
+    memcpy(found, all.words, sizeof all.words);
 }
 
 }  // namespace cuda_on_cpu
 
 inline void multiply_add_half(
     float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
-    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::HALF, line);
+    cuda_on_cpu::multiply_add<cuda_on_cpu::HalfForm>(sum, a, b, line);
 }
 inline void multiply_add_brain(
     float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
-    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::BRAIN, line);
+    cuda_on_cpu::multiply_add<cuda_on_cpu::BrainForm>(sum, a, b, line);
 }
 inline void multiply_add_tf32(
     float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
-    cuda_on_cpu::multiply_add(sum, a, b, cuda_on_cpu::TF32, line);
+    cuda_on_cpu::multiply_add<cuda_on_cpu::Tf32Form>(sum, a, b, line);
 }
 inline unsigned nearest_tf32(float x) {  // of two the larger in size; what stands below is not said to be 0
     const unsigned bits = unsigned(__float_as_int(x));

@@ -53,7 +53,7 @@ def judged(precision: str, level: str, **options: Any) -> Any:
 @pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_it_conforms_in_its_own_type(precision: str) -> None:
-    report = judged(precision, "smoke")
+    report = judged(precision, "standard")
     assert report.passed, report
 
 
@@ -75,7 +75,7 @@ def test_it_conforms_without_tensor_cores(precision: str) -> None:
         *(
             pytest.param(precision, level, unit, marks=pytest.mark.thorough)
             for precision, level, unit in (
-                ("float16", "smoke", "sm_80"), ("bfloat16", "smoke", "sm_90"), ("float16", "standard", "least"),
+                ("float16", "smoke", "sm_80"), ("bfloat16", "standard", "sm_90"), ("float16", "standard", "least"),
             )
         ),
     ],
@@ -88,15 +88,17 @@ def test_it_conforms_on_tensor_cores(precision: str, level: str, unit: str) -> N
 @needs_compiler
 @pytest.mark.claim("GPU-15")
 @pytest.mark.parametrize(
-    "unit",
+    ("level", "unit"),
     [
-        "least",
-        *(pytest.param(unit, marks=pytest.mark.thorough) for unit in ("sm_80", "sm_90")),
+        ("smoke", "least"),
+        *(
+            pytest.param(level, unit, marks=pytest.mark.thorough)
+            for level, unit in (("standard", "least"), ("smoke", "sm_80"), ("smoke", "sm_90"))
+        ),
     ],
 )
-def test_it_conforms_in_float32_on_tensor_cores(unit: str) -> None:
-    """At smoke: the emulation takes minutes at standard, which is run by hand."""
-    report = judged("float32", "smoke", products="tensor", unit=unit)
+def test_it_conforms_in_float32_on_tensor_cores(level: str, unit: str) -> None:
+    report = judged("float32", level, products="tensor", unit=unit)
     assert report.passed, report
 
 

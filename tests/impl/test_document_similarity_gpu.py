@@ -72,7 +72,7 @@ def test_norms_of_any_size_neither_overflow_nor_vanish() -> None:
 @pytest.mark.claim("GPU-6")
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
 def test_it_conforms_in_every_type(precision: str) -> None:
-    report = assay.check(nearest, "document_similarity", precision=precision, level="smoke", seconds=900.0)
+    report = assay.check(nearest, "document_similarity", precision=precision, level="standard", seconds=900.0)
     assert report.passed, report
 
 

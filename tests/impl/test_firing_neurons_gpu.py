@@ -42,12 +42,6 @@ def recomputed_on_a_cpu(data: Any, weights: Any, *, threshold: float) -> Any:
     return made(Recomputed, data, weights, threshold)
 
 
-def conforms(function: Any, precision: str, level: str) -> None:
-    kernel = Kernel(function.__name__, function, keywords=BOTH_THRESHOLDS)
-    report = assay.check(kernel, "firing_neurons", precision=precision, level=level, seconds=900.0)
-    assert report.passed, report
-
-
 @needs_compiler
 @pytest.mark.claim("GPU-7")
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "float16"])
@@ -71,14 +65,9 @@ def test_every_answer_of_a_script_is_that_of_the_class(precision: str) -> None:
 @pytest.mark.parametrize("function", [table_of_a_cpu, recomputed_on_a_cpu])
 @pytest.mark.parametrize("precision", ["float32", "float64", "float16", "bfloat16"])
 def test_it_conforms_in_every_type(function: Any, precision: str) -> None:
-    conforms(function, precision, "smoke")
-
-
-@needs_compiler
-@pytest.mark.thorough
-@pytest.mark.parametrize("function", [table_of_a_cpu, recomputed_on_a_cpu])
-def test_it_conforms_at_standard(function: Any) -> None:
-    conforms(function, "float32", "standard")
+    kernel = Kernel(function.__name__, function, keywords=BOTH_THRESHOLDS)
+    report = assay.check(kernel, "firing_neurons", precision=precision, level="standard", seconds=900.0)
+    assert report.passed, report
 
 
 def everything(structure: Any) -> list[Any]:

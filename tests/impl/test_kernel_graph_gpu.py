@@ -150,7 +150,7 @@ def test_it_conforms(precision: str) -> None:
         return multiply(points, vectors, **options)
 
     declared = {"own_function": "no"}
-    report = assay.check(kernel, "kernel_graph", precision=precision, level="smoke", options=declared, seconds=900.0)
+    report = assay.check(kernel, "kernel_graph", precision=precision, level="standard", options=declared, seconds=900.0)
     assert report.passed, report
 
 

@@ -55,14 +55,7 @@ def test_it_is_of_the_class_of_exact_angles_at_every_position(storage: str, layo
 @pytest.mark.claim("GPU-3")
 @pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16", "float16"])
 def test_it_conforms_in_every_type(storage: str) -> None:
-    report = assay.check(rope, "rope", precision=f"{storage}-exact-angles", level="smoke", seconds=900.0)
-    assert report.passed, report
-
-
-@needs_compiler
-@pytest.mark.thorough
-def test_it_conforms_at_standard() -> None:
-    report = assay.check(rope, "rope", precision="float32-exact-angles", level="standard")
+    report = assay.check(rope, "rope", precision=f"{storage}-exact-angles", level="standard", seconds=900.0)
     assert report.passed, report
 
 

@@ -134,7 +134,7 @@ def test_it_conforms(precision: str, order: int) -> None:
     function = functools.partial(attention, order="ascending")
     keywords = keywords_of(attention, "tensor_attention")
     kernel = Kernel("emulated", function, keywords=keywords, positional=positional(order))
-    report = assay.check(kernel, "tensor_attention", precision=precision, level="smoke", seconds=900.0)
+    report = assay.check(kernel, "tensor_attention", precision=precision, level="standard", seconds=900.0)
     assert report.passed, report
 
 

@@ -171,7 +171,12 @@ def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate() -> None:
 def test_it_conforms() -> None:
     kernel = polynomial_of(approximate, "emulated", 3, "numpy", "")
     report = assay.check(
-        kernel, "tensor_attention", precision="float64-blocked", level="smoke", options={"error": "1e-3"}, seconds=900.0
+        kernel,
+        "tensor_attention",
+        precision="float64-blocked",
+        level="standard",
+        options={"error": "1e-3"},
+        seconds=900.0,
     )
     assert report.passed, report
 
