@@ -139,6 +139,28 @@ def test_half_of_what_a_polynomial_errs_is_not_enough(function: str, parameter: 
 
 @needs_compiler
 @pytest.mark.claim("GPU-21")
+@pytest.mark.parametrize("laplacian", [False, True])
+@pytest.mark.parametrize(("function", "parameter"), [("gaussian", 0.7), ("polynomial", 3.0)])
+def test_the_least_error_that_is_not_refused_is_met(laplacian: bool, function: str, parameter: float) -> None:
+    points, vectors = drawn(30, 1, 1)
+    targets = None if laplacian else points
+    given = polynomial.measured(Emulated(), points, targets, np.abs(vectors), laplacian=laplacian)
+    known, least, most = given.known(Emulated()), 1e-18, 1e-6
+    while most > (1.0 + 2.0**-50) * least:
+        middle = math.sqrt(least * most)
+        try:
+            plan.planned(function, parameter, given.shape, known, middle, 1 << 30)
+        except Infeasible:
+            least = middle
+        else:
+            most = middle
+    options: dict[str, Any] = {"function": function, "parameter": parameter, "laplacian": laplacian}
+    found = multiply(points, np.abs(vectors), targets=targets, error=most, **options)
+    assert 0.99 * most < found.error.max() <= most
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-21")
 @pytest.mark.parametrize("route", ["direct", "polynomial"])
 def test_half_the_rounding_to_float32_is_not_enough(route: str) -> None:
     """One weight near 1, and a difference of vectors that is as far from a number of float32 as it may be."""

@@ -176,7 +176,7 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
     floor = (floor + polynomial.UNDERFLOW * (1.0 + sizes)) * SLACK
     taken_off = shape.graph and not shape.laplacian  # a point's own weight, which cancels in a Laplacian
     predicted = (floor + (doubt if taken_off else 0.0) + VANISHED) * known.mass + shape.points * VANISHED
-    if not predicted <= error:
+    if not predicted * SLACK * SLACK <= error:  # what is lost in computing both
         raise Infeasible(f"error {error:g}: the certificate of degree {p} may be {predicted:.2g}")
     return Plan(p, d + (decay is None), scale, decay, matrix, own, floor, doubt, reach, other, spans)
 
