@@ -82,6 +82,17 @@ def test_the_certificate_over_all_pairs_holds_and_is_no_looser_than_the_arithmet
 
 @needs_compiler
 @pytest.mark.claim("GPU-21")
+def test_a_sum_of_equal_weights_errs_by_more_than_the_vectors_of_others_pay_for() -> None:
+    """Additions of one number round to the same side, and only the vector of the point itself is not 0."""
+    points, vectors = np.array([[0.0]] + [[0.3]] * 300), np.array([[1.0]] + [[0.0]] * 300)
+    found = multiply(points, vectors, function="gaussian", route="direct")
+    wrong = off(found, points, vectors, "gaussian")
+    assert (wrong <= found.error).all()
+    assert wrong[0] > 4.0 * found.error[1]
+
+
+@needs_compiler
+@pytest.mark.claim("GPU-21")
 @pytest.mark.parametrize("laplacian", [False, True])
 def test_sums_that_might_overflow_have_no_certificate_over_all_pairs(laplacian: bool) -> None:
     vectors = np.full((3, 4), [2.0**1023, 2.0**1022, 2.0**1017, 1.0])
@@ -256,6 +267,12 @@ def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certif
                 found = multiply(factor * points, vectors, machine=Deaf(), bounds=promised, error=error, **options)
                 assert (off(found, factor * points, vectors, **options) <= found.error).all()
                 assert (found.error <= error).all() if factor == 1.0 else np.isinf(found.error).all()
+    told, more = (
+        multiply(points, vectors, function="gaussian", bounds=each, error=1e-5).route
+        for each in (promised, promised[:2])
+    )
+    assert "degree 8," in told
+    assert "degree 9," in more
     larger = multiply(points, 1e3 * vectors, function="gaussian", bounds=promised, error=1e-3)
     assert (off(larger, points, 1e3 * vectors, "gaussian") <= larger.error).all()
 
@@ -338,7 +355,10 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
 @needs_compiler
 @pytest.mark.claim("GPU-21")
 def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = certified_of(multiply, "polynomial", "polynomial", "numpy", "")
+    def asked_for(*arrays: Any, laplacian: bool = False, **options: Any) -> Any:
+        return multiply(*arrays, laplacian=laplacian, **options)
+
+    given = certified_of(asked_for, "polynomial", "polynomial", "numpy", "")
     judge = Judge(kernel_of(given, "kernel_graph", options={"error": 1e-3}), precision("float32"))
     points, vectors = drawn(60, 2, 3, "float32")
 
