@@ -36,11 +36,11 @@ FUNCTIONS: tuple[tuple[str, float, float], ...] = (
 def multiply(
     points: Any, vectors: Any, *, function: Any, parameter: float = 1.0, error: float = 1e-6, diagonal: float = 0.0,
     targets: Any = None, route: str | None = "polynomial", bounds: Any = None, memory: int = 1 << 30,
-    machine: Any = None,
+    machine: Any = None, laplacian: bool = False,
 ) -> Any:  # fmt: skip
     """:func:`assay.impl.gpu.kernel_graph.multiply` on a CPU."""
-    given = machine or Emulated()
-    return run(given, points, vectors, targets, function, parameter, error, diagonal, route, bounds, memory)
+    given = points, vectors, targets, function, parameter, error, diagonal, route, bounds, memory
+    return run(machine or Emulated(), *given, laplacian=laplacian)
 
 
 def drawn(n: int, d: int, columns: int, dtype: str = "float64", seed: int = 0) -> tuple[Any, Any]:

@@ -117,8 +117,9 @@ def checked(
 
 @unwarned
 def certified(
-    machine: Machine, points: Any, vectors: Any, targets: Any, function: str, parameter: float, diagonal: float
-) -> Certified:
+    machine: Machine, points: Any, vectors: Any, targets: Any, function: str, parameter: float, diagonal: float, *,
+    laplacian: bool = False,
+) -> Certified:  # fmt: skip
     """The sums of :func:`exact` in float64, rounded to the type of the points, and a proved bound of their error.
 
     function: one of :data:`PEAKS`.
@@ -126,15 +127,18 @@ def certified(
     points, vectors, targets = (machine.given(array) for array in (points, vectors, targets))
     wide = points.astype(np.float64), vectors.astype(np.float64)
     goals = None if targets is None else targets.astype(np.float64)
-    out = run(machine, *wide, goals, function, parameter, diagonal=diagonal)
+    out = run(machine, *wide, goals, function, parameter, laplacian=laplacian, diagonal=diagonal)
     n, d = points.shape
     known = rounding.entry(function, parameter, d, d * 2.0**-1073)
     assert known is not None
     relative, floor = known
-    lost = gamma(min(n, _TILE) + -(-n // _TILE) + 6.0)
+    lost = gamma(min(n, _TILE) + -(-n // _TILE) + 6.0 + laplacian)  # a difference of vectors is rounded
     rate = (relative + lost * (1.0 + relative) + floor * (1.0 + lost)) * SLACK
     sizes = abs(wide[1])
-    error = rate * (1.0 + n * U) * sizes.sum(axis=0, keepdims=True)
+    mass = sizes.sum(axis=0, keepdims=True)
+    if laplacian:
+        mass = mass + n * sizes  # |v_i − v_j| is at most |v_i| + |v_j|
+    error = rate * (1.0 + n * U) * mass / (mass < 2.0**1020)  # sums of larger numbers might overflow
     if targets is None and diagonal:
         error = error + 2.0 * U * (abs(diagonal) * sizes + abs(out))
     # f of an infinite number is 0, and f of the distance may not be: then there is no certificate

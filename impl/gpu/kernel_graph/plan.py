@@ -50,24 +50,36 @@ _AT_ONCE = 8  # columns for which weights or features are made once
 
 @dataclass(frozen=True)
 class Shape:
-    """How many points, targets, coordinates and columns there are, and whether targets are the points themselves."""
+    """How many points, targets, coordinates and columns there are, and whether targets are the points themselves.
+
+    laplacian: of a graph, whether the sums are those of its Laplacian.
+    """
 
     points: int
     targets: int
     dimension: int
     columns: int
     graph: bool
+    laplacian: bool = False
 
     @staticmethod
-    def of(points: Any, vectors: Any, targets: Any) -> Shape:
+    def of(points: Any, vectors: Any, targets: Any, *, laplacian: bool = False) -> Shape:
         """That of arrays (n, d), (n, columns), and (m, d) or ``None``."""
         goals = points if targets is None else targets
-        return Shape(len(points), len(goals), points.shape[1], vectors.shape[1], targets is None)
+        return Shape(len(points), len(goals), points.shape[1], vectors.shape[1], targets is None, laplacian)
+
+    @property
+    def summed(self) -> int:
+        """The columns that a polynomial sums: those of the vectors, and of ones for the degrees of a Laplacian."""
+        return self.columns + int(self.laplacian)
 
 
 @dataclass(frozen=True)
 class Known:
-    """Bounds of the distances of points and of targets from the middle of the points, and of Σ|v| of a column."""
+    """Bounds of the distances of points and of targets from the middle of the points, and of Σ|v| of a column.
+
+    mass: with a Laplacian, of Σ_j(|v_j| + max|v|).
+    """
 
     reach: float
     other: float
@@ -100,7 +112,8 @@ class Plan:
     """A polynomial of scaled points x = (point − middle)/scale, and what its sums err.
 
     decay: of the factors e^(−decay|x|²) of centred points, or ``None``.  own: the weight of a point with itself.
-    The error is at most floor·Σ|v| + doubt·|v_i|, the second only of a graph.  spans: of points that are summed apart.
+    The error is at most floor·Σ|v| + doubt·|v_i|, the second only of a graph, and floor·Σ_j(|v_j| + |v_i|) of its
+    Laplacian.  spans: of points that are summed apart.
     """
 
     degree: int
@@ -161,8 +174,9 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
         grain = gamma(roundings) * float((np.abs(coefficients) * powers).sum()) * SLACK
         floor, doubt = found.floor + grain, 2.0 * grain
     floor = (floor + polynomial.UNDERFLOW * (1.0 + sizes)) * SLACK
-    predicted = (floor + (doubt if shape.graph else 0.0)) * known.mass + shape.points * VANISHED
-    if not predicted <= error:
+    taken_off = shape.graph and not shape.laplacian  # a point's own weight, which cancels in a Laplacian
+    predicted = (floor + (doubt if taken_off else 0.0) + VANISHED) * known.mass + shape.points * VANISHED
+    if not predicted * SLACK * SLACK <= error:  # what is lost in computing both
         raise Infeasible(f"error {error:g}: the certificate of degree {p} may be {predicted:.2g}")
     return Plan(p, d + (decay is None), scale, decay, matrix, own, floor, doubt, reach, other, spans)
 
@@ -170,8 +184,9 @@ def planned(name: str, parameter: float, shape: Shape, known: Known, error: floa
 def _spans(shape: Shape, matrix: Matrix, width: int, memory: int) -> int:
     """How many spans of points may be summed apart.  Raises :class:`Infeasible` where there is no room for one."""
     rows = shape.points + (0 if shape.graph else shape.targets)
-    fixed = 8 * (rows * (width + 1) + 3 * shape.points * shape.columns + 2 * shape.targets * shape.columns)
-    each = 8 * matrix.rank * (shape.columns + 1)
+    arrays = 4 if shape.laplacian else 3  # with the column of ones the vectors are laid once more
+    fixed = 8 * (rows * (width + 1) + (arrays * shape.points + 2 * shape.targets) * shape.summed)
+    each = 8 * matrix.rank * (shape.summed + 1)
     table = 8 * 4 * matrix.rank + matrix.bytes
     room = (memory - fixed - table) // each - 2  # beside the sums over spans: their sum, and the weights of features
     if room < 1:
@@ -254,6 +269,6 @@ def polynomial_work(shape: Shape, plan: Plan | None = None) -> float:
     """About how many operations the sums of a plan take, or of none at least."""
     if plan is None:
         return _LAUNCHES
-    each = (_EACH_FEATURE + 1.0 + _AT_ONCE) * -(-shape.columns // _AT_ONCE)
-    joined = len(plan.matrix.entries) * (shape.columns + 1.0) + _HOST[plan.decay is not None] * plan.matrix.rank
+    each = (_EACH_FEATURE + 1.0 + _AT_ONCE) * -(-shape.summed // _AT_ONCE)
+    joined = len(plan.matrix.entries) * (shape.summed + 1.0) + _HOST[plan.decay is not None] * plan.matrix.rank
     return (shape.points + shape.targets) * plan.matrix.rank * each + joined + _LAUNCHES

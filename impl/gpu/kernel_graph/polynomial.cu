@@ -63,22 +63,30 @@ KERNEL(polynomial_mix, Mix, THREADS) {
 }
 
 // The sums, without a point's own weight, with the diagonal, and their bound (GPU-19); infinite where points are farther
-// than the plan takes them to be.
+// than the plan takes them to be.  A Laplacian has one more column, the sums of weights, and multiplies those by v_i:
+// then a point's own weight cancels, whatever it was taken for (GPU-21).
 struct Finish {
-    const double *totals, *grow, *front;  // (count, columns), (columns), (count) or null
-    const double *mass, *told;            // (columns) and 3 numbers
-    View vectors;
+    const double *totals, *grow, *front;  // (count, width), (width), (count) or null; width = columns + laplacian
+    const double *mass, *told;            // (width) and 3 numbers
+    View vectors;                         // (count, columns)
     void* out;                            // (count, columns), of the type of the points
     double* error;                        // (count, columns)
-    whole vector_type, single, count, columns, graph;
+    whole vector_type, single, count, columns, graph, laplacian;
     double own, diagonal, reach, other, floor, doubt, least;
 };
 KERNEL(polynomial_finish, Finish, THREADS) {
     const whole i = whole(blockIdx.x) * THREADS + threadIdx.x, row = i / a.columns, c = i % a.columns;
     if (row >= a.count) return;
-    double value = a.totals[i] * a.grow[c], bound = a.floor * a.mass[c];
-    if (a.front) value *= a.front[row];
-    if (a.graph) {
+    const auto total = [&](whole column) {
+        const double sum = a.totals[row * (a.columns + a.laplacian) + column] * a.grow[column];
+        return a.front ? sum * a.front[row] : sum;
+    };
+    double value = total(c), bound = a.floor * a.mass[c] + a.least;
+    if (a.laplacian) {
+        const double v = any<double>(a.vectors, a.vector_type, 0, 0, row, c);
+        value = fma(total(a.columns), v, -value);
+        bound += (a.floor * a.mass[a.columns] + a.least) * fabs(v);
+    } else if (a.graph) {
         const double v = any<double>(a.vectors, a.vector_type, 0, 0, row, c);
         value = fma(-a.own, v, value);
         bound += a.doubt * fabs(v);
@@ -96,5 +104,5 @@ KERNEL(polynomial_finish, Finish, THREADS) {
     }
     const bool held = a.told[0] <= a.reach && a.told[1] <= a.other && a.mass[c] < 0x1p1000;
     const bool is_number = fabs(value) < numbers<double>::infinity();
-    a.error[i] = held && is_number ? (bound + a.least) * SLACK : numbers<double>::infinity();
+    a.error[i] = held && is_number ? bound * SLACK : numbers<double>::infinity();
 }

@@ -29,13 +29,16 @@ __all__ = ["Measured", "measured", "summed"]
 class Measured:
     """What the device found of points (n, d), targets (m, d), or ``None`` for the points, and vectors (n, columns).
 
-    centre (1, d): the middle of the points.  mass (columns,): at least Σ|v|.  grow (columns,): powers of two above |v|.
+    values (n, summed): the vectors, and for a Laplacian a column of ones after them.  centre (1, d): the middle of the
+    points.  mass (summed,): at least Σ|v| of values.  grow (summed,): powers of two above |v|.
     told (3,): the bounds of :class:`~assay.impl.gpu.kernel_graph.plan.Known`.
     """
 
     points: Any
     targets: Any
     vectors: Any
+    laplacian: bool
+    values: Any
     centre: Any
     mass: Any
     grow: Any
@@ -47,37 +50,51 @@ class Measured:
 
     @property
     def shape(self) -> Shape:
-        return Shape.of(self.points, self.vectors, self.targets)
+        return Shape.of(self.points, self.vectors, self.targets, laplacian=self.laplacian)
 
     def known(self, machine: Machine) -> Known:
         """What the host is told, for which the call waits."""
         return Known(*map(float, machine.host(self.told)))
 
 
-def measured(machine: Machine, points: Any, targets: Any, vectors: Any) -> Measured:
+def measured(machine: Machine, points: Any, targets: Any, vectors: Any, *, laplacian: bool = False) -> Measured:
     """Measure points and vectors, without waiting for it."""
-    (n, d), columns = points.shape, vectors.shape[1]
+    n, d = points.shape
+    values = _with_ones(machine, vectors) if laplacian else vectors
+    columns = values.shape[1]
     _, least, largest = features.extent(machine, Points(points[None, None]))
     centre = 0.5 * least + 0.5 * largest
     squares = [
         features.largest_squares(machine, Points(each[None, None], None, centre))
         for each in (points, points if targets is None else targets)
     ]
-    sizes = abs(vectors.astype(np.float64))
+    sizes = abs(values.astype(np.float64))
     highest, mass = sizes.max(axis=0), sizes.sum(axis=0) * (1.0 + (n + 2.0) * U)
+    whole = mass
+    if laplacian:
+        whole = mass + mass[-1] * highest
+        whole[-1] = 0.0  # of the ones, which are no vector
     grow, told = (machine.empty((count,), np.float64) for count in (columns, 3))
     arguments = struct(
         points=machine.address(squares[0]),
         targets=machine.address(squares[1]),
         sizes=machine.address(highest),
-        mass=machine.address(mass),
+        mass=machine.address(whole),
         grow=machine.address(grow),
         told=machine.address(told),
         dim=d,
         columns=columns,
     )
     machine.run("kernel_graph/polynomial.cu", "polynomial_settle", arguments, features.blocks(columns))
-    return Measured(points, targets, vectors, centre, mass, grow, told)
+    return Measured(points, targets, vectors, laplacian, values, centre, mass, grow, told)
+
+
+def _with_ones(machine: Machine, vectors: Any) -> Any:
+    """The vectors, and a column of ones after them, whose sums are the degrees."""
+    n, columns = vectors.shape
+    values = machine.empty((n, columns + 1), vectors.dtype)
+    values[:, :columns], values[:, columns] = vectors, 1.0
+    return values
 
 
 def summed(machine: Machine, given: Measured, plan: Plan, diagonal: float) -> tuple[Any, Any]:
@@ -85,25 +102,25 @@ def summed(machine: Machine, given: Measured, plan: Plan, diagonal: float) -> tu
     vectors, points, shape = given.vectors, given.points, given.shape
     columns, matrix = shape.columns, plan.matrix
     table = features.table(machine, plan.width, plan.degree, matrix.those)
-    one, ones = machine.laid(np.ones(1)), machine.laid(np.ones(columns))
+    one, ones = machine.laid(np.ones(1)), machine.laid(np.ones(shape.summed))
 
     x, front = _placed(machine, points, given.centre, plan)
     if front is None:
-        values, grow = vectors, given.grow
+        values, grow = given.values, given.grow
     else:  # numbers of size 1 are multiplied, so that none is lost
-        values, grow = vectors.astype(np.float64) / given.grow * front[:, None], ones
+        values, grow = given.values.astype(np.float64) / given.grow * front[:, None], ones
     spans = features.spans(len(values), plan.spans)
     parts = features.sums(machine, table, Points(x, None, None, one), values[None, None], None, grow, *spans)[0]
     sums = parts[0] if len(parts) == 1 else parts.sum(axis=0)
     starts, others, entries = (machine.laid(each) for each in (matrix.starts, matrix.columns, matrix.entries))
-    weighted = machine.empty((1, matrix.rank, columns + 1), np.float64)
+    weighted = machine.empty((1, matrix.rank, shape.summed + 1), np.float64)
     arguments = struct(
         starts=machine.address(starts),
         columns=machine.address(others),
         entries=machine.address(entries),
         sums=machine.address(sums),
         out=machine.address(weighted),
-        width=columns + 1,
+        width=shape.summed + 1,
         count=weighted.size,
     )
     machine.run("kernel_graph/polynomial.cu", "polynomial_mix", arguments, features.blocks(weighted.size))
@@ -127,6 +144,7 @@ def summed(machine: Machine, given: Measured, plan: Plan, diagonal: float) -> tu
         count=shape.targets,
         columns=columns,
         graph=int(shape.graph),
+        laplacian=int(shape.laplacian),
         own=plan.own,
         diagonal=float(diagonal),
         reach=plan.reach,
