@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.conformance.interface.certified import MEMORY, answered
+from assay.conformance.interface.certified import MEMORY, answered, every_family
 from assay.conformance.interface.kernel import Kernel
 from assay.conformance.interface.targets import keywords_of
 from assay.conformance.rope_attention.families import TABLE
@@ -50,5 +50,5 @@ def certified_of(
         conventions={"error": "1e-06", "certificate": "yes"},
         positional=(GENERAL_FORM if general else ROTARY_FORM).positional,
         version=version,
-        declines=frozenset(family.id for family, _ in TABLE),
+        declines=every_family(TABLE),
     )
