@@ -134,9 +134,7 @@ def test_what_cannot_be_certified_is_declined() -> None:
         ("rope_attention", "rope_attention.target_cupy:certified_of", ("any", "fourier")),
     ],
 )
-def test_a_kernel_with_a_certificate_may_decline_every_family(
-    problem: str, of: str, arguments: tuple[Any, ...]
-) -> None:
+def test_a_kernel_with_a_certificate_may_decline_every_family(problem: str, of: str, given: tuple[Any, ...]) -> None:
     """Else a pass would need an input that it can certify among those that are drawn, or that combine options."""
     module, name = of.split(":")
     made = getattr(importlib.import_module(f"assay.conformance.{module}"), name)(None, *given, "numpy", "")
