@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.interface.kernel import Declined
+from assay.conformance.interface.suite import COMBINATIONS, OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["MEMORY", "answered"]
+    from assay.conformance.interface.suite import Family, Row
+
+__all__ = ["MEMORY", "answered", "every_family"]
 
 MEMORY = 1 << 24  # bytes that a polynomial may take: larger ranks are declined, in time
 
@@ -33,3 +36,8 @@ def answered(call: Callable[[], Any], return_certificate: bool, most: float | No
     if not return_certificate:
         return found.value
     return found.value, np.broadcast_to(found.error, found.value.shape).copy()
+
+
+def every_family(table: Iterable[tuple[Family, tuple[Row, ...]]]) -> frozenset[str]:
+    """What such a kernel declares to decline, by name: any input, of a row, of a combination, or drawn."""
+    return frozenset((*(family.id for family, _ in table), COMBINATIONS.id, OPTIONS.id, "drawn"))

@@ -40,6 +40,12 @@ def _ggml(name: str, *, fused: bool) -> Target:
     return _library("target_ggml", "ggml", name, ("float32",), "xllamacpp", "ggml", findings=_ODD, fused=fused)
 
 
+def _certified(name: str, route: str, *, general: bool = False) -> Target:
+    """One that is judged by the error that is asked of it (--error), so by nothing that ``assay check`` could ask."""
+    load = lazily(f"{__package__}.target_cupy", "certified", name, route, general=general)
+    return Target(name, (), ("cupy",), "gpu", load, cuda=True)
+
+
 #: name → target.  Where no class is listed, or fewer than a library has types, docs/findings.md tells why.
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -72,5 +78,8 @@ TARGETS: dict[str, Target] = {
         ),
         _ggml("ggml:rope+soft_max", fused=False),
         _ggml("ggml:rope+flash_attn", fused=True),
+        _certified("cupy:rope_attention-polynomial", "polynomial"),
+        _certified("cupy:rope_attention-fourier", "fourier"),
+        _certified("cupy:rope_attention-fourier-general", "fourier", general=True),
     )
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from assay.conformance.interface import targets
 from assay.conformance.report.reading import from_json
 from assay.spec import rope_attention
 
@@ -111,3 +112,13 @@ def test_the_plugin_judges_a_kernel_of_the_problem(kernels: Run, pytester: pytes
     result = pytester.runpytest(*options, "--assay-kernel", "turning.py:bad")
     assert result.parseoutcomes()["failed"] >= 1  # of the tests that the families of the kernel are
     assert WORDS in result.stdout.str()
+
+
+@pytest.mark.parametrize("route", ["polynomial", "fourier", "fourier-general"])
+def test_a_route_of_gpus_is_refused_in_one_line_without_a_card(
+    route: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "importable", lambda module: True)
+    monkeypatch.setattr(targets, "_has_cuda_driver", lambda: False)
+    said = refused("check", f"cupy:rope_attention-{route}", "--error", "1e-3")
+    assert said.startswith(f"assay: cupy:rope_attention-{route}: runs on a CUDA device alone")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+import assay
 from assay.cli import main
 from assay.conformance.attention.target_numpy import formula
-from assay.conformance.interface.suite import Case, Family
+from assay.conformance.interface.kernel import Kernel
+from assay.conformance.interface.suite import COMBINATIONS, OPTIONS, Case, Family, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
+from assay.conformance.judge.drawn import DRAWN
 from assay.conformance.judge.judge import Judge
+from assay.conformance.judge.level import Chosen
 from assay.spec.attention import Instance
 from assay.spec.precision import precision
 
@@ -118,3 +123,32 @@ def test_a_certificate_that_is_too_small_is_found(monkeypatch: pytest.MonkeyPatc
 def test_what_cannot_be_certified_is_declined() -> None:
     judge = Judge(kernel_of("assay:cpu-polynomial", "attention"), precision("float64"))
     assert judge.outcome(Case("case", FAMILY, instance(100.0))).status == "declined"
+
+
+@pytest.mark.parametrize(
+    ("problem", "of", "given"),
+    [
+        ("attention", "attention.target_cupy:polynomial_of", ()),
+        ("tensor_attention", "tensor_attention.target_cupy:polynomial_of", ("any", 3)),
+        ("kernel_graph", "kernel_graph.target_cupy:certified_of", ("any", "polynomial")),
+        ("rope_attention", "rope_attention.target_cupy:certified_of", ("any", "fourier")),
+    ],
+)
+def test_a_kernel_with_a_certificate_may_decline_every_family(problem: str, of: str, given: tuple[Any, ...]) -> None:
+    """Else a pass would need an input that it can certify among those that are drawn, or that combine options."""
+    module, name = of.split(":")
+    made = getattr(importlib.import_module(f"assay.conformance.{module}"), name)(None, *given, "numpy", "")
+    assert made.declines == {family.id for family in suite(problem).families} | {DRAWN.id, OPTIONS.id, COMBINATIONS.id}
+
+
+def test_a_kernel_that_declines_everything_passes_nothing() -> None:
+    def function(query: Any, key: Any, value: Any, *, scale: float) -> Any:
+        raise NotImplementedError("not certified")
+
+    declines = kernel_of("assay:cpu-polynomial", "attention").declines
+    kernel, few = (
+        Kernel("any", function, keywords=frozenset({"scale"}), declines=declines),
+        Chosen(("one-key", "drawn")),
+    )
+    report = assay.check(kernel, level="smoke", chosen=few)
+    assert not report.passed

@@ -19,6 +19,7 @@ from assay.spec.precision import precision
 
 OF_TORCH = ("torch:sdpa-efficient", "torch:sdpa-cudnn")
 OF_CUDA = (*OF_TORCH, "triton:flash", "jax:dot_product_attention-cudnn")
+OF_POSITIONS = tuple(f"cupy:rope_attention-{route}" for route in ("polynomial", "fourier", "fourier-general"))
 
 
 @pytest.fixture
@@ -28,16 +29,19 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("name", OF_CUDA)
-def test_a_kernel_of_cuda_devices_is_refused_in_one_line_without_a_driver(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [*((name, "attention") for name in OF_CUDA), *((name, "rope_attention") for name in OF_POSITIONS)],
+)
+def test_a_kernel_of_cuda_devices_is_refused_in_one_line_without_a_driver(name: str, problem: str) -> None:
     line = rf"^{name}: runs on a CUDA device alone, and no driver of one is here \(libcuda\.so\.1\)$"
     with pytest.raises(UsageError, match=line):
-        kernel_of(name, "attention")
+        kernel_of(name, problem)
     with pytest.raises(UsageError, match=line):
-        assay.check(name, "attention", level="smoke")
+        assay.check(name, problem, level="smoke")
     with pytest.raises(UsageError, match=line):
-        assay.check(name, "attention", level="smoke", device="cuda:1")
-    assert missing(suite("attention").targets[name]) == ["the driver of CUDA devices"]
+        assay.check(name, problem, level="smoke", device="cuda:1")
+    assert missing(suite(problem).targets[name]) == ["the driver of CUDA devices"]
 
 
 @pytest.mark.usefixtures("installed")
