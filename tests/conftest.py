@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _THOROUGH)
     config.addinivalue_line("markers", _GPU)
+    if config.getoption("numprocesses", None):  # the cores are theirs, and threads that wait busily would take them
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config.pluginmanager.register(Clock(), "processor-seconds")
     if path := config.getoption("--write-passed"):
         config.pluginmanager.register(Recorder(path), "tests-that-passed")

@@ -34,10 +34,13 @@ def longer(rows: Any) -> Any:
     """The same, with sums over all pairs in long double."""
     rows = np.asarray(rows)
     size = rows.shape[-1]
-    at = np.outer(np.arange(size), np.arange(size)) % size
     angle = 2 * np.arctan2(np.longdouble(0), np.longdouble(-1)) * np.arange(size, dtype=np.longdouble) / size
-    exact = (np.cos(angle) - 1j * np.sin(angle))[at]
-    return np.stack([(exact * row.astype(np.clongdouble)).sum(axis=1) for row in rows.reshape(-1, size)])
+    turns, wide = np.cos(angle) - 1j * np.sin(angle), rows.reshape(-1, size).astype(np.clongdouble)
+    parts = []
+    for some in np.array_split(np.arange(size), -(-size // 64)):  # the whole matrix would be half a gigabyte
+        matrix = turns[np.outer(some, np.arange(size)) % size]
+        parts.append(np.stack([(matrix * row).sum(axis=1) for row in wide]))
+    return np.concatenate(parts, axis=1)
 
 
 def noise(seed: int, *shape: int) -> Any:
