@@ -131,6 +131,7 @@ class Borrowed(Executor):
                     future.exception()
         if self._own and self._pool is not None:
             self._pool.shutdown(wait)
+        self._pool = None  # so that whoever still knows this executor holds no threads
 
 
 def _usually(call: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

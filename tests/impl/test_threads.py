@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def kept() -> int:
 
 def require_at_most(count: int) -> None:
     """Threads that nobody holds end by themselves, a little later."""
+    gc.collect()  # what other tests left behind may still hold some
     limit = time.monotonic() + 60
     while kept() > count:
         assert time.monotonic() < limit
