@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,57 @@ def test_the_least_that_is_assumed_is_no_better_than_the_assumption(kind: str) -
 def test_sums_of_fewer_bits_do_not_keep_it(kind: str) -> None:
     with pytest.raises(AssertionError):
         every(Emulated(unit="short"), [kind])
+
+
+def exponent(x: float, least: int) -> int:
+    return max(math.frexp(x)[1] - 1, least)
+
+
+def shortened(x: Fraction) -> float:
+    """Cut to 24 bits, and to a multiple of the least number of float32."""
+    last = max(x.numerator.bit_length() - x.denominator.bit_length() - 23, -149)
+    found = math.trunc(x / Fraction(2) ** last) * Fraction(2) ** last
+    return float(found) if abs(found) < 2**128 else math.copysign(math.inf, found)
+
+
+def in_rationals(total: float, left: list[float], right: list[float], kind: str, unit: str) -> float:
+    """One sum with the rounding that the thread model states, in exact rationals."""
+    together, extra, _ = emulated.UNITS[unit]
+    together = max(4, together // 2) if kind == "tf32" else together
+    least = -14 if kind == "float16" else -126
+    for first in range(0, len(left), together):
+        pairs = zip(left[first : first + together], right[first : first + together], strict=True)
+        terms = [(Fraction(a) * Fraction(b), exponent(a, least) + exponent(b, least)) for a, b in pairs if a and b]
+        if not terms or math.isinf(total):
+            continue
+        most = max(e + (abs(term) >= Fraction(2) ** (e + 1)) for term, e in terms)
+        most = max(most, exponent(total, -126)) if total else most
+        last = Fraction(2) ** (most - 23 - extra)
+        total = shortened(last * sum(math.trunc(x / last) for x in (*(term for term, _ in terms), Fraction(total))))
+    return total
+
+
+@needs_compiler
+@pytest.mark.parametrize("unit", emulated.UNITS)
+@pytest.mark.parametrize("kind", [*KINDS, "tf32"])
+def test_every_sum_has_the_bits_of_exact_rationals(kind: str, unit: str) -> None:
+    left, right, sums = drawn(kind, 2)
+    left[1] = (left[1].astype(np.float64) * (2.0**3 if kind == "float16" else 2.0**60)).astype(left.dtype)  # or beyond
+    found = multiplied(Emulated(unit=unit), left, right, sums)
+    for block, row, column in np.ndindex(found.shape):
+        a, b = left[block, row].astype(float).tolist(), right[block, :, column].astype(float).tolist()
+        assert found[block, row, column] == in_rationals(float(sums[block, row, column]), a, b, kind, unit)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", [*KINDS, "tf32"])
+@pytest.mark.parametrize("no_number", [math.inf, math.nan])
+def test_what_is_no_number_spoils_its_row_its_column_or_its_sum(kind: str, no_number: float) -> None:
+    expected = np.zeros((1, 16, 8), bool)
+    left, right, sums = drawn(kind, 1)
+    left[0, 3, 5], right[0, 2, 6], sums[0, 9, 1] = no_number, no_number, no_number
+    expected[0, 3], expected[0, :, 6], expected[0, 9, 1] = True, True, True
+    assert np.array_equal(np.isnan(multiplied(Emulated(), left, right, sums)), expected)
 
 
 def parts_of(machine: Any, x: Any) -> Any:
