@@ -163,8 +163,15 @@ def in_rationals(total: float, left: list[float], right: list[float], kind: str,
 @pytest.mark.parametrize("unit", emulated.UNITS)
 @pytest.mark.parametrize("kind", [*KINDS, "tf32"])
 def test_every_sum_has_the_bits_of_exact_rationals(kind: str, unit: str) -> None:
-    left, right, sums = drawn(kind, 2)
-    left[1] = (left[1].astype(np.float64) * (2.0**3 if kind == "float16" else 2.0**60)).astype(left.dtype)  # or beyond
+    left, right, sums = drawn(kind, 3)
+    beyond, below = (3, -15) if kind == "float16" else (60, -128)  # sums beyond float32, and subnormal factors
+    rng, type_ = np.random.default_rng(0), left.dtype
+    left[1] = (left[1].astype(np.float64) * 2.0**beyond).astype(type_)
+    left[2] = (rng.standard_normal(left[2].shape) * 2.0**below).astype(type_)
+    right[2] = (rng.standard_normal(right[2].shape) * 2.0**10).astype(type_)
+    sums[2] = 0
+    if kind == "tf32":
+        left, right = tf32(left), tf32(right)
     found = multiplied(Emulated(unit=unit), left, right, sums)
     for block, row, column in np.ndindex(found.shape):
         a, b = left[block, row].astype(float).tolist(), right[block, :, column].astype(float).tolist()
