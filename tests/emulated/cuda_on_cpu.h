@@ -403,7 +403,8 @@ inline unsigned short float_as_brain(float x) {
 // Tensor cores, with the rounding that is measured of them (F. A. Khattak and M. Mikaitis, Accurate models of NVIDIA
 // tensor cores, 2025): products are exact.  `group` of them and the running sum are cut, each of them, below the last of
 // 24 + `extra` bits of the addend with the largest exponent, added, and cut to 24 bits.  Zeros take no part.  The exponent
-// of a product is that of its leading bit, but a subnormal factor counts as if it were normal.
+// of a product is that of its leading bit, but a subnormal factor counts as if it were normal.  What is given and is
+// infinite counts as no number: sums that meet it are NaN.
 namespace cuda_on_cpu {
 
 // A type of factors: significant bits, and those of its exponent; the sign is above them.  `depth`: products of a sum.
@@ -475,7 +476,7 @@ void multiply(Products& a) {
             const Numbers whole = numbers(found) * unit_size, cut = (Numbers)((Wholes)whole & -(1ll << 29));
             const Wholes small = (whole < LEAST) & (whole > -LEAST);
             const Numbers next = small ? numbers(wholes((small ? whole : 0) * 0x1p149)) * 0x1p-149 : cut;
-            const Wholes beyond = (sum > LARGEST) | (sum < -LARGEST);  // a sum beyond float32 stays infinite
+            const Wholes beyond = (sum > LARGEST) | (sum < -LARGEST);  // beyond float32: stays infinite to the end
             sum = none | beyond ? sum : __builtin_convertvector(__builtin_convertvector(next, Singles), Numbers);
         }
         a.sum[row] = no_number == 0 ? sum : NAN;

@@ -61,8 +61,8 @@ def multiply(
     time of ``polynomial`` is O((n + m)·r·columns).  memory: the most bytes that it may take: the points and targets in
     float64, three times the vectors and twice the outputs in float64, the matrix between features, and at most 66
     tables of r·(columns + 1) numbers, fewer where there is no room.  A Laplacian has one more column there, of ones,
-    whose sums are the degrees, and takes the vectors once more.  ``direct`` takes the arrays in float64, and twice the
-    vectors, or four times with a Laplacian.
+    whose sums are the degrees, and takes the vectors once more.  ``direct`` takes the arrays in float64, and beside the
+    result at most three times the vectors in float64, or four times with a Laplacian.
 
     Source: GPU-5, GPU-19 and GPU-21 of proofs_notes/gpu.md.  Raises as :func:`exact` does, ``ValueError`` for other bad
     arguments, ``NotImplementedError`` for functions that the route does not serve, and
