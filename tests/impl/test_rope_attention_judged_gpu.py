@@ -159,9 +159,9 @@ def test_what_only_large_rows_of_the_suite_ask_for_passes_too(name: str, size: s
 @pytest.mark.thorough
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.claim("GPU-13", "GPU-17", "GPU-20")
-@pytest.mark.parametrize("name", ["polynomial", "general"])
+@pytest.mark.parametrize("name", ["polynomial", "fourier", "general"])
 def test_it_conforms(name: str) -> None:
-    asked: dict[str, Any] = {"precision": "float64", "level": "smoke", "options": {"error": "0.1"}}
+    asked: dict[str, Any] = {"precision": "float64", "level": "standard", "options": {"error": "0.1"}}
     report = assay.check(kernel(name), "rope_attention", seconds=900.0, **asked)
     assert report.passed, report
 
