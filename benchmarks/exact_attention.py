@@ -59,16 +59,15 @@ def timed(size: tuple[int, ...], dtype: str, threads: int, rounds: int, *, causa
         "assay": lambda: cpu.attention.exact(q, k, v, scale, is_causal=causal, threads=threads),
         "torch": lambda: sdpa(tq, tk, tv, is_causal=causal, scale=scale, enable_gqa=h != h_k),
     }
+    clock = time.thread_time if threads == 1 else time.perf_counter
     if size in _SMALL:
         calls = min(max(_MANY // (b * h * n_q * n_k * d), 1), 200)
         contenders = {name: functools.partial(_repeated, call, calls) for name, call in contenders.items()}
-        times = interleaved(contenders, rounds, time.thread_time if threads == 1 else time.perf_counter)
+        times = interleaved(contenders, rounds, clock)
         return {name: {which: t / calls for which, t in found.items()} for name, found in times.items()}
     if threads > 1 and h == h_k and b * h * n_q * n_k * q.itemsize <= _MOST_SCORES:
         contenders["numpy"] = lambda: formula(q, k, v, scale=scale, is_causal=causal)
-    if threads == 1:
-        return interleaved(contenders, rounds, time.thread_time)
-    return interleaved(contenders, rounds, rest=_REST)
+    return interleaved(contenders, rounds, clock, rest=0.0 if threads == 1 else _REST)
 
 
 def _repeated(call: Callable[[], Any], times: int) -> None:

@@ -17,10 +17,9 @@ from assay.conformance.call.isolation import isolated
 from assay.conformance.call.outcome import Outcome
 from assay.conformance.call.process import Limits
 from assay.conformance.call.surroundings import kept_alive
-from assay.conformance.interface.suite import LEVELS, Case, suite
+from assay.conformance.interface.suite import DRAWN, LEVELS, Case, suite
 from assay.conformance.interface.targets import importable, kernel_of
 from assay.conformance.interface.usage import UsageError, did_you_mean
-from assay.conformance.judge.drawn import DRAWN
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import LAWS, REPEATED, Chosen, Progress, Run
 from assay.conformance.report.report import Report

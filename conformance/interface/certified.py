@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.conformance.interface.kernel import Declined
-from assay.conformance.interface.suite import COMBINATIONS, OPTIONS
+from assay.conformance.interface.suite import COMBINATIONS, DRAWN, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,4 +40,4 @@ def answered(call: Callable[[], Any], return_certificate: bool, most: float | No
 
 def every_family(table: Iterable[tuple[Family, tuple[Row, ...]]]) -> frozenset[str]:
     """What such a kernel declares to decline, by name: any input, of a row, of a combination, or drawn."""
-    return frozenset((*(family.id for family, _ in table), COMBINATIONS.id, OPTIONS.id, "drawn"))
+    return frozenset((*(family.id for family, _ in table), COMBINATIONS.id, OPTIONS.id, DRAWN.id))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMBINATIONS",
     "CONCURRENT_CALLS",
+    "DRAWN",
     "FRESH_OUTPUTS",
     "LEVELS",
     "OPTIONS",
@@ -94,6 +95,9 @@ OPTIONS = Family(
     "an option that one path leaves out: that of one query, of a tile, of groups, of long rows, or of another option",
     "assay's bank",
 )
+
+#: The family of what Hypothesis draws.
+DRAWN = Family("drawn", "whatever no family thought of", "Hypothesis")
 
 
 @dataclass(frozen=True)

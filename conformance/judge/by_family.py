@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assay.conformance.interface.suite import COMBINATIONS, LEVELS, OPTIONS
-from assay.conformance.judge.drawn import DRAWN
+from assay.conformance.interface.suite import COMBINATIONS, DRAWN, LEVELS, OPTIONS
 from assay.conformance.judge.level import BUDGETS, LAWS, REPEATED, Chosen, Run
 from assay.conformance.judge.sizes import Sizes
 

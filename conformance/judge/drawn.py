@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.conformance.interface.suite import LEVELS, Case, Family
+from assay.conformance.interface.suite import DRAWN, LEVELS, Case
 from assay.spec.problem import InvalidInstance, Provenance
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from assay.conformance.interface.suite import Row, Suite
     from assay.spec.precision import Precision
 
-__all__ = ["DRAWN", "drawn_cases", "drawn_rows", "instances_of"]
+__all__ = ["drawn_cases", "drawn_rows", "instances_of"]
 
-DRAWN = Family("drawn", "whatever no family thought of", "Hypothesis")
 _SHORT = 4  # the longest axis of an instance whose every number is drawn
 _FEW = 48  # the most numbers of such an instance
 

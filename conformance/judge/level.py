@@ -24,11 +24,11 @@ from assay.conformance.call.outcome import Outcome
 from assay.conformance.diagnosis.diagnosis import Diagnosis
 from assay.conformance.diagnosis.evidence import Judged as JudgedCase
 from assay.conformance.interface.layouts import Layout
-from assay.conformance.interface.suite import LEVELS
+from assay.conformance.interface.suite import DRAWN, LEVELS
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.ahead import going_ahead
 from assay.conformance.judge.cases import cases_of_level, typical_cases
-from assay.conformance.judge.drawn import DRAWN, drawn_cases, drawn_rows
+from assay.conformance.judge.drawn import drawn_cases, drawn_rows
 from assay.conformance.judge.seeds import seed_of
 from assay.conformance.judge.shrink import shrunk
 from assay.conformance.judge.sizes import Sizes

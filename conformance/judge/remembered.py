@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from assay.conformance.interface import folders
 from assay.conformance.interface.folders import FOLDER, from_here
 from assay.conformance.interface.layouts import LAYOUTS
-from assay.conformance.interface.suite import CONCURRENT_CALLS, Case, Family
-from assay.conformance.judge.drawn import DRAWN
+from assay.conformance.interface.suite import CONCURRENT_CALLS, DRAWN, Case, Family
 from assay.conformance.report.finding import AGAIN
 from assay.spec import untrusted
 from assay.spec.problem import InvalidInstance

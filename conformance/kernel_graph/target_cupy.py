@@ -49,9 +49,12 @@ def certified_of(multiply: Callable[..., Any], name: str, route: str | None, fra
         points: Any, vectors: Any, *, function: str, parameter: float = 1.0, laplacian: bool = False,
         diagonal: float = 0.0, targets: Any = None, error: float = 1e-6, return_certificate: bool = False,
     ) -> Any:  # fmt: skip
-        options = {"function": function, "parameter": parameter, "diagonal": diagonal, "targets": targets}
+        options = {
+            "function": function, "parameter": parameter, "laplacian": laplacian, "diagonal": diagonal,
+            "targets": targets,
+        }  # fmt: skip
         return answered(
-            lambda: multiply(points, vectors, **options, laplacian=laplacian, error=error, route=route, memory=MEMORY),
+            lambda: multiply(points, vectors, **options, error=error, route=route, memory=MEMORY),
             return_certificate,
             error,
         )

@@ -12,10 +12,9 @@ import assay
 from assay.cli import main
 from assay.conformance.attention.target_numpy import formula
 from assay.conformance.interface.kernel import Kernel
-from assay.conformance.interface.suite import COMBINATIONS, OPTIONS, Case, Family, suite
+from assay.conformance.interface.suite import COMBINATIONS, DRAWN, OPTIONS, Case, Family, suite
 from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
-from assay.conformance.judge.drawn import DRAWN
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Chosen
 from assay.spec.attention import Instance

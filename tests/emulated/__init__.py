@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from assay.impl.gpu.machine import Launch
 
-__all__ = ["ORDERS", "UNITS", "Emulated", "built", "compiler"]
+__all__ = ["ORDERS", "UNITS", "Counting", "Deaf", "Emulated", "built", "compiler"]
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "impl" / "gpu"
@@ -105,3 +105,28 @@ class Emulated:
             said = function(ctypes.c_void_p(arguments.ctypes.data), ctypes.byref(asked))
         if said is not None:
             raise RuntimeError(f"{kernel}: {said.decode()}")
+
+
+class Deaf(Emulated):
+    """One whose numbers the host cannot be told: a call that would wait for one fails."""
+
+    def host(self, array: Any) -> Any:
+        raise AssertionError("waited for a number")
+
+    largest = host
+
+
+@dataclass(frozen=True)
+class Counting(Emulated):
+    """One that counts the bytes of the arrays that it is asked for: ``taken``."""
+
+    taken: list[int] = field(default_factory=list)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        found = super().empty(shape, dtype)
+        self.taken.append(found.nbytes)
+        return found
+
+    def laid(self, array: Any) -> Any:
+        self.taken.append(array.nbytes)
+        return super().laid(array)

@@ -9,7 +9,7 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
-from emulated import ORDERS, Emulated
+from emulated import ORDERS, Counting, Deaf, Emulated
 
 from assay.conformance.interface.suite import Case, Family
 from assay.conformance.interface.targets import kernel_of
@@ -250,12 +250,6 @@ def test_numbers_that_are_not_finite_or_overflow_have_no_certificate(route: str)
 @needs_compiler
 @pytest.mark.claim("GPU-21")
 def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certificate() -> None:
-    class Deaf(Emulated):
-        def host(self, array: Any) -> Any:
-            raise AssertionError("waited for a number")
-
-        largest = host
-
     points, vectors = drawn(30, 2, 2)
     points[:4] = [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]  # the middle is 0, and these are the farthest
     mass, largest = float(np.abs(vectors).sum(axis=0).max()), float(np.abs(vectors).max())
@@ -292,21 +286,12 @@ def test_every_order_of_threads_and_blocks_gives_the_same_bits() -> None:
 
 @needs_compiler
 def test_no_more_memory_is_taken_than_is_allowed() -> None:
-    class Counting(Emulated):
-        def empty(self, shape: Any, dtype: Any) -> Any:
-            taken.append(math.prod(shape) * np.dtype(dtype).itemsize)
-            return super().empty(shape, dtype)
-
-        def laid(self, array: Any) -> Any:
-            taken.append(array.nbytes)
-            return super().laid(array)
-
     points, vectors = drawn(1000, 1, 3)
     for memory in (1 << 30, 400_000):
-        taken: list[int] = []
-        found = multiply(points, vectors, memory=memory, machine=Counting(), function="rational", error=1.0)
+        counting = Counting()
+        found = multiply(points, vectors, memory=memory, machine=counting, function="rational", error=1.0)
         arrays = 2 * 8 * 1000 * 4  # which CuPy takes for the sizes of the vectors
-        assert sum(taken) - found.value.nbytes + arrays <= memory
+        assert sum(counting.taken) - found.value.nbytes + arrays <= memory
     with pytest.raises(Infeasible, match=r"MiB, more than the 0.19\d* MiB allowed"):
         multiply(points, vectors, memory=200_000, function="rational", error=1.0)
 

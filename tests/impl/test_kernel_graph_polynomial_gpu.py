@@ -9,7 +9,7 @@ from typing import Any
 import emulated
 import numpy as np
 import pytest
-from emulated import ORDERS, Emulated
+from emulated import ORDERS, Counting, Deaf, Emulated
 
 import assay
 from assay.conformance.interface.suite import Case, Family
@@ -210,12 +210,6 @@ def test_numbers_that_are_not_finite_or_overflow_have_no_certificate() -> None:
 @needs_compiler
 @pytest.mark.claim("GPU-19")
 def test_with_bounds_nothing_is_waited_for_and_a_broken_promise_leaves_no_certificate() -> None:
-    class Deaf(Emulated):
-        def host(self, array: Any) -> Any:
-            raise AssertionError("waited for a number")
-
-        largest = host
-
     points, vectors = drawn(30, 2, 2)
     points[:4] = [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]  # the middle is 0, and these are the farthest
     promised = (math.sqrt(0.5), float(np.abs(vectors).sum(axis=0).max()))
@@ -281,23 +275,14 @@ def test_sums_of_sizes_of_a_gaussian_are_bounded_between_the_points_of_their_gri
 
 @needs_compiler
 def test_no_more_memory_is_taken_than_is_allowed() -> None:
-    class Counting(Emulated):
-        def empty(self, shape: Any, dtype: Any) -> Any:
-            taken.append(math.prod(shape) * np.dtype(dtype).itemsize)
-            return super().empty(shape, dtype)
-
-        def laid(self, array: Any) -> Any:
-            taken.append(array.nbytes)
-            return super().laid(array)
-
     points, vectors = drawn(5000, 1, 1, "float32")
     targets = points[:3]
     options: dict[str, Any] = {"function": "rational", "error": 1.0, "targets": targets}
     for memory in (1 << 30, 260_000):
-        taken: list[int] = []
-        found = multiply(points, vectors, memory=memory, machine=Counting(), **options)
+        counting = Counting()
+        found = multiply(points, vectors, memory=memory, machine=counting, **options)
         arrays = 2 * 8 * 5000  # which CuPy takes for the sizes of the vectors
-        assert sum(taken) + arrays <= memory
+        assert sum(counting.taken) + arrays <= memory
         assert np.isfinite(found.error).all()
     with pytest.raises(Infeasible, match=r"needs 0.2[34] MiB, more than the 0.219 MiB allowed"):
         multiply(points, vectors, memory=230_000, **options)
