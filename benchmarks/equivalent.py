@@ -139,50 +139,8 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ("_DOUBLE if query.dtype.kind == 'f' and query.dtype.itemsize == 8 else _SINGLE → _DOUBLE",),
         ),
     ),
-    "a relative 2⁻¹⁸ or 10⁻³ of the low part of ln 2: less than a rounding of the exponent": (
-        (
-            "exponential",
-            '"float32": (7, 0.693145751953125, 1.42860682030941723e-6, np.int32),',
-            1,
-            (
-                "1.4286068203094173e-06 → 1.4300354271297264e-06",
-                "1.4286068203094173e-06 → 1.4286122700119483e-06",
-            ),
-        ),
-        (
-            "exponential",
-            '"float64": (13, 0.6931471803691238, 1.9082149292705877e-10, np.int64),',
-            1,
-            ("1.9082149292705877e-10 → 1.9082222085328605e-10",),
-        ),
-    ),
-    "exp to 2 roundings instead of half of one: every class grants it 4": (
-        ("exponentiate", "for n in range(1, len(coefficients)):", 1, ("1 → 0",)),
-    ),
-    "exp errs on one side, by at most 78 roundings, half of which count as the weights are divided by their sum: a correct kernel may err by as much by a maximum that lags 8 ln 2 behind (33, TOL-3) and one rescaling more (8)": (
-        ("exponentiate", "p = coefficients[0]", 1, ("0 → 1",)),
-        ("exponentiate", "for n in range(1, len(coefficients)):", 1, ("1 → 2",)),
-    ),
-    "the weight at which exp gives 0, at the end of the type's range: the classes let weights below 2⁻¹²⁶ be flushed": (
-        (
-            "exponential",
-            "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
-            1,
-            (
-                "2.0 → 2.002",
-                "2.0 → 2.0000076293945312",
-                "-math.inf → math.inf",
-            ),
-        ),
-        (
-            "exponentiate",
-            "s[r] = (p if s[r] - top[r] >= least else zero) * power[r]",
-            1,
-            ("s[r] - top[r] >= least → s[r] - top[r] > least",),
-        ),
-    ),
     "scratch memory larger than it need be: the rest is never read": (
-        ("_tiles", "scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)", 1, ("1 → 2",)),
+        ("_tiles", "scores = room(KEY_TILE + 1, query)", 1, ("1 → 2",)),
     ),
     "speed alone: tiles are loaded whose every key is masked": (
         (
@@ -290,40 +248,10 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
         ("query_tile", "tiles = -(-queries // most)", 1, ("-queries // most → -queries * most",)),
     ),
-    "the same number, or the same call": (
-        (
-            "exponential",
-            "least = np.nextafter(work.type(kind.minexp * math.log(2.0)), work.type(-math.inf))",
-            1,
-            ("math.inf → 10000.0",),
-        ),
-        (
-            "exponential",
-            "return constants, tuple(work.type(1.0 / math.factorial(i)) for i in range(degree, -1, -1)), bits, kind.nmant",
-            1,
-            ("range(degree, -1, -1) → range(degree, -1, -1)",),
-        ),
-        (
-            "_tiles",
-            "zero, one = scale - scale, coefficients[-1]  # type: ignore[name-defined]  # noqa: F821",
-            1,
-            ("1 → 2",),
-        ),
-    ),
     "scratch memory larger than it need be: the rest is 0, or takes what nothing reads": (
         (
             "_tiles",
-            "queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)",
-            1,
-            (
-                "(d + 3) // 4 → (d + 3) * 4",
-                "3 → 4",
-                "4 → 3",
-            ),
-        ),
-        (
-            "_tiles",
-            "sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)",
+            "sums = room((d_v + 7) // 8 * 8, query)",
             1,
             (
                 "(d_v + 7) // 8 → (d_v + 7) * 8",
@@ -331,16 +259,6 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
                 "8 → 7",
             ),
         ),
-    ),
-    "a factor e⁰ = 1 where the maximum stays": (
-        ("soften", "risen = False", 1, ("False → True",)),
-        (
-            "soften",
-            "risen = risen or scores[wide, r] < coefficients[-1]",
-            1,
-            ("scores[wide, r] < coefficients[-1] → scores[wide, r] <= coefficients[-1]",),
-        ),
-        ("_tiles", "if risen:", 1, ("if risen: → if True:",)),
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from assay.impl.cpu import costs
@@ -50,8 +51,13 @@ def fingerprint(*functions: Any, constants: object = ()) -> int:
     Compiled code on disk is identified by the file and the name of its kernel: a part of the name must tell what the
     kernel takes from other files.
     """
-    codes = [(code.co_code, code.co_consts, code.co_names) for code in (function.__code__ for function in functions)]
-    return zlib.crc32(repr([*codes, constants]).encode())
+    return zlib.crc32(repr([*(_told(function.__code__) for function in functions), constants]).encode())
+
+
+def _told(code: CodeType) -> tuple[object, ...]:
+    """What a code is, without the addresses of the functions in it."""
+    constants = (_told(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.co_code, *constants, *code.co_names
 
 
 class _Forgiving:

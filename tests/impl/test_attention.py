@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -313,18 +313,41 @@ FEW = {
 
 @pytest.mark.claim("ATT-9")
 @pytest.mark.parametrize("options", FEW.values(), ids=FEW)
-@pytest.mark.parametrize(("dtype", "queries"), [("float32", 1), ("float32", 3), ("float64", 2)])
+@pytest.mark.parametrize(
+    ("dtype", "queries", "dims"), [("float32", 1, (5, 3)), ("float32", 3, (37, 85)), ("float64", 2, (16, 64))]
+)
 def test_few_queries_are_within_their_class_across_tiles_of_keys(
-    dtype: str, queries: int, options: dict[str, object]
+    dtype: str, queries: int, dims: tuple[int, int], options: dict[str, object]
 ) -> None:
     rng = np.random.default_rng(queries)
-    shapes = (2, 4, queries, 5), (2, 2, 600, 5), (2, 2, 600, 3)
+    shapes = (2, 4, queries, dims[0]), (2, 2, 600, dims[0]), (2, 2, 600, dims[1])
     q, k, v = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
     k[:, :, ::97] *= 6.0  # the largest score rises now and then
     options = {name: x.astype(dtype) if name == "sink" else x for name, x in options.items()}
     instance = Instance(q, k, v, 0.8, return_lse=True, **options)
     assert few.served(2 * queries, k, v)
     assert_is_within_its_class(instance, dtype, *computed(instance))
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_eight_products_with_keys_are_made_at_once_for_vectors_of_any_width(dtype: str, width: int) -> None:
+    numba = pytest.importorskip("numba")
+    dots = few._dots(width)
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def called(q: Any, keys: Any, j: Any, s: Any) -> None:
+        dots(q, keys, j, s)
+
+    rng, lanes = np.random.default_rng(0), width // np.dtype(dtype).itemsize
+    keys = rng.integers(-8, 9, (11, 3 * lanes + 1)).astype(dtype)
+    q = rng.integers(-8, 9, 3 * lanes + 1).astype(dtype)
+    for rows, begin in ((11, 0), (11, 8), (3, 0)):
+        s = np.full(24, 77, dtype)
+        called(q, keys[:rows], begin, s)
+        chosen = np.minimum(np.arange(begin, begin + 8), rows - 1)
+        np.testing.assert_array_equal(s[begin : begin + 8], keys[chosen, : 3 * lanes] @ q[: 3 * lanes])
+        assert (np.delete(s, np.s_[begin : begin + 8]) == 77).all()
 
 
 def test_keys_that_few_queries_do_not_see_are_not_read() -> None:

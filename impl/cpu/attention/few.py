@@ -1,20 +1,25 @@
 """Exact attention of few queries: each key is read once in the order of memory, and the columns are the lanes.
 
 A tile of :mod:`assay.impl.cpu.attention.tiles` has a lane for every query, so where there is one query most lanes are
-idle.  Here the products run over columns instead, which asks for keys and values whose rows lie behind each other.
-The exponential is that of the tiles (ATT-9).  Sums are taken in an order of the compiler's choice, which every class
-permits; it is the same in every call, whatever the number of threads.  Keys that a query does not see are not read.
+idle.  Here the products run over columns instead, which asks for keys and values whose rows lie behind each other:
+eight products with keys at once, whose lanes are added up together, and sums of values that stay in registers.  The
+exponential is that of the tiles (ATT-9).  A product with a key is a sum by lanes, and exponentials are added up in an
+order of the compiler's choice, which every class permits; both are the same in every call, whatever the number of
+threads.  Keys that a query does not see are not read.
 """
 
 from __future__ import annotations
 
+import functools
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.softmax import exponentiate
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
@@ -28,8 +33,9 @@ __all__ = ["KEYS", "MOST_ROWS", "attend", "compiled", "served"]
 
 MOST_ROWS = 6  # rows that share keys: with some more, a lane for every query is faster
 KEYS = 256  # of a tile, which the rows that share it find in the cache
+_AT_ONCE = 8  # products with keys; a power of two
 _LONGEST = 1 << 61  # of windows: its sum with a position is a number of 64 bits
-_WORTH = 0.1  # nanoseconds for a row, a key and a column: what a thread is worth
+_WORTH = 0.05  # nanoseconds for a row, a key and a column: what a thread is worth
 
 
 def served(rows: int, key: NDArray[Any], value: NDArray[Any]) -> bool:
@@ -47,7 +53,7 @@ def attend(
     kernel: Callable[..., None],
     instance: Masked,
     arrays: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    seen: tuple[NDArray[Any] | None, bool, int | None, int | None],
+    seen: tuple[NDArray[np.int64], bool, int | None, int | None],
     members: int,
     outputs: tuple[NDArray[Any], NDArray[Any]],
     threads: int | None,
@@ -55,40 +61,26 @@ def attend(
     """Attention of an instance without mask and bias, of which :func:`served` is true.
 
     kernel: :func:`compiled`.  arrays: its queries, keys and values in the type of the arithmetic.  seen: the number of
-    keys of every batch (``None``: all of them), whether positions count from their end, and the window.  members: of
-    the heads that are taken together, which share keys.  outputs: where output and log-sum-exp go.
+    keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
+    together, which share keys.  outputs: where output and log-sum-exp go.
     """
     (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
-    (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype
-    rows, heads, group, d_v = members * n_q, h // members, h // key.shape[1], value.shape[3]
-    before, behind = _side(left), _side(right)
-    softcap = work.type(0.0 if instance.softcap is None else instance.softcap)
-    scale = np.array(instance.scale, work)  # NumPy multiplies by such an array in half the time that a number takes
-    has_sink = instance.sink is not None
-    sinks = None if instance.sink is None else np.repeat(instance.sink.astype(work), n_q).reshape(heads, rows)
-    outs, sums = (out, lse) if members == 1 else (out.reshape(b, heads, rows, d_v), lse.reshape(b, heads, rows))
-
-    def part(item: int) -> None:
-        batch, head = divmod(item, heads)
-        source, length = head * members // group, n_k if lengths is None else int(lengths[batch])
-        if members == 1:
-            lines = query[batch, head] * scale
-        else:
-            lines = (query[batch, head * members : (head + 1) * members] * scale).reshape(rows, d)
-        sum_of_rows = sums[batch, head]
-        kernel(
-            np.ascontiguousarray(lines), key[batch, source], value[batch, source], n_q, length,
-            length - n_q if at_the_end else 0, before, behind, softcap, has_sink,
-            sum_of_rows if sinks is None else sinks[head], outs[batch, head], sum_of_rows,
-        )  # fmt: skip
-
-    items = b * heads
-    workers = 1 if items == 1 else cpus.worth(min(threads or cpus.available(), items), items * rows * n_k * d * _WORTH)
-    if workers == 1:  # without what sharing takes, which is as much as a small call itself
-        for item in range(items):
-            part(item)
+    (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype.type
+    softcap, sink = instance.softcap, instance.sink
+    arguments = (
+        query, key, value, work(instance.scale), members, lengths, at_the_end, _side(left), _side(right),
+        work(0.0 if softcap is None else softcap), sink is not None,
+        lse[0, 0] if sink is None else sink.astype(query.dtype), out, lse,
+    )  # fmt: skip
+    items = b * h // members
+    workers = 1
+    if items > 1:
+        nanoseconds = b * h * n_q * n_k * d * _WORTH
+        workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
+    if workers == 1:
+        kernel(*arguments, 0, items)
         return
-    cpus.share(part, range(items), workers)
+    cpus.share(lambda item: kernel(*arguments, item, item + 1), range(items), workers)
 
 
 def _side(width: int | None) -> int:
@@ -96,42 +88,36 @@ def _side(width: int | None) -> int:
     return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
-def compiled(
-    work: np.dtype[Any], exponentiate: Callable[..., None], numbers: dict[str, Any], options: dict[str, Any]
-) -> Callable[..., None]:
-    """The compiled kernel of one dtype.
-
-    exponentiate, numbers: of the tiles, the first not compiled yet and the others by their names.  options: of the
-    compiler.
-    """
+def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:
+    """The compiled kernel of one dtype.  powered: the compiled exponential of the tiles.  options: of the compiler."""
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real = types.float32 if work == np.float32 else types.float64
 
     def view(of: Any, dimensions: int) -> Any:
-        return types.Array(of, dimensions, "C", readonly=True)
+        return types.Array(of, dimensions, "A", readonly=True)
 
     signature = types.void(
-        *[view(real, 2)] * 3, *[types.int64] * 5, real, types.boolean, view(real, 1), types.Array(real, 2, "C"),
-        types.Array(real, 1, "C"),
+        *[view(real, 4)] * 3, real, types.int64, view(types.int64, 1), types.boolean, types.int64, types.int64, real,
+        types.boolean, view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
-    reordered = options | {"fastmath": {"contract", "reassoc"}}  # of these two alone, each of which is one sum
-    called = {name: jitted(step, **reordered) for name, step in (("product", product), ("added", added))}
-    called["exponentiate"] = jitted(exponentiate, **options)
+    reordered = options | {"fastmath": {"contract", "reassoc"}}  # of this alone, which is one sum
+    shape = products.blocks()
+    called = {
+        "added": jitted(added, **reordered),
+        "dots": _dots(shape.width),
+        "block": products.in_registers("add_product", products.Blocks(1, 4, shape.width)),
+        "strip": products.in_registers("add_product", products.Blocks(1, 1, shape.width)),
+        "width": shape.width,
+        "exponentiate": powered,
+    }
+    numbers = dict(zip(("reduction", "coefficients"), softmax.exponential(work), strict=True))  # no arguments of calls
     rows = FunctionType(_rows.__code__, {**globals(), **called, **numbers})
-    # compiled code on disk is identified by the kernel's own file and this name, and the exponential is in another file
-    rows.__qualname__ = f"_rows_{fingerprint(exponentiate, constants=numbers):08x}"
+    # compiled code on disk is identified by the kernel's own file and this name, and its steps are in other files
+    rows.__qualname__ = f"_rows_{fingerprint(constants=(products.said(), softmax.said())):08x}"
     made: Callable[..., None] = jitted(rows, signature, **options)
     return made
-
-
-def product(a: Any, b: Any) -> Any:
-    """⟨a, b⟩ of two rows, at least one number long.  Compiled by :func:`compiled`."""
-    total = a[0] * b[0]
-    for c in range(1, len(a)):
-        total += a[c] * b[c]
-    return total
 
 
 def added(a: Any, count: Any, zero: Any) -> Any:
@@ -143,77 +129,174 @@ def added(a: Any, count: Any, zero: Any) -> Any:
 
 
 def _rows(
-    query: Any, key: Any, value: Any, n_q: Any, length: Any, offset: Any, left: Any, right: Any, softcap: Any,
-    has_sink: Any, sink: Any, out: Any, lse: Any,
+    query: Any, key: Any, value: Any, scale: Any, members: Any, lengths: Any, at_the_end: Any, left: Any, right: Any,
+    softcap: Any, has_sink: Any, sink: Any, out: Any, lse: Any, first_item: Any, last_item: Any,
 ) -> None:  # fmt: skip
-    """Attention of rows (r, d) to one head of keys (n_k, d) and values (n_k, d_v): ``out`` (r, d_v) and ``lse`` (r,).
+    """Items first … last−1, numbered over (batch, heads that share keys).  Compiled by :func:`compiled`.
 
-    query: times the scale.  Row r is of query r mod n_q, whose position is that and ``offset``; it sees keys from
-    ``left`` before its position to ``right`` behind it, of the first ``length``.  softcap: 0 for none.  sink: of every
-    row.  Compiled by :func:`compiled`, which gives it the numbers of ``exponential`` as globals.
+    Row r of an item is of query r mod n_q of head r // n_q of its ``members``.  The position of a query is its number,
+    counted from the end of the keys where that is asked.  It sees keys from ``left`` before its position to ``right``
+    behind it, of the first of its batch.  softcap: 0 for none.
     """
-    rows, d_v = out.shape
+    _, h, n_q, d = query.shape
+    d_v, group = value.shape[3], h // key.shape[1]
+    rows, lanes = members * n_q, width // query.itemsize  # type: ignore[name-defined]  # noqa: F821
     one = coefficients[-1]  # type: ignore[name-defined]  # noqa: F821
     zero = one - one
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
-    scores = np.empty((1, KEYS + 4), query.dtype)
-    tops = np.empty(KEYS + 4, query.dtype)
-    bits = np.empty(KEYS + 4, integer)  # type: ignore[name-defined]  # noqa: F821
-    top, total = np.full(rows, floor), np.zeros(rows, query.dtype)
+    scores = np.empty((1, KEYS + 2 * _AT_ONCE), query.dtype)
+    tops = np.empty(KEYS + 1, query.dtype)
+    scaled = np.empty((rows, d), query.dtype)
+    top, total = np.empty(rows, query.dtype), np.empty(rows, query.dtype)
     begin, end = np.empty(rows, np.int64), np.empty(rows, np.int64)
-    out[:] = zero
-    first, last = len(key), 0
-    for r in range(rows):
-        position = r % n_q + offset
-        begin[r], end[r] = max(position - left, 0), min(position + right + 1, length)
-        first, last = min(first, begin[r]), max(last, end[r])
     s = scores[0]
-    for at in range(first, last, KEYS):
+    for item in range(first_item, last_item):
+        batch, lead = item // (h // members), item % (h // members) * members
+        keys, values, length = key[batch, lead // group], value[batch, lead // group], lengths[batch]
+        first, last = key.shape[2], 0
         for r in range(rows):
-            start, stop = max(at, begin[r]), min(at + KEYS, end[r])
-            count = stop - start
-            if count <= 0:
-                continue
-            q, o, largest = query[r], out[r], top[r]
-            for j in range(count):
-                t = product(q, key[start + j])
+            head, i = lead + r // n_q, r % n_q
+            for c in range(d):
+                scaled[r, c] = query[batch, head, i, c] * scale
+            out[batch, head, i] = zero
+            top[r], total[r] = floor, zero
+            position = i + (length - n_q if at_the_end else 0)
+            begin[r], end[r] = max(position - left, 0), min(position + right + 1, length)
+            first, last = min(first, begin[r]), max(last, end[r])
+        for at in range(first, last, KEYS):
+            for r in range(rows):
+                start, stop = max(at, begin[r]), min(at + KEYS, end[r])
+                count = stop - start
+                if count <= 0:
+                    continue
+                q, o, largest = scaled[r], out[batch, lead + r // n_q], top[r]
+                k, v, row = keys[start:stop], values[start:stop], r % n_q
+                for j in range(0, count, _AT_ONCE):
+                    dots(q, k, j, s)  # type: ignore[name-defined]  # noqa: F821
+                for c in range(d - d % lanes, d):
+                    for j in range(count):
+                        s[j] += q[c] * k[j, c]
                 if softcap > zero:
-                    t = softcap * np.tanh(t / softcap)
-                s[j] = t
-                largest = max(largest, t)
-            s[count] = top[r]
-            tops[: count + 1] = largest
-            exponentiate(  # type: ignore[name-defined]  # noqa: F821
-                scores, 1, count + 1, tops, bits,
-                reduction, coefficients, mantissa,  # type: ignore[name-defined]  # noqa: F821
-            )  # fmt: skip
-            top[r] = largest
-            if s[count] < one:
-                total[r] *= s[count]
-                for c in range(d_v):
-                    o[c] *= s[count]
-            total[r] += added(s, count, zero)
-            j = 0
-            while j + 4 <= count:
-                w, x, y, z = s[j], s[j + 1], s[j + 2], s[j + 3]
-                v0, v1, v2, v3 = value[start + j], value[start + j + 1], value[start + j + 2], value[start + j + 3]
-                for c in range(d_v):
-                    o[c] = o[c] + w * v0[c] + x * v1[c] + y * v2[c] + z * v3[c]
-                j += 4
-            while j < count:
-                w, v0 = s[j], value[start + j]
-                for c in range(d_v):
-                    o[c] += w * v0[c]
-                j += 1
-    for r in range(rows):
-        largest, weight = top[r], one
-        if has_sink:
-            largest = max(top[r], sink[r])
-            weight = np.exp(top[r] - largest)
-            total[r] = total[r] * weight + np.exp(sink[r] - largest)
-        if total[r] == zero:  # no key is seen
-            lse[r] = -one / zero
-            continue
-        for c in range(d_v):
-            out[r, c] = out[r, c] * weight / total[r]
-        lse[r] = largest + np.log(total[r])
+                    for j in range(count):
+                        s[j] = softcap * np.tanh(s[j] / softcap)
+                for j in range(count):
+                    largest = max(largest, s[j])
+                s[count] = top[r]
+                tops[: count + 1] = largest
+                exponentiate(scores, 1, count + 1, tops, reduction, coefficients)  # type: ignore[name-defined]  # noqa: F821
+                top[r] = largest
+                if s[count] < one:
+                    total[r] *= s[count]
+                    for c in range(d_v):
+                        o[row, c] *= s[count]
+                total[r] += added(s, count, zero)
+                weights, to, c = scores[:, :count], o[row : row + 1], 0
+                while c + 4 * lanes <= d_v:
+                    block(weights, v, to, 0, c)  # type: ignore[name-defined]  # noqa: F821
+                    c += 4 * lanes
+                while c + lanes <= d_v:
+                    strip(weights, v, to, 0, c)  # type: ignore[name-defined]  # noqa: F821
+                    c += lanes
+                for j in range(count if c < d_v else 0):
+                    for e in range(c, d_v):
+                        o[row, e] += s[j] * v[j, e]
+        for r in range(rows):
+            head, i = lead + r // n_q, r % n_q
+            largest, weight = top[r], one
+            if has_sink:
+                largest = max(top[r], sink[head])
+                weight = np.exp(top[r] - largest)
+                total[r] = total[r] * weight + np.exp(sink[head] - largest)
+            if total[r] == zero:  # no key is seen
+                lse[batch, head, i] = -one / zero
+                continue
+            for c in range(d_v):
+                out[batch, head, i, c] = out[batch, head, i, c] * weight / total[r]
+            lse[batch, head, i] = largest + np.log(total[r])
+
+
+@functools.cache
+def _dots(width: int) -> Any:
+    """What Numba knows as dots(q, keys, j, s): products of q with rows j … j + 7 of the keys, in s from j on.
+
+    Of the columns only whole vectors are taken.  In place of rows beyond the last one the last one is.
+    """
+    numba: Any = required("numba", "cpu")
+    from numba.extending import intrinsic
+
+    def typed(context: Any, q: Any, keys: Any, j: Any, s: Any) -> Any:
+        def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _emitted(context, builder, signature, arguments, width)
+            return context.get_dummy_value()
+
+        return numba.types.void(q, keys, j, s), made
+
+    return intrinsic(typed)
+
+
+def _emitted(context: Any, builder: Any, signature: Any, arguments: Any, width: int) -> None:
+    """Write the code of :func:`_dots` with a builder of LLVM."""
+    from llvmlite import ir
+    from numba.core import cgutils as untyped
+
+    cgutils: Any = untyped
+    number = context.get_data_type(signature.args[0].dtype)
+    size = signature.args[0].dtype.bitwidth // 8
+    lanes = width // size
+    vector, integer, byte = ir.VectorType(number, lanes), ir.IntType(64), ir.IntType(8).as_pointer()
+    q, keys, s = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3))
+    height, columns = cgutils.unpack_tuple(builder, keys.shape)
+    between, _ = cgutils.unpack_tuple(builder, keys.strides)
+    last = builder.sub(height, ir.Constant(integer, 1))
+
+    def read(begin: Any, offset: Any) -> Any:
+        address = builder.gep(begin, [offset])
+        return builder.load(builder.bitcast(address, vector.as_pointer()), align=size)
+
+    rows = []
+    for i in range(_AT_ONCE):
+        at = builder.add(arguments[2], ir.Constant(integer, i))
+        held = builder.select(builder.icmp_signed("<", at, last), at, last)
+        rows.append(builder.gep(builder.bitcast(keys.data, byte), [builder.mul(held, between)]))
+    sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * lanes)) for _ in rows]
+    vectors = builder.udiv(columns, ir.Constant(integer, lanes))
+    with cgutils.for_range(builder, vectors) as loop:
+        offset = builder.mul(loop.index, ir.Constant(integer, width))
+        other = read(builder.bitcast(q.data, byte), offset)
+        for row, total in zip(rows, sums, strict=True):
+            term = builder.fmul(read(row, offset), other, flags=("contract",))
+            builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+    found = _across(builder, [builder.load(total) for total in sums])
+    for number_of, each in enumerate(found):
+        offset = builder.add(arguments[2], ir.Constant(integer, number_of * each.type.count))
+        address = builder.gep(builder.bitcast(s.data, byte), [builder.mul(offset, ir.Constant(integer, size))])
+        builder.store(each, builder.bitcast(address, each.type.as_pointer()), align=size)
+
+
+def _across(builder: Any, sums: list[Any]) -> list[Any]:
+    """The sum of the lanes of each of some vectors, a power of two of them, in vectors one behind the other.
+
+    Two vectors become one: half of the places are for the sums of the one, and half for those of the other, and a place
+    gets two numbers.  Each of them ends as one place; where there are more places than vectors, they are halved.
+    """
+    from llvmlite import ir
+
+    lanes = sums[0].type.count
+    each = lanes  # places of a vector of the beginning
+
+    def taken(a: Any, b: Any, places: list[int]) -> Any:
+        chosen = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+        return builder.shuffle_vector(a, b, chosen)
+
+    while each > 1:
+        half = each // 2
+        firsts = [place for place in range(2 * lanes) if place % each < half]
+        seconds = [place for place in range(2 * lanes) if place % each >= half]
+        if len(sums) > 1:
+            pairs = list(zip(sums[::2], sums[1::2], strict=True))
+        else:
+            firsts, seconds = firsts[: lanes // 2], seconds[: lanes // 2]
+            pairs, lanes = [(sums[0], sums[0])], lanes // 2
+        sums = [builder.fadd(taken(a, b, firsts), taken(a, b, seconds)) for a, b in pairs]
+        each = half
+    return sums

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, UNLIMITED, exponential, multiply, query_tile, run
+from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, compiling, query_tile, run, said, steps
 from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.products import STRIDE, add_product, multiply, room
+from assay.impl.cpu.softmax import exponential, shifted
 from assay.impl.cpu.threads import require_number
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
@@ -191,8 +193,8 @@ def _kernel(dtype: str) -> Callable[..., None]:
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    real = {"float32": types.float32, "float64": types.float64}[dtype]
+    constants, coefficients = exponential(np.dtype(dtype))
 
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
@@ -201,14 +203,12 @@ def _kernel(dtype: str) -> Callable[..., None]:
         *[view(real, 4)] * 4, view(real, 3), view(real, 4), view(real, 3), types.boolean, real, types.int64,
         types.int64, types.UniTuple(types.int64, 2), types.boolean, types.int64, types.int64, view(types.int64, 1),
         types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real,
-        types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)), types.NumberClass(integer),
-        types.int64, types.Array(real, 5, "C"), types.Array(real, 4, "C"), types.Array(real, 4, "C"),
-        types.Array(real, 5, "C"), types.int64, types.int64,
+        types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)), types.Array(real, 5, "C"),
+        types.Array(real, 4, "C"), types.Array(real, 4, "C"), types.Array(real, 5, "C"), types.int64, types.int64,
     )  # fmt: skip
-    # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    options: Any = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
-    calling = FunctionType(_strips.__code__, {**globals(), "multiply": jitted(multiply, **options)})
+    options = compiling()
+    calling = FunctionType(_strips.__code__, {**globals(), **steps()})
+    calling.__qualname__ = f"_strips_{said():08x}"
     compiled: Callable[..., None] = jitted(calling, signature, **options)
     return compiled
 
@@ -216,8 +216,8 @@ def _kernel(dtype: str) -> Callable[..., None]:
 def _strips(
     query: Any, key: Any, value: Any, output: Any, lse: Any, grad_output: Any, grad_lse: Any, has_grad_lse: Any,
     scale: Any, size: Any, strip: Any, owners: Any, bottom_right: Any, left: Any, right: Any, lengths: Any,
-    has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, reduction: Any, coefficients: Any, integer: Any,
-    mantissa: Any, grad_query: Any, grad_key: Any, grad_value: Any, grad_bias: Any, first: Any, last: Any,
+    has_mask: Any, mask: Any, has_bias: Any, bias: Any, softcap: Any, reduction: Any, coefficients: Any,
+    grad_query: Any, grad_key: Any, grad_value: Any, grad_bias: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Tasks first … last−1, numbered over (owner of batches, owner of key heads, strip).  Compiled by :func:`_kernel`.
 
@@ -232,19 +232,15 @@ def _strips(
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     blocks, value_blocks = (d + 255) // 256, (d_v + 255) // 256  # of columns that lie side by side
-    columns = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)  # σq and dO of a tile, a lane a query …
-    grad_columns = np.zeros(((d_v + 3) // 4 * 4, STRIDE), query.dtype)
-    rows_of_query = np.zeros((blocks, size, STRIDE), query.dtype)  # … and a row a query
-    rows_of_grad = np.zeros((value_blocks, size, STRIDE), query.dtype)
-    probability = np.empty((KEY_TILE, STRIDE), query.dtype)
-    grad_score = np.empty((KEY_TILE, STRIDE), query.dtype)
-    slope = np.empty((KEY_TILE if softcap > zero else 1, STRIDE), query.dtype)
-    sums = np.empty(((d + 7) // 8 * 8, STRIDE), query.dtype)
-    of_keys = np.empty((KEY_TILE, STRIDE), query.dtype)
+    columns, grad_columns = room(d, query), room(d_v, query)  # σq and dO of a tile, a lane a query …
+    rows_of_query = room(blocks * size, query).reshape((blocks, size, STRIDE))  # … and a row a query
+    rows_of_grad = room(value_blocks * size, query).reshape((value_blocks, size, STRIDE))
+    rows_of_query[:], rows_of_grad[:] = zero, zero
+    probability, grad_score = room(KEY_TILE, query), room(KEY_TILE, query)
+    slope = room(KEY_TILE if softcap > zero else 1, query)
+    sums, of_keys = room((d + 7) // 8 * 8, query), room(KEY_TILE, query)
     top = np.empty(size, query.dtype)
     delta = np.empty(size, query.dtype)
-    power = np.empty(size, query.dtype)
-    bits = power.view(integer)
     for item in range(first, last):
         part = item % strips
         owner = item // strips
@@ -286,8 +282,6 @@ def _strips(
                 if has_mask and not mask[batch, head, start : start + rows, at : at + count].any():
                     continue
                 wide = (count + 7) // 8 * 8
-                probability[:wide, :size] = zero
-                grad_score[:wide, :size] = zero
                 multiply(key[batch, source, at : at + count], columns, probability[:wide], size)
                 multiply(value[batch, source, at : at + count], grad_columns, grad_score[:wide], size)
                 nearest, farthest = start + offset - at, start + rows - 1 + offset - at  # as in the forward pass
@@ -316,14 +310,13 @@ def _strips(
                     s, g = probability[j], grad_score[j]
                     for r in range(size):
                         x = min(max(s[r] - top[r], least), -least)  # a little above 0 where the two were rounded
-                        power[r] = x * log2e + rounding
-                        k = power[r] - rounding
-                        bits[r] <<= mantissa
+                        w = x * log2e + rounding
+                        k = w - rounding
                         t = (x - k * ln2_high) - k * ln2_low
                         p = coefficients[0]
                         for n in range(1, len(coefficients)):
                             p = p * t + coefficients[n]
-                        s[r] = (p if s[r] - top[r] >= least else zero) * power[r]
+                        s[r] = (p if s[r] - top[r] >= least else zero) * shifted(w)
                         g[r] = s[r] * (g[r] - delta[r])
                 if has_bias:
                     to = part if grad_bias.shape[4] == 1 else 0
@@ -340,19 +333,17 @@ def _strips(
                             grad_score[j, r] *= slope[j, r]
                 for block in range(value_blocks):
                     near = min(256, d_v - 256 * block)
-                    of_keys[:wide, : (near + 15) // 16 * 16] = zero
                     multiply(probability[:count, :size], rows_of_grad[block], of_keys[:wide], (near + 15) // 16 * 16)
                     for j in range(count):
                         for c in range(near):
                             grad_value[batch, source, at + j, 256 * block + c] += of_keys[j, c]
                 for block in range(blocks):
                     near = min(256, d - 256 * block)
-                    of_keys[:wide, : (near + 15) // 16 * 16] = zero
                     multiply(grad_score[:count, :size], rows_of_query[block], of_keys[:wide], (near + 15) // 16 * 16)
                     for j in range(count):
                         for c in range(near):
                             grad_key[batch, source, at + j, 256 * block + c] += of_keys[j, c]
-                multiply(key[batch, source, at : at + count].T, grad_score[:wide], sums, size)
+                add_product(key[batch, source, at : at + count].T, grad_score[:wide], sums, size)
             for r in range(rows):
                 for c in range(d):
                     grad_query[part, batch, head, start + r, c] += scale * sums[c, r]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.attention import tiles
-from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, UNLIMITED
+from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED
 from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.products import LANES
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
 
@@ -105,8 +106,7 @@ def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., A
 
 def _fingerprint(*own: Callable[..., Any]) -> int:
     """A number that changes with the code of the steps and with the constants that kernels take from other files."""
-    steps = (combine, tiles.multiply, tiles.soften, tiles.exponentiate, *own)
-    return fingerprint(*steps, constants=(BLOCK, KEY_TILE, LANES, tiles.STRIDE, tiles.QUERY_TILE))
+    return fingerprint(combine, *own, constants=(BLOCK, KEY_TILE, LANES, tiles.QUERY_TILE, tiles.said()))
 
 
 @functools.cache

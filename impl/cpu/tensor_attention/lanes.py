@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.attention.tiles import KEY_TILE, LANES, QUERY_TILE, STRIDE, exponential
+from assay.impl.cpu.attention.tiles import KEY_TILE, QUERY_TILE
+from assay.impl.cpu.products import LANES, multiply, room, shrink_and_add
+from assay.impl.cpu.softmax import exponential, exponentiate, soften
 from assay.impl.cpu.tensor_attention.combinations import COMBINED, arranged, of_tiles, tile_of
 from assay.spec.instances.extra import required
 
@@ -100,21 +102,20 @@ def _kernel(dtype: str) -> Callable[..., None]:
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    real = {"float32": types.float32, "float64": types.float64}[dtype]
+    constants, coefficients = exponential(np.dtype(dtype))
     column, four = types.Array(types.int64, 1, "C"), types.Array(real, 4, "C")
     signature = types.void(
         types.Array(real, 4, "A", readonly=True), four, four, types.int64, four, four, column, column, column,
         types.boolean, real, types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)),
-        types.NumberClass(integer), types.int64, four, types.Array(real, 3, "C"), types.int64, types.int64,
+        four, types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
     return of_tiles(_lanes, signature, merge=merge)
 
 
 def _lanes(
     query: Any, keys: Any, values: Any, width: Any, other_keys: Any, other_values: Any, firsts: Any, lengths: Any,
-    widths: Any, causal: Any, scale: Any, reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any,
-    lse: Any, first: Any, last: Any,
+    widths: Any, causal: Any, scale: Any, reduction: Any, coefficients: Any, out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Tasks first … last−1, numbered over (batch, heads, 32 queries).  Compiled by :func:`_kernel`.
 
@@ -128,11 +129,10 @@ def _lanes(
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
-    queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
-    scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)
-    sums = np.empty(((d_v + 7) // 8 * 8, STRIDE), query.dtype)
+    queries = room(d, query)
+    scores = room(KEY_TILE + 1, query)
+    sums = room((d_v + 7) // 8 * 8, query)
     total, top = np.empty(QUERY_TILE, query.dtype), np.empty(QUERY_TILE, query.dtype)
-    bits = np.empty(QUERY_TILE, integer)
     added = np.empty(LANES, query.dtype)
     whole, whole_top, whole_total = (
         np.empty((LANES, d_v), query.dtype), np.empty(LANES, query.dtype), np.empty(LANES, query.dtype),
@@ -202,7 +202,7 @@ def _lanes(
                             for r in range(q * each, q * each + each):
                                 row_of_tops[0, r] = top[r] if r < q * each + seen[q] else lowest
                                 top[r] = most
-                        exponentiate(row_of_tops, 1, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
+                        exponentiate(row_of_tops, 1, size, top, reduction, coefficients)
                         for q in range(together):
                             lanes = slice(q * each, q * each + each)
                             shrink = np.exp(whole_top[q] - top[q * each])
@@ -222,8 +222,7 @@ def _lanes(
                     if count == 0:
                         break
                     wide = (count + 7) // 8 * 8
-                    scores[:wide, :size] = zero
-                    multiply(made[:count], queries, scores[:wide], size)  # type: ignore[name-defined]  # noqa: F821
+                    multiply(made[:count], queries, scores[:wide], size)
                     if together > 1:
                         for j in range(count):
                             s = scores[j]
@@ -232,17 +231,8 @@ def _lanes(
                             for r in range((rows_of[j, 1] - i) * each, size):
                                 s[r] = lowest
                     scores[count:wide, :size] = lowest
-                    if soften(scores, wide, size, top, bits, reduction, coefficients, mantissa):  # type: ignore[name-defined]  # noqa: F821
-                        s = scores[wide]
-                        for r in range(size):
-                            total[r] *= s[r]
-                        for c in range(d_v):
-                            for r in range(size):
-                                sums[c, r] *= s[r]
-                    for j in range(wide):
-                        for r in range(size):
-                            total[r] += scores[j, r]
-                    multiply(made_values[:count].T, scores[:wide], sums, size)  # type: ignore[name-defined]  # noqa: F821
+                    soften(scores, wide, size, top, total)
+                    shrink_and_add(made_values[:count].T, scores[:wide], sums, size, scores[wide])
                     block += count
             for q in range(together):
                 if whole_total[q] == zero:  # every combination masked

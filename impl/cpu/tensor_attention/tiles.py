@@ -17,8 +17,10 @@ import numpy as np
 
 from assay.impl.cpu import attention
 from assay.impl.cpu import threads as cpus
-from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, exponential
+from assay.impl.cpu.attention.tiles import KEY_TILE
+from assay.impl.cpu.products import STRIDE, multiply, room, shrink_and_add
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.softmax import soften
 from assay.impl.cpu.tensor_attention import lanes
 from assay.impl.cpu.tensor_attention.combinations import BLOCK, arranged, instance_of, of_tiles, tile_of
 from assay.spec.floating_point import require_usual
@@ -108,7 +110,7 @@ def attended(
     lse = np.empty((strips, b, h, n_q), work)
     arguments = (
         query, modes.keys, modes.values, modes.firsts, modes.lengths, modes.widths, instance.is_causal,
-        work.type(instance.scale), size, *exponential(work), out, lse,
+        work.type(instance.scale), size, out, lse,
     )  # fmt: skip
     shared(_kernel(work.name), arguments, strips * tasks, threads, tell)
     return (out[0], lse[0]) if strips == 1 else _merged(out, lse)
@@ -155,21 +157,19 @@ def _kernel(dtype: str) -> Callable[..., None]:
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    real = {"float32": types.float32, "float64": types.float64}[dtype]
     column = types.Array(types.int64, 1, "C")
     signature = types.void(
         types.Array(real, 4, "A", readonly=True), *[types.Array(real, 4, "C")] * 2, column, column, column,
-        types.boolean, real, types.int64, types.UniTuple(real, len(constants)),
-        types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64, types.Array(real, 5, "C"),
-        types.Array(real, 4, "C"), types.int64, types.int64,
+        types.boolean, real, types.int64, types.Array(real, 5, "C"), types.Array(real, 4, "C"),
+        types.int64, types.int64,
     )  # fmt: skip
     return of_tiles(_tiles, signature)
 
 
 def _tiles(
     query: Any, keys: Any, values: Any, firsts: Any, lengths: Any, widths: Any, causal: Any, scale: Any, size: Any,
-    reduction: Any, coefficients: Any, integer: Any, mantissa: Any, out: Any, lse: Any, first: Any, last: Any,
+    out: Any, lse: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Tasks first … last−1, numbered over (batch, heads, tile, strip of mode 1).  Compiled by :func:`_kernel`."""
     _, h_q, n_q, d = query.shape
@@ -179,17 +179,16 @@ def _tiles(
     tiles = (n_q + size - 1) // size
     strips = out.shape[0]
     strip = (lengths[0] + strips - 1) // strips
-    zero, one = scale - scale, coefficients[-1]
+    zero, one = scale - scale, query.dtype.type(1.0)
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
-    queries = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)
-    scores = np.empty((KEY_TILE + 1, STRIDE), query.dtype)
+    queries = room(d, query)
+    scores = room(KEY_TILE + 1, query)
     wide_v = (d_v + 7) // 8 * 8
-    sums = np.empty((2, wide_v, STRIDE), query.dtype)  # of the block of combinations, and of all blocks before
+    sums = room(2 * wide_v, query).reshape((2, wide_v, STRIDE))  # of the block of combinations, and of all before
     total = np.empty((2, size), query.dtype)
     top, whole_top = np.empty(size, query.dtype), np.empty(size, query.dtype)
     power = np.empty(size, query.dtype)
-    bits = power.view(integer)
     made, made_values = np.empty((KEY_TILE, d), query.dtype), np.empty((KEY_TILE, d_v), query.dtype)
     of_keys, of_values = np.ones((modes, d), query.dtype), np.ones((modes, d_v), query.dtype)
     places, rows_of = np.empty((KEY_TILE, modes), np.int64), np.empty((KEY_TILE, 2), np.int64)
@@ -240,8 +239,7 @@ def _tiles(
             if count == 0:
                 break
             wide = (count + 7) // 8 * 8
-            scores[:wide, :size] = zero
-            multiply(made[:count], queries, scores[:wide], size)  # type: ignore[name-defined]  # noqa: F821
+            multiply(made[:count], queries, scores[:wide], size)
             for j in range(count):
                 s = scores[j]
                 for r in range(rows_of[j, 0] - start):
@@ -249,18 +247,8 @@ def _tiles(
                 for r in range(rows_of[j, 1] - start, size):
                     s[r] = lowest
             scores[count:wide, :size] = lowest
-            risen = soften(scores, wide, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
-            if risen:
-                s = scores[wide]
-                for r in range(size):
-                    total[0, r] *= s[r]
-                for c in range(d_v):
-                    for r in range(size):
-                        sums[0, c, r] *= s[r]
-            for j in range(wide):
-                for r in range(size):
-                    total[0, r] += scores[j, r]
-            multiply(made_values[:count].T, scores[:wide], sums[0], size)  # type: ignore[name-defined]  # noqa: F821
+            soften(scores, wide, size, top, total[0])
+            shrink_and_add(made_values[:count].T, scores[:wide], sums[0], size, scores[wide])
             block += count
         for r in range(rows):
             weight = total[1, r]

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import attention_gradient
-from assay.impl.cpu.attention.tiles import KEY_TILE, STRIDE, exponential
+from assay.impl.cpu.attention.tiles import KEY_TILE
 from assay.impl.cpu.attention_gradient.tiles import check
+from assay.impl.cpu.products import STRIDE, add_product, multiply, room
 from assay.impl.cpu.progress import told
+from assay.impl.cpu.softmax import exponential, exponentiate
 from assay.impl.cpu.tensor_attention.combinations import BLOCK, arranged, instance_of, of_tiles, tile_of
 from assay.impl.cpu.tensor_attention.tiles import attended, shared, windows
 from assay.impl.cpu.threads import require_number
@@ -128,8 +130,8 @@ def _kernel(dtype: str) -> Callable[..., None]:
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
-    real, integer = {"float32": (types.float32, types.int32), "float64": (types.float64, types.int64)}[dtype]
-    constants, coefficients, _, _ = exponential(np.dtype(dtype))
+    real = {"float32": types.float32, "float64": types.float64}[dtype]
+    constants, coefficients = exponential(np.dtype(dtype))
     column, parts = types.Array(types.int64, 1, "C"), types.Array(real, 5, "C")
 
     def view(dimensions: int) -> Any:
@@ -138,8 +140,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
     signature = types.void(
         view(4), *[types.Array(real, 4, "C")] * 2, column, column, column, types.boolean, view(4), view(3), view(4),
         view(3), types.boolean, real, types.int64, types.UniTuple(real, len(constants)),
-        types.UniTuple(real, len(coefficients)), types.NumberClass(integer), types.int64, parts, parts, parts,
-        types.int64, types.int64,
+        types.UniTuple(real, len(coefficients)), parts, parts, parts, types.int64, types.int64,
     )  # fmt: skip
     return of_tiles(_strips, signature, spread=spread)
 
@@ -171,7 +172,7 @@ def spread(of_products: Any, first: Any, rows: Any, firsts: Any, places: Any, co
 def _strips(
     query: Any, keys: Any, values: Any, firsts: Any, lengths: Any, widths: Any, causal: Any, output: Any, lse: Any,
     grad_output: Any, grad_lse: Any, has_grad_lse: Any, scale: Any, size: Any, reduction: Any, coefficients: Any,
-    integer: Any, mantissa: Any, grad_query: Any, grad_keys: Any, grad_values: Any, first: Any, last: Any,
+    grad_query: Any, grad_keys: Any, grad_values: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
     """Tasks first … last−1, numbered over (batch, key heads, strip of the first mode).  Compiled by :func:`_kernel`."""
     _, h_q, n_q, d = query.shape
@@ -184,17 +185,16 @@ def _strips(
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     blocks, value_blocks = (d + 255) // 256, (d_v + 255) // 256  # of columns that lie side by side
-    columns = np.zeros(((d + 3) // 4 * 4, STRIDE), query.dtype)  # σq and dO of a tile, a lane a query …
-    grad_columns = np.zeros(((d_v + 3) // 4 * 4, STRIDE), query.dtype)
-    rows_of_query = np.zeros((blocks, size, STRIDE), query.dtype)  # … and a row a query
-    rows_of_grad = np.zeros((value_blocks, size, STRIDE), query.dtype)
-    probability = np.empty((KEY_TILE, STRIDE), query.dtype)
-    grad_score = np.empty((KEY_TILE, STRIDE), query.dtype)
-    sums = np.empty((2, (d + 7) // 8 * 8, STRIDE), query.dtype)  # of a block of combinations, and of all before
-    of_products = np.empty((KEY_TILE, STRIDE), query.dtype)
+    columns, grad_columns = room(d, query), room(d_v, query)  # σq and dO of a tile, a lane a query …
+    rows_of_query = room(blocks * size, query).reshape((blocks, size, STRIDE))  # … and a row a query
+    rows_of_grad = room(value_blocks * size, query).reshape((value_blocks, size, STRIDE))
+    rows_of_query[:], rows_of_grad[:] = zero, zero
+    probability, grad_score = room(KEY_TILE, query), room(KEY_TILE, query)
+    wide_d = (d + 7) // 8 * 8
+    sums = room(2 * wide_d, query).reshape((2, wide_d, STRIDE))  # of a block of combinations, and of all before
+    of_products = room(KEY_TILE, query)
     top = np.empty(size, query.dtype)
     delta = np.empty(size, query.dtype)
-    bits = np.empty(size, integer)
     made, made_values = np.empty((KEY_TILE, d), query.dtype), np.empty((KEY_TILE, d_v), query.dtype)
     of_keys, of_values = np.ones((modes, d), query.dtype), np.ones((modes, d_v), query.dtype)
     places, rows_of = np.empty((KEY_TILE, modes), np.int64), np.empty((KEY_TILE, 2), np.int64)
@@ -247,10 +247,8 @@ def _strips(
                 if count == 0:
                     break
                 wide = (count + 7) // 8 * 8
-                probability[:wide, :size] = zero
-                grad_score[:wide, :size] = zero
-                multiply(made[:count], columns, probability[:wide], size)  # type: ignore[name-defined]  # noqa: F821
-                multiply(made_values[:count], grad_columns, grad_score[:wide], size)  # type: ignore[name-defined]  # noqa: F821
+                multiply(made[:count], columns, probability[:wide], size)
+                multiply(made_values[:count], grad_columns, grad_score[:wide], size)
                 for j in range(count):
                     s = probability[j]
                     for r in range(size):
@@ -260,7 +258,7 @@ def _strips(
                     for r in range(rows_of[j, 1] - start, size):
                         s[r] = lowest
                 probability[count:wide, :size] = lowest
-                exponentiate(probability, wide, size, top, bits, reduction, coefficients, mantissa)  # type: ignore[name-defined]  # noqa: F821
+                exponentiate(probability, wide, size, top, reduction, coefficients)
                 for j in range(wide):  # dS = p (g − δ)
                     s, g = probability[j], grad_score[j]
                     for r in range(size):
@@ -268,16 +266,14 @@ def _strips(
                 for column in range(value_blocks):
                     near = min(256, d_v - 256 * column)
                     across = (near + 15) // 16 * 16
-                    of_products[:wide, :across] = zero
-                    multiply(probability[:count, :size], rows_of_grad[column], of_products[:wide], across)  # type: ignore[name-defined]  # noqa: F821
+                    multiply(probability[:count, :size], rows_of_grad[column], of_products[:wide], across)
                     spread(of_products, 256 * column, values[batch, source], firsts, places, count, near, to_values)
                 for column in range(blocks):
                     near = min(256, d - 256 * column)
                     across = (near + 15) // 16 * 16
-                    of_products[:wide, :across] = zero
-                    multiply(grad_score[:count, :size], rows_of_query[column], of_products[:wide], across)  # type: ignore[name-defined]  # noqa: F821
+                    multiply(grad_score[:count, :size], rows_of_query[column], of_products[:wide], across)
                     spread(of_products, 256 * column, keys[batch, source], firsts, places, count, near, to_keys)
-                multiply(made[:count].T, grad_score[:wide], sums[0], size)  # type: ignore[name-defined]  # noqa: F821
+                add_product(made[:count].T, grad_score[:wide], sums[0], size)
                 block += count
                 if block > BLOCK - KEY_TILE:
                     for c in range(d):
