@@ -9,10 +9,7 @@ the machine matters little.
 from __future__ import annotations
 
 import functools
-import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,19 +22,17 @@ from assay.impl.cpu.compiled import jitted
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["calibrated", "measured", "wider"]
+__all__ = ["calibrated", "measured"]
 
 _ROUNDS = 30
 _LANES, _TIMES = 528, 448  # no power of two: rows would share a few sets of the cache
 _DEGREE = 8
 _SCANNED = 1 << 20  # numbers: more than the nearest caches hold
 _SCATTERED = 1 << 13
-_GAIN = 0.97  # the part of the time that wider vectors may take, to be chosen
-_SECONDS = 120.0  # for a process that measures another target
 
 
 @dataclass(frozen=True)
@@ -64,41 +59,14 @@ def measured() -> dict[str, float]:
 
 
 def calibrated() -> costs.Kept:
-    """What is to be kept of the processor at hand, measured anew.
+    """What is to be kept of the processor at hand, measured anew, for the vectors that are best on it.
 
-    Where the processor has vectors of 512 bits of which the compiler uses 256, both are measured, each in a process of
-    its own, and the faster target is chosen; ``NUMBA_CPU_NAME`` or ``NUMBA_CPU_FEATURES`` in the environment settle it.
+    Where the processor has vectors of 512 bits of which the compiler uses 256, this process and those to come use all:
+    products of tiles do so anyway (:mod:`assay.impl.cpu.products`).  ``NUMBA_CPU_NAME`` or ``NUMBA_CPU_FEATURES`` in
+    the environment settle it otherwise.
     """
-    if not (processor.narrowed() and not any(os.environ.get(name) for name in costs.TARGET)):
-        return costs.Kept(measured())
-    found = [_elsewhere(wide=wide) for wide in (False, True)]
-    if found[0] is None or found[1] is None:
-        return costs.Kept(measured())
-    wide = wider(*found)
-    return costs.Kept(found[wide], wide)  # type: ignore[arg-type]
-
-
-def wider(narrow: Mapping[str, float] | None, wide: Mapping[str, float] | None) -> bool:
-    """Whether vectors of 512 bits are faster, for what the exact kernel does with a score of 64 columns."""
-    if narrow is None or wide is None:
-        return False
-    times = [128.0 * each["single"] + each["exponential"] for each in (narrow, wide)]
-    return times[1] < _GAIN * times[0]
-
-
-def _elsewhere(*, wide: bool) -> dict[str, float] | None:
-    """The nanoseconds in a process with vectors of one width; ``None`` where it gives none."""
-    name, features = processor.target()
-    bits = "-" if wide else "+"
-    target = {costs.SWITCH: "fixed", "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": f"{features},{bits}prefer-256-bit"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__], env=os.environ | target, capture_output=True, timeout=_SECONDS, check=True
-        )
-        found: dict[str, float] = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return found if set(found) == set(costs.REFERENCE) else None
+    wide = not any(os.environ.get(name) for name in costs.TARGET) and processor.widen()
+    return costs.Kept(measured(), wide)
 
 
 def _pieces() -> dict[str, _Piece]:
@@ -170,7 +138,3 @@ def _scattered(rng: np.random.Generator) -> _Piece:
 def _added(sums: Any, places: Any, numbers: Any) -> None:
     for i in range(len(places)):
         sums[places[i]] += numbers[i]
-
-
-if __name__ == "__main__":
-    print(json.dumps(measured()))

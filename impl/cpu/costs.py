@@ -226,7 +226,7 @@ def speeds() -> Speeds:
 class Kept:
     """What was measured of a processor.
 
-    nanoseconds: for each kind of work.  wide: whether vectors of 512 bits are faster where the compiler keeps to 256.
+    nanoseconds: for each kind of work.  wide: whether they are of vectors of 512 bits where the compiler keeps to 256.
     """
 
     nanoseconds: Mapping[str, float]
@@ -293,7 +293,7 @@ def _key() -> dict[str, Any]:
 
 @functools.cache
 def started_wide() -> None:
-    """Have the compiler take vectors of 512 bits in this process, where that was measured to be faster.
+    """Have the compiler take vectors of 512 bits in this process, where what is kept was measured with them.
 
     It is called before a kernel of this package is compiled.  Where the environment names a target, or something was
     compiled before, that target stays.  The compiler's cache on disk is told apart by the target.

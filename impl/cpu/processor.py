@@ -1,7 +1,7 @@
 """The processor at hand: its model, its CPUs and caches, and the vectors of the kernels that are compiled for it.
 
-The shapes of tiles do not depend on it: those of :mod:`assay.impl.cpu.attention.tiles`, which every kernel of tiles
-takes from there, serve vectors of 256 and of 512 bits alike.  What work costs is in :mod:`assay.impl.cpu.costs`, and
+The shapes of tiles do not depend on it; the blocks of their products, which stay in registers, do
+(:mod:`assay.impl.cpu.products`), and no result shows them.  What work costs is in :mod:`assay.impl.cpu.costs`, and
 how many threads there are in :mod:`assay.impl.cpu.threads`.  Nothing of this changes whether a result is right.
 Figures of time mean nothing without it, so benchmarks print and store it.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from assay.impl.cpu.threads import available
 from assay.spec.instances.extra import required
 
-__all__ = ["Processor", "described", "here", "narrowed", "target", "vector_bits", "widen"]
+__all__ = ["Processor", "described", "here", "target", "vector_bits", "widen"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -80,24 +80,21 @@ def vector_bits() -> int:
     return next((bits for name, bits in _REGISTERS if name in text), 128)
 
 
-def narrowed() -> bool:
-    """Whether the processor has vectors of 512 bits, and the compiler keeps to 256 unless it is told otherwise."""
-    features = target()[1].split(",")
-    return "+avx512f" in features and (vector_bits() == 256 or features[-1] == _WIDE)
-
-
 def widen() -> bool:
-    """Have the compiler use vectors of 512 bits where the processor has them; whether that can still be chosen.
+    """Have the compiler use vectors of 512 bits where it keeps to 256 of them; whether it uses them by this.
 
-    It is chosen for the whole process, with the first compilation; kernels of others in it are compiled for the same.
+    It keeps to 256 on processors of Intel.  The choice is one for the whole process, and is made with the first
+    compilation, after which nothing is changed here; kernels of others in the process are compiled for the same.
     """
     numba: Any = required("numba", "cpu")
     from numba.core import codegen
     from numba.core.registry import cpu_target
 
+    if "_toplevel_target_context" in vars(cpu_target):
+        return target()[1].endswith(f",{_WIDE}")
     of_host: Any = codegen.get_host_cpu_features
     features = str(of_host())
-    if "_toplevel_target_context" in vars(cpu_target) or "+avx512f" not in features.split(","):
+    if "+avx512f" not in features.split(",") or _told("vendor_id") != "GenuineIntel":
         return False
     numba.config.CPU_FEATURES = f"{features},{_WIDE}"
     return True
@@ -109,12 +106,16 @@ def _added(a: Any, b: Any, factor: Any) -> None:
 
 
 def _model() -> str:
+    return _told("model name") or platform.processor() or platform.machine() or "unknown"
+
+
+def _told(name: str) -> str:
+    """What the system says of the first processor under a name; "" where it says nothing."""
     try:
         lines = _CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine() or "unknown"
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _caches(folder: Path) -> tuple[tuple[int, int], ...]:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import textwrap
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -201,16 +202,6 @@ def test_every_kind_of_work_takes_some_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("single", "exponential", "wide"), [(0.5, 1.0, True), (1.0, 0.99, False), (0.9, 0.9, True), (1.1, 1.0, False)]
-)
-def test_wider_vectors_are_chosen_where_they_win(single: float, exponential: float, wide: bool) -> None:
-    calibration = pytest.importorskip("assay.impl.cpu.calibration")
-    found = SLOW | {"single": SLOW["single"] * single, "exponential": SLOW["exponential"] * exponential}
-    assert calibration.wider(SLOW, found) == wide
-    assert not calibration.wider(SLOW, None)
-
-
-@pytest.mark.parametrize(
     ("wide", "environment", "chosen"),
     [
         (True, {}, True),
@@ -237,40 +228,44 @@ def test_a_process_compiles_for_wide_vectors_where_they_were_measured_to_win(
 
 
 @pytest.mark.parametrize(
-    ("features", "bits", "narrowed"),
+    ("told", "features", "wide"),
     [
-        ("+avx2", 256, False), ("+avx512f,+avx2", 512, False), ("+avx512f,+avx2", 256, True),
-        ("+avx512f,-prefer-256-bit", 512, True),
+        ("GenuineIntel", "+avx2,+avx512f", True), ("AuthenticAMD", "+avx2,+avx512f", False), ("", "+avx512f", False),
+        ("GenuineIntel", "+avx2,-avx512f", False),
     ],
 )  # fmt: skip
-def test_two_widths_are_measured_where_the_compiler_keeps_to_the_lesser_one(
-    features: str, bits: int, narrowed: bool, monkeypatch: pytest.MonkeyPatch
+def test_vectors_are_widened_before_the_first_compilation_where_the_compiler_would_use_half_of_them(
+    told: str, features: str, wide: bool
 ) -> None:
-    monkeypatch.setattr(processor, "target", lambda: ("some", features))
-    monkeypatch.setattr(processor, "vector_bits", lambda: bits)
-    assert processor.narrowed() == narrowed
+    pytest.importorskip("numba")
+    code = f"""
+        from pathlib import Path
+        import numba
+        from numba.core import codegen
+        from assay.impl.cpu import processor
+        codegen.get_host_cpu_features, processor._told = (lambda: {features!r}), (lambda name: {told!r})
+        print(processor.widen(), numba.config.CPU_FEATURES)
+    """
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=usual, capture_output=True, text=True)
+    assert done.stdout.split() == ([str(wide), f"{features},-prefer-256-bit" if wide else "None"]), done.stderr
 
 
-@pytest.mark.parametrize("gain", [0.5, 1.0])
-def test_both_targets_are_measured_and_the_faster_one_is_kept(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_compilation_the_vectors_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    _, features = processor.target()
+    assert processor.widen() == features.endswith(",-prefer-256-bit")
+    assert processor.target()[1] == features
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_is_kept_says_for_which_vectors_it_was_measured(settled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calibration = pytest.importorskip("assay.impl.cpu.calibration")
     for name in costs.TARGET:
-        monkeypatch.delenv(name, raising=False)
-    faster = {work: gain * nanoseconds for work, nanoseconds in SLOW.items()}
-    monkeypatch.setattr(processor, "narrowed", lambda: True)
-    monkeypatch.setattr(calibration, "_elsewhere", lambda *, wide: faster if wide else SLOW)
-    assert calibration.calibrated() == (costs.Kept(faster, True) if gain < 1.0 else costs.Kept(SLOW, False))
-
-
-@pytest.mark.thorough
-def test_a_target_is_measured_in_a_process_of_its_own() -> None:
-    calibration = pytest.importorskip("assay.impl.cpu.calibration")
-    pytest.importorskip("numba")
-    if "+avx512f" not in processor.target()[1].split(","):
-        pytest.skip("no vectors of 512 bits here")
-    found = calibration._elsewhere(wide=False)
-    assert found is not None
-    assert all(nanoseconds > 0.0 for nanoseconds in found.values())
+        monkeypatch.setenv(name, "haswell" if settled else "")
+    monkeypatch.setattr(processor, "widen", lambda: True)
+    monkeypatch.setattr(calibration, "measured", lambda: SLOW)
+    assert calibration.calibrated() == costs.Kept(SLOW, wide=not settled)
 
 
 # --- never part of a result -------------------------------------------------------------------------------------------
