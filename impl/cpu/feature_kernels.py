@@ -11,6 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from assay.impl.cpu import costs
+
 __all__ = ["FUSED", "KERNELS"]
 
 
@@ -102,6 +104,7 @@ def _plus(a: Any, b: Any, c: Any) -> Any:
 
 FUSED = {"contract", "nsz"}
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
+costs.started_wide()  # the first step that is given to the compiler settles the target of the process
 dot: Any = numba.njit(**_OPTIONS)(_dot)
 add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
 plus: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(_plus)
