@@ -102,7 +102,7 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 def said() -> int:
     """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
     return fingerprint(
-        _over_blocks, _over_shrunk_blocks, _emitted, room, constants=(LANES, ROWS, STRIDE, _LINE)
+        blocks, _over_blocks, _over_shrunk_blocks, _emitted, room, constants=(LANES, ROWS, STRIDE, _LINE)
     )  # fmt: skip
 
 

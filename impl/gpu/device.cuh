@@ -78,8 +78,8 @@ struct numbers<double> {
     static __device__ __forceinline__ double infinity() { return __longlong_as_double(0x7ff0000000000000ll); }
 };
 
-// e^x for x ≤ 0 and −∞: reduction, polynomial, power of two (ATT-9).  It is 1 at 0, and 0 below the least normal number.
-// A little above 0, where a score and its log-sum-exp were rounded, it is as near.
+// e^x for x ≤ 0 and −∞: reduction, polynomial, power of two (ATT-9).  It is 1 at 0, and 0 below the least normal
+// number.  A little above 0, where a score and its log-sum-exp were rounded, it is as near.
 template <class Work>
 __device__ __forceinline__ Work exponential(Work x) {
     typedef numbers<Work> of;

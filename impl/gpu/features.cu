@@ -196,8 +196,8 @@ KERNEL(features_weigh, Weigh, THREADS) {
 
 // Running sums over the blocks of keys of a segment, times the weights of the polynomial (GPU-17).
 //
-// prefix: of block k, the sum over the first block of its segment to k, in place of the sums of blocks.  suffix: the sum
-// over k to the last block.  Either is absent where no row needs it; one may be where the sums are.
+// prefix: of block k, the sum over the first block of its segment to k, in place of the sums of blocks.  suffix: the
+// sum over k to the last block.  Either is absent where no row needs it; one may be where the sums are.
 struct Scan {
     const double *sums, *weights;      // (heads, blocks, padded, width), (padded)
     double *prefix, *suffix;           // as the sums, or null

@@ -1,5 +1,5 @@
-// Products of matrices of 16-bit numbers on tensor cores, sm_80 and later: one warp multiplies 16 × 16 by 16 × 8 numbers
-// and adds to 16 × 8 sums in float32.  What this rounds is GPU-10 of the proofs.
+// Products of matrices of 16-bit numbers on tensor cores, sm_80 and later: one warp multiplies 16 × 16 by 16 × 8
+// numbers and adds to 16 × 8 sums in float32.  What this rounds is GPU-10 of the proofs.
 //
 // How a warp holds the matrices, where lane l has the group g = l / 4 and the place t = l % 4:
 //
@@ -8,8 +8,8 @@
 //     b, 16 × 8     b[0] (2t, g) (2t + 1, g)         b[1] (2t + 8, g) (2t + 9, g)
 //     sum, 16 × 8   sum[0] (g, 2t), sum[1] (g, 2t + 1), sum[2] (g + 8, 2t), sum[3] (g + 8, 2t + 1)
 //
-// Two 16-bit numbers share a word, the first in its lower half.  So the sums of one product are, rounded and packed, the
-// factor a of the next: sum[0], sum[1] of columns 0 … 7 are its a[0], and those of columns 8 … 15 its a[2].
+// Two 16-bit numbers share a word, the first in its lower half.  So the sums of one product are, rounded and packed,
+// the factor a of the next: sum[0], sum[1] of columns 0 … 7 are its a[0], and those of columns 8 … 15 its a[2].
 //
 // Numbers of 19 bits (tf32: float32 with 11 significant bits) have a word each, and a product is 16 × 8 by 8 × 8:
 //
@@ -17,7 +17,8 @@
 //     b, 8 × 8      b[0] (t, g)   b[1] (t + 4, g)
 //
 // A sum does not depend on how its terms are named.  So sums of 16 × 8 are a factor a, in the order sum[0], sum[2],
-// sum[1], sum[3], of a product whose b[0] is row 2t of the other factor, and b[1] row 2t + 1.  What is rounded is GPU-15.
+// sum[1], sum[3], of a product whose b[0] is row 2t of the other factor, and b[1] row 2t + 1.  What is rounded is
+// GPU-15.
 #pragma once
 #include "device.cuh"
 

@@ -3,15 +3,15 @@
 //     g++ -shared -fPIC -O1 -ffp-contract=off -Wno-psabi -x c++ -include cuda_on_cpu.h kernel.cu -o kernel.so
 //
 // Every CUDA thread is a coroutine with a stack of its own.  It runs alone until it waits at a barrier or in a shuffle,
-// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that another
-// one writes between the same two barriers depends on the order in which threads run: a kernel without a race has the
-// same result in every order (ascending, descending, shuffled), and one that lacks a barrier has not.  Blocks run one
-// after the other in such an order too.  Shared memory is full of NaN when a block begins and has guards on both sides.
-// A launch ends with a sentence where a thread leaves before a barrier, where threads wait at different ones, where a
-// shuffle names lanes that do not come, and where a guard was written to.
+// or returns, and a warp goes on until all of its lanes wait at a barrier or return.  So what a thread reads that
+// another one writes between the same two barriers depends on the order in which threads run: a kernel without a race
+// has the same result in every order (ascending, descending, shuffled), and one that lacks a barrier has not.  Blocks
+// run one after the other in such an order too.  Shared memory is full of NaN when a block begins and has guards on
+// both sides.  A launch ends with a sentence where a thread leaves before a barrier, where threads wait at different
+// ones, where a shuffle names lanes that do not come, and where a guard was written to.
 //
-// A kernel is declared with KERNEL(name, Arguments, threads) { … a.member … } and takes one struct by value.  Its dynamic
-// shared memory is `shared_memory`.
+// A kernel is declared with KERNEL(name, Arguments, threads) { … a.member … } and takes one struct by value.  Its
+// dynamic shared memory is `shared_memory`.
 #pragma once
 
 #include <math.h>
@@ -401,10 +401,10 @@ inline unsigned short float_as_brain(float x) {
 }
 
 // Tensor cores, with the rounding that is measured of them (F. A. Khattak and M. Mikaitis, Accurate models of NVIDIA
-// tensor cores, 2025): products are exact.  `group` of them and the running sum are cut, each of them, below the last of
-// 24 + `extra` bits of the addend with the largest exponent, added, and cut to 24 bits.  Zeros take no part.  The exponent
-// of a product is that of its leading bit, but a subnormal factor counts as if it were normal.  What is given and is
-// infinite counts as no number: sums that meet it are NaN.
+// tensor cores, 2025): products are exact.  `group` of them and the running sum are cut, each of them, below the last
+// of 24 + `extra` bits of the addend with the largest exponent, added, and cut to 24 bits.  Zeros take no part.  The
+// exponent of a product is that of its leading bit, but a subnormal factor counts as if it were normal.  What is given
+// and is infinite counts as no number: sums that meet it are NaN.
 namespace cuda_on_cpu {
 
 // A type of factors: significant bits, and those of its exponent; the sign is above them.  `depth`: products of a sum.

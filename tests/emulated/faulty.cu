@@ -1,4 +1,5 @@
-// Kernels with one fault each, and one without: what the thread model on a CPU is to expose (tests/impl/test_gpu_emulation.py).
+// Kernels with one fault each, and one without: what the thread model on a CPU is to expose
+// (tests/impl/test_gpu_emulation.py).
 #include "device.cuh"
 
 struct Arguments {

@@ -2,7 +2,8 @@
 #include "polynomial.cuh"
 
 // From sums and extremes of keys and values: the centre of the keys, the interval of the values of every column, its
-// middle, and the power of two above half of its length, at least 2^-1000.  A head without keys has 0 in place of all else.
+// middle, and the power of two above half of its length, at least 2^-1000.  A head without keys has 0 in place of all
+// else.
 struct Settle {
     const double *sums, *least, *largest;               // (heads, dim), (heads, columns), (heads, columns)
     const whole* lengths;                               // (batch) or null
@@ -26,8 +27,8 @@ KERNEL(polynomial_settle, Settle, THREADS) {
 }
 
 // The coordinates of a head: keys are divided by a power of two above their largest norm, and queries multiplied by it
-// and by the scale.  reach: a bound of the scores and one of the norms of the queries, in these coordinates; and by what
-// scores of rotated vectors may be off (ROPE-3), which are told by `turned`.
+// and by the scale.  reach: a bound of the scores and one of the norms of the queries, in these coordinates; and by
+// what scores of rotated vectors may be off (ROPE-3), which are told by `turned`.
 struct Frame {
     const double *keys, *queries;      // (heads of keys), (heads of queries): the largest squares of norms
     const double* turned;              // (heads of keys): of keys that are rotated and not centred; or null

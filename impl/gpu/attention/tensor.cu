@@ -1,8 +1,8 @@
 // Exact attention on tensor cores: tiles of 64 queries against tiles of 64 keys, with an online softmax.
 //
-// A block has 64 queries of one head and up to 128 columns of the values.  Each of its four warps has 16 queries.  Weights
-// are rounded to the type of 16-bit values before they multiply these; their sum is that of the weights before.  Nothing
-// depends on the order in which blocks run.
+// A block has 64 queries of one head and up to 128 columns of the values.  Each of its four warps has 16 queries.
+// Weights are rounded to the type of 16-bit values before they multiply these; their sum is that of the weights before.
+// Nothing depends on the order in which blocks run.
 #include "attention/tensor.cuh"
 
 struct Arguments {

@@ -1,9 +1,9 @@
 // A tile of 64 rows against 64 others on tensor cores, in a block of four warps: what kernels with such tiles share.
 //
-// A warp has 16 rows of a tile.  Their products with the 64 other rows, and the sums that these weigh, stay in registers:
-// those of a lane are in the rows g and g + 8 of tensor_core.cuh, so that a row lies in four lanes side by side.  float16
-// and bfloat16 are multiplied as they are (GPU-10).  float32 numbers are two of 11 bits each, of which three products are
-// taken; the large ones are added up outside of the unit, whose sums are cut (GPU-15).
+// A warp has 16 rows of a tile.  Their products with the 64 other rows, and the sums that these weigh, stay in
+// registers: those of a lane are in the rows g and g + 8 of tensor_core.cuh, so that a row lies in four lanes side by
+// side.  float16 and bfloat16 are multiplied as they are (GPU-10).  float32 numbers are two of 11 bits each, of which
+// three products are taken; the large ones are added up outside of the unit, whose sums are cut (GPU-15).
 #pragma once
 #include "attention/tile.cuh"
 #include "tensor_core.cuh"
@@ -12,9 +12,9 @@ constexpr int WARPS = 4, LANES = 32 * WARPS, DEEP = 128;  // DEEP: columns of a 
 constexpr int FEW = 24;  // columns below which float32 factors are multiplied by fma
 static_assert(COLUMNS <= DEEP && ROWS == 16 * WARPS, "values lie in such lines too, and a warp has 16 queries");
 
-// What a type needs.  Cell: what lies in shared memory, in lines of so many that no two rows meet in a bank.  Weights are
-// multiplied by `unit`, a power of two, before they are rounded: so none above 2^-29 is subnormal in float16.  split:
-// subnormal values are multiplied apart (GPU-10 says why).  values_apart: values do not lie where keys lay.
+// What a type needs.  Cell: what lies in shared memory, in lines of so many that no two rows meet in a bank.  Weights
+// are multiplied by `unit`, a power of two, before they are rounded: so none above 2^-29 is subnormal in float16.
+// split: subnormal values are multiplied apart (GPU-10 says why).  values_apart: values do not lie where keys lay.
 template <class Stored>
 struct tiled {
     typedef unsigned short Cell;
@@ -53,8 +53,8 @@ struct __attribute__((aligned(16))) sixteen_bytes {
 };
 
 // Rows of an array in shared memory, `columns` of them from the first one on and zeros up to the next multiple of 16.
-// Says, of float16, whether there are subnormal numbers among them (1), and some beyond the limit (2).  part: `normal` has
-// zeros for the first, and `subnormal` has these alone, times 2^14, exactly.
+// Says, of float16, whether there are subnormal numbers among them (1), and some beyond the limit (2).  part: `normal`
+// has zeros for the first, and `subnormal` has these alone, times 2^14, exactly.
 template <class Stored, Part part>
 __device__ __forceinline__ int lay(
     Cell<Stored>* lines, const Rows& rows, whole first_column, int columns, float limit = numbers<float>::infinity()) {

@@ -1,8 +1,8 @@
 // A tile of 64 queries against 64 keys, in a block of 16 × 16 threads: what forward and backward passes share.
 //
-// Thread (x, y) has the rows 4y … 4y + 3 of a tile with its columns x, x + 16, x + 32, x + 48.  Of a product with a tile
-// it has the same rows, and the columns 4x … 4x + 3 and 64 + 4x … 64 + 4x + 3.  All of these stay in registers.  The
-// sixteen threads of one y lie in half a warp, so that maxima and sums of rows need shuffles alone.
+// Thread (x, y) has the rows 4y … 4y + 3 of a tile with its columns x, x + 16, x + 32, x + 48.  Of a product with a
+// tile it has the same rows, and the columns 4x … 4x + 3 and 64 + 4x … 64 + 4x + 3.  All of these stay in registers.
+// The sixteen threads of one y lie in half a warp, so that maxima and sums of rows need shuffles alone.
 #pragma once
 #include "view.cuh"
 

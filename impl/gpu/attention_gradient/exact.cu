@@ -1,8 +1,8 @@
 // The exact gradient of attention: scores recomputed tile by tile, and no array of all of them.
 //
 // Every probability of a row is e^(s − lse) with the stored log-sum-exp, and δ = ⟨dO, o⟩ − dlse comes from the stored
-// output (BWD-0).  A block owns what it writes: 64 queries, or 64 keys of one key head, and up to 128 columns; or a tile
-// of the bias.  So there are no atomic additions, and nothing depends on the order in which blocks run.
+// output (BWD-0).  A block owns what it writes: 64 queries, or 64 keys of one key head, and up to 128 columns; or a
+// tile of the bias.  So there are no atomic additions, and nothing depends on the order in which blocks run.
 #include "attention_gradient/arguments.cuh"
 
 // δ and the log-sum-exp of every row, a row a thread.

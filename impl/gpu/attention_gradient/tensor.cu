@@ -1,10 +1,11 @@
 // The gradients of queries, keys and values in 16-bit types on tensor cores: as exact.cu, by products of tensor.cuh.
 //
-// A block owns 64 queries, or 64 keys of one key head, and up to 128 columns of what it writes.  Its rows are those of its
-// four warps, and the others go by in tiles of 64, of which scores and dS are computed anew: with queries in the rows for
-// dQ, and with keys there for dK and dV.  P and dS are rounded to the type of the inputs before they multiply these, each
-// tile is added up apart, and tiles are added in float32.  Subnormal float16 numbers are cut more coarsely in the unit:
-// where that could be seen, rows are multiplied by fma, and in what is weighed they are multiplied apart (GPU-16).
+// A block owns 64 queries, or 64 keys of one key head, and up to 128 columns of what it writes.  Its rows are those of
+// its four warps, and the others go by in tiles of 64, of which scores and dS are computed anew: with queries in the
+// rows for dQ, and with keys there for dK and dV.  P and dS are rounded to the type of the inputs before they multiply
+// these, each tile is added up apart, and tiles are added in float32.  Subnormal float16 numbers are cut more coarsely
+// in the unit: where that could be seen, rows are multiplied by fma, and in what is weighed they are multiplied apart
+// (GPU-16).
 #include "attention/tensor.cuh"
 #include "attention_gradient/arguments.cuh"
 
@@ -14,9 +15,9 @@ enum Of { queries, keys, values };
 __device__ __forceinline__ float in_range(half_number, float x) { return x > 65504 ? 65504.0f : x; }
 __device__ __forceinline__ float in_range(brain_number, float x) { return x; }
 
-// Products of the 64 rows of `left`, 16 of each warp, with the 64 of `right`, whose last columns stay in `rights`.  Says
-// whether a float16 number of either is subnormal: then they are multiplied by fma where another one is beyond the limit,
-// or where a thread says so.  laid: the left ones lie there; about_left: what was found of them.
+// Products of the 64 rows of `left`, 16 of each warp, with the 64 of `right`, whose last columns stay in `rights`.
+// Says whether a float16 number of either is subnormal: then they are multiplied by fma where another one is beyond the
+// limit, or where a thread says so.  laid: the left ones lie there; about_left: what was found of them.
 template <class Stored>
 __device__ __forceinline__ bool multiply_rows(
     float (&product)[8][4], Cell<Stored>* lefts, Cell<Stored>* rights, const Rows& left, const Rows& right, float limit,
@@ -126,7 +127,8 @@ __device__ __forceinline__ void differentiate(const Arguments& a) {
                     }
             }
 
-            // in float16, small dS are multiplied by 2^14 and apart from others, and P by as much as in the forward pass
+            // in float16, small dS are multiplied by 2^14 and apart from others, and P by as much as in the forward
+            // pass
             constexpr float unit = of == values ? tiled<Stored>::unit : 1;
             constexpr bool split = of != values && tiled<Stored>::split;
             const Rows& weighed = of == queries ? key : of == keys ? query : grad;

@@ -1,8 +1,8 @@
 // Sums over all pairs of points, as they are defined: Σ_j f(|x_i − y_j|²)·v_j, or ·(v_i − v_j).
 //
 // A thread has a target and eight columns of the vectors.  A block goes through the sources sixteen at a time, whose
-// coordinates and vectors lie in shared memory: every thread reads the same ones at once.  512 sources are summed in the
-// type of the points, and these sums in float64.
+// coordinates and vectors lie in shared memory: every thread reads the same ones at once.  512 sources are summed in
+// the type of the points, and these sums in float64.
 #include "view.cuh"
 
 struct Arguments {

@@ -3,8 +3,8 @@
 #include "polynomial.cuh"
 #include "view.cuh"
 
-// The power of two above the largest size of every column, within 2^±1000, and what the host may ask: how far points and targets are
-// from the centre, at most, and the largest Σ|v| of a column.  NaN stays NaN.
+// The power of two above the largest size of every column, within 2^±1000, and what the host may ask: how far points
+// and targets are from the centre, at most, and the largest Σ|v| of a column.  NaN stays NaN.
 struct Settle {
     const double *points, *targets;   // the largest ‖point − centre‖² of each, as computed
     const double *sizes, *mass;       // (columns): the largest |v|, and at least Σ|v|
@@ -62,9 +62,9 @@ KERNEL(polynomial_mix, Mix, THREADS) {
     a.out[i] = sum;
 }
 
-// The sums, without a point's own weight, with the diagonal, and their bound (GPU-19); infinite where points are farther
-// than the plan takes them to be.  A Laplacian has one more column, the sums of weights, and multiplies those by v_i:
-// then a point's own weight cancels, whatever it was taken for (GPU-21).
+// The sums, without a point's own weight, with the diagonal, and their bound (GPU-19); infinite where points are
+// farther than the plan takes them to be.  A Laplacian has one more column, the sums of weights, and multiplies those
+// by v_i: then a point's own weight cancels, whatever it was taken for (GPU-21).
 struct Finish {
     const double *totals, *grow, *front;  // (count, width), (width), (count) or null; width = columns + laplacian
     const double *mass, *told;            // (width) and 3 numbers
