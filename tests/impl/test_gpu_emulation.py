@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from emulated import ORDERS, Emulated
 
-from assay.impl.cpu.attention.tiles import exponential
+from assay.impl.cpu.softmax import exponential
 from assay.impl.gpu.machine import Launch, struct
 
 pytestmark = pytest.mark.skipif(emulated.compiler() is None, reason="g++ is not installed")
