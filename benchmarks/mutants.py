@@ -55,6 +55,7 @@ from assay.conformance.interface.targets import kernel_of
 from assay.conformance.interface.usage import UsageError
 from assay.conformance.judge.judge import Judge
 from assay.conformance.judge.level import Run
+from assay.impl.cpu import products, softmax
 from assay.impl.cpu.attention import tiles
 from assay.spec.precision import precision
 
@@ -166,7 +167,9 @@ def loaded(original: Original, source: str, how: str) -> Any:
             served=lambda *_: False, compiled=lambda *_: None
         )
     if how == INTERPRETED:
+        words = (products.multiply, products.shrink_and_add, products.room, softmax.soften)
         module.jitted = lambda function, *_, **__: function  # type: ignore[attr-defined]
+        module.steps = lambda: {step.__name__: step for step in words}  # type: ignore[attr-defined]
     return getattr(module, original.entry)
 
 

@@ -1,9 +1,10 @@
 """How long each kind of work takes on the processor at hand (:mod:`assay.impl.cpu.costs`).
 
-A kind is timed by a small loop that has the instructions of the kernels, and so the vectors that the compiler chooses.
-The kernels themselves would take the compiler far longer.  Timing takes less than a tenth of a second, and the compiler
-about a second, the first time.  The pieces take turns, and the least of several times counts, so that other work on
-the machine matters little.
+A kind is timed by a small loop with the operations of the kernels, of which the compiler makes vectors as it chooses.
+The kernels themselves would take the compiler far longer.  Products of tiles stay in registers and are faster than such
+a loop; on the processor of Intel that was measured the predictions for them were within a sixth.  Timing takes less
+than a tenth of a second, and the compiler about a second, the first time.  The pieces take turns, and the least of
+several times counts, so that other work on the machine matters little.
 """
 
 from __future__ import annotations
@@ -59,11 +60,12 @@ def measured() -> dict[str, float]:
 
 
 def calibrated() -> costs.Kept:
-    """What is to be kept of the processor at hand, measured anew, for the vectors that are best on it.
+    """What is to be kept of the processor at hand, measured anew.
 
-    Where the processor has vectors of 512 bits of which the compiler uses 256, this process and those to come use all:
-    products of tiles do so anyway (:mod:`assay.impl.cpu.products`).  ``NUMBA_CPU_NAME`` or ``NUMBA_CPU_FEATURES`` in
-    the environment settle it otherwise.
+    Where the processor has vectors of 512 bits of which the compiler uses 256, this process and those to come use all.
+    Products of tiles do so anyway (:mod:`assay.impl.cpu.products`), and the other loops were faster so on the one
+    processor of Intel that was measured; it is not measured which are faster here.  ``NUMBA_CPU_NAME`` or
+    ``NUMBA_CPU_FEATURES`` in the environment settle it otherwise.
     """
     wide = not any(os.environ.get(name) for name in costs.TARGET) and processor.widen()
     return costs.Kept(measured(), wide)
@@ -98,9 +100,9 @@ def _compiled(loop: Callable[..., None], lanes: NDArray[Any]) -> Callable[..., N
 
 
 def _multiplied(lanes: Any, sums: Any) -> None:
-    """Three rows of sums get products of four rows with twelve numbers, as in a product of tiles.
+    """Three rows of sums get products of four rows with twelve numbers.
 
-    Rows lie at constant distances, as there: the compiler has little to compare, and does it in two thirds of the time.
+    Rows lie at constant distances: the compiler has little to compare, and does it in two thirds of the time.
     """
     n = _LANES
     for i in range(_TIMES):

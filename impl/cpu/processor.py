@@ -1,7 +1,8 @@
 """The processor at hand: its model, its CPUs and caches, and the vectors of the kernels that are compiled for it.
 
 The shapes of tiles do not depend on it; the blocks of their products, which stay in registers, do
-(:mod:`assay.impl.cpu.products`), and no result shows them.  What work costs is in :mod:`assay.impl.cpu.costs`, and
+(:mod:`assay.impl.cpu.products`), and no result of tiles shows them; those of few queries are summed by lanes of that
+width.  What work costs is in :mod:`assay.impl.cpu.costs`, and
 how many threads there are in :mod:`assay.impl.cpu.threads`.  Nothing of this changes whether a result is right.
 Figures of time mean nothing without it, so benchmarks print and store it.
 """

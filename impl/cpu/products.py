@@ -102,7 +102,8 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 def said() -> int:
     """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
     return fingerprint(
-        blocks, _over_blocks, _over_shrunk_blocks, _emitted, room, constants=(LANES, ROWS, STRIDE, _LINE)
+        blocks, room, _compiled, in_registers.__wrapped__, _over_blocks, _over_shrunk_blocks, _emitted,
+        constants=(LANES, ROWS, STRIDE, _LINE),
     )  # fmt: skip
 
 
@@ -126,7 +127,8 @@ def _compiled(name: str, loop: Callable[..., None], shape: Blocks, options: dict
         "strip": in_registers(name, Blocks(ROWS, 1, shape.width)),
     }
     product = FunctionType(loop.__code__, {**globals(), **called})
-    product.__qualname__ = f"{name}_{said():08x}"  # by which the compiled code on disk is told apart
+    # the compiled code on disk is told apart by this name
+    product.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
     return jitted(product, **options)
 
 

@@ -103,7 +103,8 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     called = {"width": width, "strip": _strip(width), "shifted": _shifted()}
     softened, powered = (FunctionType(step.__code__, {**globals(), **called}) for step in (_over_strips, exponentiate))
     for step, name in ((softened, "soften"), (powered, "exponentiate")):
-        step.__qualname__ = f"{name}_{said():08x}"  # by which the compiled code on disk is told apart
+        # the compiled code on disk is told apart by this name
+        step.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
     return {
         "soften": jitted(softened, **options), "exponentiate": jitted(powered, **options), "shifted": called["shifted"]
     }  # fmt: skip
@@ -114,7 +115,7 @@ def said() -> int:
     numbers = [exponential(np.dtype(name)) for name in ("float32", "float64")]
     return fingerprint(
         _over_strips, exponentiate, _emitted, _exponential, _strip.__wrapped__, _shifted.__wrapped__,
-        constants=(numbers, ROWS),
+        constants=(numbers, ROWS, _CONTRACT, products.said()),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
-from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.compiled import jitted
 from assay.impl.cpu.softmax import exponentiate
 from assay.spec.instances.extra import required
 
@@ -88,8 +88,14 @@ def _side(width: int | None) -> int:
     return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
-def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:
-    """The compiled kernel of one dtype.  powered: the compiled exponential of the tiles.  options: of the compiler."""
+def compiled(
+    work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any], said: int
+) -> Callable[..., None]:
+    """The compiled kernel of one dtype.
+
+    powered: the compiled exponential of the tiles.  options: of the compiler.  said: changes with what is in other
+    files.
+    """
     numba = required("numba", "cpu")
 
     types: Any = numba.types  # its annotations do not fit its own calls
@@ -115,7 +121,7 @@ def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[st
     numbers = dict(zip(("reduction", "coefficients"), softmax.exponential(work), strict=True))  # no arguments of calls
     rows = FunctionType(_rows.__code__, {**globals(), **called, **numbers})
     # compiled code on disk is identified by the kernel's own file and this name, and its steps are in other files
-    rows.__qualname__ = f"_rows_{fingerprint(constants=(products.said(), softmax.said())):08x}"
+    rows.__qualname__ = f"_rows_{said:08x}"
     made: Callable[..., None] = jitted(rows, signature, **options)
     return made
 
@@ -183,7 +189,10 @@ def _rows(
                     largest = max(largest, s[j])
                 s[count] = top[r]
                 tops[: count + 1] = largest
-                exponentiate(scores, 1, count + 1, tops, reduction, coefficients)  # type: ignore[name-defined]  # noqa: F821
+                exponentiate(
+                    scores, 1, count + 1, tops,
+                    reduction, coefficients,  # type: ignore[name-defined]  # noqa: F821
+                )  # fmt: skip
                 top[r] = largest
                 if s[count] < one:
                     total[r] *= s[count]

@@ -228,7 +228,8 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
         types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
     )  # fmt: skip
     called, options = steps(), compiling()
-    scored = _related if related else FunctionType(_products.__code__, {**globals(), **called})
+    scored = FunctionType((_related if related else _products).__code__, {**globals(), **called})
+    scored.__qualname__ = f"{'_related' if related else '_products'}_{said():08x}"
     tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": jitted(scored, **options)})
     tiles.__qualname__ = f"{'_related' if related else ''}_tiles_{said():08x}"
     compiled: Callable[..., None] = jitted(tiles, signature, **options)
@@ -239,7 +240,7 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
     """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
     _kernel(work, related=False)
-    return few.compiled(work, steps()["exponentiate"], compiling())
+    return few.compiled(work, steps()["exponentiate"], compiling(), said())
 
 
 def compiling() -> dict[str, Any]:
@@ -256,11 +257,11 @@ def steps() -> dict[str, Callable[..., Any]]:
 
 
 def said() -> int:
-    """A number that changes with the code of :func:`steps`, which is in other files than the kernels.
+    """A number that changes with what kernels of tiles take from other files: :func:`steps`, sizes and options.
 
-    Compiled code on disk is identified by the kernel's own file and name: this belongs into the name.
+    Compiled code on disk is identified by the file and the name of a kernel, or of a step: this belongs in the name.
     """
-    return fingerprint(constants=(products.said(), softmax.said()))
+    return fingerprint(compiling, constants=(products.said(), softmax.said(), KEY_TILE, QUERY_TILE))
 
 
 def _tiles(
