@@ -167,7 +167,7 @@ def loaded(original: Original, source: str, how: str) -> Any:
             served=lambda *_: False, compiled=lambda *_: None
         )
     if how == INTERPRETED:
-        words = (products.multiply, products.shrink_and_add, products.room, softmax.soften)
+        words = (products.multiply, products.shrink_and_add, products.room, softmax.soften, softmax.exponentiate)
         module.jitted = lambda function, *_, **__: function  # type: ignore[attr-defined]
         module.steps = lambda: {step.__name__: step for step in words}  # type: ignore[attr-defined]
     return getattr(module, original.entry)

@@ -117,7 +117,7 @@ def steps() -> dict[str, Callable[..., Any]]:
 
 def _step(step: Callable[..., Any]) -> Callable[..., Any]:
     """A step compiled under a name that changes with what it takes from other files."""
-    named = FunctionType(step.__code__, step.__globals__)  # type: ignore[attr-defined]
+    named = FunctionType(step.__code__, step.__globals__)
     named.__qualname__ = f"{step.__name__}_{_fingerprint():08x}"
     return jitted(named, **tiles.compiling())
 
