@@ -64,11 +64,11 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ),
         (
             "_tiles",
-            "for r in range(0 if whole and not (has_mask or has_bias or softcap > zero) else rows):",
+            "for r in range(0 if whole and not (has_mask or has_bias or cap > zero) else rows):",
             1,
             (
-                "0 if whole and (not (has_mask or has_bias or softcap > zero)) else rows → rows",
-                "softcap > zero → softcap >= zero",
+                "0 if whole and (not (has_mask or has_bias or cap > zero)) else rows → rows",
+                "cap > zero → cap >= zero",
                 "0 → 1",
                 "0 → -1",
             ),
@@ -122,14 +122,6 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "`threads` is no word of the judge's protocol: tests/impl/test_attention.py passes it": (
         ("exact", "cpus.require_number(threads)", 1, ("cpus.require_number(threads) → pass",)),
-    ),
-    "NaN in place of 0 for an absent softcap: `softcap > zero` is false for both": (
-        (
-            "tiled",
-            "work.type(0.0 if instance.softcap is None else instance.softcap),",
-            1,
-            ("0.0 if instance.softcap is None else instance.softcap → instance.softcap",),
-        ),
     ),
     "float64 in place of float32: more accurate, and rounded to the type asked": (
         (

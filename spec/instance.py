@@ -197,9 +197,17 @@ def _numbers_looked_at(kind: type[Instance]) -> list[tuple[str, Callable[[Any], 
 
 _declared: Callable[[Any], dict[str, _Array]] = functools.cache(_array_fields)
 _plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_other_fields)
-_choices: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.cache(_linked_fields)
-_plain_defaults: Callable[[Any], list[tuple[str, Any, bool]]] = functools.cache(_defaults_of_plain)
-_looked_at: Callable[[Any], list[tuple[str, Callable[[Any], Any], str]]] = functools.cache(_numbers_looked_at)
+
+
+def _looks(kind: type[Instance]) -> tuple[list[Any], ...]:
+    """What an instance is looked at for when it is made, all at once, as this takes time in every small call.
+
+    They are the names of its arrays, then what the three functions above give.
+    """
+    return list(_declared(kind)), _defaults_of_plain(kind), list(_linked_fields(kind).items()), _numbers_looked_at(kind)
+
+
+_checks: Callable[[Any], tuple[list[Any], ...]] = functools.cache(_looks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,24 +235,23 @@ class Instance:
     def __post_init__(self) -> None:
         kind = type(self)
         given = vars(self)  # calls on small arrays are many, and of their time this is a part that counts
-        arrays = [given[name] for name in _declared(kind)]
-        _fitting(
-            kind,
-            tuple(
-                [None if x is None else (x.shape, x.dtype) if isinstance(x, np.ndarray) else type(x) for x in arrays]
-            ),
-        )
+        names, plain, chosen, looked_at = _checks(kind)
+        kinds = []
+        for name in names:
+            x = given[name]
+            kinds.append(None if x is None else (x.shape, x.dtype) if isinstance(x, np.ndarray) else type(x))
+        _fitting(kind, tuple(kinds))
         for name, value in self.usual().items():
             if given[name] is None:
                 self._store(**{name: value})
-        for name, default, is_real in _plain_defaults(kind):
+        for name, default, is_real in plain:
             value = given[name]
             # what was not given needs no look, nor does a finite number of the type that is stored, without limits
             if value is not default and not (is_real and type(value) is float and math.isfinite(value)):
                 self._require_plain(name, value, _plain_fields(kind)[name])
-        for name, item in _choices(kind).items():
+        for name, item in chosen:
             self._require_chosen(name, item.metadata)
-        for name, good, words in _looked_at(kind):
+        for name, good, words in looked_at:
             value = given[name]
             if value is not None and (index := floats.first_that_is_not(good, value)) is not None:
                 raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")

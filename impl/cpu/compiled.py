@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import zlib
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "fingerprint", "jitted"]
+__all__ = ["compiled", "fingerprint", "jitted", "written"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
@@ -43,6 +44,27 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
         dispatcher.disable_compile()
     made: Callable[..., Any] = dispatcher
     return made
+
+
+def written(write: Callable[[Any, Any, Any, Any], None], arguments: str) -> Any:
+    """A function that kernels call, and whose code is written in the compiler's own language; it returns nothing.
+
+    write(context, builder, signature, values): it writes the code with a builder of LLVM, for ``values`` of the types
+    ``signature.args``.  arguments: their names, with blanks between them.
+    """
+    numba: Any = required("numba", "cpu")
+    from numba.extending import intrinsic
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        write(context, builder, signature, values)
+        return context.get_dummy_value()
+
+    def typed(context: Any, *types: Any) -> Any:
+        return numba.types.void(*types), code
+
+    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("context", *arguments.split())]
+    typed.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # Numba looks how many there are
+    return intrinsic(typed)
 
 
 def fingerprint(*functions: Any, constants: object = ()) -> int:

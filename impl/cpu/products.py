@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import costs, processor
-from assay.impl.cpu.compiled import fingerprint, jitted
-from assay.spec.instances.extra import required
+from assay.impl.cpu.compiled import fingerprint, jitted, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,9 +91,9 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """
     shape = blocks()
     return {
-        "multiply": _compiled("multiply", _over_blocks, shape, options),
-        "add_product": _compiled("add_product", _over_blocks, shape, options),
-        "shrink_and_add": _compiled("shrink_and_add", _over_shrunk_blocks, shape, options),
+        "multiply": _compiled("multiply", shape, options),
+        "add_product": _compiled("add_product", shape, options),
+        "shrink_and_add": _compiled("shrink_and_add", shape, options),
         "room": jitted(room, **options),
     }
 
@@ -102,7 +101,7 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 def said() -> int:
     """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
     return fingerprint(
-        blocks, room, _compiled, in_registers.__wrapped__, _over_blocks, _over_shrunk_blocks, _emitted,
+        blocks, room, _compiled, in_registers.__wrapped__, _over_blocks, _write,
         constants=(LANES, ROWS, STRIDE, _LINE),
     )  # fmt: skip
 
@@ -118,7 +117,7 @@ def room(rows: Any, like: Any) -> Any:
     return most[first : first + rows * STRIDE].reshape((rows, STRIDE))
 
 
-def _compiled(name: str, loop: Callable[..., None], shape: Blocks, options: dict[str, Any]) -> Callable[..., Any]:
+def _compiled(name: str, shape: Blocks, options: dict[str, Any]) -> Callable[..., Any]:
     called = {
         "vectors": shape.vectors,
         "width": shape.width,
@@ -126,36 +125,23 @@ def _compiled(name: str, loop: Callable[..., None], shape: Blocks, options: dict
         "block": in_registers(name, shape),
         "strip": in_registers(name, Blocks(ROWS, 1, shape.width)),
     }
-    product = FunctionType(loop.__code__, {**globals(), **called})
+    product = FunctionType(_over_blocks.__code__, {**globals(), **called})
     # the compiled code on disk is told apart by this name
     product.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
     return jitted(product, **options)
 
 
-def _over_blocks(a: Any, b: Any, c: Any, columns: Any) -> None:
+def _over_blocks(a: Any, b: Any, c: Any, columns: Any, *by: Any) -> None:
     """Every block of c, with those columns of b that it needs in the nearest cache.  Compiled by :func:`steps`."""
     lanes = width // c.itemsize  # type: ignore[name-defined]  # noqa: F821
     across = vectors * lanes  # type: ignore[name-defined]  # noqa: F821
     whole = columns - columns % across
     for r in range(0, whole, across):
         for j in range(0, c.shape[0], height):  # type: ignore[name-defined]  # noqa: F821
-            block(a, b, c, j, r)  # type: ignore[name-defined]  # noqa: F821
+            block(a, b, c, j, r, *by)  # type: ignore[name-defined]  # noqa: F821
     for r in range(whole, columns, lanes):
         for j in range(0, c.shape[0], ROWS):
-            strip(a, b, c, j, r)  # type: ignore[name-defined]  # noqa: F821
-
-
-def _over_shrunk_blocks(a: Any, b: Any, c: Any, columns: Any, by: Any) -> None:
-    """As :func:`_over_blocks`, with factors."""
-    lanes = width // c.itemsize  # type: ignore[name-defined]  # noqa: F821
-    across = vectors * lanes  # type: ignore[name-defined]  # noqa: F821
-    whole = columns - columns % across
-    for r in range(0, whole, across):
-        for j in range(0, c.shape[0], height):  # type: ignore[name-defined]  # noqa: F821
-            block(a, b, c, j, r, by)  # type: ignore[name-defined]  # noqa: F821
-    for r in range(whole, columns, lanes):
-        for j in range(0, c.shape[0], ROWS):
-            strip(a, b, c, j, r, by)  # type: ignore[name-defined]  # noqa: F821
+            strip(a, b, c, j, r, *by)  # type: ignore[name-defined]  # noqa: F821
 
 
 @functools.cache
@@ -164,23 +150,11 @@ def in_registers(name: str, shape: Blocks) -> Any:
 
     The one of ``shrink_and_add`` takes the factors besides.
     """
-    numba: Any = required("numba", "cpu")
-    from numba.extending import intrinsic
-
-    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emitted(context, builder, signature, arguments, name, shape)
-        return context.get_dummy_value()
-
-    def typed(context: Any, a: Any, b: Any, c: Any, row: Any, column: Any) -> Any:
-        return numba.types.void(a, b, c, row, column), made
-
-    def typed_with_factors(context: Any, a: Any, b: Any, c: Any, row: Any, column: Any, by: Any) -> Any:
-        return numba.types.void(a, b, c, row, column, by), made
-
-    return intrinsic(typed_with_factors if name == "shrink_and_add" else typed)
+    write = functools.partial(_write, name=name, shape=shape)
+    return written(write, "a b c row column by" if name == "shrink_and_add" else "a b c row column")
 
 
-def _emitted(context: Any, builder: Any, signature: Any, arguments: Any, name: str, shape: Blocks) -> None:
+def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, name: str, shape: Blocks) -> None:
     """Write the code of a block with a builder of LLVM: a loop along the depth, with the sums in registers."""
     from llvmlite import ir
     from numba.core import cgutils as untyped

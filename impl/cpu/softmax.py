@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import products
-from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.compiled import fingerprint, jitted, written
 from assay.impl.cpu.products import ROWS
-from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,9 +71,10 @@ def shifted(number: Any) -> Any:
 
 
 def exponentiate(scores: Any, rows: Any, size: Any, top: Any, reduction: Any, coefficients: Any) -> None:
-    """e^(s − top) in place of scores of at most ``top``: reduction, polynomial, power of two (ATT-9).
+    """e^(s − top) in place of scores: reduction, polynomial, power of two (ATT-9).
 
-    Compiled by :func:`steps`.
+    A score may be above ``top`` by what rounding did to both, which is much where they are large: more than −least,
+    which has the largest power of two that there is, counts as that.  Compiled by :func:`steps`.
     """
     log2e, ln2_high, ln2_low, rounding, least = reduction
     zero = least - least
@@ -82,7 +82,7 @@ def exponentiate(scores: Any, rows: Any, size: Any, top: Any, reduction: Any, co
         s = scores[j]
         for r in range(size):
             below = s[r] - top[r]
-            x = max(below, least)
+            x = min(max(below, least), -least)
             w = x * log2e + rounding
             k = w - rounding
             t = (x - k * ln2_high) - k * ln2_low
@@ -95,26 +95,24 @@ def exponentiate(scores: Any, rows: Any, size: Any, top: Any, reduction: Any, co
 def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """The compiled steps that kernels of tiles call by these names.
 
-    They are :func:`soften`, :func:`exponentiate` and :func:`shifted`.
+    They are :func:`soften` and :func:`exponentiate`.
 
     options: of the compiler, as :func:`~assay.impl.cpu.compiled.jitted` takes them.
     """
     width = products.blocks().width
-    called = {"width": width, "strip": _strip(width), "shifted": _shifted()}
+    called = {"width": width, "strip": _strip(width), "shifted": _shifted()}  # globals of the one or the other
     softened, powered = (FunctionType(step.__code__, {**globals(), **called}) for step in (_over_strips, exponentiate))
     for step, name in ((softened, "soften"), (powered, "exponentiate")):
         # the compiled code on disk is told apart by this name
         step.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
-    return {
-        "soften": jitted(softened, **options), "exponentiate": jitted(powered, **options), "shifted": called["shifted"]
-    }  # fmt: skip
+    return {"soften": jitted(softened, **options), "exponentiate": jitted(powered, **options)}
 
 
 def said() -> int:
     """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
     numbers = [exponential(np.dtype(name)) for name in ("float32", "float64")]
     return fingerprint(
-        _over_strips, exponentiate, _emitted, _exponential, _strip.__wrapped__, _shifted.__wrapped__,
+        _over_strips, exponentiate, _write, _exponential, _strip.__wrapped__, _shifted.__wrapped__,
         constants=(numbers, ROWS, _CONTRACT, products.said()),
     )  # fmt: skip
 
@@ -144,20 +142,10 @@ def _shifted() -> Any:
 @functools.cache
 def _strip(width: int) -> Any:
     """What Numba knows as strip(scores, wide, top, total, r): :func:`soften` of a vector of lanes from lane r on."""
-    numba: Any = required("numba", "cpu")
-    from numba.extending import intrinsic
-
-    def typed(context: Any, scores: Any, wide: Any, top: Any, total: Any, r: Any) -> Any:
-        def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _emitted(context, builder, signature, arguments, width)
-            return context.get_dummy_value()
-
-        return numba.types.void(scores, wide, top, total, r), made
-
-    return intrinsic(typed)
+    return written(functools.partial(_write, width=width), "scores wide top total r")
 
 
-def _emitted(context: Any, builder: Any, signature: Any, arguments: Any, width: int) -> None:
+def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, width: int) -> None:
     """Write the code of a strip with a builder of LLVM."""
     from llvmlite import ir
     from numba.core import cgutils as untyped

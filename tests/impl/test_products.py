@@ -90,8 +90,7 @@ def test_the_bits_show_neither_the_shape_of_blocks_nor_the_width_of_vectors(
 
 @functools.cache
 def _shaped(name: str) -> list[Callable[..., None]]:
-    loop = products._over_shrunk_blocks if name == "shrink_and_add" else products._over_blocks
-    return [products._compiled(name, loop, shape, OPTIONS) for shape in SHAPES]
+    return [products._compiled(name, shape, OPTIONS) for shape in SHAPES]
 
 
 @TYPES

@@ -112,6 +112,21 @@ def test_the_exponential_in_registers_is_within_three_roundings(dtype: str) -> N
             assert abs(found - exact) <= 3 * u * exact + u * tiny
 
 
+@pytest.mark.claim("ATT-9")
+@TYPES
+def test_an_exponential_above_the_maximum_is_within_three_roundings_up_to_the_largest_power_of_two(dtype: str) -> None:
+    reduction, _ = softmax.exponential(np.dtype(dtype))
+    most, u = -float(reduction[-1]), float(np.finfo(dtype).eps) / 2
+    x = np.random.default_rng(0).uniform(0.0, most, 64 * LANES).astype(dtype).reshape(64, LANES)
+    x[0, :3] = np.array([most, 2.0 * most, 1e30], dtype)
+    scores = np.zeros((64, STRIDE), dtype)
+    scores[:, :LANES] = x
+    STEPS()["exponentiate"](scores, 64, LANES, np.zeros(LANES, dtype), *softmax.exponential(np.dtype(dtype)))
+    for given_x, found in zip(x.ravel().tolist(), scores[:, :LANES].ravel().tolist(), strict=True):
+        exact = mpmath.exp(mpmath.mpf(min(given_x, most)))
+        assert abs(found - exact) <= 3 * u * exact
+
+
 def test_the_bits_of_a_number_are_shifted_as_its_words_say() -> None:
     for dtype in (np.float32, np.float64):
         numbers = dtype(softmax.exponential(np.dtype(dtype))[0][3]) + np.arange(-60, 1, dtype=dtype)

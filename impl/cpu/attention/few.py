@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import jitted, written
 from assay.impl.cpu.softmax import exponentiate
 from assay.spec.instances.extra import required
 
@@ -65,11 +65,11 @@ def attend(
     together, which share keys.  outputs: where output and log-sum-exp go.
     """
     (query, key, value), (lengths, at_the_end, left, right), (out, lse) = arrays, seen, outputs
-    (b, h, n_q, d), n_k, work = query.shape, key.shape[2], query.dtype.type
+    (b, h, n_q, d), n_k = query.shape, key.shape[2]
     softcap, sink = instance.softcap, instance.sink
     arguments = (
-        query, key, value, work(instance.scale), members, lengths, at_the_end, _side(left), _side(right),
-        work(0.0 if softcap is None else softcap), sink is not None,
+        query, key, value, instance.scale, members, lengths, at_the_end, _side(left), _side(right),
+        0.0 if softcap is None else softcap, sink is not None,
         lse[0, 0] if sink is None else sink.astype(query.dtype), out, lse,
     )  # fmt: skip
     items = b * h // members
@@ -104,9 +104,11 @@ def compiled(
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
 
+    # scale and softcap are Python's own numbers: NumPy's take three times as long to make and to hand over
     signature = types.void(
-        *[view(real, 4)] * 3, real, types.int64, view(types.int64, 1), types.boolean, types.int64, types.int64, real,
-        types.boolean, view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
+        *[view(real, 4)] * 3, types.float64, types.int64, view(types.int64, 1), types.boolean, types.int64,
+        types.int64, types.float64, types.boolean, view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"),
+        types.int64, types.int64,
     )  # fmt: skip
     reordered = options | {"fastmath": {"contract", "reassoc"}}  # of this alone, which is one sum
     shape = products.blocks()
@@ -149,6 +151,7 @@ def _rows(
     rows, lanes = members * n_q, width // query.itemsize  # type: ignore[name-defined]  # noqa: F821
     one = coefficients[-1]  # type: ignore[name-defined]  # noqa: F821
     zero = one - one
+    factor, cap = query.dtype.type(scale), query.dtype.type(softcap)
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     scores = np.empty((1, KEYS + 2 * _AT_ONCE), query.dtype)
     tops = np.empty(KEYS + 1, query.dtype)
@@ -163,7 +166,7 @@ def _rows(
         for r in range(rows):
             head, i = lead + r // n_q, r % n_q
             for c in range(d):
-                scaled[r, c] = query[batch, head, i, c] * scale
+                scaled[r, c] = query[batch, head, i, c] * factor
             out[batch, head, i] = zero
             top[r], total[r] = floor, zero
             position = i + (length - n_q if at_the_end else 0)
@@ -182,9 +185,9 @@ def _rows(
                 for c in range(d - d % lanes, d):
                     for j in range(count):
                         s[j] += q[c] * k[j, c]
-                if softcap > zero:
+                if cap > zero:
                     for j in range(count):
-                        s[j] = softcap * np.tanh(s[j] / softcap)
+                        s[j] = cap * np.tanh(s[j] / cap)
                 for j in range(count):
                     largest = max(largest, s[j])
                 s[count] = top[r]
@@ -230,20 +233,10 @@ def _dots(width: int) -> Any:
 
     Of the columns only whole vectors are taken.  In place of rows beyond the last one the last one is.
     """
-    numba: Any = required("numba", "cpu")
-    from numba.extending import intrinsic
-
-    def typed(context: Any, q: Any, keys: Any, j: Any, s: Any) -> Any:
-        def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _emitted(context, builder, signature, arguments, width)
-            return context.get_dummy_value()
-
-        return numba.types.void(q, keys, j, s), made
-
-    return intrinsic(typed)
+    return written(functools.partial(_write, width=width), "q keys j s")
 
 
-def _emitted(context: Any, builder: Any, signature: Any, arguments: Any, width: int) -> None:
+def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, width: int) -> None:
     """Write the code of :func:`_dots` with a builder of LLVM."""
     from llvmlite import ir
     from numba.core import cgutils as untyped

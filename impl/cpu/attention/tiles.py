@@ -129,7 +129,7 @@ def tiled(
         query,
         key,
         value,
-        work.type(instance.scale),
+        instance.scale,
         members,
         size,
         instance.causal == "bottom-right",
@@ -140,7 +140,7 @@ def tiled(
         no_mask if mask is None else np.broadcast_to(mask, full),
         bias is not None,
         no_bias if bias is None else np.broadcast_to(bias.astype(work, copy=False), full),
-        work.type(0.0 if instance.softcap is None else instance.softcap),
+        0.0 if instance.softcap is None else instance.softcap,
         sink is not None,
         no_sink if sink is None else sink.astype(work),
         no_relative if relative is None else np.ascontiguousarray(relative, work),
@@ -221,11 +221,13 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
     def view(of: Any, dimensions: int) -> Any:
         return types.Array(of, dimensions, "A", readonly=True)
 
+    # scale and softcap are Python's own numbers: NumPy's take three times as long to make and to hand over
     signature = types.void(
-        *[view(real, 4)] * 3, real, types.int64, types.int64, types.boolean, types.int64, types.int64,
-        view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), real, types.boolean,
-        view(real, 1), types.Array(real, 2, "C", readonly=True), types.Array(types.int64, 2, "C", readonly=True),
-        types.Array(real, 4, "C"), types.Array(real, 3, "C"), types.int64, types.int64,
+        *[view(real, 4)] * 3, types.float64, types.int64, types.int64, types.boolean, types.int64, types.int64,
+        view(types.int64, 1), types.boolean, view(types.boolean, 4), types.boolean, view(real, 4), types.float64,
+        types.boolean, view(real, 1), types.Array(real, 2, "C", readonly=True),
+        types.Array(types.int64, 2, "C", readonly=True), types.Array(real, 4, "C"), types.Array(real, 3, "C"),
+        types.int64, types.int64,
     )  # fmt: skip
     called, options = steps(), compiling()
     scored = FunctionType((_related if related else _products).__code__, {**globals(), **called})
@@ -278,8 +280,8 @@ def _tiles(
     d_v = value.shape[3]
     group = h_q // key.shape[1]
     tiles = (members * n_q + size - 1) // size
-    zero = scale - scale
-    one = query.dtype.type(1.0)
+    factor, cap, one = query.dtype.type(scale), query.dtype.type(softcap), query.dtype.type(1.0)
+    zero = one - one
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     queries = room(d, query)
@@ -299,7 +301,7 @@ def _tiles(
         for r in range(size):
             row = min(start + r, members * n_q - 1)
             for c in range(d):
-                queries[c, r] = scale * query[batch, lead + row // n_q, row % n_q, c]
+                queries[c, r] = factor * query[batch, lead + row // n_q, row % n_q, c]
             total[r] = zero
             top[r] = floor
         sums[:, :size] = zero
@@ -314,11 +316,11 @@ def _tiles(
             )  # fmt: skip
             nearest, farthest = early + offset - at, late - 1 + offset - at  # positions of queries, from the first key
             whole = count == wide and farthest <= left and nearest + right + 1 >= count  # each query sees each key
-            for r in range(0 if whole and not (has_mask or has_bias or softcap > zero) else rows):
+            for r in range(0 if whole and not (has_mask or has_bias or cap > zero) else rows):
                 head, i = lead + (start + r) // n_q, (start + r) % n_q
-                if softcap > zero:
+                if cap > zero:
                     for j in range(count):
-                        scores[j, r] = softcap * np.tanh(scores[j, r] / softcap)
+                        scores[j, r] = cap * np.tanh(scores[j, r] / cap)
                 if has_bias:
                     for j in range(count):
                         scores[j, r] += bias[batch, head, i, at + j]

@@ -21,7 +21,7 @@ from assay.impl.cpu import attention
 from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, compiling, query_tile, run, said, steps
 from assay.impl.cpu.compiled import jitted
 from assay.impl.cpu.products import STRIDE, add_product, multiply, room
-from assay.impl.cpu.softmax import exponential, shifted
+from assay.impl.cpu.softmax import exponential, exponentiate
 from assay.impl.cpu.threads import require_number
 from assay.spec.attention.instance import Instance
 from assay.spec.floating_point import require_usual
@@ -228,7 +228,6 @@ def _strips(
     group = h_q // h_k
     strips = grad_query.shape[0]
     tiles = (n_q + size - 1) // size
-    log2e, ln2_high, ln2_low, rounding, least = reduction
     zero, one = scale - scale, coefficients[-1]
     lowest = -one / zero
     blocks, value_blocks = (d + 255) // 256, (d_v + 255) // 256  # of columns that lie side by side
@@ -306,18 +305,11 @@ def _strips(
                     for j in range(max(min(position + right + 1, count), 0), count):
                         probability[j, r] = lowest
                 probability[count:wide, :size] = lowest
-                for j in range(wide):  # e^(s − lse) as in the forward pass (ATT-9), and dS = p (g − δ)
-                    s, g = probability[j], grad_score[j]
+                exponentiate(probability, wide, size, top, reduction, coefficients)  # e^(s − lse)
+                for j in range(wide):  # dS = p (g − δ)
+                    p, g = probability[j], grad_score[j]
                     for r in range(size):
-                        x = min(max(s[r] - top[r], least), -least)  # a little above 0 where the two were rounded
-                        w = x * log2e + rounding
-                        k = w - rounding
-                        t = (x - k * ln2_high) - k * ln2_low
-                        p = coefficients[0]
-                        for n in range(1, len(coefficients)):
-                            p = p * t + coefficients[n]
-                        s[r] = (p if s[r] - top[r] >= least else zero) * shifted(w)
-                        g[r] = s[r] * (g[r] - delta[r])
+                        g[r] = p[r] * (g[r] - delta[r])
                 if has_bias:
                     to = part if grad_bias.shape[4] == 1 else 0
                     for r in range(rows):

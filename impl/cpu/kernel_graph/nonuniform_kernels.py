@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu.compiled import written
 from assay.impl.cpu.kernel_graph.grid_kernels import array_types, spreading
 from assay.impl.cpu.kernel_graph.weights import injected
 from assay.spec.instances.extra import required
@@ -60,75 +61,57 @@ def row_of_eights() -> Any:
 
     The second number is for others: ``_spread`` of :mod:`grid_kernels` hands over two of a point.
     """
-    from numba.core import types
-    from numba.extending import intrinsic
-
     ir: Any = required("llvmlite.ir", "cpu")
     cgutils: Any = required("numba.core.cgutils", "cpu")
 
-    def typed(context: Any, u: Any, _: Any, table: Any, out: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            arrays = [context.make_array(signature.args[k])(context, builder, values[k]) for k in (2, 3)]
-            given, made = (array.data for array in arrays)
-            rows, width = cgutils.unpack_tuple(builder, arrays[0].shape, 2)
-            factor = _eight_times(ir, builder, values[0])
-            kept = cgutils.alloca_once(builder, ir.VectorType(ir.DoubleType(), 8))
-            one, eight = ir.Constant(width.type, 1), ir.Constant(width.type, 8)
-            with cgutils.for_range(builder, builder.sdiv(width, eight)) as block:
-                first = builder.mul(block.index, eight)
-                builder.store(_loaded(ir, builder, given, first)[0], kept)
-                with cgutils.for_range(builder, builder.sub(rows, one)) as step:
-                    at = builder.add(first, builder.mul(builder.add(step.index, one), width))
-                    builder.store(
-                        _plus(builder, builder.load(kept), factor, _loaded(ir, builder, given, at)[0]), kept
-                    )  # fmt: skip
-                builder.store(builder.load(kept), _loaded(ir, builder, made, first)[1], align=8)
-            return context.get_dummy_value()
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> None:
+        arrays = [context.make_array(signature.args[k])(context, builder, values[k]) for k in (2, 3)]
+        given, made = (array.data for array in arrays)
+        rows, width = cgutils.unpack_tuple(builder, arrays[0].shape, 2)
+        factor = _eight_times(ir, builder, values[0])
+        kept = cgutils.alloca_once(builder, ir.VectorType(ir.DoubleType(), 8))
+        one, eight = ir.Constant(width.type, 1), ir.Constant(width.type, 8)
+        with cgutils.for_range(builder, builder.sdiv(width, eight)) as block:
+            first = builder.mul(block.index, eight)
+            builder.store(_loaded(ir, builder, given, first)[0], kept)
+            with cgutils.for_range(builder, builder.sub(rows, one)) as step:
+                at = builder.add(first, builder.mul(builder.add(step.index, one), width))
+                builder.store(
+                    _plus(builder, builder.load(kept), factor, _loaded(ir, builder, given, at)[0]), kept
+                )  # fmt: skip
+            builder.store(builder.load(kept), _loaded(ir, builder, made, first)[1], align=8)
 
-        return types.void(u, _, table, out), code
-
-    made: Any = intrinsic(typed)
-    return made
+    return written(code, "u _ table out")
 
 
 @functools.cache
 def sum_of_eights() -> Any:
     """read(grid, here, near, far, x, slices, y, rows, out): out[:8] = Σ_jk x_j·y_k·grid[here + j·far + k·near :]."""
-    from numba.core import types
-    from numba.extending import intrinsic
-
     ir: Any = required("llvmlite.ir", "cpu")
     cgutils: Any = required("numba.core.cgutils", "cpu")
 
-    def typed(
-        context: Any, grid: Any, here: Any, near: Any, far: Any, x: Any, slices: Any, y: Any, rows: Any, out: Any
-    ) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            _, start, step, leap, _, most, _, count, _ = values
-            nodes, left, right, made = (
-                context.make_array(signature.args[k])(context, builder, values[k]).data for k in (0, 4, 6, 8)
-            )
-            eight = ir.VectorType(ir.DoubleType(), 8)
-            total, inner = cgutils.alloca_once(builder, eight), cgutils.alloca_once(builder, eight)
-            zeros = ir.Constant(eight, [0.0] * 8)
-            builder.store(zeros, total)
-            with cgutils.for_range(builder, most) as slice_:
-                first = builder.add(start, builder.mul(slice_.index, leap))
-                builder.store(zeros, inner)
-                with cgutils.for_range(builder, count) as line:
-                    at = builder.add(first, builder.mul(line.index, step))
-                    factor = _eight_times(ir, builder, builder.load(builder.gep(right, [line.index])))
-                    nearby = _loaded(ir, builder, nodes, at)[0]
-                    builder.store(_plus(builder, factor, nearby, builder.load(inner)), inner)
-                factor = _eight_times(ir, builder, builder.load(builder.gep(left, [slice_.index])))
-                builder.store(_plus(builder, factor, builder.load(inner), builder.load(total)), total)
-            builder.store(builder.load(total), builder.bitcast(made, eight.as_pointer()), align=8)
-            return context.get_dummy_value()
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> None:
+        _, start, step, leap, _, most, _, count, _ = values
+        nodes, left, right, made = (
+            context.make_array(signature.args[k])(context, builder, values[k]).data for k in (0, 4, 6, 8)
+        )
+        eight = ir.VectorType(ir.DoubleType(), 8)
+        total, inner = cgutils.alloca_once(builder, eight), cgutils.alloca_once(builder, eight)
+        zeros = ir.Constant(eight, [0.0] * 8)
+        builder.store(zeros, total)
+        with cgutils.for_range(builder, most) as slice_:
+            first = builder.add(start, builder.mul(slice_.index, leap))
+            builder.store(zeros, inner)
+            with cgutils.for_range(builder, count) as line:
+                at = builder.add(first, builder.mul(line.index, step))
+                factor = _eight_times(ir, builder, builder.load(builder.gep(right, [line.index])))
+                nearby = _loaded(ir, builder, nodes, at)[0]
+                builder.store(_plus(builder, factor, nearby, builder.load(inner)), inner)
+            factor = _eight_times(ir, builder, builder.load(builder.gep(left, [slice_.index])))
+            builder.store(_plus(builder, factor, builder.load(inner), builder.load(total)), total)
+        builder.store(builder.load(total), builder.bitcast(made, eight.as_pointer()), align=8)
 
-        return types.void(grid, here, near, far, x, slices, y, rows, out), code
-
-    made: Any = intrinsic(typed)
-    return made
+    return written(code, "grid here near far x slices y rows out")
 
 
 def _gather(
