@@ -16,7 +16,7 @@ from hypothesis import given
 
 from assay.conformance.attention import instances
 from assay.impl import cpu
-from assay.impl.cpu.attention import few
+from assay.impl.cpu.attention import few, tiles
 from assay.spec.attention import Instance, evaluate, tolerance
 from assay.spec.problem import InvalidInstance
 
@@ -196,7 +196,7 @@ def test_the_weight_of_the_maximum_is_exactly_one(dtype: type) -> None:
 _CACHED = """
 import numpy as np
 from assay.impl import cpu
-from assay.impl.cpu.attention import few
+from assay.impl.cpu.attention import few, tiles
 x = np.random.default_rng(0).standard_normal((1, 2, 40, 8)).astype(np.float32)
 print(cpu.attention.exact(x, x, x).tobytes().hex())
 """
@@ -283,7 +283,7 @@ def test_bad_input_is_refused_in_one_line(change: dict[str, object], words: str)
 _MEMORY = """
 import resource, numpy as np
 from assay.impl import cpu
-from assay.impl.cpu.attention import few
+from assay.impl.cpu.attention import few, tiles
 def used(n):
     x = np.random.default_rng(0).standard_normal((1, 1, n, 16)).astype(np.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -379,3 +379,12 @@ def test_a_part_of_a_cache_of_keys_is_read_in_place_and_rows_of_another_stride_b
     spaced = np.repeat(k, 2, axis=3)[:, :, :200, ::2]
     assert not few.served(1, spaced, v[:, :, :200])
     np.testing.assert_allclose(cpu.attention.exact(q, spaced, v[:, :, :200]), whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_each_tile_is_taken_once_and_the_costliest_are_begun_first(last_first: bool) -> None:
+    taken: list[tuple[int, int]] = []
+    tiles.run(lambda first, last: taken.append((first, last)), (), 37, 2, last_first=last_first)
+    assert sorted(each for first, last in taken for each in range(first, last)) == list(range(37))
+    in_order = sorted(taken, reverse=last_first)
+    assert taken[0] in in_order[:2]  # the other thread may have come in between

@@ -151,7 +151,8 @@ def tiled(
     items = b * h // members * -(-members * n_q // size)
     columns = d_v + (query.shape[3] if support is None else len(support))
     fixed, each = _WORTH
-    run(kernel, arguments, items, threads, items * size * n_k * (fixed + each * columns))
+    nanoseconds = items * size * n_k * (fixed + each * columns)
+    run(kernel, arguments, items, threads, nanoseconds, last_first=True)  # where causal, the last rows see most keys
     return out, lse
 
 
@@ -166,18 +167,20 @@ def storage(instance: Masked, threads: int) -> int:
 
 def run(
     kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None,
-    nanoseconds: float = math.inf,
+    nanoseconds: float = math.inf, *, last_first: bool = False,
 ) -> None:  # fmt: skip
     """Share ``items`` query tiles among threads; each writes its own rows.
 
-    nanoseconds: about the time of one core that all of them take.
+    nanoseconds: about the time of one core that all of them take.  last_first: the last tiles are begun first, which
+    is for tiles that cost the more the later they are, so that no thread is left alone with the longest at the end.
     """
     workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
         kernel(*arguments, 0, items)
         return
     step = max(1, items // (8 * workers))  # causal tiles differ in cost
-    cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), range(0, items, step), workers)
+    starts = range(0, items, step)[:: -1 if last_first else 1]
+    cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), starts, workers)
 
 
 def query_tile(heads: int, queries: int) -> int:
