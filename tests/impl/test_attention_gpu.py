@@ -62,7 +62,7 @@ def test_it_conforms_in_its_own_type(precision: str) -> None:
 @pytest.mark.claim("GPU-1")
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_it_conforms_without_tensor_cores(precision: str) -> None:
-    report = judged(precision, "smoke", products="fma")
+    report = judged(precision, "standard", products="fma")
     assert report.passed, report
 
 

@@ -349,8 +349,10 @@ def test_the_judge_holds_it_to_the_error_asked_and_to_its_certificate(monkeypatc
 @needs_compiler
 @pytest.mark.thorough
 @pytest.mark.claim("GPU-11", "GPU-17", "GPU-18")
-@pytest.mark.parametrize(("name", "level"), [("float32", "smoke"), ("float64", "standard")])
-def test_it_conforms(name: str, level: str) -> None:
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_it_conforms(name: str) -> None:
     kernel = polynomial_of(approximate, "numpy", "")
-    report = assay.check(kernel, "attention", precision=name, level=level, options={"error": "1e-3"}, seconds=900.0)
+    report = assay.check(
+        kernel, "attention", precision=name, level="standard", options={"error": "1e-3"}, seconds=900.0
+    )
     assert report.passed, report
