@@ -85,7 +85,35 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
             ),
         ),
     ),
-    "speed alone: another number of threads, or other shares, compute the same tiles": (
+    "speed alone: another number of threads, other shares or another order of them compute the same tiles": (
+        (
+            "tiled",
+            "run(kernel, arguments, items, threads, nanoseconds, last_first=True)",
+            1,
+            (
+                "run(kernel, arguments, items, threads, nanoseconds, last_first=True)"
+                " → run(kernel, arguments, items, threads, nanoseconds)",
+                "True → False",
+            ),
+        ),
+        (
+            "run",
+            "nanoseconds: float = math.inf, *, last_first: bool = False,",
+            1,
+            ("False → True", "math.inf → 10000.0"),
+        ),
+        (
+            "run",
+            "starts = range(0, items, step)[:: -1 if last_first else 1]",
+            1,
+            (
+                "-1 if last_first else 1 → -1",
+                "-1 if last_first else 1 → 1",
+                "-1 → 1",
+                "1 → 2 (2)",
+                "1 → 0 (2)",
+            ),
+        ),
         ("run", "workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)", 1, ("min → max",)),
         (
             "run",
@@ -115,7 +143,7 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
         ("run", "kernel(*arguments, 0, items)", 1, ("0 → -1",)),
         (
             "run",
-            "cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), range(0, items, step), workers)",
+            "starts = range(0, items, step)[:: -1 if last_first else 1]",
             1,
             ("0 → -1",),
         ),

@@ -200,9 +200,10 @@ _plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.ca
 
 
 def _looks(kind: type[Instance]) -> tuple[list[Any], ...]:
-    """What an instance is looked at for when it is made, all at once, as this takes time in every small call.
+    """What an instance is looked at for when it is made, found at once, as small calls are many.
 
-    They are the names of its arrays, then what the three functions above give.
+    They are the names of its arrays, the defaults of its plain fields, its fields that bring others, each with its
+    name, and the arrays of which each number is looked at.
     """
     return list(_declared(kind)), _defaults_of_plain(kind), list(_linked_fields(kind).items()), _numbers_looked_at(kind)
 

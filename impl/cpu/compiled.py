@@ -50,7 +50,8 @@ def written(write: Callable[[Any, Any, Any, Any], None], arguments: str) -> Any:
     """A function that kernels call, and whose code is written in the compiler's own language; it returns nothing.
 
     write(context, builder, signature, values): it writes the code with a builder of LLVM, for ``values`` of the types
-    ``signature.args``.  arguments: their names, with blanks between them.
+    ``signature.args``.  arguments: their names, with blanks between them.  Compiled code on disk that calls it is
+    identified by the caller's file: where ``write`` is in another one, a name must hold its :func:`fingerprint`.
     """
     numba: Any = required("numba", "cpu")
     from numba.extending import intrinsic

@@ -101,7 +101,7 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 def said() -> int:
     """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
     return fingerprint(
-        blocks, room, _compiled, in_registers.__wrapped__, _over_blocks, _write,
+        blocks, room, written, _compiled, in_registers.__wrapped__, _over_blocks, _write,
         constants=(LANES, ROWS, STRIDE, _LINE),
     )  # fmt: skip
 
@@ -132,7 +132,10 @@ def _compiled(name: str, shape: Blocks, options: dict[str, Any]) -> Callable[...
 
 
 def _over_blocks(a: Any, b: Any, c: Any, columns: Any, *by: Any) -> None:
-    """Every block of c, with those columns of b that it needs in the nearest cache.  Compiled by :func:`steps`."""
+    """Every block of c, with those columns of b that it needs in the nearest cache.  Compiled by :func:`steps`.
+
+    by: the factors of ``shrink_and_add``; of other steps nothing.
+    """
     lanes = width // c.itemsize  # type: ignore[name-defined]  # noqa: F821
     across = vectors * lanes  # type: ignore[name-defined]  # noqa: F821
     whole = columns - columns % across

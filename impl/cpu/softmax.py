@@ -64,7 +64,7 @@ def soften(scores: Any, wide: Any, size: Any, top: Any, total: Any) -> None:
 def shifted(number: Any) -> Any:
     """The number whose bits are those of ``number`` moved up by the length of its mantissa.
 
-    This is what the step does, in NumPy's words; kernels are given the compiled one.
+    This is what it does, in NumPy's words; :func:`exponentiate` is given the compiled one.
     """
     whole = np.dtype(f"int{8 * number.itemsize}").type
     return (number.view(whole) << whole(np.finfo(number.dtype).nmant)).view(number.dtype)
@@ -73,8 +73,8 @@ def shifted(number: Any) -> Any:
 def exponentiate(scores: Any, rows: Any, size: Any, top: Any, reduction: Any, coefficients: Any) -> None:
     """e^(s − top) in place of scores: reduction, polynomial, power of two (ATT-9).
 
-    A score may be above ``top`` by what rounding did to both, which is much where they are large: more than −least,
-    which has the largest power of two that there is, counts as that.  Compiled by :func:`steps`.
+    A score may be above ``top`` by the rounding errors of both, which grow with their size.  What is more than −least
+    counts as −least, whose exponential is still finite.  Compiled by :func:`steps`.
     """
     log2e, ln2_high, ln2_low, rounding, least = reduction
     zero = least - least

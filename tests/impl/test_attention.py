@@ -196,7 +196,6 @@ def test_the_weight_of_the_maximum_is_exactly_one(dtype: type) -> None:
 _CACHED = """
 import numpy as np
 from assay.impl import cpu
-from assay.impl.cpu.attention import few, tiles
 x = np.random.default_rng(0).standard_normal((1, 2, 40, 8)).astype(np.float32)
 print(cpu.attention.exact(x, x, x).tobytes().hex())
 """
@@ -283,7 +282,6 @@ def test_bad_input_is_refused_in_one_line(change: dict[str, object], words: str)
 _MEMORY = """
 import resource, numpy as np
 from assay.impl import cpu
-from assay.impl.cpu.attention import few, tiles
 def used(n):
     x = np.random.default_rng(0).standard_normal((1, 1, n, 16)).astype(np.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -382,9 +380,18 @@ def test_a_part_of_a_cache_of_keys_is_read_in_place_and_rows_of_another_stride_b
 
 
 @pytest.mark.parametrize("last_first", [False, True])
-def test_each_tile_is_taken_once_and_the_costliest_are_begun_first(last_first: bool) -> None:
+def test_each_tile_is_taken_once_and_the_last_are_begun_first_if_asked(last_first: bool) -> None:
     taken: list[tuple[int, int]] = []
     tiles.run(lambda first, last: taken.append((first, last)), (), 37, 2, last_first=last_first)
     assert sorted(each for first, last in taken for each in range(first, last)) == list(range(37))
     in_order = sorted(taken, reverse=last_first)
     assert taken[0] in in_order[:2]  # the other thread may have come in between
+
+
+@pytest.mark.parametrize("option", ["scale", "softcap"])
+@pytest.mark.parametrize("queries", [3, 40])
+def test_an_option_beyond_float32_gives_nan_and_not_the_result_of_rows_without_keys(option: str, queries: int) -> None:
+    q, k, v = (np.ones((1, 1, n, 8), np.float32) for n in (queries, 20, 20))
+    output, lse = cpu.attention.exact(q, k, v, **{option: 1e300}, return_lse=True)
+    assert np.isnan(output).all()
+    assert np.isnan(lse).all()

@@ -150,8 +150,8 @@ def _rows(
     d_v, group = value.shape[3], h // key.shape[1]
     rows, lanes = members * n_q, width // query.itemsize  # type: ignore[name-defined]  # noqa: F821
     one = coefficients[-1]  # type: ignore[name-defined]  # noqa: F821
-    zero = one - one
     factor, cap = query.dtype.type(scale), query.dtype.type(softcap)
+    zero = (factor - factor) + (cap - cap)  # NaN where one is beyond the type: then so is every result
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     scores = np.empty((1, KEYS + 2 * _AT_ONCE), query.dtype)
     tops = np.empty(KEYS + 1, query.dtype)

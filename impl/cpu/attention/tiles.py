@@ -152,7 +152,7 @@ def tiled(
     columns = d_v + (query.shape[3] if support is None else len(support))
     fixed, each = _WORTH
     nanoseconds = items * size * n_k * (fixed + each * columns)
-    run(kernel, arguments, items, threads, nanoseconds, last_first=True)  # where causal, the last rows see most keys
+    run(kernel, arguments, items, threads, nanoseconds, last_first=True)
     return out, lse
 
 
@@ -171,8 +171,9 @@ def run(
 ) -> None:  # fmt: skip
     """Share ``items`` query tiles among threads; each writes its own rows.
 
-    nanoseconds: about the time of one core that all of them take.  last_first: the last tiles are begun first, which
-    is for tiles that cost the more the later they are, so that no thread is left alone with the longest at the end.
+    nanoseconds: about the time of one core that all of them take.  last_first: the last tiles are begun first.  Tiles
+    are numbered head by head, and in causal attention the later ones of a head cost more: the work ends with cheap ones
+    then, so that no thread is left alone with a long one.
     """
     workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
@@ -284,7 +285,7 @@ def _tiles(
     group = h_q // key.shape[1]
     tiles = (members * n_q + size - 1) // size
     factor, cap, one = query.dtype.type(scale), query.dtype.type(softcap), query.dtype.type(1.0)
-    zero = one - one
+    zero = (factor - factor) + (cap - cap)  # NaN where one is beyond the type: then so is every result
     lowest = -one / zero
     floor = np.finfo(query.dtype).min  # finite, so that no difference of scores is NaN
     queries = room(d, query)
