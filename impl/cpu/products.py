@@ -56,7 +56,8 @@ def blocks() -> Blocks:
     features = processor.target()[1].split(",")
     if "+avx512f" in features and "-avx512f" not in features:
         return Blocks(4, 4, 64)
-    return Blocks(4, 3, 32) if "+avx" in features else Blocks(4, 2, 16)
+    # AVX2 brings AVX, which features that a user has set need not name
+    return Blocks(4, 3, 32) if not {"+avx", "+avx2"}.isdisjoint(features) else Blocks(4, 2, 16)
 
 
 def multiply(a: Any, b: Any, c: Any, columns: Any) -> None:

@@ -141,7 +141,7 @@ def test_compiled_code_on_disk_is_told_apart_by_the_code_of_the_steps_in_it(
 
 @pytest.mark.parametrize(
     ("features", "width"),
-    [("", 16), ("+sse4.2,-avx512f", 16), ("+avx,-avx512f", 32), ("+avx,+avx2,+fma", 32), ("+avx,+avx512f", 64),
+    [("", 16), ("+sse4.2,-avx512f", 16), ("+avx,-avx512f", 32), ("+avx2,+fma", 32), ("+avx,+avx512f", 64),
      ("+avx,+avx512f,-avx512f", 32)],
 )  # fmt: skip
 def test_blocks_fit_into_the_registers_of_the_target(
