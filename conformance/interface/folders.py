@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["FOLDER", "from_here", "kernel_from_here", "project"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FOLDER", "from_here", "kernel_from_here", "project", "upwards"]
 
 #: The folder of a project that failures are kept in.
 FOLDER = ".assay"
@@ -18,7 +23,26 @@ def project(start: Path | None = None) -> Path:
     start: the folder; the current one if left out.
     """
     here = (Path.cwd() if start is None else start).absolute()
-    return next((folder for folder in (here, *here.parents) if any((folder / mark).exists() for mark in _MARKS)), here)
+    return next((folder for folder in upwards(here) if any((folder / mark).exists() for mark in _MARKS)), here)
+
+
+def upwards(folder: Path) -> Iterator[Path]:
+    """A folder and those above it that may hold what is said of its project: none that is shared, as ``/tmp`` is.
+
+    What lies in a shared folder may be of another project, or of another user.  Such folders have the sticky bit.
+    """
+    yield folder
+    for above in folder.parents:
+        if _is_shared(above):
+            return
+        yield above
+
+
+def _is_shared(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_ISVTX)
+    except OSError:
+        return False
 
 
 def from_here(path: str | Path) -> str:

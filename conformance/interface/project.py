@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from assay.conformance.interface.folders import upwards
 from assay.conformance.interface.usage import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ _APART = ("kernel", "precision", "options", "error", "known")  # keys that are n
 
 def project_above(folder: Path) -> Project | None:
     """The nearest pyproject.toml with a table ``[tool.assay]``, in a folder or above it."""
-    return next((found for above in (folder, *folder.parents) if (found := project(above)) is not None), None)
+    return next((found for above in upwards(folder) if (found := project(above)) is not None), None)
 
 
 def project(folder: Path) -> Project | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from assay.conformance.interface import folders
+from assay.conformance.interface.project import project_above
 from assay.conformance.judge import remembered
 from assay.conformance.judge.remembered import Failure, Failures
 from assay.conformance.report.reading import from_json
@@ -225,6 +227,19 @@ def test_the_project_is_the_nearest_folder_with_a_mark_of_one(tmp_path: Path) ->
     (tmp_path / "whole" / "pyproject.toml").touch()
     assert folders.project(tmp_path / "whole" / "package" / "deep") == tmp_path / "whole"
     assert folders.project(tmp_path) == tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders there have no sticky bit")
+def test_nothing_of_a_project_is_found_in_a_folder_that_is_shared(tmp_path: Path) -> None:
+    """In /tmp, say, where another user may have left kernels and failures, or another project of the same one."""
+    shared, mine = tmp_path / "shared", tmp_path / "shared" / "mine" / "deep"
+    mine.mkdir(parents=True)
+    (shared / ".assay").mkdir()
+    (shared / "pyproject.toml").write_text("[tool.assay]\nkernel = '../kernels.py:good'\n", encoding="utf-8")
+    assert (folders.project(mine), getattr(project_above(mine), "folder", None)) == (shared, shared)
+    shared.chmod(0o1777)
+    assert (folders.project(mine), project_above(mine)) == (mine, None)
+    assert (folders.project(shared), getattr(project_above(shared), "folder", None)) == (shared, shared)
 
 
 def test_no_folder_of_the_machine_is_named_in_what_is_kept_or_pasted(
