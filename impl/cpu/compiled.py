@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
+import sys
 import zlib
-from types import CodeType
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from operator import itemgetter
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from assay.impl.cpu import costs
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["compiled", "fingerprint", "jitted", "written"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
-    """The kernel compiled for one signature, without the interpreter lock, and kept on disk for the next process.
-
-    The compiled code on disk is identified by the kernel's file and the signature, so ``fastmath`` must be defined in
-    that file: a change of it is then a change of the file.
-    """
+    """The kernel compiled for one signature, without the interpreter lock, and kept on disk for the next process."""
     known = kernel.__module__.startswith("assay.")  # a cache written under another module name could not be read
     return jitted(kernel, signature, nogil=True, cache=known, error_model="numpy", fastmath=fastmath)
 
@@ -32,10 +35,13 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
 
     Nothing depends on the cache but time.  It fails where neither the folder of the package nor that of the user may be
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
+
+    Numba takes compiled code from the disk by the name of the function and the date of its file.  What the function
+    calls may be in other files, so that the name tells that, too: it ends with the :func:`fingerprint`.
     """
     numba = required("numba", "cpu")
     costs.started_wide()
-    dispatcher: Any = numba.njit(**options)(function)
+    dispatcher: Any = numba.njit(**options)(_named(function, options) if cache else function)
     if cache:
         with contextlib.suppress(RuntimeError, OSError):  # no folder for it
             dispatcher._cache = _Forgiving(dispatcher.py_func)
@@ -50,8 +56,7 @@ def written(write: Callable[[Any, Any, Any, Any], None], arguments: str) -> Any:
     """A function that kernels call, and whose code is written in the compiler's own language; it returns nothing.
 
     write(context, builder, signature, values): it writes the code with a builder of LLVM, for ``values`` of the types
-    ``signature.args``.  arguments: their names, with blanks between them.  Compiled code on disk that calls it is
-    identified by the caller's file: where ``write`` is in another one, a name must hold its :func:`fingerprint`.
+    ``signature.args``.  arguments: their names, with blanks between them.
     """
     numba: Any = required("numba", "cpu")
     from numba.extending import intrinsic
@@ -68,19 +73,101 @@ def written(write: Callable[[Any, Any, Any, Any], None], arguments: str) -> Any:
     return intrinsic(typed)
 
 
-def fingerprint(*functions: Any, constants: object = ()) -> int:
-    """A number that changes with the code of functions, none of them compiled, and with constants.
+def _named(function: Any, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function under a name that ends with its fingerprint."""
+    named = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    named.__qualname__ = f"{function.__qualname__}_{fingerprint(function, options):08x}"
+    return named
 
-    Compiled code on disk is identified by the file and the name of its kernel: a part of the name must tell what the
-    kernel takes from other files.
+
+# --- what compiled code is made of ------------------------------------------------------------------------------------
+
+
+def fingerprint(function: Any, options: Mapping[str, Any]) -> int:
+    """A number that changes with the compiler's options and with everything that compiled code is made of.
+
+    That is the code of the function, and of all functions that it calls, compiled or written for the compiler, and of
+    those that they call; and the numbers that any of them takes from its module or from around it.  What is of Python
+    or of the compiler is told by its name.  In every process the number is the same.
     """
-    return zlib.crc32(repr([*(_told(function.__code__) for function in functions), constants]).encode())
+    told = _Told()
+    return zlib.crc32("\n".join([*told.of(options), *told.of(function)]).encode())
 
 
-def _told(code: CodeType) -> tuple[object, ...]:
-    """What a code is, without the addresses of the functions in it."""
-    constants = (_told(each) if isinstance(each, CodeType) else each for each in code.co_consts)
-    return code.co_code, *constants, *code.co_names
+@dataclass(frozen=True)
+class _Told:
+    """Values in words that are the same in every process: without addresses, and without the order of sets.
+
+    seen: what was told, which is held: the number of an object that is gone may be that of another one.
+    """
+
+    seen: dict[int, Any] = field(default_factory=dict)
+
+    def of(self, value: Any) -> Iterator[str]:
+        match value:
+            case None | bool() | int() | float() | complex() | str() | bytes() | np.generic() | np.dtype():
+                yield repr(value)
+            case np.ndarray():
+                yield f"{value.dtype} {value.shape} {value.tobytes()!r}"
+            case tuple() | list():
+                yield f"{len(value)} of them"
+                for each in value:
+                    yield from self.of(each)
+            case set() | frozenset():
+                yield f"{len(value)} of them"
+                yield from sorted("\n".join(self.of(each)) for each in value)
+            case Mapping():
+                yield from self.of(sorted(((repr(name), each) for name, each in value.items()), key=itemgetter(0)))
+            case CodeType():
+                yield from self.of((value.co_code, value.co_names, value.co_consts))
+            case functools.partial():
+                yield from self.of((value.func, value.args, value.keywords))
+            case _ if id(value) in self.seen:
+                yield f"number {list(self.seen).index(id(value))} again"
+            case _:
+                self.seen[id(value)] = value
+                yield type(value).__qualname__
+                yield from self._of_function(value) if isinstance(value, FunctionType) else self._of_other(value)
+
+    def _of_function(self, function: FunctionType) -> Iterator[str]:
+        if _is_given(function.__module__):
+            yield f"{function.__module__}.{function.__qualname__}"
+            return
+        yield from self.of((function.__code__, function.__defaults__, function.__kwdefaults__))
+        names = tuple(_names(function.__code__))
+        scope = function.__globals__
+        modules = (scope[name] for name in names if isinstance(scope.get(name), ModuleType))
+        spaces = [scope, *(vars(module) for module in modules if not _is_given(module.__name__))]
+        yield from self.of([(name, space[name]) for space in spaces for name in names if name in space])
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):  # it has no value yet
+                yield from self.of(cell.cell_contents)
+
+    def _of_other(self, value: Any) -> Iterator[str]:
+        if isinstance(value, (type, ModuleType)):
+            yield value.__name__
+        elif is_dataclass(value):
+            yield from self.of([getattr(value, each.name) for each in fields(value)])
+        else:
+            for part in ("targetoptions", "py_func", "_defn", "__wrapped__"):  # of what Numba and functools make
+                if hasattr(value, part):
+                    yield from self.of(getattr(value, part))
+
+
+def _is_given(module: str) -> bool:
+    """Whether a module is Python's or the compiler's."""
+    package = module.partition(".")[0]
+    return package in ("numba", "numpy", "llvmlite") or package in sys.stdlib_module_names
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names in a code and in the codes within it, of globals and of attributes."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 class _Forgiving:

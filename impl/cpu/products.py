@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import costs, processor
-from assay.impl.cpu.compiled import fingerprint, jitted, written
+from assay.impl.cpu.compiled import jitted, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "LANES", "ROWS", "STRIDE", "Blocks", "add_product", "blocks", "in_registers", "multiply", "room", "said",
+    "LANES", "ROWS", "STRIDE", "Blocks", "add_product", "blocks", "in_registers", "multiply", "room",
     "shrink_and_add", "steps",
 ]  # fmt: skip
 
@@ -99,14 +99,6 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     }
 
 
-def said() -> int:
-    """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
-    return fingerprint(
-        blocks, room, written, _compiled, in_registers.__wrapped__, _over_blocks, _write,
-        constants=(LANES, ROWS, STRIDE, _LINE),
-    )  # fmt: skip
-
-
 def room(rows: Any, like: Any) -> Any:
     """An array of ``rows`` rows at the distance :data:`STRIDE`, of the type of ``like``, not filled.
 
@@ -127,8 +119,7 @@ def _compiled(name: str, shape: Blocks, options: dict[str, Any]) -> Callable[...
         "strip": in_registers(name, Blocks(ROWS, 1, shape.width)),
     }
     product = FunctionType(_over_blocks.__code__, {**globals(), **called})
-    # the compiled code on disk is told apart by this name
-    product.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
+    product.__qualname__ = name
     return jitted(product, **options)
 
 

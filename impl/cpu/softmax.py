@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import products
-from assay.impl.cpu.compiled import fingerprint, jitted, written
+from assay.impl.cpu.compiled import jitted, written
 from assay.impl.cpu.products import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["exponential", "exponentiate", "said", "shifted", "soften", "steps"]
+__all__ = ["exponential", "exponentiate", "shifted", "soften", "steps"]
 
 _CONTRACT = ("contract",)
 
@@ -102,19 +102,7 @@ def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     width = products.blocks().width
     called = {"width": width, "strip": _strip(width), "shifted": _shifted()}  # globals of the one or the other
     softened, powered = (FunctionType(step.__code__, {**globals(), **called}) for step in (_over_strips, exponentiate))
-    for step, name in ((softened, "soften"), (powered, "exponentiate")):
-        # the compiled code on disk is told apart by this name
-        step.__qualname__ = f"{name}_{fingerprint(constants=(said(), sorted(options.items(), key=str))):08x}"
     return {"soften": jitted(softened, **options), "exponentiate": jitted(powered, **options)}
-
-
-def said() -> int:
-    """A number that changes with the code of the steps: kernels that call them are kept under names with it."""
-    numbers = [exponential(np.dtype(name)) for name in ("float32", "float64")]
-    return fingerprint(
-        _over_strips, exponentiate, _write, _exponential, _strip.__wrapped__, _shifted.__wrapped__,
-        constants=(numbers, ROWS, _CONTRACT, products.said()),
-    )  # fmt: skip
 
 
 def _over_strips(scores: Any, wide: Any, size: Any, top: Any, total: Any) -> None:

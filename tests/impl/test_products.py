@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.impl.cpu import processor, products
-from assay.impl.cpu.attention import few, tiles
+from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.products import LANES, ROWS, STRIDE, Blocks
 
 if TYPE_CHECKING:
@@ -116,27 +116,6 @@ def test_a_tile_begins_with_a_line_of_the_cache(dtype: str, rows: int) -> None:
         assert found.strides == (STRIDE * like.itemsize, like.itemsize)
         assert found.ctypes.data % 64 == 0
         found[:] = 0.0
-
-
-@pytest.mark.parametrize("related", [False, True])
-def test_compiled_code_on_disk_is_told_apart_by_the_code_of_the_steps_in_it(
-    related: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name that is the same for other steps would give the kernels of a new version the steps of the old one."""
-
-    def names(number: int) -> set[str]:
-        found: set[str] = set()
-        monkeypatch.setattr(products, "said", lambda: number)
-        for module in (tiles, few):
-            monkeypatch.setattr(module, "jitted", lambda function, *_, **__: found.add(function.__qualname__))
-        tiles._kernel.__wrapped__(np.dtype(np.float32), related)
-        few.compiled(np.dtype(np.float32), lambda *_: None, OPTIONS, tiles.said())
-        return found - {"added"}  # calls nothing
-
-    tiles.steps()
-    one, other = names(1), names(2)
-    assert len(one) == len(other) == 3
-    assert not one & other
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,10 @@ def _side(width: int | None) -> int:
     return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
-def compiled(
-    work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any], said: int
-) -> Callable[..., None]:
+def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:
     """The compiled kernel of one dtype.
 
-    powered: the compiled exponential of the tiles.  options: of the compiler.  said: changes with what is in other
-    files.
+    powered: the compiled exponential of the tiles.  options: of the compiler.
     """
     numba = required("numba", "cpu")
 
@@ -122,8 +119,6 @@ def compiled(
     }
     numbers = dict(zip(("reduction", "coefficients"), softmax.exponential(work), strict=True))  # no arguments of calls
     rows = FunctionType(_rows.__code__, {**globals(), **called, **numbers})
-    # compiled code on disk is identified by the kernel's own file and this name, and its steps are in other files
-    rows.__qualname__ = f"_rows_{said:08x}"
     made: Callable[..., None] = jitted(rows, signature, **options)
     return made
 

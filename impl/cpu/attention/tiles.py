@@ -18,7 +18,7 @@ import numpy as np
 from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.attention import few
-from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.compiled import jitted
 from assay.impl.cpu.products import LANES, multiply, room, shrink_and_add
 from assay.impl.cpu.softmax import soften
 from assay.spec.attention.instance import Instance
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
 __all__ = [
-    "KEY_TILE", "QUERY_TILE", "UNLIMITED", "compiling", "exact", "query_tile", "run", "said", "steps", "storage",
-    "tiled",
+    "KEY_TILE", "QUERY_TILE", "UNLIMITED", "compiling", "exact", "query_tile", "run", "steps", "storage", "tiled",
 ]  # fmt: skip
 
 QUERY_TILE = 256  # queries whose scores lie side by side
@@ -235,9 +234,7 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
     )  # fmt: skip
     called, options = steps(), compiling()
     scored = FunctionType((_related if related else _products).__code__, {**globals(), **called})
-    scored.__qualname__ = f"{'_related' if related else '_products'}_{said():08x}"
     tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": jitted(scored, **options)})
-    tiles.__qualname__ = f"{'_related' if related else ''}_tiles_{said():08x}"
     compiled: Callable[..., None] = jitted(tiles, signature, **options)
     return compiled
 
@@ -246,7 +243,7 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
     """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
     _kernel(work, related=False)
-    return few.compiled(work, steps()["exponentiate"], compiling(), said())
+    return few.compiled(work, steps()["exponentiate"], compiling())
 
 
 def compiling() -> dict[str, Any]:
@@ -260,14 +257,6 @@ def compiling() -> dict[str, Any]:
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, by their names: the globals that the code of a kernel is given."""
     return products.steps(compiling()) | softmax.steps(compiling())
-
-
-def said() -> int:
-    """A number that changes with what kernels of tiles take from other files: :func:`steps`, sizes and options.
-
-    Compiled code on disk is identified by the file and the name of a kernel, or of a step: this belongs in the name.
-    """
-    return fingerprint(compiling, constants=(products.said(), softmax.said(), KEY_TILE, QUERY_TILE))
 
 
 def _tiles(

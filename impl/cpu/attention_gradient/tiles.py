@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, compiling, query_tile, run, said, steps
+from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, compiling, query_tile, run, steps
 from assay.impl.cpu.compiled import jitted
 from assay.impl.cpu.products import STRIDE, add_product, multiply, room
 from assay.impl.cpu.softmax import exponential, exponentiate
@@ -208,7 +208,6 @@ def _kernel(dtype: str) -> Callable[..., None]:
     )  # fmt: skip
     options = compiling()
     calling = FunctionType(_strips.__code__, {**globals(), **steps()})
-    calling.__qualname__ = f"_strips_{said():08x}"
     compiled: Callable[..., None] = jitted(calling, signature, **options)
     return compiled
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED
-from assay.impl.cpu.compiled import fingerprint, jitted
+from assay.impl.cpu.compiled import jitted
 from assay.impl.cpu.products import LANES
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
@@ -96,30 +96,16 @@ def tile_of(instance: HigherOrder) -> int:
 
 def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., Any]) -> Callable[..., None]:
     """A kernel compiled for one signature, with the steps that kernels of tiles call, and its own, as its globals."""
-    compiled_own = {name: _step(step) for name, step in own.items()}
+    compiled_own = {name: jitted(step, **tiles.compiling()) for name, step in own.items()}
     called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
-    # compiled code on disk is identified by the kernel's own file and this name, and the steps are in other files
-    called.__qualname__ = f"{kernel.__name__}_{_fingerprint(*own.values()):08x}"
     compiled: Callable[..., None] = jitted(called, signature, **tiles.compiling())
     return compiled
-
-
-def _fingerprint(*own: Callable[..., Any]) -> int:
-    """A number that changes with the code of the steps and with the constants that kernels take from other files."""
-    return fingerprint(combine, *own, constants=(BLOCK, LANES, tiles.said()))
 
 
 @functools.cache
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, those of attention among them."""
-    return {**tiles.steps(), "combine": _step(combine)}
-
-
-def _step(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step compiled under a name that changes with what it takes from other files."""
-    named = FunctionType(step.__code__, step.__globals__)
-    named.__qualname__ = f"{step.__name__}_{_fingerprint():08x}"
-    return jitted(named, **tiles.compiling())
+    return {**tiles.steps(), "combine": jitted(combine, **tiles.compiling())}
 
 
 def combine(
