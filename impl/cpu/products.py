@@ -20,6 +20,7 @@ import numpy as np
 
 from assay.impl.cpu import costs, processor
 from assay.impl.cpu.compiled import jitted, written
+from assay.impl.cpu.vectors import alike, times_plus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,8 +190,7 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, name: 
     offsets = [whole(v * shape.width) for v in range(shape.vectors)]
     # variables that the compiler keeps in registers
     sums = [[cgutils.alloca_once(builder, vector) for _ in offsets] for _ in rows_of_c]
-    zero, anything = ir.Constant(vector, [0.0] * lanes), ir.Constant(vector, ir.Undefined)
-    everywhere, first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes), ir.Constant(ir.IntType(32), 0)
+    zero = ir.Constant(vector, [0.0] * lanes)
     factors = []
     if name == "shrink_and_add":
         by = context.make_array(signature.args[5])(context, builder, arguments[5])
@@ -204,11 +204,9 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, name: 
         vectors = [read(behind(of_b, offset), vector) for offset in offsets]
         step = builder.mul(loop.index, along_a)
         for address, of_row in zip(rows_of_a, sums, strict=True):
-            one = builder.insert_element(anything, read(behind(address, step), number), first)
-            alike = builder.shuffle_vector(one, anything, everywhere)
+            factor = alike(builder, read(behind(address, step), number), lanes)
             for other, total in zip(vectors, of_row, strict=True):
-                term = builder.fmul(alike, other, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+                builder.store(times_plus(builder, factor, other, builder.load(total)), total)
     for address, of_row in zip(rows_of_c, sums, strict=True):
         for offset, total in zip(offsets, of_row, strict=True):
             to = builder.bitcast(behind(address, offset), vector.as_pointer())

@@ -18,6 +18,7 @@ import numpy as np
 from assay.impl.cpu import products
 from assay.impl.cpu.compiled import jitted, written
 from assay.impl.cpu.products import ROWS
+from assay.impl.cpu.vectors import times_plus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,19 +189,16 @@ def _exponential(builder: Any, x: Any, kind: str) -> Any:
     def alike(value: Any) -> Any:
         return ir.Constant(x.type, [float(value)] * lanes)
 
-    def times_plus(a: Any, b: Any, c: Any) -> Any:
-        return builder.fadd(builder.fmul(a, b, flags=_CONTRACT), c, flags=_CONTRACT)
-
     (log2e, ln2_high, ln2_low, rounding, least), coefficients = exponential(work)
     bits = ir.VectorType(ir.IntType(8 * work.itemsize), lanes)
     held = builder.select(builder.fcmp_ordered(">", alike(least), x), alike(least), x)
-    w = times_plus(held, alike(log2e), alike(rounding))
+    w = times_plus(builder, held, alike(log2e), alike(rounding))
     k = builder.fsub(w, alike(rounding), flags=_CONTRACT)
     t = builder.fsub(held, builder.fmul(k, alike(ln2_high), flags=_CONTRACT), flags=_CONTRACT)
     t = builder.fsub(t, builder.fmul(k, alike(ln2_low), flags=_CONTRACT), flags=_CONTRACT)
     p = alike(coefficients[0])
     for coefficient in coefficients[1:]:
-        p = times_plus(p, t, alike(coefficient))
+        p = times_plus(builder, p, t, alike(coefficient))
     places = ir.Constant(bits, [np.finfo(work).nmant] * lanes)
     power = builder.bitcast(builder.shl(builder.bitcast(w, bits), places), x.type)
     kept = builder.select(builder.fcmp_ordered(">=", x, alike(least)), p, alike(0.0))

@@ -20,6 +20,7 @@ from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import jitted, written
 from assay.impl.cpu.softmax import exponentiate
+from assay.impl.cpu.vectors import times_plus
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
@@ -261,8 +262,7 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any, *, width:
         offset = builder.mul(loop.index, ir.Constant(integer, width))
         other = read(builder.bitcast(q.data, byte), offset)
         for row, total in zip(rows, sums, strict=True):
-            term = builder.fmul(read(row, offset), other, flags=("contract",))
-            builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+            builder.store(times_plus(builder, read(row, offset), other, builder.load(total)), total)
     found = _across(builder, [builder.load(total) for total in sums])
     for number_of, each in enumerate(found):
         offset = builder.add(arguments[2], ir.Constant(integer, number_of * each.type.count))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import vectors
 from assay.impl.cpu.compiled import written
 from assay.impl.cpu.kernel_graph.weights import EXP64, injected
-from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,21 +93,13 @@ def _row(start: Any, ratio: Any, table: Any, out: Any) -> None:
 @functools.cache
 def _add_eight() -> Any:
     """grid[here : here + 8] += s·z[at : at + 8] as one vector: no compiler sees that the arrays are apart."""
-    ir: Any = required("llvmlite.ir", "cpu")
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> None:
-        eight = ir.VectorType(ir.DoubleType(), 8)
-        places = []
-        for number in (0, 3):
-            array = context.make_array(signature.args[number])(context, builder, values[number])
-            place = builder.gep(array.data, [values[number + 1]])
-            places.append(builder.bitcast(place, eight.as_pointer()))
-        node, factor = (builder.load(place, align=8) for place in places)
-        zero = ir.IntType(32)(0)
-        alone = builder.insert_element(ir.Constant(eight, ir.Undefined), values[2], zero)
-        same = builder.shuffle_vector(alone, alone, ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8))
-        product = builder.fmul(same, factor, flags=("contract",))
-        builder.store(builder.fadd(product, node, flags=("contract",)), places[0], align=8)
+        nodes, row = (context.make_array(signature.args[k])(context, builder, values[k]).data for k in (0, 3))
+        here, factors = vectors.at(builder, nodes, values[1], 8), vectors.at(builder, row, values[4], 8)
+        node, factor = (builder.load(place, align=8) for place in (here, factors))
+        made = vectors.times_plus(builder, vectors.alike(builder, values[2], 8), factor, node)
+        builder.store(made, here, align=8)
 
     return written(code, "grid here s z at")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.impl.cpu import vectors
 from assay.impl.cpu.compiled import written
 from assay.impl.cpu.kernel_graph.grid_kernels import array_types, spreading
 from assay.impl.cpu.kernel_graph.weights import injected
@@ -38,23 +39,6 @@ def _offsets(
             offset[c, p] = 2.0 * (apart / step) - (width - 1.0)
 
 
-def _loaded(ir: Any, builder: Any, data: Any, at: Any) -> Any:
-    """Eight numbers of an array as one vector: no compiler sees that arrays are apart, or joins so many numbers."""
-    place = builder.bitcast(builder.gep(data, [at]), ir.VectorType(ir.DoubleType(), 8).as_pointer())
-    return builder.load(place, align=8), place
-
-
-def _eight_times(ir: Any, builder: Any, number: Any) -> Any:
-    eight = ir.VectorType(ir.DoubleType(), 8)
-    alone = builder.insert_element(ir.Constant(eight, ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(alone, alone, ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8))
-
-
-def _plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """a·b + c, fused where the processor can."""
-    return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
-
-
 @functools.cache
 def row_of_eights() -> Any:
     """row(u, _, table, out): out[l] = Σ_q table[q, l]·u^(count − 1 − q), by eights.
@@ -68,18 +52,17 @@ def row_of_eights() -> Any:
         arrays = [context.make_array(signature.args[k])(context, builder, values[k]) for k in (2, 3)]
         given, made = (array.data for array in arrays)
         rows, width = cgutils.unpack_tuple(builder, arrays[0].shape, 2)
-        factor = _eight_times(ir, builder, values[0])
+        factor = vectors.alike(builder, values[0], 8)
         kept = cgutils.alloca_once(builder, ir.VectorType(ir.DoubleType(), 8))
         one, eight = ir.Constant(width.type, 1), ir.Constant(width.type, 8)
         with cgutils.for_range(builder, builder.sdiv(width, eight)) as block:
             first = builder.mul(block.index, eight)
-            builder.store(_loaded(ir, builder, given, first)[0], kept)
+            builder.store(builder.load(vectors.at(builder, given, first, 8), align=8), kept)
             with cgutils.for_range(builder, builder.sub(rows, one)) as step:
                 at = builder.add(first, builder.mul(builder.add(step.index, one), width))
-                builder.store(
-                    _plus(builder, builder.load(kept), factor, _loaded(ir, builder, given, at)[0]), kept
-                )  # fmt: skip
-            builder.store(builder.load(kept), _loaded(ir, builder, made, first)[1], align=8)
+                next_one = builder.load(vectors.at(builder, given, at, 8), align=8)
+                builder.store(vectors.times_plus(builder, builder.load(kept), factor, next_one), kept)
+            builder.store(builder.load(kept), vectors.at(builder, made, first, 8), align=8)
 
     return written(code, "u _ table out")
 
@@ -104,11 +87,11 @@ def sum_of_eights() -> Any:
             builder.store(zeros, inner)
             with cgutils.for_range(builder, count) as line:
                 at = builder.add(first, builder.mul(line.index, step))
-                factor = _eight_times(ir, builder, builder.load(builder.gep(right, [line.index])))
-                nearby = _loaded(ir, builder, nodes, at)[0]
-                builder.store(_plus(builder, factor, nearby, builder.load(inner)), inner)
-            factor = _eight_times(ir, builder, builder.load(builder.gep(left, [slice_.index])))
-            builder.store(_plus(builder, factor, builder.load(inner), builder.load(total)), total)
+                factor = vectors.alike(builder, builder.load(builder.gep(right, [line.index])), 8)
+                nearby = builder.load(vectors.at(builder, nodes, at, 8), align=8)
+                builder.store(vectors.times_plus(builder, factor, nearby, builder.load(inner)), inner)
+            factor = vectors.alike(builder, builder.load(builder.gep(left, [slice_.index])), 8)
+            builder.store(vectors.times_plus(builder, factor, builder.load(inner), builder.load(total)), total)
         builder.store(builder.load(total), builder.bitcast(made, eight.as_pointer()), align=8)
 
     return written(code, "grid here near far x slices y rows out")
