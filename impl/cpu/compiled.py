@@ -132,7 +132,7 @@ class _Told:
                 yield from self._of_function(value) if isinstance(value, FunctionType) else self._of_other(value)
 
     def _of_function(self, function: FunctionType) -> Iterator[str]:
-        if _is_given(function.__module__):
+        if _is_given(str(function.__module__)):
             yield f"{function.__module__}.{function.__qualname__}"
             return
         yield from self.of((function.__code__, function.__defaults__, function.__kwdefaults__))
