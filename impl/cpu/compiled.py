@@ -90,7 +90,8 @@ def fingerprint(function: Any, options: Mapping[str, Any]) -> int:
 
     That is the code of the function, and of all functions that it calls, compiled or written for the compiler, and of
     those that they call; and the numbers that any of them takes from its module or from around it.  What is of Python
-    or of the compiler is told by its name.  In every process the number is the same.
+    or of the compiler is told by its name, and what a function imports while it runs is not looked for.  In every
+    process the number is the same.
     """
     told = _Told()
     return zlib.crc32("\n".join([*told.of(options), *told.of(function)]).encode())
@@ -106,6 +107,7 @@ class _Told:
     seen: dict[int, Any] = field(default_factory=dict)
 
     def of(self, value: Any) -> Iterator[str]:
+        """What a value is, and everything that it is made of; of unknown kinds no more than the kind."""
         match value:
             case None | bool() | int() | float() | complex() | str() | bytes() | np.generic() | np.dtype():
                 yield repr(value)
