@@ -23,11 +23,11 @@ from assay.spec.written import write_bytes
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["add_kept", "add_scheduler", "certified", "gone_on_with", "mapped"]
+__all__ = ["add_kept", "add_scheduler", "certified", "mapped"]
 
-_PIECE = 20  # certificates between two times that outcomes are kept
+_PIECE = 20  # outcomes between two times that they are kept
 
 
 def add_scheduler(parser: argparse.ArgumentParser) -> None:
@@ -44,64 +44,55 @@ def add_kept(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def mapped(scheduler: str | None) -> Iterator[Callable[..., Iterator[Any]]]:
+def mapped(scheduler: str | None) -> Iterator[Callable[..., Generator[Any, None, None]]]:
     """What applies a function to pieces and returns the results in the order of the pieces, as they come.
+
+    Whoever does not take all of them closes what it returns.
 
     >>> with mapped(None) as run:
     ...     list(run(abs, [-1, 2]))
     [1, 2]
     """
     if scheduler is None:
-        yield map
+        yield _here
         return
     with client_of(scheduler) as client:
         yield functools.partial(in_order, client)
 
 
+def _here(function: Callable[[Any], Any], pieces: Iterable[Any]) -> Generator[Any, None, None]:
+    yield from map(function, pieces)
+
+
 def certified(
-    case: Callable[[int], Any], count: int, scheduler: str | None = None, first: int = 0
-) -> tuple[list[Any], int]:
+    case: Callable[[int], Any], count: int, scheduler: str | None = None, first: int = 0, *, kept: Path | None = None,
+    minutes: float = math.inf,
+) -> tuple[list[Any], int]:  # fmt: skip
     """The first ``count`` outcomes of seeds that are no refusals, seed by seed from ``first``, and how many were.
 
     case: seed → outcome, ``None`` where it is refused.  The outcomes are the same with and without a scheduler.
+    kept: a file of outcomes, written every :data:`_PIECE` of them; what it holds already is not computed again, and its
+    outcomes are as JSON gives them: tuples are lists.
+    minutes: none but the first piece of a run begins after so many, so that there may be fewer outcomes than asked for.
 
     >>> certified(lambda seed: seed if seed % 2 else None, 3)
     ([1, 3, 5], 3)
     """
-    found: list[Any] = []
-    refused = 0
-    with mapped(scheduler) as run:
-        outcomes = run(case, itertools.count(first))
-        for _ in track(range(count), "cases", console=Console(stderr=True)):
-            while (one := next(outcomes)) is None:
-                refused += 1
-            found.append(one)
-    return found, refused
-
-
-def gone_on_with(
-    case: Callable[[int], Any], count: int, scheduler: str | None, path: Path | None, minutes: float = math.inf
-) -> tuple[list[Any], int]:
-    """What :func:`certified` gives from the seed 0, in pieces of which each is kept in a file as soon as it is whole.
-
-    path: the file; what it holds already is not computed again.  minutes: none but the first piece of a run begins
-    after so many, so that there may be fewer outcomes than asked for.  Outcomes come back as JSON gives them: tuples
-    are lists.
-
-    >>> gone_on_with(lambda seed: seed if seed % 2 else None, 3, None, None)
-    ([1, 3, 5], 3)
-    """
-    known: dict[str, Any] = {"next": 0, "refused": 0, "outcomes": []}
-    if path is not None and path.exists():
-        known = json.loads(path.read_text())
+    known: dict[str, Any] = {"next": first, "refused": 0, "outcomes": []}
+    if kept is not None and kept.exists():
+        known = json.loads(kept.read_text())
+    found = known["outcomes"]
     ends = time.monotonic() + 60.0 * minutes
-    while len(known["outcomes"]) < count:
-        found, refused = certified(case, min(_PIECE, count - len(known["outcomes"])), scheduler, known["next"])
-        known["next"] += len(found) + refused
-        known["refused"] += refused
-        known["outcomes"] += found
-        if path is not None:
-            write_bytes(path, json.dumps(known).encode())
-        if time.monotonic() > ends:
-            break
-    return known["outcomes"], known["refused"]
+    with mapped(scheduler) as run, contextlib.closing(run(case, itertools.count(known["next"]))) as outcomes:
+        for number in track(range(len(found), count), "cases", console=Console(stderr=True)):
+            while (one := next(outcomes)) is None:
+                known["refused"] += 1
+                known["next"] += 1
+            known["next"] += 1
+            found.append(one)
+            if (number + 1) % _PIECE == 0 or number + 1 == count:
+                if kept is not None:
+                    write_bytes(kept, json.dumps(known).encode())
+                if time.monotonic() > ends:
+                    break
+    return found, known["refused"]

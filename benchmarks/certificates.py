@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from campaign import add_kept, add_scheduler, gone_on_with
+from campaign import add_kept, add_scheduler, certified
 from timing import publish
 
 from assay.impl.cpu import costs
@@ -115,7 +115,7 @@ def main() -> None:
     add_scheduler(parser)
     chosen = parser.parse_args()
     found: dict[str, list[tuple[float, str]]] = {name: [] for name in POINTS}
-    outcomes, refused = gone_on_with(case, chosen.cases, chosen.scheduler, chosen.kept, chosen.minutes)
+    outcomes, refused = certified(case, chosen.cases, chosen.scheduler, kept=chosen.kept, minutes=chosen.minutes)
     for pattern, *one in outcomes:
         found[pattern].append(tuple(one))
     rows = []

@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from campaign import add_kept, add_scheduler, gone_on_with
+from campaign import add_kept, add_scheduler, certified
 from timing import publish
 
 from assay.impl.cpu import kernel_graph
@@ -84,7 +84,7 @@ def main() -> None:
     add_kept(parser)
     add_scheduler(parser)
     chosen = parser.parse_args()
-    outcomes, refused = gone_on_with(case, chosen.cases, chosen.scheduler, chosen.kept, chosen.minutes)
+    outcomes, refused = certified(case, chosen.cases, chosen.scheduler, kept=chosen.kept, minutes=chosen.minutes)
     rows = []
     for name in sorted({route for route, _ in outcomes}):
         ratios = [ratio for route, ratio in outcomes if route == name]

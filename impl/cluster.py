@@ -14,7 +14,7 @@ from assay.impl.cpu.threads import available
 from assay.spec.instances.extra import how_to_install
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 __all__ = ["INSTALL", "LOCAL", "ClusterError", "as_done", "client_of", "in_order", "started"]
 
@@ -84,13 +84,14 @@ def client_of(scheduler: Any = LOCAL) -> Iterator[Any]:
 
 def as_done(
     client: Any, function: Callable[[T], R], pieces: Iterable[tuple[int, T]], seconds: float | None = None
-) -> Iterator[tuple[int, R]]:
+) -> Generator[tuple[int, R], None, None]:
     """Yield (number, function(piece)) in the order in which pieces are done.
 
     function: one that cloudpickle can carry to the workers.  Pieces are taken from the iterator as workers need them.
     seconds: the longest wait for a result.
     An exception of the function is raised here.  Raises :class:`ClusterError` where a piece killed all that tried it,
-    and ``TimeoutError`` where no result came in time.
+    and ``TimeoutError`` where no result came in time.  What is handed out is cancelled where the iterator is closed,
+    which has to be before the client is.
     """
     from distributed import KilledWorker, wait
 
@@ -115,19 +116,22 @@ def as_done(
                 future.release()
                 yield number, result
     finally:
-        for future in numbers:
-            future.cancel()
+        if numbers:
+            client.cancel(list(numbers))
 
 
-def in_order(client: Any, function: Callable[[T], R], pieces: Iterable[T], seconds: float | None = None) -> Iterator[R]:
+def in_order(
+    client: Any, function: Callable[[T], R], pieces: Iterable[T], seconds: float | None = None
+) -> Generator[R, None, None]:
     """Yield function(piece) in the order of the pieces, as ``map(function, pieces)`` does in one process.
 
     The other arguments and what is raised are those of :func:`as_done`.
     """
     early: dict[int, R] = {}
     following = 0
-    for number, result in as_done(client, function, enumerate(pieces), seconds):
-        early[number] = result
-        while following in early:
-            yield early.pop(following)
-            following += 1
+    with contextlib.closing(as_done(client, function, enumerate(pieces), seconds)) as results:
+        for number, result in results:
+            early[number] = result
+            while following in early:
+                yield early.pop(following)
+                following += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def test_a_campaign_that_was_stopped_goes_on_to_what_one_run_gives(campaign: Any
     runs = 0
     found: tuple[list[Any], int] = ([], 0)
     while len(found[0]) < 70:
-        found = campaign.gone_on_with(case, 70, None, kept, minutes=-1.0)
+        found = campaign.certified(case, 70, kept=kept, minutes=-1.0)
         runs += 1
     assert runs > 2
     assert found == campaign.certified(case, 70)
@@ -38,7 +40,19 @@ def test_a_campaign_that_was_stopped_goes_on_to_what_one_run_gives(campaign: Any
 
 def test_a_campaign_computes_nothing_that_is_kept(campaign: Any, tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
-    first = campaign.gone_on_with(case, 30, None, kept)
+    first = campaign.certified(case, 30, kept=kept)
     asked: list[int] = []
-    assert campaign.gone_on_with(asked.append, 30, None, kept) == first
+    assert campaign.certified(asked.append, 30, kept=kept) == first
     assert not asked
+
+
+def test_a_campaign_on_a_cluster_has_the_same_outcomes_and_ends_quietly(
+    campaign: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was handed out ahead of the last outcome is cancelled before the cluster is gone."""
+    pytest.importorskip("distributed")
+    kept = tmp_path / "kept.json"
+    assert campaign.certified(case, 30, kept=kept) == campaign.certified(case, 30)
+    assert campaign.certified(case, 90, "local", kept=kept) == campaign.certified(case, 90)
+    gc.collect()
+    assert not {"Exception", "Traceback", "Error"} & set(re.findall(r"\w+", capfd.readouterr().err))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ def runner(scheduler: Any) -> Runner:
                 handed[number] = job
                 yield number, job
 
-        with client_of(scheduler) as client:
+        asking = functools.partial(asked, oracle, settings)
+        with client_of(scheduler) as client, contextlib.closing(as_done(client, asking, noted())) as answers:
             try:
-                for number, answer in as_done(client, functools.partial(asked, oracle, settings), noted()):
+                for number, answer in answers:
                     del handed[number]
                     yield number, answer
             except ClusterError as error:
