@@ -71,8 +71,8 @@ def certified(
     """The first ``count`` outcomes of seeds that are no refusals, seed by seed from ``first``, and how many were.
 
     case: seed → outcome, ``None`` where it is refused.  The outcomes are the same with and without a scheduler.
-    kept: a file of outcomes, written every :data:`_PIECE` of them; what it holds already is not computed again, and its
-    outcomes are as JSON gives them: tuples are lists.
+    kept: a file of outcomes, written every :data:`_PIECE` of them.  What it holds already is returned and not computed
+    again, from the seed on that it began with; its outcomes are as JSON gives them: tuples are lists.
     minutes: none but the first piece of a run begins after so many, so that there may be fewer outcomes than asked for.
 
     >>> certified(lambda seed: seed if seed % 2 else None, 3)
@@ -82,6 +82,8 @@ def certified(
     if kept is not None and kept.exists():
         known = json.loads(kept.read_text())
     found = known["outcomes"]
+    if len(found) >= count:
+        return found, known["refused"]
     ends = time.monotonic() + 60.0 * minutes
     with mapped(scheduler) as run, contextlib.closing(run(case, itertools.count(known["next"]))) as outcomes:
         for number in track(range(len(found), count), "cases", console=Console(stderr=True)):

@@ -176,10 +176,17 @@ def _collects(config: pytest.Config) -> bool:
 
 
 def _speaking(config: pytest.Config) -> Project | None:
-    """The project, unless options name kernels that it does not name: it has no say in those."""
+    """The project, unless options name kernels that it does not name: it has no say in those.
+
+    It is that of pytest's root, if this is no shared folder above the current one.
+    """
+    from assay.conformance.interface.folders import upwards
     from assay.conformance.interface.project import project
 
-    found, kernels = project(config.rootpath), _said(config, "kernel")
+    root, here = config.rootpath, config.invocation_params.dir
+    if root in here.parents and root not in upwards(here):
+        return None
+    found, kernels = project(root), _said(config, "kernel")
     return found if found is None or kernels is None or set(kernels) <= set(found.kernels) else None
 
 

@@ -41,15 +41,19 @@ def test_a_campaign_computes_nothing_that_is_kept(campaign: Any, tmp_path: Path)
     kept = tmp_path / "kept.json"
     first = campaign.certified(case, 30, kept=kept)
     asked: list[int] = []
-    assert campaign.certified(asked.append, 30, kept=kept) == first
+    assert campaign.certified(asked.append, 30, "tcp://nobody.invalid:1", kept=kept) == first
     assert not asked
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_a_campaign_on_a_cluster_has_the_same_outcomes_and_ends_quietly(campaign: Any, tmp_path: Path) -> None:
-    """What was handed out ahead of the last outcome is cancelled before the cluster is gone."""
+def test_a_campaign_on_a_cluster_has_the_same_outcomes_and_ends_quietly(
+    campaign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one cluster; what was handed out ahead of the last outcome is cancelled before it is gone."""
     pytest.importorskip("distributed")
-    kept = tmp_path / "kept.json"
+    kept, clients, client_of = tmp_path / "kept.json", [], campaign.client_of
+    monkeypatch.setattr(campaign, "client_of", lambda where: clients.append(where) or client_of(where))
     assert campaign.certified(case, 30, kept=kept) == campaign.certified(case, 30)
     assert campaign.certified(case, 90, "local", kept=kept) == campaign.certified(case, 90)
+    assert clients == ["local"]
     gc.collect()

@@ -18,7 +18,7 @@ _MARKS = (FOLDER, "pyproject.toml", "setup.py", "setup.cfg", ".git", ".hg")  # o
 
 
 def project(start: Path | None = None) -> Path:
-    """The root of the project that a folder is in: the nearest one above it that has a mark of one, or else itself.
+    """The root of the project that a folder is in: the nearest one :func:`upwards` that has a mark of one, or itself.
 
     start: the folder; the current one if left out.
     """
@@ -27,9 +27,10 @@ def project(start: Path | None = None) -> Path:
 
 
 def upwards(folder: Path) -> Iterator[Path]:
-    """A folder and those above it that may hold what is said of its project: none that is shared, as ``/tmp`` is.
+    """A folder and those above it that may hold what is said of its project: up to one that is shared, as ``/tmp`` is.
 
-    What lies in a shared folder may be of another project, or of another user.  Such folders have the sticky bit.
+    What lies in a shared folder may be of another project, or of another user, who may write there.  Such a folder has
+    the sticky bit.  A project whose own folder is one, as that of a volume may be, is found from there alone.
     """
     yield folder
     for above in folder.parents:
@@ -40,9 +41,10 @@ def upwards(folder: Path) -> Iterator[Path]:
 
 def _is_shared(folder: Path) -> bool:
     try:
-        return bool(folder.stat().st_mode & stat.S_ISVTX)
+        mode = folder.stat().st_mode
     except OSError:
         return False
+    return bool(mode & stat.S_ISVTX and mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def from_here(path: str | Path) -> str:

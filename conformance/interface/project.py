@@ -89,7 +89,7 @@ _APART = ("kernel", "precision", "options", "error", "known")  # keys that are n
 
 
 def project_above(folder: Path) -> Project | None:
-    """The nearest pyproject.toml with a table ``[tool.assay]``, in a folder or above it."""
+    """The nearest pyproject.toml with a table ``[tool.assay]``, from a folder :func:`upwards`."""
     return next((found for above in upwards(folder) if (found := project(above)) is not None), None)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import re
 import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from operator import itemgetter
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["compiled", "fingerprint", "jitted", "written"]
+__all__ = ["compiled", "jitted", "written"]
 
 
 def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
@@ -37,7 +37,8 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
 
     Numba takes compiled code from the disk by the name of the function and the date of its file.  What the function
-    calls may be in other files, so that the name tells that, too: it ends with the :func:`fingerprint`.
+    calls may be in other files, so that the name tells that, too: it ends with a number of all that the compiled code
+    is made of.  Files of an earlier number stay beside it until somebody deletes them.
     """
     numba = required("numba", "cpu")
     costs.started_wide()
@@ -78,20 +79,21 @@ def _named(function: Any, options: Mapping[str, Any]) -> Callable[..., Any]:
     named = FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    named.__qualname__ = f"{function.__qualname__}_{fingerprint(function, options):08x}"
+    named.__kwdefaults__ = function.__kwdefaults__
+    named.__qualname__ = f"{function.__qualname__}_{_fingerprint(function, options):08x}"
     return named
 
 
 # --- what compiled code is made of ------------------------------------------------------------------------------------
 
 
-def fingerprint(function: Any, options: Mapping[str, Any]) -> int:
+def _fingerprint(function: Any, options: Mapping[str, Any]) -> int:
     """A number that changes with the compiler's options and with everything that compiled code is made of.
 
     That is the code of the function, and of all functions that it calls, compiled or written for the compiler, and of
     those that they call; and the numbers that any of them takes from its module or from around it.  What is of Python
-    or of the compiler is told by its name, and what a function imports while it runs is not looked for.  In every
-    process the number is the same.
+    or of the compiler is told by its name; methods of values, and what a function imports while it runs, are not looked
+    for.  In every process the number is the same.
     """
     told = _Told()
     return zlib.crc32("\n".join([*told.of(options), *told.of(function)]).encode())
@@ -107,55 +109,68 @@ class _Told:
     seen: dict[int, Any] = field(default_factory=dict)
 
     def of(self, value: Any) -> Iterator[str]:
-        """What a value is, and everything that it is made of; of unknown kinds no more than the kind."""
+        """What a value is, and everything that it is made of."""
         match value:
-            case None | bool() | int() | float() | complex() | str() | bytes() | np.generic() | np.dtype():
-                yield repr(value)
-            case np.ndarray():
-                yield f"{value.dtype} {value.shape} {value.tobytes()!r}"
             case tuple() | list():
                 yield f"{len(value)} of them"
                 for each in value:
                     yield from self.of(each)
             case set() | frozenset():
                 yield f"{len(value)} of them"
-                yield from sorted("\n".join(self.of(each)) for each in value)
+                yield from sorted(self._apart(each) for each in value)
             case Mapping():
-                yield from self.of(sorted(((repr(name), each) for name, each in value.items()), key=itemgetter(0)))
+                yield f"{len(value)} of them"
+                yield from sorted(self._apart(pair) for pair in value.items())
+            case np.ndarray():
+                yield f"{value.dtype} {value.shape}"
+                yield from self.of(value.tolist() if value.dtype.hasobject else value.tobytes())
             case CodeType():
-                yield from self.of((value.co_code, value.co_names, value.co_consts))
+                parameters = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags
+                yield from self.of((value.co_code, value.co_names, value.co_varnames, parameters, value.co_consts))
             case functools.partial():
                 yield from self.of((value.func, value.args, value.keywords))
+            case ModuleType() | type():
+                yield value.__name__
             case _ if id(value) in self.seen:
                 yield f"number {list(self.seen).index(id(value))} again"
-            case _:
+            case FunctionType():
                 self.seen[id(value)] = value
-                yield type(value).__qualname__
-                yield from self._of_function(value) if isinstance(value, FunctionType) else self._of_other(value)
+                yield from self._of_function(value)
+            case _ if any(hasattr(value, part) for part in _PARTS):
+                self.seen[id(value)] = value
+                for part in _PARTS:
+                    yield from self.of(getattr(value, part, None))
+            case _ if is_dataclass(value):
+                yield from self.of([type(value), *(getattr(value, each.name) for each in fields(value))])
+            case _:
+                yield re.sub(" at 0x[0-9a-f]+", "", repr(value))
+
+    def _apart(self, value: Any) -> str:
+        """In words that do not depend on what is told after the present state."""
+        return "\n".join(_Told(dict(self.seen)).of(value))
 
     def _of_function(self, function: FunctionType) -> Iterator[str]:
         if _is_given(str(function.__module__)):
             yield f"{function.__module__}.{function.__qualname__}"
             return
-        yield from self.of((function.__code__, function.__defaults__, function.__kwdefaults__))
-        names = tuple(_names(function.__code__))
-        scope = function.__globals__
-        modules = (scope[name] for name in names if isinstance(scope.get(name), ModuleType))
-        spaces = [scope, *(vars(module) for module in modules if not _is_given(module.__name__))]
-        yield from self.of([(name, space[name]) for space in spaces for name in names if name in space])
-        for cell in function.__closure__ or ():
+        code = function.__code__
+        yield from self.of((code, function.__defaults__, function.__kwdefaults__))
+        around = {}
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # it has no value yet
-                yield from self.of(cell.cell_contents)
+                around[name] = cell.cell_contents
+        names = {*_names(code), *around}
+        spaces: list[Mapping[str, Any]] = [{**function.__globals__, **around}]
+        for space in spaces:  # which grow: the names may be those of a module in a module
+            taken = {name: space[name] for name in sorted(names) if name in space}
+            yield from self.of(list(taken.items()))
+            modules = [each for each in taken.values() if isinstance(each, ModuleType)]
+            inner = [vars(each) for each in modules if not _is_given(each.__name__)]
+            spaces += [each for each in inner if not any(each is other for other in spaces)]
 
-    def _of_other(self, value: Any) -> Iterator[str]:
-        if isinstance(value, (type, ModuleType)):
-            yield value.__name__
-        elif is_dataclass(value):
-            yield from self.of([getattr(value, each.name) for each in fields(value)])
-        else:
-            for part in ("targetoptions", "py_func", "_defn", "__wrapped__"):  # of what Numba and functools make
-                if hasattr(value, part):
-                    yield from self.of(getattr(value, part))
+
+#: Where a function is in what Numba and functools make of it, and the options that it is compiled with.
+_PARTS = ("targetoptions", "locals", "py_func", "_defn", "__wrapped__")
 
 
 def _is_given(module: str) -> bool:

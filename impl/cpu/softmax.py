@@ -186,20 +186,20 @@ def _exponential(builder: Any, x: Any, kind: str) -> Any:
     work = np.dtype(kind)
     lanes = x.type.count
 
-    def alike(value: Any) -> Any:
+    def everywhere(value: Any) -> Any:
         return ir.Constant(x.type, [float(value)] * lanes)
 
     (log2e, ln2_high, ln2_low, rounding, least), coefficients = exponential(work)
     bits = ir.VectorType(ir.IntType(8 * work.itemsize), lanes)
-    held = builder.select(builder.fcmp_ordered(">", alike(least), x), alike(least), x)
-    w = times_plus(builder, held, alike(log2e), alike(rounding))
-    k = builder.fsub(w, alike(rounding), flags=_CONTRACT)
-    t = builder.fsub(held, builder.fmul(k, alike(ln2_high), flags=_CONTRACT), flags=_CONTRACT)
-    t = builder.fsub(t, builder.fmul(k, alike(ln2_low), flags=_CONTRACT), flags=_CONTRACT)
-    p = alike(coefficients[0])
+    held = builder.select(builder.fcmp_ordered(">", everywhere(least), x), everywhere(least), x)
+    w = times_plus(builder, held, everywhere(log2e), everywhere(rounding))
+    k = builder.fsub(w, everywhere(rounding), flags=_CONTRACT)
+    t = builder.fsub(held, builder.fmul(k, everywhere(ln2_high), flags=_CONTRACT), flags=_CONTRACT)
+    t = builder.fsub(t, builder.fmul(k, everywhere(ln2_low), flags=_CONTRACT), flags=_CONTRACT)
+    p = everywhere(coefficients[0])
     for coefficient in coefficients[1:]:
-        p = times_plus(builder, p, t, alike(coefficient))
+        p = times_plus(builder, p, t, everywhere(coefficient))
     places = ir.Constant(bits, [np.finfo(work).nmant] * lanes)
     power = builder.bitcast(builder.shl(builder.bitcast(w, bits), places), x.type)
-    kept = builder.select(builder.fcmp_ordered(">=", x, alike(least)), p, alike(0.0))
+    kept = builder.select(builder.fcmp_ordered(">=", x, everywhere(least)), p, everywhere(0.0))
     return builder.fmul(kept, power)

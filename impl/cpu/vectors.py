@@ -1,7 +1,7 @@
 """Vectors in the compiler's own language, for code that :func:`assay.impl.cpu.compiled.written` takes.
 
 Loops over arrays become vector operations only where the compiler sees that arrays do not overlap, which it often
-cannot.  Code that is written for it says so by what it does.
+cannot.  Code that is written with vectors does not need it to.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -339,6 +340,23 @@ def test_the_project_speaks_of_no_kernel_that_it_does_not_name(run: Run, pyteste
     pytester.makepyprojecttoml(TABLE + KNOWN % "causal")
     result = run(*conformance("--assay-kernel=wrong:good", "-v", "-k", "causal and not cross"))
     assert outcomes(result) == {"causal": "FAILED"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders there have no sticky bit")
+def test_a_shared_folder_above_the_current_one_names_no_kernels(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to /tmp could have them loaded by everybody who runs pytest below it."""
+    pytester.makepyprojecttoml("[tool.assay]\nkernel = 'wrong.py:good'\n")
+
+    def collected() -> str:
+        return run(*conformance("--collect-only", "-q")).stdout.str()
+
+    assert "[wrong.py:good-" in collected()
+    monkeypatch.chdir(pytester.mkdir("mine"))
+    assert "[wrong.py:good-" in collected()
+    pytester.path.chmod(0o1777)
+    assert "[wrong.py:good-" not in collected()
 
 
 @pytest.mark.usefixtures("undiagnosed")
