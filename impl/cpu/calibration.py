@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import costs, processor
-from assay.impl.cpu.attention import tiles
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _pieces() -> dict[str, _Piece]:
 def _compiled(loop: Callable[..., None], lanes: NDArray[Any]) -> Callable[..., None]:
     types: Any = required("numba", "cpu").types
     row = types.Array(types.float32 if lanes.itemsize == 4 else types.float64, 1, "C")
-    return jitted(loop, types.void(row, row), **tiles.compiling())
+    return compiled(loop, types.void(row, row), CONTRACT)
 
 
 def _multiplied(lanes: Any, sums: Any) -> None:
@@ -131,7 +130,7 @@ def _exponentiated(lanes: Any, sums: Any) -> None:
 def _scattered(rng: np.random.Generator) -> _Piece:
     types: Any = required("numba", "cpu").types
     whole, column = types.Array(types.int64, 1, "C"), types.Array(types.float64, 1, "C")
-    call = jitted(_added, types.void(column, whole, column), **tiles.compiling())
+    call = compiled(_added, types.void(column, whole, column), CONTRACT)
     places, numbers = rng.integers(0, _SCATTERED, _SCATTERED), rng.standard_normal(_SCATTERED)
     sums = np.zeros(_SCATTERED)
     return _Piece(lambda: call(sums, places, numbers), _SCATTERED)

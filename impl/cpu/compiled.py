@@ -21,17 +21,33 @@ from assay.spec.instances.extra import required
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["compiled", "jitted", "written"]
+__all__ = ["CONTRACT", "compiled", "jitted", "written"]
+
+CONTRACT = {"contract"}  # a·b + c in one rounding, which every precision class allows; nothing else is relaxed
 
 
-def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str]) -> Callable[..., Any]:
-    """The kernel compiled for one signature, without the interpreter lock, and kept on disk for the next process."""
-    known = kernel.__module__.startswith("assay.")  # a cache written under another module name could not be read
-    return jitted(kernel, signature, nogil=True, cache=known, error_model="numpy", fastmath=fastmath)
+def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], **named: Any) -> Callable[..., Any]:
+    """The kernel compiled without the interpreter lock, and kept on disk for the next process.
+
+    signature: the one that it is compiled for now; ``None`` stands for those that it is called with later.
+    fastmath: what the compiler may do with sums and products beyond IEEE 754, in LLVM's words.
+    named: what the kernel finds by these names, besides the globals of its module.  A function is compiled in the same
+    way, and may call those before it.  Numbers, and what was compiled or :func:`written` already, stay as they are.
+    """
+    found: dict[str, Any] = {}
+    for name, value in named.items():
+        found[name] = compiled(value, None, fastmath, **found) if isinstance(value, FunctionType) else value
+    finding = _copied(kernel, {**kernel.__globals__, **found}) if found else kernel  # type: ignore[attr-defined]
+    return jitted(finding, signature, nogil=True, error_model="numpy", fastmath=fastmath)
 
 
-def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, **options: Any) -> Callable[..., Any]:
+def jitted(
+    function: Callable[..., Any], signature: Any = None, *, cache: bool | None = None, **options: Any
+) -> Callable[..., Any]:
     """``numba.njit(signature, cache=cache, **options)(function)``, which compiles anew where the cache on disk fails.
+
+    cache: by default, whether the function is of this package.  What was kept under another name of its module could
+    not be read.
 
     Nothing depends on the cache but time.  It fails where neither the folder of the package nor that of the user may be
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.
@@ -42,6 +58,7 @@ def jitted(function: Callable[..., Any], signature: Any = None, *, cache: bool, 
     """
     numba = required("numba", "cpu")
     costs.started_wide()
+    cache = function.__module__.startswith("assay.") if cache is None else cache
     dispatcher: Any = numba.njit(**options)(_named(function, options) if cache else function)
     if cache:
         with contextlib.suppress(RuntimeError, OSError):  # no folder for it
@@ -76,12 +93,16 @@ def written(write: Callable[[Any, Any, Any, Any], None], arguments: str) -> Any:
 
 def _named(function: Any, options: Mapping[str, Any]) -> Callable[..., Any]:
     """The function under a name that ends with its fingerprint."""
-    named = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    named.__kwdefaults__ = function.__kwdefaults__
+    named = _copied(function, function.__globals__)
     named.__qualname__ = f"{function.__qualname__}_{_fingerprint(function, options):08x}"
     return named
+
+
+def _copied(function: Any, globals_of: dict[str, Any]) -> FunctionType:
+    """A function that is another one but for its globals."""
+    copy = FunctionType(function.__code__, globals_of, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 # --- what compiled code is made of ------------------------------------------------------------------------------------

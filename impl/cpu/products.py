@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu import costs, processor
-from assay.impl.cpu.compiled import jitted, written
+from assay.impl.cpu.compiled import CONTRACT, compiled, written
 from assay.impl.cpu.vectors import alike, times_plus
 
 if TYPE_CHECKING:
@@ -84,19 +83,17 @@ def shrink_and_add(a: Any, b: Any, c: Any, columns: Any, by: Any) -> None:
     add_product(a, b, c, columns)
 
 
-def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps that kernels of tiles call by these names.
 
     They are :func:`multiply`, :func:`add_product`, :func:`shrink_and_add` and :func:`room`.
-
-    options: of the compiler, as :func:`~assay.impl.cpu.compiled.jitted` takes them.
     """
     shape = blocks()
     return {
-        "multiply": _compiled("multiply", shape, options),
-        "add_product": _compiled("add_product", shape, options),
-        "shrink_and_add": _compiled("shrink_and_add", shape, options),
-        "room": jitted(room, **options),
+        "multiply": _compiled("multiply", shape),
+        "add_product": _compiled("add_product", shape),
+        "shrink_and_add": _compiled("shrink_and_add", shape),
+        "room": compiled(room, None, CONTRACT),
     }
 
 
@@ -111,7 +108,7 @@ def room(rows: Any, like: Any) -> Any:
     return most[first : first + rows * STRIDE].reshape((rows, STRIDE))
 
 
-def _compiled(name: str, shape: Blocks, options: dict[str, Any]) -> Callable[..., Any]:
+def _compiled(name: str, shape: Blocks) -> Callable[..., Any]:
     called = {
         "vectors": shape.vectors,
         "width": shape.width,
@@ -119,9 +116,7 @@ def _compiled(name: str, shape: Blocks, options: dict[str, Any]) -> Callable[...
         "block": in_registers(name, shape),
         "strip": in_registers(name, Blocks(ROWS, 1, shape.width)),
     }
-    product = FunctionType(_over_blocks.__code__, {**globals(), **called})
-    product.__qualname__ = name
-    return jitted(product, **options)
+    return compiled(_over_blocks, None, CONTRACT, **called)
 
 
 def _over_blocks(a: Any, b: Any, c: Any, columns: Any, *by: Any) -> None:

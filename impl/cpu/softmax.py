@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import functools
 import math
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu import products
-from assay.impl.cpu.compiled import jitted, written
+from assay.impl.cpu.compiled import CONTRACT, compiled, written
 from assay.impl.cpu.products import ROWS
 from assay.impl.cpu.vectors import times_plus
 
@@ -93,17 +92,16 @@ def exponentiate(scores: Any, rows: Any, size: Any, top: Any, reduction: Any, co
             s[r] = (p if below >= least else zero) * shifted(w)
 
 
-def steps(options: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps that kernels of tiles call by these names.
 
     They are :func:`soften` and :func:`exponentiate`.
-
-    options: of the compiler, as :func:`~assay.impl.cpu.compiled.jitted` takes them.
     """
     width = products.blocks().width
-    called = {"width": width, "strip": _strip(width), "shifted": _shifted()}  # globals of the one or the other
-    softened, powered = (FunctionType(step.__code__, {**globals(), **called}) for step in (_over_strips, exponentiate))
-    return {"soften": jitted(softened, **options), "exponentiate": jitted(powered, **options)}
+    return {
+        "soften": compiled(_over_strips, None, CONTRACT, width=width, strip=_strip(width)),
+        "exponentiate": compiled(exponentiate, None, CONTRACT, shifted=_shifted()),
+    }
 
 
 def _over_strips(scores: Any, wide: Any, size: Any, top: Any, total: Any) -> None:

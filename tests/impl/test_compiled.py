@@ -66,6 +66,23 @@ def test_a_kernel_is_compiled_where_the_cache_cannot_be_written(tmp_path: Path) 
     assert ran(tmp_path) == "compiled\n"
 
 
+def test_a_kernel_finds_what_it_is_given_by_name_and_a_step_finds_those_before_it() -> None:
+    made = compiled.compiled(_kernel, "int64(int64)", set(), more=5, inner=_inner, outer=_outer)
+    assert made(3) == 10 * (3 + 5)
+
+
+def _inner(x: Any) -> Any:
+    return x + more  # type: ignore[name-defined]  # noqa: F821
+
+
+def _outer(x: Any) -> Any:
+    return 10 * inner(x)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _kernel(x: Any) -> Any:
+    return outer(x)  # type: ignore[name-defined]  # noqa: F821
+
+
 # What a kernel is made of: a step and a step of that, numbers that they read, and code written for the compiler.
 STEPS = """
 import functools
@@ -246,14 +263,13 @@ def name_of_tiles(related: bool) -> str:
     """The name under which the compiled kernel of tiles would be kept, with the steps as they are now."""
     found: dict[str, str] = {}
 
-    def noted(function: Any, *_: Any, **options: Any) -> Any:
+    def noted(function: Any, _: Any, **options: Any) -> Any:
         found[function.__qualname__] = compiled._named(function, options).__qualname__
         return function
 
     remembered = (products.in_registers, softmax._strip)
     with pytest.MonkeyPatch.context() as patch:
-        for each in (products, softmax, tiles):
-            patch.setattr(each, "jitted", noted)
+        patch.setattr(compiled, "jitted", noted)
         patch.setattr(tiles, "steps", tiles.steps.__wrapped__)
         for one in remembered:
             one.cache_clear()

@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.impl.cpu import processor, products
-from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.products import LANES, ROWS, STRIDE, Blocks
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 pytest.importorskip("numba")
 
 WORDS = {"multiply": products.multiply, "add_product": products.add_product, "shrink_and_add": products.shrink_and_add}
-OPTIONS = tiles.compiling() | {"cache": False}
-STEPS = functools.cache(lambda: products.steps(OPTIONS))
+STEPS = functools.cache(products.steps)
 SHAPES = (Blocks(4, 4, 64), Blocks(8, 3, 64), Blocks(4, 3, 32), Blocks(4, 2, 16))
 TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -90,7 +88,7 @@ def test_the_bits_show_neither_the_shape_of_blocks_nor_the_width_of_vectors(
 
 @functools.cache
 def _shaped(name: str) -> list[Callable[..., None]]:
-    return [products._compiled(name, shape, OPTIONS) for shape in SHAPES]
+    return [products._compiled(name, shape) for shape in SHAPES]
 
 
 @TYPES

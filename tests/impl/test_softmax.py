@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.impl.cpu import softmax
-from assay.impl.cpu.attention import tiles
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.impl.cpu.products import LANES, STRIDE
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("numba")
 
-OPTIONS = tiles.compiling() | {"cache": False}
-STEPS = functools.cache(lambda: softmax.steps(OPTIONS))
+STEPS = functools.cache(softmax.steps)
 TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -65,18 +64,15 @@ def test_the_bits_do_not_show_the_width_of_vectors(dtype: str) -> None:
     for width in (16, 32, 64):
         scores, top, total = drawn(64, dtype, 0, 5.0)
         strip, each = softmax._strip(width), width // top.itemsize
-        step = tiles.jitted(_one(strip), **OPTIONS)
+        step = compiled(_one, None, CONTRACT, strip=strip)
         for r in range(0, 256, each):
             step(scores, 64, top, total, r)
         found.add(b"".join(array.tobytes() for array in (scores, top, total)))
     assert len(found) == 1
 
 
-def _one(strip: Any) -> Any:
-    def step(scores: Any, wide: Any, top: Any, total: Any, r: Any) -> None:
-        strip(scores, wide, top, total, r)
-
-    return step
+def _one(scores: Any, wide: Any, top: Any, total: Any, r: Any) -> None:
+    strip(scores, wide, top, total, r)  # type: ignore[name-defined]  # noqa: F821
 
 
 @TYPES

@@ -11,14 +11,13 @@ threads.  Keys that a query does not see are not read.
 from __future__ import annotations
 
 import functools
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
-from assay.impl.cpu.compiled import jitted, written
+from assay.impl.cpu.compiled import CONTRACT, compiled, written
 from assay.impl.cpu.softmax import exponentiate
 from assay.impl.cpu.vectors import times_plus
 from assay.spec.instances.extra import required
@@ -89,10 +88,10 @@ def _side(width: int | None) -> int:
     return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
-def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:
+def kernel(work: np.dtype[Any], powered: Callable[..., None]) -> Callable[..., None]:
     """The compiled kernel of one dtype.
 
-    powered: the compiled exponential of the tiles.  options: of the compiler.
+    powered: the compiled exponential of the tiles.
     """
     numba = required("numba", "cpu")
 
@@ -108,10 +107,9 @@ def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[st
         types.int64, types.float64, types.boolean, view(real, 1), types.Array(real, 4, "C"), types.Array(real, 3, "C"),
         types.int64, types.int64,
     )  # fmt: skip
-    reordered = options | {"fastmath": {"contract", "reassoc"}}  # of this alone, which is one sum
     shape = products.blocks()
     called = {
-        "added": jitted(added, **reordered),
+        "added": compiled(added, None, CONTRACT | {"reassoc"}),  # which is one sum; nothing else is reordered
         "dots": _dots(shape.width),
         "block": products.in_registers("add_product", products.Blocks(1, 4, shape.width)),
         "strip": products.in_registers("add_product", products.Blocks(1, 1, shape.width)),
@@ -119,9 +117,7 @@ def compiled(work: np.dtype[Any], powered: Callable[..., None], options: dict[st
         "exponentiate": powered,
     }
     numbers = dict(zip(("reduction", "coefficients"), softmax.exponential(work), strict=True))  # no arguments of calls
-    rows = FunctionType(_rows.__code__, {**globals(), **called, **numbers})
-    made: Callable[..., None] = jitted(rows, signature, **options)
-    return made
+    return compiled(_rows, signature, CONTRACT, **called, **numbers)
 
 
 def added(a: Any, count: Any, zero: Any) -> Any:

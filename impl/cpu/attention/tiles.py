@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from assay.impl.cpu import products, softmax
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.attention import few
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.impl.cpu.products import LANES, multiply, room, shrink_and_add
 from assay.impl.cpu.softmax import soften
 from assay.spec.attention.instance import Instance
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from assay.spec.softmax.masks import Masked
 
 __all__ = [
-    "KEY_TILE", "QUERY_TILE", "UNLIMITED", "compiling", "exact", "query_tile", "run", "steps", "storage", "tiled",
+    "KEY_TILE", "QUERY_TILE", "UNLIMITED", "exact", "query_tile", "run", "steps", "storage", "tiled",
 ]  # fmt: skip
 
 QUERY_TILE = 256  # queries whose scores lie side by side
@@ -232,31 +231,20 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
         types.Array(types.int64, 2, "C", readonly=True), types.Array(real, 4, "C"), types.Array(real, 3, "C"),
         types.int64, types.int64,
     )  # fmt: skip
-    called, options = steps(), compiling()
-    scored = FunctionType((_related if related else _products).__code__, {**globals(), **called})
-    tiles = FunctionType(_tiles.__code__, {**globals(), **called, "scored": jitted(scored, **options)})
-    compiled: Callable[..., None] = jitted(tiles, signature, **options)
-    return compiled
+    return compiled(_tiles, signature, CONTRACT, **steps(), scored=_related if related else _products)
 
 
 @functools.cache
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
     """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
     _kernel(work, related=False)
-    return few.compiled(work, steps()["exponentiate"], compiling())
-
-
-def compiling() -> dict[str, Any]:
-    """The options of the compiler for kernels of tiles."""
-    # "contract" permits a·b + c in one rounding, which every precision class allows; nothing else is relaxed
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read under this one
-    return {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": {"contract"}}
+    return few.kernel(work, steps()["exponentiate"])
 
 
 @functools.cache
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, by their names: the globals that the code of a kernel is given."""
-    return products.steps(compiling()) | softmax.steps(compiling())
+    return products.steps() | softmax.steps()
 
 
 def _tiles(

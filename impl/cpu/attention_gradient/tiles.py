@@ -12,14 +12,13 @@ alone, so that no result depends on the number of threads.  There are at most ei
 from __future__ import annotations
 
 import functools
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu import attention
-from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, compiling, query_tile, run, steps
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED, query_tile, run, steps
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.impl.cpu.products import STRIDE, add_product, multiply, room
 from assay.impl.cpu.softmax import exponential, exponentiate
 from assay.impl.cpu.threads import require_number
@@ -206,10 +205,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
         types.UniTuple(real, len(constants)), types.UniTuple(real, len(coefficients)), types.Array(real, 5, "C"),
         types.Array(real, 4, "C"), types.Array(real, 4, "C"), types.Array(real, 5, "C"), types.int64, types.int64,
     )  # fmt: skip
-    options = compiling()
-    calling = FunctionType(_strips.__code__, {**globals(), **steps()})
-    compiled: Callable[..., None] = jitted(calling, signature, **options)
-    return compiled
+    return compiled(_strips, signature, CONTRACT, **steps())
 
 
 def _strips(

@@ -10,12 +10,11 @@ on.
 from __future__ import annotations
 
 import functools
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.compiled import compiled, jitted
+from assay.impl.cpu.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,17 +101,7 @@ def query(dtype: str) -> Callable[..., int]:
         whole, integer, whole, real, types.boolean, types.Array(types.boolean, 2, "C"), numbers, numbers,
         types.Array(real, 1, "C"), numbers, integer, integer,
     )  # fmt: skip
-    return _with(_query, signature, below_it=_below_it, select=_select)
-
-
-def _with(kernel: Callable[..., Any], signature: Any, **steps: Callable[..., Any]) -> Callable[..., Any]:
-    """The compiled kernel, which calls steps by their names."""
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read
-    options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": _FAST}
-    made: dict[str, Any] = {}
-    for name, step in steps.items():  # a step may call those before it
-        made[name] = jitted(FunctionType(step.__code__, {**globals(), **made}), **options)
-    return compiled(FunctionType(kernel.__code__, {**globals(), **made}), signature, _FAST)
+    return compiled(_query, signature, _FAST, below_it=_below_it, select=_select)
 
 
 def _query(
@@ -252,7 +241,7 @@ def commit(dtype: str) -> Callable[..., None]:
         types.Array(real, 2, "C", readonly=True), whole, types.Array(real, 3, "C"), integer, integer, whole, whole,
         types.Array(real, 2, "C"), whole, types.Array(real, 2, "C"), whole, *_kept(types, real),
     )  # fmt: skip
-    return _with(_commit, signature, keep=_keep)
+    return compiled(_commit, signature, _FAST, keep=_keep)
 
 
 def _kept(types: Any, real: Any) -> tuple[Any, ...]:
@@ -354,7 +343,7 @@ def store(dtype: str) -> Callable[..., None]:
     signature = types.void(
         types.Array(real, 2, "C", readonly=True), whole, types.Array(real, 2, "C"), *_kept(types, real)
     )
-    return _with(_store, signature, keep=_keep)
+    return compiled(_store, signature, _FAST, keep=_keep)
 
 
 def _store(
@@ -382,7 +371,7 @@ def scan(dtype: str) -> Callable[..., int]:
         types.Array(real, 2, "C", readonly=True), items, real, numbers, numbers, types.Array(real, 1, "C"), integer,
         integer,
     )  # fmt: skip
-    return _with(_scan, signature, below_it=_below_it, select=_select)
+    return compiled(_scan, signature, _FAST, below_it=_below_it, select=_select)
 
 
 def _scan(table: Any, items: Any, threshold: Any, counts: Any, found: Any, values: Any, first: Any, last: Any) -> int:

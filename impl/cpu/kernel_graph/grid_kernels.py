@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import vectors
-from assay.impl.cpu.compiled import written
-from assay.impl.cpu.kernel_graph.weights import EXP64, injected
+from assay.impl.cpu.compiled import compiled, written
+from assay.impl.cpu.kernel_graph.weights import exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,16 +213,14 @@ def array_types() -> tuple[Any, ...]:
 def place() -> Callable[..., None]:
     """The compiled :func:`_place`."""
     types, whole, real, _, table, _, wholes = array_types()
-    made: Callable[..., None] = injected(_place, types.void(table, real, whole, whole, whole, wholes), _FUSED)
-    return made
+    return compiled(_place, types.void(table, real, whole, whole, whole, wholes), _FUSED)
 
 
 @functools.cache
 def sort() -> Callable[..., None]:
     """The compiled :func:`_sort`."""
     types, whole, _, _, _, row, wholes = array_types()
-    made: Callable[..., None] = injected(_sort, types.void(wholes, row, whole, row, row, row, row), _FUSED)
-    return made
+    return compiled(_sort, types.void(wholes, row, whole, row, row, row, row), _FUSED)
 
 
 @functools.cache
@@ -230,8 +228,7 @@ def factors() -> Callable[..., None]:
     """The compiled :func:`_factors`."""
     types, whole, real, _, table, row, wholes = array_types()
     signature = types.void(table, row, wholes, row, real, real, whole, whole, whole, wholes, table, table)
-    made: Callable[..., None] = injected(_factors, signature, _FUSED, exp=EXP64)
-    return made
+    return compiled(_factors, signature, _FUSED, exp=exponential("float64"))
 
 
 @functools.cache
@@ -244,8 +241,7 @@ def spreading(shared: Any, row_of: Any) -> Callable[..., None]:
     """The compiled :func:`_spread` for a table of type ``shared``, with what makes the factors of a point."""
     types, whole, _, line, table, row, wholes = array_types()
     signature = types.void(wholes, table, table, row, line, shared, whole, row, whole, whole, whole, line)
-    made: Callable[..., None] = injected(_spread, signature, _FUSED, row=row_of, add=_add_eight())
-    return made
+    return compiled(_spread, signature, _FUSED, row=row_of, add=_add_eight())
 
 
 @functools.cache
@@ -253,5 +249,4 @@ def gather() -> Callable[..., None]:
     """The compiled :func:`_gather`."""
     types, whole, _, line, table, row, wholes = array_types()
     signature = types.void(wholes, table, table, row, line, whole, row, whole, whole, line, line, line)
-    made: Callable[..., None] = injected(_gather, signature, _FUSED, row=_row, squares=_squares)
-    return made
+    return compiled(_gather, signature, _FUSED, row=_row, squares=_squares)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import threads as cpus
+from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.kernel_graph import weights
-from assay.impl.cpu.kernel_graph.weights import EXP64, TILE, WEIGH, injected
+from assay.impl.cpu.kernel_graph.weights import TILE, WEIGH, exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +110,7 @@ def _kernel() -> Callable[..., None]:
         table, wholes, row, table, table, row, row, whole, whole, real, real, real, real,
         types.Array(real, 1, "C"), whole, whole, table,
     )  # fmt: skip
-    made: Callable[..., None] = injected(_near, signature, weights.FUSED, exp=EXP64, weigh=WEIGH)
-    return made
+    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=WEIGH)
 
 
 @dataclass(frozen=True, eq=False)

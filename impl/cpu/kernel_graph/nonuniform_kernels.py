@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu import vectors
-from assay.impl.cpu.compiled import written
+from assay.impl.cpu.compiled import compiled, written
 from assay.impl.cpu.kernel_graph.grid_kernels import array_types, spreading
-from assay.impl.cpu.kernel_graph.weights import injected
 from assay.spec.instances.extra import required
 
 if TYPE_CHECKING:
@@ -130,8 +129,7 @@ def offsets() -> Callable[..., None]:
     """The compiled :func:`_offsets`."""
     kinds, whole, real, _, table, row, wholes = array_types()
     signature = kinds.void(table, row, wholes, row, real, real, whole, whole, wholes, table)
-    made: Callable[..., None] = injected(_offsets, signature, _FUSED)
-    return made
+    return compiled(_offsets, signature, _FUSED)
 
 
 @functools.cache
@@ -145,5 +143,4 @@ def gather() -> Callable[..., None]:
     """The compiled :func:`_gather`."""
     kinds, whole, _, line, table, row, wholes = array_types()
     signature = kinds.void(wholes, table, row, table, whole, row, whole, whole, line, line)
-    made: Callable[..., None] = injected(_gather, signature, _FUSED, row=row_of_eights(), read=sum_of_eights())
-    return made
+    return compiled(_gather, signature, _FUSED, row=row_of_eights(), read=sum_of_eights())

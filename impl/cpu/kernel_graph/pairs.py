@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import compiled
 from assay.spec.problem import InvalidInstance
 
 if TYPE_CHECKING:
@@ -152,8 +152,7 @@ def _separate(left: Any, right: Any, low: Any, high: Any, separation: Any, a: An
 def _kernel(which: str) -> Any:
     """The compiled function of this name."""
     kernels: dict[str, Callable[..., Any]] = {"grow": _grow, "separate": _separate}
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read
-    return jitted(kernels[which], nogil=True, cache=known, error_model="numpy")
+    return compiled(kernels[which], None, set())
 
 
 def tree(points: Array) -> Tree:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from assay.impl.cpu.kernel_graph.weights import injected
+from assay.impl.cpu.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,5 +102,4 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
     types: Any = numba.types
     table, wholes = types.Array(types.float64, 2, "C"), types.Array(types.int64, 1, "C")
     signature = types.void(table, table, wholes, wholes, wholes, *[table] * 4)
-    made: Callable[..., None] = injected(kernel, signature, _FUSED, load=_load)
-    return made
+    return compiled(kernel, signature, _FUSED, load=_load)

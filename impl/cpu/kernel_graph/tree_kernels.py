@@ -14,7 +14,7 @@ import numpy as np
 
 from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.kernel_graph import weights
-from assay.impl.cpu.kernel_graph.weights import EXP64, TILE, WEIGH, injected
+from assay.impl.cpu.kernel_graph.weights import TILE, WEIGH, exponential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,8 +275,7 @@ def _types() -> tuple[Any, ...]:
 
 
 def _tabulating(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:
-    made: Callable[..., None] = injected(kernel, signature, _FAST, tabulate=_tabulate)
-    return made
+    return compiled(kernel, signature, _FAST, tabulate=_tabulate)
 
 
 def _apart(
@@ -375,8 +374,7 @@ def near() -> Callable[..., None]:
     signature = t.void(
         table, table, table, row, row, row, row, row, t.boolean, whole, real, real, real, whole, whole, table
     )  # fmt: skip
-    made: Callable[..., None] = injected(_near, signature, weights.FUSED, exp=EXP64, weigh=WEIGH)
-    return made
+    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=WEIGH)
 
 
 @functools.cache

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import functools
 import math
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.compiled import compiled, jitted
+from assay.impl.cpu.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXP32", "EXP64", "FUSED", "TILE", "WEIGH", "code_of", "direct", "injected"]
+__all__ = ["FUSED", "TILE", "WEIGH", "code_of", "direct", "exponential"]
 
 TILE = 512  # sources of a tile: their distances and weights stay in the first cache
 
@@ -99,21 +98,10 @@ def _exp32(x: Any) -> Any:
     return p * bits.view(np.float32) if x > np.float32(-87.3) else np.float32(0.0)
 
 
-EXP32, EXP64 = _exp32, _exp64
-
-
-def injected(kernel: Callable[..., Any], signature: Any, fast: set[str], **steps: Callable[..., Any]) -> Any:
-    """The compiled kernel, which calls steps by their names; a step may call those before it."""
-    known = __name__.startswith("assay.")  # a cache written under another module name could not be read
-    made: dict[str, Any] = {}
-    for name, step in steps.items():
-        if not isinstance(step, FunctionType):  # written for the compiler
-            made[name] = step
-            continue
-        flags = _STRICT if name == "exp" else fast
-        options: dict[str, Any] = {"nogil": True, "cache": known, "error_model": "numpy", "fastmath": flags}
-        made[name] = jitted(FunctionType(step.__code__, {**step.__globals__, **made}), **options)
-    return compiled(FunctionType(kernel.__code__, {**kernel.__globals__, **made}), signature, fast)
+@functools.cache
+def exponential(dtype: str) -> Callable[..., Any]:
+    """The compiled e^x of float32 or float64, as a step of other kernels."""
+    return compiled({"float32": _exp32, "float64": _exp64}[dtype], None, _STRICT)
 
 
 def _weigh(z: Any, width: Any, code: Any, a: Any, b: Any, c: Any) -> None:
@@ -240,7 +228,4 @@ def direct(dtype: str) -> Callable[..., None]:
         table, table, table, table, types.int64, real, real, types.float64, types.boolean, types.boolean,
         types.float64, types.int64, types.int64, types.Array(real, 2, "C"),
     )  # fmt: skip
-    made: Callable[..., None] = injected(
-        _direct, signature, FUSED, exp=_exp32 if dtype == "float32" else _exp64, weigh=_weigh
-    )
-    return made
+    return compiled(_direct, signature, FUSED, exp=exponential(dtype), weigh=_weigh)

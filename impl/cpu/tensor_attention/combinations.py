@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.impl.cpu.attention import tiles
 from assay.impl.cpu.attention.tiles import KEY_TILE, UNLIMITED
-from assay.impl.cpu.compiled import jitted
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.impl.cpu.products import LANES
 from assay.spec.problem import InvalidInstance
 from assay.spec.tensor_attention.instance import Instance
@@ -96,16 +95,13 @@ def tile_of(instance: HigherOrder) -> int:
 
 def of_tiles(kernel: Callable[..., None], signature: Any, **own: Callable[..., Any]) -> Callable[..., None]:
     """A kernel compiled for one signature, with the steps that kernels of tiles call, and its own, as its globals."""
-    compiled_own = {name: jitted(step, **tiles.compiling()) for name, step in own.items()}
-    called = FunctionType(kernel.__code__, {**kernel.__globals__, **steps(), **compiled_own})
-    compiled: Callable[..., None] = jitted(called, signature, **tiles.compiling())
-    return compiled
+    return compiled(kernel, signature, CONTRACT, **steps(), **own)
 
 
 @functools.cache
 def steps() -> dict[str, Callable[..., Any]]:
     """The compiled steps of kernels of tiles, those of attention among them."""
-    return {**tiles.steps(), "combine": jitted(combine, **tiles.compiling())}
+    return {**tiles.steps(), "combine": compiled(combine, None, CONTRACT)}
 
 
 def combine(
