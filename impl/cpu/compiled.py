@@ -37,7 +37,7 @@ def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], **n
     found: dict[str, Any] = {}
     for name, value in named.items():
         found[name] = compiled(value, None, fastmath, **found) if isinstance(value, FunctionType) else value
-    finding = _copied(kernel, {**kernel.__globals__, **found}) if found else kernel  # type: ignore[attr-defined]
+    finding = _copied(kernel, {**kernel.__globals__, **found}) if found else kernel
     return jitted(finding, signature, nogil=True, error_model="numpy", fastmath=fastmath)
 
 
