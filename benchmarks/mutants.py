@@ -164,13 +164,18 @@ def loaded(original: Original, source: str, how: str) -> Any:
             setattr(module, compiler, getattr(original.module, compiler))
     else:
         module.few = types.SimpleNamespace(  # type: ignore[attr-defined]
-            served=lambda *_: False, compiled=lambda *_: None
+            served=lambda *_: False, kernel_of=lambda *_: None
         )
     if how == INTERPRETED:
         words = (products.multiply, products.shrink_and_add, products.room, softmax.soften, softmax.exponentiate)
-        module.jitted = lambda function, *_, **__: function  # type: ignore[attr-defined]
+        module.compiled = _interpreted  # type: ignore[attr-defined]
         module.steps = lambda: {step.__name__: step for step in words}  # type: ignore[attr-defined]
     return getattr(module, original.entry)
+
+
+def _interpreted(kernel: types.FunctionType, *_: Any, **named: Any) -> types.FunctionType:
+    """The kernel as Python runs it, with what it finds by these names."""
+    return types.FunctionType(kernel.__code__, {**kernel.__globals__, **named})
 
 
 def tried(original: Original, source: str, how: str, *, drawn: bool, tell: Callable[[Row], None]) -> None:

@@ -26,13 +26,14 @@ __all__ = ["CONTRACT", "compiled", "jitted", "written"]
 CONTRACT = {"contract"}  # a·b + c in one rounding, which every precision class allows; nothing else is relaxed
 
 
-def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], **named: Any) -> Callable[..., Any]:
-    """The kernel compiled without the interpreter lock, and kept on disk for the next process.
+def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], /, **named: Any) -> Callable[..., Any]:
+    """The kernel compiled without the interpreter lock, and kept on disk as :func:`jitted` says.
 
     signature: the one that it is compiled for now; ``None`` stands for those that it is called with later.
-    fastmath: what the compiler may do with sums and products beyond IEEE 754, in LLVM's words.
-    named: what the kernel finds by these names, besides the globals of its module.  A function is compiled in the same
-    way, and may call those before it.  Numbers, and what was compiled or :func:`written` already, stay as they are.
+    fastmath: what the compiler may do beyond IEEE 754, in LLVM's words.
+    named: what the kernel finds by these names, besides the globals of its module.  A function is compiled with the
+    same ``fastmath``, and may call those before it.  Numbers, and what was compiled or :func:`written` already, stay as
+    they are.
     """
     found: dict[str, Any] = {}
     for name, value in named.items():
@@ -46,8 +47,8 @@ def jitted(
 ) -> Callable[..., Any]:
     """``numba.njit(signature, cache=cache, **options)(function)``, which compiles anew where the cache on disk fails.
 
-    cache: by default, whether the function is of this package.  What was kept under another name of its module could
-    not be read.
+    cache: whether the compiled code is kept on disk for the next process; by default that of this package is.  Numba
+    finds it by the name of the module, so that a module which runs under a name of its own keeps nothing.
 
     Nothing depends on the cache but time.  It fails where neither the folder of the package nor that of the user may be
     written, where the disk is full, and where a file in it is damaged or names modules that do not exist.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.compiled import compiled
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.impl.cpu.features import SINGLE, diagonal, unfolded
 from assay.spec.enclosure.float64 import U
 from assay.spec.instances.extra import required
@@ -93,7 +93,7 @@ def _largest_eigenvalue(matrix: Array) -> float:
 def _compiled(name: str) -> Callable[..., Any]:
     numba = required("numba", "cpu")
 
-    from assay.impl.cpu.kurtosis_kernels import FUSED, KERNELS
+    from assay.impl.cpu.kurtosis_kernels import KERNELS
 
     types: Any = numba.types  # its annotations do not fit its own calls
     square, number = types.Array(types.float64, 2, "C"), types.float64
@@ -101,4 +101,4 @@ def _compiled(name: str) -> Callable[..., Any]:
         "_guessed": number(square),
         "_definite": types.boolean(square, number),
     }[name]
-    return compiled(KERNELS[name], signature, FUSED)
+    return compiled(KERNELS[name], signature, CONTRACT)

@@ -8,9 +8,8 @@ import numpy as np
 
 from assay.spec.enclosure.float64 import U
 
-__all__ = ["FUSED", "KERNELS"]
+__all__ = ["KERNELS"]
 
-FUSED = {"contract"}
 _STEPS = 20  # steps of Lanczos: the guess of the largest eigenvalue is seldom more than half a per cent low
 _HALVINGS = 20  # halvings of the interval in which the eigenvalue lies
 _GOLDEN = 0.6180339887498949

@@ -17,7 +17,7 @@ import flint
 import numpy as np
 
 from assay.impl.cpu import threads as cpus
-from assay.impl.cpu.compiled import compiled
+from assay.impl.cpu.compiled import CONTRACT, compiled
 from assay.spec import flint_context
 from assay.spec.floating_point import require_usual
 from assay.spec.instances.extra import required
@@ -144,8 +144,7 @@ def _kernel(dtype: str) -> Callable[..., None]:
         view(real, 4), view(real, 4), view(types.int64, 2), view(types.uint64, 1, "C"), view(types.float64, 1, "C"),
         types.float64, types.boolean, types.Array(real, 4, "C"), types.Array(real, 4, "C"), types.int64, types.int64,
     )  # fmt: skip
-    # "contract" allows a·b + c in one rounding, which every precision class allows; nothing else is relaxed
-    return compiled(_rotate, signature, {"contract"})
+    return compiled(_rotate, signature, CONTRACT)
 
 
 def _rotate(

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["exponential", "exponentiate", "shifted", "soften", "steps"]
 
-_CONTRACT = ("contract",)
-
 
 @functools.cache
 def exponential(work: np.dtype[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -188,12 +186,13 @@ def _exponential(builder: Any, x: Any, kind: str) -> Any:
         return ir.Constant(x.type, [float(value)] * lanes)
 
     (log2e, ln2_high, ln2_low, rounding, least), coefficients = exponential(work)
+    flags = tuple(CONTRACT)
     bits = ir.VectorType(ir.IntType(8 * work.itemsize), lanes)
     held = builder.select(builder.fcmp_ordered(">", everywhere(least), x), everywhere(least), x)
     w = times_plus(builder, held, everywhere(log2e), everywhere(rounding))
-    k = builder.fsub(w, everywhere(rounding), flags=_CONTRACT)
-    t = builder.fsub(held, builder.fmul(k, everywhere(ln2_high), flags=_CONTRACT), flags=_CONTRACT)
-    t = builder.fsub(t, builder.fmul(k, everywhere(ln2_low), flags=_CONTRACT), flags=_CONTRACT)
+    k = builder.fsub(w, everywhere(rounding), flags=flags)
+    t = builder.fsub(held, builder.fmul(k, everywhere(ln2_high), flags=flags), flags=flags)
+    t = builder.fsub(t, builder.fmul(k, everywhere(ln2_low), flags=flags), flags=flags)
     p = everywhere(coefficients[0])
     for coefficient in coefficients[1:]:
         p = times_plus(builder, p, t, everywhere(coefficient))

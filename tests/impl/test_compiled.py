@@ -71,6 +71,14 @@ def test_a_kernel_finds_what_it_is_given_by_name_and_a_step_finds_those_before_i
     assert made(3) == 10 * (3 + 5)
 
 
+def test_a_step_is_compiled_with_the_flags_of_its_kernel_unless_it_was_compiled_before() -> None:
+    strict = compiled.compiled(_inner, None, {"nsz"}, more=5)
+    kernel = compiled.compiled(_kernel, None, {"contract"}, inner=strict, outer=_outer)
+    found = kernel.py_func.__globals__  # type: ignore[attr-defined]
+    flags = {name: found[name].targetoptions["fastmath"] for name in ("inner", "outer")}
+    assert flags == {"inner": {"nsz"}, "outer": {"contract"}}
+
+
 def _inner(x: Any) -> Any:
     return x + more  # type: ignore[name-defined]  # noqa: F821
 

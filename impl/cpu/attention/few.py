@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from assay.spec.softmax.masks import Masked
 
-__all__ = ["KEYS", "MOST_ROWS", "attend", "compiled", "served"]
+__all__ = ["KEYS", "MOST_ROWS", "attend", "kernel_of", "served"]
 
 MOST_ROWS = 6  # rows that share keys: with some more, a lane for every query is faster
 KEYS = 256  # of a tile, which the rows that share it find in the cache
@@ -60,7 +60,7 @@ def attend(
 ) -> None:
     """Attention of an instance without mask and bias, of which :func:`served` is true.
 
-    kernel: :func:`compiled`.  arrays: its queries, keys and values in the type of the arithmetic.  seen: the number of
+    kernel: :func:`kernel_of`.  arrays: its queries, keys and values in the type of the arithmetic.  seen: the number of
     keys of every batch, whether positions count from their end, and the window.  members: of the heads that are taken
     together, which share keys.  outputs: where output and log-sum-exp go.
     """
@@ -88,7 +88,7 @@ def _side(width: int | None) -> int:
     return _LONGEST if width is None else min(int(width), _LONGEST)
 
 
-def kernel(work: np.dtype[Any], powered: Callable[..., None]) -> Callable[..., None]:
+def kernel_of(work: np.dtype[Any], powered: Callable[..., None]) -> Callable[..., None]:
     """The compiled kernel of one dtype.
 
     powered: the compiled exponential of the tiles.
@@ -121,7 +121,7 @@ def kernel(work: np.dtype[Any], powered: Callable[..., None]) -> Callable[..., N
 
 
 def added(a: Any, count: Any, zero: Any) -> Any:
-    """The sum of the first ``count`` numbers of a row.  Compiled by :func:`compiled`."""
+    """The sum of the first ``count`` numbers of a row.  Compiled by :func:`kernel_of`."""
     total = zero
     for j in range(count):
         total += a[j]
@@ -132,7 +132,7 @@ def _rows(
     query: Any, key: Any, value: Any, scale: Any, members: Any, lengths: Any, at_the_end: Any, left: Any, right: Any,
     softcap: Any, has_sink: Any, sink: Any, out: Any, lse: Any, first_item: Any, last_item: Any,
 ) -> None:  # fmt: skip
-    """Items first … last−1, numbered over (batch, heads that share keys).  Compiled by :func:`compiled`.
+    """Items first … last−1, numbered over (batch, heads that share keys).  Compiled by :func:`kernel_of`.
 
     Row r of an item is of query r mod n_q of head r // n_q of its ``members``.  The position of a query is its number,
     counted from the end of the keys where that is asked.  It sees keys from ``left`` before its position to ``right``

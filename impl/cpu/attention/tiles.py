@@ -238,7 +238,7 @@ def _kernel(work: np.dtype[Any], related: bool) -> Callable[..., None]:
 def _few(work: np.dtype[Any]) -> Callable[..., None]:
     """The compiled kernel of one dtype for few queries, after that of tiles, so that no later call has to compile."""
     _kernel(work, related=False)
-    return few.kernel(work, steps()["exponentiate"])
+    return few.kernel_of(work, steps()["exponentiate"])
 
 
 @functools.cache

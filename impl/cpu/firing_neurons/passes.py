@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from assay.impl.cpu.compiled import compiled
+from assay.impl.cpu.compiled import CONTRACT, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["backward", "collect", "forward"]
-
-_FAST = {"contract"}  # a·b + c in one rounding, which every precision class allows
 
 
 def _types(dtype: str) -> tuple[Any, Any, Any]:
@@ -29,7 +27,7 @@ def forward(dtype: str) -> Callable[..., None]:
     signature = types.void(
         whole, whole, types.Array(real, 1, "C"), real, types.Array(real, 2, "C"), types.Array(real, 2, "C")
     )
-    return compiled(_forward, signature, _FAST)
+    return compiled(_forward, signature, CONTRACT)
 
 
 def _forward(starts: Any, ids: Any, values: Any, threshold: Any, outer: Any, output: Any) -> None:
@@ -48,7 +46,7 @@ def _forward(starts: Any, ids: Any, values: Any, threshold: Any, outer: Any, out
 def collect(dtype: str) -> Callable[..., int]:
     """The compiled :func:`_collect`; it is the same for every type."""
     types, _, whole = _types(dtype)
-    return compiled(_collect, types.int64(whole, whole, whole), _FAST)
+    return compiled(_collect, types.int64(whole, whole, whole), CONTRACT)
 
 
 def _collect(ids: Any, place: Any, found: Any) -> int:
@@ -72,7 +70,7 @@ def backward(dtype: str) -> Callable[..., None]:
     types, real, whole = _types(dtype)
     matrix = types.Array(real, 2, "C")
     signature = types.void(whole, whole, whole, matrix, matrix, matrix, whole, matrix, types.boolean)
-    return compiled(_backward, signature, _FAST)
+    return compiled(_backward, signature, CONTRACT)
 
 
 def _backward(

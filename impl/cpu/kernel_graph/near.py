@@ -12,7 +12,7 @@ import numpy as np
 from assay.impl.cpu import threads as cpus
 from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.kernel_graph import weights
-from assay.impl.cpu.kernel_graph.weights import TILE, WEIGH, exponential
+from assay.impl.cpu.kernel_graph.weights import TILE, exponential, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def _near(
                         z[j] += t * t
                 for j in range(width):
                     w[j] = z[j]
-                weigh(w, width, code, a, b, c)  # type: ignore[name-defined]  # noqa: F821
+                weigh(w, width, code, a, b, c)
                 if len(series) > 0:
                     top = series[len(series) - 1]
                     for j in range(width):
@@ -110,7 +110,7 @@ def _kernel() -> Callable[..., None]:
         table, wholes, row, table, table, row, row, whole, whole, real, real, real, real,
         types.Array(real, 1, "C"), whole, whole, table,
     )  # fmt: skip
-    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=WEIGH)
+    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=weigh)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from assay.impl.cpu.compiled import compiled
 from assay.impl.cpu.kernel_graph import weights
-from assay.impl.cpu.kernel_graph.weights import TILE, WEIGH, exponential
+from assay.impl.cpu.kernel_graph.weights import TILE, exponential, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,7 +252,7 @@ def _near(
                     for j in range(width):
                         t = x - row[j]
                         z[j] += t * t
-                weigh(z, width, code, a, b, c)  # type: ignore[name-defined]  # noqa: F821
+                weigh(z, width, code, a, b, c)
                 if start <= own < start + width:
                     z[own - start] = 0.0
                 for k in range(columns):
@@ -374,7 +374,7 @@ def near() -> Callable[..., None]:
     signature = t.void(
         table, table, table, row, row, row, row, row, t.boolean, whole, real, real, real, whole, whole, table
     )  # fmt: skip
-    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=WEIGH)
+    return compiled(_near, signature, weights.FUSED, exp=exponential("float64"), weigh=weigh)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from assay.impl.cpu.compiled import compiled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FUSED", "TILE", "WEIGH", "code_of", "direct", "exponential"]
+__all__ = ["FUSED", "TILE", "code_of", "direct", "exponential", "weigh"]
 
 TILE = 512  # sources of a tile: their distances and weights stay in the first cache
 
@@ -100,11 +100,11 @@ def _exp32(x: Any) -> Any:
 
 @functools.cache
 def exponential(dtype: str) -> Callable[..., Any]:
-    """The compiled e^x of float32 or float64, as a step of other kernels."""
+    """The compiled e^x of float32 or float64, for other kernels; its sums keep the order in which they are written."""
     return compiled({"float32": _exp32, "float64": _exp64}[dtype], None, _STRICT)
 
 
-def _weigh(z: Any, width: Any, code: Any, a: Any, b: Any, c: Any) -> None:
+def weigh(z: Any, width: Any, code: Any, a: Any, b: Any, c: Any) -> None:
     """Put f(z_j) in place of z_j for j < width.  a and b are of the type of z, c is float64."""
     one = z.dtype.type(1.0)
     if code == GAUSSIAN:
@@ -164,9 +164,6 @@ def _weigh(z: Any, width: Any, code: Any, a: Any, b: Any, c: Any) -> None:
             z[j] = nought if code == ARC0 else first if code == ARC1 else first + cosine * nought
 
 
-WEIGH = _weigh
-
-
 def _direct(
     targets: Any, sources: Any, at: Any, vectors: Any, code: Any, a: Any, b: Any, c: Any, graph: Any, laplacian: Any,
     diagonal: Any, first: Any, last: Any, out: Any,
@@ -195,7 +192,7 @@ def _direct(
                 for j in range(width):
                     t = x - row[j]
                     z[j] += t * t
-            weigh(z, width, code, a, b, c)  # type: ignore[name-defined]  # noqa: F821
+            weigh(z, width, code, a, b, c)
             if graph and start <= i < start + width:
                 z[i - start] = 0.0
             for k in range(columns):
@@ -228,4 +225,4 @@ def direct(dtype: str) -> Callable[..., None]:
         table, table, table, table, types.int64, real, real, types.float64, types.boolean, types.boolean,
         types.float64, types.int64, types.int64, types.Array(real, 2, "C"),
     )  # fmt: skip
-    return compiled(_direct, signature, FUSED, exp=exponential(dtype), weigh=_weigh)
+    return compiled(_direct, signature, FUSED, exp=exponential(dtype), weigh=weigh)
