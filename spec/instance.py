@@ -236,7 +236,7 @@ class Instance:
     def __post_init__(self) -> None:
         kind = type(self)
         given = vars(self)  # calls on small arrays are many, and of their time this is a part that counts
-        names, plain, chosen, looked_at = _checks(kind)
+        names, plain, chosen, _ = _checks(kind)
         kinds = []
         for name in names:
             x = given[name]
@@ -252,7 +252,12 @@ class Instance:
                 self._require_plain(name, value, _plain_fields(kind)[name])
         for name, item in chosen:
             self._require_chosen(name, item.metadata)
-        for name, good, words in looked_at:
+        self.require_numbers()
+
+    def require_numbers(self) -> None:
+        """Refuse numbers that the declarations of their arrays do not allow, as an instance does when it is made."""
+        given = vars(self)
+        for name, good, words in _checks(type(self))[-1]:
             value = given[name]
             if value is not None and (index := floats.first_that_is_not(good, value)) is not None:
                 raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.spec.floating_point import restore
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Borrowed", "available", "require_number", "share", "worth"]
 
+_T = TypeVar("_T")
 _NAME = "assay kernel"  # of the threads, by which they know themselves
 _WORTH = 40e3  # nanoseconds of work for which another thread is woken: it takes about half of it to wake and to join
 
@@ -43,7 +44,7 @@ def worth(workers: int, nanoseconds: float) -> int:
     return workers if nanoseconds >= workers * _WORTH else max(1, int(nanoseconds / _WORTH))
 
 
-def share(part: Callable[[int], object], starts: Iterable[int], workers: int) -> None:
+def share(part: Callable[[_T], object], starts: Iterable[_T], workers: int) -> None:
     """Call ``part(start)`` for every start, begun in this order, on at most ``workers`` threads, this one among them.
 
     Every part has ended when the function returns or raises.  A part that raises ends the work, and its exception is

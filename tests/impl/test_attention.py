@@ -279,6 +279,36 @@ def test_bad_input_is_refused_in_one_line(change: dict[str, object], words: str)
         cpu.attention.exact(**(given | change))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("queries", [3, 700])
+@pytest.mark.parametrize(
+    ("names", "number"),
+    [
+        ("query", np.inf),
+        ("key", np.nan),
+        ("value", -np.inf),
+        ("bias", np.nan),
+        ("sink", np.inf),
+        ("value sink", np.nan),
+    ],
+)
+def test_one_bad_number_is_refused_by_name_and_place_whatever_the_number_of_threads(
+    names: str, number: float, queries: int, threads: int
+) -> None:
+    """With several threads it is found while tiles are under way."""
+    shapes = {
+        "query": (1, 2, queries, 16), "key": (1, 2, 300, 16), "value": (1, 2, 300, 16), "bias": (1, 2, queries, 300),
+        "sink": (2,),
+    }  # fmt: skip
+    given = {name: np.ones(shape, np.float32) for name, shape in shapes.items() if name != "bias" or name in names}
+    for name in names.split():
+        given[name][tuple(length - 1 for length in shapes[name])] = number
+    first = names.split()[0]
+    place = ", ".join(str(length - 1) for length in shapes[first])
+    with pytest.raises(InvalidInstance, match=rf"^{first}: {number} at \({place},?\), expected finite numbers"):
+        cpu.attention.exact(**given, threads=threads)
+
+
 _MEMORY = """
 import resource, numpy as np
 from assay.impl import cpu

@@ -74,13 +74,26 @@ def exact(
     array([0.      , 0.731059, 1.850937])
     """
     require_usual()
-    instance = Instance(
+    instance = _Unseen(
         query, key, value, scale, is_causal, causal, window, mask, bias, key_lengths, softcap, sink, return_lse
     )
     cpus.require_number(threads)
-    output, lse = tiled(instance, query, key, bias, threads=threads)
+    output, lse = tiled(instance, query, key, bias, threads=threads, beside=instance.look)
     output = output.astype(query.dtype, copy=False)
     return (output, lse) if return_lse else output
+
+
+class _Unseen(Instance):
+    """An instance at whose numbers nobody looks when it is made.
+
+    With several threads one of them looks while the others have begun: a look takes as long as memory takes to be read,
+    which for many threads is a large part of the whole.  No kernel is led anywhere else by a number.
+    """
+
+    def require_numbers(self) -> None:
+        """Leave that to :meth:`look`."""
+
+    look = Instance.require_numbers
 
 
 def tiled(
@@ -92,6 +105,7 @@ def tiled(
     relative: NDArray[Any] | None = None,
     support: NDArray[np.int64] | None = None,
     threads: int | None = None,
+    beside: Callable[[], None] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The output (b, h_q, n_q, d_v) and the log-sum-exp (b, h_q, n_q), in the type of the arithmetic.
 
@@ -100,6 +114,7 @@ def tiled(
     support (s, 2): where it is given, the score is not scale·⟨q_i, k_j⟩ but scale·Σ_e q_ia W_e k_jb over the rows
     (a, b) of ``support``.  There W_e is entry i − j + n_k − 1 of row e of ``relative`` (s, n_q + n_k − 1), and i and j
     are the numbers of the query and the key.
+    beside: what is called besides, first of all or in one of several threads; what it raises is raised.
     """
     value, mask, sink = instance.value, instance.mask, instance.sink
     work = _DOUBLE if query.dtype.kind == "f" and query.dtype.itemsize == 8 else _SINGLE  # whatever its byte order
@@ -116,6 +131,8 @@ def tiled(
     if support is None:
         of_few = _few(work)
         if bias is None and mask is None and few.served(members * n_q, key, value):
+            if beside is not None:
+                beside()
             seen = (lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
@@ -150,7 +167,7 @@ def tiled(
     columns = d_v + (query.shape[3] if support is None else len(support))
     fixed, each = _WORTH
     nanoseconds = items * size * n_k * (fixed + each * columns)
-    run(kernel, arguments, items, threads, nanoseconds, last_first=True)
+    run(kernel, arguments, items, threads, nanoseconds, last_first=True, beside=beside)
     return out, lse
 
 
@@ -165,21 +182,26 @@ def storage(instance: Masked, threads: int) -> int:
 
 def run(
     kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None,
-    nanoseconds: float = math.inf, *, last_first: bool = False,
+    nanoseconds: float = math.inf, *, last_first: bool = False, beside: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """Share ``items`` query tiles among threads; each writes its own rows.
 
     nanoseconds: about the time of one core that all of them take.  last_first: the last tiles are begun first.  Tiles
     are numbered head by head, and in causal attention the later ones of a head cost more: the work ends with cheap ones
-    then, so that no thread is left alone with a long one.
+    then, so that no thread is left alone with a long one.  beside: what is called besides, begun before any tile.
     """
     workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
+        if beside is not None:
+            beside()
         kernel(*arguments, 0, items)
         return
     step = max(1, items // (8 * workers))  # causal tiles differ in cost
     starts = range(0, items, step)[:: -1 if last_first else 1]
-    cpus.share(lambda i: kernel(*arguments, i, min(i + step, items)), starts, workers)
+    parts: list[Callable[[], None]] = [functools.partial(kernel, *arguments, i, min(i + step, items)) for i in starts]
+    if beside is not None:
+        parts.insert(0, beside)
+    cpus.share(lambda part: part(), parts, workers)
 
 
 def query_tile(heads: int, queries: int) -> int:
