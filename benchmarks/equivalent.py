@@ -88,11 +88,11 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     "speed alone: another number of threads, other shares or another order of them compute the same tiles": (
         (
             "tiled",
-            "run(kernel, arguments, items, threads, nanoseconds, last_first=True)",
+            "run(kernel, arguments, items, threads, nanoseconds, last_first=True, beside=beside)",
             1,
             (
-                "run(kernel, arguments, items, threads, nanoseconds, last_first=True)"
-                " → run(kernel, arguments, items, threads, nanoseconds)",
+                "run(kernel, arguments, items, threads, nanoseconds, last_first=True, beside=beside)"
+                " → run(kernel, arguments, items, threads, nanoseconds, beside=beside)",
                 "True → False",
             ),
         ),
@@ -150,6 +150,37 @@ _BY_REASON: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
     ),
     "`threads` is no word of the judge's protocol: tests/impl/test_attention.py passes it": (
         ("exact", "cpus.require_number(threads)", 1, ("cpus.require_number(threads) → pass",)),
+        (
+            "exact",
+            "output, lse = tiled(instance, query, key, bias, threads=threads, beside=instance.look)",
+            1,
+            (
+                "tiled(instance, query, key, bias, threads=threads, beside=instance.look)"
+                " → tiled(instance, query, key, bias, beside=instance.look)",
+            ),
+        ),
+    ),
+    "no input of the judge has a number that is refused: tests/impl/test_attention.py has them": (
+        (
+            "exact",
+            "output, lse = tiled(instance, query, key, bias, threads=threads, beside=instance.look)",
+            1,
+            (
+                "tiled(instance, query, key, bias, threads=threads, beside=instance.look)"
+                " → tiled(instance, query, key, bias, threads=threads)",
+            ),
+        ),
+        ("tiled", "beside()", 1, ("beside() → pass",)),
+        (
+            "tiled",
+            "run(kernel, arguments, items, threads, nanoseconds, last_first=True, beside=beside)",
+            1,
+            (
+                "run(kernel, arguments, items, threads, nanoseconds, last_first=True, beside=beside)"
+                " → run(kernel, arguments, items, threads, nanoseconds, last_first=True)",
+            ),
+        ),
+        ("run", "beside()", 1, ("beside() → pass",)),
     ),
     "float64 in place of float32: more accurate, and rounded to the type asked": (
         (

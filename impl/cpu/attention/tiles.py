@@ -105,7 +105,7 @@ def tiled(
     relative: NDArray[Any] | None = None,
     support: NDArray[np.int64] | None = None,
     threads: int | None = None,
-    beside: Callable[[], None] | None = None,
+    beside: Callable[[], None] = lambda: None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The output (b, h_q, n_q, d_v) and the log-sum-exp (b, h_q, n_q), in the type of the arithmetic.
 
@@ -131,8 +131,7 @@ def tiled(
     if support is None:
         of_few = _few(work)
         if bias is None and mask is None and few.served(members * n_q, key, value):
-            if beside is not None:
-                beside()
+            beside()
             seen = (lengths, instance.causal == "bottom-right", left, right)
             few.attend(of_few, instance, (query, key, value), seen, members, (out, lse), threads)
             return out, lse
@@ -182,7 +181,8 @@ def storage(instance: Masked, threads: int) -> int:
 
 def run(
     kernel: Callable[..., None], arguments: tuple[Any, ...], items: int, threads: int | None,
-    nanoseconds: float = math.inf, *, last_first: bool = False, beside: Callable[[], None] | None = None,
+    nanoseconds: float = math.inf, *, last_first: bool = False,
+    beside: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Share ``items`` query tiles among threads; each writes its own rows.
 
@@ -192,15 +192,13 @@ def run(
     """
     workers = cpus.worth(min(threads or cpus.available(), items), nanoseconds)
     if workers == 1:
-        if beside is not None:
-            beside()
+        beside()
         kernel(*arguments, 0, items)
         return
     step = max(1, items // (8 * workers))  # causal tiles differ in cost
     starts = range(0, items, step)[:: -1 if last_first else 1]
-    parts: list[Callable[[], None]] = [functools.partial(kernel, *arguments, i, min(i + step, items)) for i in starts]
-    if beside is not None:
-        parts.insert(0, beside)
+    parts: list[Callable[[], None]] = [beside]
+    parts += [functools.partial(kernel, *arguments, i, min(i + step, items)) for i in starts]
     cpus.share(lambda part: part(), parts, workers)
 
 
