@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import gc
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from scripts import script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
 def campaign() -> Any:
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import campaign
-    finally:
-        sys.path.remove(folder)
-    return campaign
+    return script("campaign")
 
 
 def case(seed: int) -> list[float] | None:

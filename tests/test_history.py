@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import script
 
 from assay.conformance.interface.suite import LEVELS, Suite, suite
 from assay.conformance.report.report import Report
@@ -17,13 +16,7 @@ from assay.spec.problem import PROBLEMS
 
 @pytest.fixture(scope="module")
 def history() -> Any:
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import history
-    finally:
-        sys.path.remove(folder)
-    return history
+    return script("history")
 
 
 def report(*diagnosis: str) -> Report:

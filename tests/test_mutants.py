@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scripts import script
 
 from assay.conformance.attention import target_numpy
 
 
 @pytest.fixture(scope="module")
 def mutants() -> Any:
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        import mutants
-    finally:
-        sys.path.remove(folder)
-    return mutants
+    return script("mutants")
 
 
 @pytest.mark.parametrize("how", ["interpreted", "compiled", "borrowed"])
