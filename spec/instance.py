@@ -202,13 +202,14 @@ _plain_fields: Callable[[Any], dict[str, dataclasses.Field[Any]]] = functools.ca
 def _looks(kind: type[Instance]) -> tuple[list[Any], ...]:
     """What an instance is looked at for when it is made, found at once, as small calls are many.
 
-    They are the names of its arrays, the defaults of its plain fields, its fields that bring others, each with its
-    name, and the arrays of which each number is looked at.
+    They are the names of its arrays, the defaults of its plain fields, and its fields that bring others, each with its
+    name.
     """
-    return list(_declared(kind)), _defaults_of_plain(kind), list(_linked_fields(kind).items()), _numbers_looked_at(kind)
+    return list(_declared(kind)), _defaults_of_plain(kind), list(_linked_fields(kind).items())
 
 
 _checks: Callable[[Any], tuple[list[Any], ...]] = functools.cache(_looks)
+_looked_at: Callable[[Any], list[tuple[str, Callable[[Any], Any], str]]] = functools.cache(_numbers_looked_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +237,7 @@ class Instance:
     def __post_init__(self) -> None:
         kind = type(self)
         given = vars(self)  # calls on small arrays are many, and of their time this is a part that counts
-        names, plain, chosen, _ = _checks(kind)
+        names, plain, chosen = _checks(kind)
         kinds = []
         for name in names:
             x = given[name]
@@ -257,7 +258,7 @@ class Instance:
     def require_numbers(self) -> None:
         """Refuse numbers that the declarations of their arrays do not allow, as an instance does when it is made."""
         given = vars(self)
-        for name, good, words in _checks(type(self))[-1]:
+        for name, good, words in _looked_at(type(self)):
             value = given[name]
             if value is not None and (index := floats.first_that_is_not(good, value)) is not None:
                 raise InvalidInstance(f"{name}: {value[index]} at {index}, expected {words}")
