@@ -26,11 +26,14 @@ __all__ = ["CONTRACT", "compiled", "jitted", "written"]
 CONTRACT = {"contract"}  # a·b + c in one rounding, which every precision class allows; nothing else is relaxed
 
 
-def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], /, **named: Any) -> Callable[..., Any]:
+def compiled(
+    kernel: Callable[..., Any], signature: Any, fastmath: set[str], inline: bool = False, /, **named: Any
+) -> Callable[..., Any]:
     """The kernel compiled without the interpreter lock, and kept on disk as :func:`jitted` says.
 
     signature: the one that it is compiled for now; ``None`` stands for those that it is called with later.
     fastmath: what the compiler may do beyond IEEE 754, in LLVM's words.
+    inline: whether those that call it get its code in place of the call.
     named: what the kernel finds by these names, besides the globals of its module.  A function is compiled with the
     same ``fastmath``, and may call those before it.  Numbers, and what was compiled or :func:`written` already, stay as
     they are.
@@ -39,7 +42,8 @@ def compiled(kernel: Callable[..., Any], signature: Any, fastmath: set[str], /, 
     for name, value in named.items():
         found[name] = compiled(value, None, fastmath, **found) if isinstance(value, FunctionType) else value
     finding = _copied(kernel, {**kernel.__globals__, **found}) if found else kernel
-    return jitted(finding, signature, nogil=True, error_model="numpy", fastmath=fastmath)
+    options: dict[str, Any] = {"inline": "always"} if inline else {}
+    return jitted(finding, signature, nogil=True, error_model="numpy", fastmath=fastmath, **options)
 
 
 def jitted(

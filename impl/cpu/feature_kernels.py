@@ -1,27 +1,30 @@
 """The loops of :mod:`assay.impl.cpu.features`, which compiles them: chunks of 128 points, some features at a time.
 
-A product and a sum may be fused.  Sums are in the order written, except for the 32 lanes of :func:`_four` and for all
-sums of :func:`_eight`.  :func:`assay.impl.cpu.features.roundings` and ATT-10 count the roundings.
+A product and a sum may be fused.  Sums are in the order written, except for the 32 lanes of :func:`four` and for all
+sums of :func:`eight`.  :func:`assay.impl.cpu.features.roundings` and ATT-10 count the roundings.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
-from assay.impl.cpu import costs
+from assay.impl.cpu.compiled import compiled
 
-__all__ = ["FUSED", "KERNELS"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FUSED", "KERNELS", "lines", "load", "steps"]
 
 
-def _dot(a: Any, b: Any, j: Any) -> Any:
+def dot(a: Any, b: Any, j: Any) -> Any:
     """Σ a_i b_i over i ≡ j mod 32, of 128."""
     return a[j] * b[j] + a[j + 32] * b[j + 32] + a[j + 64] * b[j + 64] + a[j + 96] * b[j + 96]
 
 
-def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
+def four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
     """Add Σ_j f_ij row_j over 128 points to column c of out, for four rows i of f from ``base``, of out from ``at``."""
     f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
@@ -36,7 +39,7 @@ def _four(f: Any, base: Any, row: Any, out: Any, at: Any, c: Any) -> None:
     out[at + 3, c] += s3
 
 
-def _eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
+def eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
     """Add Σ_j f_ij f_cj over 256 points, in float32, to out_ic for four rows i from ``base`` and two columns c."""
     f0, f1, f2, f3 = f[base], f[base + 1], f[base + 2], f[base + 3]
     g, h = f[one], f[other]
@@ -61,7 +64,7 @@ def _eight(f: Any, base: Any, one: Any, other: Any, out: Any) -> None:
     out[base + 3, other] += t3
 
 
-def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: Any, raw: Any, x: Any) -> None:
+def load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: Any, raw: Any, x: Any) -> None:
     """Write the coordinates of ``count`` points to x (r, 128); ``raw`` (d, 128) gets them before the basis."""
     d, r = points.shape[1], basis.shape[1]
     for j in range(count):
@@ -80,39 +83,46 @@ def _load(points: Any, first: Any, count: Any, centre: Any, factor: Any, basis: 
                 x[c, j] += raw[i, j] * by
 
 
-def _lines(rows: Any, width: Any, fill: Any) -> Any:
+def lines(rows: Any, width: Any, fill: Any) -> Any:
     """An array (rows, width) whose rows begin with a cache line: a vector that straddles two takes twice the time."""
     flat = np.full(rows * width + 16, fill)
     first = -(flat.ctypes.data // flat.itemsize) % (64 // flat.itemsize)
     return flat[first : first + rows * width].reshape((rows, width))
 
 
-def _pair(a: Any, b: Any, r: Any) -> Any:
+def pair(a: Any, b: Any, r: Any) -> Any:
     """The number of the pair (a, b) among the pairs a ≤ b < r, counted row by row."""
     return a * (2 * r - a - 1) // 2 + b
 
 
-def _add(a: Any, b: Any) -> Any:
+def add(a: Any, b: Any) -> Any:
     """a + b in a sum whose order the compiler may choose."""
     return a + b
 
 
-def _plus(a: Any, b: Any, c: Any) -> Any:
+def plus(a: Any, b: Any, c: Any) -> Any:
     """a + bc in a sum whose order the compiler may choose."""
     return a + b * c
 
 
 FUSED = {"contract", "nsz"}
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
-costs.started_wide()  # the first step that is given to the compiler settles the target of the process
-dot: Any = numba.njit(**_OPTIONS)(_dot)
-add: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "nsz"})(_add)
-plus: Any = numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(_plus)
-four: Any = numba.njit(**_OPTIONS, inline="always")(_four)  # a call would take half as long again
-eight: Any = numba.njit(**_OPTIONS, inline="always")(_eight)
-pair: Any = numba.njit(**_OPTIONS)(_pair)
-load: Any = numba.njit(**_OPTIONS)(_load)
-lines: Any = numba.njit(**_OPTIONS)(_lines)
+
+
+@functools.cache
+def steps() -> dict[str, Callable[..., Any]]:
+    """The compiled steps that the kernels call by their names, which are those of the functions above."""
+    any_order = {
+        "dot": compiled(dot, None, FUSED),
+        "add": compiled(add, None, {"reassoc", "nsz"}),
+        "plus": compiled(plus, None, {"reassoc", "contract", "nsz"}),
+    }
+    return {
+        "four": compiled(four, None, FUSED, True, **any_order),  # a call would take half as long again
+        "eight": compiled(eight, None, FUSED, True, **any_order),
+        "pair": compiled(pair, None, FUSED),
+        "load": compiled(load, None, FUSED),
+        "lines": compiled(lines, None, FUSED),
+    }
 
 
 def _extent(points: Any, total: Any, least: Any, largest: Any) -> None:

@@ -286,7 +286,7 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The compiled kernel of a name for one dtype of the points and any strides."""
     numba = required("numba", "cpu")
 
-    from assay.impl.cpu.feature_kernels import FUSED, KERNELS
+    from assay.impl.cpu.feature_kernels import FUSED, KERNELS, steps
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real = {"float32": types.float32, "float64": types.float64}[dtype.name]
@@ -312,4 +312,4 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
             points, points, vector, number, vector, vector, vector,
         ),
     }[name]  # fmt: skip
-    return compiled(KERNELS[name], signature, FUSED)
+    return compiled(KERNELS[name], signature, FUSED, **steps())

@@ -404,10 +404,10 @@ def counting(name: str) -> Any:
         key: lambda shape, one=value: np.full(shape, one, object) for key, value in (("zeros", 0.0), ("ones", 1.0))
     }
     numpy = types.SimpleNamespace(**filled, float64=lambda x: x, inf=math.inf)
-    known: dict[str, Any] = {"np": numpy, "dot": feature_kernels._dot, "add": feature_kernels._add}
+    known: dict[str, Any] = {"np": numpy, "dot": feature_kernels.dot, "add": feature_kernels.add}
     known["lines"] = lambda rows, width, fill: np.full((rows, width), fill, object)
-    known["four"] = types.FunctionType(feature_kernels._four.__code__, known | {"range": range})
-    known["load"] = types.FunctionType(feature_kernels._load.__code__, {"np": numpy, "range": range})
+    known["four"] = types.FunctionType(feature_kernels.four.__code__, known | {"range": range})
+    known["load"] = types.FunctionType(feature_kernels.load.__code__, {"np": numpy, "range": range})
     return types.FunctionType(feature_kernels.KERNELS[name].__code__, known)
 
 

@@ -43,6 +43,16 @@ def ran(folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+def test_no_module_of_kernels_needs_the_compiler_when_it_is_imported() -> None:
+    code = (
+        "import importlib, pkgutil, sys; from assay.impl import cpu;"
+        "found = [each.name for each in pkgutil.walk_packages(cpu.__path__, cpu.__name__ + '.')];"
+        "any(map(importlib.import_module, found)); print(len(found) > 50, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_a_kernel_is_compiled_where_no_folder_can_hold_a_cache(tmp_path: Path) -> None:
     assert ran(tmp_path, "nowhere") == "compiled\n"
 

@@ -215,7 +215,7 @@ def test_every_kind_of_work_takes_some_time() -> None:
     "first",
     [
         "from assay.impl.cpu.compiled import jitted; jitted(lambda x: x, cache=False)",
-        "import assay.impl.cpu.feature_kernels",
+        "from assay.impl.cpu.feature_kernels import steps; steps()",
     ],
 )
 def test_a_process_compiles_for_wide_vectors_where_they_were_measured(

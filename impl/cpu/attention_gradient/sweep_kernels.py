@@ -8,20 +8,22 @@ fused; sums are in the order written.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
-from assay.impl.cpu.feature_kernels import lines, load
+from assay.impl.cpu import feature_kernels
+from assay.impl.cpu.compiled import compiled
+from assay.impl.cpu.feature_kernels import FUSED, lines, load
 
-__all__ = ["FUSED", "KERNELS"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-FUSED = {"contract", "nsz"}
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FUSED}
+__all__ = ["FUSED", "KERNELS", "steps"]
 
 
-def _grown(x: Any, parent: Any, variable: Any, f: Any) -> None:
+def grown(x: Any, parent: Any, variable: Any, f: Any) -> None:
     """Every monomial but the first, from its parent and one coordinate."""
     for a in range(1, f.shape[0]):
         row, above, by = f[a], f[parent[a]], x[variable[a]]
@@ -29,7 +31,7 @@ def _grown(x: Any, parent: Any, variable: Any, f: Any) -> None:
             row[j] = above[j] * by[j]
 
 
-def _contracted(f: Any, table: Any, total: Any) -> None:
+def contracted(f: Any, table: Any, total: Any) -> None:
     """total_c = Σ_a f_a table_ac, eight features and two columns at a time, the highest degree first."""
     total[:] = 0.0
     batches = f.reshape((f.shape[0] // 8, 8 * 128))  # rows at constant distances need no check of their overlap
@@ -49,7 +51,7 @@ def _contracted(f: Any, table: Any, total: Any) -> None:
                 t[128 + j] += (f0 * n0 + f1 * n1 + f2 * n2 + f3 * n3) + (f4 * n4 + f5 * n5 + f6 * n6 + f7 * n7)
 
 
-def _swept(
+def swept(
     x: Any, f: Any, parent: Any, variable: Any, inner: Any, by: Any, one: Any, table: Any, adjoint: Any, s: Any,
     grad: Any,
 ) -> None:  # fmt: skip
@@ -91,7 +93,7 @@ def _swept(
                 to[j] += up[j] * above[j]
 
 
-def _score(x: Any, coordinate: Any, coefficients: Any, j0: Any, j1: Any, s: Any, p: Any) -> None:
+def score(x: Any, coordinate: Any, coefficients: Any, j0: Any, j1: Any, s: Any, p: Any) -> None:
     """p = P(⟨x, coordinate⟩) in lanes j0 … j1 − 1, by Horner's rule, and 0 elsewhere."""
     s[:] = 0.0
     for c in range(x.shape[0]):
@@ -107,10 +109,11 @@ def _score(x: Any, coordinate: Any, coefficients: Any, j0: Any, j1: Any, s: Any,
     p[j1:] = 0.0
 
 
-grown: Any = numba.njit(**_OPTIONS)(_grown)
-contracted: Any = numba.njit(**_OPTIONS)(_contracted)
-swept: Any = numba.njit(**_OPTIONS)(_swept)
-score: Any = numba.njit(**_OPTIONS)(_score)
+@functools.cache
+def steps() -> dict[str, Callable[..., Any]]:
+    """The compiled steps that the kernels call by their names, those of the monomials among them."""
+    own = {each.__name__: compiled(each, None, FUSED) for each in (grown, contracted, swept, score)}
+    return feature_kernels.steps() | own
 
 
 def _queries(

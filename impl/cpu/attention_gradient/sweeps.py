@@ -84,7 +84,7 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The compiled kernel of a name for one dtype of the points and any strides."""
     numba = required("numba", "cpu")
 
-    from assay.impl.cpu.attention_gradient.sweep_kernels import FUSED, KERNELS
+    from assay.impl.cpu.attention_gradient.sweep_kernels import FUSED, KERNELS, steps
 
     types: Any = numba.types  # its annotations do not fit its own calls
     real = {"float32": types.float32, "float64": types.float64}[dtype.name]
@@ -103,4 +103,4 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
             index, points, number, square, index, index, square, square,
         ),
     }[name]  # fmt: skip
-    return compiled(KERNELS[name], signature, FUSED)
+    return compiled(KERNELS[name], signature, FUSED, **steps())
