@@ -197,6 +197,28 @@ def test_a_key_that_nobody_sees_and_a_query_that_sees_nothing_have_the_gradient_
     assert not exact.grad_value.radius[0, 0, 1].any()
 
 
+@pytest.mark.claim("ENC-11")
+@pytest.mark.parametrize("relative", [1e-12, 1e-25])
+@pytest.mark.parametrize("output", ["grad_query", "grad_key"])
+def test_sums_that_overflow_make_no_infinite_radius_accurate_enough(output: str, relative: float) -> None:
+    query, key = np.array([[[[1e-150], [2e-150]]]]), np.array([[[[1.0], [-1.0]]]])
+    incoming, value = np.full((1, 1, 2, 1), 1e160), np.full((1, 1, 2, 1), 1e145)
+    made = define(Instance(query, key, value, incoming, 1e149), relative, output)  # equal values: no gradient at all
+    assert made.contains(np.zeros(made.shape)).all()
+    assert np.isfinite(made.radius).all()
+    assert np.isfinite(made.midpoint).all()
+
+
+@pytest.mark.parametrize("relative", [1e-12, 1e-25])
+@pytest.mark.parametrize("output", ["grad_query", "grad_key"])
+def test_a_delta_beyond_float64_is_not_taken_for_zero(output: str, relative: float) -> None:
+    query, key = np.array([[[[1e-150], [2e-150]]]]), np.array([[[[1.0], [-1.0]]]])
+    incoming, value = np.full((1, 1, 2, 1), 1e160), np.full((1, 1, 2, 1), 1e150)
+    made = define(Instance(query, key, value, incoming, 1.0), relative, output)
+    assert made.contains(np.zeros(made.shape)).all()
+    assert np.isfinite(made.radius).all()
+
+
 def test_one_key_has_no_score_gradient() -> None:
     exact = evaluate(drawn(8, (1, 1, 1, 3, 1, 4, 4)))
     assert (np.abs(exact.grad_query.midpoint) <= exact.grad_query.radius).all()
