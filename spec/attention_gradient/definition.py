@@ -177,7 +177,7 @@ def first_pass(instance: Instance, rows: Rows, relative: float, *, matrices: boo
         moduli = np.where(attended, _held(np.abs(grad_output[grid]) @ np.abs(np.swapaxes(part.value, 1, 2))), 0.0)
         size = _held((p * moduli).sum(axis=2, keepdims=True) + np.abs(grad_lse[grid]))
         both = _held(moduli + size)
-        reach = np.abs(part.scale) * _held((p * both) @ np.abs(part.key))
+        reach = _reach(p * both, part.key, part.scale)
         lse = softmax.log_denominator.plus_ball(softmax.shift)
         fine = within(grad_query.error(), relative, reach, _LEAST).all(axis=2)
         fine &= within(delta.error(), relative, size, _LEAST)[..., 0]
@@ -262,7 +262,7 @@ def second_pass(
         p = _held(probability.rounded()[0] * large[stacks])
         moduli = np.where(seen, _held(np.abs(value[grid]) @ np.abs(np.swapaxes(part.value, 1, 2))), 0.0)
         both = _held(moduli + size[stacks])
-        reach = np.abs(part.scale) * _held(_held(p * both) @ np.abs(part.key))
+        reach = _reach(_held(p * both), part.key, part.scale)
         reach_value = p @ np.abs(part.value)
         fine = within(grad_key.error(), relative, reach, _LEAST).all(axis=2)
         fine &= within(grad_value.error(), relative, reach_value, _LEAST).all(axis=2)
@@ -323,6 +323,17 @@ def _summed(gradient: Enclosure, shape: tuple[int, ...]) -> Enclosure:
         added = radius.sum(axis=1, keepdims=True) * (1 + 2.0**-20)
         mid, rad = DoubleDoubleBall(total.high, total.low, total.rad + added).rounded()
     return Enclosure(mid.reshape(shape), rad.reshape(shape))
+
+
+def _reach(weight: Array, key: Array, scale: float) -> Array:
+    """|scale|·Σ_j weight_ij |key_jc|; inf only where this itself is beyond float64, whatever its parts are."""
+    size = np.abs(key)
+    plain = np.abs(scale) * (weight @ size)
+    if np.isfinite(plain).all():  # as nearly always
+        return np.asarray(plain)
+    row, column = (np.frexp(x.max(axis=axis, keepdims=True))[1] for x, axis in ((weight, 2), (size, 1)))
+    share, power = np.frexp(np.abs(scale))
+    return np.asarray(np.ldexp(share * (np.ldexp(weight, -row) @ np.ldexp(size, -column)), row + column + power))
 
 
 def _held(size: Array) -> Array:
