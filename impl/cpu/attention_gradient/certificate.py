@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Bounds", "Sizes", "bounds", "sizes"]
+__all__ = ["Bounds", "Sizes", "bounds", "exponent", "in_units", "sizes"]
 
 STORED = {"float32": (2.0**-24, 2.0**-149), "float64": (0.0, 2.0**-1074)}  # rounding of a result: relative, absolute
 _MOST_GROWTH = 2.0**600  # the largest sum of features that is certified: far from overflow
@@ -51,29 +51,38 @@ class Sizes:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Bounds of the errors but for the last rounding, as products: of dQ (group, n_q) and (d,), of dK (n_k,) and (d,),
-    of dV (n_k,) and (d_v,).
+    """Bounds of the errors but for the last rounding, of dQ, dK and dV in this order.
 
-    flat (3,): what is added to each of them in every element.
+    factors: of each a product, (group, n_q) and (d,), (n_k,) and (d,), (n_k,) and (d_v,), in units of the plan; flat:
+    what is added to each element of it.  powers: the units are 2 to this, which may be beyond what float64 holds.
     """
 
-    query: tuple[Array, Array]
-    key: tuple[Array, Array]
-    value: tuple[Array, Array]
-    flat: tuple[float, float, Array]
+    factors: tuple[tuple[Array, Array], tuple[Array, Array], tuple[Array, Array]]
+    flat: tuple[float, float, float]
+    powers: tuple[int, int, NDArray[np.int64]]
 
     @property
     def largest(self) -> tuple[float, float, float]:
         """The largest bound of each result."""
-        return (
-            _most(self.query) + self.flat[0],
-            _most(self.key) + self.flat[1],
-            _most(self.value) + float(self.flat[2].max()),
+        one, two, three = (
+            float(in_units(factors[0].max(initial=0.0) * factors[1] + flat, power).max(initial=0.0))
+            for factors, flat, power in zip(self.factors, self.flat, self.powers, strict=True)
         )
+        return one, two, three
+
+    def write(self, number: int, to: Array) -> None:
+        """Write the bounds of every element of one result, but for what their last rounding loses to underflow."""
+        np.multiply(self.factors[number][0][..., None], self.factors[number][1], out=to)
+        to += self.flat[number]
+        in_units(to, self.powers[number], to)
 
 
-def _most(factors: tuple[Array, Array]) -> float:
-    return float(factors[0].max(initial=0.0) * factors[1].max(initial=0.0))
+def in_units(x: Array, power: int | NDArray[np.int64], out: Array | None = None) -> Array:
+    """x times 2^power for |power| ≤ 2000, exact but for what leaves the range in the end."""
+    half = np.asarray(power) // 2  # 2^power itself may be beyond the range
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        scaled = np.multiply(x, np.ldexp(1.0, half), out=out)
+        return np.asarray(np.multiply(scaled, np.ldexp(1.0, power - half), out=out))
 
 
 def sizes(head: Head, grad_output: NDArray[np.floating]) -> Sizes:
@@ -124,20 +133,32 @@ def bounds(plan: Plan, head: Head, size: Sizes, sums: Sums, shift: float = 0.0) 
         return None
     tau, factor = output_error(epsilon) * SLACK, 2.0 * epsilon / (1.0 - epsilon) * SLACK
     products = 2.0 * float(gamma(columns + 8, U)) + 32.0 * U
-    sigma = abs(head.scale)
-    of_query = sigma * (tau * (1.0 + tau) * size.ranges + (6.0 * relative + 8.0 * relative**2 + products) * size.key)
+    # In units of the plan no factor is far above 1, so that what underflows is far below what _VANISHED grants.  In
+    # those of the results a small scale times small gradients would vanish before it meets large queries or keys.
+    spread, reach = size.ranges * plan.shrink, size.key * plan.shrink
+    of_query = tau * (1.0 + tau) * spread + (6.0 * relative + 8.0 * relative**2 + products) * reach
+    mantissa, power = math.frexp(abs(plan.factor))
     touched = 3.0 if head.banded else 1.0
     lost = touched * absolute * sums.weights
     near = (sums.near + lost) * (1.0 + 4.0 * relative + products) * SLACK
     of_value = (factor + 2.0 * relative + 8.0 * U) * near[:, 0] + lost[0]
-    of_key = sigma * ((factor + 8.0 * relative + 2.0 * products) * near[:, 1] + 3.0 * lost[1])
-    vanished = _VANISHED * plan.size / sums.share * n
+    of_key = (factor + 8.0 * relative + 2.0 * products) * near[:, 1] + 3.0 * lost[1]
+    vanished = _VANISHED / sums.share * n
+    of_query, of_key, of_value = of_query * mantissa * SLACK, of_key * SLACK, of_value * SLACK
     return Bounds(
-        (size.reach, of_query * SLACK),
-        (of_key * SLACK, size.query),
-        (of_value * SLACK, size.grad),
-        (vanished * abs(plan.factor), vanished * plan.shrink, _VANISHED / sums.share * n / plan.lift),
+        (
+            (size.reach / plan.size, of_query),
+            (of_key, abs(plan.factor) * size.query * SLACK),
+            (of_value, size.grad * plan.lift),
+        ),
+        (vanished, vanished, vanished),
+        (power + exponent(plan.size), exponent(plan.size) + exponent(plan.shrink), -np.frexp(plan.lift)[1] + 1),
     )
+
+
+def exponent(power: float) -> int:
+    """The n of a power of two 2^n."""
+    return math.frexp(power)[1] - 1
 
 
 def _growth(coefficients: Array, radius: float) -> float:

@@ -37,7 +37,7 @@ class Sums:
     """What the passes found.
 
     grad_key (n_k, d), grad_value (n_k, d_v): in units of the plan.  near (n_k, 2): Σ_i p̃_ij w_i and Σ_i p̃_ij h_i u_i.
-    weights (2,): Σ_i w_i/Ẑ_i and Σ_i h_i u_i/Ẑ_i (GRAD-7).  share: the least Ẑ_i/touched.
+    weights (2,): Σ_i w_i/Ẑ_i and Σ_i h_i u_i/Ẑ_i (GRAD-7); h_i in units of ⟨dO, V⟩.  share: the least Ẑ_i/touched.
     """
 
     grad_key: Array
@@ -53,6 +53,7 @@ def passed(plan: Plan, head: Head, grad_output: NDArray[Any], weights: Array, ou
     grad_output (group, n_q, d_v).  weights (group, n_q, 3): those of the sizes (GRAD-7).
     """
     of_keys = _of_keys(plan, head)
+    weights = weights * np.array([1.0, 1.0, 1.0 / plan.size])  # sums of sizes in units of the plan do not vanish
     blocks = list(team.ordered(of_keys, _blocks(len(head.key))))
     team.advance(len(head.key))
     return (_banded if head.banded else _full)(plan, head, grad_output, weights, out, blocks, team)

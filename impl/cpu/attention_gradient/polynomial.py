@@ -18,7 +18,7 @@ from assay.impl.cpu import features
 from assay.impl.cpu.attention.choice import framed, least_errors
 from assay.impl.cpu.attention.heads import heads
 from assay.impl.cpu.attention.passes import Team
-from assay.impl.cpu.attention_gradient.certificate import STORED, bounds, sizes
+from assay.impl.cpu.attention_gradient.certificate import STORED, bounds, exponent, in_units, sizes
 from assay.impl.cpu.attention_gradient.passes import passed
 from assay.impl.cpu.attention_gradient.plan import Plan
 from assay.impl.cpu.attention_gradient.sweeps import GROUP
@@ -51,6 +51,8 @@ _ROOM = 0.95  # the part of the error that a predicted one may take
 _GATHERED = (1.02, 0.25)  # the largest weights of a key over their mean, for scores within R: a·e^(bR²), a guess
 _OFF_CENTRE = 1.1  # (H + |δ|)/H: a guess, measured afterwards
 _TRIED = 3  # plans
+_LEAST_UNIT = 2.0**-1022  # a unit of dQ that is not a power of two is rounded below
+_LOST = 2.0**-1072  # what certificates lose to underflow in their last four products
 
 
 class Gradients(NamedTuple):
@@ -145,11 +147,14 @@ def gradients(
             plans.append(plan)
             at = (head.batch, head.number, slice(0, length))
             with np.errstate(over="ignore"):
-                results[1][at] = sums.grad_key * (plan.size * plan.shrink)
+                results[1][at] = in_units(sums.grad_key, exponent(plan.size) + exponent(plan.shrink))
                 results[2][at] = sums.grad_value / plan.lift
-            _write(certified[0][head.batch, members], rows, bound.query, bound.flat[0])
-            _write(certified[1][at], results[1][at], bound.key, bound.flat[1])
-            _write(certified[2][at], results[2][at], bound.value, bound.flat[2])
+            of_rows = certified[0][head.batch, members]
+            for number, (to, found) in enumerate(
+                ((of_rows, rows), (certified[1][at], results[1][at]), (certified[2][at], results[2][at]))
+            ):
+                bound.write(number, to)
+                _round(to, found)
     worst = [float(x.max(initial=0.0)) for x in certified]
     for name, most, asked in zip(("query", "key", "value"), worst, errors, strict=True):
         if not most <= asked:
@@ -181,11 +186,10 @@ def _errors(error: Any) -> tuple[float, float, float]:
     return float(three[0]), float(three[1]), float(three[2])
 
 
-def _write(to: Array, value: NDArray[Any], factors: tuple[Array, Array], flat: Any) -> None:
-    """The certificate of every element: the bound, and the rounding of the stored value."""
+def _round(to: Array, value: NDArray[Any]) -> None:
+    """Add to the bounds of every element the rounding of the stored value, and that of their own last products."""
     relative, absolute = STORED[value.dtype.name]
-    np.multiply(factors[0][..., None], factors[1], out=to)
-    to += flat + absolute
+    to += absolute + _LOST
     to += np.abs(value) * (1.01 * relative + 2.0**-50)
     to *= 1.0 + 2.0**-40
     if not (np.isfinite(value).all() and np.isfinite(to).all()):
@@ -208,7 +212,8 @@ def _served(job: _Job, rows: NDArray[Any], team: Team) -> tuple[Plan, Sums, Boun
         over = max(most / asked for most, asked in zip(bound.largest, job.errors, strict=True))
         if over <= 1.0:
             return plan, sums, bound
-        best, gathered, least = min(best, over), sums.near.max(axis=0), plan.degree + 1
+        best, least = min(best, over), plan.degree + 1
+        gathered = sums.near.max(axis=0) * np.array([1.0, plan.size])
     raise Infeasible(
         f"error {job.errors}: the certificate after rounding is {best:.3g} times as large, scores within "
         f"±{plan.frame.radius:.3g}"
@@ -232,6 +237,11 @@ def _planned(job: _Job, gathered: Array, least: int) -> Plan:
     radius = max(frame.radius, _SMALLEST_RADIUS)
     radius = max(2.0 ** (math.ceil(math.log2(radius) * _RADII) / _RADII), radius)
     lift = _lift(head, size)
+    if head.scale != 0.0 and not min(abs(frame.queries.factor), 1.0) * min(lift[1], 1.0) >= _LEAST_UNIT:
+        raise Infeasible(
+            f"gradients times values of about 2^{exponent(lift[1])}, and {frame.queries.factor:.3g} for the scale "
+            "times keys, of which float64 does not hold the product with all their bits"
+        )
     for degree in range(least, _MOST_DEGREE + 1):
         if not _meets(job, gathered, least_errors(radius)[degree] if degree < 60 else 0.0, 0.9):
             continue

@@ -119,8 +119,8 @@ def steps() -> dict[str, Callable[..., Any]]:
 def _queries(
     points: Any, grads: Any, factor: Any, parent: Any, variable: Any, inner: Any, columns: Any, tables: Any,
     lift: Any, weights: Any, coefficients: Any, offset: Any, left: Any, right: Any, touched: Any, keys: Any,
-    values: Any, centre: Any, shrink: Any, middle: Any, grow: Any, first: Any, last: Any, unit: Any, size: Any,
-    out: Any, stored: Any, found: Any,
+    values: Any, centre: Any, shrink: Any, middle: Any, grow: Any, first: Any, last: Any, unit: Any, out: Any,
+    stored: Any, found: Any,
 ) -> None:  # fmt: skip
     d, w, m = points.shape[1], grads.shape[1], keys.shape[0]
     none, basis = np.zeros(d), np.zeros((d, 0))
@@ -211,7 +211,7 @@ def _queries(
                 stored[start + j - first, c] = by[c, j] * inverse[j]
             stored[start + j - first, w] = delta[j] * inverse[j]
             stored[start + j - first, w + 1] = weights[start + j, 0] * inverse[j]
-            reach = weights[start + j, 2] + abs(delta[j]) * size  # at least |g − δ| of every key
+            reach = weights[start + j, 2] + abs(delta[j])  # at least |g − δ| of every key
             stored[start + j - first, w + 2] = reach * weights[start + j, 1] * inverse[j]
 
 

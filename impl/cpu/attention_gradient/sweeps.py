@@ -45,7 +45,8 @@ def queries(
 ) -> tuple[Array, float]:  # fmt: skip
     """Write rows first … last−1 of grad_query; return what the keys need of these rows, and the least Ẑ/touched.
 
-    weights (n_q, 3): w_i, u_i and H_i of GRAD-7.  tables (chunks, padded rank, d_v + 1): moments of keys and values.
+    weights (n_q, 3): w_i, u_i and H_i of GRAD-7, the latter in the units of the plan, as δ is.
+    tables (chunks, padded rank, d_v + 1): moments of keys and values.
     The result is (last − first, d_v + 3): g/Ẑ, δ/Ẑ, w/Ẑ and (H + |δ|)u/Ẑ, of which the last two columns bound errors.
     """
     stored = np.empty((last - first, head.value.shape[1] + 3))
@@ -54,7 +55,7 @@ def queries(
     _compiled("_queries", query.dtype)(
         query, grad_output, plan.factor, plan.table.parent, plan.table.variable, plan.inner, columns, wide, plan.lift,
         weights, plan.coefficients, head.band.offset, head.band.left, head.band.right, touched, head.key, head.value,
-        head.centre, plan.shrink, head.middle, head.grow, first, last, plan.factor * plan.size, plan.size, out,
+        head.centre, plan.shrink, head.middle, head.grow, first, last, plan.factor * plan.size, out,
         stored, least,
     )  # fmt: skip
     return stored, float(least[0])
@@ -95,7 +96,7 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     signature = {
         "_queries": types.void(
             points, points, number, column, column, index, tables, tables, vector, square, vector, index, index, index,
-            column, points, points, vector, number, vector, vector, index, index, number, number,
+            column, points, points, vector, number, vector, vector, index, index, number,
             types.Array(real, 2, "A"), square, vector,
         ),
         "_keys": types.void(
