@@ -112,7 +112,8 @@ class Element:
     """What one element of dS and of the probabilities may be off, matrices of one shape (BWD-1).
 
     one: of dS, in all; before and most: at most |dŜ_ij|, without and with ``top``, what a row is left with; lost: what
-    underflows; slope: at most t̂_ij, and off, τ^t_ij; probability: at most p̂_ij, and off_probability, its error.
+    underflows; slope: at most t̂_ij, and off, τ^t_ij; probability: at most p̂_ij, and off_probability, its error;
+    vanished: what an element of dO, divided by the sum of weights, may lose, times its weight.
     """
 
     attended: NDArray[np.bool_]
@@ -125,6 +126,7 @@ class Element:
     off: Array
     probability: Array
     off_probability: Array
+    vanished: Array
 
     def arranged(self, order: Callable[[Any], Any]) -> Element:
         """The same with every matrix in another order of its elements."""
@@ -191,7 +193,8 @@ class Bounds:
             count = self.row.depth + 2 * self.row.tiles + 3
             error += compound(back.product, gamma(count, u.accumulate)) * terms
             error += self._lost * (np.where(self._attended, pair.product + alpha, 0.0)).sum(axis=3)
-            error += self.row.count * (back.product_tiny + 2 * u.tiny * self._divided(origin))
+            error += self.row.count * back.product_tiny + 2 * u.tiny * (self.row.count + 2) * self._lagged(origin)
+            error += self._vanished_products(origin).sum(axis=3)
         else:
             exact = self.attention.output
             size = np.abs(exact.midpoint) + exact.radius
@@ -208,7 +211,7 @@ class Bounds:
             d_v = self.instance.value.shape[3]
             sums = compound(back.product, back.product, gamma(d_v + 2, u.accumulate))
             error = error + sums * (grad_output * largest).sum(axis=3)
-            flushed = (d_v * 2 + (grad_output + largest).sum(axis=3)) * self._divided(origin)
+            flushed = (d_v * 2 + 4 + (grad_output + largest).sum(axis=3)) * self._lagged(origin)
             error = error + d_v * back.product_tiny + u.tiny * flushed
         error = error + written + back.product * (self._delta + self._grad_lse + error) + back.product_tiny
         return np.where(self.row.count > 0, error * SLACK, 0.0)
@@ -348,8 +351,29 @@ class Bounds:
         return np.where(self._attended, np.expm1(np.minimum(2 * one, 700.0)), 0.0)
 
     def _divided(self, origin: Origin) -> Array:
-        """D_i: dO may have been divided by the sum of weights before it met values and weights (B3)."""
+        """D_i: the sum of weights, of which the largest is 1, by which dO may have been divided (B3)."""
         return np.ones(self.row.count.shape) if origin.handed else np.exp(self.row.log_denominator)
+
+    def _lagged(self, origin: Origin) -> Array:
+        """D_i e^lag: the sum of the weights of a kernel whose shift lags, by which δ may be divided (B3)."""
+        lag = 0.0 if origin.handed else self.precision.of(Softmax).lag
+        return self._divided(origin) * math.exp(lag)
+
+    def _vanished(self, origin: Origin) -> Array:
+        """(b, h_q, n_q): what an element of dO loses on its way to the weights of a tile, times the largest of these.
+
+        It meets the quotient and the factors of an online softmax.  No weight exceeds e^lag in its tile, but what it is
+        there may be far more than p_ij D_i.
+        """
+        if origin.handed:
+            return np.zeros(self.row.count.shape)
+        return 2 * self.precision.tiny * math.exp(self.precision.of(Softmax).lag) * (self.row.tiles + 1)
+
+    def _vanished_products(self, origin: Origin) -> Array:
+        """φ_ij: what that makes of p̂_ij ĝ_ij."""
+        norms = np.abs(self._value).sum(axis=3)[..., None, :]
+        lost = self._vanished(origin)[..., None] * (self.instance.value.shape[3] + 2 + norms)
+        return np.where(self._attended, lost, 0.0)
 
     # --- what is added up ---------------------------------------------------------------------------------------------
 
@@ -371,11 +395,12 @@ class Bounds:
         divided = 1.0 if instance.softcap is None else max(1.0, 1.0 / instance.softcap)  # κ
         stored = times * back.score_gradient_tiny * (divided if back.softcap_times else 1.0) + 4 * u.tiny * divided
         lost = np.where(attended, stored + self._lost * (pair.difference + alpha + given), 0.0)
+        lost = lost + self._vanished_products(origin)
         one = p * (compound(more, rho) * pair.difference + grown * (1 + rho) * (alpha + given)) + lost
         one = np.where(attended, one, 0.0)
         left = np.zeros(beta.shape)  # ζ_i
         if origin.automatic:
-            left = self._left(lam, beta, alpha, one, most, running=origin.running)
+            left = self._left(lam, beta, alpha, one, most, origin, running=origin.running)
         reached = attended if origin.running else self._may_be_largest
         top = np.where(reached, left[..., None], 0.0)
         one, before, most = one + top, most, most + top
@@ -383,6 +408,7 @@ class Bounds:
         element = Element(
             attended=attended, one=one, before=before, most=most, top=top, lost=lost, slope=slope, off=pair.off,
             probability=p * grown * (1 + eta), off_probability=p * compound(more, eta),
+            vanished=np.where(attended, self._vanished(origin)[..., None], 0.0),
         )  # fmt: skip
         made = {"grad_query": self._query_bound(element, rho, alpha, lam, given, left, running=origin.running)}
         made |= self._key_bounds(element, origin)
@@ -390,7 +416,7 @@ class Bounds:
             made["grad_bias"] = self._bias_bound(one)
         if instance.sink is not None:
             at_sink = left if origin.running else np.where(self._sink_may_be_largest, left, 0.0)
-            made["grad_sink"] = self._sink_bound(lam, beta, at_sink)
+            made["grad_sink"] = self._sink_bound(lam, beta, at_sink, origin)
         inside = self._inside(beta)
         whole = self._grouped_all(np.asarray(np.all(inside, axis=2)))[..., None, None]
         where = {
@@ -487,6 +513,7 @@ class Bounds:
         mass = turned.probability.sum(axis=3)[..., None]
         heads = heads + 2 * u.tiny * steps + u.alignment * (mass + u.least_factor * steps)
         heads = heads + self._flushed(mass, steps, of_values=True)
+        heads = heads + self._beside * turned.vanished.sum(axis=3)[..., None]
         bound = self._grouped(heads)
         tiles = 0.0 if origin.handed else float(self.row.tiles.max(initial=0.0))
         sums = gamma(soft.depth(count) + group + 4 + tiles, u.accumulate)[..., None] + self._value_entry
@@ -514,6 +541,11 @@ class Bounds:
         """What dO is rounded on entry to its product with the probabilities."""
         soft = self.precision.of(Softmax)
         return compound(soft.value_rounding, soft.value_rounding)
+
+    @property
+    def _beside(self) -> float:
+        """By what an element of dO may be multiplied besides a weight before it is summed for dV: by nothing here."""
+        return 1.0
 
     def _flushed(self, mass: Array, steps: Array, *, of_values: bool = False) -> Array | float:
         """What is lost where factors of a sum are themselves products that underflow: nothing here.
@@ -544,7 +576,9 @@ class Bounds:
             written = self._fitting(sizes, u.largest_output, written)
         return np.where(parts.reshape(bias.shape) > 0, written, 0.0)
 
-    def _left(self, lam: Array, beta: Array, alpha: Array, one: Array, most: Array, *, running: bool) -> Array:
+    def _left(
+        self, lam: Array, beta: Array, alpha: Array, one: Array, most: Array, origin: Origin, *, running: bool
+    ) -> Array:
         """BWD-1: ζ_i, what the computed dS of a row, less dlse, may add up to.
 
         running: what the running maxima of a row may be left with together.
@@ -555,13 +589,14 @@ class Bounds:
             rho = compound(np.expm1(np.minimum(self.row.spread[..., : self._keys], 700.0)), gamma(4, u.product))
             rest = alpha + beta[..., None]
             lost = np.where(self._attended, self._lost * (pair.difference + rest) + 4 * u.tiny, 0.0)
+            lost = lost + self._vanished_products(origin)
             one = pair.probability * (
                 compound(np.expm1(lam)[..., None], rho) * pair.difference + grown * (1 + rho) * rest
             )
             one, most = one + lost, pair.probability * grown * (1 + rho) * (pair.difference + rest)
         error, size = one.sum(axis=3), most.sum(axis=3) + self._grad_lse
         if self.instance.sink is not None:
-            of_sink, sink = self._sink_part(lam, beta)
+            of_sink, sink = self._sink_part(lam, beta, origin)
             error, size = error + of_sink + u.output * sink + u.output_tiny, size + sink
         steps: Array | float = 1.0
         if running:
@@ -570,6 +605,7 @@ class Bounds:
             parts = (parts * (pair.moduli + (self._delta + self._grad_lse + beta)[..., None])).sum(axis=3)
             rate = gamma(self.row.depth + 3 * self.row.tiles + d_v + 8, u.accumulate)
             error = error + 2 * compound(soft.probability, soft.value_rounding, soft.value_rounding, rate) * parts
+            error = error + 2 * self._vanished_products(origin).sum(axis=3)
             size = size + 2 * parts
             steps = self.row.tiles + (self.instance.sink is not None)
         stored = compound(*[back.score_gradient] * 3)
@@ -598,19 +634,20 @@ class Bounds:
         slack = 2 * self.row.score_error + 2 * radius + 1e-9 * np.where(np.isfinite(largest), np.abs(largest), 0.0)
         return np.asarray(largest - np.where(np.isfinite(slack), slack, np.inf))
 
-    def _sink_part(self, lam: Array, beta: Array) -> tuple[Array, Array]:
+    def _sink_part(self, lam: Array, beta: Array, origin: Origin) -> tuple[Array, Array]:
         """What −p_i,sink δ_i may be off before it is stored, and how large it may be."""
         p, eta = self.row.probability[..., -1] * SLACK, self._eta[..., -1]
         rate = compound(np.expm1(lam), eta, gamma(4, self.precision.product))
         size = p * (1 + rate) * (self._delta + beta)
-        return p * (rate * self._delta + (1 + rate) * beta) + self._lost * (self._delta + beta), size
+        lost = self._lost * (self._delta + beta) + self._vanished(origin)
+        return p * (rate * self._delta + (1 + rate) * beta) + lost, size
 
-    def _sink_bound(self, lam: Array, beta: Array, left: Array) -> Array:
+    def _sink_bound(self, lam: Array, beta: Array, left: Array, origin: Origin) -> Array:
         """BWD-4: dSink.  left: ζ_i in the rows in which it may reach the sink."""
         u = self.precision
         value = self.exact.grad_sink
         assert value is not None
-        error, size = self._sink_part(lam, beta)
+        error, size = self._sink_part(lam, beta, origin)
         error, size = error + left, size + left
         b, _, n_q = size.shape
         error = error + u.output * size + u.output_tiny + 4 * u.tiny

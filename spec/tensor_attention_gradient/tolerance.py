@@ -133,6 +133,17 @@ class Bounds(OfAttention):
         lost = lost * self.instance.value.shape[3] * self._divided(origin)[..., None]
         return np.where(self._attended, alpha + lost, 0.0)
 
+    def _vanished_products(self, origin: Origin) -> Array:
+        lost = 2 * (self.tensor.order - 2) * self.instance.value.shape[3] * self._value_reach
+        lost = self._vanished(origin)[..., None] * lost
+        return super()._vanished_products(origin) + np.where(self._attended, lost, 0.0)
+
+    @property
+    def _beside(self) -> float:
+        """The values of the other modes, and what the products with them lose."""
+        rest = self.tensor.order - 2
+        return (1 + 2 * rest) * self._value_reach if rest else 1.0
+
     @functools.cached_property
     def _score_reach(self) -> float:
         """What products of queries and keys may be as large as."""

@@ -565,6 +565,55 @@ def test_a_gradient_divided_by_the_sum_of_weights_may_be_flushed_to_zero() -> No
     assert largest_ratio(instance, "float32", [one.astype(np.float32) for one in values]) <= 1.0
 
 
+def flushed(x: Any) -> Array:
+    """float32 in which what is below the least normal number becomes 0."""
+    x = np.asarray(x, np.float32)
+    return np.where(np.abs(x) < np.float32(2.0**-126), np.float32(0), x)
+
+
+@pytest.mark.claim("BWD-1")
+@pytest.mark.claim("BWD-2")
+@pytest.mark.claim("BWD-4")
+@pytest.mark.parametrize("keys", [1, 2])
+def test_a_gradient_divided_by_weights_whose_shift_lags_may_be_flushed_to_zero(keys: int) -> None:
+    lag = PRECISIONS["float32"].of(Softmax).lag * (1 - 1e-7)
+    largest = 0.98 * keys * np.exp(lag) * 2.0**-126  # the quotient is below the least normal number
+    if keys == 1:
+        query, key, value = np.zeros((64, 1)), np.ones((1, 1)), np.ones((1, 1))
+    else:
+        query, key, value = np.zeros((1, 1)), np.array([[1.0], [-1.0]]), np.array([[1e6], [-1e6]])
+    q, k, v, g = (x.astype(np.float32) for x in (query, key, value, np.full((len(query), 1), largest)))
+    weight = np.exp(q @ k.T + np.float32(lag))
+    total = weight.sum(axis=1, keepdims=True)
+    divided = flushed(g / total)
+    assert not divided.any()
+    of_total = flushed(-flushed(flushed(g * flushed(weight @ v / total)).sum(axis=1, keepdims=True)) / total)
+    gradient = flushed(weight * flushed(flushed(divided @ v.T) + of_total))
+    instance = Instance(*(x[None, None] for x in (q, k, v, g)), 1.0)
+    values = [x[None, None] for x in (flushed(gradient @ k), flushed(gradient.T @ q), flushed(weight.T @ divided))]
+    assert largest_ratio(instance, "float32", values) <= 1.0
+
+
+@pytest.mark.claim("BWD-1")
+def test_a_factor_of_an_online_softmax_may_flush_the_gradient_of_a_tile_whose_weights_are_large() -> None:
+    """Two tiles of one key each: the weight of the first is 1 in its tile, and e^-11 in the end."""
+    tiny, one = np.float32(2.0**-126), np.ones((1, 1), np.float32)
+    k, v, g = np.array([[0.0], [11.0]], np.float32), np.array([[1e6], [-1e6]], np.float32), one * 40_000 * tiny
+    factor = np.exp(-k[1])
+    total = factor + 1
+    divided = flushed(g / total)
+    early = flushed(divided * factor)
+    assert divided.all()
+    assert not early.any()
+    mean = (factor * v[0] + v[1]) / total
+    of_total = -g * mean / total
+    first, second = early * v[0] + of_total * factor, divided * v[1] + of_total
+    gradient = np.stack([first, second], axis=-1)[0]
+    instance = Instance(*(x[None, None] for x in (one, k, v, g)), 1.0)
+    values = [x[None, None] for x in (gradient @ k, gradient.T @ one, np.stack([early, divided])[:, 0])]
+    assert largest_ratio(instance, "float32", values) <= 1.0
+
+
 @pytest.mark.claim("BWD-0")
 def test_a_product_with_a_large_softcap_that_overflows_float32_is_not_judged() -> None:
     ones, value = np.ones((1, 1, 2, 1), np.float32), np.array([4e16, -4e16], np.float32).reshape(1, 1, 2, 1)

@@ -463,6 +463,18 @@ def test_roundings_and_losses_of_products_are_counted_as_the_claim_says(name: st
 
 
 @pytest.mark.claim("TOLT-2")
+def test_a_gradient_divided_by_weights_whose_shift_lags_may_be_flushed_to_zero() -> None:
+    one = np.ones((1, 1, 1, 1), np.float32)
+    quotient = np.float32(0.98 * 2.0**-126)  # of the sum of weights, 256 where their shift lags, and becomes 0
+    incoming = np.full((1, 1, 64, 1), 255 * quotient, np.float32)
+    instance = Instance(np.zeros_like(incoming), one, one, one, np.float32(1e3) * one, incoming)
+    allowed, exactly = Bounds(instance, PRECISIONS["float32"]), evaluate(instance, 1e-12).gradients()
+    for name in ("grad_value1", "grad_value2"):
+        nothing = np.zeros((1, 1, 1, 1))
+        assert min(exactly[name].ratio(nothing, allowed.of(origin)[name]).max() for origin in OWN) <= 1.0, name
+
+
+@pytest.mark.claim("TOLT-2")
 def test_a_product_of_query_and_key_that_is_rounded_among_subnormal_numbers_is_allowed_for() -> None:
     u, one = PRECISIONS["float16"], np.ones((1, 1, 1, 1), np.float16)
     two = np.concatenate([one, -one], axis=2)
