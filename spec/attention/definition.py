@@ -128,7 +128,8 @@ def outputs(
 
 def _fine(values: dict[str, Any], relative: float, *, distribution: bool) -> NDArray[np.bool_]:
     """(head, row): is the radius what was asked for?"""
-    fine: NDArray[np.bool_] = within(values["output"].error(), relative, values["magnitude"], 2.0**-1074).all(axis=2)
+    fine: NDArray[np.bool_]
+    fine = np.all(within(values["output"].error(), relative, values["magnitude"], 2.0**-1074), axis=2)
     lse = np.abs(values["log_sum_exp"].rounded()[0])
     fine &= within(values["log_sum_exp"].error(), relative, np.maximum(1.0, lse)).all(axis=2)
     if distribution:

@@ -264,7 +264,7 @@ def second_pass(
         both = _held(moduli + size[stacks])
         reach = _reach(_held(p * both), part.key, part.scale)
         reach_value = p @ np.abs(part.value)
-        fine = within(grad_key.error(), relative, reach, _LEAST).all(axis=2)
+        fine: NDArray[np.bool_] = np.all(within(grad_key.error(), relative, reach, _LEAST), axis=2)
         fine &= within(grad_value.error(), relative, reach_value, _LEAST).all(axis=2)
         return Evaluated({"grad_key": grad_key, "grad_value": grad_value}, fine)
 

@@ -53,7 +53,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "weight") 
         other = at[:, None] != np.arange(len(x))
         entry = weights(arithmetic, f, x[at], x, other).where(other, 0.0)
         middle, _ = entry.rounded()
-        fine = within(entry.error(), relative, np.abs(middle), 2.0**-1060).all(axis=1)
+        fine: NDArray[np.bool_] = np.all(within(entry.error(), relative, np.abs(middle), 2.0**-1060), axis=1)
         return Evaluated({"weight": entry[None]}, fine[None])
 
     whole = escalate(evaluated, np.ones((1, len(x)), bool), {"weight": Result((len(x), len(x)))}, relative, len(x))[

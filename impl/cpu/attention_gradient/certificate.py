@@ -64,11 +64,13 @@ class Bounds:
     @property
     def largest(self) -> tuple[float, float, float]:
         """The largest bound of each result."""
-        one, two, three = (
-            float(in_units(factors[0].max(initial=0.0) * factors[1] + flat, power).max(initial=0.0))
-            for factors, flat, power in zip(self.factors, self.flat, self.powers, strict=True)
-        )
-        return one, two, three
+
+        def most(number: int) -> float:
+            rows, columns = self.factors[number]
+            bound = rows.max(initial=0.0) * columns + self.flat[number]
+            return float(in_units(bound, self.powers[number]).max(initial=0.0))
+
+        return most(0), most(1), most(2)
 
     def write(self, number: int, to: Array) -> None:
         """Write the bounds of every element of one result, but for what their last rounding loses to underflow."""
