@@ -101,7 +101,7 @@ class Weights:
     tiles: Array  # T: rescalings that a weight goes through
     rescalings: Array  # … and those of the whole row
     lower_mass: Array  # D⁻ = Σ p_j e^(−L_j), a lower bound
-    apart: Array  # Y: how far weights of a stored log-sum-exp and those that it was made of are apart, in the mean
+    apart: Array  # Y: how far the sum of weights of a stored log-sum-exp and what it was made of are apart
     inside: NDArray[np.bool_]  # the domain of the class (TOL-6)
 
     @property
@@ -199,11 +199,12 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         own = np.exp(np.minimum(high - low.max(axis=3, initial=-np.inf, keepdims=True), 0.0))
         own = np.log(np.maximum(np.where(attended, own, 0.0).sum(axis=3) * SLACK, 1.0))
         gap = np.where(attended, np.maximum(_largest_of_others(high) - low, 0.0), 0.0)
-        rounding = 1.01 * (3 * u.product + soft.stored_score) * (2 * gap + own[..., None])
-        shared = 2.02 * u.product * (largest_size + largest_delta + own) + soft.stored_tiny
+        rounded = 1.01 * (3 * u.product + soft.stored_score)
+        shared = 2.02 * u.product * (largest_size + largest_delta + own) + 2 * soft.stored_tiny
         shared = shared - np.where(count > 1, tiles * math.log1p(-soft.rescale), 0.0)
-        apart = np.expm1(np.where(attended, rounding + shared[..., None], 0.0))
+        apart = np.expm1(np.where(attended, rounded * (2 * gap + own[..., None]) + shared[..., None], 0.0))
         mean = np.where(attended, probability * np.exp(spread) * apart, 0.0).sum(axis=3) / lower_mass
+        at_most = np.expm1(rounded * (2 * np.log(np.maximum(count, 1.0)) + own) + shared)
     return Weights(
         attended=attended,
         probability=probability,
@@ -217,7 +218,7 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         tiles=tiles,
         rescalings=rescalings,
         lower_mass=lower_mass,
-        apart=np.fmin(mean, apart.max(axis=3, initial=0.0)) * SLACK,
+        apart=np.fmin(mean, at_most) * SLACK,
         inside=inside,
     )
 

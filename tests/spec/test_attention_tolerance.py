@@ -136,10 +136,10 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     # K7: weights from a stored log-sum-exp
     above, below = ((n - 1 + each + parts + 2 if n > 1 else 0) for each in (0, tiles))
     nu_stored = (1 + mpf(soft.probability)) * (1 + numerator(above, merges + (1 if n > 1 else 2))) - 1
-    apart = apart_of(s, delta, u, tiles)
+    apart, at_most = apart_of(s, delta, u, tiles)
     mean = sum(p[j] * mp.exp(spread[j]) * mp.expm1(apart[j]) for j in range(n)) / lower
     lam_stored = (1 + mpf(soft.row_sum)) * (1 + gamma(below, u.accumulate))
-    lam_stored = lam_stored * (1 + min(mean, mp.expm1(max(apart)))) - 1
+    lam_stored = lam_stored * (1 + min(mean, mp.expm1(at_most))) - 1
     e2 = max(e2, (nu_stored * size + alpha + (lam_stored + beta) * a) / (1 - lam_stored - beta))
     u_p = mpf(soft.probability)
     shift = u_p / (1 - u_p) * min(deviation + e1, 2 * largest)
@@ -150,22 +150,16 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     return e1 + e2 + kappa * (a + e2) + u.output_tiny + 2 * mpf(u.tiny)
 
 
-def apart_of(s: list[Any], delta: list[Any], u: Precision, tiles: int) -> list[Any]:
-    """R_j of TOL-4."""
+def apart_of(s: list[Any], delta: list[Any], u: Precision, tiles: int) -> tuple[list[Any], Any]:
+    """R_j and the logarithm of 1 + Y at most (TOL-4)."""
     soft, n = u.of(Softmax), len(s)
-    least = max(x - y for x, y in zip(s, delta, strict=True))
-    ln_d = mp.log(sum(mp.exp(min(mpf(0), x + y - least)) for x, y in zip(s, delta, strict=True)))
-    found = []
-    for j in range(n):
-        others = [s[k] + delta[k] for k in range(n) if k != j]
-        gap = max(mpf(0), max(others) - (s[j] - delta[j])) if others else mpf(0)
-        found.append(
-            mpf("1.01") * (3 * mpf(u.product) + soft.stored_score) * (2 * gap + ln_d)
-            + mpf("2.02") * u.product * (max(abs(x) for x in s) + max(delta) + ln_d)
-            + mpf(soft.stored_tiny)
-            - (tiles * mp.log1p(-mpf(soft.rescale)) if n > 1 else 0)
-        )
-    return found
+    low, high = ([x + sign * y for x, y in zip(s, delta, strict=True)] for sign in (-1, 1))
+    ln_d = mp.log(sum(mp.exp(min(mpf(0), x - max(low))) for x in high))
+    rounded = mpf("1.01") * (3 * mpf(u.product) + soft.stored_score)
+    shared = mpf("2.02") * u.product * (max(abs(x) for x in s) + max(delta) + ln_d) + 2 * mpf(soft.stored_tiny)
+    shared -= tiles * mp.log1p(-mpf(soft.rescale)) if n > 1 else 0
+    gaps = [max([mpf(0), *(high[k] - low[j] for k in range(n) if k != j)]) for j in range(n)]
+    return [rounded * (2 * gap + ln_d) + shared for gap in gaps], rounded * (2 * mp.log(n) + ln_d) + shared
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

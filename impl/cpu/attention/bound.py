@@ -66,7 +66,7 @@ def exact_bound(
     merged = parts if parts > 1 else 0
     stored = math.log1p(lse) - math.log1p(-soft.rescale)
     own = math.log(n)
-    apart = 3.03 * a * (4.0 * (S + delta) + own) + 2.02 * a * (S + delta + own) - tiles * math.log1p(-soft.rescale)
+    apart = 9.09 * a * own + 2.02 * a * (S + delta + own) - tiles * math.log1p(-soft.rescale)
     # K6: it divides; K7: its weights come from a stored log-sum-exp (TOL-4)
     K, above, below = depth + 3 * tiles + 1, depth + parts + 1, depth + tiles + parts + 1
     sums = ((K + 4, merged * stored, K, 0.0), (above + 4, (merged + 1) * stored, below, apart))
