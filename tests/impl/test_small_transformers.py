@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -446,6 +447,24 @@ def test_the_error_of_a_sample_is_that_of_the_scores_where_squares_of_queries_le
     assert found.error == pytest.approx(usual.error, rel=1e-9, abs=0.0)
     found = approximate(query, key * 2.0**power, value, Counted(101), 101, 0.5, 2.0**-power)
     assert found.error == pytest.approx(usual.error, rel=1e-9, abs=0.0)
+
+
+@pytest.mark.claim("ST-3")
+def test_a_sample_is_within_its_error_where_the_products_of_a_query_cancel() -> None:
+    # ⟨q, k⟩ is 2^-60, and 0 where the first product is rounded: that was a largest weight of 1 in place of e^8
+    def exactly(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        """For calls of one query."""
+        query, key = (np.vectorize(Fraction, otypes=[object])(x) for x in (query, key))
+        scores = Fraction(scale) * (query * key).sum(axis=3)[:, :, None]
+        return averaged(scores.astype(float), value)[0]
+
+    query = np.array([1 + 2.0**-30, -1.0]).reshape(1, 1, 1, 2)
+    key = np.broadcast_to([1 + 2.0**-30, 1 + 2.0**-29], (1, 1, 128, 2))
+    value = np.random.default_rng(5).choice([-1.0, 1.0], size=(1, 1, 128, 40))
+    right = value.mean(axis=2, keepdims=True)
+    for seed in range(3):
+        done = approximate(query, key, value, exactly, 12, 1e-2, 2.0**63, seed=seed)
+        assert (np.abs(done.value - right) <= done.error + 1e-13).all()
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"error": 0.0}, "error: 0.0"), ({"delta": 1.0}, "delta: 1.0")])
