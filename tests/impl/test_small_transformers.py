@@ -8,11 +8,11 @@ import pickle
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 from assay.impl.cpu import attention
 from assay.impl.cpu.small_transformers import CallError, approximate, exact, merge, simulate
@@ -22,9 +22,11 @@ from assay.impl.cpu.small_transformers.calls import _Form, asked
 from assay.impl.cpu.small_transformers.model import Small
 from assay.impl.cpu.small_transformers.plan import balanced, planned
 from assay.impl.cpu.small_transformers.visible import Visible
+from assay.spec.precision import precision as precision_named
 from assay.spec.small_transformers import Instance
 from assay.spec.small_transformers.plan import call_count, counting_bound
 from assay.spec.small_transformers.plan import plan as specified
+from assay.spec.softmax.rounding import Softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -137,6 +139,20 @@ def test_plans_are_as_long_as_the_specification_says(kind: str, options: Any) ->
             # where a window is nearly as long as a call, plain blocks may be fewer
             assert made.calls == expected or ("window" in options and made.calls < expected)
             assert made.counting_bound == counting_bound(length, length, size, oracle=kind, **options)
+
+
+@pytest.mark.claim("MERGE-2", "MERGE-3")
+@pytest.mark.parametrize("kind", ["plain", "log_sum_exp", "causal"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_row_gets_as_many_calls_as_its_plan_says_at_most(kind: str, plan: str) -> None:
+    keywords = frozenset({"return_lse"}) if kind == "log_sum_exp" else frozenset()
+    for length, size in SIZES:
+        options = {MEANS.get(k, k): v for k, v in PLANS[plan][0].items()}
+        made = planned(Small(size, kind == "causal", keywords=keywords), Visible(length, length, **options), 1)
+        calls = np.zeros(length, np.int64)
+        for block in made.blocks:
+            calls[slice(*block.rows)] += 1
+        assert made.parts == calls.max()
 
 
 @pytest.mark.claim("MERGE-3")
@@ -452,18 +468,15 @@ def test_the_error_of_a_sample_is_that_of_the_scores_where_squares_of_queries_le
 @pytest.mark.claim("ST-3")
 def test_a_sample_is_within_its_error_where_the_products_of_a_query_cancel() -> None:
     # ⟨q, k⟩ is 2^-60, and 0 where the first product is rounded: that was a largest weight of 1 in place of e^8
-    def exactly(query: Array, key: Array, value: Array, *, scale: float) -> Array:
-        """For calls of one query."""
-        query, key = (np.vectorize(Fraction, otypes=[object])(x) for x in (query, key))
-        scores = Fraction(scale) * (query * key).sum(axis=3)[:, :, None]
-        return averaged(scores.astype(float), value)[0]
+    def oracle(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        return exactly(query, key, value, scale)[0]
 
     query = np.array([1 + 2.0**-30, -1.0]).reshape(1, 1, 1, 2)
     key = np.broadcast_to([1 + 2.0**-30, 1 + 2.0**-29], (1, 1, 128, 2))
     value = np.random.default_rng(5).choice([-1.0, 1.0], size=(1, 1, 128, 40))
     right = value.mean(axis=2, keepdims=True)
     for seed in range(3):
-        done = approximate(query, key, value, exactly, 12, 1e-2, 2.0**63, seed=seed)
+        done = approximate(query, key, value, oracle, 12, 1e-2, 2.0**63, seed=seed)
         assert (np.abs(done.value - right) <= done.error + 1e-13).all()
 
 
@@ -495,8 +508,49 @@ def test_errors_of_the_oracle_that_add_up_come_near_the_bound_of_their_recombina
     done = simulate(query, key, value, oracle, count + 1)
     error = float(np.abs(done.value - 0.5).max())
     one = np.ones(1)
-    bound = recombined(OracleError(relative, 0.0, 0.0), least=2.0**-60, parts=2, spread=2.0 * one, size=one)
+    given: dict[str, Any] = {"least": 2.0**-60, "parts": 2, "keys": count + 1, "largest": 4.0}
+    bound = recombined(OracleError(relative, 0.0, 0.0), **given, spread=2.0 * one, size=one)
     assert 0.55 * bound < error <= bound
+
+
+def exactly(query: Array, key: Array, value: Array, scale: float) -> tuple[Array, Array]:
+    """Attention and its log-sum-exp, of float64 numbers, rounded once."""
+    with mp.workprec(200):
+        query, key, value = (np.vectorize(mp.mpf, otypes=[object])(x) for x in (query, key, value))
+        scores = mp.mpf(scale) * (query[:, :, :, None] * key[:, :, None]).sum(axis=4)
+        most = scores.max(axis=3, keepdims=True)
+        weights = np.vectorize(mp.exp, otypes=[object])(scores - most)
+        total = weights.sum(axis=3, keepdims=True)
+        lse = most + np.vectorize(mp.log, otypes=[object])(total)
+        output = (weights[..., None] * value[:, :, None]).sum(axis=3) / total
+        return output.astype(float), lse[..., 0].astype(float)
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("with_log_sum_exp", [False, True])
+def test_the_bound_counts_what_the_recombination_makes_of_large_scores(size: float, with_log_sum_exp: bool) -> None:
+    """An oracle that is more accurate than float64 leaves nothing else to pay for it."""
+
+    def plain(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        return exactly(query, key, value, scale)[0]
+
+    def summed(query: Array, key: Array, value: Array, *, scale: float, return_lse: bool = False) -> Any:
+        both = exactly(query, key, value, scale)
+        return both if return_lse else both[0]
+
+    fine = dict.fromkeys(("product", "accumulate", "elementary"), 2.0**-64)
+    declared = precision_named("float64").with_("fine", output=2.0**-53, **fine)
+    declared = declared.with_("fine", Softmax, exp=2.0**-64, rescale=2.0**-64)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        query = np.full((1, 1, 2, 2), math.sqrt(size))
+        key = math.sqrt(size) * (1 + rng.normal(size=(1, 1, 6, 2)) / size)
+        value = rng.choice([-1.0, 1.0], size=(1, 1, 6, 4))
+        right, _ = exactly(query, key, value, 0.5)
+        done = simulate(query, key, value, summed if with_log_sum_exp else plain, 3, 0.5, precision=declared)
+        assert (np.abs(done.value - right) <= done.error).all()
+        assert done.error.max() < 30 * size * 2.0**-53 + 2.0**-43
 
 
 @pytest.mark.claim("MERGE-2")

@@ -10,10 +10,12 @@ For a part of the keys let N, D be the sums of values and weights, r the common 
 With η = ε + α/min(p, p₀) and ρ = η/(1 − η), r̂ is within ρ of r, and N̂ and D̂ are within (1 + ρ)(ηV + τ/min(p, p₀))D
 and (1 + ρ)ηD of (r̂/r)N and (r̂/r)D.  So, with o = ΣN/ΣD and ΣN − oΣD = 0,
 
-    |out − o| ≤ (ρ·range(V) + (1 + ρ)(2ηV + τ/min(p, p₀))) / (1 − ρ − (1 + ρ)η),
+    |out − o| ≤ (ρ·range(V) + (1 + ρ)(2ηV + τ/min(p, p₀))) / (1 − ρ − (1 + ρ)η).
 
-and the recombination in float64 adds (parts + 8)·2^-53 of V a few times over.  An oracle that returns its log-sum-exp
-has r = e^lse, and ρ is what TOL-9 says of it.
+An oracle that returns its log-sum-exp has r = e^lse, and ρ is what TOL-9 says of it.
+
+The recombination is in float64, whatever the class of the oracle: 1 + ρ grows by e^ψ, ψ being what ln r is off when all
+parts are added (:func:`formed`), 1 + η by the 2T + 2 roundings of either sum, and the quotient is rounded.
 """
 
 from __future__ import annotations
@@ -94,10 +96,27 @@ def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: 
     return OracleError(relative * SLACK, whole * SLACK, lse * SLACK * (1 + 2 * soft.log_sum_exp), floor * SLACK)
 
 
-def recombined(error: OracleError, *, least: float | None, parts: int, spread: Array, size: Array) -> Array:
+def formed(*, least: float | None, parts: int, keys: int, largest: float) -> float:
+    """ψ: what float64 makes of the logarithm of a common factor, from what a call says to the last of the sums.
+
+    As for :func:`recombined`.  Every number on the way is a logarithm of at most W in absolute value, a score of a
+    calibrator, ln k or ln p₀; exponentials and logarithms are within 8 units.
+    """
+    log_keys = math.log(keys)
+    reach = largest + log_keys + 2.0  # W
+    units = 4.0 * reach + 8.0 * parts  # differences to the units of the sums, and their exponentials
+    if least is not None:
+        units += 3.0 * reach + 8.0 * (min(-math.log(least), 2.0 * reach) + log_keys)  # c + ln k − ln p₀
+    return 1.01 * 2.0**-53 * units
+
+
+def recombined(
+    error: OracleError, *, least: float | None, parts: int, keys: int, largest: float, spread: Array, size: Array
+) -> Array:
     """The bound on the output, in the shape of ``spread`` and ``size``: range and largest absolute value of V.
 
     least: what p and p₀ are at least, as computed; ``None`` where the oracle returns its log-sum-exp.
+    parts: T, of one row, at most.  keys: of one call, calibrators among them.  largest: S, of their scores.
     """
     if not math.isfinite(error.relative):
         return np.full_like(spread, np.inf)
@@ -108,11 +127,14 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
         true = (least - error.absolute) / (1 + error.relative)
         eta = error.relative + error.absolute / true if true > 0 else math.inf
         rho = eta / (1 - eta) if eta < 0.5 else math.inf
+    psi, sums = formed(least=least, parts=parts, keys=keys, largest=largest), float(gamma(2 * parts + 2, 2.0**-53))
+    rho = float(compound(rho, math.expm1(psi))) if psi < 0.5 else math.inf
+    eta = float(compound(eta, sums))
     rest = 1 - rho - (1 + rho) * eta
     if not rest > 0.1:
         return np.full_like(spread, np.inf)
-    off = 2 * eta * size + error.floor / true
-    bound: Array = (rho * spread + (1 + rho) * off) / rest + 8 * (parts + 8) * 2.0**-53 * size
+    off = 2 * eta * size + ((1 + sums) * error.floor + (parts + 1) * 2.0**-1074) / true
+    bound: Array = (rho * spread + (1 + rho) * off) / rest + 2.0**-53 * size
     return bound * SLACK
 
 
@@ -148,8 +170,9 @@ def of_simulation(
     """
     scale = abs(scale)
     extra = largest / scale + 1.0 if scale else 1.0
-    error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=max(reach, largest), norms=norms + extra)
-    bound = recombined(error, least=least, parts=parts, spread=spread, size=size)
+    most = max(reach, largest)
+    error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=most, norms=norms + extra)
+    bound = recombined(error, least=least, parts=parts, keys=keys, largest=most, spread=spread, size=size)
     return bound + rounded(inputs, calls, reach, scale * norms, spread, size)
 
 
