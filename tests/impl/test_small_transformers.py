@@ -554,6 +554,19 @@ def test_the_bound_counts_what_the_recombination_makes_of_large_scores(size: flo
 
 
 @pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("size", [1e200, 1e280])
+def test_values_so_large_that_their_sums_may_overflow_have_no_bound(size: float) -> None:
+    """Parts whose log-sum-exps differ by 99 are added in the units of the smaller one."""
+    key = np.repeat([0.0, 99.0], 3).reshape(1, 1, 6, 1)
+    value = size * np.array([-1.0, 1.0, 1.0, 1.0, 0.5, 1.0]).reshape(1, 1, 6, 1)
+    right = attention.exact(np.ones((1, 1, 1, 1)), key, value, 1.0)
+    with np.errstate(over="ignore"):
+        done = simulate(np.ones((1, 1, 1, 1)), key, value, Summed(3), 3, 1.0, precision="float64")
+    assert np.isfinite(done.value).all() == np.isfinite(done.error).all() == (size < 1e264)
+    assert (np.abs(done.value - right) <= done.error).all()
+
+
+@pytest.mark.claim("MERGE-2")
 @pytest.mark.parametrize("power", [-541, 541])
 def test_the_bound_is_that_of_the_scores_where_squares_of_queries_leave_the_range(power: int) -> None:
     def oracle(query: Array, key: Array, value: Array, *, scale: float, return_lse: bool = False) -> Any:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.norms import norms
+from assay.impl.cpu.small_transformers.parts import NEAR
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 from assay.spec.softmax.weights import SLACK, merge_error
@@ -135,6 +136,8 @@ def recombined(
         return np.full_like(spread, np.inf)
     off = 2 * eta * size + ((1 + sums) * error.floor + (parts + 1) * 2.0**-1074) / true
     bound: Array = (rho * spread + (1 + rho) * off) / rest + 2.0**-53 * size
+    with np.errstate(over="ignore", under="ignore"):  # nothing, or infinite where sums in units of other parts may be
+        bound = bound + 4.0 * parts * math.exp(NEAR) * size * 2.0**-1022
     return bound * SLACK
 
 
