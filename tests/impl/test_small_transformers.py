@@ -17,7 +17,7 @@ from mpmath import mp
 from assay.impl.cpu import attention
 from assay.impl.cpu.small_transformers import CallError, approximate, exact, merge, simulate
 from assay.impl.cpu.small_transformers.arrays import arrays_of
-from assay.impl.cpu.small_transformers.bound import OracleError, recombined
+from assay.impl.cpu.small_transformers.bound import OracleError, of_simulation, recombined, rounded
 from assay.impl.cpu.small_transformers.calls import _Form, asked
 from assay.impl.cpu.small_transformers.model import Small
 from assay.impl.cpu.small_transformers.plan import balanced, planned
@@ -551,6 +551,27 @@ def test_the_bound_counts_what_the_recombination_makes_of_large_scores(size: flo
         done = simulate(query, key, value, summed if with_log_sum_exp else plain, 3, 0.5, precision=declared)
         assert (np.abs(done.value - right) <= done.error).all()
         assert done.error.max() < 30 * size * 2.0**-53 + 2.0**-43
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize(("calls", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11), ("float32", 2.0**-24)])
+@pytest.mark.parametrize("least", [None, 2.0**-9])
+def test_the_oracle_gets_the_bound_of_the_rounded_numbers_that_it_is_handed(
+    calls: str, unit: float, least: float | None
+) -> None:
+    one = np.ones(1)
+    numbers: dict[str, Any] = {"reach": 0.1, "norms": 3.0, "spread": 2 * one, "size": one}
+    larger = {"reach": (1 + unit) ** 2, "norms": 1 + unit, "spread": 1 + unit, "size": 1 + unit}
+    handed = {name: number * larger[name] for name, number in numbers.items()}
+
+    def of_oracle(inputs: str, numbers: dict[str, Any]) -> Array:
+        given: dict[str, Any] = {"keys": 9, "terms": 3, "parts": 4, "scale": 1.0, "largest": 0.1, "least": least}
+        bound = of_simulation(precision_named(calls), **given, **numbers, inputs=inputs, calls=calls)
+        return bound - rounded(inputs, calls, **numbers)
+
+    # computed to 1e-12 of either bound
+    assert np.isfinite(of_oracle("float64", numbers)).all()
+    assert (of_oracle("float64", numbers) >= of_oracle(calls, handed) * (1 - 1e-10)).all()
 
 
 @pytest.mark.claim("MERGE-2")

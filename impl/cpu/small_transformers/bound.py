@@ -146,19 +146,27 @@ _UNIT = {"float16": (2.0**-11, 2.0**-25), "bfloat16": (2.0**-8, 2.0**-134), "flo
 _FLOAT64 = (2.0**-53, 2.0**-1075)
 
 
+def moved(calls: str, reach: float, norms: float) -> float:
+    """What a score is off at most where queries and keys are rounded to the type of the calls, as for :func:`rounded`.
+
+    A number q errs by u|q| + τ, and by no more than |q|, so that |δq·δk| ≤ u²|qk| + uτ|q| + τ|k| in every product.
+    """
+    unit, tiny = _UNIT.get(calls, _FLOAT64)
+    return (2 * unit + unit * unit) * reach + 2 * tiny * norms
+
+
 def rounded(inputs: str, calls: str, reach: float, norms: float, spread: Array, size: Array) -> Array:
     """What is lost where inputs are rounded to the type of the calls, and the result to that of the inputs.
 
-    reach: at least |s| of every score; norms: σ(‖q‖₁ + ‖k‖₁) at least.  Scores that are off by δ each move the output
-    by (e^(2δ) − 1)·range(V) at most.
+    reach: at least Σ|σq_a k_a| of every score; norms: σ(‖q‖₁ + ‖k‖₁) at least.  Scores that are off by δ each move the
+    output by (e^(2δ) − 1)·range(V) at most.
     """
     unit, tiny = _UNIT.get(inputs, _FLOAT64)
     result: Array = unit * size + tiny
     if inputs == calls:
         return result
     unit, tiny = _UNIT.get(calls, _FLOAT64)
-    delta = (2 * unit + unit * unit) * reach + tiny * (1 + unit) * norms
-    return result + math.expm1(min(2 * delta, 700.0)) * spread + unit * size + tiny
+    return result + math.expm1(min(2 * moved(calls, reach, norms), 700.0)) * spread + unit * size + tiny
 
 
 def of_simulation(
@@ -167,16 +175,21 @@ def of_simulation(
 ) -> Array:  # fmt: skip
     """The bound on the output of a simulation, in the shape of ``spread`` and ``size``, arrays of any library.
 
-    keys, terms and scale: as in :func:`oracle_error`.  parts: of one row, at most.  reach: at least |s| of every score.
-    largest: of the scores of calibrators.  norms: at least ‖q‖₁ + ‖k‖₁.  least, spread and size: as in
+    keys, terms and scale: as in :func:`oracle_error`.  parts: of one row, at most.  reach: at least Σ|σq_a k_a| of
+    every score.  largest: of the scores of calibrators.  norms: at least ‖q‖₁ + ‖k‖₁.  least, spread and size: as in
     :func:`recombined`.  inputs, calls: the types of their numbers.
     """
     scale = abs(scale)
+    lost = rounded(inputs, calls, reach, scale * norms, spread, size)
+    if inputs != calls:  # the oracle is handed rounded numbers, which may be larger
+        unit, tiny = _UNIT.get(calls, _FLOAT64)
+        reach += moved(calls, reach, scale * norms)
+        norms += unit * norms + 2 * terms * tiny
+        spread, size = spread + 2 * (unit * size + tiny), size + (unit * size + tiny)
     extra = largest / scale + 1.0 if scale else 1.0
     most = max(reach, largest)
     error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=most, norms=norms + extra)
-    bound = recombined(error, least=least, parts=parts, keys=keys, largest=most, spread=spread, size=size)
-    return bound + rounded(inputs, calls, reach, scale * norms, spread, size)
+    return lost + recombined(error, least=least, parts=parts, keys=keys, largest=most, spread=spread, size=size)
 
 
 def longest(vectors: Any) -> Any:
