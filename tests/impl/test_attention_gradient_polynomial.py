@@ -409,6 +409,34 @@ def test_tiny_and_huge_gradients_are_scaled_and_not_lost() -> None:
             assert (np.abs(one.value - other) <= one.error + 1e-12 * np.abs(other).max()).all()
 
 
+@pytest.mark.claim("GRAD-7")
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1e150, 1e150, 1.0, 1e-150, 2e-301),  # σ times a row of dO and V vanishes, and meets queries of 1e150
+        (1e150, 1e-150, 1e75, 1e75, 1e-150),  # σ times keys vanishes, and meets 1e150 of dO and V
+        (1e150, 1e150, 1e-150, 1.0, 1e-301),
+        (1e-150, 1e-150, 1e-70, 1e-70, 1e299),
+        (1e-30, 1e40, 1e30, 1e-50, 1e-12),
+    ],
+)
+def test_a_certificate_does_not_vanish_beside_a_factor_that_would_bring_it_back(sizes: tuple[float, ...]) -> None:
+    base = drawn(21, 4, 4, 6, 6)
+    arrays = {
+        name: getattr(base, name) * size
+        for name, size in zip(("query", "key", "value", "grad_output"), sizes[:4], strict=True)
+    }
+    instance = base.replace(**arrays, scale=sizes[4])
+    try:
+        found = fast(instance, 1e300)
+    except Infeasible:
+        assert sizes[0] != 1e-30
+        return
+    exactly = attention_gradient.evaluate(instance, 1e-25)
+    for one, name in zip(found, OUTPUTS, strict=True):
+        assert exactly.gradients()[name].ratio(one.value, one.error).max() <= 1.0, name
+
+
 def test_a_sum_of_fractions_agrees_with_the_tables() -> None:
     """A tiny case in rational arithmetic: P(t) = 1 + t + t²/2 − t³/7, two keys and two queries."""
     instance = drawn(14, 2, 2, 1, 1)

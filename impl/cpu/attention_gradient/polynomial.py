@@ -51,6 +51,8 @@ _ROOM = 0.95  # the part of the error that a predicted one may take
 _GATHERED = (1.02, 0.25)  # the largest weights of a key over their mean, for scores within R: a·e^(bR²), a guess
 _OFF_CENTRE = 1.1  # (H + |δ|)/H: a guess, measured afterwards
 _TRIED = 3  # plans
+_RANGE, _LEAST_UNIT = 780, 1000  # powers of two
+_LOST = 2.0**-1072  # what the last products of a certificate lose to underflow
 
 
 class Gradients(NamedTuple):
@@ -185,7 +187,7 @@ def _write(to: Array, value: NDArray[Any], factors: tuple[Array, Array], flat: A
     """The certificate of every element: the bound, and the rounding of the stored value."""
     relative, absolute = STORED[value.dtype.name]
     np.multiply(factors[0][..., None], factors[1], out=to)
-    to += flat + absolute
+    to += flat + absolute + _LOST
     to += np.abs(value) * (1.01 * relative + 2.0**-50)
     to *= 1.0 + 2.0**-40
     if not (np.isfinite(value).all() and np.isfinite(to).all()):
@@ -239,6 +241,7 @@ def _planned(job: _Job, gathered: Array, least: int) -> Plan:
         if not (found.error < 0.5 and _meets(job, gathered, found.error, 1.0)):
             continue
         plan = Plan(found, frame, *lift)
+        _require_range(plan, size)
         need = _need(job, plan.rank)
         if need > job.memory:
             raise Infeasible(
@@ -275,6 +278,18 @@ def _lift(head: Head, size: Sizes) -> tuple[Array, float]:
     if abs(power) > 500:
         raise Infeasible(f"gradients times values of about 2^{power}, of which 2^-500 to 2^500 are served")
     return head.grow * math.ldexp(1.0, -power), math.ldexp(1.0, power)
+
+
+def _require_range(plan: Plan, size: Sizes) -> None:
+    """Refuse sizes whose products, in a certificate or in the units of a result, float64 might lose (GRAD-7, step 7)."""
+    largest = float(size.query.max(initial=0.0))
+    factor, unit, shrink, query = (math.frexp(abs(x))[1] for x in (plan.factor, plan.size, plan.shrink, largest))
+    scaled = plan.factor == 0.0 or (factor >= -_RANGE and factor + unit >= -_LEAST_UNIT)
+    if not (scaled and shrink <= _RANGE and unit + shrink - max(query, 0) >= -_RANGE):
+        raise Infeasible(
+            f"gradients times values of about 2^{unit} beside keys of about 2^{-shrink}, queries of about 2^{query} and "
+            f"their product with the scale, {plan.factor:.3g}: float64 does not hold all products"
+        )
 
 
 def _need(job: _Job, rank: int) -> int:
