@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate, require_held
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate, require_held, within
 from assay.spec.memory import OUTPUTS, require_evaluable
 from assay.spec.softmax.distribution import Rows, flattened, weighted
 
@@ -128,12 +128,12 @@ def outputs(
 
 def _fine(values: dict[str, Any], relative: float, *, distribution: bool) -> NDArray[np.bool_]:
     """(head, row): is the radius what was asked for?"""
-    fine: NDArray[np.bool_] = (values["output"].error() <= relative * values["magnitude"] + 2.0**-1074).all(axis=2)
+    fine: NDArray[np.bool_] = within(values["output"].error(), relative, values["magnitude"], 2.0**-1074).all(axis=2)
     lse = np.abs(values["log_sum_exp"].rounded()[0])
-    fine &= (values["log_sum_exp"].error() <= relative * np.maximum(1.0, lse)).all(axis=2)
+    fine &= within(values["log_sum_exp"].error(), relative, np.maximum(1.0, lse)).all(axis=2)
     if distribution:
         size = np.abs(values["log_probability"].rounded()[0])
         radius = np.where(values["attended"], values["log_probability"].error(), 0.0)
-        fine &= (radius <= relative * (1.0 + size)).all(axis=2)
+        fine &= within(radius, relative, 1.0 + size).all(axis=2)
         fine &= np.isfinite(values["score"].rounded()[0]).all(axis=2)
     return fine

@@ -30,7 +30,9 @@ from assay.spec.enclosure import (
     Result,
     escalate,
     require_held,
+    within,
 )
+from assay.spec.enclosure.arb import LARGEST
 from assay.spec.memory import GRADIENTS, require_evaluable
 from assay.spec.softmax.distribution import Rows, flattened, scored, weighted
 
@@ -172,15 +174,16 @@ def first_pass(instance: Instance, rows: Rows, relative: float, *, matrices: boo
 
         # H_ij, G_i and what radii are measured by
         p = probability.rounded()[0]
-        moduli = np.where(attended, np.abs(grad_output[grid]) @ np.abs(np.swapaxes(part.value, 1, 2)), 0.0)
-        size = (p * moduli).sum(axis=2, keepdims=True) + np.abs(grad_lse[grid])
-        reach = np.abs(part.scale) * ((p * (moduli + size)) @ np.abs(part.key))
+        moduli = np.where(attended, _held(np.abs(grad_output[grid]) @ np.abs(np.swapaxes(part.value, 1, 2))), 0.0)
+        size = _held((p * moduli).sum(axis=2, keepdims=True) + np.abs(grad_lse[grid]))
+        both = _held(moduli + size)
+        reach = _reach(p * both, part.key, part.scale)
         lse = softmax.log_denominator.plus_ball(softmax.shift)
-        fine = (grad_query.error() <= relative * reach + _LEAST).all(axis=2)
-        fine &= (delta.error() <= relative * size + _LEAST)[..., 0]
-        fine &= (lse.error() <= relative * np.maximum(1.0, np.abs(lse.rounded()[0])))[..., 0]
+        fine = within(grad_query.error(), relative, reach, _LEAST).all(axis=2)
+        fine &= within(delta.error(), relative, size, _LEAST)[..., 0]
+        fine &= within(lse.error(), relative, np.maximum(1.0, np.abs(lse.rounded()[0])))[..., 0]
         if matrices:
-            fine &= (difference.error() <= relative * (moduli + size) + _LEAST).all(axis=2)
+            fine &= within(difference.error(), relative, both, _LEAST).all(axis=2)
             fine &= np.isfinite(softmax.capped.rounded()[1]).all(axis=2)
         values |= {"grad_query": grad_query, "delta": delta, "log_sum_exp": lse, "size": arithmetic.exact(size)}
         return Evaluated({name: values[name] for name in results}, fine)
@@ -256,12 +259,13 @@ def second_pass(
             gradient = gradient.times(_slope(arithmetic, capped, part.softcap))
         grad_key = part.keys_summed(arithmetic, gradient).scaled(part.scale)
 
-        p = probability.rounded()[0] * large[stacks]
-        moduli = np.where(seen, np.abs(value[grid]) @ np.abs(np.swapaxes(part.value, 1, 2)), 0.0)
-        reach = np.abs(part.scale) * ((p * (moduli + size[stacks])) @ np.abs(part.key))
+        p = _held(probability.rounded()[0] * large[stacks])
+        moduli = np.where(seen, _held(np.abs(value[grid]) @ np.abs(np.swapaxes(part.value, 1, 2))), 0.0)
+        both = _held(moduli + size[stacks])
+        reach = _reach(_held(p * both), part.key, part.scale)
         reach_value = p @ np.abs(part.value)
-        fine = (grad_key.error() <= relative * reach + _LEAST).all(axis=2)
-        fine &= (grad_value.error() <= relative * reach_value + _LEAST).all(axis=2)
+        fine = within(grad_key.error(), relative, reach, _LEAST).all(axis=2)
+        fine &= within(grad_value.error(), relative, reach_value, _LEAST).all(axis=2)
         return Evaluated({"grad_key": grad_key, "grad_value": grad_value}, fine)
 
     n_k, width = rows.attended.shape[1:]
@@ -293,8 +297,8 @@ def _sink(instance: Instance, first: dict[str, Enclosure], relative: float) -> E
         column = np.repeat(sink[None, block[1], None], b * n_q, axis=2)
         probability = arithmetic.exact(column).minus_row(lse).exp()
         total, _ = probability.times(delta).times_matrix(np.ones((1, b * n_q, 1)))
-        reach = (probability.rounded()[0] * size[grid] * large[grid]).sum(axis=2)
-        fine = total.error()[..., 0] <= relative * reach + _LEAST
+        reach = (_held(probability.rounded()[0] * large[grid]) * size[grid]).sum(axis=2)
+        fine = within(total.error()[..., 0], relative, reach, _LEAST)
         return Evaluated({"grad_sink": total.scaled(-1.0)}, fine)
 
     return escalate(definition, np.ones((1, h), bool), {"grad_sink": Result((h,))}, relative, b * n_q)["grad_sink"]
@@ -321,6 +325,22 @@ def _summed(gradient: Enclosure, shape: tuple[int, ...]) -> Enclosure:
     return Enclosure(mid.reshape(shape), rad.reshape(shape))
 
 
+def _reach(weight: Array, key: Array, scale: float) -> Array:
+    """|scale|·Σ_j weight_ij |key_jc|; inf only where this itself is beyond float64, whatever its parts are."""
+    size = np.abs(key)
+    plain = np.abs(scale) * (weight @ size)
+    if np.isfinite(plain).all():  # as nearly always
+        return np.asarray(plain)
+    row, column = (np.frexp(x.max(axis=axis, keepdims=True))[1] for x, axis in ((weight, 2), (size, 1)))
+    share, power = np.frexp(np.abs(scale))
+    return np.asarray(np.ldexp(share * (np.ldexp(weight, -row) @ np.ldexp(size, -column)), row + column + power))
+
+
+def _held(size: Array) -> Array:
+    """A size that overflowed cut at the largest number of float64, so that 0 times it is 0."""
+    return np.minimum(size, LARGEST)
+
+
 def _large(log_sum_exp: Enclosure) -> Array:
     """max(1, |lse|), and 1 for an empty row."""
     size = np.abs(log_sum_exp.midpoint)
@@ -344,6 +364,7 @@ def _slope(arithmetic: Arithmetic, capped: Any, c: float) -> Any:
 class _Held:
     """A result of one pass, to be used by another one in any arithmetic; 0 where it is −∞.
 
+    A number beyond float64 has no midpoint there, but an infinite radius, and its digits are kept.
     arranged(array): the numbers in the order of the other pass.
     """
 
@@ -364,5 +385,6 @@ class _Held:
     @functools.cached_property
     def _digits(self) -> NDArray[np.object_]:
         digits: NDArray[np.object_] = self.arranged(self.enclosure.balls).copy()
-        digits[~np.isfinite(self.arranged(self.enclosure.midpoint))] = flint.arb(0)
+        minus_infinity = (self.enclosure.midpoint == -np.inf) & (self.enclosure.radius == 0.0)
+        digits[self.arranged(minus_infinity)] = flint.arb(0)
         return digits

@@ -12,7 +12,7 @@ import flint
 import numpy as np
 
 from assay.spec import flint_context
-from assay.spec.enclosure import Enclosure
+from assay.spec.enclosure import Enclosure, within
 from assay.spec.enclosure.arb import ArbBall
 from assay.spec.problem import InvalidInstance, Uncertified
 
@@ -76,7 +76,7 @@ def define_loss(loss: Loss, relative: float = 1e-12) -> dict[str, Enclosure]:
             made = _evaluated(loss)
         rounded = {name: ArbBall(balls, bits) for name, balls in made.items()}
         fine = all(
-            (ball.error() <= relative * max(1.0, float(np.abs(ball.rounded()[0]).max()))).all()
+            within(ball.error(), relative, max(1.0, float(np.abs(ball.rounded()[0]).max()))).all()
             for ball in rounded.values()
         )
         if fine:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.spec.document_similarity.truth import best_pairs
-from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate, within
 from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def similarities(instance: Instance, relative: float = 1e-12) -> Enclosure:
             one, other = norms(arithmetic, left[at]), norms(arithmetic, right)
             value = value.divided(one[None]).divided(other[:, 0][None, None])
         value = value.where(common[None, at], 0.0)
-        fine = (value.error() <= relative * size[at] + 2.0**-1000).all(axis=2)
+        fine = within(value.error(), relative, size[at], 2.0**-1000).all(axis=2)
         return Evaluated({"similarity": value}, fine)
 
     wanted = np.ones((1, len(left)), dtype=bool)

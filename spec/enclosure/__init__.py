@@ -11,7 +11,7 @@ from __future__ import annotations
 from assay.spec.enclosure.arb import ArbArithmetic, ArbBall
 from assay.spec.enclosure.double_double import DoubleDoubleBall
 from assay.spec.enclosure.enclosure import Enclosure, in_units_of
-from assay.spec.enclosure.escalation import Arithmetic, Evaluated, Result, ball_tiers, escalate, require_held
+from assay.spec.enclosure.escalation import Arithmetic, Evaluated, Result, ball_tiers, escalate, require_held, within
 from assay.spec.enclosure.float64 import Float64Ball
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "escalate",
     "in_units_of",
     "require_held",
+    "within",
 ]

@@ -22,7 +22,8 @@ class Enclosure:
     """An array of values, each certified to lie within ``radius`` of ``midpoint``.
 
     Midpoint and radius are float64 arrays of one shape.  A midpoint −inf with radius 0 stands for −∞ itself (the
-    log-sum-exp of an empty row), and NaN for a result that a convention defines to be NaN.  ``balls`` is the value in
+    log-sum-exp of an empty row), and NaN for a result that a convention defines to be NaN.  An infinite radius says
+    that nothing is known of the value, whatever stands in its midpoint.  ``balls`` is the value in
     the full precision of the tier that computed it, an object array of ``flint.arb``; it is ``None`` where that tier is
     float64.
 
@@ -48,14 +49,16 @@ class Enclosure:
     @property
     def lower(self) -> Array:
         """A lower bound of the value, rounded down."""
-        with np.errstate(over="ignore", under="ignore"):
-            return np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            least = np.where(self.radius > 0, np.nextafter(self.midpoint - self.radius, -np.inf), self.midpoint)
+        return np.where(self.radius == np.inf, -np.inf, least)
 
     @property
     def upper(self) -> Array:
         """An upper bound of the value, rounded up."""
-        with np.errstate(over="ignore", under="ignore"):
-            return np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            most = np.where(self.radius > 0, np.nextafter(self.midpoint + self.radius, np.inf), self.midpoint)
+        return np.where(self.radius == np.inf, np.inf, most)
 
     def __getitem__(self, index: Any) -> Enclosure:
         full = self.full
@@ -79,7 +82,10 @@ class Enclosure:
         return in_units_of(self.least_error(array), tolerance)
 
     def least_error(self, array: Any) -> Array:
-        """max(0, |array − midpoint| − radius), rounded down; +inf for NaN and for an infinity that is not the value."""
+        """max(0, |array − midpoint| − radius), rounded down; +inf for NaN and for an infinity that is not the value.
+
+        Where the radius is infinite it is 0 for all but NaN, whatever the midpoint is: nothing is known there.
+        """
         value = np.asarray(array)
         value = np.broadcast_to(value.astype(np.float64), self.midpoint.shape)
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
@@ -92,6 +98,7 @@ class Enclosure:
             least = np.where(np.isposinf(gap), 4 * quarter, gap * (1 - 2.0**-50) - self.radius)
             least = np.clip(least, 0.0, np.finfo(np.float64).max)
         least = np.where(np.isfinite(value) & np.isfinite(self.midpoint), least, np.inf)
+        least = np.where((self.radius == np.inf) & ~np.isnan(value), 0.0, least)
         same = (np.isinf(value) & (value == self.midpoint)) | (np.isnan(value) & np.isnan(self.midpoint))
         return np.where(same, 0.0, least)
 

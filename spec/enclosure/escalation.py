@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Block = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "ball_tiers", "escalate", "require_held"]
+__all__ = ["Arithmetic", "Ball", "Evaluated", "Result", "ball_tiers", "escalate", "require_held", "within"]
 
 _BLOCK = 1 << 17  # numbers held at a time
 _MOST_BITS = 1 << 17
@@ -196,6 +196,17 @@ def require_held(name: str, values: Ball, where: NDArray[np.bool_]) -> None:
         if ball.is_finite() and ball.abs_lower() > LARGEST:
             size = math.floor(float((ball.abs_lower().log() / flint.arb(2).log()).mid()))
             raise InvalidInstance(f"{name}: a number of about 2^{size}, expected at most 2^1024, what float64 holds")
+
+
+def within(error: Array, relative: float, size: Array | float, least: float = 0.0) -> NDArray[np.bool_]:
+    """Whether errors are at most ``relative`` times sizes, and ``least`` more.
+
+    A size that overflowed counts as the largest number of float64, as it would find an infinite error small enough.
+
+    >>> within(np.array([1e-13, np.inf]), 1e-12, np.array([1.0, np.inf])).tolist()
+    [True, False]
+    """
+    return np.asarray(error <= relative * np.minimum(size, LARGEST) + least)
 
 
 def _tiers(relative: float) -> Iterator[Arithmetic]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import ArbBall, Enclosure, ball_tiers, require_held
+from assay.spec.enclosure import ArbBall, Enclosure, ball_tiers, require_held, within
 from assay.spec.firing_neurons.definition import Query, margins
 from assay.spec.firing_neurons.instance import data_of
 from assay.spec.floating_point import require_usual
@@ -79,7 +79,7 @@ def evaluate(instance: Instance, relative: float = 1e-12) -> Exact:
             require_held(name, ball, np.asarray(True))
         found = {name: _enclosure(ball) for name, ball in balls.items()}
         sizes = _sizes(instance, (data, weights, outer), fires, found)
-        if all((balls[name].error() <= relative * size + 2.0**-1000).all() for name, size in sizes.items()):
+        if all(within(balls[name].error(), relative, size, 2.0**-1000).all() for name, size in sizes.items()):
             return Exact(margin, **found)
     raise Uncertified(f"relative: {relative!r} was not reached with {arithmetic.precision} bits")
 

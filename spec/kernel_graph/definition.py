@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import ArbArithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import ArbArithmetic, Enclosure, Evaluated, Result, escalate, within
 from assay.spec.kernel_graph.symbols import expression
 from assay.spec.memory import require_evaluable
 
@@ -64,7 +64,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "output") 
             own = own.times(arithmetic.exact(vectors[at]))
             value = own.plus_ball(value.scaled(-1.0))
             size = size + np.abs(own.rounded()[0])
-        fine = value.error() <= relative * np.minimum(size, np.finfo(np.float64).max) + least
+        fine = within(value.error(), relative, size, least)
         fine = (fine & np.isfinite(value.rounded()[0])).all(axis=1)
         return Evaluated({"output": _stacked(value)}, fine[None])
 

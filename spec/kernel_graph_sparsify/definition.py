@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate, within
 from assay.spec.floating_point import require_usual
 from assay.spec.kernel_graph.definition import weights
 from assay.spec.kernel_graph.symbols import expression
@@ -53,7 +53,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "weight") 
         other = at[:, None] != np.arange(len(x))
         entry = weights(arithmetic, f, x[at], x, other).where(other, 0.0)
         middle, _ = entry.rounded()
-        fine = (entry.error() <= relative * np.abs(middle) + 2.0**-1060).all(axis=1)
+        fine = within(entry.error(), relative, np.abs(middle), 2.0**-1060).all(axis=1)
         return Evaluated({"weight": entry[None]}, fine[None])
 
     whole = escalate(evaluated, np.ones((1, len(x)), bool), {"weight": Result((len(x), len(x)))}, relative, len(x))[

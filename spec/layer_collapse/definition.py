@@ -23,7 +23,7 @@ import flint
 import numpy as np
 
 from assay.spec import flint_context
-from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import Arithmetic, Enclosure, Evaluated, Result, escalate, within
 from assay.spec.memory import require_evaluable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _evaluate(
         network = _Network(instance, arithmetic, uniform)
         first, *others = network.run()
         strict = [first] if growing else [first, *others]
-        fine = all(bool((ball.error() <= relative * size + 2.0**-1000).all()) for ball, size in strict)
+        fine = all(bool(within(ball.error(), relative, size, 2.0**-1000).all()) for ball, size in strict)
         fine = fine and all(bool(np.isfinite(ball.error()).all()) for ball, _ in others)
         values = {name: _flat(network.steps[name]) for name in results}
         return Evaluated(values, np.full((1, 1), fine))

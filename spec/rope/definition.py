@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate
+from assay.spec.enclosure import Enclosure, Evaluated, Result, escalate, within
 from assay.spec.memory import require_evaluable
 from assay.spec.rotary.frequencies import frequencies, magnitude
 from assay.spec.rotary.turning import paired, rotation
@@ -51,7 +51,7 @@ def define(instance: Instance, relative: float = 1e-12, output: str = "query") -
         one, other = straight[at], crossed[at]
         y = cos.scaled(one).plus_ball(sin.scaled(other)).where((one != 0.0) | (other != 0.0), 0.0)
         size = np.abs(cos.rounded()[0] * one) + np.abs(sin.rounded()[0] * other)
-        fine = (y.error() <= relative * size + 2.0**-1074).all(axis=2)
+        fine = within(y.error(), relative, size, 2.0**-1074).all(axis=2)
         return Evaluated({output: y.joined(rest[at])}, fine)
 
     wanted = np.ones((b * heads, n), dtype=bool)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.spec.enclosure import DoubleDoubleBall, Enclosure, Float64Ball
+from assay.spec.enclosure import DoubleDoubleBall, Enclosure, Float64Ball, within
 from assay.spec.enclosure.arb import ArbArithmetic
 from assay.spec.problem import InvalidInstance, Uncertified
 from assay.spec.rope_attention.definition import General, Turned, relative_rows, transposed
@@ -58,7 +58,7 @@ def gradients(instance: Instance, grad_output: NDArray[Any], relative: float = 1
     with np.errstate(all="ignore"):
         for arithmetic in _arithmetics():
             made, reach = _evaluated(instance, incoming, arithmetic)
-            if all((made[name].error() <= relative * reach[name] + 2.0**-1074).all() for name in made):
+            if all(within(made[name].error(), relative, reach[name], 2.0**-1074).all() for name in made):
                 shapes = {name: getattr(instance, name.removeprefix("grad_")).shape for name in made}
                 return {name: _enclosure(ball, shapes[name]) for name, ball in made.items()}
     raise Uncertified(f"relative: {relative!r} was not reached with {_MOST_BITS} bits")

@@ -197,6 +197,39 @@ def test_a_key_that_nobody_sees_and_a_query_that_sees_nothing_have_the_gradient_
     assert not exact.grad_value.radius[0, 0, 1].any()
 
 
+@pytest.mark.claim("ENC-11")
+@pytest.mark.parametrize("relative", [1e-12, 1e-25])
+@pytest.mark.parametrize("output", ["grad_query", "grad_key"])
+def test_sums_that_overflow_make_no_infinite_radius_accurate_enough(output: str, relative: float) -> None:
+    query, key = np.array([[[[1e-150], [2e-150]]]]), np.array([[[[1.0], [-1.0]]]])
+    incoming, value = np.full((1, 1, 2, 1), 1e160), np.full((1, 1, 2, 1), 1e145)
+    made = define(Instance(query, key, value, incoming, 1e149), relative, output)  # equal values: no gradient at all
+    assert made.contains(np.zeros(made.shape)).all()
+    assert np.isfinite(made.radius).all()
+    assert np.isfinite(made.midpoint).all()
+
+
+def test_a_size_that_only_a_small_scale_brings_back_into_range_measures_the_radius() -> None:
+    base = drawn(3, dtype=np.float64)
+    moved = base.replace(
+        query=base.query * 2.0**1000, key=base.key * 2.0**-500, value=base.value * 2.0**250,
+        grad_output=base.grad_output * 2.0**250, scale=2.0**-500 / np.sqrt(2.0),
+    )  # fmt: skip
+    one, other = (define(x, 1e-25, "grad_key") for x in (base, moved))  # scores are the same, and dK is 2^1000 times
+    assert (np.ldexp(other.radius, -1000) <= 1e-12 * np.abs(one.midpoint).max()).all()
+    assert other.contains(np.ldexp(one.midpoint, 1000)).all()
+
+
+@pytest.mark.parametrize("relative", [1e-12, 1e-25])
+@pytest.mark.parametrize("output", ["grad_query", "grad_key"])
+def test_a_delta_beyond_float64_is_not_taken_for_zero(output: str, relative: float) -> None:
+    query, key = np.array([[[[1e-150], [2e-150]]]]), np.array([[[[1.0], [-1.0]]]])
+    incoming, value = np.full((1, 1, 2, 1), 1e160), np.full((1, 1, 2, 1), 1e150)
+    made = define(Instance(query, key, value, incoming, 1.0), relative, output)
+    assert made.contains(np.zeros(made.shape)).all()
+    assert np.isfinite(made.radius).all()
+
+
 def test_one_key_has_no_score_gradient() -> None:
     exact = evaluate(drawn(8, (1, 1, 1, 3, 1, 4, 4)))
     assert (np.abs(exact.grad_query.midpoint) <= exact.grad_query.radius).all()

@@ -83,6 +83,23 @@ def test_a_number_that_is_not_finite_is_infinitely_wrong(number: float) -> None:
 
 
 @pytest.mark.claim("ENC-11")
+@pytest.mark.parametrize("midpoint", [1.0, np.inf, -np.inf, np.nan])
+def test_an_infinite_radius_excludes_no_number(midpoint: float) -> None:
+    nothing = of(midpoint, np.inf)
+    assert nothing.lower[0] == -np.inf
+    assert nothing.upper[0] == np.inf
+    for number in (0.0, -1.7e308, np.inf, -np.inf):
+        assert nothing.contains([number]).all()
+        assert nothing.ratio([number], 0.0)[0] == 0.0
+    assert Enclosure(np.array([midpoint, 1.0]), np.array([np.inf, 0.0])).contains([np.inf, 2.0]).tolist() == [
+        True,
+        False,
+    ]
+    if not np.isnan(midpoint):
+        assert not nothing.contains([np.nan]).any()
+
+
+@pytest.mark.claim("ENC-11")
 def test_minus_infinity_is_only_minus_infinity() -> None:
     empty = of(-np.inf)
     assert empty.contains([-np.inf]).all()
