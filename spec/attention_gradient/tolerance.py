@@ -349,7 +349,10 @@ class Bounds:
 
     def _divided(self, origin: Origin) -> Array:
         """D_i: dO may have been divided by the sum of weights before it met values and weights (B3)."""
-        return np.ones(self.row.count.shape) if origin.handed else np.exp(self.row.log_denominator)
+        if origin.handed:
+            return np.ones(self.row.count.shape)
+        most: Array = np.exp(self.row.log_denominator + self.row.score_error + self.precision.of(Softmax).lag)
+        return most
 
     # --- what is added up ---------------------------------------------------------------------------------------------
 
@@ -484,8 +487,10 @@ class Bounds:
         heads = turned.off_probability @ grad_output
         heads = heads + (self._lost + 2 * u.tiny) * (turned.attended.astype(np.float64) @ grad_output)
         steps = (seen + 4)[..., None]
-        mass = turned.probability.sum(axis=3)[..., None]
-        heads = heads + 2 * u.tiny * steps + u.alignment * (mass + u.least_factor * steps)
+        mass = (turned.probability.sum(axis=3) * self._divided(origin).max(axis=2, keepdims=True, initial=1.0))[
+            ..., None
+        ]
+        heads = heads + 2 * u.tiny * (steps + mass) + u.alignment * (mass + u.least_factor * steps)
         heads = heads + self._flushed(mass, steps, of_values=True)
         bound = self._grouped(heads)
         tiles = 0.0 if origin.handed else float(self.row.tiles.max(initial=0.0))

@@ -281,14 +281,14 @@ def _lift(head: Head, size: Sizes) -> tuple[Array, float]:
 
 
 def _require_range(plan: Plan, size: Sizes) -> None:
-    """Refuse sizes whose products, in a certificate or in the units of a result, float64 might lose (GRAD-7, step 7)."""
+    """Refuse sizes whose products, in a certificate or in units of a result, float64 may lose (GRAD-7, step 8)."""
     largest = float(size.query.max(initial=0.0))
     factor, unit, shrink, query = (math.frexp(abs(x))[1] for x in (plan.factor, plan.size, plan.shrink, largest))
     scaled = plan.factor == 0.0 or (factor >= -_RANGE and factor + unit >= -_LEAST_UNIT)
     if not (scaled and shrink <= _RANGE and unit + shrink - max(query, 0) >= -_RANGE):
         raise Infeasible(
-            f"gradients times values of about 2^{unit} beside keys of about 2^{-shrink}, queries of about 2^{query} and "
-            f"their product with the scale, {plan.factor:.3g}: float64 does not hold all products"
+            f"gradients times values of about 2^{unit} beside keys of about 2^{-shrink}, queries of about 2^{query} "
+            f"and their product with the scale, {plan.factor:.3g}: float64 does not hold all products"
         )
 
 
