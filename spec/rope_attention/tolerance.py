@@ -57,7 +57,7 @@ def tolerance(
     >>> x = np.eye(2, dtype=np.float32).reshape(1, 1, 2, 2)
     >>> far = (Instance(x, x, x, query_positions=p + np.arange(2), key_positions=p + np.arange(2)) for p in (0, 10**4))
     >>> print(*(f"{tolerance(instance, 'float32').max():.0e}" for instance in far))
-    4e-06 1e-03
+    5e-06 1e-03
     """
     if output not in ("output", "log_sum_exp"):
         raise ValueError(f"unknown output {output!r}: expected 'output' or 'log_sum_exp'")

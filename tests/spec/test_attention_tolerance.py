@@ -130,7 +130,7 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     def numerator(count: int, power: int) -> Any:
         return (1 + mpf(soft.value_rounding)) * (1 + gamma(count + 4, u.accumulate)) * merged**power - 1
 
-    nu_plain = numerator(roundings, merges)
+    nu_plain = numerator(roundings, parts + 1)
     nu = (1 + mpf(soft.probability)) * (1 + nu_plain) - 1
     e2 = (nu * size + alpha + (lam + beta) * a) / (1 - lam - beta)
     # K7: weights from a stored log-sum-exp

@@ -69,7 +69,7 @@ def exact_bound(
     apart = 9.09 * a * own + 2.02 * a * (S + delta + own) - tiles * math.log1p(-soft.rescale)
     # K6: it divides; K7: its weights come from a stored log-sum-exp (TOL-4)
     K, above, below = depth + 3 * tiles + 1, depth + parts + 1, depth + tiles + parts + 1
-    sums = ((K + 4, merged * stored, K, 0.0), (above + 4, (merged + 1) * stored, below, apart))
+    sums = ((K + 4, (parts + 1) * stored, K, 0.0), (above + 4, (merged + 1) * stored, below, apart))
     vanishing = n * math.exp(soft.lag) * soft.flush
     beta = math.exp(L + delta) * (vanishing + (n + 3 * rescaled + 4) * u.tiny)
     alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * rescaled + 4) * u.tiny) + u.tiny
