@@ -45,10 +45,8 @@ def reference(
     if to is not None:
         with writing(to), written(to) as file:
             np.savez(file, midpoint=enclosure.midpoint, radius=enclosure.radius)
-    say(
-        f"{problem.NAME}  {name}  shape {enclosure.shape}"
-        f"  radius {enclosure.radius.min():.2g} … {enclosure.radius.max():.2g}"
-    )
+    radii = f"{enclosure.radius.min():.2g} … {enclosure.radius.max():.2g}" if enclosure.radius.size else "of no element"
+    say(f"{problem.NAME}  {name}  shape {enclosure.shape}  radius {radii}")
     for index in list(np.ndindex(enclosure.shape))[:_SHOWN_ELEMENTS]:
         say(f"[{', '.join(map(str, index))}]  {enclosure[index]}")
     return PASSED

@@ -198,8 +198,8 @@ def require_held(name: str, values: Ball, where: NDArray[np.bool_]) -> None:
             raise InvalidInstance(f"{name}: a number of about 2^{size}, expected at most 2^1024, what float64 holds")
 
 
-def within(error: Array, relative: float, size: Array | float, least: float = 0.0) -> NDArray[np.bool_]:
-    """Whether errors are at most ``relative`` times sizes, and ``least`` more.
+def within(error: Array, relative: float, size: Array | float, least: float = 0.0) -> Any:
+    """Whether errors are at most ``relative`` times sizes, and ``least`` more: an array of booleans.
 
     A size that overflowed counts as the largest number of float64, as it would find an infinite error small enough.
 

@@ -31,6 +31,7 @@ __all__ = ["entries", "tolerance"]
 
 _SLACK = 1.0 + 1e-9
 _NOISE = 2.0**-49  # of two values of f in float64, of which the difference is taken
+_NORMAL = 2.0**-1000  # beyond it a value of f in float64 has all its digits
 _NEAR = 2.0**-6  # of a distance: errors below that are taken by the Lipschitz constant, for differences would cancel
 _BLOCK = 1 << 17  # pairs that are looked at together
 
@@ -105,6 +106,10 @@ def _of_rows(
     bound = bound + (2.0 * precision.tiny + precision.alignment) * met
     largest = min(precision.largest, precision.largest_output)
     good = inside.all(axis=1, keepdims=True) & (2.0 * total <= largest) & (vectors.max(axis=0) <= largest)
+    if instance.laplacian:
+        good &= 2.0 * both.sum(axis=1, keepdims=True) <= largest
+    elif at.size:
+        good &= 2.0 * abs(instance.diagonal) <= largest
     return np.where(good & ~np.isnan(bound), bound * _SLACK, np.inf)
 
 
@@ -127,6 +132,8 @@ def entries(
     low, high = np.maximum(z - wide, 0.0), z + wide
     value = f(z)
     near = wide <= _NEAR * z  # false where a distance is no number
+    if f.lipschitz is not None:
+        near &= np.abs(value) >= _NORMAL  # of a value that was lost to underflow nothing follows for its neighbours
     if f.lipschitz is None or not near.all():
         least, most = f.between(low, high)
         first, last = f.between(np.maximum(z - _here(x) * (z + f.shift), 0.0), z + _here(x) * (z + f.shift))
@@ -144,6 +151,7 @@ def entries(
         logs = np.maximum(np.abs(np.log(f.scale * (low + f.shift))), np.abs(np.log(f.scale * (high + f.shift))))
         rate = rate + f.power * logs * (precision.elementary + 3.0 * u)
     h = h + 1.01 * rate * (size + f.terms) + precision.tiny * f.lost
+    inside &= 2.0 * (np.abs(value) + h) <= min(precision.largest, precision.largest_output)
     known = used | (not f.singular_at_zero)
     return np.where(known, np.abs(value), 0.0), np.where(known, h, 0.0), inside | ~used
 

@@ -68,12 +68,18 @@ def _decode(source: OrthogonalVectors, target: Instance, output: Any) -> Solutio
     Raises ``ValueError`` for another number of answers, and for entries that are no answers of yes or no.
     """
     if isinstance(output, Mapping):
-        output = [answer for name, answer in output.items() if str(name).startswith("data_of")]
+        named = {str(name): answer for name, answer in output.items() if str(name).startswith("data_of")}
+        output = [named[name] for name in sorted(named, key=_step)]
     fires = _answers(output, (source.m, source.n))
     if not fires.any():
         return Solutions(False, 0, None)
     j, i = (int(k) for k in np.argwhere(fires)[0])
     return Solutions(True, int(fires.sum()), (i, j))
+
+
+def _step(name: str) -> int:
+    """The number of the step in the name of a query."""
+    return int("".join(filter(str.isdigit, name)) or 0)
 
 
 def _answers(output: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:

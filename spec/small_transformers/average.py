@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["a_priori", "log_largest_weight", "sampling_error"]
 
+_TINY = 2.0**-1022  # more than an operation loses where its result underflows
+
 
 def sampling_error(
     log_largest: Array | float,
@@ -66,15 +68,27 @@ def a_priori(
 def log_largest_weight(query: NDArray[Any], key: NDArray[Any], scale: float) -> Array:
     """(…, n_q): at least the largest score of any key, σ⟨q, k̄⟩ + |σ|‖q‖·max‖k_j − k̄‖, (…, n_q, d) and (…, n_k, d).
 
+    It is rounded outwards, by what ST-3 says of its computation; +inf where a number on the way overflows.
+
     >>> x = np.eye(2)
     >>> log_largest_weight(x, x, 1.0).round(6).tolist()
     [1.207107, 1.207107]
     """
-    q, k = query.astype(np.float64), key.astype(np.float64)
-    mean = k.mean(axis=-2, keepdims=True)
-    radius = np.sqrt(np.square(k - mean).sum(axis=-1)).max(axis=-1)[..., None]
-    at_mean = (q * mean).sum(axis=-1)
-    norm = np.sqrt(np.square(q).sum(axis=-1))
-    size = np.abs(q * mean).sum(axis=-1) + norm * radius
-    bound: Array = scale * at_mean + abs(scale) * norm * radius + 2.0**-53 * (4 * q.shape[-1] + 16) * abs(scale) * size
-    return bound
+    q, k, size = query.astype(np.float64), key.astype(np.float64), abs(scale)
+    with np.errstate(all="ignore"):
+        mean = k.mean(axis=-2, keepdims=True)  # any vector will do, so that this one need not be the mean exactly
+        radius = _norms(k - mean).max(axis=-1)[..., None] + _TINY
+        products = q * mean
+        at_mean = scale * products.sum(axis=-1)
+        away = (size * (_norms(q) + _TINY) + _TINY) * radius + _TINY
+        rounded = 2.0**-53 * (4 * q.shape[-1] + 16) * (size * np.abs(products).sum(axis=-1) + away)
+        bound: Array = at_mean + (away + (rounded + (q.shape[-1] + 2) * (size * _TINY + _TINY)))
+    # what overflowed has made an infinity of the sum of absolute values too, or a NaN
+    return np.where(np.isnan(bound), np.inf, bound)
+
+
+def _norms(vectors: Array) -> Array:
+    """(…): the norms along the last axis, whose squares neither underflow nor overflow."""
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)
+    norms: Array = np.sqrt(np.square(vectors / (largest + (largest == 0))).sum(axis=-1)) * largest[..., 0]
+    return norms

@@ -45,7 +45,8 @@ class Calls:
 
     row: the weights, with L_j + ψ in place of L_j.  column: N.  above, below: the relative errors of the recombined
     numerator and denominator.  lost: what underflow takes of a row, in units of the recombined sum, per unit of Σ|v|;
-    least_lost: and besides.  far: how far a calibrator is from the log-sum-exp of its keys.  inside: the domain.
+    least_lost: and besides.  alike: how far all columns of a call may be off alike, where that does not cancel.
+    far: how far a calibrator is from the log-sum-exp of its keys.  inside: the domain.
     """
 
     row: Weights
@@ -53,6 +54,7 @@ class Calls:
     below: Array
     lost: Array
     least_lost: Array
+    alike: Array
     far: Array
     inside: NDArray[np.bool_]
 
@@ -147,12 +149,18 @@ def calls(instance: Instance, u: Precision, exact: Exact) -> Calls:
     kappa = compound(u.accumulate, u.accumulate, u.output)
     rest = np.where(lam < 1, 1 - lam, np.nan)
     column = (nu + lam) / rest * (1 + kappa) + kappa
+    # K7: a stored log-sum-exp is off from the sum of the weights of its call, for all columns alike
+    alike = (
+        3.03 * (3 * u.product + soft.stored_score) * log_m + 2 * soft.stored_tiny - tiles * math.log1p(-soft.rescale)
+    )
+    alike = np.expm1(alike + 2.02 * u.product * (reach + largest + log_m)) * SLACK
+    unit = unit * (1 + alike)
     lost = unit * weight_lost / rest * (1 + kappa)
     flushed = unit * (steps * u.tiny + weight_lost * m * u.least_factor) + u.tiny + u.alignment
     least_lost = flushed / rest * (1 + kappa) + u.output_tiny + 2 * u.tiny
 
     # p and p₀ themselves, and ψ
-    least = (made.least - (lost * m + least_lost)) / (1 + column)
+    least = (made.least - (lost * m + least_lost)) / ((1 + column) * (1 + alike))
     least = np.where(least > 0, least, np.nan)
     calibrated = column + (lost + least_lost) / least
     calibrated = np.where(calibrated < 1, -np.log1p(-np.minimum(calibrated, 0.999999)), np.inf)
@@ -179,6 +187,7 @@ def calls(instance: Instance, u: Precision, exact: Exact) -> Calls:
         row=dataclasses.replace(row, spread=spread, lower_mass=with_lower.sum(axis=3) / SLACK),
         above=compound(column, added_up, merged),
         below=compound(column, added_up),
+        alike=alike if instance.oracle == "log_sum_exp" else np.zeros_like(alike),
         lost=lost / least,
         least_lost=least_lost / least,
         far=far,
@@ -191,11 +200,13 @@ def _output_bound(instance: Instance, u: Precision, exact: Exact, made: Calls) -
     row, plain = made.row, instance.attention()
     common, _, hull, absolute, largest, total = sums(row, values(plain), exact.output)
     mass = row.lower_mass[..., None]
-    above, below, lost, least_lost = (x[..., None] for x in (made.above, made.below, made.lost, made.least_lost))
+    above, below, lost, least_lost, alike = (
+        x[..., None] for x in (made.above, made.below, made.lost, made.least_lost, made.alike)
+    )
     e1 = np.fmin(common / mass, hull)
     magnitude = np.fmin(absolute / mass, largest)
     size = np.fmin(np.abs(exact.output.midpoint) + exact.output.radius + e1, magnitude)
-    alpha, beta = lost * total + least_lost, lost * row.count[..., None] + least_lost
+    alpha, beta = lost * total + least_lost + alike * largest, lost * row.count[..., None] + least_lost
     rest = 1 - below - beta
     e2 = np.where(rest > 0, (above * magnitude + alpha + (below + beta) * size) / rest, np.inf)
     if instance.oracle == "log_sum_exp":  # a merge by o + σ·(o_t − o)

@@ -101,12 +101,21 @@ class Weights:
     tiles: Array  # T: rescalings that a weight goes through
     rescalings: Array  # … and those of the whole row
     lower_mass: Array  # D⁻ = Σ p_j e^(−L_j), a lower bound
+    apart: Array  # Y: how far the sum of weights of a stored log-sum-exp and what it was made of are apart
     inside: NDArray[np.bool_]  # the domain of the class (TOL-6)
 
     @property
     def roundings(self) -> Array:
         """Additions, rescalings and merges that a row of n > 1 weights goes through; none for one weight (TOL-4)."""
         return np.where(self.count > 1, self.depth - 1 + 3 * self.tiles + 2, 0.0)
+
+    def roundings_of_stored(self, soft: Softmax) -> tuple[Array, Array]:
+        """The same where weights come from a stored log-sum-exp (K7): of the numerator, and of what is stored."""
+        merges = self.merges(soft)
+        numerator, denominator = (
+            np.where(self.count > 1, self.depth - 1 + each + merges + 2, 0.0) for each in (0, self.tiles)
+        )
+        return numerator, denominator
 
     @property
     def steps(self) -> Array:
@@ -156,7 +165,9 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
             score = np.concatenate([score, sink], axis=3)
             log_p = np.concatenate([log_p, exact.log_sink_probability.midpoint[..., None]], axis=3)
             log_p_radius = np.concatenate([log_p_radius, exact.log_sink_probability.radius[..., None]], axis=3)
-            delta = np.concatenate([delta, (4 * u.product + soft.stored_score) * np.abs(sink)], axis=3)
+            delta = np.concatenate(
+                [delta, (4 * u.product + soft.stored_score) * np.abs(sink) + soft.stored_tiny], axis=3
+            )
             attended = np.concatenate([attended, np.ones_like(sink, dtype=bool)], axis=3)
         size = np.where(attended, np.abs(score), 0.0)
         top = np.where(attended, score, -np.inf).max(axis=3, initial=-np.inf)
@@ -175,14 +186,25 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         largest_size = size.max(axis=3, initial=0.0)
         argument = below + delta + (largest_delta + 2 * soft.lag + log_denominator)[..., None]
         rounding = 1.01 * (3 * u.product + soft.stored_score) * argument
-        rounding = rounding + (2.02 * u.product * (largest_size + largest_delta))[..., None]
+        rounding = rounding + (2.02 * u.product * (largest_size + largest_delta) + soft.stored_tiny)[..., None]
         shared = -math.log1p(-soft.exp) - (tiles + 1) * math.log1p(-soft.rescale)
         shared = shared + merge_error(u, largest_size + largest_delta, log_denominator, count)
         spread = delta + rounding + shared[..., None] + np.where(attended, log_p_radius, 0.0)
         spread = np.where(attended, spread * SLACK, 0.0)
 
         probability = np.where(attended, np.exp(log_p + log_p_radius), 0.0)
-        lower_mass = np.where(attended, np.exp(log_p - log_p_radius - spread), 0.0).sum(axis=3)
+        lower_mass = np.where(attended, np.exp(log_p - log_p_radius - spread), 0.0).sum(axis=3) / SLACK
+        # K7 (TOL-4): arguments of weights under computed scores, whose largest may be another one
+        high, low = np.where(attended, score + delta, -np.inf), np.where(attended, score - delta, -np.inf)
+        own = np.exp(np.minimum(high - low.max(axis=3, initial=-np.inf, keepdims=True), 0.0))
+        own = np.log(np.maximum(np.where(attended, own, 0.0).sum(axis=3) * SLACK, 1.0))
+        gap = np.where(attended, np.maximum(_largest_of_others(high) - low, 0.0), 0.0)
+        rounded = 1.01 * (3 * u.product + soft.stored_score)
+        shared = 2.02 * u.product * (largest_size + largest_delta + own) + 2 * soft.stored_tiny
+        shared = shared - np.where(count > 1, tiles * math.log1p(-soft.rescale), 0.0)
+        apart = np.expm1(np.where(attended, rounded * (2 * gap + own[..., None]) + shared[..., None], 0.0))
+        mean = np.where(attended, probability * np.exp(spread) * apart, 0.0).sum(axis=3) / lower_mass
+        at_most = np.expm1(rounded * (2 * np.log(np.maximum(count, 1.0)) + own) + shared)
     return Weights(
         attended=attended,
         probability=probability,
@@ -195,9 +217,19 @@ def weights(instance: Masked, u: Precision, exact: Distribution, products: Produ
         depth=soft.depth(count),
         tiles=tiles,
         rescalings=rescalings,
-        lower_mass=lower_mass / SLACK,
+        lower_mass=lower_mass,
+        apart=np.fmin(mean, at_most) * SLACK,
         inside=inside,
     )
+
+
+def _largest_of_others(scores: Array) -> Array:
+    """For every number of a row the largest of the others; −∞ where there are none."""
+    if scores.shape[-1] < 2:
+        return np.full_like(scores, -np.inf)
+    second, first = np.split(np.partition(scores, -2, axis=-1)[..., -2:], 2, axis=-1)
+    found: Array = np.where(np.equal(scores, first), second, first)
+    return found
 
 
 def merge_error(u: Precision, maximum: Array | float, log_denominator: Array | float, count: Array | int) -> Array:
@@ -226,14 +258,24 @@ def quotient_error(
     """
     soft = u.of(Softmax)
 
-    # TOL-4: relative errors of numerator (ν) and denominator (λ)
-    k = row.roundings
-    merge = merge_error(u, row.maximum + row.score_error, log_denominator, row.count)
+    # TOL-4: relative errors of numerator (ν) and denominator (λ) …
+    parts = row.merges(soft)
     factor = np.where(row.count > 1, -math.log1p(-soft.rescale), 0.0)
-    merges = np.expm1((row.merges(soft) + 1) * (np.log1p(merge) + factor))
-    nu_plain = compound(soft.value_rounding, gamma(k + 4, u.accumulate)[..., None], merges[..., None])
+    merge = np.log1p(merge_error(u, row.maximum + row.score_error, log_denominator, row.count)) + factor
+    above = below = row.roundings
+    nu_plain = compound(
+        soft.value_rounding, gamma(above + 4, u.accumulate)[..., None], np.expm1((parts + 1) * merge)[..., None]
+    )
     nu = compound(soft.probability, nu_plain)
-    lam = compound(soft.row_sum, gamma(k, u.accumulate)[..., None])
+    lam = compound(soft.row_sum, gamma(below, u.accumulate)[..., None])
+    # … and where the weights come from a stored log-sum-exp
+    merges = parts if parts > 1 else 0
+    above, below = row.roundings_of_stored(soft)
+    nu_stored = compound(
+        soft.probability, soft.value_rounding, gamma(above + 4, u.accumulate)[..., None],
+        np.expm1((merges + np.where(row.count > 1, 1, 2)) * merge)[..., None],
+    )  # fmt: skip
+    lam_stored = compound(soft.row_sum, gamma(below, u.accumulate)[..., None], row.apart[..., None])
 
     # TOL-5: absolute errors, in units of normalised weights
     weight, lost, steps = row.heaviest()[..., None], row.lost(soft)[..., None], row.steps[..., None]
@@ -241,16 +283,16 @@ def quotient_error(
     lost_above = weight * (lost * total + steps * u.tiny) + u.tiny + np.where(largest > 0, u.alignment, 0.0)
     lost_below = weight * (lost * row.count[..., None] + steps * u.tiny)
 
-    def quotient(nu: Array, magnitude: Array, size: Array) -> Array:
+    def quotient(nu: Array, lam: Array, magnitude: Array, size: Array) -> Array:
         rest = 1 - lam - lost_below
         return np.where(rest > 0, (nu * magnitude + lost_above + (lam + lost_below) * size) / rest, np.inf)
 
+    error = np.maximum(quotient(nu, lam, magnitude, size), quotient(nu_stored, lam_stored, magnitude, size))
     # the denominator sums unrounded probabilities, or the rounded ones: then their rounding is common
-    error = quotient(nu, magnitude, size)
     if soft.probability > 0:
         shift = soft.probability / (1 - soft.probability) * np.fmin(moved, 2 * largest)
         grown = np.fmin(magnitude * (1 + soft.probability) / (1 - soft.probability), largest)
-        error = np.maximum(error, shift + quotient(nu_plain, grown, np.fmin(size + shift, grown)))
+        error = np.maximum(error, shift + quotient(nu_plain, lam, grown, np.fmin(size + shift, grown)))
     return error
 
 

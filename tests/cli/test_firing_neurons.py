@@ -82,6 +82,12 @@ def test_reference_and_bound_tell_the_margins_of_a_query(kernels: Run) -> None:
     assert (status, out.startswith("firing_neurons  fired  shape (2,)  bfloat16")) == (0, True)
 
 
+def test_reference_tells_the_shape_of_an_output_without_elements(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "formula.cnf").write_text("p cnf 2 1\n1 -2 0\n", encoding="utf-8")
+    assert run("hard", "firing_neurons", "--from", "formula.cnf", "-o", "hard.npz")[0] == 0
+    assert run("reference", "hard.npz")[:2] == (0, "firing_neurons  fired  shape (0,)  radius of no element\n")
+
+
 def test_a_data_sheet_says_what_bad_input_does(kernels: Run, tmp_path: Path) -> None:
     sheet = ("--precision", "float32", "--level", "smoke", "--json", "p.json")
     status, out, _ = kernels("profile", "neurons.py:Good", *sheet)

@@ -31,19 +31,21 @@ CLIMBS = {
 
 #: class, kernel, pattern, keys, dim, seed, and the ratio that the kernel comes to at least: nine tenths of what it did
 NEAR = [
-    ("float64", "forward-sums", "stagnating-53", 257, 1, 0, 0.67),
+    ("float64", "forward-sums", "stagnating-53", 257, 1, 0, 0.56),
     ("float64", "chain-biased", "one-way", 3, 1, 0, 0.16),
-    ("float32", "two-pass", "stagnating-24", 257, 1, 0, 0.67),
-    ("float32", "forward-sums", "stagnating-24", 65, 1, 0, 0.55),
+    ("float32", "two-pass", "stagnating-24", 257, 1, 0, 0.59),
+    ("float32", "forward-sums", "stagnating-24", 65, 1, 0, 0.49),
     ("tf32", "tf32-truncated", "one-way", 2, 2, 0, 0.43),
     ("tf32", "tf32-truncated", "large", 5, 8, 0, 0.4),
     ("bfloat16", "online-lagging", "large", 129, 2, 1, 0.64),
     ("bfloat16", "normalised-first", "normal", 2, 2, 1, 0.6),
     ("float16", "online-lagging", "large", 129, 2, 1, 0.6),
     ("float16", "naive", "least-values", 5, 8, 0, 0.89),
-    ("bfloat16-eager", "eager-stored", "rounding-weights", 5, 8, 0, 0.29),
-    ("bfloat16-eager", "eager-stored", "large", 2, 2, 1, 0.24),
-    ("float16-eager", "eager-scaled-query", "normal", 2, 2, 1, 0.3),
+    ("bfloat16-eager", "eager-stored", "rounding-weights", 5, 8, 0, 0.18),
+    ("bfloat16-eager", "eager-stored", "large", 2, 2, 1, 0.19),
+    ("bfloat16-eager", "eager-log-softmax", "one-way", 61, 1, 0, 0.55),
+    ("float16-eager", "eager-scaled-query", "normal", 2, 2, 1, 0.25),
+    ("float16-eager", "eager-log-softmax", "one-way", 61, 1, 0, 0.43),
     ("float16-eager", "eager-stored", "least-values", 17, 2, 1, 0.88),
     ("float8-e4m3", "online-16", "normal", 2, 2, 1, 0.41),
     ("float8-e4m3", "rounded-sum", "steps", 17, 2, 0, 0.33),
@@ -70,7 +72,7 @@ def test_running_sums_may_err_by_two_roundings_a_key(name: str, bits: int) -> No
     assert float(output.item()) == 1 + 2 * (keys - 1) * u
     exact = evaluate(instance, reference_accuracy(name)).output
     assert exact.midpoint.item() - 1 + exact.radius.item() <= 1e-3 * (keys - 1) * u
-    assert tolerance(instance, name).item() <= 1.35 * 2 * (keys - 1) * u + 45 * u
+    assert tolerance(instance, name).item() <= 1.35 * 2 * (keys - 1) * u + 130 * u
 
 
 def test_every_class_has_such_a_kernel_within_a_factor_of_five() -> None:

@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 from assay.impl.cpu import attention
 from assay.impl.cpu.small_transformers import CallError, approximate, exact, merge, simulate
 from assay.impl.cpu.small_transformers.arrays import arrays_of
-from assay.impl.cpu.small_transformers.bound import OracleError, recombined
+from assay.impl.cpu.small_transformers.bound import OracleError, of_simulation, recombined, rounded
 from assay.impl.cpu.small_transformers.calls import _Form, asked
 from assay.impl.cpu.small_transformers.model import Small
 from assay.impl.cpu.small_transformers.plan import balanced, planned
 from assay.impl.cpu.small_transformers.visible import Visible
+from assay.spec.precision import precision as precision_named
 from assay.spec.small_transformers import Instance
 from assay.spec.small_transformers.plan import call_count, counting_bound
 from assay.spec.small_transformers.plan import plan as specified
+from assay.spec.softmax.rounding import Softmax
 
 Array = np.ndarray[Any, Any]
 
@@ -136,6 +139,20 @@ def test_plans_are_as_long_as_the_specification_says(kind: str, options: Any) ->
             # where a window is nearly as long as a call, plain blocks may be fewer
             assert made.calls == expected or ("window" in options and made.calls < expected)
             assert made.counting_bound == counting_bound(length, length, size, oracle=kind, **options)
+
+
+@pytest.mark.claim("MERGE-2", "MERGE-3")
+@pytest.mark.parametrize("kind", ["plain", "log_sum_exp", "causal"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_row_gets_as_many_calls_as_its_plan_says_at_most(kind: str, plan: str) -> None:
+    keywords = frozenset({"return_lse"}) if kind == "log_sum_exp" else frozenset()
+    for length, size in SIZES:
+        options = {MEANS.get(k, k): v for k, v in PLANS[plan][0].items()}
+        made = planned(Small(size, kind == "causal", keywords=keywords), Visible(length, length, **options), 1)
+        calls = np.zeros(length, np.int64)
+        for block in made.blocks:
+            calls[slice(*block.rows)] += 1
+        assert made.parts == calls.max()
 
 
 @pytest.mark.claim("MERGE-3")
@@ -448,6 +465,21 @@ def test_the_error_of_a_sample_is_that_of_the_scores_where_squares_of_queries_le
     assert found.error == pytest.approx(usual.error, rel=1e-9, abs=0.0)
 
 
+@pytest.mark.claim("ST-3")
+def test_a_sample_is_within_its_error_where_the_products_of_a_query_cancel() -> None:
+    # ⟨q, k⟩ is 2^-60, and 0 where the first product is rounded: that was a largest weight of 1 in place of e^8
+    def oracle(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        return exactly(query, key, value, scale)[0]
+
+    query = np.array([1 + 2.0**-30, -1.0]).reshape(1, 1, 1, 2)
+    key = np.broadcast_to([1 + 2.0**-30, 1 + 2.0**-29], (1, 1, 128, 2))
+    value = np.random.default_rng(5).choice([-1.0, 1.0], size=(1, 1, 128, 40))
+    right = value.mean(axis=2, keepdims=True)
+    for seed in range(3):
+        done = approximate(query, key, value, oracle, 12, 1e-2, 2.0**63, seed=seed)
+        assert (np.abs(done.value - right) <= done.error + 1e-13).all()
+
+
 @pytest.mark.parametrize(("changes", "message"), [({"error": 0.0}, "error: 0.0"), ({"delta": 1.0}, "delta: 1.0")])
 def test_a_sample_without_an_error_or_a_chance_is_refused(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -476,8 +508,83 @@ def test_errors_of_the_oracle_that_add_up_come_near_the_bound_of_their_recombina
     done = simulate(query, key, value, oracle, count + 1)
     error = float(np.abs(done.value - 0.5).max())
     one = np.ones(1)
-    bound = recombined(OracleError(relative, 0.0, 0.0), least=2.0**-60, parts=2, spread=2.0 * one, size=one)
+    given: dict[str, Any] = {"least": 2.0**-60, "parts": 2, "keys": count + 1, "largest": 4.0}
+    bound = recombined(OracleError(relative, 0.0, 0.0), **given, spread=2.0 * one, size=one)
     assert 0.55 * bound < error <= bound
+
+
+def exactly(query: Array, key: Array, value: Array, scale: float) -> tuple[Array, Array]:
+    """Attention and its log-sum-exp, of float64 numbers, rounded once."""
+    with mp.workprec(200):
+        query, key, value = (np.vectorize(mp.mpf, otypes=[object])(x) for x in (query, key, value))
+        scores = mp.mpf(scale) * (query[:, :, :, None] * key[:, :, None]).sum(axis=4)
+        most = scores.max(axis=3, keepdims=True)
+        weights = np.vectorize(mp.exp, otypes=[object])(scores - most)
+        total = weights.sum(axis=3, keepdims=True)
+        lse = most + np.vectorize(mp.log, otypes=[object])(total)
+        output = (weights[..., None] * value[:, :, None]).sum(axis=3) / total
+        return output.astype(float), lse[..., 0].astype(float)
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("with_log_sum_exp", [False, True])
+def test_the_bound_counts_what_the_recombination_makes_of_large_scores(size: float, with_log_sum_exp: bool) -> None:
+    """An oracle that is more accurate than float64 leaves nothing else to pay for it."""
+
+    def plain(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+        return exactly(query, key, value, scale)[0]
+
+    def summed(query: Array, key: Array, value: Array, *, scale: float, return_lse: bool = False) -> Any:
+        both = exactly(query, key, value, scale)
+        return both if return_lse else both[0]
+
+    fine = dict.fromkeys(("product", "accumulate", "elementary"), 2.0**-64)
+    declared = precision_named("float64").with_("fine", output=2.0**-53, **fine)
+    declared = declared.with_("fine", Softmax, exp=2.0**-64, rescale=2.0**-64)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        query = np.full((1, 1, 2, 2), math.sqrt(size))
+        key = math.sqrt(size) * (1 + rng.normal(size=(1, 1, 6, 2)) / size)
+        value = rng.choice([-1.0, 1.0], size=(1, 1, 6, 4))
+        right, _ = exactly(query, key, value, 0.5)
+        done = simulate(query, key, value, summed if with_log_sum_exp else plain, 3, 0.5, precision=declared)
+        assert (np.abs(done.value - right) <= done.error).all()
+        assert done.error.max() < 30 * size * 2.0**-53 + 2.0**-43
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize(("calls", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11), ("float32", 2.0**-24)])
+@pytest.mark.parametrize("least", [None, 2.0**-9])
+def test_the_oracle_gets_the_bound_of_the_rounded_numbers_that_it_is_handed(
+    calls: str, unit: float, least: float | None
+) -> None:
+    one = np.ones(1)
+    numbers: dict[str, Any] = {"reach": 0.1, "norms": 3.0, "spread": 2 * one, "size": one}
+    larger = {"reach": (1 + unit) ** 2, "norms": 1 + unit, "spread": 1 + unit, "size": 1 + unit}
+    handed = {name: number * larger[name] for name, number in numbers.items()}
+
+    def of_oracle(inputs: str, numbers: dict[str, Any]) -> Array:
+        given: dict[str, Any] = {"keys": 9, "terms": 3, "parts": 4, "scale": 1.0, "largest": 0.1, "least": least}
+        bound = of_simulation(precision_named(calls), **given, **numbers, inputs=inputs, calls=calls)
+        return bound - rounded(inputs, calls, **numbers)
+
+    # computed to 1e-12 of either bound
+    assert np.isfinite(of_oracle("float64", numbers)).all()
+    assert (of_oracle("float64", numbers) >= of_oracle(calls, handed) * (1 - 1e-10)).all()
+
+
+@pytest.mark.claim("MERGE-2")
+@pytest.mark.parametrize("size", [1e200, 1e280])
+def test_values_so_large_that_their_sums_may_overflow_have_no_bound(size: float) -> None:
+    """Parts whose log-sum-exps differ by 99 are added in the units of the smaller one."""
+    key = np.repeat([0.0, 99.0], 3).reshape(1, 1, 6, 1)
+    value = size * np.array([-1.0, 1.0, 1.0, 1.0, 0.5, 1.0]).reshape(1, 1, 6, 1)
+    right = attention.exact(np.ones((1, 1, 1, 1)), key, value, 1.0)
+    with np.errstate(over="ignore"):
+        done = simulate(np.ones((1, 1, 1, 1)), key, value, Summed(3), 3, 1.0, precision="float64")
+    assert np.isfinite(done.value).all() == np.isfinite(done.error).all() == (size < 1e264)
+    assert (np.abs(done.value - right) <= done.error).all()
 
 
 @pytest.mark.claim("MERGE-2")

@@ -76,7 +76,7 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     keys, s, delta = scores_of(instance, u, i)
     if instance.sink is not None:
         s.append(mpf(float(instance.sink[0])))
-        delta.append((4 * mpf(u.product) + soft.stored_score) * abs(s[-1]))
+        delta.append((4 * mpf(u.product) + soft.stored_score) * abs(s[-1]) + mpf(soft.stored_tiny))
     v = [mpf(float(instance.value[0, 0, j, c])) for j in keys] + [mpf(0)] * (instance.sink is not None)
     n, m, top_delta, top_size = len(s), max(s), max(delta), max(abs(x) for x in s)
     weights = [mp.exp(x - m) for x in s]
@@ -95,6 +95,7 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
         * (3 * mpf(u.product) + soft.stored_score)
         * (m - s[j] + delta[j] + top_delta + 2 * soft.lag + ln_d)
         + mpf("2.02") * u.product * (top_size + top_delta)
+        + mpf(soft.stored_tiny)
         - mp.log1p(-mpf(soft.exp))
         - (tiles + 1) * mp.log1p(-mpf(soft.rescale))
         + merge(top_size + top_delta)
@@ -123,10 +124,23 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     size = min(sum(p[j] * mp.exp(spread[j]) * abs(v[j]) for j in range(n)) / lower, largest)
     a = min(abs(o) + e1, size)
     e_lse = merge(abs(m) + top_delta)
-    merged = ((1 + e_lse) / (1 - mpf(soft.rescale) * (n > 1))) ** (parts + 1)
-    nu_plain = (1 + mpf(soft.value_rounding)) * (1 + gamma(roundings + 4, u.accumulate)) * merged - 1
+    merged = (1 + e_lse) / (1 - mpf(soft.rescale) * (n > 1))
+    merges = parts if parts > 1 else 0
+
+    def numerator(count: int, power: int) -> Any:
+        return (1 + mpf(soft.value_rounding)) * (1 + gamma(count + 4, u.accumulate)) * merged**power - 1
+
+    nu_plain = numerator(roundings, parts + 1)
     nu = (1 + mpf(soft.probability)) * (1 + nu_plain) - 1
     e2 = (nu * size + alpha + (lam + beta) * a) / (1 - lam - beta)
+    # K7: weights from a stored log-sum-exp
+    above, below = ((n - 1 + each + parts + 2 if n > 1 else 0) for each in (0, tiles))
+    nu_stored = (1 + mpf(soft.probability)) * (1 + numerator(above, merges + (1 if n > 1 else 2))) - 1
+    apart, at_most = apart_of(s, delta, u, tiles)
+    mean = sum(p[j] * mp.exp(spread[j]) * mp.expm1(apart[j]) for j in range(n)) / lower
+    lam_stored = (1 + mpf(soft.row_sum)) * (1 + gamma(below, u.accumulate))
+    lam_stored = lam_stored * (1 + min(mean, mp.expm1(at_most))) - 1
+    e2 = max(e2, (nu_stored * size + alpha + (lam_stored + beta) * a) / (1 - lam_stored - beta))
     u_p = mpf(soft.probability)
     shift = u_p / (1 - u_p) * min(deviation + e1, 2 * largest)
     grown = min(size * (1 + u_p) / (1 - u_p), largest)
@@ -134,6 +148,18 @@ def bound_of(instance: Instance, u: Precision, i: int, c: int, *, output: str) -
     e2 = max(e2, other) if u_p else e2
     kappa = (1 + mpf(u.accumulate)) ** 2 * (1 + mpf(u.output)) - 1
     return e1 + e2 + kappa * (a + e2) + u.output_tiny + 2 * mpf(u.tiny)
+
+
+def apart_of(s: list[Any], delta: list[Any], u: Precision, tiles: int) -> tuple[list[Any], Any]:
+    """R_j and the logarithm of 1 + Y at most (TOL-4)."""
+    soft, n = u.of(Softmax), len(s)
+    low, high = ([x + sign * y for x, y in zip(s, delta, strict=True)] for sign in (-1, 1))
+    ln_d = mp.log(sum(mp.exp(min(mpf(0), x - max(low))) for x in high))
+    rounded = mpf("1.01") * (3 * mpf(u.product) + soft.stored_score)
+    shared = mpf("2.02") * u.product * (max(abs(x) for x in s) + max(delta) + ln_d) + 2 * mpf(soft.stored_tiny)
+    shared -= tiles * mp.log1p(-mpf(soft.rescale)) if n > 1 else 0
+    gaps = [max([mpf(0), *(high[k] - low[j] for k in range(n) if k != j)]) for j in range(n)]
+    return [rounded * (2 * gap + ln_d) + shared for gap in gaps], rounded * (2 * mp.log(n) + ln_d) + shared
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -243,6 +269,66 @@ def test_twice_the_freedom_of_the_model_is_seen(name: str) -> None:
         adversary(instance, loose, 0, 1, sums_rounded=False), tolerance(instance, u)
     )
     assert ratio.max() > 1.0
+
+
+# --- TOL-4: weights from a stored log-sum-exp --------------------------------------------------------------------
+
+
+@pytest.mark.claim("TOL-4")
+@pytest.mark.parametrize("name", ["bfloat16-eager", "float16-eager"])
+def test_the_exponential_of_a_stored_logarithm_of_probabilities_stays_within_its_class_and_comes_near(
+    name: str,
+) -> None:
+    u = PRECISIONS[name]
+    kind = dtype_named(u.storage)
+
+    def stored(x: Any) -> Any:
+        return np.asarray(x).astype(kind).astype(np.float32)
+
+    value = (1 + np.arange(64) / 64).astype(kind)
+    worst = 0.0
+    for n in (2, 3, 56, 61, 128, 200, 259):
+        instance = Instance(np.zeros((1, 1, 1, 4), kind), np.ones((1, 1, n, 4), kind), np.tile(value, (1, 1, n, 1)))
+        logarithm = stored(np.full(n, -np.log(np.float32(n))))  # each key's score less the log-sum-exp
+        out = stored(stored(np.exp(logarithm)) @ instance.value[0, 0].astype(np.float32))
+        worst = max(worst, float(np.max(np.abs(out - value.astype(float)) / tolerance(instance, u)[0, 0, 0])))
+    assert 0.5 <= worst <= 1.0
+
+
+@pytest.mark.claim("TOL-4")
+@pytest.mark.parametrize("name", ["float32", "float64"])
+@pytest.mark.parametrize("first", [1, 40, 1000])
+def test_exps_that_are_all_off_after_a_log_sum_exp_of_rescaled_sums_stay_within_the_class(
+    name: str, first: int
+) -> None:
+    u = PRECISIONS[name]
+    soft, tiles = u.of(Softmax), 60
+    n = first + 16 * tiles
+    # the maximum rises by next to nothing in each tile, so that every tile rescales what came before it
+    score = np.concatenate([np.zeros(first), np.repeat(1e-30 * np.arange(1, tiles + 1), 16)])
+    kind = np.dtype(name)
+    instance = Instance(
+        np.ones((1, 1, 1, 1), kind), score.astype(kind).reshape(1, 1, n, 1), np.ones((1, 1, n, 1), kind), scale=1.0
+    )
+    total = first * (1 - soft.exp)
+    for _ in range(tiles):
+        total = (total * (1 - soft.rescale) + 16 * (1 - soft.exp)) * (1 - 17 * u.accumulate)
+    out = n * (1 + soft.exp) * (1 + n * u.accumulate) / (total * (1 - 8 * u.product * math.log(n)))
+    assert 0.3 <= (out - 1.0) / float(tolerance(instance, u).item()) <= 1.0
+
+
+@pytest.mark.claim("TOL-0")
+@pytest.mark.parametrize("package", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("base", ["exp", "exp2"])
+def test_exponentials_of_libraries_are_1_near_0_up_to_their_argument_and_a_rounding(package: str, base: str) -> None:
+    library = pytest.importorskip("jax.numpy" if package == "jax" else package)
+    exponent = 10.0 ** np.linspace(-12, -3, 5001)
+    x = np.concatenate([-exponent, exponent]).astype(np.float32)
+    given = library.from_numpy(x) if package == "torch" else library.asarray(x)
+    y = np.asarray(getattr(library, base)(given)).astype(float)
+    true = x.astype(float) * (math.log(2.0) if base == "exp2" else 1.0)
+    error = np.abs(y / np.exp(true) - 1)
+    assert (error <= np.abs(true) + 2 * 2.0**-24).all()
 
 
 # --- TOL-1, TOL-2, TOL-3, TOL-5: kernels whose stages round as badly as they may --------------------------------

@@ -74,6 +74,16 @@ def test_any_structure_decides_orthogonal_vectors_and_lists_every_pair(structure
 
 
 @pytest.mark.claim("FN-9")
+def test_answers_by_name_are_those_of_their_steps_in_whatever_order_they_come() -> None:
+    for source in vectors(40):
+        reduced = FN_9.apply(source)
+        answers = played(Lazy, reduced.target)
+        ordered = reduced.decode(answers)
+        assert reduced.decode(dict(sorted(answers.items()))).witness == ordered.witness
+        assert reduced.decode(dict(reversed(answers.items()))).witness == ordered.witness
+
+
+@pytest.mark.claim("FN-9")
 def test_every_margin_is_at_least_the_accuracy_away_from_zero() -> None:
     met = set()
     for source in vectors(40, 1):

@@ -575,6 +575,28 @@ def test_nothing_is_judged_where_a_kernel_may_overflow_or_points_may_coincide() 
     assert np.isfinite(tolerance(near, "float32-given")).all()
 
 
+@pytest.mark.claim("KTOL-0")
+def test_nothing_is_judged_where_a_weight_or_a_degree_is_beyond_the_type() -> None:
+    light = np.full((3, 1), 1e-20, np.float32)
+    close, apart = (np.array(x, np.float32)[:, None] for x in ([0.0, 1e-14, 1.0], [0.0, 2e3, 4e3]))
+    for points, function, parameter in ((close, "coulomb", 1.5), (apart, "polynomial", 6.0)):
+        heavy = Instance(points, light, function=function, parameter=parameter)
+        assert np.isposinf(tolerance(heavy, "float32-given")[:2]).all()
+    points = np.r_[0.0, 1.2e6 + np.arange(151)].astype(np.float32)[:, None]
+    steep = {"function": "polynomial", "parameter": 3.0}  # weights of 3e36, of which each is in the range
+    vector = np.full((152, 1), 1e-9, np.float32)
+    assert np.isfinite(tolerance(Instance(points, vector, **steep), "float32-given")).all()
+    assert np.isposinf(tolerance(Instance(points, vector, laplacian=True, **steep), "float32-given")[0])
+
+
+@pytest.mark.claim("KTOL-2")
+def test_the_neighbours_of_a_weight_that_underflows_are_taken_from_the_function() -> None:
+    p, x = 6.5e4, 1484812.5 + np.array([[0.0], [1.0058]])
+    bound = tolerance(Instance(x, np.ones((2, 1)), function="coulomb", parameter=p), "float64-expansion")
+    near = (x[1, 0] - x[0, 0]) ** 2 - 2.0**-10  # what an expansion may make of the distance
+    assert float(near) ** -p <= bound.min()
+
+
 @pytest.mark.claim("KTOL-2")
 def test_a_threshold_is_undecided_only_where_the_distance_may_be_on_either_side() -> None:
     x = np.array([[0.0], [1.0], [2.0]], np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -276,6 +277,41 @@ def test_samples_fail_less_often_than_they_may() -> None:
         widest = max(widest, float((np.abs(estimate - exact) / bound).max()))
     assert failed <= failure * draws
     assert widest >= 0.2
+
+
+def largest_score(query: Any, key: Any, scale: float) -> Fraction:
+    """Of one query, exactly."""
+    products = ([Fraction(scale) * Fraction(a) * Fraction(b) for a, b in zip(query, k, strict=True)] for k in key)
+    return max(sum(each, Fraction(0)) for each in products)
+
+
+@pytest.mark.claim("ST-3")
+@pytest.mark.parametrize(
+    ("query", "key", "scale"),
+    [
+        ([1 + 2.0**-30, -1.0], [[1 + 2.0**-30, 1 + 2.0**-29]] * 3, 2.0**63),  # 8, of products that cancel
+        ([2.0**-541, 2.0**-540], [[1.0, 2.0], [0.0, 0.0]], 2.0**541),  # squares of the query underflow
+        ([2.0**541, 2.0**540], [[1.0, 2.0], [0.0, 0.0]], 2.0**-541),  # … and overflow
+        ([1.0, 2.0], [[2.0**-541, 2.0**-540], [0.0, 0.0]], 2.0**541),
+        ([2.0**-1074] * 2, [[2.0**1000] * 2, [-(2.0**1000)] * 2], 2.0**74),  # a norm that is rounded to a third less
+        ([2.0**-600] * 2, [[2.0**600] * 2, [0.0] * 2], 2.0**-1000),
+        ([2.0**-600] * 2, [[2.0**-600] * 2] * 2, 2.0**1023),  # products that vanish
+    ],
+)
+def test_the_largest_weight_is_rounded_outwards(query: Any, key: Any, scale: float) -> None:
+    for sign in (1.0, -1.0):
+        found = float(log_largest_weight(np.array([query]), np.array(key), sign * scale)[0])
+        assert found >= largest_score(query, key, sign * scale)
+
+
+@pytest.mark.claim("ST-3")
+@pytest.mark.parametrize("place", ["query", "key", "scale"])
+def test_a_largest_weight_that_overflows_on_the_way_is_no_number_below_infinity(place: str) -> None:
+    numbers = {"query": 1.0, "key": 1.0, "scale": 2.0} | {place: 1.7e308}
+    query = numbers["query"] * np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+    key = numbers["key"] * np.ones((3, 2))
+    for sign in (1.0, -1.0):
+        assert log_largest_weight(query, key, sign * numbers["scale"]).tolist() == [math.inf] * 3
 
 
 @pytest.mark.claim("ST-3")

@@ -63,21 +63,38 @@ def exact_bound(
     )
     if not L + delta < 1.0:
         return nothing
-    K = depth + 3 * tiles + 1
-    denominator, numerator = (float(gamma(k, u.accumulate)) for k in (K, K + 4))
-    merging = (parts + 1) * (math.log1p(lse) - math.log1p(-soft.rescale))
-    if not (denominator + numerator < _HALF and merging < 1.0):
-        return nothing
-    numerator += (1.0 + numerator) * math.expm1(merging)
+    merged = parts if parts > 1 else 0
+    stored = math.log1p(lse) - math.log1p(-soft.rescale)
+    own = math.log(n)
+    apart = 9.09 * a * own + 2.02 * a * (S + delta + own) - tiles * math.log1p(-soft.rescale)
+    # K6: it divides; K7: its weights come from a stored log-sum-exp (TOL-4)
+    K, above, below = depth + 3 * tiles + 1, depth + parts + 1, depth + tiles + parts + 1
+    sums = ((K + 4, (parts + 1) * stored, K, 0.0), (above + 4, (merged + 1) * stored, below, apart))
     vanishing = n * math.exp(soft.lag) * soft.flush
     beta = math.exp(L + delta) * (vanishing + (n + 3 * rescaled + 4) * u.tiny)
     alpha = math.exp(L + delta) * (vanishing * X + (n + 3 * rescaled + 4) * u.tiny) + u.tiny
-    left = 1.0 - denominator - beta
-    if not left > 0.0:
-        return nothing
-    E2 = ((numerator + denominator + beta) * magnitude + alpha) / left
+    E2 = np.maximum(*(_quotient(*_sums(u, *each), alpha, beta, magnitude) for each in sums))
     E3 = (3.0 * u.accumulate + 2.0 * u.output) * (magnitude + E2)
     bound: NDArray[np.float64] = (
         math.tanh(L / 2.0) * spread * _SLACK + E2 + E3 + u.output_tiny + 2.0 * u.tiny
     ) * _SLACK
     return bound
+
+
+def _sums(u: Precision, above: float, factor: float, below: float, apart: float) -> tuple[float, float]:
+    """ν and λ of so many roundings and of factors e^x (TOL-4)."""
+    numerator, denominator = (float(gamma(k, u.accumulate)) for k in (above, below))
+    if not max(factor, apart) < 1.0:
+        return math.inf, math.inf
+    grown, shrunk = math.expm1(factor), math.expm1(apart)
+    return numerator + (1.0 + numerator) * grown, denominator + (1.0 + denominator) * shrunk
+
+
+def _quotient(
+    numerator: float, denominator: float, alpha: float, beta: float, magnitude: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """E2 of TOL-7 for ν, λ, α, β and a = A = ``magnitude``; +inf where the denominator may vanish."""
+    left = 1.0 - denominator - beta
+    if not (numerator + denominator < _HALF and left > 0.0):
+        return np.full_like(magnitude, math.inf)
+    return ((numerator + denominator + beta) * magnitude + alpha) / left

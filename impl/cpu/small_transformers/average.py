@@ -5,7 +5,8 @@ drawn without replacement, and its estimate õ of the output o has
 
     |õ − o| ≤ N·w_max·range(V)·√((1 − (n − 1)/N)·ln(2/δ')/(2n)) / D̂,
 
-where w_max bounds every weight e^s of the row and D̂ is the estimate of their sum that the calls gave.
+where w_max bounds every weight e^s of the row, rounded outwards, and D̂ is the estimate of their sum that the calls
+gave.
 
 *Proof.* õ − o is N/D̂ times the mean of w(v − o) over the sample.  Over all keys that mean is zero, and w(v − o) lies in
 an interval of length w_max·range(V), so Serfling's inequality bounds the mean over the sample.  D̂ is observed.
@@ -24,14 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.impl.cpu.norms import norms
 from assay.impl.cpu.progress import told
-from assay.impl.cpu.small_transformers.bound import longest
 from assay.impl.cpu.small_transformers.calls import Settings, Task, asked
 from assay.impl.cpu.small_transformers.model import Small, keywords_of
 from assay.impl.cpu.small_transformers.parts import Part, finished, merged
 from assay.impl.cpu.small_transformers.plan import Block, balanced, planned
 from assay.impl.cpu.small_transformers.simulate import Problem
+from assay.spec.small_transformers.average import log_largest_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -170,13 +170,9 @@ class _Run:
             np.asarray(problem.arrays.host(x)).astype(np.float64) for x in (problem.query, problem.key, problem.value)
         )
         self.spread = value.max(axis=1) - value.min(axis=1)  # (key heads, d_v)
-        mean = key.mean(axis=1)
-        radius = longest(key - mean[:, None])
-        of = np.arange(len(query)) // problem.group
-        norm = norms(query)
-        centre = problem.scale * np.einsum("hnd,hd->hn", query, mean[of])
-        # ln w_max of every row: s = σ⟨q, k − mean⟩ + σ⟨q, mean⟩ (heads, n_q)
-        self.log_largest = centre + abs(problem.scale) * norm * radius[of][:, None] * _OUTWARDS
+        # ln w_max of every row, rounded outwards (heads, n_q); query heads of one key head lie side by side
+        together = query.reshape(len(key), -1, query.shape[2])
+        self.log_largest = log_largest_weight(together, key, problem.scale).reshape(query.shape[:2])
         looks = -(-problem.visible.keys // self.settings.small.keys)
         self.tail = math.log(2.0 * math.prod(problem.shape) * looks / self.delta)
 

@@ -10,10 +10,12 @@ For a part of the keys let N, D be the sums of values and weights, r the common 
 With η = ε + α/min(p, p₀) and ρ = η/(1 − η), r̂ is within ρ of r, and N̂ and D̂ are within (1 + ρ)(ηV + τ/min(p, p₀))D
 and (1 + ρ)ηD of (r̂/r)N and (r̂/r)D.  So, with o = ΣN/ΣD and ΣN − oΣD = 0,
 
-    |out − o| ≤ (ρ·range(V) + (1 + ρ)(2ηV + τ/min(p, p₀))) / (1 − ρ − (1 + ρ)η),
+    |out − o| ≤ (ρ·range(V) + (1 + ρ)(2ηV + τ/min(p, p₀))) / (1 − ρ − (1 + ρ)η).
 
-and the recombination in float64 adds (parts + 8)·2^-53 of V a few times over.  An oracle that returns its log-sum-exp
-has r = e^lse, and ρ is what TOL-9 says of it.
+An oracle that returns its log-sum-exp has r = e^lse, and ρ is what TOL-9 says of it.
+
+The recombination is in float64, whatever the class of the oracle: 1 + ρ grows by e^ψ, ψ being what ln r is off when all
+parts are added (:func:`formed`), 1 + η by the 2T + 2 roundings of either sum, and the quotient is rounded.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.impl.cpu.norms import norms
+from assay.impl.cpu.small_transformers.parts import NEAR
 from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 from assay.spec.softmax.weights import SLACK, merge_error
@@ -94,10 +97,27 @@ def oracle_error(u: Precision, *, keys: int, terms: int, scale: float, largest: 
     return OracleError(relative * SLACK, whole * SLACK, lse * SLACK * (1 + 2 * soft.log_sum_exp), floor * SLACK)
 
 
-def recombined(error: OracleError, *, least: float | None, parts: int, spread: Array, size: Array) -> Array:
+def formed(*, least: float | None, parts: int, keys: int, largest: float) -> float:
+    """ψ: what float64 makes of the logarithm of a common factor, from what a call says to the last of the sums.
+
+    As for :func:`recombined`.  Every number on the way is a logarithm of at most W in absolute value, a score of a
+    calibrator, ln k or ln p₀; exponentials and logarithms are within 8 units.
+    """
+    log_keys = math.log(keys)
+    reach = largest + log_keys + 2.0  # W
+    units = 4.0 * reach + 8.0 * parts  # differences to the units of the sums, and their exponentials
+    if least is not None:
+        units += 3.0 * reach + 8.0 * (min(-math.log(least), 2.0 * reach) + log_keys)  # c + ln k − ln p₀
+    return 1.01 * 2.0**-53 * units
+
+
+def recombined(
+    error: OracleError, *, least: float | None, parts: int, keys: int, largest: float, spread: Array, size: Array
+) -> Array:
     """The bound on the output, in the shape of ``spread`` and ``size``: range and largest absolute value of V.
 
     least: what p and p₀ are at least, as computed; ``None`` where the oracle returns its log-sum-exp.
+    parts: T, of one row, at most.  keys: of one call, calibrators among them.  largest: S, of their scores.
     """
     if not math.isfinite(error.relative):
         return np.full_like(spread, np.inf)
@@ -108,11 +128,16 @@ def recombined(error: OracleError, *, least: float | None, parts: int, spread: A
         true = (least - error.absolute) / (1 + error.relative)
         eta = error.relative + error.absolute / true if true > 0 else math.inf
         rho = eta / (1 - eta) if eta < 0.5 else math.inf
+    psi, sums = formed(least=least, parts=parts, keys=keys, largest=largest), float(gamma(2 * parts + 2, 2.0**-53))
+    rho = float(compound(rho, math.expm1(psi))) if psi < 0.5 else math.inf
+    eta = float(compound(eta, sums))
     rest = 1 - rho - (1 + rho) * eta
     if not rest > 0.1:
         return np.full_like(spread, np.inf)
-    off = 2 * eta * size + error.floor / true
-    bound: Array = (rho * spread + (1 + rho) * off) / rest + 8 * (parts + 8) * 2.0**-53 * size
+    off = 2 * eta * size + ((1 + sums) * error.floor + (parts + 1) * 2.0**-1074) / true
+    bound: Array = (rho * spread + (1 + rho) * off) / rest + 2.0**-53 * size
+    with np.errstate(over="ignore", under="ignore"):  # nothing, or infinite where sums in units of other parts may be
+        bound = bound + 4.0 * parts * math.exp(NEAR) * size * 2.0**-1022
     return bound * SLACK
 
 
@@ -121,19 +146,27 @@ _UNIT = {"float16": (2.0**-11, 2.0**-25), "bfloat16": (2.0**-8, 2.0**-134), "flo
 _FLOAT64 = (2.0**-53, 2.0**-1075)
 
 
+def moved(calls: str, reach: float, norms: float) -> float:
+    """What a score is off at most where queries and keys are rounded to the type of the calls, as for :func:`rounded`.
+
+    A number q errs by u|q| + τ, and by no more than |q|, so that |δq·δk| ≤ u²|qk| + uτ|q| + τ|k| in every product.
+    """
+    unit, tiny = _UNIT.get(calls, _FLOAT64)
+    return (2 * unit + unit * unit) * reach + 2 * tiny * norms
+
+
 def rounded(inputs: str, calls: str, reach: float, norms: float, spread: Array, size: Array) -> Array:
     """What is lost where inputs are rounded to the type of the calls, and the result to that of the inputs.
 
-    reach: at least |s| of every score; norms: σ(‖q‖₁ + ‖k‖₁) at least.  Scores that are off by δ each move the output
-    by (e^(2δ) − 1)·range(V) at most.
+    reach: at least Σ|σq_a k_a| of every score; norms: σ(‖q‖₁ + ‖k‖₁) at least.  Scores that are off by δ each move the
+    output by (e^(2δ) − 1)·range(V) at most.
     """
     unit, tiny = _UNIT.get(inputs, _FLOAT64)
     result: Array = unit * size + tiny
     if inputs == calls:
         return result
     unit, tiny = _UNIT.get(calls, _FLOAT64)
-    delta = (2 * unit + unit * unit) * reach + tiny * (1 + unit) * norms
-    return result + math.expm1(min(2 * delta, 700.0)) * spread + unit * size + tiny
+    return result + math.expm1(min(2 * moved(calls, reach, norms), 700.0)) * spread + unit * size + tiny
 
 
 def of_simulation(
@@ -142,15 +175,21 @@ def of_simulation(
 ) -> Array:  # fmt: skip
     """The bound on the output of a simulation, in the shape of ``spread`` and ``size``, arrays of any library.
 
-    keys, terms and scale: as in :func:`oracle_error`.  parts: of one row, at most.  reach: at least |s| of every score.
-    largest: of the scores of calibrators.  norms: at least ‖q‖₁ + ‖k‖₁.  least, spread and size: as in
+    keys, terms and scale: as in :func:`oracle_error`.  parts: of one row, at most.  reach: at least Σ|σq_a k_a| of
+    every score.  largest: of the scores of calibrators.  norms: at least ‖q‖₁ + ‖k‖₁.  least, spread and size: as in
     :func:`recombined`.  inputs, calls: the types of their numbers.
     """
     scale = abs(scale)
+    lost = rounded(inputs, calls, reach, scale * norms, spread, size)
+    if inputs != calls:  # the oracle is handed rounded numbers, which may be larger
+        unit, tiny = _UNIT.get(calls, _FLOAT64)
+        reach += moved(calls, reach, scale * norms)
+        norms += unit * norms + 2 * terms * tiny
+        spread, size = spread + 2 * (unit * size + tiny), size + (unit * size + tiny)
     extra = largest / scale + 1.0 if scale else 1.0
-    error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=max(reach, largest), norms=norms + extra)
-    bound = recombined(error, least=least, parts=parts, spread=spread, size=size)
-    return bound + rounded(inputs, calls, reach, scale * norms, spread, size)
+    most = max(reach, largest)
+    error = oracle_error(u, keys=keys, terms=terms, scale=scale, largest=most, norms=norms + extra)
+    return lost + recombined(error, least=least, parts=parts, keys=keys, largest=most, spread=spread, size=size)
 
 
 def longest(vectors: Any) -> Any:

@@ -14,10 +14,10 @@ from typing import Any
 
 from assay.impl.cpu.small_transformers.arrays import arrays_of
 
-__all__ = ["Part", "finished", "merge", "merged"]
+__all__ = ["NEAR", "Part", "finished", "merge", "merged"]
 
 #: Factors of parts that differ by less than e to this are not brought to common units: sums stay far below overflow.
-_NEAR = 100.0
+NEAR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def merged(first: Part, second: Part) -> Part:
     xp = arrays.library
     fixed = [arrays.detached(part.log_factor) for part in (first, second)]
     weights = [arrays.detached(part.weight) for part in (first, second)]
-    if all(bool((weight > 0).all()) for weight in weights) and bool((abs(fixed[1] - fixed[0]) < _NEAR).all()):
+    if all(bool((weight > 0).all()) for weight in weights) and bool((abs(fixed[1] - fixed[0]) < NEAR).all()):
         # the usual case, without passes over the first sums: they stay in their own units
         return _added(first, second, second.log_factor - first.log_factor)
     some = [xp.where(weight > 0, part, -xp.inf) for part, weight in zip(fixed, weights, strict=True)]

@@ -12,6 +12,7 @@ A plan is data.  One head of N queries and keys, an oracle of M tokens that hold
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,11 @@ class Plan:
     def calls(self) -> int:
         """How often the oracle is asked, rows that are asked again apart."""
         return len(self.blocks) * self.groups
+
+    @property
+    def parts(self) -> int:
+        """How many calls there are for one row at most; those of the same rows are recombined."""
+        return max(Counter(block.rows for block in self.blocks).values(), default=1)
 
     @property
     def counting_bound(self) -> int:

@@ -409,7 +409,7 @@ def certified(problem: Problem, plan: Plan, settings: Settings, largest: float, 
     terms = query.shape[2] + 1 + (0 if "mask" in small.keywords else most)
     spread, size = (value.max(axis=1) - value.min(axis=1))[group], np.abs(value).max(axis=1)[group]
     return of_simulation(
-        u, keys=small.size, terms=terms, parts=len(plan.blocks), scale=scale, reach=reach, largest=largest,
+        u, keys=small.size, terms=terms, parts=plan.parts, scale=scale, reach=reach, largest=largest,
         norms=float(sum(sums)), least=settings.least if settings.calibrated else None, spread=spread, size=size,
         inputs=problem.arrays.name(problem.query), calls=settings.type,
     )  # fmt: skip

@@ -88,7 +88,7 @@ def bounded(
     visible = Visible(
         n, n_k, bool(options.get("is_causal")), options.get("window"), options.get("sinks", 0)
     )  # fmt: skip
-    parts = len(_planned(size, visible, b * h, sums=False).blocks)
+    plan = _planned(size, visible, b * h, sums=False)
     norms = [longest(x.reshape(-1, *x.shape[2:]).astype(np.float64)) for x in (query, key)]
     reach = machine.largest(abs(scale) * norms[0] * norms[1].repeat(group, axis=0))
     most = machine.largest(norms[0].max() + norms[1].max())
@@ -96,11 +96,11 @@ def bounded(
     spread, sizes = wide.max(axis=2) - wide.min(axis=2), abs(wide).max(axis=2)
     name = query.dtype.name
     error = of_simulation(
-        precision(name), keys=size, terms=d + 1, parts=parts, scale=scale, reach=reach, largest=0.0,
+        precision(name), keys=size, terms=d + 1, parts=plan.parts, scale=scale, reach=reach, largest=0.0,
         norms=math.sqrt(d) * most, least=None, spread=spread.repeat(group, axis=1), size=sizes.repeat(group, axis=1),
         inputs=name, calls=name,
     )  # fmt: skip
-    return Certified(out, error[:, :, None], f"{parts} calls of {size} tokens for every head, on the device")
+    return Certified(out, error[:, :, None], f"{len(plan.blocks)} calls of {size} tokens for every head, on the device")
 
 
 def oracle_of(machine: Machine, size: int) -> Oracle:

@@ -941,7 +941,8 @@ def eager(task: Task, scaled: str, softmax: str) -> tuple[Array, Array]:
     """One operation after the other, each result stored.
 
     scaled: "scores"; "query" (a rounded scale times Q); "both" (a rounded √scale times each).
-    softmax: every step stored ("stored"), or in float32 from stored scores to stored probabilities ("inner").
+    softmax: every step stored ("stored"), or in float32 from stored scores to stored probabilities ("inner"), or the
+    exponential of a stored logarithm ("logarithmic").
     """
     store = task.rounded
     group = task.query.shape[1] // task.key.shape[1]
@@ -966,6 +967,9 @@ def eager(task: Task, scaled: str, softmax: str) -> tuple[Array, Array]:
     m = np.where(m > -np.inf, m, np.float32(0))
     e = store(np.exp(store(s - m))) if softmax == "stored" else np.exp(s - m)
     d = e.sum(axis=3, keepdims=True)
+    if softmax == "logarithmic":
+        lse = m + np.log(np.where(d > 0, d, np.float32(1)))
+        return store(np.exp(store(s - lse))) @ v, d[..., 0]
     p = store(_divided(e, d))
     return p @ v, d[..., 0]
 
@@ -1122,6 +1126,8 @@ CORRECT: tuple[Entry, ...] = (
           EAGER, "every intermediate in half precision"),
     Entry("eager-inner", _masks(eager, scaled="scores", softmax="inner"),
           EAGER, "scores and probabilities in half precision"),
+    Entry("eager-log-softmax", _scores(eager, scaled="scores", softmax="logarithmic"),
+          EAGER, "the exponential of a stored log-softmax, never divided"),
     Entry("eager-scaled-query", _masks(eager, scaled="query", softmax="stored"),
           EAGER, "a rounded scale on Q"),
     Entry("eager-scaled-both", _masks(eager, scaled="both", softmax="inner"),
