@@ -697,17 +697,3 @@ def test_what_is_left_of_a_running_maximum_that_is_differentiated_adds_up_and_ha
     assert float(plain["grad_bias"].ratio(made[3]).max()) > 1.0
     for name, value in zip(instance.outputs(), made, strict=True):
         assert float(declared[name].ratio(value).max()) <= 1.0, name
-
-
-@pytest.mark.claim("BWD-4")
-@pytest.mark.parametrize("lag", [0.0, 8 * np.log(2) * (1 - 1e-7)])
-def test_output_gradients_divided_by_a_sum_under_a_lagging_maximum_may_be_flushed(lag: float) -> None:
-    tiny, kind, queries = float(np.float32(2.0**-126)), np.float32, 64
-    query, grad = np.zeros((1, 1, queries, 1), kind), np.full((1, 1, queries, 1), 0.98 * np.exp(lag) * tiny, kind)
-    instance = Instance(query, np.ones((1, 1, 1, 1), kind), np.ones((1, 1, 1, 1), kind), grad, scale=1.0)
-    weight = np.exp(lag).astype(kind)  # of the one key, and their sum
-    divided = grad / weight
-    given = (weight * np.where(divided < tiny, kind(0), divided)).sum(axis=2, keepdims=True)
-    exact = grad.astype(float).sum(axis=2, keepdims=True)
-    assert given.item() == 0.0
-    assert 0.001 <= np.abs(given - exact).item() / tolerance(instance, "float32", "grad_value").item() <= 1.0
