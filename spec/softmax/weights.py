@@ -262,12 +262,12 @@ def quotient_error(
     parts = row.merges(soft)
     factor = np.where(row.count > 1, -math.log1p(-soft.rescale), 0.0)
     merge = np.log1p(merge_error(u, row.maximum + row.score_error, log_denominator, row.count)) + factor
-    above = below = row.roundings
+    k = row.roundings
     nu_plain = compound(
-        soft.value_rounding, gamma(above + 4, u.accumulate)[..., None], np.expm1((parts + 1) * merge)[..., None]
+        soft.value_rounding, gamma(k + 4, u.accumulate)[..., None], np.expm1((parts + 1) * merge)[..., None]
     )
     nu = compound(soft.probability, nu_plain)
-    lam = compound(soft.row_sum, gamma(below, u.accumulate)[..., None])
+    lam = compound(soft.row_sum, gamma(k, u.accumulate)[..., None])
     # … and where the weights come from a stored log-sum-exp
     merges = parts if parts > 1 else 0
     above, below = row.roundings_of_stored(soft)

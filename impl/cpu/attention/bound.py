@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.spec.rounding import gamma
+from assay.spec.rounding import compound, gamma
 from assay.spec.softmax.rounding import Softmax
 from assay.spec.softmax.weights import merge_error
 
@@ -83,11 +83,12 @@ def exact_bound(
 
 def _sums(u: Precision, above: float, factor: float, below: float, apart: float) -> tuple[float, float]:
     """ν and λ of so many roundings and of factors e^x (TOL-4)."""
-    numerator, denominator = (float(gamma(k, u.accumulate)) for k in (above, below))
     if not max(factor, apart) < 1.0:
         return math.inf, math.inf
-    grown, shrunk = math.expm1(factor), math.expm1(apart)
-    return numerator + (1.0 + numerator) * grown, denominator + (1.0 + denominator) * shrunk
+    numerator, denominator = (
+        float(compound(gamma(k, u.accumulate), math.expm1(x))) for k, x in ((above, factor), (below, apart))
+    )
+    return numerator, denominator
 
 
 def _quotient(
